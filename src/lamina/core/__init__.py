@@ -1,0 +1,1 @@
+"""The engine: specs, names, variables, randomness, the class table, the graph."""

@@ -1,0 +1,45 @@
+"""Unique names: ``dense``, ``dense_1``, ... counted per prefix, the same for the same script."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from lamina.core.registry import snake_case
+from lamina.errors import ArgumentError
+
+_BAD = re.compile(r"[/\\\x00-\x1f:]|^\.+$|^\s*$")
+_counts: Counter[str] = Counter()
+_occurrences: Counter[str] = Counter()
+
+
+def auto_name(prefix: str) -> str:
+    """The next free name for ``prefix``: ``dense``, then ``dense_1``, ``dense_2``, ..."""
+    prefix = snake_case(prefix)
+    n = _counts[prefix]
+    _counts[prefix] += 1
+    return f"{prefix}_{n}" if n else prefix
+
+
+def occurrence(path: str) -> int:
+    """How often ``path`` was asked for before: tells equal names of separate models apart."""
+    n = _occurrences[path]
+    _occurrences[path] += 1
+    return n
+
+
+def reset() -> None:
+    """Start counting anew, as in a fresh process."""
+    _counts.clear()
+    _occurrences.clear()
+
+
+def check_name(name: Any, what: str) -> str:
+    """Refuse a name that could not be part of an address in a file."""
+    if not isinstance(name, str) or len(name) > 200 or _BAD.search(name):
+        raise ArgumentError(
+            f"The name of a {what} is a non-empty text of at most 200 characters without slashes, "
+            f"colons or control characters. Received: {name!r}."
+        )
+    return name

@@ -1,0 +1,332 @@
+"""The one table of classes and functions that names in files and strings in code resolve to.
+
+Built-in classes enter it when they are defined; users' classes through
+:func:`register_serializable` or a ``custom_objects`` argument. Resolving a name only looks it up:
+nothing is imported, no attribute path is walked, no code is read from a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from lamina.dtypes import DTypePolicy
+from lamina.errors import ArgumentError, SerializationError, UnknownNameError
+
+_T = TypeVar("_T")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(>[A-Za-z_][A-Za-z0-9_]*)?")
+
+_families: dict[str, dict[str, Any]] = {}
+_custom: dict[str, Any] = {}
+_registered_names: dict[Any, str] = {}
+_scoped: ContextVar[Mapping[str, Any]] = ContextVar("lamina_custom_objects", default={})
+
+
+def snake_case(name: str) -> str:
+    """``"MaxPooling2D"`` to ``"max_pooling2d"``: how automatic names are spelled.
+
+    >>> snake_case("Conv2DTranspose"), snake_case("BatchNormalization")
+    ('conv2d_transpose', 'batch_normalization')
+    """
+    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def family_of(obj: Any) -> str | None:
+    """The namespace (``"layers"``, ``"losses"``, ...) of a built-in class or function, or None."""
+    parts = (obj.__module__ or "").split(".")
+    return parts[1] if parts[0] == "lamina" and len(parts) > 1 else None
+
+
+def add_builtin(obj: type) -> None:
+    """Enter a built-in class under its name, its snake_case name and its own ``aliases``."""
+    family = _families.setdefault(family_of(obj) or "", {})
+    family[obj.__name__] = obj
+    aliases = obj.__dict__.get("aliases", ())
+    for name in (snake_case(obj.__name__), obj.__name__.lower(), *aliases):
+        family.setdefault(name, obj)
+
+
+def public(family: str, *aliases: str) -> Callable[[_T], _T]:
+    """Decorator: enter a built-in function under its own name and ``aliases``."""
+
+    def enter(fn: _T) -> _T:
+        for name in (fn.__name__, *aliases):  # pyright: ignore[reportAttributeAccessIssue]
+            _families.setdefault(family, {})[name] = fn
+        return fn
+
+    return enter
+
+
+def builtin(family: str, name: str) -> Any | None:
+    """The built-in object of that name, or None."""
+    return _families.get(family, {}).get(name)
+
+
+def register_serializable(package: str = "Custom", name: str | None = None) -> Callable[[_T], _T]:
+    """Decorator that lets files and configs refer to your class or function by name.
+
+    Args:
+        package: a prefix that keeps your names apart from other people's.
+        name: the name to use, the object's own by default.
+
+    >>> @register_serializable(package="shop")
+    ... class Basket:
+    ...     def get_config(self): return {}
+    >>> get_registered_name(Basket)
+    'shop>Basket'
+    """
+
+    def register(obj: _T) -> _T:
+        full = f"{package}>{name or obj.__name__}"  # pyright: ignore[reportAttributeAccessIssue]
+        if not _NAME.fullmatch(full):
+            raise ArgumentError(
+                "register_serializable() expects a package and a name made of letters, digits "
+                f"and underscores. Received: {full!r}."
+            )
+        if inspect.isclass(obj) and not hasattr(obj, "get_config"):
+            raise SerializationError(
+                f"Class {obj.__name__} has no `get_config`, so a file could not hold it. Add a "
+                "`get_config` method that returns the constructor's arguments."
+            )
+        _custom[full] = obj
+        _registered_names[obj] = full
+        return obj
+
+    return register
+
+
+def get_registered_name(obj: Any) -> str:
+    """The name that ``obj`` was registered under, or its own."""
+    return _registered_names.get(obj, obj.__name__)
+
+
+def get_registered_object(
+    name: str, custom_objects: Mapping[str, Any] | None = None
+) -> Any | None:
+    """The user's object of that name: from ``custom_objects``, the scope, or the registrations."""
+    for table in (custom_objects or {}, _scoped.get(), _custom):
+        if name in table:
+            return table[name]
+    return None
+
+
+def get_custom_objects() -> dict[str, Any]:
+    """The live dictionary of registered objects."""
+    return _custom
+
+
+class CustomObjectScope:
+    """Context in which configs may name the given objects, alongside the registered ones.
+
+    Args:
+        custom_objects: names to classes or functions.
+    """
+
+    def __init__(self, custom_objects: Mapping[str, Any]) -> None:
+        self._objects = dict(custom_objects)
+
+    def __enter__(self) -> CustomObjectScope:
+        self._token = _scoped.set({**_scoped.get(), **self._objects})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _scoped.reset(self._token)
+
+
+def unknown_name(what: str, name: Any, known: Any) -> UnknownNameError:
+    """An error that lists the closest of the known names."""
+    names = sorted({str(k) for k in known})
+    close = difflib.get_close_matches(str(name), names, 3, 0.5)
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {names}."
+    return UnknownNameError(f"Unknown {what}: {name!r}. {hint}")
+
+
+def resolve(family: str, identifier: Any, what: str) -> Any:
+    """Turn a string, config, class or object into an object of ``family``; None stays None.
+
+    Raises:
+        UnknownNameError: no such name; the closest ones are listed.
+        ArgumentError: neither a name, a config nor something callable.
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, str):
+        found = get_registered_object(identifier)
+        if found is None:
+            found = builtin(family, identifier)
+        if found is None:
+            raise unknown_name(what, identifier, _families.get(family, {}))
+        return found() if inspect.isclass(found) else found
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if inspect.isclass(identifier):
+        return identifier()
+    if callable(identifier):
+        return identifier
+    raise ArgumentError(
+        f"Could not read a {what}. Expected a name, a config, a class or a callable. "
+        f"Received: {identifier!r} (of type {type(identifier).__name__})."
+    )
+
+
+def module_name(cls: type) -> str | None:
+    """The public module that files name for ``cls``; None for users' classes."""
+    override = cls.__dict__.get("_file_module")
+    if override is not None:
+        return override
+    family = family_of(cls)
+    if family is None:
+        return cls.__module__
+    return "keras" if family in ("models", "dtypes") else f"keras.{family}"
+
+
+def serialize(obj: Any) -> Any:
+    """Describe ``obj`` as JSON data: numbers, text, lists, dicts, and ``class_name`` records.
+
+    Raises:
+        SerializationError: an object without ``get_config``, or a function without a name.
+
+    >>> serialize((1, "a", np.float32(0.5)))
+    [1, 'a', 0.5]
+    """
+    if obj is None or isinstance(obj, (bool, int, float, str)):
+        return obj
+    if isinstance(obj, (list, tuple)):
+        return [serialize(v) for v in obj]
+    if isinstance(obj, Mapping):
+        return {str(k): serialize(v) for k, v in obj.items()}
+    if isinstance(obj, np.generic):
+        return obj.item()
+    if isinstance(obj, (np.ndarray, jax.Array)):
+        array = np.asarray(obj)
+        return {
+            "class_name": "__numpy__",
+            "config": {"value": array.tolist(), "dtype": array.dtype.name},
+        }
+    if isinstance(obj, (np.dtype,)):
+        return obj.name
+    if isinstance(obj, slice):
+        return {"class_name": "__slice__", "config": serialize([obj.start, obj.stop, obj.step])}
+    if obj is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
+    if inspect.isfunction(obj) or inspect.isbuiltin(obj) or inspect.isclass(obj):
+        return _serialize_function(obj)
+    if not hasattr(obj, "get_config"):
+        if callable(obj) and hasattr(obj, "__name__"):
+            return _serialize_function(obj)
+        raise SerializationError(
+            f"Cannot describe {obj!r} (of type {type(obj).__name__}) as data. Give its class a "
+            "`get_config` method that returns its constructor's arguments."
+        )
+    cls = type(obj)
+    record = {
+        "module": module_name(cls),
+        "class_name": cls.__name__,
+        "config": serialize(obj.get_config()),
+        "registered_name": None if family_of(cls) or isinstance(obj, DTypePolicy)
+        else get_registered_name(cls),
+    }
+    build_config = getattr(obj, "get_build_config", lambda: None)()
+    if build_config is not None:
+        record["build_config"] = serialize(build_config)
+    return record
+
+
+def _serialize_function(fn: Any) -> Any:
+    name = fn.__name__
+    family = family_of(fn)
+    if family and builtin(family, name) is fn:
+        return name
+    if name == "<lambda>":
+        raise SerializationError(
+            "A lambda has no name, so a file cannot refer to it. Define it with `def`, and "
+            "register it: `@lamina.saving.register_serializable()`."
+        )
+    return {
+        "module": "builtins",
+        "class_name": "function",
+        "config": name,
+        "registered_name": get_registered_name(fn),
+    }
+
+
+def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Any:
+    module, name = record.get("module"), record["class_name"]
+    is_function = name == "function"
+    if is_function:
+        name = record["config"]
+    registered = record.get("registered_name") or name
+    for candidate in (name, registered):
+        if not isinstance(candidate, str) or not _NAME.fullmatch(candidate):
+            raise SerializationError(
+                f"A class name is a plain identifier, not a path or an expression. "
+                f"Received: {str(candidate)[:80]!r}."
+            )
+    # A built-in's own record wins over a user's class of the same name.
+    if isinstance(module, str) and module.split(".")[0] in ("keras", "lamina") and not is_function:
+        part = module.split(".")
+        family = "models" if len(part) == 1 or part[1] == "src" else part[1]
+        found = builtin(family, name) if name != "DTypePolicy" else DTypePolicy
+        if inspect.isclass(found):
+            return found
+    found = get_registered_object(registered, custom_objects)
+    if found is None:
+        found = get_registered_object(name, custom_objects)
+    if found is None and module is None:
+        found = next((f[name] for f in _families.values() if inspect.isclass(f.get(name))), None)
+    if found is None:
+        raise SerializationError(
+            f"The config names {'function' if is_function else 'class'} {name!r} "
+            f"(module {module!r}), which is not built in and not registered. Pass "
+            f"`custom_objects={{{name!r}: ...}}`, or decorate it with "
+            "`@lamina.saving.register_serializable()` before loading."
+        )
+    return found
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Rebuild what :func:`serialize` described.
+
+    Args:
+        config: JSON data; dicts with ``class_name`` and ``config`` become objects.
+        custom_objects: names of users' classes and functions that the config may refer to.
+
+    Raises:
+        SerializationError: a class that is neither built in, registered nor passed.
+    """
+    if isinstance(config, (list, tuple)):
+        return [deserialize(v, custom_objects) for v in config]
+    if not isinstance(config, Mapping):
+        return config
+    if "class_name" not in config or "config" not in config:
+        return {k: deserialize(v, custom_objects) for k, v in config.items()}
+    name, inner = config["class_name"], config["config"]
+    if name == "__numpy__":
+        return np.array(inner["value"], dtype=inner["dtype"])
+    if name == "__slice__":
+        return slice(*inner)
+    if name == "__ellipsis__":
+        return Ellipsis
+    found = _lookup(config, custom_objects)
+    if name == "function":
+        return found
+    if not inspect.isclass(found):
+        raise SerializationError(f"The config wants a class. {name!r} is {found!r}.")
+    with CustomObjectScope(custom_objects or {}):
+        if hasattr(found, "from_config"):
+            obj = found.from_config(inner)
+        else:
+            obj = found(**inner)
+        build_config = config.get("build_config")
+        if build_config and hasattr(obj, "build_from_config"):
+            obj.build_from_config(build_config)
+    return obj

@@ -1,0 +1,105 @@
+"""The one ambient value: what a traced call may see besides its arguments.
+
+Outside of any call there is no scope. Inside one, variables read their bound values from it,
+layers ask it whether they train and for random keys, and whatever a call produces besides its
+result (new values of variables, losses, masks) is collected in its :class:`Record`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+
+from lamina import config
+from lamina.core import random
+
+
+@dataclasses.dataclass(slots=True)
+class Record:
+    """What a call leaves behind besides its result."""
+
+    updates: dict[Any, Any] = dataclasses.field(default_factory=dict)
+    losses: list[Any] = dataclasses.field(default_factory=list)
+    logs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    masks: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    draws: Counter[str] = dataclasses.field(default_factory=Counter)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scope:
+    """An immutable view: bound values, mode, key, path; and the record to write into."""
+
+    values: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
+    training: bool | None = None
+    key: Any = None
+    compute_dtype: str | None = None
+    path: tuple[str, ...] = ()
+    pure: bool = False
+    record: Record = dataclasses.field(default_factory=Record)
+
+    def inside(self, name: str, training: bool | None, compute_dtype: str | None) -> Scope:
+        """The scope of a call of ``name`` from here."""
+        return Scope(
+            self.values, training, self.key, compute_dtype, (*self.path, name), self.pure,
+            self.record,
+        )
+
+
+_current: ContextVar[Scope | None] = ContextVar("lamina_scope", default=None)
+
+
+def current() -> Scope | None:
+    """The scope of the call in progress, or None outside of any."""
+    return _current.get()
+
+
+@contextmanager
+def entered(scope: Scope) -> Iterator[Scope]:
+    """Make ``scope`` current for a while."""
+    token = _current.set(scope)
+    try:
+        yield scope
+    finally:
+        _current.reset(token)
+
+
+def random_key(seed: int | None = None, name: str = "") -> jax.Array:
+    """A fresh key for the layer in whose call this runs.
+
+    It depends on the step's key, the path of the layer and on how often the layer drew in this
+    call. Outside of a compiled step it depends on the global seed and a counter instead.
+    """
+    scope = current()
+    path = "/".join((*(scope.path if scope else ()), name))
+    if scope is not None and scope.key is not None:
+        n = scope.record.draws[path]
+        scope.record.draws[path] += 1
+        return random.derive(scope.key, path, n, *(() if seed is None else (seed,)))
+    n = random.eager_draw(path)
+    return random.base_key(config.global_seed() if seed is None else seed, path, n)
+
+
+# ---- masks ---------------------------------------------------------------------------------------
+
+
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Let ``mask`` travel with ``tensor`` until the end of the outermost call."""
+    scope = current()
+    if scope is not None:
+        # The pair keeps the tensor alive, so its id cannot be taken by another one meanwhile.
+        scope.record.masks[id(tensor)] = (tensor, mask)
+
+
+def get_mask(tensor: Any) -> Any:
+    """The mask that travels with ``tensor``, or None."""
+    scope = current()
+    if scope is None:
+        return None
+    found = scope.record.masks.get(id(tensor))
+    return None if found is None else found[1]

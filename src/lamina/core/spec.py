@@ -1,0 +1,290 @@
+"""Specs of tensors, and the only abstract evaluation: what shape and dtype a call would return.
+
+A size is an integer or a symbolic expression in JAX's sense (``batch``, ``2*time``,
+``max(h - 2, 0)``). All symbols live in one scope, so equal names are equal sizes. Sizes that a user
+left open (``None``) are symbols too, spelled ``_0``, ``_1``, ...; they are shown as ``None`` and,
+where a call insists, taken to be equal to each other or to a known size, as Keras does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from lamina import tree
+from lamina.dtypes import standardize_dtype
+from lamina.errors import ArgumentError
+
+Dim = Any  # an int, or a symbolic expression of jax.export
+_SCOPE = export.SymbolicScope()
+_ANONYMOUS = re.compile(r"_\d+\Z")
+_RESERVED = frozenset(("max", "min", "mod", "floordiv"))
+_counter = itertools.count()
+_symbols: dict[str, Dim] = {}
+
+
+def symbol(name: str) -> Dim:
+    """The size called ``name``: a plain identifier."""
+    if name not in _symbols:
+        if not name.isidentifier() or name in _RESERVED:
+            raise ArgumentError(
+                "A named size is a plain identifier such as 'time' (max, min, mod and floordiv "
+                f"are taken). Received: {name!r}."
+            )
+        _symbols[name] = export.symbolic_shape(name, scope=_SCOPE)[0]
+    return _symbols[name]
+
+
+BATCH = symbol("batch")
+
+
+def anonymous() -> Dim:
+    """A size of which nothing is known."""
+    return export.symbolic_shape(f"_{next(_counter)}", scope=_SCOPE)[0]
+
+
+def parse_dim(size: Any) -> Dim:
+    """Read one entry of a shape that a user wrote: an integer, a name, a formula, or None."""
+    if size is None:
+        return anonymous()
+    if isinstance(size, str):
+        if size.isidentifier():
+            return symbol(size)
+        try:
+            return export.symbolic_shape(size, scope=_SCOPE)[0]
+        except ValueError as e:
+            raise ArgumentError(f"Could not read the size {size!r}: {e}") from e
+    if export.is_symbolic_dim(size):
+        return size
+    if isinstance(size, bool) or not hasattr(size, "__index__") or int(size) < 0:
+        raise ArgumentError(
+            "A size in a shape is a non-negative integer, None or a name such as 'time'. "
+            f"Received: {size!r}."
+        )
+    return int(size)
+
+
+def _variables(dim: Dim) -> set[str]:
+    return dim.get_vars() if export.is_symbolic_dim(dim) else set()
+
+
+def is_anonymous(dim: Dim) -> bool:
+    """True for a size that depends on one that the user left open."""
+    return any(_ANONYMOUS.match(v) for v in _variables(dim))
+
+
+class TensorSpec:
+    """Shape and dtype of a tensor that does not exist yet.
+
+    Args:
+        dims: sizes, as :func:`parse_dim` reads them.
+        dtype: a dtype's name.
+
+    >>> spec = TensorSpec(("batch", "time", 8), "float32")
+    >>> spec.shape, spec.dims
+    ((None, None, 8), ('batch', 'time', 8))
+    """
+
+    __slots__ = ("_hash", "_struct", "dims_raw", "dtype")
+
+    def __init__(self, dims: Sequence[Any], dtype: Any = None) -> None:
+        self.dims_raw = tuple(parse_dim(d) for d in dims)
+        self.dtype = standardize_dtype(dtype)
+        self._hash: int | None = None
+        self._struct: jax.ShapeDtypeStruct | None = None
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Sizes as Keras shows them: None for what is not a number."""
+        return tuple(d if isinstance(d, int) else None for d in self.dims_raw)
+
+    @property
+    def dims(self) -> tuple[int | str | None, ...]:
+        """Sizes with names and formulas; None for a size left open."""
+        return tuple(
+            d if isinstance(d, int) else None if is_anonymous(d) else show_dim(d)
+            for d in self.dims_raw
+        )
+
+    @property
+    def struct(self) -> jax.ShapeDtypeStruct:
+        """The same, as JAX's abstract evaluation takes it."""
+        if self._struct is None:
+            self._struct = jax.ShapeDtypeStruct(self.dims_raw, jnp.dtype(self.dtype))
+        return self._struct
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, TensorSpec)
+            and self.dtype == other.dtype
+            and len(self.dims_raw) == len(other.dims_raw)
+            and all(
+                type(a) is type(b) and a == b
+                for a, b in zip(self.dims_raw, other.dims_raw, strict=True)
+            )
+        )
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash((tuple(map(str, self.dims_raw)), self.dtype))
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"TensorSpec({show_dims(self.dims_raw)}, {self.dtype})"
+
+
+def show_dim(dim: Dim) -> str:
+    """One size as text, without the clamps at zero that only matter to impossible inputs.
+
+    >>> show_dim(parse_dim("max(h - 2, 0)"))
+    'h - 2'
+    """
+    if is_anonymous(dim):
+        return "None"
+    return re.sub(r"^max\((.*), 0\)$|^max\(0, (.*)\)$", lambda m: m[1] or m[2], str(dim))
+
+
+def show_dims(dims: Sequence[Dim]) -> str:
+    """A shape as text: ``(batch, time, 8)``.
+
+    >>> show_dims((3,))
+    '(3,)'
+    """
+    inner = ", ".join(show_dim(d) for d in dims)
+    return f"({inner},)" if len(dims) == 1 else f"({inner})"
+
+
+def spec_of(x: Any) -> TensorSpec:
+    """The spec of an array."""
+    return TensorSpec(x.shape, x.dtype)
+
+
+def is_array(x: Any) -> bool:
+    """True for what JAX computes with: its arrays (traced ones too) and NumPy's."""
+    return isinstance(x, (jax.Array, np.ndarray, np.generic))
+
+
+# ---- abstract evaluation -------------------------------------------------------------------------
+
+
+def _substitute(dim: Dim, to: dict[str, str]) -> Dim:
+    if not _variables(dim) & to.keys():
+        return dim
+    text = re.sub(r"[A-Za-z_]\w*", lambda m: to.get(m[0], m[0]), str(dim))
+    value = export.symbolic_shape(text, scope=_SCOPE)[0]
+    return value if export.is_symbolic_dim(value) else int(value)
+
+
+def substitute(spec: TensorSpec, to: dict[str, str]) -> TensorSpec:
+    """The spec with symbols replaced by other symbols or numbers, given as text."""
+    return TensorSpec([_substitute(d, to) for d in spec.dims_raw], spec.dtype)
+
+
+def _once(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
+    out_tree: list[Any] = []
+
+    def flat(*arrays: Any) -> list[Any]:
+        result = fn(*arrays)
+        leaves = tree.flatten(result)
+        out_tree[:] = [tree.map_structure(is_array, result)]
+        return [jnp.asarray(leaf) for leaf in leaves if leaf is not None and is_array(leaf)]
+
+    structs = iter(jax.eval_shape(flat, *(s.struct for s in specs)))
+    return tree.map_structure(
+        lambda array: TensorSpec((s := next(structs)).shape, s.dtype) if array else None,
+        out_tree[0],
+    )
+
+
+def _unifications(specs: list[TensorSpec]) -> list[dict[str, str]]:
+    """Ways to read the open sizes: equal to the known size on the same axis, equal to each other."""
+    ways = []
+    anonymous_names = sorted({v for s in specs for d in s.dims_raw for v in _variables(d)
+                              if _ANONYMOUS.match(v)}, key=lambda v: int(v[1:]))  # fmt: skip
+    by_axis: dict[str, str] = {}
+    for axis in range(max((len(s.dims_raw) for s in specs), default=0)):
+        here = [s.dims_raw[axis] for s in specs if len(s.dims_raw) > axis]
+        known = {str(d) for d in here if not is_anonymous(d) and d is not BATCH and str(d) != "1"}
+        for d in here:
+            if len(known) == 1 and (_ANONYMOUS.match(str(d)) or d is BATCH):
+                by_axis[str(d)] = next(iter(known))
+    if by_axis:
+        ways.append(by_axis)
+    if len(anonymous_names) > 1:
+        ways.append({name: anonymous_names[0] for name in anonymous_names})
+    return ways
+
+
+def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
+    """The specs that ``fn`` would return for arrays of ``specs``, without computing anything.
+
+    Args:
+        fn: takes one array for each spec; returns arrays (or None) in any nesting.
+        specs: shapes may hold symbolic sizes.
+
+    Returns:
+        The same nesting as ``fn``'s result, with a spec for each array.
+
+    Raises:
+        Exception: whatever ``fn`` raises, when no reading of the open sizes lets it run.
+
+    >>> evaluate(lambda x, y: jnp.concatenate([x, y], 1), [TensorSpec(("batch", "t"))] * 2)
+    TensorSpec((batch, 2*t), float32)
+    """
+    names = sorted({v for s in specs for d in s.dims_raw for v in _variables(d)})
+    try:
+        return _once(fn, specs)
+    except Exception as e:
+        if not names:
+            raise
+        first = e
+    for way in _unifications(specs):
+        try:
+            return _once(fn, [substitute(s, way) for s in specs])
+        except Exception:  # noqa: BLE001, S112 - the first error is the one to tell
+            continue
+    try:
+        return _sampled(fn, specs, names)
+    except Exception as last:
+        inconclusive = isinstance(first, jax.core.InconclusiveDimensionOperation) or (
+            isinstance(first, TypeError) and "symbolic" in str(first).lower()
+        )
+        raise (last if inconclusive else first) from None
+
+
+def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) -> Any:
+    """Run with numbers for the symbols, three times; what varies with them is an open size.
+
+    For code such as ``range(x.shape[1])`` that no symbol can run through.
+    """
+    # Names get distinct numbers, so that different names stay different; open sizes share one.
+    samples = []
+    for start, step, shared in ((24, 7, 17), (31, 11, 19), (48, 5, 23)):
+        numbers = itertools.count(start, step)
+        to = {n: str(shared if _ANONYMOUS.match(n) else next(numbers)) for n in names}
+        samples.append((to, _once(fn, [substitute(s, to) for s in specs])))
+
+    def merge(*found: TensorSpec | None) -> TensorSpec | None:
+        if found[0] is None:
+            return None
+        dims = [_explain([s.dims_raw[i] for s in found if s], samples, specs)
+                for i in range(len(found[0].dims_raw))]  # fmt: skip
+        return TensorSpec(dims, found[0].dtype)
+
+    return tree.map_structure(merge, *(out for _, out in samples))
+
+
+def _explain(sizes: list[int], samples: list[Any], specs: list[TensorSpec]) -> Dim:
+    if len(set(sizes)) == 1:
+        return sizes[0]
+    for dim in dict.fromkeys(d for s in specs for d in s.dims_raw if not isinstance(d, int)):
+        if all(_substitute(dim, to) == n for (to, _), n in zip(samples, sizes, strict=True)):
+            return dim
+    return anonymous()

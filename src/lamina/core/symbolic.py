@@ -1,0 +1,145 @@
+"""The symbolic tensor: what ``Input`` and layers return while a model is being built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import jax
+
+from lamina.core.graph import Node
+from lamina.core.spec import TensorSpec, show_dims
+from lamina.errors import SymbolicTensorError
+
+# Public ops by name, filled where they are defined: operators and NumPy functions look here.
+OPERATIONS: dict[str, Callable[..., Any]] = {}
+
+
+class SymbolicTensor:
+    """A tensor without values: a shape, a dtype, a place in the graph.
+
+    Made by ``Input`` and by calling layers and ops on other symbolic tensors. Python's operators,
+    indexing, and NumPy's functions (where :mod:`lamina.ops` has one of the same name) record
+    further nodes of the graph.
+
+    Attributes:
+        shape: sizes, with None for those that are not numbers.
+        dims: sizes with names and formulas, such as ``("batch", "2*time", 8)``.
+        dtype: a dtype's name.
+        node: the call that made it.
+        index: its position among the outputs of that call.
+        name: for messages, and for the model's inputs and outputs.
+        mask: spec of the mask that travels with it, or None.
+    """
+
+    __slots__ = ("__weakref__", "index", "mask", "name", "node", "spec")
+    is_symbolic_tensor = True
+    __array_priority__ = 1000
+
+    def __init__(
+        self, spec: TensorSpec, node: Node, index: int, name: str, mask: TensorSpec | None = None
+    ) -> None:
+        self.spec, self.node, self.index, self.name, self.mask = spec, node, index, name, mask
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Sizes, with None for those that are not numbers."""
+        return self.spec.shape
+
+    @property
+    def dims(self) -> tuple[int | str | None, ...]:
+        """Sizes with names and formulas."""
+        return self.spec.dims
+
+    @property
+    def dtype(self) -> str:
+        """The dtype's name."""
+        return self.spec.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.spec.dims_raw)
+
+    def __repr__(self) -> str:
+        return f"<SymbolicTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+    def _no_values(self, what: str, cure: str) -> NoReturn:
+        raise SymbolicTensorError(
+            f"{what} needs numbers. {self.name!r} is a symbolic tensor of shape "
+            f"{show_dims(self.spec.dims_raw)}: it stands for values that exist only when the "
+            f"model runs. {cure}"
+        )
+
+    def __bool__(self) -> NoReturn:
+        self._no_values(
+            "A Python condition (`if`, `while`, `and`, `not`)",
+            "Use `lamina.ops.where(condition, a, b)`, or write a layer whose `call` does it.",
+        )
+
+    def __float__(self) -> NoReturn:
+        self._no_values("float()", "Call the finished model on an array to get numbers.")
+
+    def __int__(self) -> NoReturn:
+        self._no_values("int()", "Call the finished model on an array to get numbers.")
+
+    def __index__(self) -> NoReturn:
+        self._no_values("An index or range()", "Use a size from `.shape`, or an op.")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._no_values("A NumPy function", "Use the function of the same name in `lamina.ops`.")
+
+    def __jax_array__(self) -> NoReturn:
+        self._no_values(
+            "A function of jax.numpy",
+            "Use the function of the same name in `lamina.ops`, or put it into a layer's `call`.",
+        )
+
+    def __len__(self) -> int:
+        size = self.spec.dims_raw[0] if self.spec.dims_raw else None
+        if not isinstance(size, int):
+            self._no_values("len()", "The size of the first axis is not known while building.")
+        return size
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and ufunc.__name__ in OPERATIONS:
+            return OPERATIONS[ufunc.__name__](*inputs, **kwargs)
+        return self.__array__()
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func.__name__ in OPERATIONS:
+            return OPERATIONS[func.__name__](*args, **kwargs)
+        return self.__array__()
+
+
+_BINARY = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide",
+    "floordiv": "floor_divide", "mod": "mod", "pow": "power", "matmul": "matmul",
+    "and": "logical_and", "or": "logical_or", "xor": "logical_xor",
+}  # fmt: skip
+_COMPARE = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
+_UNARY = {"neg": "negative", "abs": "absolute", "invert": "logical_not"}
+
+
+def _install(dunder: str, name: str, reverse: bool = False) -> None:
+    def operator(self: SymbolicTensor, *args: Any) -> Any:
+        return OPERATIONS[name](*args, self) if reverse else OPERATIONS[name](self, *args)
+
+    operator.__name__ = dunder
+    setattr(SymbolicTensor, dunder, operator)
+
+
+for _dunder, _name in _BINARY.items():
+    _install(f"__{_dunder}__", _name)
+    _install(f"__r{_dunder}__", _name, reverse=True)
+for _dunder, _name in {**_COMPARE, **_UNARY}.items():
+    _install(f"__{_dunder}__", _name)
+_install("__getitem__", "get_item")
+
+# JAX's own functions flatten their arguments first, so this is where they meet the error.
+jax.tree_util.register_pytree_node(
+    SymbolicTensor, lambda x: x.__jax_array__(), lambda _, children: children[0]
+)

@@ -1,0 +1,21 @@
+"""Small image data sets: each module downloads, checks and caches its files in ``load_data()``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lamina.datasets import cifar10, cifar100, fashion_mnist, mnist
+
+__all__ = ["cifar10", "cifar100", "fashion_mnist", "mnist"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

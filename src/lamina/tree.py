@@ -1,0 +1,105 @@
+"""Nested structures of inputs and outputs: dicts, lists, tuples, named tuples, in their own order.
+
+JAX's tree functions sort the keys of a dict. What a user declares as ``{"title": a, "body": b}``
+keeps that order here: names bind, and order is never made by sorting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from lamina.errors import StructureError
+
+
+def is_nested(x: Any) -> bool:
+    """True for the containers that these functions look into."""
+    return isinstance(x, (Mapping, list, tuple))
+
+
+def _children(x: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(x, Mapping):
+        return iter(x.items())
+    if hasattr(x, "_fields"):
+        return zip(x._fields, x, strict=True)
+    return iter(enumerate(x))
+
+
+def _rebuild(like: Any, values: list[Any]) -> Any:
+    if isinstance(like, Mapping):
+        return type(like)(zip(like, values, strict=True))  # pyright: ignore[reportCallIssue]
+    if hasattr(like, "_fields"):
+        return type(like)(*values)
+    return type(like)(values)
+
+
+def flatten_with_path(x: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:
+    """Leaves with their paths, in declaration order.
+
+    >>> flatten_with_path({"b": 1, "a": [2, 3]})
+    [(('b',), 1), (('a', 0), 2), (('a', 1), 3)]
+    """
+    if not is_nested(x):
+        return [(path, x)]
+    return [leaf for key, v in _children(x) for leaf in flatten_with_path(v, (*path, key))]
+
+
+def flatten(x: Any) -> list[Any]:
+    """Leaves in declaration order.
+
+    >>> flatten({"b": 1, "a": (2, [3])})
+    [1, 2, 3]
+    """
+    if not is_nested(x):
+        return [x]
+    return [leaf for _, v in _children(x) for leaf in flatten(v)]
+
+
+def unflatten(like: Any, leaves: list[Any]) -> Any:
+    """The structure of ``like`` with its leaves replaced, in declaration order, by ``leaves``.
+
+    >>> unflatten({"b": 0, "a": [0, 0]}, [1, 2, 3])
+    {'b': 1, 'a': [2, 3]}
+    """
+    it = iter(leaves)
+    return map_structure(lambda _: next(it), like)
+
+
+def map_structure(fn: Callable[..., Any], x: Any, *rest: Any) -> Any:
+    """Apply ``fn`` to corresponding leaves; dicts correspond by key.
+
+    >>> map_structure(lambda a, b: a + b, {"x": 1, "y": [2]}, {"y": [20], "x": 10})
+    {'x': 11, 'y': [22]}
+    """
+    if not is_nested(x):
+        return fn(x, *rest)
+    for other in rest:
+        assert_same_structure(x, other, shallow=True)
+    values = [
+        map_structure(fn, v, *(o[k] if isinstance(o, Mapping) else list(o)[i] for o in rest))
+        for i, (k, v) in enumerate(_children(x))
+    ]
+    return _rebuild(x, values)
+
+
+def assert_same_structure(a: Any, b: Any, *, shallow: bool = False) -> None:
+    """Raise :class:`StructureError` unless ``b`` nests like ``a`` (lists and tuples are alike)."""
+    if not is_nested(a):
+        if is_nested(b):
+            raise StructureError(f"Expected one value. Received a {type(b).__name__}: {b!r}.")
+        return
+    if isinstance(a, Mapping) != isinstance(b, Mapping) or not is_nested(b):
+        raise StructureError(
+            f"Expected a {type(a).__name__} like {a!r}. Received a {type(b).__name__}: {b!r}."
+        )
+    if isinstance(a, Mapping):
+        if set(a) != set(b):
+            raise StructureError(f"Expected the keys {list(a)}. Received: {list(b)}.")
+        pairs = [(a[k], b[k]) for k in a]
+    else:
+        if len(a) != len(b):
+            raise StructureError(f"Expected {len(a)} entries. Received {len(b)}: {b!r}.")
+        pairs = list(zip(a, b, strict=True))
+    if not shallow:
+        for x, y in pairs:
+            assert_same_structure(x, y)

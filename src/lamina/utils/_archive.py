@@ -1,0 +1,141 @@
+"""Reading and unpacking of tar and zip files from strangers.
+
+The usual ways out of a destination are closed by construction rather than by comparing paths: no
+link is ever created, a member's name is a list of plain words, every file is new, and everything
+is written into a fresh folder that takes its final name when it is complete.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from typing import IO, TypeVar
+
+from lamina.errors import ArgumentError, CorruptFileError, UnsafeFileError
+
+_Item = TypeVar("_Item")
+_Member = tuple[str, IO[bytes] | None]  # a name and its content, None for a folder
+
+_CHUNK = 1 << 20
+_COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_DAMAGE = (
+    EOFError,
+    NotImplementedError,  # an unknown zip compression
+    OSError,
+    RuntimeError,  # an encrypted zip member
+    ValueError,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextmanager
+def damage_is_corrupt(path: Path) -> Iterator[None]:
+    """Turn whatever a parser raises over the content of ``path`` into `CorruptFileError`.
+
+    Files must be opened outside of the block: a missing file is not a damaged one.
+    """
+    try:
+        yield
+    except (CorruptFileError, UnsafeFileError):
+        raise
+    except _DAMAGE as error:
+        raise CorruptFileError(
+            f"{path} is damaged or not of the expected format: {error or type(error).__name__}. "
+            "Delete it and get it again."
+        ) from error
+
+
+class _PatientReader:
+    """A seekable stream that refuses to put more than ``LIMIT`` bytes into memory at once.
+
+    `tarfile` reads a header extension in one piece, of whatever size the file declares.
+    """
+
+    LIMIT = 64 << 20
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.seek, self.tell = stream.seek, stream.tell
+        self._read = stream.read
+
+    def read(self, size: int) -> bytes:
+        if size > self.LIMIT:
+            raise CorruptFileError(f"A header of a tar file declares {size} bytes.")
+        return self._read(size)
+
+
+@contextmanager
+def open_tar(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
+    """Open a tar file, plain or compressed by gzip, bzip2 or xz, with bounded memory."""
+    magic = file.read(6)
+    file.seek(0)
+    opener = next((open_ for start, open_ in _COMPRESSIONS.items() if magic.startswith(start)), None)
+    with opener(file) if opener else file as stream:
+        reader: IO[bytes] = _PatientReader(stream)  # pyright: ignore[reportAssignmentType]
+        with tarfile.open(fileobj=reader, mode="r:") as tar:
+            yield tar
+
+
+def extract(archive: Path, destination: Path, archive_format: str, max_bytes: int) -> None:
+    """Unpack ``archive`` into the folder ``destination``, replacing it as a whole.
+
+    Args:
+        archive: A tar file, plain or compressed, or a zip file.
+        destination: The folder to create; either complete or untouched afterwards.
+        archive_format: ``"tar"``, ``"zip"``, or ``"auto"`` to look at the file.
+        max_bytes: Most bytes that the members may hold together.
+
+    Raises:
+        ArgumentError: If ``archive_format`` is another word.
+        UnsafeFileError: If a member is a link or a device, lies outside of the destination, or the
+            members hold more than ``max_bytes``.
+        CorruptFileError: If the archive is damaged or of neither format.
+    """
+    if archive_format not in ("auto", "tar", "zip"):
+        raise ArgumentError(
+            "`archive_format` expects 'auto', 'tar' or 'zip'. "
+            f"Received: {archive_format!r}. Pass `extract=False` to leave the file as it is."
+        )
+    with (
+        open(archive, "rb") as file,
+        tempfile.TemporaryDirectory(dir=destination.parent, prefix=".extract-") as scratch,
+    ):
+        if archive_format == "auto":
+            archive_format = "zip" if file.read(2) == b"PK" else "tar"
+            file.seek(0)
+        members = _zip_members(file) if archive_format == "zip" else _tar_members(file)
+        content = Path(scratch, "content")
+        content.mkdir()
+        _write(archive, members, content, max_bytes)
+        if destination.exists():
+            os.rename(destination, Path(scratch, "replaced"))
+        os.rename(content, destination)
+
+
+def _write(archive: Path, members: Iterator[_Member], content: Path, max_bytes: int) -> None:
+    left = max_bytes
+    for name, source in _reading(archive, members):
+        target = content.joinpath(*_plain_parts(archive, name))
+        if source is None:
+            _create(archive, name, target.mkdir, exist_ok=True)
+        with _create(archive, name, open(target, "xb")) as file:
+            for chunk in _reading(archive, iter(lambda s=source: s.read(_CHUNK), b"")):
+                left -= len(chunk)
+                if left < 0:
+                    raise UnsafeFileError(
+                        f"Stopped extracting {archive} at {name!r}: expected at most {max_bytes} "
+                        "bytes in all, received more. Raise `max_bytes` if you trust the file."
+                    )
+                file.write(chunk)

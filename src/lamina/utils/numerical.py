@@ -1,0 +1,79 @@
+"""Conversions of arrays before and after training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.errors import ArgumentError
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
+    """Turn class numbers into one-hot rows, the targets of ``categorical_crossentropy``.
+
+    ``result[..., k] = 1 if x[...] == k else 0``. A trailing axis of size 1 is dropped first, so a
+    column of labels ``(n, 1)`` gives ``(n, num_classes)``.
+
+    Args:
+        x: Class numbers, whole and not negative; an array or nested list of any shape.
+        num_classes: Length of the new last axis. ``None`` means ``max(x) + 1``.
+
+    Returns:
+        NumPy array, float64, of shape ``x.shape + (num_classes,)``.
+
+    Raises:
+        ArgumentError: If a value is not a whole number in ``[0, num_classes)``, or if ``x`` is
+            empty and ``num_classes`` is not given.
+
+    >>> to_categorical([0, 2, 1])
+    array([[1., 0., 0.],
+           [0., 0., 1.],
+           [0., 1., 0.]])
+    """
+    labels = np.asarray(x)
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels.squeeze(-1)
+    if labels.size == 0 and num_classes is None:
+        raise ArgumentError(
+            "to_categorical() cannot infer `num_classes` from an empty `x`. "
+            f"Received: x of shape {labels.shape}. Pass `num_classes`."
+        )
+    classes = labels.astype("int64")
+    if not np.array_equal(classes, labels):
+        raise ArgumentError(
+            "to_categorical() expects whole class numbers. "
+            f"Received: {labels[classes != labels].flat[0]!r}. Round or bin the values first."
+        )
+    size = int(classes.max()) + 1 if num_classes is None else num_classes
+    outside = classes[(classes < 0) | (classes >= size)]
+    if outside.size:
+        raise ArgumentError(
+            f"to_categorical() expects class numbers from 0 to {size - 1}. "
+            f"Received: {outside.flat[0]}. Shift the labels or raise `num_classes`."
+        )
+    return (classes[..., None] == np.arange(size)).astype("float64")
+
+
+def normalize(x: Any, axis: int = -1, order: float = 2) -> Any:
+    """Divide ``x`` by its norm along an axis; rows whose norm is 0 stay 0.
+
+    ``x / (sum(|x| ** order, axis) ** (1 / order))``.
+
+    Args:
+        x: Numbers of any shape: a NumPy array, a JAX array or a nested list.
+        axis: The axis whose entries form one vector.
+        order: Order of the norm: 1, 2, ``np.inf``, ...
+
+    Returns:
+        A new floating-point array of the shape of ``x``: JAX for a JAX array, else NumPy.
+
+    >>> normalize([[3.0, 4.0], [0.0, 0.0]])
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    numpy = jnp if isinstance(x, jax.Array) else np
+    norm = numpy.linalg.norm(x, ord=order, axis=axis, keepdims=True)
+    return x / numpy.where(norm == 0, 1, norm)
