@@ -28,7 +28,7 @@ def standardize_dtype(dtype: Any) -> str:
         return config.floatx()
     if isinstance(dtype, str):
         name = _ALIASES.get(dtype, dtype)
-    elif dtype in (bool, int, float):
+    elif dtype is bool or dtype is int or dtype is float:
         name = {bool: "bool", int: "int32", float: config.floatx()}[dtype]
     else:
         try:

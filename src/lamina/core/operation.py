@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from lamina import tree
 from lamina.core import naming, spec
 from lamina.core.graph import Node, is_symbolic
-from lamina.core.scope import current, get_mask, set_mask
+from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import TensorSpec
 from lamina.core.symbolic import OPERATIONS, SymbolicTensor
 from lamina.core.variable import Variable
@@ -183,11 +183,9 @@ def op(
             args, kwargs = tree.map_structure(_unwrap, (args, kwargs))
         result = fn(*args, **kwargs)
         if elementwise:
-            scope = current()
-            if scope is not None and scope.record.masks:
-                mask = merge_masks([get_mask(x) for x in leaves])
-                if mask is not None and result.shape[: mask.ndim] == mask.shape:
-                    set_mask(result, mask)
+            mask = merge_masks([get_mask(x) for x in leaves])
+            if mask is not None and result.shape[: mask.ndim] == mask.shape:
+                set_mask(result, mask)
         return result
 
     call.__name__ = call.__qualname__ = op_name
@@ -240,4 +238,5 @@ def not_called(layer: Operation, where: str) -> GraphError:
     return GraphError(
         f"{where} received the layer {layer.name!r} itself, not a tensor. Expected the result of "
         f"calling it. Did you forget to call it? Write `{layer.name}(x)` instead of `{layer.name}`."
+        f"\n  called at: {user_location()}"
     )

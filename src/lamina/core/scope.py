@@ -8,6 +8,7 @@ result (new values of variables, losses, masks) is collected in its :class:`Reco
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +34,18 @@ class Record:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scope:
-    """An immutable view: bound values, mode, key, path; and the record to write into."""
+    """An immutable view: bound values, mode, key, path; and the record to write into.
+
+    Attributes:
+        values: arrays bound to variables for the length of the call.
+        training: whether layers train; None where nobody has said.
+        key: the random key of the step; None outside of a compiled step.
+        compute_dtype: what floating variables are cast to when read.
+        path: names of the layers being called, outermost first.
+        pure: new values of variables go to the record, not to the variables.
+        abstract: only shapes matter; variables read as zeros, whatever their value.
+        record: where the call leaves what is not its result.
+    """
 
     values: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
     training: bool | None = None
@@ -41,14 +53,15 @@ class Scope:
     compute_dtype: str | None = None
     path: tuple[str, ...] = ()
     pure: bool = False
+    abstract: bool = False
     record: Record = dataclasses.field(default_factory=Record)
 
     def inside(self, name: str, training: bool | None, compute_dtype: str | None) -> Scope:
         """The scope of a call of ``name`` from here."""
         return Scope(
             self.values, training, self.key, compute_dtype, (*self.path, name), self.pure,
-            self.record,
-        )
+            self.abstract, self.record,
+        )  # fmt: skip
 
 
 _current: ContextVar[Scope | None] = ContextVar("lamina_scope", default=None)
@@ -88,18 +101,27 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
 # ---- masks ---------------------------------------------------------------------------------------
 
 
+# Outside of a pure call tensors are concrete arrays, and a mask lives as long as its array.
+_eager_masks: dict[int, tuple[weakref.ref[Any], Any]] = {}
+
+
 def set_mask(tensor: Any, mask: Any) -> None:
-    """Let ``mask`` travel with ``tensor`` until the end of the outermost call."""
+    """Let ``mask`` travel with ``tensor``."""
     scope = current()
-    if scope is not None:
+    if scope is not None and scope.pure:
         # The pair keeps the tensor alive, so its id cannot be taken by another one meanwhile.
         scope.record.masks[id(tensor)] = (tensor, mask)
+    else:
+        key = id(tensor)
+        _eager_masks[key] = (weakref.ref(tensor, lambda _: _eager_masks.pop(key, None)), mask)
 
 
 def get_mask(tensor: Any) -> Any:
     """The mask that travels with ``tensor``, or None."""
     scope = current()
-    if scope is None:
-        return None
-    found = scope.record.masks.get(id(tensor))
-    return None if found is None else found[1]
+    if scope is not None:
+        found = scope.record.masks.get(id(tensor))
+        if found is not None:
+            return found[1]
+    weak = _eager_masks.get(id(tensor))
+    return weak[1] if weak is not None and weak[0]() is tensor else None

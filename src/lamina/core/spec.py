@@ -253,7 +253,7 @@ def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
     try:
         return _sampled(fn, specs, names)
     except Exception as last:
-        inconclusive = isinstance(first, jax.core.InconclusiveDimensionOperation) or (
+        inconclusive = isinstance(first, jax.errors.InconclusiveDimensionOperation) or (
             isinstance(first, TypeError) and "symbolic" in str(first).lower()
         )
         raise (last if inconclusive else first) from None

@@ -17,12 +17,19 @@ from lamina.errors import ShapeError, StateError
 
 
 class Cell:
-    """Where the values of a running training live: one dictionary, replaced after each step."""
+    """Where the values of a running training live: ``state[group][address]``.
 
-    __slots__ = ("values",)
+    The loop puts the whole state in after each step, so reading a variable reads the live value.
+    """
 
-    def __init__(self, values: dict[str, Any]) -> None:
-        self.values = values
+    __slots__ = ("state",)
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+    def replace(self, group: str, address: str, value: Any) -> None:
+        """Change one value, leaving the dictionaries that others may hold as they are."""
+        self.state = {**self.state, group: {**self.state[group], address: value}}
 
 
 class Variable:
@@ -46,7 +53,7 @@ class Variable:
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_cell", "_occurrence", "_seed", "_value", "autocast",
+        "__weakref__", "_address", "_cell", "_group", "_occurrence", "_seed", "_value", "autocast",
         "constraint", "dtype", "initializer", "name", "path", "regularizer", "shape", "trainable",
     )  # fmt: skip
 
@@ -69,7 +76,7 @@ class Variable:
         self.autocast = autocast
         self.regularizer, self.constraint = regularizer, constraint
         self._cell: Cell | None = None
-        self._address = ""
+        self._group = self._address = ""
         self._value: Any = None
         self._seed = config.global_seed()
         self._occurrence = naming.occurrence(self.path)
@@ -106,14 +113,15 @@ class Variable:
         if found is None:
             found = scope.values.get(self)
             if found is None:
-                found = self._own()
+                found = jnp.zeros(self.shape, self.dtype) if scope.abstract else self._own()
         if self.autocast and scope.compute_dtype and is_float(self.dtype):
             found = jnp.asarray(found, scope.compute_dtype)
         return found
 
     def _own(self) -> Any:
         if self._cell is not None:
-            return self._cell.values[self._address]
+            # A copy: the next step takes the live buffer for its own result.
+            return jnp.copy(self._cell.state[self._group][self._address])
         if self._value is None:
             self._value = self._initial()
         return self._value
@@ -168,9 +176,7 @@ class Variable:
                 "where it would be lost. Use `stateless_call(...)` inside your own jit or grad."
             )
         elif self._cell is not None:
-            self._cell.values = {
-                **self._cell.values, self._address: _concrete(value, self.dtype)
-            }  # fmt: skip
+            self._cell.replace(self._group, self._address, _concrete(value, self.dtype))
         else:
             self._value = _concrete(value, self.dtype)
 
@@ -190,14 +196,17 @@ class Variable:
             found = scope.values.get(self) if found is None else found
             if found is not None:
                 return found
+            if scope.abstract:
+                return jnp.zeros(self.shape, self.dtype)
         return self._own()
 
-    def bind(self, cell: Cell | None, address: str = "") -> None:
-        """Live in ``cell`` under ``address``; with None, take the value back from there."""
+    def bind(self, cell: Cell | None, group: str = "", address: str = "") -> None:
+        """Live in ``cell`` under ``group`` and ``address``; with None, take the value back."""
         if cell is None:
             self._value, self._cell = self._own(), None
         else:
-            self._cell, self._address = cell, address
+            self._cell, self._group, self._address = cell, group, address
+            self._value = None
 
     def numpy(self) -> np.ndarray:
         """A NumPy copy of the value."""

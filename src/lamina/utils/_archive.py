@@ -17,7 +17,8 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import IO, TypeVar
 
@@ -42,15 +43,18 @@ _DAMAGE = (
 
 
 @contextmanager
-def damage_is_corrupt(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Turn whatever a parser raises over the content of ``path`` into `CorruptFileError`.
 
-    Files must be opened outside of the block: a missing file is not a damaged one.
+    A parser's `UnsafeFileError` is given the file's name. Open files outside of the block: a
+    missing file is not a damaged one.
     """
     try:
         yield
-    except (CorruptFileError, UnsafeFileError):
+    except CorruptFileError:
         raise
+    except UnsafeFileError as error:
+        raise UnsafeFileError(f"Refused to read {path}: {error}") from error
     except _DAMAGE as error:
         raise CorruptFileError(
             f"{path} is damaged or not of the expected format: {error or type(error).__name__}. "
@@ -59,7 +63,7 @@ def damage_is_corrupt(path: Path) -> Iterator[None]:
 
 
 class _PatientReader:
-    """A seekable stream that refuses to put more than ``LIMIT`` bytes into memory at once.
+    """A seekable stream that refuses to read more than ``LIMIT`` bytes at once.
 
     `tarfile` reads a header extension in one piece, of whatever size the file declares.
     """
@@ -71,8 +75,8 @@ class _PatientReader:
         self._read = stream.read
 
     def read(self, size: int) -> bytes:
-        if size > self.LIMIT:
-            raise CorruptFileError(f"A header of a tar file declares {size} bytes.")
+        if not 0 <= size <= self.LIMIT:
+            raise ValueError(f"a header of the tar file declares {size} bytes")
         return self._read(size)
 
 
@@ -81,8 +85,10 @@ def open_tar(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
     """Open a tar file, plain or compressed by gzip, bzip2 or xz, with bounded memory."""
     magic = file.read(6)
     file.seek(0)
-    opener = next((open_ for start, open_ in _COMPRESSIONS.items() if magic.startswith(start)), None)
-    with opener(file) if opener else file as stream:
+    opener = next(
+        (open_ for start, open_ in _COMPRESSIONS.items() if magic.startswith(start)), None
+    )
+    with opener(file) if opener else nullcontext(file) as stream:
         reader: IO[bytes] = _PatientReader(stream)  # pyright: ignore[reportAssignmentType]
         with tarfile.open(fileobj=reader, mode="r:") as tar:
             yield tar
@@ -126,16 +132,71 @@ def extract(archive: Path, destination: Path, archive_format: str, max_bytes: in
 
 def _write(archive: Path, members: Iterator[_Member], content: Path, max_bytes: int) -> None:
     left = max_bytes
-    for name, source in _reading(archive, members):
+    for name, source in _each(archive, members):
         target = content.joinpath(*_plain_parts(archive, name))
-        if source is None:
-            _create(archive, name, target.mkdir, exist_ok=True)
-        with _create(archive, name, open(target, "xb")) as file:
-            for chunk in _reading(archive, iter(lambda s=source: s.read(_CHUNK), b"")):
-                left -= len(chunk)
-                if left < 0:
-                    raise UnsafeFileError(
-                        f"Stopped extracting {archive} at {name!r}: expected at most {max_bytes} "
-                        "bytes in all, received more. Raise `max_bytes` if you trust the file."
-                    )
-                file.write(chunk)
+        try:
+            if source is None:
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(target, "xb") as file:
+                for chunk in _each(archive, iter(partial(source.read, _CHUNK), b"")):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise UnsafeFileError(
+                            f"Stopped extracting {archive} at {name!r}: expected at most "
+                            f"{max_bytes} bytes in all. Raise `max_bytes` if you trust the file."
+                        )
+                    file.write(chunk)
+        except (FileExistsError, NotADirectoryError):
+            raise CorruptFileError(
+                f"Cannot extract {archive}: two of its members are named {name!r}."
+            ) from None
+
+
+def _each(archive: Path, items: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield ``items``; what goes wrong in reading them, unlike in writing, is a corrupt file."""
+    while True:
+        with reading(archive):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
+
+
+def _plain_parts(archive: Path, name: str) -> tuple[str, ...]:
+    # Windows' reading of a name is the stricter one: it knows drives and both separators.
+    path = PureWindowsPath(name)
+    if path.anchor or ".." in path.parts or "\\" in name or "\0" in name:
+        raise UnsafeFileError(
+            f"Refused to extract {archive}: expected members below its own folder, "
+            f"received one named {name!r}."
+        )
+    return path.parts
+
+
+def _tar_members(file: IO[bytes]) -> Iterator[_Member]:
+    with open_tar(file) as tar:
+        for member in tar:
+            if not (member.isdir() or member.isreg()):
+                raise _not_plain(member.name)
+            yield member.name, tar.extractfile(member)
+
+
+def _zip_members(file: IO[bytes]) -> Iterator[_Member]:
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise _not_plain(member.filename)
+            if member.is_dir():
+                yield member.filename, None
+            else:
+                with archive.open(member) as source:
+                    yield member.filename, source
+
+
+def _not_plain(name: str) -> UnsafeFileError:
+    return UnsafeFileError(
+        f"its member {name!r} is a link or a device; expected plain files and folders only."
+    )

@@ -1,0 +1,228 @@
+"""The activation functions, built on :mod:`lamina.ops`: symbolic tensors record them as nodes.
+
+Where an op of the same name exists, its docstring holds the formula, the paper and an example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lamina import ops
+from lamina.core.family import doors
+from lamina.core.registry import public
+
+_enter = public("activations")
+
+
+@_enter
+def linear(x: Any) -> Any:
+    """``x`` itself.
+
+    >>> linear(3.0)
+    3.0
+    """
+    return x
+
+
+@_enter
+def relu(
+    x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> Any:
+    """Rectified linear unit: ``max(x, 0)`` with the defaults.
+
+    ``max_value`` where ``x >= max_value``; ``x`` where ``x >= threshold``; elsewhere
+    ``negative_slope * (x - threshold)``.
+
+    Args:
+        x: Tensor.
+        negative_slope: Slope below the threshold.
+        max_value: The largest result, or None.
+        threshold: Where the function starts to rise.
+
+    >>> [float(relu(v, negative_slope=0.5, max_value=6.0)) for v in (-2.0, 3.0, 9.0)]
+    [-1.0, 3.0, 6.0]
+    """
+    if negative_slope or threshold:
+        dtype = x.dtype if hasattr(x, "dtype") else None
+        below = ops.multiply(negative_slope, ops.subtract(x, threshold))
+        below = below if dtype is None else ops.cast(below, dtype)
+        result = ops.where(ops.greater_equal(x, threshold), x, below)
+    elif max_value == 6:
+        return ops.relu6(x)
+    else:
+        result = ops.relu(x)
+    return result if max_value is None else ops.minimum(result, max_value)
+
+
+@_enter
+def relu6(x: Any) -> Any:
+    """:func:`lamina.ops.relu6`: ``min(max(x, 0), 6)``."""
+    return ops.relu6(x)
+
+
+@_enter
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
+    """:func:`lamina.ops.leaky_relu`: ``x`` where positive, else ``negative_slope * x``."""
+    return ops.leaky_relu(x, negative_slope)
+
+
+@_enter
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """:func:`lamina.ops.elu`: ``x`` where positive, else ``alpha * (exp(x) - 1)``."""
+    return ops.elu(x, alpha)
+
+
+@_enter
+def selu(x: Any) -> Any:
+    """:func:`lamina.ops.selu`: a scaled ELU that keeps mean 0 and variance 1."""
+    return ops.selu(x)
+
+
+@_enter
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """:func:`lamina.ops.celu`: ``max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))``."""
+    return ops.celu(x, alpha)
+
+
+@_enter
+def gelu(x: Any, approximate: bool = False) -> Any:
+    """:func:`lamina.ops.gelu`: ``x * P(X <= x)``; here exact unless ``approximate``."""
+    return ops.gelu(x, approximate)
+
+
+@public("activations", "swish")
+def silu(x: Any) -> Any:
+    """:func:`lamina.ops.silu`: ``x * sigmoid(x)``; also called swish."""
+    return ops.silu(x)
+
+
+@_enter
+def mish(x: Any) -> Any:
+    """:func:`lamina.ops.mish`: ``x * tanh(softplus(x))``."""
+    return ops.mish(x)
+
+
+@_enter
+def sigmoid(x: Any) -> Any:
+    """:func:`lamina.ops.sigmoid`: ``1 / (1 + exp(-x))``."""
+    return ops.sigmoid(x)
+
+
+@_enter
+def hard_sigmoid(x: Any) -> Any:
+    """:func:`lamina.ops.hard_sigmoid`: ``min(max(x / 6 + 1/2, 0), 1)``."""
+    return ops.hard_sigmoid(x)
+
+
+@public("activations", "hard_swish")
+def hard_silu(x: Any) -> Any:
+    """:func:`lamina.ops.hard_silu`: ``x * hard_sigmoid(x)``; also called hard swish."""
+    return ops.hard_silu(x)
+
+
+@_enter
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent, ``(exp(x) - exp(-x)) / (exp(x) + exp(-x))``."""
+    return ops.tanh(x)
+
+
+@_enter
+def hard_tanh(x: Any) -> Any:
+    """:func:`lamina.ops.hard_tanh`: ``min(max(x, -1), 1)``."""
+    return ops.hard_tanh(x)
+
+
+@_enter
+def tanh_shrink(x: Any) -> Any:
+    """:func:`lamina.ops.tanh_shrink`: ``x - tanh(x)``."""
+    return ops.tanh_shrink(x)
+
+
+@_enter
+def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """:func:`lamina.ops.hard_shrink`: ``x`` where ``|x| > threshold``, else 0."""
+    return ops.hard_shrink(x, threshold)
+
+
+@_enter
+def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """:func:`lamina.ops.soft_shrink`: ``sign(x) * max(|x| - threshold, 0)``."""
+    return ops.soft_shrink(x, threshold)
+
+
+@_enter
+def threshold(x: Any, threshold: float, default_value: float) -> Any:
+    """:func:`lamina.ops.threshold`: ``x`` where ``x > threshold``, else ``default_value``."""
+    return ops.threshold(x, threshold, default_value)
+
+
+@_enter
+def softplus(x: Any) -> Any:
+    """:func:`lamina.ops.softplus`: ``log(1 + exp(x))``."""
+    return ops.softplus(x)
+
+
+@_enter
+def softsign(x: Any) -> Any:
+    """:func:`lamina.ops.softsign`: ``x / (1 + |x|)``."""
+    return ops.softsign(x)
+
+
+@_enter
+def squareplus(x: Any, b: float = 4) -> Any:
+    """:func:`lamina.ops.squareplus`: ``(x + sqrt(x ** 2 + b)) / 2``."""
+    return ops.squareplus(x, b)
+
+
+@_enter
+def sparse_plus(x: Any) -> Any:
+    """:func:`lamina.ops.sparse_plus`: 0 up to -1, ``x`` from 1 on, a parabola between."""
+    return ops.sparse_plus(x)
+
+
+@_enter
+def sparse_sigmoid(x: Any) -> Any:
+    """:func:`lamina.ops.sparse_sigmoid`: ``min(max((x + 1) / 2, 0), 1)``."""
+    return ops.sparse_sigmoid(x)
+
+
+@_enter
+def log_sigmoid(x: Any) -> Any:
+    """:func:`lamina.ops.log_sigmoid`: ``log(sigmoid(x))``."""
+    return ops.log_sigmoid(x)
+
+
+@_enter
+def exponential(x: Any) -> Any:
+    """``exp(x)``."""
+    return ops.exp(x)
+
+
+@_enter
+def softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
+    """:func:`lamina.ops.softmax`: ``exp(x) / sum(exp(x), axis)``."""
+    return ops.softmax(x, axis)
+
+
+@_enter
+def log_softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
+    """:func:`lamina.ops.log_softmax`: ``x - log(sum(exp(x), axis))``."""
+    return ops.log_softmax(x, axis)
+
+
+@_enter
+def sparsemax(x: Any, axis: int = -1) -> Any:
+    """:func:`lamina.ops.sparsemax`: the nearest point of the probability simplex."""
+    return ops.sparsemax(x, axis)
+
+
+@_enter
+def glu(x: Any, axis: int = -1) -> Any:
+    """:func:`lamina.ops.glu`: ``a * sigmoid(b)`` for the halves ``a, b`` of ``x``."""
+    return ops.glu(x, axis)
+
+
+swish, hard_swish = silu, hard_silu
+
+get, serialize, deserialize = doors("activations", "activation", default=linear)

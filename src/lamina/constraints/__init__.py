@@ -1,0 +1,14 @@
+"""Constraints: what weights are brought back to after each step of the optimizer."""
+
+from lamina.constraints.projections import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+from lamina.core.family import doors
+
+get, serialize, deserialize = doors("constraints", "constraint")
+
+# Keras's other names for them.
+max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+
+__all__ = [
+    "Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "deserialize", "get", "max_norm",
+    "min_max_norm", "non_neg", "serialize", "unit_norm",
+]  # fmt: skip

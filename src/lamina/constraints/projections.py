@@ -1,0 +1,123 @@
+"""The constraints: bounds on the norm or the sign of weights.
+
+``axis`` is the axis, or the axes, along which the entries form one vector: 0 for a ``Dense``
+kernel ``(inputs, outputs)``, ``(0, 1, 2)`` for a kernel ``(height, width, inputs, outputs)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lamina import config, ops
+from lamina.core.fields import Configurable, field
+from lamina.errors import ArgumentError
+
+Axes = int | Sequence[int] | None
+
+
+class Constraint(Configurable):
+    """A function of a weight that returns the weight to use instead.
+
+    Subclasses write ``__call__``; a plain function will do wherever one is asked for.
+
+    >>> class AtMostOne(Constraint):
+    ...     def __call__(self, w):
+    ...         return ops.minimum(w, 1.0)
+    >>> float(AtMostOne()(ops.full((), 3.0)))
+    1.0
+    """
+
+    def __call__(self, w: Any) -> Any:
+        """The constrained value of ``w``, of its shape and dtype."""
+        raise NotImplementedError(f"{type(self).__name__} has no formula. Write its `__call__`.")
+
+
+def _axes(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _bound(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ArgumentError(f"expected a number >= 0. Received: {value!r}.")
+    return value
+
+
+def _norm(w: Any, axis: Axes) -> Any:
+    axes = tuple(axis) if isinstance(axis, list) else axis
+    return ops.sqrt(ops.sum(ops.square(w), axis=axes, keepdims=True))
+
+
+class MaxNorm(Constraint):
+    """Shorten vectors that are longer than ``max_value``: ``w * min(norm, max_value) / norm``.
+
+    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
+
+    Args:
+        max_value: The largest norm.
+        axis: Axes along which the entries form one vector.
+
+    >>> MaxNorm(1.0)(ops.full((4, 1), 2.0)).round(3).tolist()
+    [[0.5], [0.5], [0.5], [0.5]]
+    """
+
+    max_value: float = field(2, convert=_bound)
+    axis: Axes = field(0, convert=_axes)
+
+    def __call__(self, w: Any) -> Any:
+        norm = _norm(w, self.axis)
+        return w * (ops.clip(norm, 0, self.max_value) / (config.epsilon() + norm))
+
+
+class NonNeg(Constraint):
+    """Set negative weights to 0.
+
+    >>> NonNeg()(ops.convert_to_tensor([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
+
+    def __call__(self, w: Any) -> Any:
+        return ops.maximum(w, 0)
+
+
+class UnitNorm(Constraint):
+    """Give every vector the length 1: ``w / norm``.
+
+    Args:
+        axis: Axes along which the entries form one vector.
+
+    >>> UnitNorm()(ops.full((4, 1), 2.0)).round(3).tolist()
+    [[0.5], [0.5], [0.5], [0.5]]
+    """
+
+    axis: Axes = field(0, convert=_axes)
+
+    def __call__(self, w: Any) -> Any:
+        return w / (config.epsilon() + _norm(w, self.axis))
+
+
+class MinMaxNorm(Constraint):
+    """Move the length of every vector towards the interval ``[min_value, max_value]``.
+
+    The new length is ``rate * clip(norm, min_value, max_value) + (1 - rate) * norm``.
+
+    Args:
+        min_value: The smallest norm.
+        max_value: The largest norm.
+        rate: 1 enforces the bounds at every step; less goes only that part of the way.
+        axis: Axes along which the entries form one vector.
+
+    >>> MinMaxNorm(4.0, 8.0)(ops.full((4, 1), 1.0)).round(3).tolist()
+    [[2.0], [2.0], [2.0], [2.0]]
+    """
+
+    min_value: float = field(0.0, convert=_bound)
+    max_value: float = field(1.0, convert=_bound)
+    rate: float = field(1.0, convert=_bound)
+    axis: Axes = field(0, convert=_axes)
+
+    def __call__(self, w: Any) -> Any:
+        norm = _norm(w, self.axis)
+        bounded = ops.clip(norm, self.min_value, self.max_value)
+        length = self.rate * bounded + (1 - self.rate) * norm
+        return w * (length / (config.epsilon() + norm))

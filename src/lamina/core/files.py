@@ -1,0 +1,43 @@
+"""Writing a file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``target``; it takes the target's place when the block ends.
+
+    When the block raises, or the process dies, or the disk is full, the target stays as it was.
+
+    Args:
+        target: the file to write; its folder must exist.
+
+    Raises:
+        OSError: the folder is missing or cannot be written.
+    """
+    target = Path(target)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".part",
+                                    dir=target.parent)  # fmt: skip
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        part.chmod(mode)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,174 @@
+"""Reads the batches of CIFAR, which are Python pickles, as data.
+
+A pickle is a program for a small stack machine that may call anything. Python's unpickler would
+run it; this reader knows only the instructions that build numbers, text, containers and byte arrays
+and stops at any other. It imports nothing, calls nothing, and allocates no more than the file
+holds: the three NumPy names that a pickled array calls stand for records of this module.
+"""
+
+from __future__ import annotations
+
+import math
+import pickletools
+from typing import Any
+
+import numpy as np
+
+from lamina.errors import UnsafeFileError
+
+_GLOBALS = (
+    "_codecs.encode",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.dtype",
+    "numpy.ndarray",
+)
+
+
+class _Global(str):
+    """The dotted name of one of the known globals."""
+
+    __slots__ = ()
+
+
+class _ByteType:
+    """Stands for ``numpy.dtype("uint8")``, the only dtype here."""
+
+    def restore(self, state: object) -> None:
+        """Ignore byte order and alignment: a byte has neither."""
+
+
+class PickledArray:
+    """Stands for a ``numpy.ndarray``, whose content comes with a later instruction.
+
+    Attributes:
+        values: The array, uint8.
+    """
+
+    values: np.ndarray = np.empty(0, dtype=np.uint8)
+
+    def restore(self, state: tuple[int, tuple[int, ...], _ByteType, bool, bytes]) -> None:
+        """Take shape and content, after checking the one against the other."""
+        _, shape, dtype, is_fortran, content = state
+        if not isinstance(dtype, _ByteType) or math.prod(shape) != len(content):
+            raise ValueError(f"an array of shape {shape} holds {len(content)} bytes")
+        array = np.frombuffer(bytearray(content), dtype=np.uint8)
+        self.values = array.reshape(shape, order="F" if is_fortran else "C")
+
+
+def read_pickle(data: bytes) -> Any:
+    """Return the value that a pickle of protocol 1 to 4 describes.
+
+    Args:
+        data: The pickle.
+
+    Returns:
+        Numbers, lists, tuples, dicts, `PickledArray`, and text: bytes for Python 2's, str for
+        Python 3's.
+
+    Raises:
+        UnsafeFileError: If the pickle names a global or holds an instruction beyond these.
+        ValueError: If it is damaged.
+
+    >>> import pickle
+    >>> read_pickle(pickle.dumps({"labels": [1, 2]}, protocol=2))
+    {'labels': [1, 2]}
+    """
+    try:
+        return _run(data)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"the pickle's instructions do not fit: {error}") from error
+
+
+def _run(data: bytes) -> Any:
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+
+    def pop_from(start: int) -> list[Any]:
+        items = stack[start:]
+        del stack[start:]
+        return items
+
+    argument: Any
+    for opcode, argument, _ in pickletools.genops(data):
+        match opcode.name:
+            case "PROTO" | "FRAME":
+                pass
+            case "STOP":
+                return stack.pop()
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(opcode.name == "NEWTRUE")
+            case "INT" | "BININT" | "BININT1" | "BININT2" | "LONG" | "LONG1":
+                stack.append(argument)
+            case "BINUNICODE" | "SHORT_BINUNICODE" | "BINBYTES" | "SHORT_BINBYTES":
+                stack.append(argument)
+            case "BINSTRING" | "SHORT_BINSTRING":  # Python 2's text, which pickletools decodes
+                stack.append(argument.encode("latin-1"))
+            case "MARK":
+                marks.append(len(stack))
+            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
+                stack.append({"T": (), "L": [], "D": {}}[opcode.name[6]])
+            case "TUPLE":
+                stack.append(tuple(pop_from(marks.pop())))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(pop_from(len(stack) - int(opcode.name[-1]))))
+            case "APPEND":
+                (item,) = pop_from(len(stack) - 1)
+                stack[-1].append(item)
+            case "APPENDS":
+                items = pop_from(marks.pop())
+                stack[-1].extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = pop_from(len(stack) - 2 if opcode.name == "SETITEM" else marks.pop())
+                stack[-1].update(zip(items[::2], items[1::2], strict=True))
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "GLOBAL":
+                stack.append(_known(argument.replace(" ", ".")))
+            case "STACK_GLOBAL":
+                stack.append(_known(".".join(pop_from(len(stack) - 2))))
+            case "REDUCE":
+                function, arguments = pop_from(len(stack) - 2)
+                stack.append(_stand_in(function, arguments))
+            case "BUILD":
+                (state,) = pop_from(len(stack) - 1)
+                stack[-1].restore(state)
+            case _:
+                raise UnsafeFileError(
+                    f"its pickle holds the instruction {opcode.name} {str(argument)[:80]!r}; "
+                    "expected only those that build numbers, text, containers and byte arrays."
+                )
+    raise ValueError("the pickle has no end")
+
+
+def _known(name: str) -> _Global:
+    if name not in _GLOBALS:
+        raise UnsafeFileError(
+            f"its pickle asks for {name[:80]!r}; expected only {', '.join(_GLOBALS)}. "
+            "Nothing was imported or run. Get the file from its publisher."
+        )
+    return _Global(name)
+
+
+def _stand_in(function: object, arguments: tuple[Any, ...]) -> Any:
+    if isinstance(function, _Global):
+        match str(function), arguments:
+            case "_codecs.encode", (str(text), "latin1" | "latin-1"):
+                return text.encode("latin-1")
+            case "numpy.dtype", ("u1" | b"u1", *_):
+                return _ByteType()
+            case (
+                ("numpy.core.multiarray._reconstruct" | "numpy._core.multiarray._reconstruct"),
+                _,
+            ):
+                return PickledArray()
+    raise UnsafeFileError(
+        f"its pickle calls {str(function)[:80]!r} with arguments that no byte array needs."
+    )

@@ -1,0 +1,91 @@
+"""Where each data set is published, and how a caller's own copy takes its place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamina.errors import ArgumentError
+from lamina.utils.files import get_file
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One published file: its address, its SHA-256 in hexadecimal and its size in bytes."""
+
+    origin: str
+    sha256: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return self.origin.rpartition("/")[2]
+
+    def fetch(self, path: str | os.PathLike[str]) -> Path:
+        """Return the cached file ``path`` (relative to the cache's ``datasets``), checked."""
+        return Path(get_file(path, self.origin, file_hash=self.sha256, max_bytes=self.size))
+
+
+_KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+_ZALANDO = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
+_TORONTO = "https://www.cs.toronto.edu/~kriz/"
+
+MNIST = Source(
+    _KERAS + "mnist.npz",
+    "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
+    11_490_434,
+)
+FASHION_MNIST = (
+    Source(
+        _ZALANDO + "train-images-idx3-ubyte.gz",
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        26_421_880,
+    ),
+    Source(
+        _ZALANDO + "train-labels-idx1-ubyte.gz",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        29_515,
+    ),
+    Source(
+        _ZALANDO + "t10k-images-idx3-ubyte.gz",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        4_422_102,
+    ),
+    Source(
+        _ZALANDO + "t10k-labels-idx1-ubyte.gz",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        5_148,
+    ),
+)
+CIFAR10 = Source(
+    _TORONTO + "cifar-10-python.tar.gz",
+    "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    170_498_071,
+)
+CIFAR100 = Source(
+    _TORONTO + "cifar-100-python.tar.gz",
+    "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+    169_001_437,
+)
+
+
+def own_copy(path: str | os.PathLike[str]) -> Path | None:
+    """Return the file or folder of the caller's that ``path`` names, or None for a cache name.
+
+    A bare name (``"mnist.npz"``) is a name in the cache; a path with a folder in it is a file on
+    this machine, which is read as it is: only published files have a digest to check.
+
+    Raises:
+        ArgumentError: If ``path`` has a folder in it and does not exist.
+    """
+    own = Path(path).expanduser()
+    if str(path) == own.name:
+        return None
+    if not own.exists():
+        raise ArgumentError(
+            f"`path` expects a bare name in the cache, or a file that exists. Received: "
+            f"{str(path)!r}, which does not exist."
+        )
+    return own

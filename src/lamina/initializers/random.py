@@ -1,0 +1,328 @@
+"""Initial values drawn at random: normal, uniform, scaled by fans, orthogonal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lamina.core.fields import field, one_of
+from lamina.errors import ArgumentError, ShapeError
+from lamina.initializers.base import Initializer, read_seed, working_dtype
+
+# Standard deviation of a standard normal variable cut off at -2 and 2.
+_CUT_STDDEV = 0.87962566103423978
+
+
+def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Standard normal values between -2 and 2: those outside are drawn again."""
+    values = rng.standard_normal(math.prod(shape), dtype)
+    outside = np.flatnonzero(np.abs(values) > 2)
+    while outside.size:
+        values[outside] = rng.standard_normal(outside.size, dtype)
+        outside = outside[np.abs(values[outside]) > 2]
+    return values.reshape(shape)
+
+
+class RandomNormal(Initializer):
+    """Values of a normal distribution.
+
+    Args:
+        mean: Its mean.
+        stddev: Its standard deviation.
+        seed: An integer makes every draw the same; None follows the global seed.
+
+    >>> RandomNormal(stddev=0.1, seed=1)((2, 3)).shape
+    (2, 3)
+    """
+
+    aliases = ("normal",)
+    mean: float = 0.0
+    stddev: float = 0.05
+    seed: int | None = field(None, convert=read_seed)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return self.mean + self.stddev * rng.standard_normal(shape, working_dtype(dtype))
+
+
+class TruncatedNormal(Initializer):
+    """Values of a normal distribution, none more than two standard deviations from its mean.
+
+    Args:
+        mean: Mean of the distribution.
+        stddev: Standard deviation before the ends are cut off.
+        seed: An integer makes every draw the same; None follows the global seed.
+
+    >>> bool((abs(TruncatedNormal(stddev=0.1)((1000,))) <= 0.2).all())
+    True
+    """
+
+    mean: float = 0.0
+    stddev: float = 0.05
+    seed: int | None = field(None, convert=read_seed)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return self.mean + self.stddev * _cut_normal(rng, shape, working_dtype(dtype))
+
+
+class RandomUniform(Initializer):
+    """Values spread evenly over ``[minval, maxval)``.
+
+    Args:
+        minval: Lower end.
+        maxval: Upper end.
+        seed: An integer makes every draw the same; None follows the global seed.
+
+    >>> values = RandomUniform(0.0, 2.0)((1000,))
+    >>> bool(((values >= 0) & (values < 2)).all())
+    True
+    """
+
+    aliases = ("uniform",)
+    minval: float = -0.05
+    maxval: float = 0.05
+    seed: int | None = field(None, convert=read_seed)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return self.minval + (self.maxval - self.minval) * rng.random(shape, working_dtype(dtype))
+
+
+class Orthogonal(Initializer):
+    """A random matrix whose columns (or rows, the fewer) are orthogonal and of length ``gain``.
+
+    The ``Q`` of the QR decomposition of a normal matrix ``(prod(shape[:-1]), shape[-1])``, with the
+    signs that make it uniform among orthogonal matrices. Saxe et al. 2014, arXiv:1312.6120; signs:
+    Mezzadri 2007, arXiv:math-ph/0609050.
+
+    Args:
+        gain: Length of the columns.
+        seed: An integer makes every draw the same; None follows the global seed.
+
+    >>> q = Orthogonal()((4, 2))
+    >>> bool(abs(q.T @ q - np.eye(2)).max() < 1e-6)
+    True
+    """
+
+    aliases = ("OrthogonalInitializer",)
+    gain: float = 1.0
+    seed: int | None = field(None, convert=read_seed)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        if len(shape) < 2:
+            raise ShapeError(f"Orthogonal() needs two axes or more. Received: shape={shape}.")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        normal = rng.standard_normal((max(rows, columns), min(rows, columns)), working_dtype(dtype))
+        q, r = np.linalg.qr(normal)
+        q *= np.copysign(1, np.diagonal(r))
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+# ---- scaled by fans ------------------------------------------------------------------------------
+
+
+def _axes(value: Any) -> tuple[int, ...] | None:
+    """Read axes: None, one, or several."""
+    return None if value is None else tuple(int(a) for a in np.atleast_1d(value))
+
+
+def fans(
+    shape: Sequence[int],
+    input_axes: Sequence[int] | None = None,
+    output_axes: Sequence[int] | None = None,
+) -> tuple[int, int]:
+    """How many inputs feed one output of a weight, and how many outputs one input feeds.
+
+    A matrix is ``(inputs, outputs)``; a convolution kernel is ``(*window, inputs, outputs)``, and
+    every place of its window counts.
+
+    Args:
+        shape: Shape of the weight.
+        input_axes: The axes that make up the first number, where the shape is of neither kind.
+        output_axes: The axes that make up the second number.
+
+    >>> fans((64, 10)), fans((3, 3, 16, 32)), fans((8, 4, 16), (0,), (1, 2))
+    ((64, 10), (144, 288), (8, 64))
+    """
+    if input_axes is not None and output_axes is not None:
+        return math.prod(shape[a] for a in input_axes), math.prod(shape[a] for a in output_axes)
+    if len(shape) < 2:
+        return math.prod(shape), math.prod(shape)
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+class _Scaled(Initializer):
+    """Mean 0 and variance ``scale / fan``; subclasses say which scale, fan and distribution."""
+
+    scale: ClassVar[Any]
+    mode: ClassVar[Any]
+    distribution: ClassVar[Any]
+    input_axes: ClassVar[Any]
+    output_axes: ClassVar[Any]
+
+    def __post_init__(self) -> None:
+        if (self.input_axes is None) != (self.output_axes is None):
+            raise ArgumentError(
+                f"{type(self).__name__}() takes both `input_axes` and `output_axes`, or neither. "
+                f"Received: input_axes={self.input_axes}, output_axes={self.output_axes}."
+            )
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        fan_in, fan_out = fans(shape, self.input_axes, self.output_axes)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        stddev = math.sqrt(self.scale / max(1, fan))
+        work = working_dtype(dtype)
+        if self.distribution == "uniform":
+            return stddev * math.sqrt(3) * (2 * rng.random(shape, work) - 1)
+        if self.distribution == "untruncated_normal":
+            return stddev * rng.standard_normal(shape, work)
+        return stddev / _CUT_STDDEV * _cut_normal(rng, shape, work)
+
+
+def _scale(value: Any) -> float:
+    if not value > 0:
+        raise ArgumentError(f"expected a number above 0. Received: {value!r}.")
+    return value
+
+
+def _distribution(value: Any) -> str:
+    word = "truncated_normal" if value == "normal" else value
+    return one_of("truncated_normal", "untruncated_normal", "uniform")(word)
+
+
+class VarianceScaling(_Scaled):
+    """Values with mean 0 and variance ``scale / fan``: signals keep their size through layers.
+
+    Args:
+        scale: Factor of the variance, above 0.
+        mode: Which fan: ``"fan_in"`` (inputs of an output), ``"fan_out"`` (outputs of an input) or
+            ``"fan_avg"`` (their mean).
+        distribution: ``"truncated_normal"`` (cut off at two standard deviations, then widened to
+            the variance asked for), ``"untruncated_normal"`` or ``"uniform"``.
+        seed: An integer makes every draw the same; None follows the global seed.
+        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
+        output_axes: The axes of the outputs, likewise.
+
+    >>> values = VarianceScaling(2.0, "fan_in", seed=0)((400, 100))
+    >>> f"{float(values.var() * 400):.1f}"
+    '2.0'
+    """
+
+    scale: float = field(1.0, convert=_scale)
+    mode: str = field("fan_in", convert=one_of("fan_in", "fan_out", "fan_avg"))
+    distribution: str = field("truncated_normal", convert=_distribution)
+    seed: int | None = field(None, convert=read_seed)
+    input_axes: Sequence[int] | None = field(None, convert=_axes)
+    output_axes: Sequence[int] | None = field(None, convert=_axes)
+
+
+class _Preset(_Scaled):
+    """A :class:`VarianceScaling` with a name of its own."""
+
+    seed: int | None = field(None, convert=read_seed)
+    input_axes: Sequence[int] | None = field(None, convert=_axes)
+    output_axes: Sequence[int] | None = field(None, convert=_axes)
+
+
+class GlorotUniform(_Preset):
+    """Uniform on ``[-a, a]`` with ``a = sqrt(6 / (fan_in + fan_out))``; the default of most layers.
+
+    Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward networks".
+
+    Args:
+        seed: An integer makes every draw the same; None follows the global seed.
+        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
+        output_axes: The axes of the outputs, likewise.
+
+    >>> float(abs(GlorotUniform()((30, 30))).max()) <= (6 / 60) ** 0.5
+    True
+    """
+
+    scale, mode, distribution = 1.0, "fan_avg", "uniform"
+
+
+class GlorotNormal(_Preset):
+    """Truncated normal with variance ``2 / (fan_in + fan_out)``.
+
+    Glorot and Bengio 2010, as :class:`GlorotUniform`.
+
+    Args:
+        seed: An integer makes every draw the same; None follows the global seed.
+        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
+        output_axes: The axes of the outputs, likewise.
+
+    >>> GlorotNormal()((30, 30)).shape
+    (30, 30)
+    """
+
+    scale, mode, distribution = 1.0, "fan_avg", "truncated_normal"
+
+
+class HeUniform(_Preset):
+    """Uniform on ``[-a, a]`` with ``a = sqrt(6 / fan_in)``; made for ReLU.
+
+    He et al. 2015, arXiv:1502.01852.
+
+    Args:
+        seed: An integer makes every draw the same; None follows the global seed.
+        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
+        output_axes: The axes of the outputs, likewise.
+
+    >>> float(abs(HeUniform()((24, 8))).max()) <= (6 / 24) ** 0.5
+    True
+    """
+
+    scale, mode, distribution = 2.0, "fan_in", "uniform"
+
+
+class HeNormal(_Preset):
+    """Truncated normal with variance ``2 / fan_in``; made for ReLU.
+
+    He et al. 2015, arXiv:1502.01852.
+
+    Args:
+        seed: An integer makes every draw the same; None follows the global seed.
+        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
+        output_axes: The axes of the outputs, likewise.
+
+    >>> HeNormal()((3, 3, 4, 8)).shape
+    (3, 3, 4, 8)
+    """
+
+    scale, mode, distribution = 2.0, "fan_in", "truncated_normal"
+
+
+class LecunUniform(_Preset):
+    """Uniform on ``[-a, a]`` with ``a = sqrt(3 / fan_in)``; goes with SELU.
+
+    LeCun et al. 1998, "Efficient BackProp".
+
+    Args:
+        seed: An integer makes every draw the same; None follows the global seed.
+        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
+        output_axes: The axes of the outputs, likewise.
+
+    >>> float(abs(LecunUniform()((27, 8))).max()) <= (3 / 27) ** 0.5
+    True
+    """
+
+    scale, mode, distribution = 1.0, "fan_in", "uniform"
+
+
+class LecunNormal(_Preset):
+    """Truncated normal with variance ``1 / fan_in``; goes with SELU.
+
+    Klambauer et al. 2017, arXiv:1706.02515.
+
+    Args:
+        seed: An integer makes every draw the same; None follows the global seed.
+        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
+        output_axes: The axes of the outputs, likewise.
+
+    >>> LecunNormal()((27, 8)).shape
+    (27, 8)
+    """
+
+    scale, mode, distribution = 1.0, "fan_in", "truncated_normal"

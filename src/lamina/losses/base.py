@@ -1,0 +1,494 @@
+"""What every loss shares: the one shape rule, weights and masks, reductions, and :class:`Loss`.
+
+The shape rule holds for loss classes, loss functions and metrics alike, on static shapes, so also
+while tracing: targets and predictions have equal shapes, or one of them has one trailing axis of
+size 1 more. Nothing is ever broadcast.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+
+from lamina import config, ops, tree
+from lamina.core import naming, registry
+from lamina.core.family import doors
+from lamina.core.fields import Configurable, field, one_of
+from lamina.core.operation import merge_masks
+from lamina.core.scope import get_mask
+from lamina.dtypes import canonical, get_policy, is_float, standardize_dtype
+from lamina.errors import ShapeError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+Kind = Literal["elements", "vectors", "classes"]
+"""What a formula compares: numbers one by one, whole vectors, or vectors with class numbers."""
+
+# ---- the shape rule ------------------------------------------------------------------------------
+
+
+def aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Let the target follow the prediction where they differ by one trailing axis of size 1.
+
+    A vector of predictions against a column of targets becomes a column. All other pairs are
+    returned as they are.
+
+    >>> [x.shape for x in aligned(np.zeros((4, 1)), np.zeros(4))]
+    [(4, 1), (4, 1)]
+    >>> [x.shape for x in aligned(np.zeros((4, 2)), np.zeros((4, 2, 1)))]
+    [(4, 2, 1), (4, 2, 1)]
+    """
+    t, p = tuple(y_true.shape), tuple(y_pred.shape)
+    if t == (*p, 1):
+        if len(p) == 1:
+            return y_true, ops.expand_dims(y_pred, -1)
+        return ops.squeeze(y_true, -1), y_pred
+    if p == (*t, 1):
+        return ops.expand_dims(y_true, -1), y_pred
+    return y_true, y_pred
+
+
+def matched(y_true: Any, y_pred: Any, where: str) -> tuple[Any, Any]:
+    """The pair with equal shapes, by the shape rule.
+
+    Args:
+        y_true: Targets.
+        y_pred: Predictions.
+        where: The name of the loss or metric, for the message.
+
+    Raises:
+        ShapeError: The shapes differ by more than one trailing axis of size 1.
+
+    >>> matched(np.zeros((8, 1)), np.zeros((8, 3)), "mean_squared_error")
+    Traceback (most recent call last):
+    ...
+    lamina.errors.ShapeError: mean_squared_error: the targets do not fit the predictions. Expected \
+y_true of shape (8, 3), like y_pred, or with one trailing axis of size 1 more. Received: \
+y_true of shape (8, 1), y_pred of shape (8, 3). Give the last layer 1 unit instead of 3; or, if \
+y_true holds class numbers, use a `sparse_categorical_...` loss or metric.
+    """
+    y_true, y_pred = aligned(y_true, y_pred)
+    t, p = tuple(y_true.shape), tuple(y_pred.shape)
+    if not _same(t, p):
+        raise ShapeError(
+            f"{where}: the targets do not fit the predictions. Expected y_true of shape {p}, like "
+            "y_pred, or with one trailing axis of size 1 more"
+            f"{' or less' if p[-1:] == (1,) else ''}. Received: y_true of shape {t}, "
+            f"y_pred of shape {p}. {_cure(t, p)}"
+        )
+    return y_true, y_pred
+
+
+def class_numbers(y_true: Any, y_pred: Any, axis: int, where: str) -> Any:
+    """Class numbers without the class axis, as int32.
+
+    Args:
+        y_true: Class numbers, of the shape of ``y_pred`` without ``axis``, or of size 1 there.
+        y_pred: One score for each class along ``axis``.
+        axis: The axis of the classes.
+        where: The name of the loss or metric, for the message.
+
+    Raises:
+        ShapeError: Any other shape, one-hot targets among them.
+
+    >>> class_numbers(np.array([[2], [0]]), np.zeros((2, 3)), -1, "loss")
+    Array([2, 0], dtype=int32)
+    """
+    t, p = tuple(y_true.shape), tuple(y_pred.shape)
+    if not -len(p) <= axis < len(p):
+        raise ShapeError(
+            f"{where}: y_pred needs an axis of classes. Expected an axis {axis}. Received: y_pred "
+            f"of shape {p}. Give the last layer one unit for each class."
+        )
+    axis %= len(p)
+    without, kept = p[:axis] + p[axis + 1 :], (*p[:axis], 1, *p[axis + 1 :])
+    if p[axis] != 1 and _same(t, p):
+        raise ShapeError(
+            f"{where}: the targets look one-hot. Expected class numbers of shape {without}. "
+            f"Received: y_true of shape {t}, like y_pred of shape {p}. Use the loss or metric "
+            "without `sparse`, or pass `y_true.argmax(axis)`."
+        )
+    if _same(t, kept):
+        y_true = ops.squeeze(y_true, axis)
+    elif not _same(t, without):
+        raise ShapeError(
+            f"{where}: the targets do not fit the predictions. Expected class numbers of shape "
+            f"{without} or {kept}: y_pred's shape without its class axis. Received: y_true of "
+            f"shape {t}, y_pred of shape {p}. {_cure(t, without)}"
+        )
+    return ops.cast(y_true, "int32")
+
+
+def _same(t: tuple[Any, ...], p: tuple[Any, ...]) -> bool:
+    # Sizes that are not known yet are None, and fit any other.
+    return len(t) == len(p) and all(
+        a == b or a is None or b is None for a, b in zip(t, p, strict=True)
+    )
+
+
+def _cure(t: tuple[Any, ...], p: tuple[Any, ...]) -> str:
+    """What probably went wrong."""
+    if t and p and t[0] != p[0]:
+        return "The batches have different lengths: check that x and y hold the same samples."
+    if len(t) == len(p) and t[:-1] == p[:-1]:
+        units = f"Give the last layer {t[-1]} unit{'s' * (t[-1] != 1)} instead of {p[-1]}"
+        if t[-1] == 1:
+            return (
+                f"{units}; or, if y_true holds class numbers, use a `sparse_categorical_...` loss "
+                "or metric."
+            )
+        return f"{units}, or choose the columns of y_true that the model predicts."
+    if t == p[:-1]:
+        return (
+            f"y_true lacks the last axis. If it holds class numbers, make them one-hot with "
+            f"`lamina.utils.to_categorical(y, {p[-1]})` or use a `sparse_categorical_...` loss or "
+            "metric; if it holds single values, give the last layer 1 unit."
+        )
+    if len(p) > len(t):
+        return (
+            "y_pred has more axes than y_true: end the model with one value a target (Flatten, a "
+            "global pooling, or `return_sequences=False`)."
+        )
+    return "Reshape y_true to the model's output, or change the last layers to make that shape."
+
+
+def weights_like(values: Any, weights: Any, what: str, where: str) -> Any:
+    """``weights`` with as many axes as ``values``, those that it lacks being of size 1.
+
+    Args:
+        values: What is weighted.
+        weights: Of the shape of ``values`` or of its first axes, ``(batch,)`` or ``(batch, time)``;
+            a further axis of size 1 may follow.
+        what: ``"sample_weight"`` or ``"mask"``, for the message.
+        where: The name of the loss or metric, for the message.
+
+    Raises:
+        ShapeError: Any other shape.
+
+    >>> weights_like(ops.zeros((2, 3)), [1.0, 0.0], "sample_weight", "mse").shape
+    (2, 1)
+    """
+    weights = ops.convert_to_tensor(weights)
+    v, w = tuple(values.shape), tuple(weights.shape)
+    if not _same(w, v[: len(w)]) and w[-1:] == (1,):
+        weights, w = ops.squeeze(weights, -1), w[:-1]
+    if not _same(w, v[: len(w)]):
+        shape = tuple(weights.shape)
+        if len(w) > len(v):
+            axes = tuple(range(len(v), len(w)))
+            cure = (
+                f"It has more axes than the values. Reduce them yourself, for example "
+                f"`{what}.mean(axis={axes[0] if len(axes) == 1 else axes})`."
+            )
+        else:
+            cure = "Give one weight for each sample, `(batch,)`, or each step, `(batch, time)`."
+        raise ShapeError(
+            f"{where}: {what} does not fit the values that it weights. Expected shape {v}, or its "
+            f"first axes, as in {v[:1]}. Received: {what} of shape {shape}. {cure}"
+        )
+    if len(w) < len(v):
+        weights = ops.expand_dims(weights, tuple(range(len(w), len(v))))
+    return ops.cast(weights, values.dtype)
+
+
+def safe_divide(a: Any, b: Any) -> Any:
+    """``a / b``, and 0 where ``b`` is 0, with finite gradients.
+
+    >>> safe_divide(np.array([1.0, 1.0]), np.array([2.0, 0.0])).tolist()
+    [0.5, 0.0]
+    """
+    zero = ops.equal(b, 0)
+    return ops.where(zero, 0, a / ops.where(zero, 1, b))
+
+
+def weighted(values: Any, weights: Any) -> Any:
+    """``values * weights``; a weight of 0 removes even a value that is not finite.
+
+    >>> weighted(np.array([2.0, np.inf]), np.array([3.0, 0.0])).tolist()
+    [6.0, 0.0]
+    """
+    return ops.where(ops.equal(weights, 0), 0, values * weights)
+
+
+REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
+
+
+def reduce(values: Any, sample_weight: Any, mask: Any, reduction: str | None, where: str) -> Any:
+    """Weight the values of a loss and make one number of them.
+
+    =========================== =================================
+    ``sum_over_batch_size``     ``sum(w * v) / number of values``
+    ``mean``                    the same
+    ``sum``                     ``sum(w * v)``
+    ``mean_with_sample_weight`` ``sum(w * v) / sum(w)``
+    ``none``, None              ``w * v``
+    =========================== =================================
+
+    Values that the mask leaves out count neither above nor below the fraction bar; a fraction
+    of nothing is 0.
+
+    >>> reduce(np.array([1.0, 3.0]), np.array([1.0, 2.0]), None, "mean", "loss").item()
+    3.5
+    >>> reduce(np.array([1.0, 3.0]), None, np.array([True, False]), "mean", "loss").item()
+    1.0
+    """
+    values = ops.convert_to_tensor(values)
+    counted = None if mask is None else weights_like(values, mask, "mask", where)
+    weights = counted
+    if sample_weight is not None:
+        weights = weights_like(values, sample_weight, "sample_weight", where)
+        weights = weights if counted is None else weights * counted
+    result = values if weights is None else weighted(values, weights)
+    if reduction in ("none", None):
+        return result
+    if reduction == "sum":
+        return ops.sum(result)
+    below = weights if reduction == "mean_with_sample_weight" else counted
+    if below is None:
+        return ops.mean(result)
+    return safe_divide(ops.sum(result), ops.sum(below * ops.ones_like(values)))
+
+
+# ---- functions -----------------------------------------------------------------------------------
+
+
+def as_float(x: Any) -> Any:
+    """A tensor of ``x``, of its own dtype when that is a float, of ``floatx`` otherwise."""
+    x = ops.convert_to_tensor(x)
+    return x if is_float(standardize_dtype(x.dtype)) else ops.cast(x, config.floatx())
+
+
+def as_pair(y_true: Any, y_pred: Any, where: str) -> tuple[Any, Any]:
+    """Both as tensors of the float dtype and the shape of the prediction."""
+    y_pred = as_float(y_pred)
+    return matched(ops.convert_to_tensor(y_true, y_pred.dtype), y_pred, where)
+
+
+def formula(kind: Kind, *aliases: str) -> Callable[[_F], _F]:
+    """Decorator: publish a formula as a loss function, under its own name and ``aliases``.
+
+    Unless its targets are class numbers, the function gets a pair of tensors of one shape and
+    one float dtype.
+
+    Args:
+        kind: What the formula compares.
+        aliases: Further names for :func:`get`.
+    """
+
+    def publish(fn: _F) -> _F:
+        return registry.public("losses", *aliases)(pairwise(kind, fn))
+
+    return publish
+
+
+def pairwise(kind: Kind, fn: _F) -> _F:
+    """``fn(y_true, y_pred, ...)`` under the shape rule; its ``kind`` says what it compares."""
+    name = fn.__name__  # pyright: ignore[reportFunctionMemberAccess]
+
+    @functools.wraps(fn)
+    def call(y_true: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Any:
+        if kind != "classes":
+            y_true, y_pred = as_pair(y_true, y_pred, name)
+        return fn(y_true, y_pred, *args, **kwargs)
+
+    call.kind = kind  # pyright: ignore[reportFunctionMemberAccess]
+    return call  # pyright: ignore[reportReturnType]
+
+
+def values_of(fn: Callable[..., Any], y_true: Any, y_pred: Any, **arguments: Any) -> Any:
+    """Call a loss or metric function so that a batch of single numbers gives a value for each.
+
+    For formulas that compare numbers one by one, ``(batch,)`` then means what ``(batch, 1)`` does.
+    Users' functions get what :func:`aligned` returns: they may compare any shapes they like.
+    """
+    if tree.is_nested(y_true) or tree.is_nested(y_pred):
+        return fn(y_true, y_pred, **arguments)
+    kind = getattr(fn, "kind", None)
+    if kind != "classes":
+        y_true, y_pred = aligned(y_true, y_pred)
+    if kind == "elements" and len(y_true.shape) == len(y_pred.shape) == 1:
+        y_true, y_pred = ops.expand_dims(y_true, -1), ops.expand_dims(y_pred, -1)
+    return fn(y_true, y_pred, **arguments)
+
+
+# ---- classes -------------------------------------------------------------------------------------
+
+
+def compute_dtype(value: Any) -> str:
+    """The name of the dtype that a loss or metric works in: ``floatx`` unless one is given."""
+    return get_policy(config.floatx() if value is None else value).compute_dtype
+
+
+REDUCTION: Any = field("sum_over_batch_size", convert=one_of(*REDUCTIONS))
+DTYPE: Any = field(None, convert=compute_dtype)
+
+
+def _tensors(x: Any, dtype: str | None) -> Any:
+    """``x`` with tensors as leaves; a list of plain numbers is one tensor."""
+    if isinstance(x, Mapping) or any(hasattr(leaf, "shape") for leaf in tree.flatten(x)):
+        return tree.map_structure(
+            lambda leaf: None if leaf is None else ops.convert_to_tensor(leaf, dtype), x
+        )
+    return None if x is None else ops.convert_to_tensor(np.asarray(x), dtype)
+
+
+class Loss(Configurable):
+    """How wrong predictions are: a value for each sample, and their reduction to one number.
+
+    Write a loss of your own by its ``call``, which returns one value for each sample::
+
+        class Pinball(lamina.losses.Loss):
+            def __init__(self, quantile=0.5, name="pinball", **kwargs):
+                super().__init__(name=name, **kwargs)
+                self.quantile = quantile
+
+            def call(self, y_true, y_pred):
+                error = y_true - y_pred
+                return ops.mean(ops.maximum(self.quantile * error, (self.quantile - 1) * error), -1)
+
+    Args:
+        name: A name; made from the class's when None.
+        reduction: ``"sum_over_batch_size"`` or ``"mean"`` (sum of the weighted values by their
+            number), ``"sum"``, ``"mean_with_sample_weight"`` (by the sum of the weights), or
+            ``"none"`` or None (the weighted values themselves).
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> class Largest(Loss):
+    ...     def call(self, y_true, y_pred):
+    ...         return ops.max(ops.abs(y_true - y_pred), axis=-1)
+    >>> Largest()(np.zeros((2, 2)), np.array([[1.0, -3.0], [0.0, 1.0]])).item()
+    2.0
+    """
+
+    name: str | None = None
+    reduction: str | None = REDUCTION
+    dtype: Any = DTYPE
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # Keras's order: a loss's own arguments come first. A field that is declared again goes
+        # to its new place instead of keeping the inherited one.
+        cls._fields = {k: f for k, f in cls._fields.items() if k not in cls.__annotations__}
+        super().__init_subclass__(**kwargs)
+
+    def __post_init__(self) -> None:
+        if self.name is None:
+            self.name = naming.auto_name(type(self).__name__)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The values of the loss, one for each sample at least.
+
+        Args:
+            y_true: Targets: a tensor, or any nesting of tensors.
+            y_pred: Predictions of the model.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no formula. Write its `call(self, y_true, y_pred)`."
+        )
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The reduced loss.
+
+        Args:
+            y_true: Targets: a tensor, or any nesting of tensors.
+            y_pred: Predictions. A mask that travels with them removes the values it leaves out.
+            sample_weight: Factors of the values, of their shape or of its first axes.
+
+        Returns:
+            One number, or the values if the reduction is none, in the loss's dtype.
+
+        Raises:
+            ShapeError: Targets that do not fit predictions, weights that do not fit values.
+        """
+        mask = None if tree.is_nested(y_pred) else get_mask(y_pred)
+        dtype = canonical(self.dtype)
+        y_pred = _tensors(y_pred, dtype)
+        y_true = _tensors(y_true, None if self._takes_class_numbers() else dtype)
+        values = self.call(y_true, y_pred)
+        mask = merge_masks([mask, self._counted(y_true, y_pred)])
+        return reduce(values, sample_weight, mask, self.reduction, str(self.name))
+
+    def _takes_class_numbers(self) -> bool:
+        """Whether targets are integers that a float dtype might not hold."""
+        return False
+
+    def _counted(self, y_true: Any, y_pred: Any) -> Any:
+        """A mask that the targets themselves make, or None."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        config_ = super().get_config()
+        if config_.get("dtype") == config.floatx():
+            del config_["dtype"]  # as Keras does: users' classes often take no `dtype`
+        return config_
+
+
+class FunctionLoss(Loss):
+    """A loss whose values a function computes: the base of all built-in ones."""
+
+    _function: ClassVar[Any]
+
+    def _arguments(self) -> dict[str, Any]:
+        """What the function takes besides targets and predictions."""
+        return {n: getattr(self, n) for n in type(self)._fields if n not in Loss._fields}
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return values_of(self._function, y_true, y_pred, **self._arguments())
+
+    def _takes_class_numbers(self) -> bool:
+        return getattr(self._function, "kind", None) == "classes"
+
+
+def _read_function(value: Any) -> Callable[..., Any]:
+    return registry.resolve("losses", value, "loss")
+
+
+class LossFunctionWrapper(FunctionLoss):
+    """Any function ``(y_true, y_pred) -> values`` as a :class:`Loss`.
+
+    Args:
+        fn: The function, or the name of a built-in one.
+        reduction: See :class:`Loss`.
+        name: A name; the function's own when None.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+        **kwargs: Further arguments of the function.
+
+    >>> loss = LossFunctionWrapper("huber", delta=2.0)
+    >>> loss.name, loss(np.zeros((1, 1)), np.full((1, 1), 3.0)).item()
+    ('huber', 4.0)
+    """
+
+    fn: Any = field(convert=_read_function)
+    reduction: str | None = REDUCTION
+    name: str | None = None
+    dtype: Any = DTYPE
+
+    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+        self._extra = extra
+        return {}
+
+    def __post_init__(self) -> None:
+        self._function = self.fn
+        if self.name is None:
+            self.name = getattr(self.fn, "__name__", type(self.fn).__name__)
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._extra
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self._extra}
+
+
+get, serialize, deserialize = doors("losses", "loss")
+
+
+def as_loss(identifier: Any) -> Loss | None:
+    """A :class:`Loss` from a name, a function, a config, a class or a loss; None stays None.
+
+    >>> as_loss("mse").name
+    'mean_squared_error'
+    """
+    loss = get(identifier)
+    return loss if loss is None or isinstance(loss, Loss) else LossFunctionWrapper(loss)

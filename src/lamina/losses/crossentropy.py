@@ -1,0 +1,432 @@
+"""Cross-entropies: how surprised the predicted probabilities are by the true classes.
+
+Each takes probabilities, kept ``epsilon`` away from 0 and 1, or the logits whose sigmoid or
+softmax they are. Logits are computed with directly, which loses no digits.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from lamina import config, ops
+from lamina.core.fields import field
+from lamina.errors import ArgumentError, TrainingWarning
+from lamina.losses.base import (
+    DTYPE,
+    REDUCTION,
+    FunctionLoss,
+    as_float,
+    class_numbers,
+    formula,
+)
+
+
+def _smoothed(y_true: Any, amount: float, classes: int) -> Any:
+    """Move ``amount`` of the targets' weight to all classes evenly (Szegedy et al. 2015)."""
+    return y_true * (1.0 - amount) + amount / classes if amount else y_true
+
+
+def _clipped(probabilities: Any) -> Any:
+    return ops.clip(probabilities, config.epsilon(), 1.0 - config.epsilon())
+
+
+def _check_classes(y_pred: Any, axis: int, where: str) -> None:
+    if y_pred.shape[axis] == 1:
+        warnings.warn(
+            f"{where}: y_pred of shape {tuple(y_pred.shape)} has one class only, so the loss is 0 "
+            "whatever the model does. Use a binary loss, or give the last layer one unit a class.",
+            TrainingWarning,
+            stacklevel=4,
+        )
+
+
+@formula("elements", "bce", "BCE")
+def binary_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Any:
+    """``mean(-y_true * log(y_pred) - (1 - y_true) * log(1 - y_pred))`` over ``axis``.
+
+    Args:
+        y_true: Zeros and ones (or probabilities), ``(batch, ..., n)``.
+        y_pred: Probabilities or logits of the same shape, or differing by one trailing axis of
+            size 1.
+        from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
+        label_smoothing: How far the targets are pulled towards 1/2, between 0 and 1.
+        axis: The axis over which the mean is taken.
+
+    Returns:
+        Values of the same shape without ``axis``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> binary_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
+    Array([0.6931472], dtype=float32)
+    """
+    y_true = _smoothed(y_true, label_smoothing, 2)
+    return ops.mean(ops.binary_crossentropy(y_true, y_pred, from_logits), axis=axis)
+
+
+@formula("elements")
+def binary_focal_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Any:
+    """Binary cross-entropy that turns away from what is already right.
+
+    Each entry is multiplied by ``(1 - p) ** gamma``, with ``p`` the probability given to the
+    truth; and, if classes are balanced, by ``alpha`` where the target is 1 and ``1 - alpha`` where
+    it is 0. Lin et al. 2017, arXiv:1708.02002.
+
+    Args:
+        y_true: Zeros and ones, ``(batch, ..., n)``.
+        y_pred: Probabilities or logits of the same shape, or differing by one trailing axis of
+            size 1.
+        apply_class_balancing: Whether ``alpha`` is used.
+        alpha: Weight of the class 1.
+        gamma: How strongly easy entries are left out; 0 is plain cross-entropy.
+        from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
+        label_smoothing: How far the targets are pulled towards 1/2, between 0 and 1.
+        axis: The axis over which the mean is taken.
+
+    Returns:
+        Values of the same shape without ``axis``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> binary_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
+    Array([0.1732868], dtype=float32)
+    """
+    y_true = _smoothed(y_true, label_smoothing, 2)
+    p = ops.sigmoid(y_pred) if from_logits else y_pred
+    truth = y_true * p + (1.0 - y_true) * (1.0 - p)
+    values = ops.power(1.0 - truth, gamma) * ops.binary_crossentropy(y_true, y_pred, from_logits)
+    if apply_class_balancing:
+        values = values * (y_true * alpha + (1.0 - y_true) * (1.0 - alpha))
+    return ops.mean(values, axis=axis)
+
+
+@formula("vectors")
+def categorical_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Any:
+    """``-sum(y_true * log(y_pred))`` over the classes; ``y_pred`` is first scaled to sum 1.
+
+    Args:
+        y_true: One-hot rows or probabilities, ``(batch, ..., classes)``.
+        y_pred: Probabilities or logits of the same shape.
+        from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
+        label_smoothing: The share of the targets' weight spread over all classes, 0 to 1.
+        axis: The axis of the classes.
+
+    Returns:
+        Values of the same shape without ``axis``.
+
+    Raises:
+        ShapeError: Other shapes, such as class numbers without a class axis.
+
+    >>> categorical_crossentropy([[0.0, 1.0, 0.0]], [[0.25, 0.5, 0.25]])
+    Array([0.6931472], dtype=float32)
+    """
+    _check_classes(y_pred, axis, "categorical_crossentropy")
+    y_true = _smoothed(y_true, label_smoothing, y_pred.shape[axis])
+    return ops.categorical_crossentropy(y_true, y_pred, from_logits, axis)
+
+
+@formula("vectors")
+def categorical_focal_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    alpha: Any = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Any:
+    """``sum(-alpha * (1 - y_pred) ** gamma * y_true * log(y_pred))`` over the classes.
+
+    Lin et al. 2017, arXiv:1708.02002, for several classes.
+
+    Args:
+        y_true: One-hot rows or probabilities, ``(batch, ..., classes)``.
+        y_pred: Probabilities, scaled to sum 1, or logits of the same shape.
+        alpha: Weight of the classes: one number, or one for each class.
+        gamma: How strongly easy samples are left out.
+        from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
+        label_smoothing: The share of the targets' weight spread over all classes, 0 to 1.
+        axis: The axis of the classes.
+
+    Returns:
+        Values of the same shape without ``axis``.
+
+    Raises:
+        ShapeError: Other shapes, such as class numbers without a class axis.
+
+    >>> categorical_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
+    Array([0.0433217], dtype=float32)
+    """
+    _check_classes(y_pred, axis, "categorical_focal_crossentropy")
+    y_true = _smoothed(y_true, label_smoothing, y_pred.shape[axis])
+    if from_logits:
+        y_pred = ops.softmax(y_pred, axis)
+    else:
+        y_pred = y_pred / ops.maximum(ops.sum(y_pred, axis=axis, keepdims=True), config.epsilon())
+    p = _clipped(y_pred)
+    weight = ops.convert_to_tensor(alpha, p.dtype) * ops.power(1.0 - p, gamma)
+    return -ops.sum(weight * y_true * ops.log(p), axis=axis)
+
+
+@formula("classes")
+def sparse_categorical_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    ignore_class: int | None = None,
+    axis: int = -1,
+) -> Any:
+    """``-log(y_pred[y_true])``: categorical cross-entropy with class numbers as targets.
+
+    A number that is no class gives NaN, never a silent 0.
+
+    Args:
+        y_true: Class numbers, of the shape of ``y_pred`` without ``axis`` or of size 1 there.
+        y_pred: Probabilities, scaled to sum 1, or logits, ``(batch, ..., classes)``.
+        from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
+        ignore_class: A number whose entries get the value 0, such as -1 for unlabelled pixels.
+        axis: The axis of the classes.
+
+    Returns:
+        Values of the shape of ``y_pred`` without ``axis``.
+
+    Raises:
+        ShapeError: Other shapes, one-hot targets among them.
+
+    >>> sparse_categorical_crossentropy([1, 0], [[0.5, 0.5], [1.0, 1.0]])
+    Array([0.6931472, 0.6931472], dtype=float32)
+    """
+    y_pred = as_float(y_pred)
+    _check_classes(y_pred, axis, "sparse_categorical_crossentropy")
+    y_true = ops.convert_to_tensor(y_true)
+    labels = class_numbers(y_true, y_pred, axis, "sparse_categorical_crossentropy")
+    values = ops.sparse_categorical_crossentropy(
+        # Out of range on purpose: a negative index would count from the end.
+        ops.where(labels < 0, y_pred.shape[axis], labels), y_pred, from_logits, axis
+    )  # fmt: skip
+    return values if ignore_class is None else ops.where(labels == ignore_class, 0.0, values)
+
+
+@formula("classes")
+def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float = 0.5) -> Any:
+    """``(1 - y_pred[y_true] ** q) / q``: between cross-entropy (q to 0) and absolute error (q = 1).
+
+    Bounded, so that wrong labels do limited harm. Zhang and Sabuncu 2018, arXiv:1805.07836.
+
+    Args:
+        y_true: Class numbers, ``(batch, ...)`` or ``(batch, ..., 1)``.
+        y_pred: Probabilities, ``(batch, ..., classes)``.
+        q: Above 0 and below 1; the larger, the more tolerant of wrong labels.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes, one-hot targets among them.
+
+    >>> categorical_generalized_cross_entropy([1], [[0.75, 0.25]], q=0.5)
+    Array([1.], dtype=float32)
+    """
+    y_pred = as_float(y_pred)
+    y_true = ops.convert_to_tensor(y_true)
+    labels = class_numbers(y_true, y_pred, -1, "categorical_generalized_cross_entropy")
+    chosen = ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype)
+    p = ops.sum(y_pred * chosen, axis=-1)
+    return (1.0 - ops.power(p, q)) / q
+
+
+def _between_0_and_1(value: float) -> float:
+    if not 0.0 < value < 1.0:
+        raise ArgumentError(f"expected a number above 0 and below 1. Received: {value!r}.")
+    return value
+
+
+def _share(value: float) -> float:
+    if not 0.0 <= value <= 1.0:
+        raise ArgumentError(f"expected a number from 0 to 1. Received: {value!r}.")
+    return value
+
+
+class BinaryCrossentropy(FunctionLoss):
+    """Cross-entropy of yes-or-no answers: see :func:`binary_crossentropy`.
+
+    Args:
+        from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
+        label_smoothing: How far the targets are pulled towards 1/2, between 0 and 1.
+        axis: The axis over which the mean is taken.
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(BinaryCrossentropy(from_logits=True)([[0.0], [1.0]], [[0.0], [0.0]]).item(), 4)
+    0.6931
+    """
+
+    _function = staticmethod(binary_crossentropy)
+    from_logits: bool = False
+    label_smoothing: float = field(0.0, convert=_share)
+    axis: int = -1
+    reduction: str | None = REDUCTION
+    name: str | None = "binary_crossentropy"
+    dtype: Any = DTYPE
+
+
+class BinaryFocalCrossentropy(FunctionLoss):
+    """Binary cross-entropy for few ones among many zeros: see :func:`binary_focal_crossentropy`.
+
+    Args:
+        apply_class_balancing: Whether ``alpha`` is used.
+        alpha: Weight of the class 1.
+        gamma: How strongly easy entries are left out; 0 is plain cross-entropy.
+        from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
+        label_smoothing: How far the targets are pulled towards 1/2, between 0 and 1.
+        axis: The axis over which the mean is taken.
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(BinaryFocalCrossentropy(gamma=1.0)([[1.0]], [[0.5]]).item(), 4)
+    0.3466
+    """
+
+    _function = staticmethod(binary_focal_crossentropy)
+    apply_class_balancing: bool = False
+    alpha: float = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = field(0.0, convert=_share)
+    axis: int = -1
+    reduction: str | None = REDUCTION
+    name: str | None = "binary_focal_crossentropy"
+    dtype: Any = DTYPE
+
+
+class CategoricalCrossentropy(FunctionLoss):
+    """Cross-entropy of one-hot targets: see :func:`categorical_crossentropy`.
+
+    Args:
+        from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
+        label_smoothing: The share of the targets' weight spread over all classes, 0 to 1.
+        axis: The axis of the classes.
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(CategoricalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]]).item(), 4)
+    0.6931
+    """
+
+    _function = staticmethod(categorical_crossentropy)
+    from_logits: bool = False
+    label_smoothing: float = field(0.0, convert=_share)
+    axis: int = -1
+    reduction: str | None = REDUCTION
+    name: str | None = "categorical_crossentropy"
+    dtype: Any = DTYPE
+
+
+class CategoricalFocalCrossentropy(FunctionLoss):
+    """Categorical cross-entropy for rare classes: see :func:`categorical_focal_crossentropy`.
+
+    Args:
+        alpha: Weight of the classes: one number, or one for each class.
+        gamma: How strongly easy samples are left out.
+        from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
+        label_smoothing: The share of the targets' weight spread over all classes, 0 to 1.
+        axis: The axis of the classes.
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(CategoricalFocalCrossentropy(alpha=1.0)([[0.0, 1.0]], [[0.5, 0.5]]).item(), 4)
+    0.1733
+    """
+
+    _function = staticmethod(categorical_focal_crossentropy)
+    alpha: Any = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = field(0.0, convert=_share)
+    axis: int = -1
+    reduction: str | None = REDUCTION
+    name: str | None = "categorical_focal_crossentropy"
+    dtype: Any = DTYPE
+
+
+class SparseCategoricalCrossentropy(FunctionLoss):
+    """Cross-entropy of class numbers: see :func:`sparse_categorical_crossentropy`.
+
+    Entries of the ignored class count neither in the sum nor in the number of values.
+
+    Args:
+        from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
+        ignore_class: A number whose entries are left out, such as -1 for unlabelled pixels.
+        reduction: How the values become one number: see :class:`Loss`.
+        axis: The axis of the classes.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(SparseCategoricalCrossentropy()([1, 0], [[0.5, 0.5], [0.5, 0.5]]).item(), 4)
+    0.6931
+    """
+
+    _function = staticmethod(sparse_categorical_crossentropy)
+    from_logits: bool = False
+    ignore_class: int | None = None
+    reduction: str | None = REDUCTION
+    axis: int = -1
+    name: str | None = "sparse_categorical_crossentropy"
+    dtype: Any = DTYPE
+
+    def _counted(self, y_true: Any, y_pred: Any) -> Any:
+        if self.ignore_class is None:
+            return None
+        labels = class_numbers(y_true, y_pred, self.axis, str(self.name))
+        return labels != self.ignore_class
+
+
+class CategoricalGeneralizedCrossEntropy(FunctionLoss):
+    """Bounded cross-entropy for noisy labels: see :func:`categorical_generalized_cross_entropy`.
+
+    Args:
+        q: Above 0 and below 1; the larger, the more tolerant of wrong labels.
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    Raises:
+        ArgumentError: ``q`` is not between 0 and 1.
+
+    >>> CategoricalGeneralizedCrossEntropy()([1], [[0.75, 0.25]]).item()
+    1.0
+    """
+
+    _function = staticmethod(categorical_generalized_cross_entropy)
+    q: float = field(0.5, convert=_between_0_and_1)
+    reduction: str | None = REDUCTION
+    name: str | None = "categorical_generalized_cross_entropy"
+    dtype: Any = DTYPE

@@ -1,0 +1,90 @@
+"""Losses between distributions, and between rates and counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina import config, ops
+from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, formula
+
+
+@formula("vectors", "kld", "KLD")
+def kl_divergence(y_true: Any, y_pred: Any) -> Any:
+    """``sum(y_true * log(y_true / y_pred))`` over the last axis; both kept in [epsilon, 1].
+
+    Kullback and Leibler 1951, doi:10.1214/aoms/1177729694.
+
+    Args:
+        y_true: Probabilities, ``(batch, ..., n)``.
+        y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> kl_divergence([[0.5, 0.5]], [[0.5, 0.5]])
+    Array([0.], dtype=float32)
+    """
+    y_true = ops.clip(y_true, config.epsilon(), 1.0)
+    y_pred = ops.clip(y_pred, config.epsilon(), 1.0)
+    return ops.sum(y_true * ops.log(y_true / y_pred), axis=-1)
+
+
+@formula("elements")
+def poisson(y_true: Any, y_pred: Any) -> Any:
+    """``mean(y_pred - y_true * log(y_pred + epsilon))`` over the last axis.
+
+    The negative log-likelihood of counts ``y_true`` at rates ``y_pred``, without its constant.
+
+    Args:
+        y_true: Counts, ``(batch, ..., n)``.
+        y_pred: Rates >= 0 of the same shape, or differing by one trailing axis of size 1.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> poisson([[0.0, 2.0]], [[1.0, 1.0]])
+    Array([0.9999999], dtype=float32)
+    """
+    return ops.mean(y_pred - y_true * ops.log(y_pred + config.epsilon()), axis=-1)
+
+
+class KLDivergence(FunctionLoss):
+    """How much one distribution differs from another: see :func:`kl_divergence`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(KLDivergence()([[0.5, 0.5]], [[0.25, 0.75]]).item(), 4)
+    0.1438
+    """
+
+    _function = staticmethod(kl_divergence)
+    reduction: str | None = REDUCTION
+    name: str | None = "kl_divergence"
+    dtype: Any = DTYPE
+
+
+class Poisson(FunctionLoss):
+    """Likelihood of counts at predicted rates: see :func:`poisson`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(Poisson()([[2.0]], [[1.0]]).item(), 4)
+    1.0
+    """
+
+    _function = staticmethod(poisson)
+    reduction: str | None = REDUCTION
+    name: str | None = "poisson"
+    dtype: Any = DTYPE

@@ -1,0 +1,237 @@
+"""Losses that ask for a margin: hinges, and the circle loss of metric learning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina import config, ops
+from lamina.errors import ShapeError
+from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, as_float, formula
+
+
+def _signs(y_true: Any) -> Any:
+    """Targets 0 and 1 as -1 and 1; targets of which any is neither 0 nor 1 stay as they are."""
+    zero_or_one = ops.all((y_true == 0) | (y_true == 1))
+    return ops.where(zero_or_one, 2.0 * y_true - 1.0, y_true)
+
+
+@formula("elements")
+def hinge(y_true: Any, y_pred: Any) -> Any:
+    """``mean(max(1 - y_true * y_pred, 0))`` over the last axis.
+
+    Args:
+        y_true: Targets -1 and 1 (or 0 and 1, read as -1 and 1), ``(batch, ..., n)``.
+        y_pred: Scores of the same shape, or differing by one trailing axis of size 1.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> hinge([[-1.0, 1.0]], [[0.5, 0.5]])
+    Array([1.], dtype=float32)
+    """
+    return ops.mean(ops.maximum(1.0 - _signs(y_true) * y_pred, 0.0), axis=-1)
+
+
+@formula("elements")
+def squared_hinge(y_true: Any, y_pred: Any) -> Any:
+    """``mean(max(1 - y_true * y_pred, 0) ** 2)`` over the last axis.
+
+    Args:
+        y_true: Targets -1 and 1 (or 0 and 1, read as -1 and 1), ``(batch, ..., n)``.
+        y_pred: Scores of the same shape, or differing by one trailing axis of size 1.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> squared_hinge([[-1.0, 1.0]], [[0.5, 0.5]])
+    Array([1.25], dtype=float32)
+    """
+    return ops.mean(ops.square(ops.maximum(1.0 - _signs(y_true) * y_pred, 0.0)), axis=-1)
+
+
+@formula("vectors")
+def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
+    """``max(max((1 - y_true) * y_pred) - sum(y_true * y_pred) + 1, 0)`` over the classes.
+
+    The score of the true class is to exceed all others by 1. Crammer and Singer 2001.
+
+    Args:
+        y_true: One-hot rows, ``(batch, ..., classes)``.
+        y_pred: Scores of the same shape.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes, such as class numbers without a class axis.
+
+    >>> categorical_hinge([[0.0, 1.0, 0.0]], [[0.5, 1.0, 0.25]])
+    Array([0.5], dtype=float32)
+    """
+    truth = ops.sum(y_true * y_pred, axis=-1)
+    rival = ops.max((1.0 - y_true) * y_pred, axis=-1)
+    return ops.maximum(rival - truth + 1.0, 0.0)
+
+
+@formula("classes")
+def circle(
+    y_true: Any,
+    y_pred: Any,
+    ref_labels: Any = None,
+    ref_embeddings: Any = None,
+    remove_diagonal: bool = True,
+    gamma: float = 80,
+    margin: float = 0.4,
+) -> Any:
+    """Pull embeddings of one class together and push others away, the worst pairs hardest.
+
+    With ``s`` the products of a sample's embedding with all others, at most 1, p running over
+    those of its own class and n over the rest::
+
+        log(1 + sum_n exp(gamma * relu(s_n + margin) * (s_n - margin))
+              * sum_p exp(-gamma * relu(1 + margin - s_p) * (s_p - 1 + margin)))
+
+    Sun et al. 2020, arXiv:2002.10857. As in Keras, gradients also go through the relus, which
+    the authors' code holds constant.
+
+    Args:
+        y_true: Class numbers, ``(batch,)`` or ``(batch, 1)``.
+        y_pred: Embeddings of length 1, ``(batch, features)``.
+        ref_labels: Class numbers of what to compare with, ``(others,)``; ``y_true`` when None.
+        ref_embeddings: Embeddings of what to compare with, ``(others, features)``; ``y_pred``
+            when None.
+        remove_diagonal: Whether a sample is not compared with itself.
+        gamma: Sharpness.
+        margin: How far from perfect a pair may be.
+
+    Returns:
+        Values of shape ``(batch,)``; 0 for a sample without a partner or without a rival.
+
+    Raises:
+        ShapeError: Not one label for each embedding.
+
+    >>> embeddings = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    >>> [round(float(value), 4) for value in circle([0, 0, 1], embeddings, gamma=1.0)]
+    [0.5459, 0.5459, 0.0]
+    """
+    y_pred = as_float(y_pred)
+    labels = _labels_of(y_true, y_pred, "y_true", "y_pred")
+    others, other_labels = y_pred, labels
+    if ref_embeddings is not None:
+        others = ops.convert_to_tensor(ref_embeddings, y_pred.dtype)
+    if ref_labels is not None:
+        other_labels = _labels_of(ref_labels, others, "ref_labels", "ref_embeddings")
+    similarity = ops.minimum(ops.matmul(y_pred, ops.transpose(others)), 1.0)
+    positive = ops.expand_dims(labels, 1) == ops.expand_dims(other_labels, 0)
+    negative = ops.logical_not(positive)
+    if remove_diagonal:
+        n, m = similarity.shape
+        positive = positive & ops.logical_not(ops.eye(n, m, dtype="bool"))
+    pull, push = ops.relu(1.0 + margin - similarity), ops.relu(similarity + margin)
+    near = _logsumexp(-gamma * pull * (similarity - 1.0 + margin), positive)
+    far = _logsumexp(gamma * push * (similarity - margin), negative)
+    return ops.softplus(near + far)
+
+
+def _labels_of(labels: Any, embeddings: Any, name: str, of: str) -> Any:
+    labels = ops.convert_to_tensor(labels)
+    shape, count = tuple(labels.shape), embeddings.shape[0]
+    if len(embeddings.shape) != 2 or shape not in ((count,), (count, 1)):
+        raise ShapeError(
+            f"circle: expected one class number for each embedding: {of} of shape "
+            f"(batch, features) and {name} of shape (batch,). Received: {of} of shape "
+            f"{tuple(embeddings.shape)}, {name} of shape {shape}. Flatten the embeddings, and turn "
+            "one-hot labels into numbers with `argmax(-1)`."
+        )
+    return ops.reshape(labels, -1)
+
+
+def _logsumexp(x: Any, chosen: Any) -> Any:
+    """Over the chosen entries of each row; very negative where there are none."""
+    return ops.logsumexp(ops.where(chosen, x, -1.0 / config.epsilon()), axis=1)
+
+
+class Hinge(FunctionLoss):
+    """Hinge of maximum-margin classifiers: see :func:`hinge`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> Hinge()([[-1.0], [1.0]], [[0.5], [0.5]]).item()
+    1.0
+    """
+
+    _function = staticmethod(hinge)
+    reduction: str | None = REDUCTION
+    name: str | None = "hinge"
+    dtype: Any = DTYPE
+
+
+class SquaredHinge(FunctionLoss):
+    """Squared hinge: see :func:`squared_hinge`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> SquaredHinge()([[-1.0], [1.0]], [[0.5], [0.5]]).item()
+    1.25
+    """
+
+    _function = staticmethod(squared_hinge)
+    reduction: str | None = REDUCTION
+    name: str | None = "squared_hinge"
+    dtype: Any = DTYPE
+
+
+class CategoricalHinge(FunctionLoss):
+    """Hinge between the true class and its strongest rival: see :func:`categorical_hinge`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> CategoricalHinge()([[0.0, 1.0]], [[0.5, 1.0]]).item()
+    0.5
+    """
+
+    _function = staticmethod(categorical_hinge)
+    reduction: str | None = REDUCTION
+    name: str | None = "categorical_hinge"
+    dtype: Any = DTYPE
+
+
+class Circle(FunctionLoss):
+    """Metric learning from class labels: see :func:`circle`.
+
+    Embeddings should have length 1: end the model with ``UnitNormalization``.
+
+    Args:
+        gamma: Sharpness.
+        margin: How far from perfect a pair may be.
+        remove_diagonal: Whether a sample is not compared with itself.
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(Circle(gamma=1.0)([0, 0, 1], [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).item(), 4)
+    0.3639
+    """
+
+    _function = staticmethod(circle)
+    gamma: float = 80.0
+    margin: float = 0.4
+    remove_diagonal: bool = True
+    reduction: str | None = REDUCTION
+    name: str | None = "circle"
+    dtype: Any = DTYPE

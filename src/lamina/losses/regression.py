@@ -1,0 +1,304 @@
+"""Losses between numbers: squared, absolute, relative, logarithmic, robust; and between directions.
+
+All but :func:`cosine_similarity` compare numbers one by one and average over the last axis.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lamina import config, ops
+from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, formula
+
+
+@formula("elements", "mse", "MSE")
+def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
+    """``mean((y_true - y_pred) ** 2)`` over the last axis.
+
+    Args:
+        y_true: Targets, ``(batch, ..., n)``.
+        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> mean_squared_error([[0.0, 1.0]], [[1.0, 3.0]])
+    Array([2.5], dtype=float32)
+    """
+    return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+
+@formula("elements", "mae", "MAE")
+def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
+    """``mean(|y_true - y_pred|)`` over the last axis; the gradient at 0 is 0.
+
+    Args:
+        y_true: Targets, ``(batch, ..., n)``.
+        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> mean_absolute_error([[0.0, 1.0]], [[1.0, 3.0]])
+    Array([1.5], dtype=float32)
+    """
+    return ops.mean(ops.abs(y_true - y_pred), axis=-1)
+
+
+@formula("elements", "mape", "MAPE")
+def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
+    """``100 * mean(|y_true - y_pred| / max(|y_true|, epsilon))`` over the last axis.
+
+    Targets at 0 weigh ``1 / epsilon``: use another loss where they occur.
+
+    Args:
+        y_true: Targets, ``(batch, ..., n)``.
+        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> mean_absolute_percentage_error([[2.0, 4.0]], [[1.0, 5.0]])
+    Array([37.5], dtype=float32)
+    """
+    error = ops.abs(y_true - y_pred) / ops.maximum(ops.abs(y_true), config.epsilon())
+    return 100.0 * ops.mean(error, axis=-1)
+
+
+@formula("elements", "msle", "MSLE")
+def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
+    """``mean((log(y_true + 1) - log(y_pred + 1)) ** 2)`` over the last axis.
+
+    For positive numbers of many magnitudes. Both are kept above ``epsilon`` first.
+
+    Args:
+        y_true: Targets >= 0, ``(batch, ..., n)``.
+        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> round(mean_squared_logarithmic_error([[0.0, 1.0]], [[0.0, 3.0]]).item(), 4)
+    0.2402
+    """
+    epsilon = config.epsilon()
+    log_true = ops.log(ops.maximum(y_true, epsilon) + 1.0)
+    log_pred = ops.log(ops.maximum(y_pred, epsilon) + 1.0)
+    return ops.mean(ops.square(log_true - log_pred), axis=-1)
+
+
+@formula("elements")
+def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
+    """Squared for small errors, absolute for large ones: outliers pull with bounded force.
+
+    With ``e = y_true - y_pred``: the mean over the last axis of ``e ** 2 / 2`` where
+    ``|e| <= delta``, and ``delta * |e| - delta ** 2 / 2`` elsewhere. Huber 1964,
+    doi:10.1214/aoms/1177703732.
+
+    Args:
+        y_true: Targets, ``(batch, ..., n)``.
+        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+        delta: Where the parabola turns into a line.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> huber([[0.0, 0.0]], [[1.0, 3.0]])
+    Array([1.5], dtype=float32)
+    """
+    error = ops.abs(y_true - y_pred)
+    line = delta * error - 0.5 * delta**2
+    return ops.mean(ops.where(error <= delta, 0.5 * ops.square(error), line), axis=-1)
+
+
+@formula("elements")
+def log_cosh(y_true: Any, y_pred: Any) -> Any:
+    """``mean(log(cosh(y_pred - y_true)))`` over the last axis.
+
+    About ``e ** 2 / 2`` for small errors and ``|e| - log 2`` for large ones. Computed as
+    ``e + log(1 + exp(-2 e)) - log 2``, which does not overflow.
+
+    Args:
+        y_true: Targets, ``(batch, ..., n)``.
+        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+
+    Returns:
+        Values of shape ``(batch, ...)``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> log_cosh([[0.0, 0.0]], [[0.0, 100.0]])
+    Array([49.653427], dtype=float32)
+    """
+    error = y_pred - y_true
+    return ops.mean(error + ops.softplus(-2.0 * error) - math.log(2.0), axis=-1)
+
+
+@formula("vectors")
+def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
+    """``-sum(y_true / |y_true| * y_pred / |y_pred|)``: -1 for equal directions, 1 for opposite.
+
+    Lengths are kept above ``epsilon``, so a vector of zeros gives 0.
+
+    Args:
+        y_true: Targets, ``(batch, ..., n)``.
+        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+        axis: The axis along which the vectors lie.
+
+    Returns:
+        Values of the same shape without ``axis``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> cosine_similarity([[0.0, 1.0], [3.0, 4.0]], [[1.0, 0.0], [6.0, 8.0]])
+    Array([-0., -1.], dtype=float32)
+    """
+    return -ops.sum(ops.normalize(y_true, axis) * ops.normalize(y_pred, axis), axis=axis)
+
+
+class MeanSquaredError(FunctionLoss):
+    """Mean of the squared errors: see :func:`mean_squared_error`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> MeanSquaredError()([[0.0], [1.0]], [[1.0], [3.0]]).item()
+    2.5
+    """
+
+    _function = staticmethod(mean_squared_error)
+    reduction: str | None = REDUCTION
+    name: str | None = "mean_squared_error"
+    dtype: Any = DTYPE
+
+
+class MeanAbsoluteError(FunctionLoss):
+    """Mean of the absolute errors: see :func:`mean_absolute_error`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> MeanAbsoluteError()([[0.0], [1.0]], [[1.0], [3.0]]).item()
+    1.5
+    """
+
+    _function = staticmethod(mean_absolute_error)
+    reduction: str | None = REDUCTION
+    name: str | None = "mean_absolute_error"
+    dtype: Any = DTYPE
+
+
+class MeanAbsolutePercentageError(FunctionLoss):
+    """Mean of the relative errors, in percent: see :func:`mean_absolute_percentage_error`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> MeanAbsolutePercentageError()([[2.0], [4.0]], [[1.0], [5.0]]).item()
+    37.5
+    """
+
+    _function = staticmethod(mean_absolute_percentage_error)
+    reduction: str | None = REDUCTION
+    name: str | None = "mean_absolute_percentage_error"
+    dtype: Any = DTYPE
+
+
+class MeanSquaredLogarithmicError(FunctionLoss):
+    """Mean of the squared differences of logarithms: see :func:`mean_squared_logarithmic_error`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(MeanSquaredLogarithmicError()([[1.0]], [[3.0]]).item(), 4)
+    0.4805
+    """
+
+    _function = staticmethod(mean_squared_logarithmic_error)
+    reduction: str | None = REDUCTION
+    name: str | None = "mean_squared_logarithmic_error"
+    dtype: Any = DTYPE
+
+
+class Huber(FunctionLoss):
+    """Squared for small errors, absolute for large ones: see :func:`huber`.
+
+    Args:
+        delta: Where the parabola turns into a line.
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> Huber(delta=2.0)([[0.0]], [[3.0]]).item()
+    4.0
+    """
+
+    _function = staticmethod(huber)
+    delta: float = 1.0
+    reduction: str | None = REDUCTION
+    name: str | None = "huber_loss"
+    dtype: Any = DTYPE
+
+
+class LogCosh(FunctionLoss):
+    """Logarithm of the hyperbolic cosine of the error: see :func:`log_cosh`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(LogCosh()([[0.0]], [[1.0]]).item(), 4)
+    0.4338
+    """
+
+    _function = staticmethod(log_cosh)
+    reduction: str | None = REDUCTION
+    name: str | None = "log_cosh"
+    dtype: Any = DTYPE
+
+
+class CosineSimilarity(FunctionLoss):
+    """Minus the cosine of the angle between two vectors: see :func:`cosine_similarity`.
+
+    Args:
+        axis: The axis along which the vectors lie.
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(CosineSimilarity()([[1.0, 1.0]], [[2.0, 2.0]]).item(), 4)
+    -1.0
+    """
+
+    _function = staticmethod(cosine_similarity)
+    axis: int = -1
+    reduction: str | None = REDUCTION
+    name: str | None = "cosine_similarity"
+    dtype: Any = DTYPE

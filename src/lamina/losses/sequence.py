@@ -1,0 +1,87 @@
+"""Connectionist temporal classification: sequences of labels without their positions in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.errors import ShapeError
+from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, as_float, formula
+
+# Stands for log 0: an impossible sequence costs about 1e5, and its gradient is finite.
+_LOG_ZERO = -1e5
+
+
+@formula("classes")
+def ctc(y_true: Any, y_pred: Any) -> Any:
+    """``-log`` of the probability that the steps of ``y_pred`` spell the labels of ``y_true``.
+
+    Every step emits a label or the blank, class 0; repeated labels are merged, then blanks are
+    dropped. The probabilities of all paths to the same labels are summed up, step by step.
+    Graves et al. 2006, doi:10.1145/1143844.1143891.
+
+    Args:
+        y_true: Labels from 1 up, ``(batch, max_length)``, filled up with 0 at the end.
+        y_pred: Logits, ``(batch, time, classes)``, class 0 being the blank.
+
+    Returns:
+        Values of shape ``(batch,)``.
+
+    Raises:
+        ShapeError: Shapes other than these.
+
+    >>> round(ctc([[1]], jnp.zeros((1, 1, 2))).item(), 4)  # one step, two classes
+    0.6931
+    """
+    y_pred, labels = as_float(y_pred), jnp.asarray(y_true).astype("int32")
+    if y_pred.ndim != 3 or labels.ndim != 2 or labels.shape[0] != y_pred.shape[0]:
+        raise ShapeError(
+            "ctc: expected y_true of shape (batch, max_length), filled up with 0, and y_pred of "
+            f"shape (batch, time, classes). Received: y_true of shape {labels.shape}, y_pred of "
+            f"shape {y_pred.shape}."
+        )
+    batch, length = labels.shape
+    # States of a path: a blank before, between and after the labels.
+    states = jnp.zeros((batch, 2 * length + 1), "int32").at[:, 1::2].set(labels)
+    emitted = jnp.take_along_axis(
+        jax.nn.log_softmax(y_pred), jnp.broadcast_to(
+            states[:, None], (batch, y_pred.shape[1], states.shape[1])
+        ), axis=-1,
+    )  # fmt: skip
+    two_back = jnp.pad(states, ((0, 0), (2, 0)), constant_values=-1)[:, :-2]
+    may_skip = (states != 0) & (states != two_back)
+
+    def step(before: jax.Array, now: jax.Array) -> tuple[jax.Array, None]:
+        stay_or_go = jnp.logaddexp(before, _shifted(before, 1))
+        skip = jnp.where(may_skip, _shifted(before, 2), _LOG_ZERO)
+        return jnp.logaddexp(stay_or_go, skip) + now, None
+
+    first = jnp.where(jnp.arange(states.shape[1]) < 2, emitted[:, 0], _LOG_ZERO)
+    last, _ = jax.lax.scan(step, first, jnp.moveaxis(emitted[:, 1:], 1, 0))
+    end = 2 * jnp.sum(labels != 0, axis=1, keepdims=True)
+    on_label = jnp.where(end > 0, jnp.take_along_axis(last, jnp.maximum(end - 1, 0), 1), _LOG_ZERO)
+    return -jnp.logaddexp(jnp.take_along_axis(last, end, 1), on_label)[:, 0]
+
+
+def _shifted(x: jax.Array, by: int) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (by, 0)), constant_values=_LOG_ZERO)[:, :-by]
+
+
+class CTC(FunctionLoss):
+    """Sequences of labels without their positions in time: see :func:`ctc`.
+
+    Args:
+        reduction: How the values become one number: see :class:`Loss`.
+        name: A name.
+        dtype: Dtype or policy to compute in; ``floatx`` when None.
+
+    >>> round(CTC()([[1]], jnp.zeros((1, 1, 2))).item(), 4)
+    0.6931
+    """
+
+    _function = staticmethod(ctc)
+    reduction: str | None = REDUCTION
+    name: str | None = "ctc"
+    dtype: Any = DTYPE

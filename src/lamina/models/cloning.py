@@ -1,0 +1,285 @@
+"""Graphs as data and back: configs, JSON, clones."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lamina import tree
+from lamina.core import registry
+from lamina.core.graph import Node, is_symbolic
+from lamina.core.operation import Op
+from lamina.core.symbolic import OPERATIONS, SymbolicTensor
+from lamina.errors import LaminaError, SerializationError
+from lamina.layers import Input, InputLayer, Layer
+from lamina.models.functional import Graph
+
+_OPS_MODULE = "keras.src.ops.numpy"
+
+
+def graph_config(graph: Graph) -> dict[str, Any]:
+    """The graph as JSON data: each operation once, with the calls that belong to this graph."""
+    index: dict[Node, int] = {}
+    counts: dict[Any, int] = defaultdict(int)
+    for node in [x.node for x in graph.inputs if not x.node.inputs] + graph.nodes:
+        if node not in index:
+            index[node] = counts[node.operation]
+            counts[node.operation] += 1
+
+    def reference(x: Any) -> Any:
+        return [x.node.operation.name, index[x.node], x.index]
+
+    def argument(x: Any) -> Any:
+        if not is_symbolic(x):
+            return registry.serialize(x)
+        config = {"shape": list(x.shape), "dtype": x.dtype, "keras_history": reference(x)}
+        return {"class_name": "__keras_tensor__", "config": config}
+
+    nodes: dict[Any, list[Node]] = defaultdict(list)
+    for node in index:
+        nodes[node.operation].append(node)
+    records = []
+    for operation in graph.operations:
+        calls = [
+            {
+                "args": tree.map_structure(argument, list(node.args)),
+                "kwargs": tree.map_structure(argument, _without_defaults(node.kwargs)),
+            }
+            for node in nodes[operation] if node.inputs
+        ]  # fmt: skip
+        record = _op_record(operation) if isinstance(operation, Op) else _layer_record(operation)
+        records.append({**record, "name": operation.name, "inbound_nodes": calls})
+    return {
+        "layers": records,
+        "input_layers": tree.map_structure(reference, graph.input_structure),
+        "output_layers": tree.map_structure(reference, graph.output_structure),
+    }
+
+
+def _without_defaults(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in kwargs.items() if v is not None}
+
+
+def _layer_record(layer: Any) -> dict[str, Any]:
+    try:
+        return registry.serialize(layer)
+    except (SerializationError, TypeError) as e:
+        if isinstance(e, SerializationError) and "Layer " in str(e):
+            raise
+        raise SerializationError(
+            f"Layer {layer.name!r} of class {type(layer).__name__} cannot be described as data: {e}"
+        ) from e
+
+
+def _camel(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def _op_record(op: Op) -> dict[str, Any]:
+    return {
+        "module": _OPS_MODULE, "class_name": _camel(op.op_name), "config": {"name": op.name},
+        "registered_name": None,
+    }  # fmt: skip
+
+
+def _make_operation(record: Mapping[str, Any], custom_objects: Any) -> Any:
+    if str(record.get("module", "")).startswith("keras.src.ops"):
+        names = {_camel(n): n for n in OPERATIONS}
+        name = names.get(str(record.get("class_name")))
+        if name is None:
+            raise registry.unknown_name("op", record.get("class_name"), names)
+        return name
+    layer = registry.deserialize(record, custom_objects)
+    if not isinstance(layer, Layer):
+        raise SerializationError(f"{record.get('class_name')!r} in a graph is no layer.")
+    layer.name = record.get("name", layer.name)
+    return layer
+
+
+def graph_from_config(
+    config: Mapping[str, Any],
+    custom_objects: Mapping[str, Any] | None = None,
+    make: Callable[[Mapping[str, Any], Any], Any] = _make_operation,
+) -> Graph:
+    """Rebuild the graph that :func:`graph_config` described, by calling its layers again.
+
+    Takes time in proportion to the number of calls, whatever their order in the config.
+
+    Raises:
+        SerializationError: a call that refers to a tensor that no call makes.
+    """
+    try:
+        return _rebuild(config, custom_objects, make)
+    except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as e:
+        if isinstance(e, LaminaError):
+            raise
+        raise SerializationError(f"The config of a graph is damaged: {e!r}.") from e
+
+
+def _rebuild(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Graph:
+    operations: dict[str, Any] = {}
+    calls: dict[tuple[str, int], Mapping[str, Any]] = {}
+    made: dict[tuple[str, int], list[Any]] = {}
+    for record in config["layers"]:
+        name = record["name"]
+        if name in operations:
+            raise SerializationError(f"The config names two layers {name!r}.")
+        operation = operations[name] = make(record, custom_objects)
+        if isinstance(operation, InputLayer):
+            made[name, 0] = [operation.output]
+        for i, call in enumerate(record["inbound_nodes"]):
+            calls[name, i] = call
+
+    needs: dict[Any, set[Any]] = {}
+    waiting: dict[Any, list[Any]] = defaultdict(list)
+    for key, call in calls.items():
+        name, i = key
+        wanted = {(h[0], h[1]) for h in _histories([call["args"], call["kwargs"]])}
+        if i:
+            wanted.add((name, i - 1))
+        needs[key] = {w for w in wanted if w not in made}
+        for w in needs[key]:
+            waiting[w].append(key)
+    ready = deque(k for k, n in needs.items() if not n)
+    while ready:
+        key = ready.popleft()
+        made[key] = _call(operations[key[0]], key[0], calls[key], made, custom_objects)
+        for other in waiting[key]:
+            needs[other].discard(key)
+            if not needs[other]:
+                ready.append(other)
+    stuck = [k for k in calls if k not in made]
+    if stuck:
+        raise SerializationError(
+            f"The config's calls {stuck[:5]} wait for tensors that no call makes: "
+            f"{sorted(map(str, needs[stuck[0]]))[:5]}."
+        )
+
+    def tensor(reference: Any) -> Any:
+        return made[reference[0], reference[1]][reference[2]]
+
+    return Graph(_map_references(tensor, config["input_layers"]),
+                 _map_references(tensor, config["output_layers"]))  # fmt: skip
+
+
+def _call(operation: Any, name: str, call: Any, made: Any, custom_objects: Any) -> list[Any]:
+    def value(x: Any) -> Any:
+        if isinstance(x, Mapping):
+            if x.get("class_name") == "__keras_tensor__":
+                history = x["config"]["keras_history"]
+                return made[history[0], history[1]][history[2]]
+            if "class_name" in x:
+                return registry.deserialize(x, custom_objects)
+            return {k: value(v) for k, v in x.items()}
+        if isinstance(x, list):
+            return [value(v) for v in x]
+        return x
+
+    args, kwargs = value(call["args"]), value(call["kwargs"])
+    if isinstance(operation, str):
+        args, kwargs = _static_tuples(args), _static_tuples(kwargs)
+        outputs = OPERATIONS[operation](*args, **kwargs)
+        for x in tree.flatten(outputs):
+            x.node.operation.name = x.name = name
+    else:
+        outputs = operation(*args, **kwargs)
+    return [x for x in tree.flatten(outputs) if isinstance(x, SymbolicTensor)]
+
+
+def _static_tuples(x: Any) -> Any:
+    """Lists without tensors as tuples: axes, shapes and indices, which JSON turned into lists."""
+    if isinstance(x, Mapping):
+        return {k: _static_tuples(v) for k, v in x.items()}
+    if isinstance(x, list):
+        values = [_static_tuples(v) for v in x]
+        return values if any(is_symbolic(v) for v in tree.flatten(values)) else tuple(values)
+    return x
+
+
+def _histories(x: Any) -> list[Any]:
+    found, stack = [], [x]
+    while stack:
+        x = stack.pop()
+        if isinstance(x, Mapping):
+            if x.get("class_name") == "__keras_tensor__":
+                found.append(x["config"]["keras_history"])
+            else:
+                stack.extend(x.values())
+        elif isinstance(x, list):
+            stack.extend(x)
+    return found
+
+
+def _map_references(fn: Callable[[Any], Any], x: Any) -> Any:
+    if isinstance(x, Mapping):
+        return {k: _map_references(fn, v) for k, v in x.items()}
+    if len(x) == 3 and isinstance(x[0], str) and isinstance(x[1], int):
+        return fn(x)
+    return [_map_references(fn, v) for v in x]
+
+
+def model_from_json(text: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The model that ``model.to_json()`` described, with new weights."""
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise SerializationError(f"The text is not valid JSON: {e}") from e
+    return registry.deserialize(config, custom_objects)
+
+
+def clone_model(
+    model: Any,
+    input_tensors: Any = None,
+    clone_function: Callable[[Layer], Layer] | None = None,
+    call_function: Any = None,
+    recursive: bool = False,
+) -> Any:
+    """A model of the same architecture with new layers and newly drawn weights.
+
+    Args:
+        model: any model that has a config.
+        input_tensors: tensors to build the copy on, instead of new inputs.
+        clone_function: layer to new layer; by default made from the layer's config.
+        call_function: kept for compatibility; only None.
+        recursive: whether ``clone_function`` is applied inside nested models too.
+
+    Returns:
+        The copy; it is not compiled.
+    """
+    if call_function is not None:
+        raise SerializationError("clone_model() does not take a `call_function`; leave it out.")
+    if model.graph is None:
+        return type(model).from_config(model.get_config())
+    originals = {op.name: op for op in model.operations}
+    given = None if input_tensors is None else tree.flatten(input_tensors)
+    inputs = [x.node.operation.name for x in model.inputs]
+
+    def make(record: Mapping[str, Any], custom_objects: Any) -> Any:
+        original = originals[record["name"]]
+        if isinstance(original, Op):
+            return original.op_name
+        if isinstance(original, InputLayer):
+            if given is not None:
+                x = given[inputs.index(original.name)]
+                return x.node.operation if isinstance(x.node.operation, InputLayer) else (
+                    Input(tensor=x).node.operation)  # fmt: skip
+            return type(original).from_config(original.get_config())
+        if clone_function is not None:
+            if recursive and getattr(original, "graph", None) is not None:
+                copy = clone_model(original, None, clone_function, None, True)
+                copy.name = original.name
+                return copy
+            return clone_function(original)
+        copy = type(original).from_config(registry.serialize(original)["config"])
+        copy.name = original.name
+        return copy
+
+    if hasattr(model, "add"):
+        first = given[0] if given else Input(batch_shape=model.inputs[0].spec.dims_raw,
+                                             dtype=model.inputs[0].dtype)  # fmt: skip
+        layers = [make({"name": layer.name}, None) for layer in model.layers]
+        return type(model)([first, *layers], name=model.name, trainable=model.trainable)
+    graph = graph_from_config(graph_config(model.graph), None, make)
+    return type(model)(graph.input_structure, graph.output_structure, name=model.name)

@@ -1,0 +1,290 @@
+"""The graph of a functional model: what goes in and out, by name, and the plan between."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lamina import tree
+from lamina.core.graph import Node, Plan, depths, is_symbolic, make_plan
+from lamina.core.operation import Operation, not_called
+from lamina.core.scope import get_mask, set_mask
+from lamina.core.spec import TensorSpec, is_anonymous, is_array, show_dim, show_dims
+from lamina.core.variable import Variable
+from lamina.dtypes import is_float
+from lamina.errors import DTypeError, GraphError, ShapeError, StructureError, TrainingWarning
+from lamina.layers import InputLayer, Layer
+
+
+class Graph:
+    """Inputs and outputs in the user's nesting, the plan between them, and the layers on the way.
+
+    Args:
+        inputs: symbolic tensors in any nesting of dicts, lists and tuples.
+        outputs: likewise.
+
+    Raises:
+        GraphError: an entry that is no symbolic tensor, an output that the inputs do not reach,
+            or two layers of one name.
+
+    Attributes:
+        inputs, outputs: flat lists of symbolic tensors, in declaration order.
+        input_names, output_names: one name each: a dict's key, else the tensor's layer's name.
+        plan: the program.
+        operations: layers and ops, those farthest from the outputs first.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        self.input_structure = _checked(inputs, "inputs")
+        self.output_structure = _checked(outputs, "outputs")
+        self.inputs: list[Any] = tree.flatten(self.input_structure)
+        self.outputs: list[Any] = tree.flatten(self.output_structure)
+        if not self.inputs or not self.outputs:
+            raise GraphError("A model needs at least one input and one output.")
+        self.plan: Plan = make_plan(self.inputs, self.outputs)
+        self.input_names = _names(self.input_structure)
+        self.output_names = _names(self.output_structure)
+        self.nodes: list[Node] = [step.node for step in self.plan.steps]
+        self.operations: list[Operation] = _by_depth(self)
+        seen: dict[str, Operation] = {}
+        for operation in self.operations:
+            other = seen.setdefault(operation.name, operation)
+            if other is not operation:
+                raise GraphError(
+                    f"Two layers of this model are called {operation.name!r}: {other!r} (called at "
+                    f"{other.nodes[0].location}) and {operation!r} (called at "
+                    f"{operation.nodes[0].location}). Give one another `name`, or set "
+                    "`layer.name` before the model is made."
+                )
+        self._told_extra = False
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers among the operations."""
+        return [x for x in self.operations if isinstance(x, Layer)]
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each step reads just what the step before it made."""
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            return False
+        before = self.inputs[0]
+        for node in self.nodes:
+            if node.inputs != [before] or len(node.output_leaves) != 1:
+                return False
+            before = node.output_leaves[0]
+        return before is self.outputs[0]
+
+    # ---- running -------------------------------------------------------------------------------
+
+    def run(self, inputs: Any, masks: Any = None) -> Any:
+        """Compute the outputs for arrays in the inputs' nesting (or another that binds to it)."""
+        values = self.bind(inputs)
+        if masks is not None:
+            for x, mask in zip(values, tree.flatten(masks), strict=False):
+                if mask is not None and get_mask(x) is None:
+                    set_mask(x, mask)
+        outputs = self.plan.run(values, lambda step, args, kwargs: step.operation(*args, **kwargs))
+        return tree.unflatten(self.output_structure, outputs)
+
+    def bind(self, data: Any) -> list[Any]:
+        """One array for each input, in declaration order, from whatever nesting names them.
+
+        Raises:
+            StructureError: a name is missing, or the count differs.
+            ShapeError: an array does not fit its input, or one name has two sizes.
+        """
+        values = self.arrange(data)
+        sizes: dict[str, tuple[int, str]] = {}
+        return [
+            _conform(v, x, name, sizes)
+            for v, x, name in zip(values, self.inputs, self.input_names, strict=True)
+        ]
+
+    def arrange(self, data: Any) -> list[Any]:
+        """The leaves of ``data`` in the order of the inputs; names decide, sorting never does."""
+        return arrange(
+            data, self.input_structure, self.input_names, self.inputs, "input", self._tell_extra
+        )
+
+    def _tell_extra(self, extra: list[Any]) -> None:
+        if not self._told_extra:
+            self._told_extra = True
+            warnings.warn(
+                f"The data has entries that the model does not take, which are ignored: {extra}. "
+                f"Its inputs are {self.input_names}.",
+                TrainingWarning,
+                stacklevel=6,
+            )
+
+
+def arrange(
+    data: Any, structure: Any, names: list[str], tensors: list[Any], what: str, tell: Any
+) -> list[Any]:
+    """Order the leaves of ``data`` by ``names``; shared by inputs, targets and sample weights.
+
+    Args:
+        data: one array, a list or tuple, or a dict by name.
+        structure: what the model declares.
+        names: the declared names, flat.
+        tensors: the symbolic tensors, whose own names are accepted too.
+        what: ``"input"`` or ``"target"``, for messages.
+        tell: called with the list of ignored keys, if there are any.
+    """
+    wants = f"The model's {what}s are {names}."
+    if isinstance(data, Mapping):
+        if not isinstance(structure, Mapping) or all(not tree.is_nested(v) for v in data.values()):
+            own = [x.name for x in tensors]
+            found, missing = [], []
+            for name, alias in zip(names, own, strict=True):
+                key = name if name in data else alias
+                found.append(data[key]) if key in data else missing.append(name)
+            if missing:
+                raise StructureError(
+                    f"The {what} data has no entry for {missing}. {wants} "
+                    f"Received the keys {list(data)}."
+                )
+            extra = [k for k in data if k not in names and k not in own]
+            if extra:
+                tell(extra)
+            return found
+        tree.assert_same_structure(structure, data)
+        return tree.flatten(tree.map_structure(lambda _, v: v, structure, data))
+    if isinstance(structure, Mapping) and len(names) > 1:
+        raise StructureError(
+            f"The model declares its {what}s by name. {wants} Received a "
+            f"{type(data).__name__}, which has no names; pass a dict."
+        )
+    leaves = tree.flatten(data) if isinstance(data, (list, tuple)) else [data]
+    if len(leaves) != len(names):
+        raise StructureError(
+            f"Expected {len(names)} {what} array(s). {wants} Received {len(leaves)}."
+        )
+    return leaves
+
+
+def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[int, str]]) -> Any:
+    """Check an array against its input, and bring it into the input's dtype and rank."""
+    if value is None and x.node.operation.__dict__.get("optional"):
+        return None
+    if is_symbolic(value):
+        return value
+    mask = get_mask(value)
+    value = value.value if isinstance(value, Variable) else value
+    if not is_array(value):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "biufc" and value.dtype.name not in (
+        "bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4",
+    ):  # fmt: skip
+        raise DTypeError(
+            f"Input {name!r} takes numbers ({x.dtype}). Received an array of dtype {value.dtype}."
+        )
+    dims = x.spec.dims_raw
+    if value.ndim == len(dims) - 1 and dims[-1] == 1:
+        value = jnp.expand_dims(value, -1)
+    elif value.ndim == len(dims) + 1 and value.shape[-1] == 1 and len(dims) > 1:
+        value = jnp.squeeze(value, -1)
+    _check_sizes(value, x.spec, name, sizes)
+    if str(value.dtype) != x.dtype and not (is_float(str(value.dtype)) and is_float(x.dtype)):
+        value = jnp.asarray(value, x.dtype)
+    value = jnp.asarray(value)
+    if mask is not None:
+        set_mask(value, mask)
+    return value
+
+
+def _check_sizes(
+    value: Any, spec: TensorSpec, name: str, sizes: dict[str, tuple[int, str]]
+) -> None:
+    dims, shape = spec.dims_raw, tuple(value.shape)
+    wrong = len(shape) != len(dims) or any(
+        isinstance(d, int) and isinstance(s, int) and d != s
+        for d, s in zip(dims, shape, strict=False)
+    )
+    if wrong:
+        hint = ""
+        if len(shape) == len(dims) - 1:
+            hint = "\nIs the batch axis missing? One sample is a batch of one: `x[None]`."
+        elif len(shape) == len(dims) and sorted(map(str, shape[1:])) == sorted(map(str, dims[1:])):
+            hint = "\nAre the axes in another order (channels first or last)?"
+        raise ShapeError(
+            f"The data for input {name!r} does not fit.\n  expected: {show_dims(dims)}\n"
+            f"  received: {shape}{hint}"
+        )
+    for d, s in zip(dims, shape, strict=True):
+        if not isinstance(d, int) and isinstance(s, int) and not is_anonymous(d):
+            symbol = show_dim(d)
+            size, where = sizes.setdefault(symbol, (s, name))
+            if size != s and symbol != "batch":
+                raise ShapeError(
+                    f"The size {symbol!r} has two values: {size} in input {where!r} and {s} in "
+                    f"input {name!r}. Sizes of one name must agree."
+                )
+
+
+def _checked(structure: Any, what: str) -> Any:
+    if not tree.is_nested(structure) and not is_symbolic(structure) and hasattr(structure, "__iter__"):
+        structure = list(structure)  # views such as dict.values()
+    for path, x in tree.flatten_with_path(structure):
+        if is_symbolic(x):
+            continue
+        where = f"`{what}`" + "".join(f"[{p!r}]" for p in path) + " of the model"
+        if isinstance(x, Operation):
+            raise not_called(x, where)
+        raise GraphError(
+            f"{where} is not a symbolic tensor. Expected what `Input` or a layer call returned. "
+            f"Received: {x!r} (of type {type(x).__name__})."
+        )
+    return structure
+
+
+def _names(structure: Any) -> list[str]:
+    """A unique name for each leaf: its path of dict keys, else its layer's name."""
+    names: list[str] = []
+    for path, x in tree.flatten_with_path(structure):
+        keys = [str(p) for p in path]
+        named = path and isinstance(path[-1], str)
+        name = base = "/".join(keys) if named else x.name
+        n = 0
+        while name in names:
+            n += 1
+            name = f"{base}_{n}"
+        names.append(name)
+    return names
+
+
+def _by_depth(graph: Graph) -> list[Operation]:
+    """Operations from the farthest from the outputs to the nearest, as Keras lists them."""
+    nodes = graph.nodes
+    depth = depths(nodes)
+    first_seen: dict[Operation, int] = {}
+    deepest: dict[Operation, int] = {}
+    fed = set(graph.inputs)
+    entries = {x.node: x for x in graph.inputs}
+    for i, node in enumerate(_with_inputs(nodes, entries)):
+        operation = node.operation
+        first_seen.setdefault(operation, i)
+        here = depth.get(node)
+        if here is None:  # an input: one farther than its farthest reader
+            readers = [depth[n] for n in nodes if any(p in fed and p.node is node for p in n.inputs)]
+            here = 1 + max(readers, default=-1)
+        deepest[operation] = max(deepest.get(operation, 0), here)
+    return sorted(first_seen, key=lambda op: (-deepest[op], first_seen[op]))
+
+
+def _with_inputs(nodes: list[Node], entries: dict[Node, Any]) -> list[Node]:
+    """The nodes, each input's own node just before its first reader; only true inputs count."""
+    order: dict[Node, None] = {}
+    for node in nodes:
+        for parent in node.parents:
+            if parent in entries and isinstance(parent.operation, InputLayer):
+                order.setdefault(parent)
+        order.setdefault(node)
+    for node in entries:
+        if isinstance(node.operation, InputLayer):
+            order.setdefault(node)
+    return list(order)

@@ -1,0 +1,559 @@
+"""The user's object: a model holds layers and state; its verbs are delegated downwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from lamina import config as settings
+from lamina import optimizers, tree
+from lamina.core import random, registry, spec
+from lamina.core.operation import Operation
+from lamina.core.registry import unknown_name
+from lamina.core.scope import Scope, entered
+from lamina.errors import ArgumentError, GraphError, NotBuiltError, NotCompiledError
+from lamina.layers import Layer
+from lamina.models.cloning import graph_config, graph_from_config
+from lamina.models.functional import Graph
+from lamina.saving import archive
+from lamina.training import loop
+from lamina.training.objective import Objective
+from lamina.visualization.summary import print_summary
+
+
+class Model(Layer):
+    """A graph of layers, or a subclass with a ``call``, that can be trained.
+
+    Three ways to make one:
+
+    * ``Model(inputs, outputs)``: the graph between symbolic tensors, in any nesting;
+    * :class:`Sequential`: a plain stack of layers;
+    * a subclass that makes layers in ``__init__`` and calls them in ``call``.
+
+    Args:
+        inputs: what ``Input`` returned, or any tensor of a graph; a dict names its entries.
+        outputs: tensors computed from ``inputs``.
+        name: the model's name.
+        trainable: whether the optimizer may change the weights.
+
+    Raises:
+        GraphError: the outputs need an input that is not listed; a layer was passed uncalled.
+
+    >>> from lamina import layers
+    >>> inputs = layers.Input((784,))
+    >>> outputs = layers.Dense(10)(layers.Dense(64, activation="relu")(inputs))
+    >>> model = Model(inputs, outputs, name="mnist_model")
+    >>> model.count_params()
+    50890
+    """
+
+    _file_module = "keras"
+    _graph: Graph | None
+    _hide_inputs = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        made = Functional if cls is Model and (args or "inputs" in kwargs) else cls
+        self = super().__new__(made, *args, **kwargs)  # pyright: ignore[reportArgumentType]
+        self._graph, self._objective, self.optimizer = None, None, None
+        self._run_eagerly, self.stop_training, self.history = False, False, None
+        self._programs = {}
+        self.seed = settings.global_seed()
+        return self  # pyright: ignore[reportReturnType]
+
+    def __init__(
+        self,
+        inputs: Any = None,
+        outputs: Any = None,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, trainable=trainable, dtype=dtype)
+        if (inputs is None) != (outputs is None):
+            raise GraphError("A functional model needs both `inputs` and `outputs`.")
+        if inputs is not None:
+            self._set_graph(Graph(inputs, outputs))
+            if not trainable:
+                self.trainable = False
+
+    def _set_graph(self, graph: Graph | None) -> None:
+        self._graph = graph
+        self.built = graph is not None
+        self.supports_masking = True
+        self._programs = {}
+
+    # ---- the graph -----------------------------------------------------------------------------
+
+    @property
+    def graph(self) -> Graph | None:
+        """Nodes, inputs, outputs and plan; None for a model that is not a graph."""
+        return self._graph
+
+    def _need_graph(self, what: str) -> Graph:
+        if self._graph is None:
+            raise NotBuiltError(
+                f"`{what}` of {self.name!r} is known only for a model that is a graph. "
+                f"{type(self).__name__} has "
+                + ("seen no input yet: start it with an `Input`, or build it with a shape."
+                   if hasattr(self, "add") else "a `call` of its own.")
+            )  # fmt: skip
+        return self._graph
+
+    @property
+    def input(self) -> Any:
+        """The model's inputs, in the nesting they were given in."""
+        return self._need_graph("input").input_structure
+
+    @property
+    def output(self) -> Any:
+        """The model's outputs, in the nesting they were given in."""
+        return self._need_graph("output").output_structure
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The input tensors, flat."""
+        return list(self._need_graph("inputs").inputs)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The output tensors, flat."""
+        return list(self._need_graph("outputs").outputs)
+
+    @property
+    def input_names(self) -> list[str]:
+        """One name for each input: by these, ``fit`` finds its data in a dict."""
+        return list(self._need_graph("input_names").input_names)
+
+    @property
+    def output_names(self) -> list[str]:
+        """One name for each output: by these, losses, metrics, targets and logs are named."""
+        return list(self._need_graph("output_names").output_names)
+
+    @property
+    def input_shape(self) -> Any:
+        """The inputs' shapes, in their nesting."""
+        return tree.map_structure(lambda x: x.shape, self.input)
+
+    @property
+    def output_shape(self) -> Any:
+        """The outputs' shapes, in their nesting."""
+        return tree.map_structure(lambda x: x.shape, self.output)
+
+    @property
+    def operations(self) -> list[Operation]:
+        """Layers and ops of the graph, in the order of the summary."""
+        return self._graph.operations if self._graph is not None else list(self.layers)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers directly inside, those farthest from the outputs first."""
+        return self._sublayers()
+
+    @layers.setter
+    def layers(self, _: Any) -> None:
+        raise AttributeError("`Model.layers` cannot be set. Use another name for your attribute.")
+
+    def _sublayers(self) -> list[Layer]:
+        own = super()._sublayers()
+        return list(dict.fromkeys([*(self._graph.layers if self._graph else ()), *own]))
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of that name, or at that place of :attr:`layers`.
+
+        Raises:
+            UnknownNameError: no such name; the closest ones are listed.
+            ArgumentError: neither or both were given, or the index is out of range.
+        """
+        if (name is None) == (index is None):
+            raise ArgumentError("get_layer() takes either a `name` or an `index`.")
+        layers = self.layers
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ArgumentError(
+                    f"{self.name!r} has {len(layers)} layers. Received index {index}."
+                )
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        raise unknown_name(f"layer of {self.name!r}", name, [x.name for x in layers])
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Run the graph; a subclass that is no graph defines its own."""
+        if self._graph is None:
+            raise NotBuiltError(
+                f"{type(self).__name__} has neither a graph nor a `call`. Pass `inputs` and "
+                "`outputs` to its constructor, or define `def call(self, inputs): ...`."
+            )
+        return self._graph.run(inputs, mask)
+
+    def _propagate_mask(self, inputs: Any, previous: Any, outputs: Any) -> None:
+        """The layers inside have already said which masks go on."""
+
+    def build(self, input_shape: Any) -> None:
+        """Make all weights for inputs of this shape (batch included, None for open sizes).
+
+        Args:
+            input_shape: a tuple, or a list or dict of them for several inputs.
+        """
+        if self._graph is None:
+            self._build_on(_specs_from_shapes(input_shape, self.compute_dtype))
+
+    def _build_for(self, arguments: Mapping[str, Any]) -> None:
+        """Let the first call make the weights, unless the class has a ``build`` of its own."""
+        if type(self).build is not Model.build:
+            super()._build_for(arguments)
+        self.built = True
+
+    def _build_on(self, specs: Any) -> None:
+        """Make all weights by running ``call`` abstractly on specs."""
+        leaves = tree.flatten(specs)
+
+        def run(*arrays: Any) -> Any:
+            with entered(Scope(pure=True, abstract=True, key=random.base_key(0))):
+                return self(tree.unflatten(specs, list(arrays)))
+
+        spec.evaluate(run, leaves)
+        self.built = True
+
+    # ---- description ---------------------------------------------------------------------------
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Any = None,
+    ) -> None:
+        """Print the table of layers, output shapes and parameter counts.
+
+        Args:
+            line_length: width in characters; the terminal's when None.
+            positions: kept for compatibility: columns find their own widths.
+            print_fn: receives the text instead of the standard output.
+            expand_nested: also show the layers inside of nested models.
+            show_trainable: add a column that says what trains.
+            layer_range: first and last layer to show, by name or regular expression.
+
+        ``lamina.visualization.summarize(model)`` returns the same table as an object.
+        """
+        print_summary(
+            self, line_length=line_length, positions=positions, print_fn=print_fn,
+            expand_nested=expand_nested, show_trainable=show_trainable, layer_range=layer_range,
+        )  # fmt: skip
+
+    # ---- training ------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int | None = None,
+        jit_compile: Any = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Choose what to minimise, how, and what to report.
+
+        Args:
+            optimizer: a name, an :mod:`lamina.optimizers` object, or an optax transformation.
+            loss: a name, object or function; a list in the order of the outputs, or a dict by
+                output name, for several outputs (None: no loss for that output).
+            loss_weights: a number for each loss, as a list or dict.
+            metrics: names, objects or functions; ``"accuracy"`` takes the kind that fits the
+                output. A list for one output; a list of lists or a dict for several.
+            weighted_metrics: the same, for metrics that use sample weights.
+            run_eagerly: run layer by layer with real values, for debugging.
+            steps_per_execution: kept for compatibility: the loop finds how many steps to run in
+                one dispatch by itself.
+            jit_compile: kept for compatibility: everything is compiled.
+            auto_scale_loss: kept for compatibility.
+
+        Raises:
+            UnknownNameError: a name that no table knows, or no output has.
+        """
+        objective = Objective(loss, loss_weights, metrics, weighted_metrics)
+        if self._graph is not None:
+            objective.bind(self._graph.output_names, self._graph.output_structure)
+        self.optimizer = optimizers.get(optimizer)
+        self._objective = objective
+        self._run_eagerly = run_eagerly
+        self._programs = {}
+
+    @property
+    def objective(self) -> Objective:
+        """Losses and metrics bound to outputs; set by :meth:`compile`."""
+        if self._objective is None:
+            raise NotCompiledError(
+                f"Model {self.name!r} has no loss or optimizer yet. Call "
+                '`model.compile(optimizer="adam", loss=...)` first.'
+            )
+        return self._objective
+
+    @property
+    def compiled(self) -> bool:
+        """Whether :meth:`compile` was called."""
+        return self._objective is not None
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether training runs layer by layer, uncompiled."""
+        return self._run_eagerly
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        self._run_eagerly = bool(value)
+        self._programs = {}
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metric objects: the loss first, then those given to :meth:`compile`."""
+        return [] if self._objective is None else list(self._objective.trackers.values())
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Their names in the logs."""
+        return [] if self._objective is None else list(self._objective.trackers)
+
+    def reset_metrics(self) -> None:
+        """Forget what the metrics have accumulated."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> Any:
+        """Train for a number of passes over the data.
+
+        Everything is checked before the first step: names, shapes, dtypes, targets against outputs.
+
+        Args:
+            x: arrays in the nesting of the inputs (a dict by name always works), or an iterable of
+                batches ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+            y: targets, in the nesting of the outputs or a dict by name; not for iterables.
+            batch_size: samples in a step; 32 when None.
+            epochs: index of the last epoch, counted from 1.
+            verbose: 0 silent, 1 progress line, 2 one line an epoch, ``"auto"``.
+            callbacks: :class:`~lamina.callbacks.Callback` objects.
+            validation_split: share of the samples, from the end, kept apart for validation.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or an iterable of batches.
+            shuffle: whether each epoch takes the samples in a new order.
+            class_weight: weight of each class number in the loss.
+            sample_weight: weight of each sample in the loss.
+            initial_epoch: epoch to begin with.
+            steps_per_epoch: steps that make an epoch; needed for endless generators.
+            validation_steps: batches of the validation data to use.
+            validation_batch_size: ``batch_size`` when None.
+            validation_freq: validate every so many epochs, or a list of epochs.
+
+        Returns:
+            A ``History``; ``history.history`` maps each log name to a list, one entry an epoch.
+
+        Raises:
+            DataError: no samples, or arrays of different length.
+            ShapeError, StructureError, UnknownNameError: data that does not fit the model.
+        """
+        return loop.fit(
+            self, x, y, batch_size=batch_size, epochs=epochs, verbose=verbose,
+            callbacks=callbacks, validation_split=validation_split,
+            validation_data=validation_data, shuffle=shuffle, class_weight=class_weight,
+            sample_weight=sample_weight, initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch, validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size, validation_freq=validation_freq,
+        )  # fmt: skip
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on data, without training.
+
+        Args:
+            x: as for :meth:`fit`.
+            y: as for :meth:`fit`.
+            batch_size: samples in a step; 32 when None.
+            verbose: as for :meth:`fit`.
+            sample_weight: weight of each sample.
+            steps: batches to use; all when None.
+            callbacks: callbacks with test hooks.
+            return_dict: return a dict by name instead of a list.
+
+        Returns:
+            The loss, or the list of loss and metrics, or a dict.
+        """
+        return loop.evaluate(
+            self, x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight,
+            steps=steps, callbacks=callbacks, return_dict=return_dict,
+        )  # fmt: skip
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """The outputs for all samples, as NumPy arrays in the nesting of the outputs.
+
+        Args:
+            x: as for :meth:`fit`.
+            batch_size: samples in a step; 32 when None.
+            verbose: as for :meth:`fit`.
+            steps: batches to use; all when None.
+            callbacks: callbacks with predict hooks.
+        """
+        return loop.predict(
+            self, x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
+        )
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step on one batch; returns the loss and the metrics accumulated since the reset."""
+        return loop.train_on_batch(self, x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Loss and metrics of one batch, without training."""
+        return loop.test_on_batch(self, x, y, sample_weight, return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch, as NumPy arrays."""
+        return loop.predict_on_batch(self, x)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The scalar that training minimises; override it to minimise something else."""
+        return self.objective.loss(y, y_pred, sample_weight)
+
+    def compile_config(self) -> dict[str, Any]:
+        """What :meth:`compile` was told, by argument name."""
+        return {"optimizer": self.optimizer, **self.objective.given}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile as :meth:`compile_config` says."""
+        known = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly")
+        self.compile(**{k: config[k] for k in known if k in config})
+
+    # ---- files ---------------------------------------------------------------------------------
+
+    def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
+        """Save architecture, weights, compile settings and optimizer state in one ``.keras`` file.
+
+        The file appears whole or not at all. See :func:`lamina.saving.save_model`.
+        """
+        archive.save_model(self, filepath, overwrite, include_optimizer)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+        """Save the weights alone, as ``.weights.h5`` or ``.safetensors``."""
+        archive.save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False) -> None:
+        """Read what :meth:`save_weights` wrote; all weights, or the model stays as it was."""
+        archive.load_weights(self, filepath, skip_mismatch)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The architecture as JSON text; ``lamina.models.model_from_json`` reads it.
+
+        Args:
+            kwargs: for ``json.dumps``, such as ``indent=2``.
+        """
+        return json.dumps(registry.serialize(self), **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The graph as data; of a subclass, its constructor's arguments."""
+        if self._graph is None or not _is_plain_functional(type(self)):
+            return super().get_config()
+        return {"name": self.name, "trainable": self.trainable, **graph_config(self._graph)}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Any:
+        """A new model from :meth:`get_config`'s data, with newly drawn weights.
+
+        Args:
+            config: the data.
+            custom_objects: your own classes and functions by name.
+        """
+        if "layers" not in config or "input_layers" not in config:
+            return super().from_config(config)
+        graph = graph_from_config(config, custom_objects)
+        made = Functional if cls is Model else cls
+        model = made(graph.input_structure, graph.output_structure, name=config.get("name"))
+        if config.get("trainable") is False:
+            model.trainable = False
+        return model
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"A model is not pickled: its graph refers to code. Save {self.name!r} with "
+            "`model.save('model.keras')`."
+        )
+
+
+class Functional(Model):
+    """A model made of ``inputs`` and ``outputs``; what ``Model(inputs, outputs)`` returns."""
+
+    _file_module = "keras.src.models.functional"
+
+
+def _is_plain_functional(cls: type) -> bool:
+    """Whether the constructor takes ``inputs`` and ``outputs``, so that a graph can rebuild it."""
+    return cls.__init__ is Model.__init__
+
+
+def _specs_from_shapes(shape: Any, dtype: str) -> Any:
+    if isinstance(shape, Mapping):
+        return {k: _specs_from_shapes(v, dtype) for k, v in shape.items()}
+    if all(d is None or isinstance(d, (int, str, np.integer)) for d in shape):
+        dims = (spec.BATCH if shape[0] is None else shape[0], *shape[1:])
+        return spec.TensorSpec(dims, dtype)
+    return [_specs_from_shapes(s, dtype) for s in shape]
+
+
+__all__ = ["Functional", "Model"]

@@ -1,0 +1,191 @@
+"""A plain stack of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+from lamina import tree
+from lamina.core import registry, spec
+from lamina.core.graph import is_symbolic
+from lamina.core.registry import unknown_name
+from lamina.errors import ArgumentError, GraphError, StructureError
+from lamina.layers import Input, InputLayer, Layer
+from lamina.models.functional import Graph
+from lamina.models.model import Model
+
+
+class Sequential(Model):
+    """Layers applied one after the other.
+
+    With an ``Input`` first (or ``input_shape`` in the first layer) the stack is a graph at once;
+    without, it becomes one when it first sees data or :meth:`build` gives it a shape.
+
+    Args:
+        layers: the layers, first to last.
+        trainable: whether the optimizer may change the weights.
+        name: the model's name.
+
+    >>> from lamina import layers
+    >>> model = Sequential([layers.Input((4,)), layers.Dense(3), layers.Dense(2)])
+    >>> model.output_shape, model.count_params()
+    ((None, 2), 23)
+    """
+
+    _file_module = "keras"
+    _hide_inputs = True
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls, *args, **kwargs)
+        self._stack: list[Layer] = []
+        self._tensors: list[Any] = []  # the input, then each layer's output
+        return self
+
+    def __init__(
+        self,
+        layers: Iterable[Layer] | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
+        if layers is not None and not isinstance(layers, Iterable):
+            raise ArgumentError(f"Sequential() takes a list of layers. Received: {layers!r}.")
+        for layer in layers or ():
+            self.add(layer)
+        if not trainable:
+            self.trainable = False
+
+    def add(self, layer: Any) -> None:
+        """Put a layer on top.
+
+        Args:
+            layer: a layer, a model, or what ``Input`` returned (only as the first).
+
+        Raises:
+            GraphError: not a layer, an ``Input`` after other layers, or a name that is taken.
+        """
+        if is_symbolic(layer) and isinstance(layer.node.operation, InputLayer):
+            layer = layer.node.operation
+        if not isinstance(layer, Layer):
+            hint = " Did you write `Dense` instead of `Dense(...)`?" if isinstance(layer, type) else ""
+            raise GraphError(f"Sequential.add() takes a layer. Received: {layer!r}.{hint}")
+        if isinstance(layer, InputLayer):
+            if self._stack or self._tensors:
+                raise GraphError(
+                    f"An Input can only come first. {self.name!r} already has "
+                    f"{len(self._stack)} layers."
+                )
+            self._tensors = [layer.output]
+            return
+        if any(layer.name == other.name for other in self._stack):
+            raise GraphError(
+                f"{self.name!r} already has a layer called {layer.name!r}. Give one another `name`."
+            )
+        given = getattr(layer, "_given_batch_shape", None)
+        if not self._tensors and not self._stack and given is not None:
+            self._tensors = [Input(batch_shape=given)]
+        elif not self._tensors and not self._stack and isinstance(layer, Model) and layer.graph:
+            self._tensors = [Input(tensor=layer.inputs[0])]
+        self._stack.append(layer)
+        if self._tensors:
+            self._extend()
+
+    def _extend(self) -> None:
+        """Call the layers that have not been called yet, and renew the graph."""
+        for layer in self._stack[len(self._tensors) - 1 :]:
+            output = layer(self._tensors[-1])
+            if not is_symbolic(output):
+                self._stack.remove(layer)
+                raise GraphError(
+                    f"A layer of a Sequential returns one tensor. {layer.name!r} returned "
+                    f"{len(tree.flatten(output))}. Use `Model(inputs, outputs)` instead."
+                )
+            self._tensors.append(output)
+        if self._stack:
+            self._set_graph(Graph(self._tensors[0], self._tensors[-1]))
+
+    def pop(self, rebuild: bool = True) -> Layer:
+        """Take the topmost layer off and return it."""
+        if not self._stack:
+            raise GraphError(f"{self.name!r} has no layer to take off.")
+        layer = self._stack.pop()
+        if self._tensors:
+            del self._tensors[len(self._stack) + 1 :]
+            self._set_graph(Graph(self._tensors[0], self._tensors[-1]) if self._stack else None)
+        return layer
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, first to last; the input is not one of them."""
+        return list(self._stack)
+
+    def _sublayers(self) -> list[Layer]:
+        return list(self._stack)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of that name, or at that place."""
+        if name is not None and index is None and not any(x.name == name for x in self._stack):
+            raise unknown_name(f"layer of {self.name!r}", name, [x.name for x in self._stack])
+        return super().get_layer(name, index)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make all weights for inputs of this shape (batch included, None for open sizes)."""
+        if self._graph is None and input_shape is not None:
+            self._tensors = [Input(batch_shape=tuple(input_shape))]
+            self._extend()
+
+    def _build_on(self, specs: Any) -> None:
+        self._start(specs)
+
+    def _start(self, specs: Any) -> None:
+        leaves = tree.flatten(specs)
+        if len(leaves) != 1:
+            raise StructureError(f"{self.name!r} takes one tensor. Received {len(leaves)}.")
+        dims = leaves[0].dims_raw
+        self._tensors = [Input(batch_shape=(None, *dims[1:]), dtype=leaves[0].dtype)]
+        self._extend()
+
+    def _build_for(self, arguments: Any) -> None:
+        if self._graph is None:
+            inputs = arguments["inputs"]
+            specs = tree.map_structure(
+                lambda x: x.spec if is_symbolic(x) else spec.spec_of(x), inputs
+            )
+            self._start(specs)
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Apply the layers in order."""
+        if self._graph is None:
+            if self._stack:
+                self._build_for({"inputs": inputs})
+            else:
+                return inputs
+        return super().call(inputs, training, mask)
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers as data, the input first if there is one."""
+        layers = [*([x.node.operation for x in self._tensors[:1]]), *self._stack]
+        config: dict[str, Any] = {
+            "name": self.name, "trainable": self.trainable, "dtype": self.dtype_policy,
+            "layers": [{**registry.serialize(x), "name": x.name} for x in layers],
+        }  # fmt: skip
+        if self._tensors:
+            config["build_input_shape"] = list(self._tensors[0].shape)
+        return config
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Any:
+        """A new model from :meth:`get_config`'s data, with newly drawn weights."""
+        model = cls(name=config.get("name"))
+        for record in config["layers"]:
+            layer = registry.deserialize(record, custom_objects)
+            layer.name = record.get("name") or record["config"].get("name", layer.name)
+            model.add(layer)
+        shape = config.get("build_input_shape")
+        if shape and model.graph is None:
+            model.build(tuple(shape))
+        if config.get("trainable") is False:
+            model.trainable = False
+        return model

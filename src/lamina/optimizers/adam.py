@@ -1,0 +1,218 @@
+"""Optimizers that scale each entry by running moments of its gradient: Adam and its kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.optimizers.face import Arrays
+from lamina.optimizers.optimizer import Optimizer
+
+
+def _blend(old: jax.Array, new: jax.Array, keep: float) -> jax.Array:
+    """The running mean ``keep * old + (1 - keep) * new``."""
+    return old + (new - old) * (1 - keep)
+
+
+class Adam(Optimizer):
+    """Gradient descent scaled by running means of the gradient and of its square.
+
+    ``m`` and ``v`` are those means; with ``t`` the number of the update,
+    ``weight -= learning_rate * sqrt(1 - beta_2 ** t) / (1 - beta_1 ** t) * m / (sqrt(v) + epsilon)``.
+    With ``amsgrad``, ``v`` is the largest so far. Kingma and Ba 2015, arXiv:1412.6980 (``epsilon``
+    is the paper's "epsilon hat"); Reddi et al. 2018, arXiv:1904.09237.
+
+    Args:
+        learning_rate: A number, a schedule, or a callable without arguments.
+        beta_1: How much of ``m`` each update keeps.
+        beta_2: How much of ``v`` each update keeps.
+        epsilon: Keeps the division finite.
+        amsgrad: Never let ``v`` shrink.
+        **common: See :class:`Optimizer`.
+
+    >>> from lamina.core.variable import Variable
+    >>> w = Variable(jnp.ones(2))
+    >>> Adam(0.25).apply([jnp.ones(2)], [w])
+    >>> [f"{v:.3f}" for v in w.value.tolist()]
+    ['0.750', '0.750']
+    """
+
+    learning_rate: Any = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    amsgrad: bool = False
+    slots = ("momentum", "velocity")
+
+    def slot_groups(self) -> tuple[tuple[str, ...], ...]:
+        return (self.slots, ("velocity_hat",)) if self.amsgrad else (self.slots,)
+
+    def formula(
+        self, gradient: jax.Array, parameter: jax.Array, slots: Arrays,
+        learning_rate: jax.Array, step: jax.Array,
+    ) -> tuple[jax.Array, Arrays]:  # fmt: skip
+        m = _blend(slots["momentum"], gradient, self.beta_1)
+        v = _blend(slots["velocity"], jnp.square(gradient), self.beta_2)
+        new = {"momentum": m, "velocity": v}
+        if self.amsgrad:
+            v = new["velocity_hat"] = jnp.maximum(slots["velocity_hat"], v)
+        alpha = learning_rate * jnp.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        return parameter - alpha * m / (jnp.sqrt(v) + self.epsilon), new
+
+
+class AdamW(Adam):
+    """:class:`Adam` with weight decay that is not part of the gradient.
+
+    Before Adam's step, ``weight -= learning_rate * weight_decay * weight``. Keep it off biases and
+    normalizations with :meth:`exclude_from_weight_decay`. Loshchilov and Hutter 2019,
+    arXiv:1711.05101.
+
+    Args:
+        learning_rate: A number, a schedule, or a callable without arguments.
+        weight_decay: What weights lose at each update, times the learning rate.
+        beta_1: How much of ``m`` each update keeps.
+        beta_2: How much of ``v`` each update keeps.
+        epsilon: Keeps the division finite.
+        amsgrad: Never let ``v`` shrink.
+        **common: See :class:`Optimizer`.
+
+    >>> from lamina.core.variable import Variable
+    >>> w = Variable(jnp.ones(2))
+    >>> AdamW(0.25, weight_decay=0.1).apply([jnp.ones(2)], [w])
+    >>> [f"{v:.3f}" for v in w.value.tolist()]
+    ['0.725', '0.725']
+    """
+
+    weight_decay: float | None = 0.004
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weight_decay is None:
+            raise self._refuse("a number for `weight_decay`", None)
+
+
+class Adamax(Optimizer):
+    """:class:`Adam` with the largest recent gradient in place of the mean square.
+
+    ``u = max(beta_2 * u, |gradient|)``,
+    ``weight -= learning_rate / (1 - beta_1 ** t) * m / (u + epsilon)``.
+    Kingma and Ba 2015, arXiv:1412.6980, section 7.
+
+    Args:
+        learning_rate: A number, a schedule, or a callable without arguments.
+        beta_1: How much of ``m`` each update keeps.
+        beta_2: How fast ``u`` forgets.
+        epsilon: Keeps the division finite.
+        **common: See :class:`Optimizer`.
+
+    >>> from lamina.core.variable import Variable
+    >>> w = Variable(jnp.ones(2))
+    >>> Adamax(0.25).apply([jnp.ones(2)], [w])
+    >>> [f"{v:.3f}" for v in w.value.tolist()]
+    ['0.750', '0.750']
+    """
+
+    learning_rate: Any = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    slots = ("momentum", "norm")
+
+    def formula(
+        self, gradient: jax.Array, parameter: jax.Array, slots: Arrays,
+        learning_rate: jax.Array, step: jax.Array,
+    ) -> tuple[jax.Array, Arrays]:  # fmt: skip
+        m = _blend(slots["momentum"], gradient, self.beta_1)
+        u = jnp.maximum(self.beta_2 * slots["norm"], jnp.abs(gradient))
+        change = learning_rate / (1 - self.beta_1**step) * m / (u + self.epsilon)
+        return parameter - change, {"momentum": m, "norm": u}
+
+
+class Nadam(Optimizer):
+    """:class:`Adam` with Nesterov's look ahead.
+
+    With ``mu(t) = beta_1 * (1 - 0.96 ** t / 2)`` and ``p(t) = mu(1) * ... * mu(t)``, the ``m`` of
+    Adam is ``mu(t+1) * m / (1 - p(t+1)) + (1 - mu(t)) * gradient / (1 - p(t))``.
+    Dozat 2016, "Incorporating Nesterov momentum into Adam".
+
+    Args:
+        learning_rate: A number, a schedule, or a callable without arguments.
+        beta_1: How much of ``m`` each update keeps.
+        beta_2: How much of ``v`` each update keeps.
+        epsilon: Keeps the division finite.
+        **common: See :class:`Optimizer`.
+
+    >>> from lamina.core.variable import Variable
+    >>> w = Variable(jnp.ones(2))
+    >>> Nadam(0.25).apply([jnp.ones(2)], [w])
+    >>> [f"{v:.3f}" for v in w.value.tolist()]
+    ['0.650', '0.650']
+    """
+
+    learning_rate: Any = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    slots = ("momentum", "velocity")
+
+    def make_state(self) -> None:
+        super().make_state()
+        self.add_variable((), "ones", "float32", "u_product")
+
+    def _mu(self, step: jax.Array) -> jax.Array:
+        return self.beta_1 * (1 - 0.5 * 0.96**step)
+
+    def shared(self, state: Arrays, step: jax.Array) -> Arrays:
+        return {"u_product": state["u_product"] * self._mu(step)}
+
+    def formula(
+        self, gradient: jax.Array, parameter: jax.Array, slots: Arrays,
+        learning_rate: jax.Array, step: jax.Array,
+    ) -> tuple[jax.Array, Arrays]:  # fmt: skip
+        m = _blend(slots["momentum"], gradient, self.beta_1)
+        v = _blend(slots["velocity"], jnp.square(gradient), self.beta_2)
+        now, ahead, product = self._mu(step), self._mu(step + 1), slots["u_product"]
+        forward = ahead * m / (1 - product * ahead) + (1 - now) * gradient / (1 - product)
+        root = jnp.sqrt(v / (1 - self.beta_2**step)) + self.epsilon
+        return parameter - learning_rate * forward / root, {"momentum": m, "velocity": v}
+
+
+class Lamb(Optimizer):
+    """:class:`Adam` whose step is as long as the learning rate times the weight: for huge batches.
+
+    With ``r`` Adam's direction, ``weight -= learning_rate * norm(weight) / norm(r) * r``.
+    You et al. 2020, arXiv:1904.00962.
+
+    Args:
+        learning_rate: A number, a schedule, or a callable without arguments.
+        beta_1: How much of ``m`` each update keeps.
+        beta_2: How much of ``v`` each update keeps.
+        epsilon: Keeps the division finite.
+        **common: See :class:`Optimizer`.
+
+    >>> from lamina.core.variable import Variable
+    >>> w = Variable(jnp.ones(2))
+    >>> Lamb(0.25).apply([jnp.ones(2)], [w])
+    >>> [f"{v:.3f}" for v in w.value.tolist()]
+    ['0.750', '0.750']
+    """
+
+    learning_rate: Any = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    slots = ("momentum", "velocity")
+
+    def formula(
+        self, gradient: jax.Array, parameter: jax.Array, slots: Arrays,
+        learning_rate: jax.Array, step: jax.Array,
+    ) -> tuple[jax.Array, Arrays]:  # fmt: skip
+        m = _blend(slots["momentum"], gradient, self.beta_1)
+        v = _blend(slots["velocity"], jnp.square(gradient), self.beta_2)
+        root = jnp.sqrt(v / (1 - self.beta_2**step)) + self.epsilon
+        direction = m / (1 - self.beta_1**step) / root
+        weight_norm, norm = jnp.linalg.norm(parameter), jnp.linalg.norm(direction)
+        ratio = jnp.where((weight_norm > 0) & (norm > 0), weight_norm / norm, 1.0)
+        return parameter - learning_rate * ratio * direction, {"momentum": m, "velocity": v}

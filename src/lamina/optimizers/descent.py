@@ -1,0 +1,194 @@
+"""Optimizers that follow the gradient or its sign: SGD, Lion, Muon."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.fields import field
+from lamina.core.variable import Variable
+from lamina.optimizers.face import Arrays
+from lamina.optimizers.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum.
+
+    ``velocity = momentum * velocity - learning_rate * gradient``, then ``weight += velocity``, or
+    with ``nesterov`` ``weight += momentum * velocity - learning_rate * gradient``.
+    Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning".
+
+    Args:
+        learning_rate: A number, a schedule, or a callable without arguments.
+        momentum: How much of the last step each step keeps, from 0 to 1.
+        nesterov: Look ahead along the velocity.
+        **common: See :class:`Optimizer`.
+
+    >>> from lamina.core.variable import Variable
+    >>> w = Variable(jnp.ones(2))
+    >>> SGD(0.5).apply([jnp.ones(2)], [w])
+    >>> [f"{v:.3f}" for v in w.value.tolist()]
+    ['0.500', '0.500']
+    """
+
+    learning_rate: Any = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.momentum <= 1:
+            raise self._refuse("`momentum` between 0 and 1", self.momentum)
+
+    def slot_groups(self) -> tuple[tuple[str, ...], ...]:
+        return (("momentum",),) if self.momentum else ()
+
+    def formula(
+        self, gradient: jax.Array, parameter: jax.Array, slots: Arrays,
+        learning_rate: jax.Array, step: jax.Array,
+    ) -> tuple[jax.Array, Arrays]:  # fmt: skip
+        if not self.momentum:
+            return parameter - learning_rate * gradient, {}
+        velocity = self.momentum * slots["momentum"] - learning_rate * gradient
+        change = self.momentum * velocity - learning_rate * gradient if self.nesterov else velocity
+        return parameter + change, {"momentum": velocity}
+
+
+class Lion(Optimizer):
+    """The sign of a momentum: every entry moves by the learning rate.
+
+    ``weight -= learning_rate * sign(beta_1 * m + (1 - beta_1) * gradient)``, then
+    ``m = beta_2 * m + (1 - beta_2) * gradient``. Take a third to a tenth of Adam's learning rate.
+    Chen et al. 2023, arXiv:2302.06675.
+
+    Args:
+        learning_rate: A number, a schedule, or a callable without arguments.
+        beta_1: How much the momentum counts against the gradient.
+        beta_2: How much of the momentum each update keeps.
+        **common: See :class:`Optimizer`.
+
+    >>> from lamina.core.variable import Variable
+    >>> w = Variable(jnp.ones(2))
+    >>> Lion(0.25).apply([jnp.ones(2)], [w])
+    >>> [f"{v:.3f}" for v in w.value.tolist()]
+    ['0.750', '0.750']
+    """
+
+    learning_rate: Any = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    slots = ("momentum",)
+
+    def formula(
+        self, gradient: jax.Array, parameter: jax.Array, slots: Arrays,
+        learning_rate: jax.Array, step: jax.Array,
+    ) -> tuple[jax.Array, Arrays]:  # fmt: skip
+        m = slots["momentum"]
+        direction = jnp.sign(self.beta_1 * m + (1 - self.beta_1) * gradient)
+        m = self.beta_2 * m + (1 - self.beta_2) * gradient
+        return parameter - learning_rate * direction, {"momentum": m}
+
+
+class Muon(Optimizer):
+    """Momentum made orthogonal for matrices, AdamW for everything else.
+
+    A momentum ``m`` of a weight with 2 or 3 axes is replaced by nearly the closest orthogonal
+    matrix, found by ``ns_steps`` Newton-Schulz iterations
+    ``x = a * x + (b * y + c * y @ y) @ x`` with ``y = x @ x.T``; its entries are then of size
+    ``rms_rate``, as Adam's are. Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural
+    networks"; the size: Liu et al. 2025, arXiv:2502.16982.
+
+    Args:
+        learning_rate: A number, a schedule, or a callable without arguments.
+        adam_beta_1: AdamW's decay of the first moment.
+        adam_beta_2: AdamW's decay of the second moment.
+        adam_weight_decay: Weight decay where AdamW is used.
+        epsilon: Keeps divisions finite.
+        weight_decay: Weight decay where Muon is used.
+        exclude_layers: Regular expressions; weights whose address matches get AdamW.
+        exclude_embeddings: Give AdamW to weights with "embedding" in their address.
+        muon_a: First coefficient of the iteration.
+        muon_b: Second coefficient.
+        muon_c: Third coefficient.
+        adam_lr_ratio: AdamW's learning rate, as a multiple of Muon's.
+        momentum: How much of the momentum each update keeps.
+        ns_steps: Number of iterations.
+        nesterov: Look ahead along the momentum.
+        rms_rate: Size of the entries of an update; None scales by
+            ``sqrt(max(1, rows / columns))`` instead.
+        **common: See :class:`Optimizer`.
+
+    >>> from lamina.core.variable import Variable
+    >>> w = Variable(jnp.ones(2))
+    >>> Muon(0.25).apply([jnp.ones(2)], [w])
+    >>> [f"{v:.3f}" for v in w.value.tolist()]
+    ['0.749', '0.749']
+    """
+
+    learning_rate: Any = 0.001
+    adam_beta_1: float = 0.9
+    adam_beta_2: float = 0.999
+    adam_weight_decay: float | None = 0.004
+    epsilon: float = 1e-7
+    weight_decay: float | None = 0.004
+    exclude_layers: Sequence[str] | None = field(None, kw_only=True)
+    exclude_embeddings: bool = field(True, kw_only=True)
+    muon_a: float = field(3.4445, kw_only=True)
+    muon_b: float = field(-4.775, kw_only=True)
+    muon_c: float = field(2.0315, kw_only=True)
+    adam_lr_ratio: float = field(1, kw_only=True)
+    momentum: float = field(0.95, kw_only=True)
+    ns_steps: int = field(5, kw_only=True)
+    nesterov: bool = field(True, kw_only=True)
+    rms_rate: float | None = field(0.2, kw_only=True)
+
+    def slot_groups(self) -> tuple[tuple[str, ...], ...]:
+        return ("momentum",), ("velocity",)
+
+    def _by_adam(self, variable: Variable) -> bool:
+        address = self._address_of(variable)
+        return (
+            variable.ndim not in (2, 3)
+            or (self.exclude_embeddings and "embedding" in address.lower())
+            or any(re.search(pattern, address) for pattern in self.exclude_layers or ())
+        )
+
+    def add_slot(self, slot: str, variable: Variable) -> None:
+        if slot == "momentum" or self._by_adam(variable):
+            super().add_slot(slot, variable)
+
+    def formula(
+        self, gradient: jax.Array, parameter: jax.Array, slots: Arrays,
+        learning_rate: jax.Array, step: jax.Array,
+    ) -> tuple[jax.Array, Arrays]:  # fmt: skip
+        if "velocity" in slots:
+            m = self.adam_beta_1 * slots["momentum"] + (1 - self.adam_beta_1) * gradient
+            v = slots["velocity"]
+            v = self.adam_beta_2 * v + (1 - self.adam_beta_2) * jnp.square(gradient)
+            alpha = jnp.sqrt(1 - self.adam_beta_2**step) / (1 - self.adam_beta_1**step)
+            rate = learning_rate * self.adam_lr_ratio * alpha
+            return parameter - rate * m / (jnp.sqrt(v) + self.epsilon), {
+                "momentum": m, "velocity": v,
+            }  # fmt: skip
+        m = self.momentum * slots["momentum"] + gradient
+        ahead = gradient + self.momentum * m if self.nesterov else m
+        rows, columns = parameter.shape[:2]
+        if self.rms_rate is None:
+            size = max(1.0, rows / columns) ** 0.5
+        else:
+            size = self.rms_rate * max(rows, columns) ** 0.5
+        return parameter - learning_rate * size * self._orthogonal(ahead), {"momentum": m}
+
+    def _orthogonal(self, x: jax.Array) -> jax.Array:
+        """Newton-Schulz iterations on the last two axes, along the shorter of them."""
+        wide = x.shape[-2] <= x.shape[-1]
+        x = x if wide else jnp.swapaxes(x, -1, -2)
+        x = x / (jnp.linalg.norm(x, axis=(-2, -1), keepdims=True) + 1e-7)
+        for _ in range(self.ns_steps):
+            y = x @ jnp.swapaxes(x, -1, -2)
+            x = self.muon_a * x + (self.muon_b * y + self.muon_c * y @ y) @ x
+        return x if wide else jnp.swapaxes(x, -1, -2)

@@ -1,0 +1,390 @@
+"""What every optimizer shows from outside: variables, ``apply``, files. Pure work is elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina import initializers
+from lamina.core import registry
+from lamina.core.fields import Configurable
+from lamina.core.variable import Variable, read
+from lamina.errors import ArgumentError, NotBuiltError, StructureError
+from lamina.optimizers.schedules.base import LearningRateSchedule
+
+Arrays = dict[str, jax.Array]
+
+
+def _read_rate(value: Any) -> Any:
+    """A learning rate as a float, a schedule or a callable without arguments."""
+    value = registry.deserialize(value) if isinstance(value, Mapping) else value
+    if isinstance(value, LearningRateSchedule) or callable(value):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            "A learning rate is a number, a LearningRateSchedule, or a callable without arguments. "
+            f"Received: {value!r}."
+        ) from None
+
+
+def _by_path(variables: Iterable[Variable]) -> dict[str, Variable]:
+    """Variables by their paths, made unique."""
+    named: dict[str, Variable] = {}
+    for variable in variables:
+        _enter(named, variable.path, variable)
+    return named
+
+
+def _enter(table: dict[str, Variable], name: str, variable: Variable) -> str:
+    """Enter ``variable`` under ``name``, or ``name_1``, ... where that is taken."""
+    key, n = name, 1
+    while key in table:
+        key, n = f"{name}_{n}", n + 1
+    table[key] = variable
+    return key
+
+
+class _Face(Configurable):
+    """The outer face of an optimizer. Subclasses say what the state is and how to update it.
+
+    Attributes:
+        built: Whether the state exists.
+        state_variables: The state by address, in the order of Keras's files: ``"iteration"``,
+            ``"learning_rate"`` (unless a schedule gives it), then ``"<slot>/<address>"``.
+    """
+
+    if TYPE_CHECKING:
+        name: Any
+        gradient_accumulation_steps: Any
+        _rate: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        build = cls.__dict__.get("build")
+        if build is not None:  # users' own, written for Keras, iterate over a list
+
+            @functools.wraps(build)
+            def with_list(self: _Face, variables: Any) -> None:
+                if isinstance(variables, Mapping):
+                    self._take(variables)
+                    variables = list(variables.values())
+                build(self, variables)
+
+            cls.build = with_list  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __post_init__(self) -> None:
+        self.name = self.name or registry.snake_case(type(self).__name__)
+        self.built = False
+        self._iteration = Variable(np.zeros((), "int32"), trainable=False, name="iteration")
+        self._iteration.path = f"{self.name}/iteration"
+        self._slots: dict[str, Variable] = {}
+        self._parameters: dict[str, Variable] = {}
+        self._addresses: dict[Variable, str] = {}
+        self._undecayed: tuple[list[Variable], list[str]] = ([], [])
+
+    # ---- the pure step, written by subclasses ----------------------------------------------------
+
+    def update(
+        self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        """One step, as a pure function: trace it, differentiate it, donate its buffers.
+
+        Args:
+            gradients: Gradient of the loss by address; None or absent leaves a parameter as it is.
+            parameters: Values by address.
+            state: The arrays of :attr:`state_variables`, by the same keys.
+
+        Returns:
+            The new parameters and the new state, with the keys, shapes and dtypes of the old.
+        """
+        raise NotImplementedError
+
+    def make_state(self) -> None:
+        """Make the slots of the variables that :meth:`build` was given."""
+
+    # ---- learning rate and count -----------------------------------------------------------------
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate: a variable to assign to, or the schedule's current value."""
+        if isinstance(self._rate, LearningRateSchedule):
+            return self._rate(self.iterations)
+        return self._rate if isinstance(self._rate, Variable) else self._rate()
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        old = self.__dict__.get("_rate")
+        rate = _read_rate(value)
+        if not isinstance(rate, float):
+            self._rate = rate
+        elif old is None:
+            self._rate = Variable(np.float32(rate), trainable=False, name="learning_rate")
+        elif isinstance(old, Variable):
+            old.assign(np.float32(rate))
+        else:
+            raise ArgumentError(
+                f"This optimizer takes its learning rate from {old!r}, so it cannot be set to a "
+                f"number. Received: {rate}. Make the optimizer with a number to set it later."
+            )
+
+    def _rate_at(self, step: jax.Array, state: Mapping[str, Any]) -> jax.Array:
+        if isinstance(self._rate, LearningRateSchedule):
+            return jnp.asarray(self._rate(step), jnp.float32)
+        rate = state["learning_rate"] if isinstance(self._rate, Variable) else self._rate()
+        return jnp.asarray(rate, jnp.float32)
+
+    @property
+    def iterations(self) -> Any:
+        """How many updates were made; with gradient accumulation, how many took effect."""
+        every = self.gradient_accumulation_steps
+        return self._iteration if every is None else self._iteration.value // every
+
+    # ---- state -----------------------------------------------------------------------------------
+
+    @property
+    def state_variables(self) -> dict[str, Variable]:
+        """The state by address, in the order of Keras's files."""
+        rate = {"learning_rate": self._rate} if isinstance(self._rate, Variable) else {}
+        return {"iteration": self._iteration, **rate, **self._slots}
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The state as a list, in the order of Keras's files."""
+        return list(self.state_variables.values())
+
+    def _take(self, variables: Mapping[str, Variable]) -> None:
+        self._parameters = dict(variables)
+        self._addresses = {v: address for address, v in variables.items()}
+
+    def build(self, variables: Mapping[str, Variable] | Iterable[Variable]) -> None:
+        """Make the state for ``variables``.
+
+        Args:
+            variables: What will be trained, by address or as a list (addresses are then the
+                variables' paths).
+        """
+        if self.built:
+            return
+        if not self._parameters:
+            self._take(variables if isinstance(variables, Mapping) else _by_path(variables))
+        self.make_state()
+        self.built = True
+
+    def add_variable(
+        self,
+        shape: Sequence[int],
+        initializer: Any = "zeros",
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> Variable:
+        """Make a variable of the optimizer's own.
+
+        Args:
+            shape: Its shape.
+            initializer: Its first value.
+            dtype: Its dtype.
+            name: Its key in :attr:`state_variables`; parts may be separated by slashes.
+        """
+        name = name or "variable"
+        variable = Variable(
+            initializers.get(initializer), tuple(shape), dtype, trainable=False,
+            name=name.partition("/")[0], path=f"{self.name}/{name}", autocast=False,
+        )  # fmt: skip
+        _enter(self._slots, name, variable)
+        return variable
+
+    def add_variable_from_reference(
+        self, reference_variable: Variable, name: str | None = None, initializer: Any = "zeros"
+    ) -> Variable:
+        """Make a slot of the shape and dtype of a variable that is trained.
+
+        Args:
+            reference_variable: One of the variables that the optimizer was built with.
+            name: Name of the slot, ``"slot"`` by default.
+            initializer: Its first value.
+        """
+        address = self._address_of(reference_variable)
+        return self.add_variable(
+            reference_variable.shape,
+            initializer,
+            reference_variable.dtype,
+            f"{name or 'slot'}/{address}",
+        )
+
+    def add_optimizer_variables(
+        self, trainable_variables: Iterable[Variable], name: Any, initializer: Any = "zeros"
+    ) -> Any:
+        """Make one slot for each variable; for a list of names a tuple of such lists."""
+        one = isinstance(name, str)
+        names = [name] if one else list(name)
+        firsts = [initializer] * len(names) if isinstance(initializer, str) else list(initializer)
+        made: list[list[Variable]] = [[] for _ in names]
+        for variable in trainable_variables:
+            for slot, first, group in zip(names, firsts, made, strict=True):
+                group.append(self.add_variable_from_reference(variable, slot, first))
+        return made[0] if one else tuple(made)
+
+    def _address_of(self, variable: Any) -> str:
+        if variable not in self._addresses:
+            raise StructureError(
+                f"Optimizer {self.name!r} was built for other variables than {variable!r}. "
+                f"Expected one of {list(self._parameters)[:10]}. Make a new optimizer for other "
+                "variables, or build this one with all of them."
+            )
+        return self._addresses[variable]
+
+    # ---- applying gradients ----------------------------------------------------------------------
+
+    @functools.cached_property
+    def _compiled(self) -> Callable[..., tuple[Arrays, Arrays]]:
+        return jax.jit(self.update)
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Iterable[Any] | None = None) -> None:
+        """Change variables by their gradients.
+
+        Args:
+            grads: One gradient for each variable, or None where there is none.
+            trainable_variables: The variables; those of :meth:`build` when None.
+
+        Raises:
+            StructureError: Another number of gradients than variables, none at all, or a variable
+                that the optimizer was not built for.
+        """
+        targets = list(
+            self._parameters.values() if trainable_variables is None else trainable_variables
+        )
+        if not self.built:
+            self.build(targets)
+        if len(grads) != len(targets):
+            raise StructureError(
+                f"apply() needs one gradient for each variable. Received: {len(grads)} gradients "
+                f"for {len(targets)} variables."
+            )
+        gradients = {
+            self._address_of(v): g for g, v in zip(grads, targets, strict=True) if g is not None
+        }
+        if not gradients:
+            raise StructureError(
+                "apply() received no gradient for any variable. Does the loss depend on them? "
+                f"Variables: {[v.path for v in targets][:10]}."
+            )
+        state = self.state_variables
+        values = {address: self._parameters[address].value for address in gradients}
+        values, new_state = self._compiled(gradients, values, read(state))
+        for address, value in values.items():
+            self._parameters[address].assign(value)
+        for address, value in new_state.items():
+            state[address].assign(value)
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> Any:
+        """:meth:`apply` for pairs ``(gradient, variable)``; returns :attr:`iterations`."""
+        grads, variables = zip(*grads_and_vars, strict=True)
+        self.apply(grads, variables)
+        return self._iteration
+
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Any], grads: Sequence[Any],
+        trainable_variables: Sequence[Any],
+    ) -> tuple[list[jax.Array], list[jax.Array]]:  # fmt: skip
+        """:meth:`update` on lists.
+
+        Args:
+            optimizer_variables: Arrays in the order of :attr:`variables`.
+            grads: Gradients (or None) in the order of the variables of :meth:`build`.
+            trainable_variables: Arrays in the same order.
+
+        Returns:
+            The new values of ``trainable_variables`` and of ``optimizer_variables``.
+        """
+        if not self.built:
+            raise NotBuiltError(
+                f"Optimizer {self.name!r} has no state yet. Call `build(variables)` first."
+            )
+        keys = list(self.state_variables)
+        expected = (len(keys), len(self._parameters), len(self._parameters))
+        received = (len(optimizer_variables), len(grads), len(trainable_variables))
+        if expected != received:
+            raise StructureError(
+                "stateless_apply() expects optimizer_variables, grads and trainable_variables of "
+                f"lengths {expected}. Received: {received}."
+            )
+        parameters, state = self.update(
+            dict(zip(self._parameters, grads, strict=True)),
+            dict(zip(self._parameters, map(jnp.asarray, trainable_variables), strict=True)),
+            dict(zip(keys, map(jnp.asarray, optimizer_variables), strict=True)),
+        )
+        return [parameters[a] for a in self._parameters], [state[k] for k in keys]
+
+    def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
+        """Called when training ends: give variables their final values."""
+
+    def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
+        """The loss to differentiate; :meth:`update` undoes the scale.
+
+        Args:
+            loss: A scalar.
+            state: The optimizer's arrays; needed only inside a pure step, where the variables
+                are not current.
+        """
+        return loss
+
+    # ---- weight decay ----------------------------------------------------------------------------
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Keep weight decay off some variables; call it before :meth:`build`.
+
+        Args:
+            var_list: The variables.
+            var_names: Regular expressions, searched for in names and addresses, like ``"bias"``.
+        """
+        if self.built:
+            raise ArgumentError(
+                "exclude_from_weight_decay() comes before the optimizer is built. "
+                "Call it before `build` and before the first `fit`."
+            )
+        variables, patterns = self._undecayed
+        self._undecayed = ([*variables, *(var_list or [])], [*patterns, *(var_names or [])])
+
+    def _decays(self, address: str) -> bool:
+        variables, patterns = self._undecayed
+        variable = self._parameters[address]
+        return not (
+            any(v is variable for v in variables)
+            or any(re.search(p, variable.name) or re.search(p, address) for p in patterns)
+        )
+
+    # ---- files -----------------------------------------------------------------------------------
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Write the state into ``store`` under ``"0"``, ``"1"``, ..., as Keras does."""
+        for i, variable in enumerate(self.variables):
+            store[str(i)] = variable.numpy()
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Read the state that :meth:`save_own_variables` wrote.
+
+        Raises:
+            StructureError: ``store`` holds another number of variables.
+            ShapeError: A variable of another shape.
+        """
+        if len(store) != len(self.variables):
+            raise StructureError(
+                f"Optimizer {self.name!r} has {len(self.variables)} variables; the file holds "
+                f"{len(store)}. Was it saved with another optimizer, or other trainable weights?"
+            )
+        for i, variable in enumerate(self.variables):
+            variable.assign(np.asarray(store[str(i)]))
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set :attr:`variables` from arrays in their order."""
+        self.load_own_variables({str(i): w for i, w in enumerate(weights)})

@@ -1,0 +1,336 @@
+"""The base of optimizers: everything about a step that is the same for all of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.scope import Scope, entered
+from lamina.core.variable import Variable
+from lamina.errors import ArgumentError, ShapeError
+from lamina.optimizers.face import Arrays, _Face
+
+
+class Optimizer(_Face):
+    """What changes weights by their gradients: a formula, and the common rules around it.
+
+    Each update, in this order: divide the gradients by ``loss_scale_factor``; collect them until
+    there are ``gradient_accumulation_steps`` of them, then take their mean; clip; shrink the
+    weights by ``weight_decay``; apply the formula; apply the weights' constraints; average.
+
+    A new optimizer names its :attr:`slots` and writes :meth:`formula`::
+
+        class SignDescent(Optimizer):
+            learning_rate: float = 0.01
+
+            def formula(self, gradient, parameter, slots, learning_rate, step):
+                return parameter - learning_rate * jnp.sign(gradient), slots
+
+    One written for Keras, with ``build(variables)`` and ``update_step(gradient, variable,
+    learning_rate)``, works too.
+
+    Args:
+        learning_rate: A number, a schedule, or a callable without arguments.
+        weight_decay: Before each update weights lose this part, times the learning rate.
+        clipnorm: Each gradient is scaled down to this norm.
+        clipvalue: Each entry of each gradient is cut to this absolute value.
+        global_clipnorm: All gradients together are scaled down to this norm.
+        use_ema: Keep an exponential moving average of the weights.
+        ema_momentum: How much of the average each update keeps.
+        ema_overwrite_frequency: After how many updates the weights become their average; None:
+            only when training ends.
+        loss_scale_factor: :meth:`scale_loss` multiplies by it, so that small gradients do not
+            vanish in float16; the update divides by it.
+        gradient_accumulation_steps: How many gradients make one update, 2 or more.
+        name: Name of the optimizer, that of its class by default.
+    """
+
+    learning_rate: Any
+    weight_decay: float | None = None
+    clipnorm: float | None = None
+    clipvalue: float | None = None
+    global_clipnorm: float | None = None
+    use_ema: bool = False
+    ema_momentum: float = 0.99
+    ema_overwrite_frequency: int | None = None
+    loss_scale_factor: float | None = None
+    gradient_accumulation_steps: int | None = None
+    name: str | None = None
+
+    # Names of the arrays kept for each weight.
+    slots: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if getattr(cls.__init__, "_made_from_fields", False):
+            # Keras's order: the learning rate, a class's own arguments, then those of all.
+            own = [
+                name for name, annotation in inspect.get_annotations(cls).items()
+                if not name.startswith("_") and "ClassVar" not in str(annotation)
+            ]  # fmt: skip
+            cls._fields = {**dict.fromkeys(["learning_rate", *own]), **cls._fields}
+        super().__init_subclass__(**kwargs)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        clips = {k: getattr(self, k) for k in ("clipnorm", "clipvalue", "global_clipnorm")}
+        every = self.gradient_accumulation_steps
+        if sum(value is not None for value in clips.values()) > 1:
+            raise self._refuse("one of `clipnorm`, `clipvalue` and `global_clipnorm`", clips)
+        if every is not None and (not isinstance(every, int) or every < 2):
+            raise self._refuse("`gradient_accumulation_steps` >= 2, or None", every)
+        if not 0 <= self.ema_momentum <= 1:
+            raise self._refuse("`ema_momentum` between 0 and 1", self.ema_momentum)
+        overwrite = self.ema_overwrite_frequency
+        if overwrite is not None and (not isinstance(overwrite, int) or overwrite < 1):
+            raise self._refuse("`ema_overwrite_frequency` >= 1, or None", overwrite)
+
+    def _refuse(self, expected: str, received: Any) -> ArgumentError:
+        return ArgumentError(f"{type(self).__name__}() takes {expected}. Received: {received}.")
+
+    # ---- what an optimizer defines ---------------------------------------------------------------
+
+    def formula(
+        self,
+        gradient: jax.Array,
+        parameter: jax.Array,
+        slots: Arrays,
+        learning_rate: jax.Array,
+        step: jax.Array,
+    ) -> tuple[jax.Array, Arrays]:
+        """The new value of one weight.
+
+        Args:
+            gradient: Its gradient, of its shape and dtype.
+            parameter: Its value.
+            slots: Its arrays in the state, by slot, and what :meth:`shared` returned.
+            learning_rate: A float32 scalar.
+            step: Number of this update, from 1; a float32 scalar.
+
+        Returns:
+            The new value and the new slots; both are cast to the dtypes of the old.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no formula. Write its `formula(self, gradient, parameter, "
+            "slots, learning_rate, step)`, or Keras's `update_step(self, gradient, variable, "
+            "learning_rate)`."
+        )
+
+    def slot_groups(self) -> tuple[tuple[str, ...], ...]:
+        """The slots that this configuration needs, grouped as Keras's files order them.
+
+        Within a group the slots of one weight come together, then those of the next.
+        """
+        return (self.slots,)
+
+    def add_slot(self, slot: str, variable: Variable) -> None:
+        """Make one slot of one weight: zeros of its shape and dtype."""
+        self.add_variable_from_reference(variable, slot)
+
+    def shared(self, state: Arrays, step: jax.Array) -> Arrays:
+        """State that all weights share, brought up to ``step``."""
+        return {}
+
+    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
+        """Keras's form of :meth:`formula`: assign the new value to ``variable``.
+
+        Args:
+            gradient: Gradient of ``variable``.
+            variable: The weight; inside a step it holds its current value.
+            learning_rate: A scalar.
+        """
+        address = self._address_of(variable)
+        state = {k: v.value for k, v in self.state_variables.items()}
+        step = jnp.asarray(self.iterations + 1, jnp.float32)
+        slots = {**self._slots_of(address, state), **self.shared(state, step)}
+        value, slots = self.formula(gradient, variable.value, slots, learning_rate, step)
+        variable.assign(value)
+        for slot, array in slots.items():
+            self.state_variables.get(f"{slot}/{address}", self._slots.get(slot)).assign(array)
+
+    # ---- the step --------------------------------------------------------------------------------
+
+    def make_state(self) -> None:
+        common = [("average",)] * self.use_ema
+        if self.gradient_accumulation_steps is not None:
+            common.append(("gradient_accumulator",))
+        for group in common:
+            for variable in self._parameters.values():
+                self.add_variable_from_reference(variable, group[0])
+        for group in self.slot_groups():
+            for variable in self._parameters.values():
+                for slot in group:
+                    self.add_slot(slot, variable)
+
+    def update(
+        self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        given = self._read_gradients(gradients, parameters)
+        count, every = state["iteration"], self.gradient_accumulation_steps
+        if every is None:
+            values, state = self._effective(given, parameters, state, count)
+        else:
+            keys = {address: f"gradient_accumulator/{address}" for address in given}
+            total = {a: g + state[keys[a]].astype(g.dtype) for a, g in given.items()}
+
+            def take(parameters: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
+                mean = {a: g / every for a, g in total.items()}
+                values, state = self._effective(mean, parameters, state, count // every)
+                return values, {**state, **{keys[a]: jnp.zeros_like(state[keys[a]]) for a in total}}
+
+            def collect(parameters: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
+                return parameters, {**state, **{keys[a]: g for a, g in total.items()}}
+
+            values, state = jax.lax.cond(
+                (count + 1) % every == 0, take, collect, parameters, state
+            )
+        return values, {**state, "iteration": count + 1}
+
+    def _read_gradients(self, gradients: Mapping[str, Any], parameters: Arrays) -> Arrays:
+        given = {}
+        for address, gradient in gradients.items():
+            if gradient is None:
+                continue
+            parameter = parameters[address]
+            if jnp.shape(gradient) != parameter.shape:
+                raise ShapeError(
+                    f"The gradient of {address!r} has shape {jnp.shape(gradient)}. "
+                    f"Expected the shape of the weight, {parameter.shape}."
+                )
+            gradient = jnp.asarray(gradient, parameter.dtype)
+            factor = self.loss_scale_factor
+            given[address] = gradient if factor is None else gradient / factor
+        return given
+
+    def _effective(
+        self, gradients: Arrays, parameters: Arrays, state: Arrays, done: jax.Array
+    ) -> tuple[Arrays, Arrays]:
+        """One update that takes effect, the number ``done`` (from 0)."""
+        gradients = self._clip(gradients)
+        rate = self._rate_at(done, state)
+        step = jnp.asarray(done + 1, jnp.float32)
+        values = {address: parameters[address] for address in gradients}
+        if self.weight_decay is not None:
+            values = {
+                a: (p - p * self.weight_decay * rate).astype(p.dtype) if self._decays(a) else p
+                for a, p in values.items()
+            }
+        formula = type(self).update_step is Optimizer.update_step
+        apply = self._by_formula if formula else self._by_update_step
+        values, state = apply(gradients, values, state, rate, step)
+        for address in values:
+            constraint = self._parameters[address].constraint
+            if constraint is not None:
+                dtype = parameters[address].dtype
+                values[address] = jnp.asarray(constraint(values[address]), dtype)
+        if self.use_ema:
+            values, state = self._average(values, state, done)
+        return {**parameters, **values}, state
+
+    def _by_formula(
+        self, gradients: Arrays, parameters: Arrays, state: Arrays, rate: Any, step: jax.Array
+    ) -> tuple[Arrays, Arrays]:
+        shared = self.shared(state, step)
+        values, state = {}, {**state, **shared}
+        for address, gradient in gradients.items():
+            parameter, slots = parameters[address], self._slots_of(address, state)
+            value, new = self.formula(gradient, parameter, {**slots, **shared}, rate, step)
+            values[address] = value.astype(parameter.dtype)
+            for slot, old in slots.items():
+                state[f"{slot}/{address}"] = new[slot].astype(old.dtype)
+        return values, state
+
+    def _slots_of(self, address: str, state: Arrays) -> Arrays:
+        keys = {slot: f"{slot}/{address}" for group in self.slot_groups() for slot in group}
+        return {slot: state[key] for slot, key in keys.items() if key in state}
+
+    def _by_update_step(
+        self, gradients: Arrays, parameters: Arrays, state: Arrays, rate: Any, step: jax.Array
+    ) -> tuple[Arrays, Arrays]:
+        """Run a user's ``update_step``, whose assignments become the result."""
+        weights = {self._parameters[a]: p for a, p in parameters.items()}
+        own = {v: state[key] for key, v in self.state_variables.items()}
+        with entered(Scope(values={**own, **weights}, pure=True)) as scope:
+            for address, gradient in gradients.items():
+                self.update_step(gradient, self._parameters[address], rate)
+        new = scope.record.updates
+        values = {a: new.get(self._parameters[a], p) for a, p in parameters.items()}
+        return values, {key: new.get(v, own[v]) for key, v in self.state_variables.items()}
+
+    def _clip(self, gradients: Arrays) -> Arrays:
+        if self.clipvalue is not None:
+            bound = self.clipvalue
+            return {a: jnp.clip(g, -bound, bound) for a, g in gradients.items()}
+        if self.clipnorm is not None:
+            return {a: _shorten(g, _norm([g]), self.clipnorm) for a, g in gradients.items()}
+        if self.global_clipnorm is not None:
+            norm = _norm(gradients.values())
+            return {a: _shorten(g, norm, self.global_clipnorm) for a, g in gradients.items()}
+        return gradients
+
+    def _average(
+        self, values: Arrays, state: Arrays, done: jax.Array
+    ) -> tuple[Arrays, Arrays]:
+        """Update the moving averages; the first update starts them."""
+        keep = self.ema_momentum * (done > 0)
+        averages = {}
+        for address, value in values.items():
+            old = state[f"average/{address}"]
+            averages[address] = (keep * old + (1 - keep) * value).astype(old.dtype)
+        if self.ema_overwrite_frequency is not None:
+            due = (done + 1) % self.ema_overwrite_frequency == 0
+            values = {a: jnp.where(due, averages[a], v) for a, v in values.items()}
+        return values, {**state, **{f"average/{a}": v for a, v in averages.items()}}
+
+    # ---- for users' own ``update_step`` ----------------------------------------------------------
+
+    def assign(self, variable: Variable, value: Any) -> None:
+        """``variable = value``, in an ``update_step``."""
+        variable.assign(value)
+
+    def assign_add(self, variable: Variable, value: Any) -> None:
+        """``variable += value``, in an ``update_step``."""
+        variable.assign_add(value)
+
+    def assign_sub(self, variable: Variable, value: Any) -> None:
+        """``variable -= value``, in an ``update_step``."""
+        variable.assign_sub(value)
+
+    def _get_variable_index(self, variable: Variable) -> int:
+        """Position of ``variable`` among those that the optimizer was built with."""
+        return list(self._addresses).index(variable)
+
+    # ---- around the step -------------------------------------------------------------------------
+
+    def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+
+    def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
+        """Give variables their moving average, if there is one: called when training ends."""
+        if self.use_ema:
+            for variable in var_list:
+                variable.assign(self._slots[f"average/{self._address_of(variable)}"].value)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if isinstance(self._rate, Variable) and "learning_rate" in config:
+            # The shortest number that is the same in float32: 0.001, not 0.0010000000474974513.
+            config["learning_rate"] = float(str(np.float32(self._rate.value)))
+        return config
+
+    def _repr_items(self) -> list[tuple[str, str]]:
+        config, fields = self.get_config(), type(self)._fields
+        hidden = {**{k: f.default for k, f in fields.items()}, "name": self.name}
+        return [(k, repr(v)) for k, v in config.items() if k not in hidden or v != hidden[k]]
+
+
+def _norm(arrays: Iterable[jax.Array]) -> jax.Array:
+    return jnp.sqrt(sum(jnp.sum(jnp.square(a.astype(jnp.float32))) for a in arrays))
+
+
+def _shorten(array: jax.Array, norm: jax.Array, most: float) -> jax.Array:
+    return (array * (most / jnp.maximum(norm, most))).astype(array.dtype)

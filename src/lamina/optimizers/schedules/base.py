@@ -1,0 +1,35 @@
+"""The base of learning-rate schedules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from lamina.core.fields import Configurable
+
+
+class LearningRateSchedule(Configurable):
+    """A learning rate that depends on the number of updates made so far.
+
+    Subclasses write ``__call__(step)``, where ``step`` may be a traced integer: use
+    :mod:`lamina.ops` or ``jax.numpy``, not ``if``.
+
+    >>> import jax.numpy as jnp
+    >>> class Root(LearningRateSchedule):
+    ...     def __call__(self, step):
+    ...         return 1.0 / jnp.sqrt(1.0 + step)
+    >>> float(Root()(3))
+    0.5
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith(__name__.rpartition(".")[0]):
+            cls._file_module = "keras.optimizers.schedules"  # pyright: ignore
+
+    def __call__(self, step: Any) -> jax.Array:
+        """The learning rate after ``step`` updates, a scalar."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no formula. Write its `__call__(self, step)`."
+        )

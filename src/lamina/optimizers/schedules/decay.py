@@ -1,0 +1,219 @@
+"""Learning rates that fall: by steps, exponentially, as a polynomial, along a cosine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.fields import field
+from lamina.errors import ArgumentError
+from lamina.optimizers.schedules.base import LearningRateSchedule
+
+
+def _above_zero(value: Any) -> Any:
+    if not value > 0:
+        raise ArgumentError(f"expected a number above 0. Received: {value!r}.")
+    return value
+
+
+def _progress(step: Any, steps: Any, staircase: bool = False) -> jax.Array:
+    passed = jnp.asarray(step, jnp.float32) / steps
+    return jnp.floor(passed) if staircase else passed
+
+
+class ExponentialDecay(LearningRateSchedule):
+    """``initial_learning_rate * decay_rate ** (step / decay_steps)``.
+
+    Args:
+        initial_learning_rate: The learning rate at the start.
+        decay_steps: After how many updates it has fallen by ``decay_rate``.
+        decay_rate: Factor of one period.
+        staircase: Fall at the end of each period only.
+        name: A name.
+
+    >>> float(ExponentialDecay(0.5, decay_steps=10, decay_rate=0.5)(20))
+    0.125
+    """
+
+    initial_learning_rate: float
+    decay_steps: int = field(convert=_above_zero)
+    decay_rate: float
+    staircase: bool = False
+    name: str = "ExponentialDecay"
+
+    def __call__(self, step: Any) -> jax.Array:
+        periods = _progress(step, self.decay_steps, self.staircase)
+        return self.initial_learning_rate * jnp.power(self.decay_rate, periods)
+
+
+class InverseTimeDecay(LearningRateSchedule):
+    """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
+
+    Args:
+        initial_learning_rate: The learning rate at the start.
+        decay_steps: Length of one period in updates.
+        decay_rate: What a period adds to the divisor.
+        staircase: Fall at the end of each period only.
+        name: A name.
+
+    >>> float(InverseTimeDecay(0.5, decay_steps=10, decay_rate=1.0)(10))
+    0.25
+    """
+
+    initial_learning_rate: float
+    decay_steps: int = field(convert=_above_zero)
+    decay_rate: float
+    staircase: bool = False
+    name: str = "InverseTimeDecay"
+
+    def __call__(self, step: Any) -> jax.Array:
+        periods = _progress(step, self.decay_steps, self.staircase)
+        return self.initial_learning_rate / (1 + self.decay_rate * periods)
+
+
+class PiecewiseConstantDecay(LearningRateSchedule):
+    """``values[i]`` while ``boundaries[i - 1] < step <= boundaries[i]``.
+
+    Args:
+        boundaries: Rising numbers of updates.
+        values: Learning rates, one more than ``boundaries``.
+        name: A name.
+
+    >>> schedule = PiecewiseConstantDecay([100, 200], [1.0, 0.5, 0.25])
+    >>> [float(schedule(step)) for step in (100, 101, 201)]
+    [1.0, 0.5, 0.25]
+    """
+
+    boundaries: Sequence[int]
+    values: Sequence[float]
+    name: str = "PiecewiseConstant"
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.boundaries) + 1:
+            raise ArgumentError(
+                "PiecewiseConstantDecay() needs one value more than boundaries. Received: "
+                f"{len(self.boundaries)} boundaries and {len(self.values)} values."
+            )
+
+    def __call__(self, step: Any) -> jax.Array:
+        passed = jnp.sum(jnp.asarray(step) > jnp.asarray(self.boundaries))
+        return jnp.asarray(self.values, jnp.float32)[passed]
+
+
+class PolynomialDecay(LearningRateSchedule):
+    """From the initial to the end learning rate along a polynomial.
+
+    ``end + (initial - end) * (1 - step / decay_steps) ** power``, and ``end`` from ``decay_steps``
+    on; with ``cycle``, ``decay_steps`` grows to its next multiple each time it is reached.
+
+    Args:
+        initial_learning_rate: The learning rate at the start.
+        decay_steps: How many updates the fall takes.
+        end_learning_rate: The learning rate at the end.
+        power: Power of the polynomial; 1 is a straight line.
+        cycle: Start again, from a lower point each time, instead of staying at the end.
+        name: A name.
+
+    >>> float(PolynomialDecay(1.0, decay_steps=10, end_learning_rate=0.5)(5))
+    0.75
+    """
+
+    initial_learning_rate: float
+    decay_steps: int = field(convert=_above_zero)
+    end_learning_rate: float = 0.0001
+    power: float = 1.0
+    cycle: bool = False
+    name: str = "PolynomialDecay"
+
+    def __call__(self, step: Any) -> jax.Array:
+        passed = _progress(step, self.decay_steps)
+        if self.cycle:
+            passed = passed / jnp.maximum(jnp.ceil(passed), 1)
+        left = 1 - jnp.minimum(passed, 1)
+        fall = self.initial_learning_rate - self.end_learning_rate
+        return self.end_learning_rate + fall * left**self.power
+
+
+class CosineDecay(LearningRateSchedule):
+    """A straight rise (if ``warmup_target`` is given), then half a cosine down.
+
+    ``top * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)``, where ``top`` is
+    ``warmup_target`` (``step`` then counts from the end of the rise) or ``initial_learning_rate``.
+    Loshchilov and Hutter 2017, arXiv:1608.03983.
+
+    Args:
+        initial_learning_rate: The learning rate at the start.
+        decay_steps: How many updates the fall takes.
+        alpha: What remains at the end, as a part of ``top``.
+        name: A name.
+        warmup_target: The learning rate at the end of the rise, or None for no rise.
+        warmup_steps: How many updates the rise takes.
+
+    >>> schedule = CosineDecay(0.0, 10, warmup_target=1.0, warmup_steps=4)
+    >>> [float(schedule(step)) for step in (0, 2, 4, 14)]
+    [0.0, 0.5, 1.0, 0.0]
+    """
+
+    initial_learning_rate: float
+    decay_steps: int = field(convert=_above_zero)
+    alpha: float = 0.0
+    name: str = "CosineDecay"
+    warmup_target: float | None = None
+    warmup_steps: int = 0
+
+    def __call__(self, step: Any) -> jax.Array:
+        if self.warmup_target is None:
+            return _cosine(self.initial_learning_rate, _progress(step, self.decay_steps), self.alpha)
+        rise = self.warmup_target - self.initial_learning_rate
+        rising = self.initial_learning_rate + rise * _progress(step, max(1, self.warmup_steps))
+        after = _progress(jnp.asarray(step) - self.warmup_steps, self.decay_steps)
+        falling = _cosine(self.warmup_target, after, self.alpha)
+        return jnp.where(jnp.asarray(step) < self.warmup_steps, rising, falling)
+
+
+def _cosine(top: Any, passed: jax.Array, alpha: float) -> jax.Array:
+    wave = 0.5 * (1 + jnp.cos(math.pi * jnp.minimum(passed, 1)))
+    return top * ((1 - alpha) * wave + alpha)
+
+
+class CosineDecayRestarts(LearningRateSchedule):
+    """Half a cosine down, again and again: each ``t_mul`` times as long and ``m_mul`` as high.
+
+    Loshchilov and Hutter 2017, arXiv:1608.03983.
+
+    Args:
+        initial_learning_rate: The learning rate at the start.
+        first_decay_steps: How many updates the first fall takes.
+        t_mul: How much longer each fall is than the one before.
+        m_mul: How much higher each starts than the one before.
+        alpha: What remains at the end of a fall, as a part of ``initial_learning_rate``.
+        name: A name.
+
+    >>> schedule = CosineDecayRestarts(1.0, first_decay_steps=10, m_mul=0.5)
+    >>> [round(float(schedule(step)), 4) for step in (0, 5, 10, 20)]
+    [1.0, 0.5, 0.5, 0.25]
+    """
+
+    initial_learning_rate: float
+    first_decay_steps: int = field(convert=_above_zero)
+    t_mul: float = 2.0
+    m_mul: float = 1.0
+    alpha: float = 0.0
+    name: str = "SGDRDecay"
+
+    def __call__(self, step: Any) -> jax.Array:
+        passed = _progress(step, self.first_decay_steps)
+        if self.t_mul == 1:
+            restarts = jnp.floor(passed)
+            passed = passed - restarts
+        else:  # the falls before number n take (t_mul ** n - 1) / (t_mul - 1) first periods
+            growth = self.t_mul - 1
+            restarts = jnp.floor(jnp.log1p(growth * passed) / math.log(self.t_mul))
+            start = (self.t_mul**restarts - 1) / growth
+            passed = (passed - start) / self.t_mul**restarts
+        wave = 0.5 * self.m_mul**restarts * (1 + jnp.cos(math.pi * passed))
+        return self.initial_learning_rate * ((1 - self.alpha) * wave + self.alpha)

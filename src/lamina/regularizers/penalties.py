@@ -1,0 +1,114 @@
+"""The penalties: sums of absolute values and squares, and distance from orthogonality."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina import ops
+from lamina.core.fields import Configurable, field, one_of
+from lamina.errors import ArgumentError, ShapeError
+
+
+class Regularizer(Configurable):
+    """A penalty: an object that turns a tensor into one number to add to the loss.
+
+    Subclasses write ``__call__``; a plain function will do wherever one is asked for.
+
+    >>> class Total(Regularizer):
+    ...     def __call__(self, x):
+    ...         return ops.sum(x)
+    >>> float(Total()(ops.ones((2, 2))))
+    4.0
+    """
+
+    def __call__(self, x: Any) -> Any:
+        """The penalty of ``x``, a scalar."""
+        raise NotImplementedError(f"{type(self).__name__} has no formula. Write its `__call__`.")
+
+
+def _strength(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ArgumentError(f"expected a number >= 0. Received: {value!r}.")
+    return float(value)
+
+
+class L1(Regularizer):
+    """``l1 * sum(|x|)``: drives weights to exactly zero.
+
+    Args:
+        l1: Strength, >= 0.
+
+    >>> float(L1(0.5)(ops.ones((2, 2))))
+    2.0
+    """
+
+    l1: float = field(0.01, convert=_strength)
+
+    def __call__(self, x: Any) -> Any:
+        return self.l1 * ops.sum(ops.abs(x))
+
+
+class L2(Regularizer):
+    """``l2 * sum(x ** 2)``: keeps weights small.
+
+    Args:
+        l2: Strength, >= 0.
+
+    >>> float(L2(0.5)(2 * ops.ones((2, 2))))
+    8.0
+    """
+
+    l2: float = field(0.01, convert=_strength)
+
+    def __call__(self, x: Any) -> Any:
+        return self.l2 * ops.sum(ops.square(x))
+
+
+class L1L2(Regularizer):
+    """``l1 * sum(|x|) + l2 * sum(x ** 2)``.
+
+    Args:
+        l1: Strength of the first term, >= 0.
+        l2: Strength of the second term, >= 0.
+
+    >>> float(L1L2(1.0, 0.5)(2 * ops.ones((2, 2))))
+    16.0
+    """
+
+    aliases = ("l1_l2",)
+    l1: float = field(0.0, convert=_strength)
+    l2: float = field(0.0, convert=_strength)
+
+    def __call__(self, x: Any) -> Any:
+        return self.l1 * ops.sum(ops.abs(x)) + self.l2 * ops.sum(ops.square(x))
+
+
+class OrthogonalRegularizer(Regularizer):
+    """The mean of ``|cosine|`` between the rows (or columns) of a matrix, times ``factor / 2``.
+
+    With ``n`` rows scaled to length 1 and ``G = x @ x.T``:
+    ``factor / 2 * sum over i != j of |G[i, j]| / (n (n - 1) / 2)``.
+
+    Args:
+        factor: Strength, >= 0.
+        mode: ``"rows"`` or ``"columns"``: which of them to keep apart.
+
+    Raises:
+        ShapeError: A tensor that is no matrix.
+
+    >>> float(OrthogonalRegularizer(0.5)(ops.eye(3)))
+    0.0
+    """
+
+    factor: float = field(0.01, convert=_strength)
+    mode: str = field("rows", convert=one_of("rows", "columns"))
+
+    def __call__(self, x: Any) -> Any:
+        if len(x.shape) != 2:
+            raise ShapeError(
+                f"OrthogonalRegularizer() works on a matrix. Received: a tensor of shape {x.shape}."
+            )
+        rows = ops.normalize(x if self.mode == "rows" else ops.transpose(x), axis=1)
+        n = rows.shape[0]
+        cosines = ops.matmul(rows, ops.transpose(rows)) * (1 - ops.eye(n, dtype=rows.dtype))
+        return self.factor * 0.5 * ops.sum(ops.abs(cosines)) / max(1.0, n * (n - 1) / 2)

@@ -1,0 +1,1 @@
+"""Training: objectives, pure steps, the loop that drives them, data, progress, callbacks."""

@@ -1,0 +1,242 @@
+"""The callback's hooks, the list that calls them, and the history of the logs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lamina import tree
+from lamina.core.registry import unknown_name
+from lamina.errors import ArgumentError
+
+Logs = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
+
+MODES = ("train", "test", "predict")
+
+
+class Callback:
+    """Code of your own at the events of ``fit``, ``evaluate`` and ``predict``.
+
+    Override the hooks that you need. ``logs`` are dicts of floats by name, such as
+    ``{"loss": 0.34, "val_loss": 0.41}``; what a callback adds to the logs of an epoch, later
+    callbacks and the history see. ``self.model`` is the model, with its live weights; set
+    ``self.model.stop_training = True`` to end the training after the current step or epoch.
+
+    A callback that overrides a hook of batches makes the loop go step by step and read the logs of
+    each: small models train several times slower so. Set ``every_batch = False`` in the class
+    where some of the batches are enough.
+
+    Attributes:
+        params: what the loop was asked for: ``epochs``, ``steps``, ``verbose``.
+        every_batch: whether the hooks of batches must be called for each single one.
+
+    >>> class Stop(Callback):
+    ...     def on_epoch_end(self, epoch, logs=None):
+    ...         self.model.stop_training = logs["loss"] < 0.1
+    """
+
+    every_batch: ClassVar[bool] = True
+    _state: ClassVar[tuple[str, ...]] = ()  # attributes that a resumed run continues with
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {}
+        self._model: Any = None
+
+    @property
+    def model(self) -> Any:
+        """The model that runs."""
+        return self._model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Receive what the loop was asked for."""
+        self.params = params
+
+    def set_model(self, model: Any) -> None:
+        """Receive the model."""
+        self._model = model
+
+    def get_state(self) -> dict[str, Any]:
+        """What a resumed run needs to go on as if it had not been interrupted.
+
+        Returns:
+            Numbers, strings, lists, dicts and NumPy arrays by name; empty where nothing is kept.
+        """
+        return {name: getattr(self, name) for name in self._state}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what :meth:`get_state` returned; called after :meth:`on_train_begin`.
+
+        Raises:
+            ArgumentError: the names differ from those that this callback keeps.
+        """
+        if set(state) != set(self._state):
+            raise ArgumentError(
+                f"{type(self).__name__} keeps the state {sorted(self._state)}. "
+                f"Received: {sorted(state)}."
+            )
+        for name in self._state:
+            setattr(self, name, state[name])
+
+    def on_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Another name for :meth:`on_train_batch_begin`."""
+
+    def on_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Another name for :meth:`on_train_batch_end`."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Before an epoch; ``epoch`` counts from 0."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """After an epoch and its validation, whose names begin with ``val_``."""
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Before a training step; ``batch`` counts from 0 in each epoch."""
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """After a training step; the logs are averages over the epoch so far."""
+        self.on_batch_end(batch, logs)
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Before a batch of ``evaluate`` or of the validation in ``fit``."""
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """After a batch of ``evaluate`` or of the validation in ``fit``."""
+
+    def on_predict_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Before a batch of ``predict``."""
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """After a batch of ``predict``; ``logs["outputs"]`` holds its outputs."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Before the first epoch."""
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """After the last epoch, with its logs."""
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Before ``evaluate`` or a validation."""
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """After ``evaluate`` or a validation, with its logs."""
+
+    def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Before ``predict``."""
+
+    def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
+        """After ``predict``."""
+
+    def _say(self, text: str) -> None:
+        """Write a line for the user."""
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+class History(Callback):
+    """What ``fit`` returns: the logs of every epoch.
+
+    Attributes:
+        epoch: numbers of the epochs, from 0.
+        history: one list a name, with one entry for each epoch in which the name was logged.
+        params: what ``fit`` was asked for.
+
+    >>> past = History()
+    >>> past.on_epoch_end(0, {"loss": 0.5})
+    >>> past.on_epoch_end(1, {"loss": 0.25})
+    >>> past.history
+    {'loss': [0.5, 0.25]}
+    """
+
+    _state = ("epoch", "history")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.epoch, self.history = [], {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+
+
+class CallbackList:
+    """Calls the hooks of many callbacks, in their order; a :class:`History` is always the last.
+
+    Its methods are the hooks. Logs may be given as a function that returns them: it is called once
+    an event, and only when some callback listens to that event.
+
+    Args:
+        callbacks: one callback, or any nesting of lists of them.
+        model: the model that runs.
+        params: what the loop was asked for: ``epochs``, ``steps``, ``verbose``. With ``metrics``,
+            the names that the logs of an epoch will have, monitored names are checked before the
+            first epoch.
+
+    Raises:
+        ArgumentError: something that is not a callback; all such entries are listed.
+    """
+
+    def __init__(
+        self, callbacks: Any = None, model: Any = None, params: Mapping[str, Any] | None = None
+    ) -> None:
+        given = [] if callbacks is None else tree.flatten(getattr(callbacks, "callbacks", callbacks))
+        wrong = [c for c in given if isinstance(c, type) or not hasattr(c, "set_model")]
+        if wrong:
+            raise ArgumentError(
+                f"`callbacks` holds {', '.join(map(repr, wrong))}. Expected callbacks: objects of "
+                "classes derived from `lamina.callbacks.Callback`. A class must be called first: "
+                "`EarlyStopping()`, not `EarlyStopping`."
+            )
+        past = [c for c in given if isinstance(c, History)]
+        self.history = past[0] if past else History()
+        self.callbacks = [*given] if past else [*given, self.history]
+        self.model, self.params = model, dict(params or {})
+        for callback in self.callbacks:
+            callback.set_params(self.params)
+            callback.set_model(model)
+        self._listeners = {
+            hook: [getattr(c, hook) for c in self.callbacks if _listens(c, hook)] for hook in HOOKS
+        }
+
+    def wants_batches(self, mode: str) -> bool:
+        """Whether some callback must hear of each single batch.
+
+        Otherwise many steps may run at once; hooks of batches may then be called for the last of
+        them only, which costs nothing where nobody listens.
+
+        Args:
+            mode: ``"train"``, ``"test"`` or ``"predict"``.
+        """
+        hooks = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
+        return any(
+            getattr(c, "every_batch", True) and any(_listens(c, hook) for hook in hooks)
+            for c in self.callbacks
+        )
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Check the monitored names where that is possible, then call the hooks."""
+        names = self.params.get("metrics")
+        if names is not None and not any(map(_may_log, self.callbacks)):
+            for callback in self.callbacks:
+                if isinstance(callback, Monitor):
+                    callback.check_monitor(names)
+        self._call("on_train_begin", logs)
+
+    def _call(self, hook: str, logs: Logs, *position: int) -> None:
+        listeners = self._listeners[hook]
+        if listeners:
+            logs = logs() if callable(logs) else logs
+            logs = {} if logs is None else logs
+            for listener in listeners:
+                listener(*position, logs)

@@ -1,0 +1,476 @@
+"""Fit, evaluate and predict: they drive the pure steps over data and report."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina import tree
+from lamina.core import random
+from lamina.core.variable import Cell
+from lamina.errors import ArgumentError, TrainingWarning
+from lamina.training.callbacks import CallbackList, History
+from lamina.training.data import ArrayData, StreamData, adapt, unpack, weights_of_classes
+from lamina.training.progress import Progress
+from lamina.training.step import NEVER, Program, State, Window, build, contains
+
+_SECONDS_PER_DISPATCH = 0.1
+
+
+def _program(model: Any, batch: Any, training: bool) -> Program:
+    """The model's compiled steps; made anew when what trains has changed."""
+    build(model, batch)
+    optimizer = model.optimizer if training else None
+    objective = model.objective
+    key = ("train" if training else "test",
+           tuple((a, trains) for a, (_, trains) in model.named_variables().items()))  # fmt: skip
+    program = model._programs.get(key)
+    if program is None:
+        program = Program(model, objective, optimizer, model.run_eagerly)
+        model._programs[key] = program
+    shapes = jax.tree.map(lambda a: (a.shape[1:], str(a.dtype)), batch)
+    if model._programs.get((key, "checked")) != repr(shapes):
+        program.check(batch, training)
+        model._programs[key, "checked"] = repr(shapes)
+    return program
+
+
+def _weights(program: Program) -> State:
+    return {
+        "trainable": {a: v.value for a, v in program.trainable.items()},
+        "non_trainable": {a: v.value for a, v in program.non_trainable.items()},
+    }
+
+
+@contextmanager
+def _training_state(program: Program) -> Iterator[Cell]:
+    """The state in one cell that all variables read from; given back to them at the end."""
+    optimizer = program.optimizer
+    optimizer.build(program.trainable)
+    groups = {
+        "trainable": program.trainable, "non_trainable": program.non_trainable,
+        "optimizer": optimizer.state_variables,
+    }  # fmt: skip
+    cell = Cell({group: {} for group in groups})
+    for group, variables in groups.items():
+        for address, variable in variables.items():
+            # A copy, because the steps take the buffers for their results.
+            value = jnp.array(variable.value, variable.dtype, copy=True)
+            cell.state[group][address] = value
+            variable.bind(cell, group, address)
+    cell.state |= {
+        "metrics": program.fresh_metrics(),
+        "monitor": jnp.array(NEVER, "int32"),
+        "key": random.base_key(program.model.seed, "fit"),
+    }
+    try:
+        yield cell
+    finally:
+        for variables in groups.values():
+            for variable in variables.values():
+                variable.bind(None)
+
+
+def _floats(program: Program, metrics: Any) -> dict[str, float]:
+    results = jax.device_get(program.results(metrics))
+    return {k: float(v) if np.ndim(v) == 0 else np.asarray(v) for k, v in sorted(results.items())}  # pyright: ignore
+
+
+# ---- fit ---------------------------------------------------------------------------------------
+
+
+def fit(
+    model: Any, x: Any, y: Any, *, batch_size: int | None, epochs: int, verbose: Any,
+    callbacks: Any, validation_split: float, validation_data: Any, shuffle: bool,
+    class_weight: Mapping[int, float] | None, sample_weight: Any, initial_epoch: int,
+    steps_per_epoch: int | None, validation_steps: int | None, validation_batch_size: int | None,
+    validation_freq: Any,
+) -> History:  # fmt: skip
+    """See :meth:`lamina.Model.fit`."""
+    objective = model.objective
+    if not any(loss is not None for loss in tree.flatten(objective.given["loss"])) and (
+        type(model).compute_loss is _base_compute_loss(model) and not model.built
+    ):
+        raise ArgumentError("fit() needs a loss: pass `loss=` to compile().")
+    for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
+        if value is not None and (not hasattr(value, "__index__") or value < 1):
+            raise ArgumentError(f"`{name}` is a positive integer. Received: {value!r}.")
+    data = adapt(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, steps=steps_per_epoch)
+    if validation_split:
+        if not isinstance(data, ArrayData):
+            raise ArgumentError("`validation_split` works on arrays. Pass `validation_data`.")
+        data, held_out = data.split(validation_split)
+        validation_data = held_out if validation_data is None else validation_data
+    if class_weight is not None:
+        data = _weighted(data, class_weight)
+    validation = None
+    if validation_data is not None:
+        vx, vy, vw = unpack(validation_data) if isinstance(validation_data, tuple) else (
+            validation_data, None, None)  # fmt: skip
+        validation = adapt(vx, vy, vw, batch_size=validation_batch_size or batch_size,
+                           shuffle=False, steps=validation_steps)  # fmt: skip
+    first = _first_batch(data)
+    program = _program(model, first, training=True)
+    if validation is not None:
+        _program(model, _first_batch(validation), training=False)
+    steps = steps_per_epoch or data.steps
+    hooks = CallbackList(callbacks, model=model, params={"epochs": epochs, "steps": steps,
+                                                         "verbose": verbose})  # fmt: skip
+    progress = Progress(verbose, epochs, steps)
+    model.stop_training = False
+    with _training_state(program) as cell:
+        runner = _Runner(program, data, cell, hooks, progress, steps_per_epoch, first)
+        hooks.on_train_begin()
+        progress.train_begin()
+        logs: dict[str, float] = {}
+        for epoch in range(initial_epoch, epochs):
+            cell.state = {**cell.state, "metrics": program.fresh_metrics()}
+            hooks.on_epoch_begin(epoch)
+            progress.epoch_begin(epoch)
+            runner.epoch()
+            logs = _floats(program, cell.state["metrics"])
+            runner.warn_of_nan()
+            if validation is not None and _is_due(epoch, validation_freq):
+                found = _evaluate(model, validation, hooks, None, cell.state, validation_steps)
+                logs |= {f"val_{k}": v for k, v in found.items()}
+            progress.epoch_end(logs)
+            hooks.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        hooks.on_train_end(logs)
+    model.history = hooks.history
+    return hooks.history
+
+
+def _base_compute_loss(model: Any) -> Any:
+    return next(c for c in reversed(type(model).__mro__) if "compute_loss" in c.__dict__).compute_loss
+
+
+def _is_due(epoch: int, freq: Any) -> bool:
+    return (epoch + 1) % freq == 0 if isinstance(freq, int) else (epoch + 1) in freq
+
+
+def _first_batch(data: ArrayData | StreamData) -> Any:
+    if isinstance(data, StreamData):
+        return data.peek()
+    size = min(data.batch_size, data.size)
+    return tree.map_structure(lambda a: None if a is None else a[:size], data.batch)
+
+
+def _weighted(data: Any, class_weight: Mapping[int, float]) -> Any:
+    if isinstance(data, ArrayData):
+        x, y, w = data.batch
+        return ArrayData(x, y, weights_of_classes(y, class_weight, w), data.batch_size, data.shuffle)
+    source = data
+
+    class Weighted:
+        def __iter__(self) -> Any:
+            for x, y, w in source.batches():
+                yield x, y, weights_of_classes(y, class_weight, w)
+
+    return StreamData(Weighted(), source.steps)
+
+
+class _Runner:
+    """Runs the steps of one epoch after the other."""
+
+    def __init__(
+        self, program: Program, data: Any, cell: Cell, hooks: CallbackList, progress: Progress,
+        steps: int | None, first: Any,
+    ) -> None:  # fmt: skip
+        self.program, self.data, self.cell = program, data, cell
+        self.hooks, self.progress, self.steps = hooks, progress, steps
+        self.resident = isinstance(data, ArrayData) and data.fits_device and steps is None
+        self.warned = False
+        self.compiled = False
+        self.chunk = 1
+        self.by_batch = hooks.wants_batches("train")
+        if self.resident:
+            self.on_device = data.on_device()
+            self.iteration = int(cell.state["optimizer"]["iteration"])
+            self.single = program.wants_single_steps(cell.state, jax.tree.map(jnp.asarray, first))
+
+    def epoch(self) -> None:
+        """All steps of an epoch."""
+        if not self.compiled:
+            self.progress.compiling()
+        if self.resident:
+            self._resident_epoch()
+        else:
+            self._streamed_epoch()
+        jax.block_until_ready(self.cell.state["monitor"])
+
+    def logs(self) -> dict[str, float]:
+        """The metrics so far, read from the device."""
+        return _floats(self.program, self.cell.state["metrics"])
+
+    def warn_of_nan(self) -> None:
+        """Say once, with its number, at which step the loss stopped being a number."""
+        step = int(self.cell.state["monitor"])
+        if step != NEVER and not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"The loss is not finite since training step {step} (counted from 0). Common "
+                "causes: a learning rate that is too high, NaN in the data, a logarithm or "
+                "division without `epsilon`.",
+                TrainingWarning,
+                stacklevel=5,
+            )
+
+    def _step(self, step: int, run: Callable[[State], Any]) -> None:
+        """One step with its hooks."""
+        if self.by_batch:
+            self.hooks.on_train_batch_begin(step)
+        result = run(self.cell.state)
+        self.cell.state = result[0] if isinstance(result, tuple) else result
+        if self.by_batch:
+            self.hooks.on_train_batch_end(step, self.logs)
+        self.progress.update(step + 1, self.logs)
+
+    def _resident_epoch(self) -> None:
+        data, program = self.data, self.program
+        size = min(data.batch_size, data.size)
+        full = data.size // size
+        order = jnp.asarray(data.order(self.program.model.seed, self.iteration))
+        window, device = Window(size), self.on_device
+        if self.single or self.by_batch:
+            for i in range(full):
+                self._step(i, lambda s, i=i: program.train_at(
+                    s, device, order, window, np.int32(i)))  # fmt: skip
+                if self.hooks.model.stop_training and self.by_batch:
+                    break
+        else:
+            self._chunks(full, order, window)
+        rest = data.size - full * size
+        if rest:
+            index = order[full * size :]
+            batch = jax.tree.map(lambda a: jnp.take(a, index, axis=0), device)
+            self._step(full, lambda s: program.train(s, batch))
+        self.compiled = True
+        self.iteration += full + bool(rest)
+
+    def _chunks(self, full: int, order: Any, window: Window) -> None:
+        """Dispatches of as many steps as fill a tenth of a second, one dispatch ahead."""
+        at, token = 0, None
+        while at < full:
+            to = min(full, at + self.chunk)
+            began = time.perf_counter()
+            self.cell.state, next_token = self.program.train_many(
+                self.cell.state, self.on_device, order, window, np.int32(at), np.int32(to)
+            )
+            if token is not None:
+                token.block_until_ready()
+            if not self.compiled:  # the first call compiled; only later ones can be timed
+                next_token.block_until_ready()
+                self.compiled = True
+            elif token is not None or to - at == self.chunk:
+                next_token.block_until_ready() if self.chunk < 32 else None
+                spent = max(time.perf_counter() - began, 1e-6)
+                rate = (to - at) / spent
+                self.chunk = int(np.clip(rate * _SECONDS_PER_DISPATCH, 1, 4 * self.chunk))
+            token, at = next_token, to
+            self.progress.update(at, self.logs)
+
+    def _streamed_epoch(self) -> None:
+        if isinstance(self.data, ArrayData):
+            iteration = int(self.cell.state["optimizer"]["iteration"])
+            batches = self.data.batches(self.data.order(self.program.model.seed, iteration))
+            if self.steps is not None:
+                batches = _limited(batches, self.steps, self.data, self.program.model.seed)
+        else:
+            batches = self.data.batches()
+        count = 0
+        for count, batch in enumerate(batches, 1):  # noqa: B007 - read after the loop
+            self._step(count - 1, lambda s, b=batch: self.program.train(s, b))
+            if self.hooks.model.stop_training and self.by_batch:
+                break
+        if self.steps is not None and count < self.steps and not self.hooks.model.stop_training:
+            warnings.warn(
+                f"The data ended after {count} of {self.steps} steps. Make the data longer, or "
+                "`steps_per_epoch` smaller.",
+                TrainingWarning,
+                stacklevel=6,
+            )
+            self.hooks.model.stop_training = True
+        self.compiled = True
+
+
+def _limited(batches: Any, steps: int, data: ArrayData, seed: int) -> Iterator[Any]:
+    """``steps`` batches, passing over the data again where it is too short."""
+    passes = 0
+    done = 0
+    while done < steps:
+        for batch in batches:
+            yield batch
+            done += 1
+            if done == steps:
+                return
+        passes += 1
+        batches = data.batches(data.order(seed, -passes))
+
+
+# ---- evaluate and predict ----------------------------------------------------------------------
+
+
+def _evaluate(
+    model: Any, data: Any, hooks: CallbackList, progress: Progress | None, weights: State,
+    steps: int | None,
+) -> dict[str, float]:  # fmt: skip
+    program = _program(model, _first_batch(data), training=False)
+    metrics = program.fresh_metrics()
+    weights = {k: weights[k] for k in ("trainable", "non_trainable")}
+    by_batch = hooks.wants_batches("test")
+    hooks.on_test_begin()
+
+    def report(step: int) -> None:
+        if by_batch:
+            hooks.on_test_batch_end(step - 1, lambda: _floats(program, metrics))
+        if progress is not None:
+            progress.update(step, lambda: _floats(program, metrics))
+
+    if isinstance(data, ArrayData) and data.fits_device and not by_batch and steps is None:
+        size = min(data.batch_size, data.size)
+        full, window = data.size // size, Window(size)
+        device, order = data.on_device(), jnp.arange(data.size, dtype="int32")
+        single = program.eager or (
+            jax.default_backend() == "cpu" and _has_convolution(program, weights, metrics, data)
+        )
+        if single:
+            for i in range(full):
+                metrics = program.test_at(weights, metrics, device, order, window, np.int32(i))
+                report(i + 1)
+        else:
+            metrics = program.test_many(
+                weights, metrics, device, order, window, np.int32(0), np.int32(full)
+            )
+        if data.size % size:
+            rest = jax.tree.map(lambda a: a[full * size :], device)
+            metrics = program.test(weights, metrics, rest)
+        report(data.steps)
+    else:
+        source = data.batches(np.arange(data.size)) if isinstance(data, ArrayData) else data.batches()
+        for i, batch in enumerate(source):
+            if steps is not None and i == steps:
+                break
+            if by_batch:
+                hooks.on_test_batch_begin(i)
+            metrics = program.test(weights, metrics, batch)
+            report(i + 1)
+    logs = _floats(program, metrics)
+    hooks.on_test_end(logs)
+    return logs
+
+
+def _has_convolution(program: Program, weights: State, metrics: Any, data: ArrayData) -> bool:
+    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), _first_batch(data))
+    return contains(
+        program._inner_test.trace(weights, metrics, batch).jaxpr.jaxpr, "conv_general_dilated"
+    )
+
+
+def evaluate(
+    model: Any, x: Any, y: Any, *, batch_size: int | None, verbose: Any, sample_weight: Any,
+    steps: int | None, callbacks: Any, return_dict: bool,
+) -> Any:  # fmt: skip
+    """See :meth:`lamina.Model.evaluate`."""
+    data = adapt(x, y, sample_weight, batch_size=batch_size, shuffle=False, steps=steps)
+    program = _program(model, _first_batch(data), training=False)
+    count = steps or data.steps
+    hooks = CallbackList(callbacks, model=model, params={"steps": count, "verbose": verbose})
+    progress = Progress(verbose, 1, count)
+    progress.epoch_begin(0)
+    logs = _evaluate(model, data, hooks, progress, _weights(program), steps)
+    progress.epoch_end(logs)
+    return logs if return_dict else _as_list(model, logs)
+
+
+def _as_list(model: Any, logs: dict[str, float]) -> Any:
+    """The loss first, then the metrics in the order of ``compile``; a number if it is alone."""
+    names = list(model.objective.trackers)
+    values = [logs[n] for n in names if n in logs] + [v for k, v in logs.items() if k not in names]
+    return values[0] if len(values) == 1 else values
+
+
+def _predict_program(model: Any, batch: Any) -> Program:
+    build(model, batch)
+    if "predict" not in model._programs:
+        model._programs["predict"] = Program(model, None, None, model.run_eagerly)
+    return model._programs["predict"]
+
+
+def predict(
+    model: Any, x: Any, *, batch_size: int | None, verbose: Any, steps: int | None, callbacks: Any
+) -> Any:
+    """See :meth:`lamina.Model.predict`."""
+    data = adapt(x, None, None, batch_size=batch_size, shuffle=False, steps=steps)
+    program = _predict_program(model, _first_batch(data))
+    weights = _weights(program)
+    count = steps or data.steps
+    hooks = CallbackList(callbacks, model=model, params={"steps": count, "verbose": verbose})
+    progress = Progress(verbose, 1, count)
+    by_batch = hooks.wants_batches("predict")
+    hooks.on_predict_begin()
+    progress.epoch_begin(0)
+    source = data.batches(np.arange(data.size)) if isinstance(data, ArrayData) else data.batches()
+    parts = []
+    for i, (inputs, _, _) in enumerate(source):
+        if steps is not None and i == steps:
+            break
+        if by_batch:
+            hooks.on_predict_batch_begin(i)
+        parts.append(program.predict(weights, inputs))
+        if by_batch:
+            hooks.on_predict_batch_end(i, {"outputs": jax.device_get(parts[-1])})
+        progress.update(i + 1, dict)
+    outputs = tree.map_structure(
+        lambda *leaves: np.concatenate([np.asarray(a) for a in leaves]), *parts
+    )
+    progress.epoch_end({})
+    hooks.on_predict_end()
+    return outputs
+
+
+# ---- single batches ------------------------------------------------------------------------------
+
+
+def train_on_batch(
+    model: Any, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
+) -> Any:
+    """See :meth:`lamina.Model.train_on_batch`."""
+    data = ArrayData(x, y, sample_weight, 1, shuffle=False)
+    if class_weight is not None:
+        data = _weighted(data, class_weight)
+    program = _program(model, data.batch, training=True)
+    with _training_state(program) as cell:
+        metrics = {a: jnp.array(v.value, copy=True) for a, v in program.metric_variables.items()}
+        cell.state = program.train({**cell.state, "metrics": metrics}, data.batch)
+        for address, variable in program.metric_variables.items():
+            variable.assign(cell.state["metrics"][address])
+        logs = _floats(program, cell.state["metrics"])
+    return logs if return_dict else _as_list(model, logs)
+
+
+def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: bool) -> Any:
+    """See :meth:`lamina.Model.test_on_batch`."""
+    data = ArrayData(x, y, sample_weight, 1, shuffle=False)
+    program = _program(model, data.batch, training=False)
+    metrics = {a: jnp.array(v.value, copy=True) for a, v in program.metric_variables.items()}
+    metrics = program.test(_weights(program), metrics, data.batch)
+    for address, variable in program.metric_variables.items():
+        variable.assign(metrics[address])
+    logs = _floats(program, metrics)
+    return logs if return_dict else _as_list(model, logs)
+
+
+def predict_on_batch(model: Any, x: Any) -> Any:
+    """See :meth:`lamina.Model.predict_on_batch`."""
+    data = ArrayData(x, None, None, 1, shuffle=False)
+    program = _predict_program(model, data.batch)
+    return tree.map_structure(np.asarray, program.predict(_weights(program), data.batch[0]))

@@ -1,0 +1,290 @@
+"""Losses, metrics and weights, bound to a model's outputs by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from lamina import losses as losses_module
+from lamina import metrics as metrics_module
+from lamina import tree
+from lamina.core.registry import snake_case, unknown_name
+from lamina.errors import ArgumentError, LaminaError, ShapeError, StructureError
+
+_ACCURACY = {
+    "accuracy": ("BinaryAccuracy", "CategoricalAccuracy", "SparseCategoricalAccuracy"),
+    "crossentropy": (
+        "BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy",
+    ),
+}  # fmt: skip
+_ALIASES = {"acc": "accuracy", "ce": "crossentropy"}
+
+
+class Objective:
+    """What ``compile`` was told, bound to outputs.
+
+    Args:
+        loss: a name, object or function; a list, or a dict by output name.
+        loss_weights: numbers, in the same form.
+        metrics: names, objects or functions; a list, list of lists, or dict by output name.
+        weighted_metrics: the same, for metrics that use sample weights.
+
+    Attributes:
+        trackers: log name to metric, the total loss first.
+        output_names: set by :meth:`bind`.
+    """
+
+    def __init__(self, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> None:
+        self.given = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics,
+                      "weighted_metrics": weighted_metrics}  # fmt: skip
+        self.output_names: list[str] | None = None
+        self.trackers: dict[str, Any] = {"loss": metrics_module.Mean(name="loss")}
+        self._losses: list[Any] = []
+        self._weights: list[float] = []
+        # For each output: (log name, metric or what it is resolved from, weighted).
+        self._metrics: list[list[tuple[str | None, Any, bool]]] = []
+
+    def bind(self, names: list[str], structure: Any) -> None:
+        """Assign every loss, weight and metric to one of the outputs.
+
+        Raises:
+            UnknownNameError: a dict names an output that does not exist, or a string no loss.
+            StructureError: a list of another length than the outputs.
+        """
+        if self.output_names is not None:
+            if self.output_names != names:
+                raise StructureError(
+                    f"The model was compiled for the outputs {self.output_names}. "
+                    f"It now returns {names}."
+                )
+            return
+        given = self.given
+        losses = _per_output(given["loss"], names, structure, "loss", broadcast=True)
+        weights = _per_output(given["loss_weights"], names, structure, "loss_weights")
+        self._losses = [losses_module.as_loss(x) for x in losses]
+        for name, weight in zip(names, weights, strict=True):
+            if weight is not None and not isinstance(weight, (int, float)):
+                raise ArgumentError(
+                    f"`loss_weights` are numbers. Received {weight!r} for output {name!r}."
+                )
+        self._weights = [1.0 if w is None else float(w) for w in weights]
+        if len(names) > 1:
+            for name, loss in zip(names, self._losses, strict=True):
+                if loss is not None:
+                    self.trackers[f"{name}_loss"] = metrics_module.Mean(name=f"{name}_loss")
+        self._metrics = [[] for _ in names]
+        for key, weighted in (("metrics", False), ("weighted_metrics", True)):
+            per_output = _metrics_per_output(given[key], names, structure, key)
+            for own, items in zip(self._metrics, per_output, strict=True):
+                own.extend((None, item, weighted) for item in items)
+        self.output_names = names
+
+    # ---- inside a step -------------------------------------------------------------------------
+
+    def arrange(self, data: Any, what: str) -> list[Any]:
+        """Targets or sample weights in the order of the outputs; None where there is none."""
+        names = self.output_names or []
+        if data is None:
+            return [None] * len(names)
+        if isinstance(data, Mapping):
+            unknown = [k for k in data if k not in names]
+            if unknown and not any(k in names for k in data):
+                raise unknown_name(f"output in the {what} data", unknown[0], names)
+            return [data.get(n) for n in names]
+        if isinstance(data, (list, tuple)):
+            leaves = tree.flatten(data)
+            if len(leaves) == len(names):
+                return leaves
+            raise StructureError(
+                f"Expected {len(names)} {what} array(s), one for each output of {names}. "
+                f"Received {len(leaves)}."
+            )
+        if len(names) == 1:
+            return [data]
+        if what == "sample weight":
+            return [data] * len(names)
+        raise StructureError(
+            f"The model has the outputs {names}. Received one {what} array; pass a list in this "
+            "order, or a dict by these names."
+        )
+
+    def loss(self, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The weighted sum of all losses, a scalar."""
+        return self.losses(y, y_pred, sample_weight)[0]
+
+    def losses(self, y: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, dict[str, Any]]:
+        """The weighted sum, and each output's own loss by log name."""
+        outputs = self._outputs(y_pred)
+        targets = self.arrange(y, "target")
+        weights = self.arrange(sample_weight, "sample weight")
+        total, parts = jnp.zeros(()), {}
+        names = self.output_names or []
+        for i, (name, loss) in enumerate(zip(names, self._losses, strict=True)):
+            if loss is None:
+                continue
+            if targets[i] is None:
+                raise StructureError(
+                    f"Output {name!r} has a loss but no target. Pass `y` with an entry for "
+                    f"{[n for n, x in zip(names, self._losses, strict=True) if x is not None]}."
+                )
+            try:
+                value = loss(targets[i], outputs[i], weights[i])
+            except LaminaError as e:
+                raise type(e)(f"Output {name!r}: {e}") from e
+            parts[f"{name}_loss"] = value
+            total = total + self._weights[i] * value
+        return total, parts
+
+    def _outputs(self, y_pred: Any) -> list[Any]:
+        leaves = tree.flatten(y_pred)
+        if self.output_names is None:
+            self.bind(names_of(y_pred), y_pred)
+        return leaves
+
+    def update_metrics(
+        self, y: Any, y_pred: Any, sample_weight: Any, total: Any, parts: Mapping[str, Any],
+        batch_size: int,
+    ) -> None:  # fmt: skip
+        """Let every metric see the batch; inside a pure scope, which collects their new values."""
+        outputs = self._outputs(y_pred)
+        targets = self.arrange(y, "target")
+        weights = self.arrange(sample_weight, "sample weight")
+        self.trackers["loss"].update_state(total, sample_weight=batch_size)
+        for name, value in parts.items():
+            if name in self.trackers:
+                self.trackers[name].update_state(value, sample_weight=batch_size)
+        for i, (target, output) in enumerate(zip(targets, outputs, strict=True)):
+            if target is None:
+                continue
+            self._resolve(i, target, output)
+            for log_name, metric, weighted in self._metrics[i]:
+                try:
+                    metric.update_state(
+                        target, output, sample_weight=weights[i] if weighted else None
+                    )
+                except ShapeError as e:
+                    raise type(e)(f"Metric {log_name!r}: {e}") from e
+
+    def _resolve(self, i: int, target: Any, output: Any) -> None:
+        """Turn names and functions into metrics, now that the shapes are known."""
+        resolved = []
+        for log_name, item, weighted in self._metrics[i]:
+            if log_name is None:
+                metric, log_name = _as_metric(item, target, output)
+                log_name = self._free_name(log_name, i)
+                self.trackers[log_name] = metric
+                item = metric
+            resolved.append((log_name, item, weighted))
+        self._metrics[i] = resolved
+
+    def _free_name(self, name: str, i: int) -> str:
+        if self.output_names is not None and len(self.output_names) > 1:
+            name = f"{self.output_names[i]}_{name}"
+        n, base = 0, name
+        while name in self.trackers:
+            n += 1
+            name = f"{base}_{n}"
+        return name
+
+
+def names_of(outputs: Any) -> list[str]:
+    """Names for the outputs of a model that is no graph: dict keys, or output, output_1, ..."""
+    names = []
+    for path, _ in tree.flatten_with_path(outputs):
+        named = path and isinstance(path[-1], str)
+        base = name = "/".join(map(str, path)) if named else "output"
+        n = 0
+        while name in names:
+            n += 1
+            name = f"{base}_{n}"
+        names.append(name)
+    return names
+
+
+def _per_output(
+    given: Any, names: list[str], structure: Any, what: str, broadcast: bool = False
+) -> list[Any]:
+    if given is None:
+        return [None] * len(names)
+    if isinstance(given, Mapping):
+        flat = _flat_names(given)
+        for key in flat:
+            if key not in names:
+                raise unknown_name(f"output in `{what}`", key, names)
+        return [flat.get(n) for n in names]
+    if isinstance(given, (list, tuple)):
+        if len(given) != len(names):
+            raise StructureError(
+                f"`{what}` is a list of {len(given)}. Expected {len(names)}, one for each output "
+                f"of {names} (None for an output without)."
+            )
+        return list(given)
+    if len(names) == 1 or broadcast:
+        return [given] * len(names)
+    raise StructureError(
+        f"`{what}` is {given!r}. The model has the outputs {names}; pass a list or a dict."
+    )
+
+
+def _flat_names(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in given.items():
+        if isinstance(value, Mapping) and "class_name" not in value:
+            flat |= _flat_names(value, f"{prefix}{key}/")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _metrics_per_output(given: Any, names: list[str], structure: Any, what: str) -> list[list[Any]]:
+    if given is None:
+        return [[] for _ in names]
+    if isinstance(given, Mapping):
+        return [_as_list(x) for x in _per_output(given, names, structure, what)]
+    if not isinstance(given, (list, tuple)):
+        raise ArgumentError(
+            f"`{what}` is a list or a dict by output name. Received: {given!r}. "
+            f"Did you mean [{given!r}]?"
+        )
+    nested = [isinstance(x, (list, tuple)) for x in given]
+    if len(names) == 1 and not any(nested):
+        return [list(given)]
+    if len(given) != len(names):
+        raise StructureError(
+            f"`{what}` is a list of {len(given)}. The model has {len(names)} outputs, {names}: "
+            "pass one entry (or a list of them) for each, or a dict by these names."
+        )
+    return [_as_list(x) for x in given]
+
+
+def _as_list(x: Any) -> list[Any]:
+    return [] if x is None else list(x) if isinstance(x, (list, tuple)) else [x]
+
+
+def _as_metric(item: Any, target: Any, output: Any) -> tuple[Any, str]:
+    """A metric object and its log name; "accuracy" becomes the kind that fits the shapes."""
+    if isinstance(item, metrics_module.Metric):
+        return item, item.name
+    if isinstance(item, str) and _ALIASES.get(item, item) in _ACCURACY:
+        binary, categorical, sparse = _ACCURACY[_ALIASES.get(item, item)]
+        if output.ndim < 1 or output.shape[-1] == 1 or output.ndim == 1:
+            kind = binary
+        elif target.ndim == output.ndim and target.shape[-1] == output.shape[-1]:
+            kind = categorical
+        else:
+            kind = sparse
+        return getattr(metrics_module, kind)(name=item), item
+    found: Any = metrics_module.get(item)
+    if isinstance(found, metrics_module.Metric):
+        return found, found.name
+    name = item if isinstance(item, str) else _function_name(found)
+    return metrics_module.MeanMetricWrapper(found, name=name), name
+
+
+def _function_name(fn: Callable[..., Any]) -> str:
+    return getattr(fn, "__name__", snake_case(type(fn).__name__))
+
+
+__all__ = ["Objective", "names_of"]

@@ -1,0 +1,487 @@
+"""The table of a model's layers: as data, as text, in colour, as HTML.
+
+:func:`summarize` reads a model into a :class:`ModelSummary`; :func:`print_summary` is what
+``model.summary()`` calls. The table never cuts: where the line is too short, cells wrap.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import io
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lamina.core.graph import Node
+from lamina.core.operation import Op
+from lamina.core.spec import BATCH, is_anonymous, show_dim
+from lamina.core.variable import Variable
+from lamina.errors import ArgumentError, UnknownNameError
+from lamina.layers import InputLayer
+
+Shape = tuple[Any, ...]
+_JOINED = "\xa0"  # a space at which lines are broken only when nothing else helps
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: the layer's or op's name.
+        type: its class; for an op the name of its function, spelled like one.
+        output_shapes: one entry for each different output: a shape, or a list of shapes where a
+            call returns several tensors. Sizes are numbers, names, or None. Empty when unknown.
+        params: number of elements of the layer's weights.
+        built: whether the weights exist yet.
+        connected_to: what each call reads, as ``layer[node][output]``.
+        trainable: whether any weight trains; None for what has no weights.
+        depth: 0 for the model's own layers, 1 for those inside of a nested model, ...
+        frame: the lines that lead the eye from a nested model to this row.
+    """
+
+    name: str
+    type: str
+    output_shapes: tuple[Shape | list[Shape], ...]
+    params: int
+    built: bool
+    connected_to: tuple[str, ...]
+    trainable: bool | None
+    depth: int
+    frame: str = ""
+
+    @property
+    def shape_text(self) -> str:
+        """The output shapes as the table shows them."""
+        return ", ".join(map(_show_output, self.output_shapes)) or "?"
+
+    @property
+    def params_text(self) -> str:
+        """The number of parameters as the table shows it."""
+        return f"{self.params:,}" + ("" if self.built else " (unbuilt)")
+
+    @property
+    def trainable_text(self) -> str:
+        """``Y``, ``N``, or ``-`` for what has no weights."""
+        return "-" if self.trainable is None else "NY"[self.trainable]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Weights:
+    """A number of parameters and the memory that they take.
+
+    >>> str(Weights(55_050, 220_200))
+    '55,050 (215.04 KB)'
+    """
+
+    params: int
+    bytes: int
+
+    @classmethod
+    def of(cls, variables: Iterable[Variable]) -> Weights:
+        """Count ``variables``; each is expected once."""
+        sizes = [(v.size, v.size * jnp.dtype(v.dtype).itemsize) for v in variables]
+        return cls(sum(n for n, _ in sizes), sum(b for _, b in sizes))
+
+    def __add__(self, other: Weights) -> Weights:
+        return Weights(self.params + other.params, self.bytes + other.bytes)
+
+    def __str__(self) -> str:
+        return f"{self.params:,} ({_readable(self.bytes)})"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSummary:
+    """A model's layers as a table: its rows are data, and it shows itself wherever it is put.
+
+    ``print(table)`` gives text, a notebook shows HTML, rich consoles show it in colour.
+
+    Attributes:
+        name: the model's name.
+        rows: one for each layer or op.
+        trainable: the weights that an optimizer may change now.
+        non_trainable: those that it may not.
+        optimizer: the optimizer's own state, once there is one.
+        show_connections: whether the table says what each layer reads; a chain needs no telling.
+        show_trainable: whether it says what trains.
+        line_length: its width in characters; as wide as needed, within the terminal, when None.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    trainable: Weights
+    non_trainable: Weights
+    optimizer: Weights
+    show_connections: bool = False
+    show_trainable: bool = False
+    line_length: int | None = None
+
+    @property
+    def total(self) -> Weights:
+        """Everything that the model keeps in memory: weights and optimizer state."""
+        return self.trainable + self.non_trainable + self.optimizer
+
+    @property
+    def totals(self) -> dict[str, Weights]:
+        """The lines below the table, by what they count."""
+        lines = {
+            "Total params": self.total,
+            "Trainable params": self.trainable,
+            "Non-trainable params": self.non_trainable,
+        }
+        return lines | ({"Optimizer params": self.optimizer} if self.optimizer.params else {})
+
+    @property
+    def _columns(self) -> list[tuple[str, Callable[[Row], str]]]:
+        columns: list[tuple[str, Callable[[Row], str]]] = [
+            ("Layer (type)", lambda row: f"{row.name} ({row.type})"),
+            ("Output Shape", lambda row: row.shape_text),
+            ("Param #", lambda row: row.params_text),
+        ]
+        if self.show_connections:
+            columns.append(("Connected to", lambda row: ",\n".join(row.connected_to) or "-"))
+        if self.show_trainable:
+            columns.append(("Trainable", lambda row: row.trainable_text))
+        return columns
+
+    def _widths(self, cells: list[list[str]], available: int) -> list[int]:
+        """Widths of the columns: what their text asks for, less where the line is too short."""
+        room = available - 3 * len(cells) - 1
+        lines = [[line for cell in column for line in cell.split("\n")] for column in cells]
+        widths = [max(map(cell_len, column)) for column in lines]
+        if sum(widths) > room:
+            words = [max(cell_len(w) for line in column for w in line.split(" ")) for column in lines]
+            # Numbers and flags last: a count in two lines reads badly.
+            floors = [words[0], words[1], *widths[2:3], *words[3:]]
+            widths = _shrink(widths, floors if sum(floors) <= room else [1] * len(widths), room)
+        elif self.line_length is not None:
+            widths[0] += room - sum(widths)
+        return widths
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        columns = self._columns
+        cells = [[title, *map(show, self.rows)] for title, show in columns]
+        cells[0][1:] = [
+            r.frame.replace(" ", _JOINED) + c for r, c in zip(self.rows, cells[0][1:], strict=True)
+        ]
+        widths = self._widths(cells, self.line_length or options.max_width)
+        table = Table(show_lines=True, header_style="bold", title_justify="left")
+        for (title, _), width in zip(columns, widths, strict=True):
+            justify = {"Param #": "right", "Trainable": "center"}.get(title, "left")
+            table.add_column(Text("\n".join(_wrap(title, width))), justify=justify, width=width,
+                             overflow="fold")  # pyright: ignore  # fmt: skip
+        for row in self.rows:
+            frames = [row.frame] + [""] * (len(columns) - 1)
+            table.add_row(*(
+                _coloured("\n".join(_wrap(show(row), width, frame)))
+                for (_, show), width, frame in zip(columns, widths, frames, strict=True)
+            ))  # fmt: skip
+        yield Text(f'Model: "{self.name}"', style="bold")
+        yield table
+        for label, weights in self.totals.items():
+            yield Text.assemble(" ", (f"{label}: ", "bold"), _coloured(str(weights)))
+
+    def __str__(self) -> str:
+        return self._render(Console(file=io.StringIO(), width=self.line_length, color_system=None))
+
+    def _render(self, console: Console) -> str:
+        with console.capture() as capture:
+            console.print(self)
+        return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
+
+    def _repr_html_(self) -> str:
+        def row(tag: str, texts: Iterable[str]) -> str:
+            cells = (html.escape(t).replace("\n", "<br>").replace("  ", "&nbsp; ") for t in texts)
+            aligned = (
+                f'<{tag} style="text-align: {"right" if i == 2 else "left"}">{c}</{tag}>'
+                for i, c in enumerate(cells)
+            )
+            return f"<tr>{''.join(aligned)}</tr>"
+
+        columns = self._columns
+        body = []
+        for r in self.rows:
+            first, *rest = (show(r) for _, show in columns)
+            body.append(row("td", [r.frame + first, *rest]))
+        totals = "<br>".join(f"<b>{label}:</b> {weights}" for label, weights in self.totals.items())
+        return (
+            f"<p><b>Model: {html.escape(self.name)}</b></p>"
+            f"<table><thead>{row('th', [title for title, _ in columns])}</thead>"
+            f"<tbody>{''.join(body)}</tbody></table><p>{totals}</p>"
+        )  # fmt: skip
+
+
+def summarize(
+    model: Any,
+    *,
+    line_length: int | None = None,
+    positions: Sequence[float] | None = None,
+    expand_nested: bool = False,
+    show_trainable: bool = False,
+    layer_range: Sequence[str] | None = None,
+) -> ModelSummary:
+    """Read a model into a table of its layers.
+
+    Args:
+        model: a model of any kind; unbuilt layers show ``?`` and no parameters.
+        line_length: width of the table in characters; when None, as wide as its text asks for,
+            within the terminal.
+        positions: kept for compatibility: columns find their own widths.
+        expand_nested: also list the layers inside of nested models, below them.
+        show_trainable: add a column that says what an optimizer may change.
+        layer_range: ``(first, last)``: list only the layers from the first one whose name is, or
+            matches, ``first`` to the last one whose name is, or matches, ``last``. The totals
+            count the whole model all the same.
+
+    Returns:
+        The table; ``print`` it, or read its ``rows`` and totals.
+
+    Raises:
+        UnknownNameError: no layer's name matches ``layer_range``.
+        ArgumentError: ``layer_range`` is no pair, or ``line_length`` no positive number.
+    """
+    if line_length is not None and line_length < 1:
+        raise ArgumentError(f"`line_length` is a positive number. Received: {line_length!r}.")
+    trains = dict(model.named_variables().values())
+    reader = _Reader(trains, expand_nested)
+    rows = list(reader.rows(model, 0, "", layer_range))
+    optimizer = getattr(model, "optimizer", None)
+    state = optimizer.state_variables if optimizer is not None else {}
+    return ModelSummary(
+        name=model.name,
+        rows=tuple(rows),
+        trainable=Weights.of(v for v, t in trains.items() if t),
+        non_trainable=Weights.of(v for v, t in trains.items() if not t),
+        optimizer=Weights.of(state.values()),
+        show_connections=reader.branches,
+        show_trainable=show_trainable,
+        line_length=line_length,
+    )
+
+
+def print_summary(
+    model: Any,
+    *,
+    line_length: int | None = None,
+    positions: Sequence[float] | None = None,
+    print_fn: Callable[[str], Any] | None = None,
+    expand_nested: bool = False,
+    show_trainable: bool = False,
+    layer_range: Sequence[str] | None = None,
+) -> None:
+    """Print the table of :func:`summarize`, in colour where the output is a terminal.
+
+    Args:
+        model: see :func:`summarize`, like the other arguments.
+        print_fn: called once with the whole text, without colours, instead of printing.
+    """
+    summary = summarize(
+        model, line_length=line_length, positions=positions, expand_nested=expand_nested,
+        show_trainable=show_trainable, layer_range=layer_range,
+    )  # fmt: skip
+    if print_fn is not None:
+        print_fn(str(summary))
+    else:
+        Console(file=sys.stdout, width=line_length).print(summary)
+
+
+# ---- reading a model -----------------------------------------------------------------------------
+
+
+class _Reader:
+    """Makes rows; remembers on the way whether any of the graphs branches."""
+
+    def __init__(self, trains: dict[Variable, bool], expand_nested: bool) -> None:
+        self.trains, self.expand_nested, self.branches = trains, expand_nested, False
+
+    def rows(
+        self, model: Any, depth: int, frame: str, layer_range: Sequence[str] | None = None
+    ) -> Iterator[Row]:
+        """The rows of a model's layers, each followed by those inside of it."""
+        graph = getattr(model, "graph", None)
+        nodes = _nodes_by_operation(graph)
+        self.branches |= graph is not None and not graph.is_chain
+        operations = model.layers if graph is None else model.operations
+        if getattr(model, "_hide_inputs", False):
+            operations = [x for x in operations if not isinstance(x, InputLayer)]
+        operations = _within(operations, layer_range)
+        for i, operation in enumerate(operations):
+            last = i == len(operations) - 1
+            yield self._row(operation, nodes, depth, frame + ("└ " if last else "├ ") * (depth > 0))
+            if self.expand_nested and isinstance(getattr(operation, "layers", None), list):
+                inner = frame + ("  " if last else "│ ") * (depth > 0)
+                yield from self.rows(operation, depth + 1, inner)
+
+    def _row(self, operation: Any, nodes: dict[Any, list[Node]], depth: int, frame: str) -> Row:
+        calls = nodes.get(operation, [])
+        is_op = isinstance(operation, Op)
+        variables = [] if is_op else [v for v, _ in operation.named_variables().values()]
+        return Row(
+            name=operation.name,
+            type=_camel_case(operation.op_name) if is_op else type(operation).__name__,
+            output_shapes=_output_shapes(calls) if calls or is_op else _shapes_of_build(operation),
+            params=sum(v.size for v in variables),
+            built=operation.built,
+            connected_to=tuple(
+                f"{x.node.operation.name}[{x.node.index}][{x.index}]"
+                for node in calls for x in node.inputs
+            ),
+            trainable=any(self.trains.get(v, False) for v in variables) if variables else None,
+            depth=depth,
+            frame=frame,
+        )  # fmt: skip
+
+
+def _nodes_by_operation(graph: Any) -> dict[Any, list[Node]]:
+    """The calls that belong to this graph: a layer may have others elsewhere."""
+    found: dict[Any, list[Node]] = {}
+    if graph is not None:
+        doors = (x.node for x in graph.inputs if isinstance(x.node.operation, InputLayer))
+        for node in (*doors, *(step.node for step in graph.plan.steps)):
+            found.setdefault(node.operation, []).append(node)
+    return {k: sorted(v, key=lambda node: node.index) for k, v in found.items()}
+
+
+def _within(operations: Sequence[Any], layer_range: Sequence[str] | None) -> list[Any]:
+    if layer_range is None:
+        return list(operations)
+    if isinstance(layer_range, str) or len(layer_range) != 2:
+        raise ArgumentError(
+            f"`layer_range` is a pair (first, last) of names or patterns. Received: {layer_range!r}."
+        )
+    names = [x.name for x in operations]
+    first, last = (_places(names, pattern) for pattern in layer_range)
+    return list(operations[min(first[0], last[0]) : max(first[-1], last[-1]) + 1])
+
+
+def _places(names: list[str], pattern: str) -> list[int]:
+    """Where the layer of that name stands, or else all that match it as a regular expression."""
+    if pattern in names:
+        return [names.index(pattern)]
+    found = [i for i, name in enumerate(names) if re.match(pattern, name)]
+    if not found:
+        raise UnknownNameError(
+            f"`layer_range`: no layer is called, or matches, {pattern!r}. The layers are {names}."
+        )
+    return found
+
+
+def _output_shapes(calls: list[Node]) -> tuple[Shape | list[Shape], ...]:
+    """What the calls return, each different answer once."""
+    found: list[Any] = []
+    for node in calls:
+        shapes = [_shape_of(x) for x in node.output_leaves]
+        shape = shapes[0] if len(shapes) == 1 else shapes
+        if shape not in found:
+            found.append(shape)
+    return tuple(found)
+
+
+def _shape_of(tensor: Any) -> Shape:
+    """Sizes with names; the batch is None, as everywhere in Keras's tables."""
+    return tuple(
+        d if isinstance(d, int) else None if d is BATCH or is_anonymous(d) else show_dim(d)
+        for d in tensor.spec.dims_raw
+    )
+
+
+def _shapes_of_build(layer: Any) -> tuple[Shape | list[Shape], ...]:
+    """The output of a layer outside of graphs, from the shapes it was built for."""
+    config = layer.get_build_config()
+    if not config:
+        return ()
+    try:
+        shape = layer.compute_output_shape(*map(_open_batch, config.values()))
+    except (TypeError, ValueError):  # such a layer needs more than shapes to answer
+        return ()
+    return (_open_batch(shape),)
+
+
+def _open_batch(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return [_open_batch(s) for s in shape.values()]
+    if isinstance(shape, (list, tuple)):
+        if all(d is None or isinstance(d, int) for d in shape):
+            return (None, *shape[1:])
+        return [_open_batch(s) for s in shape]
+    return shape
+
+
+def _camel_case(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+# ---- text ----------------------------------------------------------------------------------------
+
+
+def _show_output(output: Shape | list[Shape]) -> str:
+    if isinstance(output, list):
+        return f"[{', '.join(map(_show_output, output))}]"
+    inner = f",{_JOINED}".join(map(str, output))
+    return f"({inner},)" if len(output) == 1 else f"({inner})"
+
+
+def _readable(size: float) -> str:
+    """Bytes as text.
+
+    >>> _readable(220_200)
+    '215.04 KB'
+    """
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if size < 1024:
+            return f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} PB"
+
+
+def _wrap(text: str, width: int, frame: str = "") -> list[str]:
+    """Lines of at most ``width``: broken between words, inside of one only where it is too long.
+
+    The first line starts with ``frame``; the others continue its vertical lines.
+    """
+    further = frame.replace("├", "│").replace("└", " ")
+    if cell_len(further) * 2 > width:  # a frame so deep leaves no room: rather drop than squeeze it
+        frame = further = ""
+    room = width - cell_len(frame)
+    lines: list[str] = []
+    for line in text.split("\n"):
+        words = [
+            word if cell_len(word) <= room else word.replace(_JOINED, " ")
+            for word in line.split(" ")
+        ]
+        lines += textwrap.wrap(" ".join(words), room, break_on_hyphens=False) or [""]
+    lines = [line.replace(_JOINED, " ") for line in lines]
+    return [(further if i else frame) + line for i, line in enumerate(lines)]
+
+
+def _shrink(widths: list[int], floors: list[int], room: int) -> list[int]:
+    """Take from the widest column until all fit, leaving each its floor while that is possible."""
+    widths = list(widths)
+    for _ in range(sum(widths) - max(room, len(widths))):
+        i = max(range(len(widths)), key=lambda i: (widths[i] > floors[i], widths[i]))
+        widths[i] -= 1
+    return widths
+
+
+_COLOURS = {"size": "green", "type": "blue", "open": "cyan"}
+_TOKENS = re.compile(
+    r"(?P<type>(?<=[( ])[A-Z]\w*(?=\)$))|(?P<open>\bNone\b|\?)|(?P<size>\b\d[\d,.]*\b)"
+)
+
+
+def _coloured(text: str) -> Text:
+    styled = Text(text)
+    for match in _TOKENS.finditer(text):
+        styled.stylize(_COLOURS[match.lastgroup or ""], *match.span())
+    return styled

@@ -1,0 +1,68 @@
+import jax.numpy as jnp
+import pytest
+
+from lamina.core import spec
+from lamina.core.spec import TensorSpec, evaluate
+from lamina.errors import ArgumentError
+
+
+def test_named_sizes_give_formulas():
+    a = TensorSpec(("batch", "time", 8))
+    b = TensorSpec(("batch", "time", 8))
+    out = evaluate(lambda x, y: jnp.concatenate([x, y], 1), [a, b])
+    assert out.dims == ("batch", "2*time", 8)
+    assert out.shape == (None, None, 8)
+
+
+def test_two_names_are_not_one_size():
+    a, b = TensorSpec(("batch", "time", 8)), TensorSpec(("batch", "width", 8))
+    with pytest.raises(TypeError, match=r"time.*width"):
+        evaluate(jnp.add, [a, b])
+
+
+def test_open_sizes_agree_with_each_other():
+    a, b = TensorSpec(("batch", None, 8)), TensorSpec(("batch", None, 8))
+    assert evaluate(jnp.add, [a, b]).shape == (None, None, 8)
+
+
+def test_an_open_size_agrees_with_a_known_one():
+    a, b = TensorSpec(("batch", 5, 8)), TensorSpec(("batch", None, 8))
+    assert evaluate(jnp.add, [a, b]).shape == (None, 5, 8)
+
+
+def test_python_loops_over_an_open_size():
+    def loop(x):
+        return jnp.stack([x[:, t] for t in range(x.shape[1])], 1)
+
+    assert evaluate(loop, [TensorSpec(("batch", "time", 3))]).dims == ("batch", "time", 3)
+    assert evaluate(loop, [TensorSpec(("batch", None, 3))]).shape == (None, None, 3)
+
+
+def test_a_size_that_no_symbol_explains_is_open():
+    def shorter(x):
+        return jnp.stack([x[:, t] for t in range(x.shape[1] // 2)], 1)
+
+    out = evaluate(shorter, [TensorSpec(("batch", "time", 3))])
+    assert out.dims == ("batch", None, 3)
+
+
+def test_the_error_of_the_function_is_the_error():
+    with pytest.raises(ZeroDivisionError):
+        evaluate(lambda x: x / (1 // 0), [TensorSpec(("batch", 3))])
+
+
+def test_clamps_at_zero_are_not_shown():
+    assert spec.show_dims((spec.parse_dim("max(h - 2, 0)"), 3)) == "(h - 2, 3)"
+    assert spec.show_dims((3,)) == "(3,)"
+
+
+@pytest.mark.parametrize("bad", [-1, 1.5, "not a name!", "max", True])
+def test_sizes_that_are_none(bad):
+    with pytest.raises(ArgumentError, match="size"):
+        spec.parse_dim(bad)
+
+
+def test_specs_are_equal_by_content_and_type():
+    assert TensorSpec(("batch", 3)) == TensorSpec(("batch", 3))
+    assert TensorSpec(("batch", 3)) != TensorSpec(("batch", "three"))
+    assert TensorSpec((None, 3)) != TensorSpec((None, 3))  # two open sizes are two sizes
