@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lamina import activations as activations
+    from lamina import applications as applications
     from lamina import config as config
     from lamina import constraints as constraints
     from lamina import datasets as datasets
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 _MODULES = {
     name: f"lamina.{name}"
     for name in (
-        "activations", "config", "constraints", "datasets", "dtypes", "errors", "initializers",
+        "activations", "applications", "config", "constraints", "datasets", "dtypes", "errors", "initializers",
         "layers", "losses", "metrics", "models", "ops", "optimizers", "regularizers", "saving",
         "utils",
         "visualization",

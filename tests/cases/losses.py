@@ -76,8 +76,8 @@ def steps(rng: np.random.Generator) -> Arrays:
 
 
 def sequences(rng: np.random.Generator) -> Arrays:
-    labels = np.array([[1, 2, 2, 0], [3, 0, 0, 0], [4, 1, 3, 2], [1, 0, 0, 0], [0] * 4, [2, 3, 0, 0]])
-    return labels, rng.normal(size=(6, 7, 5)).astype("f4")
+    labels = [[1, 2, 2, 0], [3, 0, 0, 0], [4, 1, 3, 2], [1, 0, 0, 0], [0, 0, 0, 0], [2, 3, 0, 0]]
+    return np.array(labels), rng.normal(size=(6, 7, 5)).astype("f4")
 
 
 def metric_learning(rng: np.random.Generator) -> Arrays:

@@ -24,8 +24,10 @@ def rng():
 def test_values_and_gradients(case, rng):
     y_true, y_pred = case.sample(rng)
     weights = [None] if case.values is None else [None, rng.uniform(0, 2, case.values).astype("f4")]
+    # Keras compiles CTC anew at each call.
+    reductions = ["sum_over_batch_size"] if case.name == "CTC" else REDUCTIONS
     for sample_weight in weights:
-        for reduction in REDUCTIONS:
+        for reduction in reductions:
             ours = case.make(lamina.losses, reduction=reduction)(y_true, y_pred, sample_weight)
             theirs = case.make(keras.losses, reduction=reduction)(y_true, y_pred, sample_weight)
             assert ours.dtype == theirs.dtype
@@ -58,8 +60,13 @@ def test_functions_have_kerass_arguments(name):
     )
 
 
-@pytest.mark.parametrize("alias", ["mse", "MSE", "mae", "MAE", "mape", "MAPE", "msle", "MSLE", "bce",
-                                   "BCE", "kld", "KLD", "huber", "log_cosh", "dice", "ctc"])  # fmt: skip
+ALIASES = [
+    "mse", "MSE", "mae", "MAE", "mape", "MAPE", "msle", "MSLE", "bce", "BCE", "kld", "KLD", "huber",
+    "log_cosh", "dice", "ctc",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("alias", ALIASES)
 def test_aliases(alias):
     assert lamina.losses.get(alias).__name__ == keras.losses.get(alias).__name__
 

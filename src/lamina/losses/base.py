@@ -207,7 +207,7 @@ def safe_divide(a: Any, b: Any) -> Any:
 def weighted(values: Any, weights: Any) -> Any:
     """``values * weights``; a weight of 0 removes even a value that is not finite.
 
-    >>> weighted(np.array([2.0, np.inf]), np.array([3.0, 0.0])).tolist()
+    >>> weighted(ops.convert_to_tensor([2.0, np.inf]), np.array([3.0, 0.0])).tolist()
     [6.0, 0.0]
     """
     return ops.where(ops.equal(weights, 0), 0, values * weights)
@@ -326,7 +326,7 @@ REDUCTION: Any = field("sum_over_batch_size", convert=one_of(*REDUCTIONS))
 DTYPE: Any = field(None, convert=compute_dtype)
 
 
-def _tensors(x: Any, dtype: str | None) -> Any:
+def tensors(x: Any, dtype: str | None) -> Any:
     """``x`` with tensors as leaves; a list of plain numbers is one tensor."""
     if isinstance(x, Mapping) or any(hasattr(leaf, "shape") for leaf in tree.flatten(x)):
         return tree.map_structure(
@@ -393,7 +393,8 @@ class Loss(Configurable):
 
         Args:
             y_true: Targets: a tensor, or any nesting of tensors.
-            y_pred: Predictions. A mask that travels with them removes the values it leaves out.
+            y_pred: Predictions. A mask that travels with them removes the values it leaves out;
+                so does one that ``call`` lets travel with the values.
             sample_weight: Factors of the values, of their shape or of its first axes.
 
         Returns:
@@ -404,19 +405,15 @@ class Loss(Configurable):
         """
         mask = None if tree.is_nested(y_pred) else get_mask(y_pred)
         dtype = canonical(self.dtype)
-        y_pred = _tensors(y_pred, dtype)
-        y_true = _tensors(y_true, None if self._takes_class_numbers() else dtype)
+        y_pred = tensors(y_pred, dtype)
+        y_true = tensors(y_true, None if self._takes_class_numbers() else dtype)
         values = self.call(y_true, y_pred)
-        mask = merge_masks([mask, self._counted(y_true, y_pred)])
+        mask = merge_masks([mask, get_mask(values)])
         return reduce(values, sample_weight, mask, self.reduction, str(self.name))
 
     def _takes_class_numbers(self) -> bool:
         """Whether targets are integers that a float dtype might not hold."""
         return False
-
-    def _counted(self, y_true: Any, y_pred: Any) -> Any:
-        """A mask that the targets themselves make, or None."""
-        return None
 
     def get_config(self) -> dict[str, Any]:
         config_ = super().get_config()

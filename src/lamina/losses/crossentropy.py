@@ -11,6 +11,7 @@ from typing import Any
 
 from lamina import config, ops
 from lamina.core.fields import field
+from lamina.core.scope import set_mask
 from lamina.errors import ArgumentError, TrainingWarning
 from lamina.losses.base import (
     DTYPE,
@@ -208,7 +209,8 @@ def sparse_categorical_crossentropy(
         y_true: Class numbers, of the shape of ``y_pred`` without ``axis`` or of size 1 there.
         y_pred: Probabilities, scaled to sum 1, or logits, ``(batch, ..., classes)``.
         from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
-        ignore_class: A number whose entries get the value 0, such as -1 for unlabelled pixels.
+        ignore_class: A number whose entries get the value 0 and are masked, so that they do not
+            count in a mean: such as -1 for unlabelled pixels.
         axis: The axis of the classes.
 
     Returns:
@@ -228,7 +230,11 @@ def sparse_categorical_crossentropy(
         # Out of range on purpose: a negative index would count from the end.
         ops.where(labels < 0, y_pred.shape[axis], labels), y_pred, from_logits, axis
     )  # fmt: skip
-    return values if ignore_class is None else ops.where(labels == ignore_class, 0.0, values)
+    if ignore_class is not None:
+        counted = labels != ignore_class
+        values = ops.where(counted, values, 0.0)
+        set_mask(values, counted)
+    return values
 
 
 @formula("classes")
@@ -401,12 +407,6 @@ class SparseCategoricalCrossentropy(FunctionLoss):
     axis: int = -1
     name: str | None = "sparse_categorical_crossentropy"
     dtype: Any = DTYPE
-
-    def _counted(self, y_true: Any, y_pred: Any) -> Any:
-        if self.ignore_class is None:
-            return None
-        labels = class_numbers(y_true, y_pred, self.axis, str(self.name))
-        return labels != self.ignore_class
 
 
 class CategoricalGeneralizedCrossEntropy(FunctionLoss):

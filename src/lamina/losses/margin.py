@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lamina import config, ops
+from lamina.core.scope import set_mask
 from lamina.errors import ShapeError
 from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, as_float, formula
 
@@ -111,7 +112,8 @@ def circle(
         margin: How far from perfect a pair may be.
 
     Returns:
-        Values of shape ``(batch,)``; 0 for a sample without a partner or without a rival.
+        Values of shape ``(batch,)``; 0 for a sample without a partner or without a rival. A mask
+        leaves samples without a partner out of a mean.
 
     Raises:
         ShapeError: Not one label for each embedding.
@@ -128,15 +130,17 @@ def circle(
     if ref_labels is not None:
         other_labels = _labels_of(ref_labels, others, "ref_labels", "ref_embeddings")
     similarity = ops.minimum(ops.matmul(y_pred, ops.transpose(others)), 1.0)
-    positive = ops.expand_dims(labels, 1) == ops.expand_dims(other_labels, 0)
-    negative = ops.logical_not(positive)
+    same = ops.expand_dims(labels, 1) == ops.expand_dims(other_labels, 0)
+    partners = same
     if remove_diagonal:
         n, m = similarity.shape
-        positive = positive & ops.logical_not(ops.eye(n, m, dtype="bool"))
+        partners = ops.logical_and(same, ops.logical_not(ops.eye(n, m, dtype="bool")))
     pull, push = ops.relu(1.0 + margin - similarity), ops.relu(similarity + margin)
-    near = _logsumexp(-gamma * pull * (similarity - 1.0 + margin), positive)
-    far = _logsumexp(gamma * push * (similarity - margin), negative)
-    return ops.softplus(near + far)
+    near = _logsumexp(-gamma * pull * (similarity - 1.0 + margin), partners)
+    far = _logsumexp(gamma * push * (similarity - margin), ops.logical_not(same))
+    values = ops.softplus(near + far)
+    set_mask(values, ops.any(partners, axis=1))
+    return values
 
 
 def _labels_of(labels: Any, embeddings: Any, name: str, of: str) -> Any:
@@ -214,7 +218,8 @@ class CategoricalHinge(FunctionLoss):
 class Circle(FunctionLoss):
     """Metric learning from class labels: see :func:`circle`.
 
-    Embeddings should have length 1: end the model with ``UnitNormalization``.
+    Embeddings should have length 1: end the model with ``UnitNormalization``. Samples without a
+    partner of their class count neither in the sum nor in the number of values.
 
     Args:
         gamma: Sharpness.
@@ -225,7 +230,7 @@ class Circle(FunctionLoss):
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(Circle(gamma=1.0)([0, 0, 1], [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).item(), 4)
-    0.3639
+    0.5459
     """
 
     _function = staticmethod(circle)

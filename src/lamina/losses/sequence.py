@@ -42,14 +42,19 @@ def ctc(y_true: Any, y_pred: Any) -> Any:
             f"shape (batch, time, classes). Received: y_true of shape {labels.shape}, y_pred of "
             f"shape {y_pred.shape}."
         )
+    return _negative_log_likelihood(labels, y_pred)
+
+
+@jax.jit  # so that eager calls do not compile the scan again
+def _negative_log_likelihood(labels: jax.Array, logits: jax.Array) -> jax.Array:
     batch, length = labels.shape
     # States of a path: a blank before, between and after the labels.
     states = jnp.zeros((batch, 2 * length + 1), "int32").at[:, 1::2].set(labels)
     emitted = jnp.take_along_axis(
-        jax.nn.log_softmax(y_pred), jnp.broadcast_to(
-            states[:, None], (batch, y_pred.shape[1], states.shape[1])
-        ), axis=-1,
-    )  # fmt: skip
+        jax.nn.log_softmax(logits),
+        jnp.broadcast_to(states[:, None], (batch, logits.shape[1], states.shape[1])),
+        axis=-1,
+    )
     two_back = jnp.pad(states, ((0, 0), (2, 0)), constant_values=-1)[:, :-2]
     may_skip = (states != 0) & (states != two_back)
 

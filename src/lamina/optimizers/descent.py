@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from lamina.core.fields import field
 from lamina.core.variable import Variable
+from lamina.optimizers.adam import missing
 from lamina.optimizers.face import Arrays
 from lamina.optimizers.optimizer import Optimizer
 
@@ -96,8 +97,8 @@ class Lion(Optimizer):
 class Muon(Optimizer):
     """Momentum made orthogonal for matrices, AdamW for everything else.
 
-    A momentum ``m`` of a weight with 2 or 3 axes is replaced by nearly the closest orthogonal
-    matrix, found by ``ns_steps`` Newton-Schulz iterations
+    The momentum of a weight with two axes is replaced by nearly the closest orthogonal matrix,
+    found by ``ns_steps`` Newton-Schulz iterations
     ``x = a * x + (b * y + c * y @ y) @ x`` with ``y = x @ x.T``; its entries are then of size
     ``rms_rate``, as Adam's are. Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural
     networks"; the size: Liu et al. 2025, arXiv:2502.16982.
@@ -147,12 +148,17 @@ class Muon(Optimizer):
     rms_rate: float | None = field(0.2, kw_only=True)
 
     def slot_groups(self) -> tuple[tuple[str, ...], ...]:
-        return ("momentum",), ("velocity",)
+        return (("momentum", "velocity"),)
+
+    def decay_of(self, address: str) -> float | None:
+        if self._by_adam(self._parameters[address]):
+            return self.adam_weight_decay if self._decays(address) else None
+        return super().decay_of(address)
 
     def _by_adam(self, variable: Variable) -> bool:
         address = self._address_of(variable)
         return (
-            variable.ndim not in (2, 3)
+            variable.ndim != 2
             or (self.exclude_embeddings and "embedding" in address.lower())
             or any(re.search(pattern, address) for pattern in self.exclude_layers or ())
         )
@@ -169,14 +175,14 @@ class Muon(Optimizer):
             m = self.adam_beta_1 * slots["momentum"] + (1 - self.adam_beta_1) * gradient
             v = slots["velocity"]
             v = self.adam_beta_2 * v + (1 - self.adam_beta_2) * jnp.square(gradient)
-            alpha = jnp.sqrt(1 - self.adam_beta_2**step) / (1 - self.adam_beta_1**step)
+            alpha = jnp.sqrt(missing(self.adam_beta_2, step)) / missing(self.adam_beta_1, step)
             rate = learning_rate * self.adam_lr_ratio * alpha
             return parameter - rate * m / (jnp.sqrt(v) + self.epsilon), {
                 "momentum": m, "velocity": v,
             }  # fmt: skip
         m = self.momentum * slots["momentum"] + gradient
         ahead = gradient + self.momentum * m if self.nesterov else m
-        rows, columns = parameter.shape[:2]
+        rows, columns = parameter.shape
         if self.rms_rate is None:
             size = max(1.0, rows / columns) ** 0.5
         else:
@@ -184,11 +190,11 @@ class Muon(Optimizer):
         return parameter - learning_rate * size * self._orthogonal(ahead), {"momentum": m}
 
     def _orthogonal(self, x: jax.Array) -> jax.Array:
-        """Newton-Schulz iterations on the last two axes, along the shorter of them."""
-        wide = x.shape[-2] <= x.shape[-1]
-        x = x if wide else jnp.swapaxes(x, -1, -2)
-        x = x / (jnp.linalg.norm(x, axis=(-2, -1), keepdims=True) + 1e-7)
+        """Newton-Schulz iterations along the shorter axis."""
+        wide = x.shape[0] <= x.shape[1]
+        x = x if wide else x.T
+        x = x / (jnp.linalg.norm(x) + 1e-7)
         for _ in range(self.ns_steps):
-            y = x @ jnp.swapaxes(x, -1, -2)
+            y = x @ x.T
             x = self.muon_a * x + (self.muon_b * y + self.muon_c * y @ y) @ x
-        return x if wide else jnp.swapaxes(x, -1, -2)
+        return x if wide else x.T

@@ -277,7 +277,7 @@ class _Face(Configurable):
                 f"Variables: {[v.path for v in targets][:10]}."
             )
         state = self.state_variables
-        values = {address: self._parameters[address].value for address in gradients}
+        values = {address: self._parameters[address].value for address in map(self._address_of, targets)}
         values, new_state = self._compiled(gradients, values, read(state))
         for address, value in values.items():
             self._parameters[address].assign(value)

@@ -21,7 +21,7 @@ class Optimizer(_Face):
 
     Each update, in this order: divide the gradients by ``loss_scale_factor``; collect them until
     there are ``gradient_accumulation_steps`` of them, then take their mean; clip; shrink the
-    weights by ``weight_decay``; apply the formula; apply the weights' constraints; average.
+    weights by ``weight_decay``; apply the formula; average; apply the weights' constraints.
 
     A new optimizer names its :attr:`slots` and writes :meth:`formula`::
 
@@ -171,23 +171,31 @@ class Optimizer(_Face):
     ) -> tuple[Arrays, Arrays]:
         given = self._read_gradients(gradients, parameters)
         count, every = state["iteration"], self.gradient_accumulation_steps
+        done = count if every is None else count // every
+        rate = self._rate_at(count, state)
         if every is None:
-            values, state = self._effective(given, parameters, state, count)
+            values, state = self._effective(given, parameters, state, done, rate)
         else:
             keys = {address: f"gradient_accumulator/{address}" for address in given}
             total = {a: g + state[keys[a]].astype(g.dtype) for a, g in given.items()}
 
-            def take(parameters: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
+            def effective(parameters: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
                 mean = {a: g / every for a, g in total.items()}
-                values, state = self._effective(mean, parameters, state, count // every)
+                values, state = self._effective(mean, parameters, state, done, rate)
                 return values, {**state, **{keys[a]: jnp.zeros_like(state[keys[a]]) for a in total}}
 
             def collect(parameters: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
                 return parameters, {**state, **{keys[a]: g for a, g in total.items()}}
 
-            values, state = jax.lax.cond(
-                (count + 1) % every == 0, take, collect, parameters, state
-            )
+            due = (count + 1) % every == 0
+            values, state = jax.lax.cond(due, effective, collect, parameters, state)
+        if self.use_ema:
+            values, state = self._average(values, state, done)
+        for address in given:
+            constraint = self._parameters[address].constraint
+            if constraint is not None:
+                dtype = values[address].dtype
+                values[address] = jnp.asarray(constraint(values[address]), dtype)
         return values, {**state, "iteration": count + 1}
 
     def _read_gradients(self, gradients: Mapping[str, Any], parameters: Arrays) -> Arrays:
@@ -207,29 +215,23 @@ class Optimizer(_Face):
         return given
 
     def _effective(
-        self, gradients: Arrays, parameters: Arrays, state: Arrays, done: jax.Array
+        self, gradients: Arrays, parameters: Arrays, state: Arrays, done: jax.Array, rate: jax.Array
     ) -> tuple[Arrays, Arrays]:
-        """One update that takes effect, the number ``done`` (from 0)."""
+        """Clip, decay and apply the formula, after ``done`` such updates."""
         gradients = self._clip(gradients)
-        rate = self._rate_at(done, state)
-        step = jnp.asarray(done + 1, jnp.float32)
-        values = {address: parameters[address] for address in gradients}
-        if self.weight_decay is not None:
-            values = {
-                a: (p - p * self.weight_decay * rate).astype(p.dtype) if self._decays(a) else p
-                for a, p in values.items()
-            }
+        values = {a: self._decayed(a, parameters[a], rate) for a in gradients}
         formula = type(self).update_step is Optimizer.update_step
         apply = self._by_formula if formula else self._by_update_step
-        values, state = apply(gradients, values, state, rate, step)
-        for address in values:
-            constraint = self._parameters[address].constraint
-            if constraint is not None:
-                dtype = parameters[address].dtype
-                values[address] = jnp.asarray(constraint(values[address]), dtype)
-        if self.use_ema:
-            values, state = self._average(values, state, done)
+        values, state = apply(gradients, values, state, rate, jnp.asarray(done + 1, jnp.float32))
         return {**parameters, **values}, state
+
+    def decay_of(self, address: str) -> float | None:
+        """Weight decay of the weight at ``address``."""
+        return self.weight_decay if self._decays(address) else None
+
+    def _decayed(self, address: str, value: jax.Array, rate: jax.Array) -> jax.Array:
+        decay = self.decay_of(address)
+        return value if decay is None else (value - value * decay * rate).astype(value.dtype)
 
     def _by_formula(
         self, gradients: Arrays, parameters: Arrays, state: Arrays, rate: Any, step: jax.Array

@@ -285,7 +285,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
         overwrite: whether an existing file may be replaced.
     """
     path = Path(filepath)
-    kind = _weights_kind(path)
+    kind = _weights_kind(path, writing=True)
     _may_write(path, overwrite)
     if not model.built:
         raise NotBuiltError(f"{model.name!r} has no weights yet. Call it on data before saving.")
@@ -301,7 +301,8 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
 
     Args:
         model: a built model or layer of the same architecture.
-        filepath: ends in ``.weights.h5`` or ``.safetensors``.
+        filepath: ends in ``.weights.h5`` or ``.safetensors``; ``.h5`` is read as the layout of
+            Keras 1 and 2, in which published weights come.
         skip_mismatch: leave weights as they are whose array is missing or of another shape.
 
     Raises:
@@ -326,6 +327,8 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
         raise CorruptFileError(f"{path} is not an HDF5 file: {e}") from e
     with h5:
         variables = locate(model)
+        if kind == "legacy":
+            variables = hdf5.locate_legacy(h5, model)
         if skip_mismatch:
             variables = {a: v for a, v in variables.items() if _fits(h5, a, v)}
         _read_into(h5, variables, path)
@@ -336,11 +339,13 @@ def _fits(h5: Any, address: str, variable: Variable) -> bool:
     return isinstance(dataset, h5py.Dataset) and tuple(dataset.shape or ()) == variable.shape
 
 
-def _weights_kind(path: Path) -> str:
+def _weights_kind(path: Path, writing: bool = False) -> str:
     if path.name.endswith(".weights.h5"):
         return "h5"
     if path.suffix == ".safetensors":
         return "safetensors"
+    if path.suffix in (".h5", ".hdf5") and not writing:
+        return "legacy"
     raise ArgumentError(
         f"A file of weights ends in '.weights.h5' or '.safetensors'. Received: {str(path)!r}."
     )

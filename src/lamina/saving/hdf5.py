@@ -97,3 +97,45 @@ def read(h5: Any, path: str, shape: tuple[int, ...], dtype: str) -> np.ndarray |
 
         return value.view(ml_dtypes.bfloat16)
     return value
+
+
+def locate_legacy(h5: Any, model: Any) -> dict[str, Variable]:
+    """Path to variable in the layout of Keras 1 and 2: a group a layer, listed in attributes.
+
+    Layers correspond by name when all names agree, else by order, as Keras loads them.
+
+    Raises:
+        CorruptFileError: another number of layers with weights, or of weights in a layer.
+    """
+    root = child(h5, "model_weights") or h5
+    groups = [(n, _texts(child(root, n), "weight_names")) for n in _texts(root, "layer_names")]
+    groups = [(n, names) for n, names in groups if names]
+    layers = [x for x in model.layers if x.weights]
+    by_name = {x.name: x for x in layers}
+    if {n for n, _ in groups} == set(by_name):
+        layers = [by_name[n] for n, _ in groups]
+    if len(layers) != len(groups):
+        raise CorruptFileError(
+            f"The file has weights for {len(groups)} layers ({[n for n, _ in groups][:5]} ...). "
+            f"The model has {len(layers)} layers with weights. Was it made with another "
+            "`include_top` or `classes`?"
+        )
+    prefix = root.name.strip("/")
+    found: dict[str, Variable] = {}
+    for (name, weight_names), layer in zip(groups, layers, strict=True):
+        if len(weight_names) != len(layer.weights):
+            raise CorruptFileError(
+                f"Layer {name!r} has {len(weight_names)} weights in the file. {layer.name!r} has "
+                f"{len(layer.weights)}."
+            )
+        for weight_name, variable in zip(weight_names, layer.weights, strict=True):
+            found["/".join(filter(None, (prefix, name, weight_name)))] = variable
+    return found
+
+
+def _texts(group: Any, attribute: str) -> list[str]:
+    if group is None or attribute not in group.attrs:
+        raise CorruptFileError(
+            f"This is no file of weights that Keras 1 or 2 wrote: {attribute!r} is missing."
+        )
+    return [v.decode() if isinstance(v, bytes) else str(v) for v in group.attrs[attribute]]

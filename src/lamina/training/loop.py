@@ -94,11 +94,7 @@ def fit(
     validation_freq: Any,
 ) -> History:  # fmt: skip
     """See :meth:`lamina.Model.fit`."""
-    objective = model.objective
-    if not any(loss is not None for loss in tree.flatten(objective.given["loss"])) and (
-        type(model).compute_loss is _base_compute_loss(model) and not model.built
-    ):
-        raise ArgumentError("fit() needs a loss: pass `loss=` to compile().")
+    _ = model.objective  # compiled?
     for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
         if value is not None and (not hasattr(value, "__index__") or value < 1):
             raise ArgumentError(f"`{name}` is a positive integer. Received: {value!r}.")
@@ -147,10 +143,6 @@ def fit(
         hooks.on_train_end(logs)
     model.history = hooks.history
     return hooks.history
-
-
-def _base_compute_loss(model: Any) -> Any:
-    return next(c for c in reversed(type(model).__mro__) if "compute_loss" in c.__dict__).compute_loss
 
 
 def _is_due(epoch: int, freq: Any) -> bool:

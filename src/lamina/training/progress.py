@@ -81,6 +81,7 @@ class Progress:
         self._epoch, self._step = epoch, 0
         self._compiling_since: float | None = None
         self._compiled, self._steps_compiled = 0.0, 0
+        self._trained: float | None = None  # when the validation began
         self._started = self._clock()
 
     def epoch_begin(self, epoch: int) -> None:
@@ -118,8 +119,12 @@ class Progress:
             self._due = self._clock() + _INTERVAL
 
     def validating(self, step: int, steps: int | None = None) -> None:
-        """Say that ``step`` steps of the validation that ends the epoch are done."""
+        """Say that ``step`` steps of the validation that ends the epoch are done.
+
+        Called with 0 when the validation begins, it keeps that time out of the training steps'.
+        """
         now = self._clock()
+        self._trained = now if self._trained is None else self._trained
         if now >= self._due and self._moves:
             self._due = now + _INTERVAL
             self._draw(f"validating {step}" + (f"/{steps}" if steps else ""))
@@ -172,12 +177,13 @@ class Progress:
 
     def _times(self, now: float, done: int, remaining: int | None = None) -> list[str]:
         """Time spent (or left, with ``remaining`` steps) and time of a step, as far as known."""
-        seconds = now - self._started - self._compiled
+        past = self._started + self._compiled
         timed = done - self._steps_compiled
-        each = [f"{_short(seconds / timed)}/{self.unit}"] if timed > 0 else []
+        pace = ((self._trained or now) - past) / timed if timed > 0 else None
+        each = [] if pace is None else [f"{_short(pace)}/{self.unit}"]
         if remaining is None:
-            return [_duration(seconds), *each]
-        return [f"ETA {_duration(seconds / timed * remaining)}", *each] if timed > 0 else []
+            return [_duration(now - past), *each]
+        return [] if pace is None else [f"ETA {_duration(pace * remaining)}", *each]
 
     def _running(self, now: float, logs: Mapping[str, Any]) -> str:
         done, steps = self._step, self.steps
@@ -261,10 +267,10 @@ def _number(value: Any) -> str:
 def _duration(seconds: float) -> str:
     """Whole seconds, minutes and hours.
 
-    >>> _duration(3.9), _duration(65), _duration(3723)
+    >>> _duration(3.2), _duration(65), _duration(3723)
     ('3s', '1:05', '1:02:03')
     """
-    minutes, s = divmod(int(seconds), 60)
+    minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}" if m else f"{s}s"
 

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import tree
-from lamina.core import spec, xla
+from lamina.core import registry, spec, xla
 from lamina.core.scope import Record, Scope, entered
 from lamina.core.variable import Variable
+from lamina.errors import ArgumentError
 from lamina.training.objective import Objective
 
 State = dict[str, Any]
@@ -104,6 +105,12 @@ class Program:
         if self.objective.output_names is None:
             self.objective.losses(y, outputs, sample_weight)
         _, parts = self.objective.losses(y, outputs, sample_weight)
+        own_loss = registry.family_of(type(self.model).compute_loss) is None
+        if training and not (parts or record.losses or own_loss):
+            raise ArgumentError(
+                "There is nothing to minimise: pass `loss=` to compile(), or call `self.add_loss` "
+                "in a layer."
+            )
         total = self.model.compute_loss(
             x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=training
         )

@@ -11,24 +11,24 @@ import html
 import io
 import re
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from lamina.core.graph import Node
 from lamina.core.operation import Op
-from lamina.core.spec import BATCH, is_anonymous, show_dim
+from lamina.core.spec import BATCH, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.layers import InputLayer
 
 Shape = tuple[Any, ...]
+_BATCH = show_dim(BATCH)
 _JOINED = "\xa0"  # a space at which lines are broken only when nothing else helps
 
 
@@ -148,7 +148,7 @@ class ModelSummary:
             ("Param #", lambda row: row.params_text),
         ]
         if self.show_connections:
-            columns.append(("Connected to", lambda row: ",\n".join(row.connected_to) or "-"))
+            columns.append(("Connected to", lambda row: "\n".join(row.connected_to) or "-"))
         if self.show_trainable:
             columns.append(("Trainable", lambda row: row.trainable_text))
         return columns
@@ -159,10 +159,11 @@ class ModelSummary:
         lines = [[line for cell in column for line in cell.split("\n")] for column in cells]
         widths = [max(map(cell_len, column)) for column in lines]
         if sum(widths) > room:
-            words = [max(cell_len(w) for line in column for w in line.split(" ")) for column in lines]
-            # Numbers and flags last: a count in two lines reads badly.
-            floors = [words[0], words[1], *widths[2:3], *words[3:]]
-            widths = _shrink(widths, floors if sum(floors) <= room else [1] * len(widths), room)
+            floors = [
+                max(cell_len(word) for line in column for word in line.split(" "))
+                for column in lines
+            ]
+            widths = _shrink(widths, floors, room)
         elif self.line_length is not None:
             widths[0] += room - sum(widths)
         return widths
@@ -178,9 +179,9 @@ class ModelSummary:
         widths = self._widths(cells, self.line_length or options.max_width)
         table = Table(show_lines=True, header_style="bold", title_justify="left")
         for (title, _), width in zip(columns, widths, strict=True):
-            justify = {"Param #": "right", "Trainable": "center"}.get(title, "left")
-            table.add_column(Text("\n".join(_wrap(title, width))), justify=justify, width=width,
-                             overflow="fold")  # pyright: ignore  # fmt: skip
+            header = Text("\n".join(_wrap(title, width)))
+            justify = "right" if title == "Param #" else "left"
+            table.add_column(header, justify=justify, width=width, overflow="fold")
         for row in self.rows:
             frames = [row.frame] + [""] * (len(columns) - 1)
             table.add_row(*(
@@ -257,7 +258,7 @@ def summarize(
     reader = _Reader(trains, expand_nested)
     rows = list(reader.rows(model, 0, "", layer_range))
     optimizer = getattr(model, "optimizer", None)
-    state = optimizer.state_variables if optimizer is not None else {}
+    state = optimizer.state_variables if optimizer is not None and optimizer.built else {}
     return ModelSummary(
         name=model.name,
         rows=tuple(rows),
@@ -283,8 +284,13 @@ def print_summary(
     """Print the table of :func:`summarize`, in colour where the output is a terminal.
 
     Args:
-        model: see :func:`summarize`, like the other arguments.
+        model: a model of any kind.
+        line_length: as for :func:`summarize`.
+        positions: kept for compatibility: columns find their own widths.
         print_fn: called once with the whole text, without colours, instead of printing.
+        expand_nested: as for :func:`summarize`.
+        show_trainable: as for :func:`summarize`.
+        layer_range: as for :func:`summarize`.
     """
     summary = summarize(
         model, line_length=line_length, positions=positions, expand_nested=expand_nested,
@@ -358,7 +364,8 @@ def _within(operations: Sequence[Any], layer_range: Sequence[str] | None) -> lis
         return list(operations)
     if isinstance(layer_range, str) or len(layer_range) != 2:
         raise ArgumentError(
-            f"`layer_range` is a pair (first, last) of names or patterns. Received: {layer_range!r}."
+            "`layer_range` is a pair (first, last) of names or patterns. "
+            f"Received: {layer_range!r}."
         )
     names = [x.name for x in operations]
     first, last = (_places(names, pattern) for pattern in layer_range)
@@ -390,10 +397,7 @@ def _output_shapes(calls: list[Node]) -> tuple[Shape | list[Shape], ...]:
 
 def _shape_of(tensor: Any) -> Shape:
     """Sizes with names; the batch is None, as everywhere in Keras's tables."""
-    return tuple(
-        d if isinstance(d, int) else None if d is BATCH or is_anonymous(d) else show_dim(d)
-        for d in tensor.spec.dims_raw
-    )
+    return tuple(None if d == _BATCH else d for d in tensor.dims)
 
 
 def _shapes_of_build(layer: Any) -> tuple[Shape | list[Shape], ...]:
@@ -451,22 +455,37 @@ def _wrap(text: str, width: int, frame: str = "") -> list[str]:
     The first line starts with ``frame``; the others continue its vertical lines.
     """
     further = frame.replace("├", "│").replace("└", " ")
-    if cell_len(further) * 2 > width:  # a frame so deep leaves no room: rather drop than squeeze it
+    if cell_len(frame) * 2 > width:  # a frame so deep leaves no room for text
         frame = further = ""
     room = width - cell_len(frame)
     lines: list[str] = []
-    for line in text.split("\n"):
-        words = [
-            word if cell_len(word) <= room else word.replace(_JOINED, " ")
-            for word in line.split(" ")
-        ]
-        lines += textwrap.wrap(" ".join(words), room, break_on_hyphens=False) or [""]
+    for paragraph in text.split("\n"):
+        lines.append("")
+        words = paragraph.split(" ")
+        if any(cell_len(word) > room for word in words):
+            words = paragraph.replace(_JOINED, " ").split(" ")
+        for word in words:
+            glue = " " * bool(lines[-1])
+            for piece in [word] if cell_len(word) <= room else _pieces(word, room):
+                if cell_len(lines[-1] + glue + piece) <= room:
+                    lines[-1] += glue + piece
+                else:
+                    lines.append(piece)
+                glue = ""
     lines = [line.replace(_JOINED, " ") for line in lines]
     return [(further if i else frame) + line for i, line in enumerate(lines)]
 
 
+def _pieces(word: str, room: int) -> list[str]:
+    """A word in parts that fit, cut where it reads best."""
+    return [piece for part in _SEAMS.split(word) if part for piece in chop_cells(part, room)]
+
+
 def _shrink(widths: list[int], floors: list[int], room: int) -> list[int]:
-    """Take from the widest column until all fit, leaving each its floor while that is possible."""
+    """Take from the widest column until all fit, below the floors only where nothing else is left.
+
+    The floors are the longest words, so numbers, which are one word, stay whole the longest.
+    """
     widths = list(widths)
     for _ in range(sum(widths) - max(room, len(widths))):
         i = max(range(len(widths)), key=lambda i: (widths[i] > floors[i], widths[i]))
@@ -474,6 +493,7 @@ def _shrink(widths: list[int], floors: list[int], room: int) -> list[int]:
     return widths
 
 
+_SEAMS = re.compile(r"(?<=[_/])|(?<=[a-z0-9])(?=[A-Z\[])")
 _COLOURS = {"size": "green", "type": "blue", "open": "cyan"}
 _TOKENS = re.compile(
     r"(?P<type>(?<=[( ])[A-Z]\w*(?=\)$))|(?P<open>\bNone\b|\?)|(?P<size>\b\d[\d,.]*\b)"

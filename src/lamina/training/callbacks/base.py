@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-
 from lamina import tree
-from lamina.core.registry import unknown_name
 from lamina.errors import ArgumentError
 
 Logs = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
 
-MODES = ("train", "test", "predict")
+_OWN = __name__.partition(".")[0] + "."
 
 
 class Callback:
@@ -130,6 +127,9 @@ class Callback:
     def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
         """After ``predict``."""
 
+    def _expect_logs(self, names: Collection[str]) -> None:
+        """Object before the first epoch to the names that the epochs' logs will have."""
+
     def _say(self, text: str) -> None:
         """Write a line for the user."""
         sys.stdout.write(f"{text}\n")
@@ -170,6 +170,39 @@ class History(Callback):
             self.history.setdefault(name, []).append(value)
 
 
+def _listens(callback: Any, hook: str) -> bool:
+    """Whether ``callback`` does anything at that event; lambdas set on the object count."""
+    aliases = (hook, hook.replace("_train_", "_")) if "_train_batch_" in hook else (hook,)
+    methods = ((getattr(callback, name, None), name) for name in aliases)
+    return any(
+        method is not None and getattr(method, "__func__", method) is not getattr(Callback, name)
+        for method, name in methods
+    )
+
+
+def _may_log(callback: Callback) -> bool:
+    """Whether ``callback`` may add to the logs of an epoch what we do not know of."""
+    return not (callback.on_epoch_end.__module__ or "").startswith(_OWN)
+
+
+def _event(hook: str) -> Callable[..., None]:
+    def call(self: CallbackList, logs: Logs = None) -> None:
+        self._call(hook, logs)
+
+    call.__name__ = hook
+    call.__doc__ = getattr(Callback, hook).__doc__
+    return call
+
+
+def _numbered(hook: str) -> Callable[..., None]:
+    def call(self: CallbackList, index: int, logs: Logs = None) -> None:
+        self._call(hook, logs, index)
+
+    call.__name__ = hook
+    call.__doc__ = getattr(Callback, hook).__doc__
+    return call
+
+
 class CallbackList:
     """Calls the hooks of many callbacks, in their order; a :class:`History` is always the last.
 
@@ -190,7 +223,8 @@ class CallbackList:
     def __init__(
         self, callbacks: Any = None, model: Any = None, params: Mapping[str, Any] | None = None
     ) -> None:
-        given = [] if callbacks is None else tree.flatten(getattr(callbacks, "callbacks", callbacks))
+        given = getattr(callbacks, "callbacks", callbacks)
+        given = [] if given is None else tree.flatten(given)
         wrong = [c for c in given if isinstance(c, type) or not hasattr(c, "set_model")]
         if wrong:
             raise ArgumentError(
@@ -224,15 +258,6 @@ class CallbackList:
             for c in self.callbacks
         )
 
-    def on_train_begin(self, logs: Logs = None) -> None:
-        """Check the monitored names where that is possible, then call the hooks."""
-        names = self.params.get("metrics")
-        if names is not None and not any(map(_may_log, self.callbacks)):
-            for callback in self.callbacks:
-                if isinstance(callback, Monitor):
-                    callback.check_monitor(names)
-        self._call("on_train_begin", logs)
-
     def _call(self, hook: str, logs: Logs, *position: int) -> None:
         listeners = self._listeners[hook]
         if listeners:
@@ -240,3 +265,23 @@ class CallbackList:
             logs = {} if logs is None else logs
             for listener in listeners:
                 listener(*position, logs)
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Check the monitored names where the logs' names are known, then call the hooks."""
+        names = self.params.get("metrics")
+        own = [c for c in self.callbacks if isinstance(c, Callback)]
+        if names is not None and len(own) == len(self.callbacks) and not any(map(_may_log, own)):
+            for callback in own:
+                callback._expect_logs(names)
+        self._call("on_train_begin", logs)
+
+    on_train_end = _event("on_train_end")
+    on_test_begin, on_test_end = _event("on_test_begin"), _event("on_test_end")
+    on_predict_begin, on_predict_end = _event("on_predict_begin"), _event("on_predict_end")
+    on_epoch_begin, on_epoch_end = _numbered("on_epoch_begin"), _numbered("on_epoch_end")
+    on_train_batch_begin = on_batch_begin = _numbered("on_train_batch_begin")
+    on_train_batch_end = on_batch_end = _numbered("on_train_batch_end")
+    on_test_batch_begin = _numbered("on_test_batch_begin")
+    on_test_batch_end = _numbered("on_test_batch_end")
+    on_predict_batch_begin = _numbered("on_predict_batch_begin")
+    on_predict_batch_end = _numbered("on_predict_batch_end")

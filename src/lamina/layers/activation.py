@@ -1,0 +1,207 @@
+"""Activations as layers: those with arguments, or with a weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina import activations, constraints, initializers, regularizers
+from lamina.core.fields import field
+from lamina.core.spec import show_dims
+from lamina.errors import ArgumentError, ShapeError
+from lamina.layers.base import InputSpec, Layer
+from lamina.layers.regularization import number
+
+_non_negative = number("[0, inf)", lambda v: v >= 0)
+
+
+class _Activation(Layer):
+    """What all have in common: the shape stays, and masks pass."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.supports_masking = True
+
+
+class ReLU(_Activation):
+    """Rectified linear unit, ``max(x, 0)`` with the defaults.
+
+    ``max_value`` where ``x >= max_value``; ``x`` where ``x >= threshold``; elsewhere
+    ``negative_slope * (x - threshold)``.
+
+    Args:
+        max_value: the largest result, >= 0; None for no limit.
+        negative_slope: the slope below the threshold, >= 0.
+        threshold: where the function starts to rise, >= 0.
+
+    Shapes: any, unchanged.
+
+    >>> ReLU(max_value=6)(jnp.array([-1.0, 2.0, 9.0])).tolist()
+    [0.0, 2.0, 6.0]
+    """
+
+    max_value: float | None = field(None, convert=lambda v: None if v is None else _non_negative(v))
+    negative_slope: float = field(0.0, convert=_non_negative)
+    threshold: float = field(0.0, convert=_non_negative)
+
+    def call(self, inputs: Any) -> Any:
+        """Rectify."""
+        return activations.relu(inputs, self.negative_slope, self.max_value, self.threshold)
+
+
+class LeakyReLU(_Activation):
+    """``x`` where positive, else ``negative_slope * x``.
+
+    Args:
+        negative_slope: the slope below 0, >= 0; also accepted under its old name ``alpha``.
+
+    Shapes: any, unchanged. Integers give floats.
+
+    Maas et al. 2013, https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
+
+    >>> LeakyReLU(0.5)(jnp.array([-1.0, 2.0])).tolist()
+    [-0.5, 2.0]
+    """
+
+    negative_slope: float = field(0.3, convert=_non_negative)
+
+    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+        self._alpha = extra.pop("alpha", None)
+        return super()._accept_extra(extra)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self._alpha is not None:
+            self.negative_slope = _non_negative(self._alpha)
+
+    def call(self, inputs: Any) -> Any:
+        """Rectify, with a leak."""
+        return activations.leaky_relu(inputs, self.negative_slope)
+
+
+class ELU(_Activation):
+    """Exponential linear unit: ``x`` where positive, else ``alpha * (exp(x) - 1)``.
+
+    Args:
+        alpha: minus the limit for small ``x``.
+
+    Shapes: any, unchanged. Integers give floats.
+
+    Clevert et al. 2016, arXiv:1511.07289.
+
+    >>> ELU()(jnp.array([-1.0, 2.0])).round(3).tolist()
+    [-0.6320000290870667, 2.0]
+    """
+
+    alpha: float = field(1.0, convert=number("the reals", lambda v: v == v))
+
+    def call(self, inputs: Any) -> Any:
+        """Apply the function."""
+        return activations.elu(inputs, self.alpha)
+
+
+def _read_shared(value: Any) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    axes = (value,) if hasattr(value, "__index__") else value
+    if not isinstance(axes, (list, tuple)) or any(
+        not hasattr(a, "__index__") or a < 1 for a in axes
+    ):
+        raise ArgumentError(
+            f"expected axes counted from 1 (axis 0 is the batch). Received: {value!r}."
+        )
+    return tuple(int(a) for a in axes)
+
+
+class PReLU(_Activation):
+    """A leaky ReLU that learns its slope: ``x`` where positive, else ``alpha * x``.
+
+    Args:
+        alpha_initializer: for ``alpha``, of the input's shape without the batch.
+        alpha_regularizer: penalty on ``alpha``.
+        alpha_constraint: projection of ``alpha`` after each step.
+        shared_axes: axes, counted from 1, along which ``alpha`` has size 1: ``(1, 2)`` gives each
+            channel of an image one slope.
+
+    Shapes: ``(batch, ...)``, unchanged.
+
+    Raises:
+        ShapeError: an open size on an axis that is not shared, or other sizes than when built.
+
+    He et al. 2015, arXiv:1502.01852.
+
+    >>> PReLU("ones", shared_axes=[1, 2])(jnp.array([[[[-1.0]]]])).tolist()
+    [[[[-1.0]]]]
+    """
+
+    alpha_initializer: Any = field("Zeros", convert=initializers.get)
+    alpha_regularizer: Any = field(None, convert=regularizers.get)
+    alpha_constraint: Any = field(None, convert=constraints.get)
+    shared_axes: tuple[int, ...] | None = field(None, convert=_read_shared)
+
+    def build(self, input_shape: Any) -> None:
+        """Make ``alpha``."""
+        shared = self.shared_axes or ()
+        shape = [1 if a in shared else size for a, size in enumerate(input_shape)][1:]
+        if None in shape or any(a >= len(input_shape) for a in shared):
+            raise ShapeError(
+                f"Layer {self.name!r} (PReLU) learns a slope for each entry along the axes that "
+                "are not shared.\n"
+                f"  expected: known sizes there, and shared_axes={list(shared)} among the axes\n"
+                f"  received: {show_dims(tuple(input_shape))}\n"
+                "Give the `Input` numbers there, or share the open axes: "
+                f"`PReLU(shared_axes={[a + 1 for a, n in enumerate(shape) if n in (None, 1)]})`."
+            )
+        self.alpha = self.add_weight(
+            shape, self.alpha_initializer, regularizer=self.alpha_regularizer,
+            constraint=self.alpha_constraint, name="alpha",
+        )  # fmt: skip
+        axes = {a: n for a, n in enumerate(input_shape) if a and a not in shared}
+        self.input_spec = InputSpec(ndim=len(input_shape), axes=axes)
+
+    def call(self, inputs: Any) -> Any:
+        """Rectify, with the learned slopes."""
+        return jnp.where(inputs > 0, inputs, self.alpha.value * inputs)
+
+
+class Softmax(_Activation):
+    """``exp(x) / sum(exp(x), axis)``: positive numbers that sum to 1 along ``axis``.
+
+    Where a mask is False the result is 0, and the others sum to 1.
+
+    Args:
+        axis: the axis, or the axes, to sum over.
+
+    Shapes: any, unchanged. A mask has the input's axes (of its sizes or of size 1), or the first
+    few of them, as the masks of time steps have. Integers give floats.
+
+    Raises:
+        ShapeError: a mask of other sizes.
+
+    >>> Softmax()(jnp.zeros((1, 3)), mask=jnp.array([[True, True, False]])).tolist()
+    [[0.5, 0.5, 0.0]]
+    """
+
+    axis: int | tuple[int, ...] = field(
+        -1, convert=lambda v: tuple(v) if isinstance(v, list) else v
+    )
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Exponentiate and normalize."""
+        if mask is None:
+            return activations.softmax(inputs, self.axis)
+        mask = jnp.asarray(mask, bool)
+        sizes = zip(mask.shape, inputs.shape, strict=False)
+        if mask.ndim > inputs.ndim or any(n not in (1, size) for n, size in sizes):
+            raise ShapeError(
+                f"Layer {self.name!r} (Softmax) cannot apply this mask.\n"
+                f"  expected: the sizes of the inputs, {show_dims(inputs.shape)}, or 1\n"
+                f"  received: {show_dims(mask.shape)}"
+            )
+        mask = jnp.reshape(mask, (*mask.shape, *[1] * (inputs.ndim - mask.ndim)))
+        return jax.nn.softmax(inputs, self.axis, where=mask)
+
+
+__all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"]

@@ -1,0 +1,342 @@
+"""Layers that make one tensor of several: sums, products, extremes, concatenation, dot products."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from lamina import ops
+from lamina.core import registry
+from lamina.core.fields import field
+from lamina.core.spec import show_dims
+from lamina.errors import ArgumentError, ShapeError, StructureError
+from lamina.layers.base import Layer
+
+
+class _Merge(Layer):
+    """What all have in common: they take a list of tensors."""
+
+    _count: ClassVar[int | None] = None  # how many tensors; None: any number
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.supports_masking = True
+
+    def _several(self, inputs: Any) -> Sequence[Any]:
+        """The inputs, when they are a list of the right length."""
+        listed = isinstance(inputs, (list, tuple)) and len(inputs) > 0
+        if not listed or self._count not in (None, len(inputs)):
+            wanted = "tensors" if self._count is None else f"exactly {self._count} tensors"
+            received = f"{len(inputs)} of them" if listed else "no list"
+            raise StructureError(
+                f"Layer {self.name!r} ({type(self).__name__}) takes a list of {wanted}. "
+                f"Received {received}. Write `layer([a, b])`."
+            )
+        return inputs
+
+    def _refusal(self, inputs: Sequence[Any], expected: str, cure: str) -> ShapeError:
+        return ShapeError(
+            f"Layer {self.name!r} ({type(self).__name__}) cannot combine tensors of these shapes.\n"
+            f"  expected: {expected}\n"
+            f"  received: {', '.join(show_dims(x.shape) for x in inputs)}\n{cure}"
+        )
+
+
+class _Elementwise(_Merge):
+    """Combine tensors entry by entry, from the first to the last.
+
+    Batch sizes must be equal. On the other axes sizes must be equal or 1, and a tensor with fewer
+    axes gets new ones of size 1 after its batch axis. A mask results only when every input has one:
+    it lets through what any of them lets through.
+    """
+
+    _combine: ClassVar[Callable[[Any, Any], Any]]
+    _skips_masked: ClassVar[bool] = False  # leave masked entries out of the result
+    _all_masked: ClassVar[float | None] = None  # then, where all are; None: the first one's entry
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Combine all inputs."""
+        inputs = self._several(inputs)
+        rank = max(x.ndim for x in inputs)
+        arrays = [_widened(x, rank - x.ndim) for x in inputs]
+        self._check(inputs, arrays)
+        if mask is None or not self._skips_masked or all(m is None for m in mask):
+            return functools.reduce(self._combine, arrays)
+        counts = [True if m is None else _extended(_widened(m, rank - x.ndim), rank)
+                  for x, m in zip(inputs, mask, strict=True)]  # fmt: skip
+        result, seen = arrays[0], counts[0]
+        for x, counted in zip(arrays[1:], counts[1:], strict=True):
+            alone = jnp.where(counted, x, result)
+            both = jnp.logical_and(seen, counted)
+            result = jnp.where(both, self._combine(result, x), alone)
+            seen = jnp.logical_or(seen, counted)
+        return result if self._all_masked is None else jnp.where(seen, result, self._all_masked)
+
+    def _check(self, inputs: Sequence[Any], arrays: Sequence[Any]) -> None:
+        for axis, sizes in enumerate(zip(*(x.shape for x in arrays), strict=True)):
+            if len(set(sizes) if axis == 0 else set(sizes) - {1}) > 1:
+                raise self._refusal(
+                    inputs,
+                    "equal batch sizes, and on every other axis sizes that are equal or 1",
+                    "Bring them to one shape first, for example with `Dense` or `Reshape`.",
+                )
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """True where any input counts; None unless every input has a mask."""
+        if previous_mask is None or any(m is None for m in previous_mask):
+            return None
+        rank = max(x.ndim for x in inputs)
+        masks = [_widened(m, rank - x.ndim) for x, m in zip(inputs, previous_mask, strict=True)]
+        axes = max(m.ndim for m in masks)
+        return functools.reduce(jnp.logical_or, [_extended(m, axes) for m in masks])
+
+
+def _widened(x: Any, count: int) -> Any:
+    """``x`` with ``count`` axes of size 1 after its batch axis."""
+    return jnp.reshape(x, (*x.shape[:1], *[1] * count, *x.shape[1:])) if count else x
+
+
+def _extended(mask: Any, rank: int) -> Any:
+    """``mask`` with axes of size 1 behind its own, ``rank`` in all."""
+    return jnp.reshape(mask, (*mask.shape, *[1] * (rank - mask.ndim)))
+
+
+class Add(_Elementwise):
+    """The sum of the inputs: ``a + b + ...``.
+
+    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated.
+
+    Raises:
+        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+
+    >>> Add()([jnp.ones((1, 2)), jnp.full((1, 2), 3.0)]).tolist()
+    [[4.0, 4.0]]
+    """
+
+    _combine = staticmethod(jnp.add)
+
+
+class Subtract(_Elementwise):
+    """The difference of two inputs: ``a - b``.
+
+    Shapes: two of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated.
+
+    Raises:
+        StructureError: not two inputs.
+        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+
+    >>> Subtract()([jnp.ones((1, 2)), jnp.full((1, 2), 3.0)]).tolist()
+    [[-2.0, -2.0]]
+    """
+
+    _combine = staticmethod(jnp.subtract)
+    _count = 2
+
+
+class Multiply(_Elementwise):
+    """The product of the inputs: ``a * b * ...``; masked entries count as 1.
+
+    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated.
+
+    Raises:
+        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+
+    >>> Multiply()([jnp.full((1, 2), 2.0), jnp.full((1, 2), 3.0)]).tolist()
+    [[6.0, 6.0]]
+    """
+
+    _combine = staticmethod(jnp.multiply)
+    _skips_masked = True
+    _all_masked = 0
+
+
+class Average(Add):
+    """The mean of the inputs: ``(a + b + ...) / n``.
+
+    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated. Integers give
+    floats.
+
+    Raises:
+        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+
+    >>> Average()([jnp.ones((1, 2)), jnp.full((1, 2), 3.0)]).tolist()
+    [[2.0, 2.0]]
+    """
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Add, and divide by the number of inputs."""
+        return super().call(inputs, mask) / len(inputs)
+
+
+class Maximum(_Elementwise):
+    """The largest of the inputs, entry by entry: ``max(a, b, ...)``; masked entries are left out.
+
+    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated.
+
+    Raises:
+        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+
+    >>> Maximum()([jnp.array([[1.0, 5.0]]), jnp.array([[3.0, 4.0]])]).tolist()
+    [[3.0, 5.0]]
+    """
+
+    _combine = staticmethod(jnp.maximum)
+    _skips_masked = True
+
+
+class Minimum(_Elementwise):
+    """The smallest of the inputs, entry by entry: ``min(a, b, ...)``; masked entries are left out.
+
+    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated.
+
+    Raises:
+        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+
+    >>> Minimum()([jnp.array([[1.0, 5.0]]), jnp.array([[3.0, 4.0]])]).tolist()
+    [[1.0, 4.0]]
+    """
+
+    _combine = staticmethod(jnp.minimum)
+    _skips_masked = True
+
+
+class Concatenate(_Merge):
+    """Put tensors one behind the other along an axis.
+
+    The masks of the inputs are joined in the same way where the axis is one of theirs; along a
+    later axis, such as that of the features, a position counts where it does in any input. An
+    input without a mask counts everywhere.
+
+    Args:
+        axis: the axis whose sizes add up; the last one by default.
+
+    Shapes: a list of ``(batch, ..., n_i, ...)`` to ``(batch, ..., sum(n_i), ...)``.
+
+    Raises:
+        ShapeError: numbers of axes that differ, or sizes that differ on another axis.
+
+    >>> Concatenate()([jnp.ones((1, 2)), jnp.zeros((1, 3))]).tolist()
+    [[1.0, 1.0, 0.0, 0.0, 0.0]]
+    """
+
+    axis: int = -1
+
+    def call(self, inputs: Any) -> Any:
+        """Join the inputs."""
+        inputs = self._several(inputs)
+        rank = inputs[0].ndim
+        fits = -rank <= self.axis < rank and all(x.ndim == rank for x in inputs)
+        others = {self._others(x.shape) for x in inputs} if fits else set()
+        if len(others) != 1:
+            raise self._refusal(
+                inputs,
+                f"equal numbers of axes, and equal sizes on all of them but axis {self.axis}",
+                "Choose another `axis`, or bring the other sizes together first.",
+            )
+        return jnp.concatenate(inputs, self.axis)
+
+    def _others(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        axis = self.axis % len(shape)
+        return (*shape[:axis], *shape[axis + 1 :])
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The masks joined along the axis, or, where they have no such axis, any of them."""
+        if previous_mask is None or all(m is None for m in previous_mask):
+            return None
+        axes = max(m.ndim for m in previous_mask if m is not None)
+        masks = [
+            jnp.broadcast_to(True if m is None else _extended(m, axes), x.shape[:axes])
+            for x, m in zip(inputs, previous_mask, strict=True)
+        ]
+        axis = self.axis % inputs[0].ndim
+        if axis < axes:
+            return jnp.concatenate(masks, axis)
+        return functools.reduce(jnp.logical_or, masks)
+
+
+def _read_axes(value: Any) -> int | tuple[int, int]:
+    if hasattr(value, "__index__"):
+        return int(value)
+    if isinstance(value, (list, tuple)) and [hasattr(v, "__index__") for v in value] == [True] * 2:
+        return int(value[0]), int(value[1])
+    raise ArgumentError(f"expected an axis or a pair of axes. Received: {value!r}.")
+
+
+class Dot(_Merge):
+    """Sums of products along one axis of each of two tensors, sample by sample.
+
+    ``result[n, i, j] = sum_k a[n, i, k] * b[n, k, j]`` for matrices with ``axes=(2, 1)``.
+
+    Args:
+        axes: the axis to sum over, or one for each input; not the batch axis.
+        normalize: divide each vector along the axis by its length first, which makes the result
+            their cosine similarity.
+
+    Shapes: ``(batch, *a, k)`` and ``(batch, k, *b)`` to ``(batch, *a, *b)``, and to ``(batch, 1)``
+    when nothing but the batch is left.
+
+    Raises:
+        StructureError: not two inputs.
+        ShapeError: sizes that differ along the axes or the batch; no such axis.
+
+    >>> Dot(axes=1)([jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 4.0]])]).tolist()
+    [[11.0]]
+    """
+
+    axes: int | tuple[int, int] = field(convert=_read_axes)
+    normalize: bool = False
+    _count = 2
+
+    def call(self, inputs: Any) -> Any:
+        """Sum the products."""
+        a, b = self._several(inputs)
+        axes = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
+        fits = all(-x.ndim <= k < x.ndim and k % x.ndim for x, k in zip((a, b), axes, strict=True))
+        if not fits or a.shape[axes[0]] != b.shape[axes[1]] or a.shape[0] != b.shape[0]:
+            raise self._refusal(
+                inputs,
+                f"equal sizes of axis {axes[0]} of the first and axis {axes[1]} of the second "
+                "(no batch axis among them), and equal batch sizes",
+                "Choose other `axes`; axis 0 is the batch.",
+            )
+        if self.normalize:
+            a, b = ops.normalize(a, axes[0]), ops.normalize(b, axes[1])
+        dtype = jnp.result_type(a, b)
+        contracted = ((axes[0] % a.ndim,), (axes[1] % b.ndim,))
+        result = jax.lax.dot_general(a.astype(dtype), b.astype(dtype), (contracted, ((0,), (0,))))
+        return result[:, None] if result.ndim == 1 else result
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """None: the positions that a mask speaks of are summed up."""
+        return None
+
+
+def _function(cls: type[_Merge], **defaults: Any) -> Callable[..., Any]:
+    """The layer as a function of the list: ``add([a, b])`` is ``Add()([a, b])``."""
+
+    def merge(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(cls._fields, args, strict=False))
+        return cls(**{**defaults, **given, **kwargs})(inputs)
+
+    merge.__name__ = merge.__qualname__ = registry.snake_case(cls.__name__)
+    merge.__doc__ = f"Functional form of :class:`{cls.__name__}`: the list, then its arguments."
+    return merge
+
+
+add = _function(Add)
+subtract = _function(Subtract)
+multiply = _function(Multiply)
+average = _function(Average)
+maximum = _function(Maximum)
+minimum = _function(Minimum)
+concatenate = _function(Concatenate)
+dot = _function(Dot, axes=-1)
+
+__all__ = [
+    "Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract", "add",
+    "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract",
+]  # fmt: skip

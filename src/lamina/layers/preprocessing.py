@@ -1,0 +1,53 @@
+"""Layers that prepare raw data inside the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from lamina.core.spec import show_dims
+from lamina.errors import ShapeError
+from lamina.layers.base import Layer
+
+
+class Rescaling(Layer):
+    """``inputs * scale + offset``, in training and out of it.
+
+    Args:
+        scale: a number, or one for each channel (the last axis).
+        offset: likewise.
+
+    Shapes: any, unchanged. The dtype becomes the layer's compute dtype, so pixels in bytes become
+    floats.
+
+    Raises:
+        ShapeError: another number of channels than ``scale`` or ``offset`` has.
+
+    >>> Rescaling(1 / 255)(jnp.array([0, 51], "uint8")).tolist()
+    [0.0, 0.20000000298023224]
+    """
+
+    scale: Any
+    offset: Any = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        """Multiply and add."""
+        dtype = self.compute_dtype
+        scale, offset = jnp.asarray(self.scale, dtype), jnp.asarray(self.offset, dtype)
+        for given in (scale, offset):
+            pairs = zip(reversed(given.shape), reversed(inputs.shape), strict=False)
+            if given.ndim > inputs.ndim or any(n not in (1, size) for n, size in pairs):
+                raise ShapeError(
+                    f"Layer {self.name!r} (Rescaling) has one number for each channel.\n"
+                    f"  expected: last axes of sizes {given.shape}\n"
+                    f"  received: {show_dims(inputs.shape)}"
+                )
+        return inputs.astype(dtype) * scale + offset
+
+
+__all__ = ["Rescaling"]

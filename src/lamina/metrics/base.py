@@ -1,0 +1,223 @@
+"""What every metric shares: :class:`Metric`, its state, and the weights of what it sees."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax.numpy as jnp
+
+from lamina import initializers, tree
+from lamina.core import naming, registry
+from lamina.core.family import doors
+from lamina.core.fields import Configurable
+from lamina.core.scope import Record, Scope, current, entered
+from lamina.core.variable import Variable
+from lamina.dtypes import canonical, is_float
+from lamina.losses.base import DTYPE, Kind, pairwise, weights_like
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def formula(kind: Kind) -> Callable[[_F], _F]:
+    """Decorator: publish a function ``(y_true, y_pred, ...)`` under the one shape rule.
+
+    Configs may name it; the name alone stands for the metric class in :func:`get`.
+
+    Args:
+        kind: What the formula compares: ``"elements"``, ``"vectors"`` or ``"classes"``.
+    """
+
+    def publish(fn: _F) -> _F:
+        return registry.public("metric_functions")(pairwise(kind, fn))
+
+    return publish
+
+
+
+class Metric(Configurable):
+    """A number (or an array, or a dict of numbers) gathered over many batches.
+
+    A metric of your own makes its state with :meth:`add_variable` and writes
+    :meth:`update_state` and :meth:`result`. Inside ``fit`` both are traced by JAX: shapes must not
+    depend on values, and the state is changed only through ``assign`` and its kin.
+
+    Args:
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+        name: A name; made from the class's when None.
+
+    >>> class Largest(Metric):
+    ...     def __init__(self, name="largest", **kwargs):
+    ...         super().__init__(name=name, **kwargs)
+    ...         self.largest = self.add_variable((), "zeros", name="largest")
+    ...
+    ...     def update_state(self, y_true, y_pred, sample_weight=None):
+    ...         error = jnp.max(jnp.abs(y_true - y_pred))
+    ...         self.largest.assign(jnp.maximum(self.largest, error))
+    ...
+    ...     def result(self):
+    ...         return self.largest.value
+    >>> metric = Largest()
+    >>> metric.update_state(jnp.zeros(2), jnp.array([1.0, -3.0]))
+    >>> metric.result()
+    Array(3., dtype=float32)
+    """
+
+    dtype: Any = DTYPE
+    name: str | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # Keras's order: a field that is declared again goes to its new place.
+        cls._fields = {k: f for k, f in cls._fields.items() if k not in cls.__annotations__}
+        super().__init_subclass__(**kwargs)
+
+    def __post_init__(self) -> None:
+        if self.name is None:
+            self.name = naming.auto_name(type(self).__name__)
+        self._variables: list[Variable] = []
+        self.built = False
+
+    # ---- state -----------------------------------------------------------------------------------
+
+    def add_variable(
+        self, shape: Sequence[int], initializer: Any, dtype: Any = None, name: str | None = None
+    ) -> Variable:
+        """Make a variable that belongs to the metric's state.
+
+        Args:
+            shape: Its shape.
+            initializer: Name or object of an initializer, or a function ``(shape, dtype)``; the
+                variable starts from it, and starts again from it when the metric is reset.
+            dtype: Its dtype; the metric's when None.
+            name: Its name; automatic when None.
+        """
+        name = name or naming.auto_name("variable")
+        variable = Variable(
+            initializers.get(initializer),
+            tuple(shape),
+            dtype or self.dtype,
+            trainable=False,
+            name=name,
+            path=f"{self.name}/{name}",
+            autocast=False,
+        )
+        self._variables.append(variable)
+        return variable
+
+    def add_weight(
+        self,
+        shape: Sequence[int] = (),
+        initializer: Any = None,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> Variable:
+        """:meth:`add_variable` of a scalar 0 unless told otherwise."""
+        return self.add_variable(shape, initializer or "zeros", dtype, name)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The whole state, that of metrics held as attributes included."""
+        found = dict.fromkeys(self._variables)
+        held = [value for name, value in vars(self).items() if name != "_captured"]
+        for value in tree.flatten(held):
+            if isinstance(value, Metric):
+                found |= dict.fromkeys(value.variables)
+            elif isinstance(value, Variable):
+                found[value] = None
+        return list(found)
+
+    def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
+        """Make the state that depends on the shapes of the data; done at the first update.
+
+        Args:
+            y_true_shape: Shape of the targets.
+            y_pred_shape: Shape of the predictions.
+        """
+        self.built = True
+
+    def reset_state(self) -> None:
+        """Start again: every variable goes back to where its initializer puts it."""
+        for variable in self.variables:
+            start = variable.initializer or jnp.zeros
+            variable.assign(start(variable.shape, dtype=variable.dtype))
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Take a batch into account: ``update_state(y_true, y_pred, sample_weight=None)``."""
+        raise NotImplementedError(
+            f"{type(self).__name__} ignores its data. Write its `update_state(self, y_true, "
+            "y_pred, sample_weight=None)`."
+        )
+
+    def result(self) -> Any:
+        """The metric of everything seen since the start: a scalar, an array, or a dict of them."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no result. Write its `result(self)`."
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Update the state, and return the result so far."""
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    # ---- as pure functions -----------------------------------------------------------------------
+
+    def stateless_update_state(
+        self, metric_variables: Sequence[Any], *args: Any, **kwargs: Any
+    ) -> list[Any]:
+        """:meth:`update_state` as a pure function: takes the state, returns the new one.
+
+        Args:
+            metric_variables: One array for each of :attr:`variables`.
+            *args: What :meth:`update_state` takes.
+            **kwargs: The same.
+        """
+        scope = self._bound(metric_variables)
+        with entered(scope):
+            self.update_state(*args, **kwargs)
+        return self._state(scope)
+
+    def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
+        """:meth:`result` as a pure function of the state."""
+        with entered(self._bound(metric_variables)):
+            return self.result()
+
+    def stateless_reset_state(self) -> list[Any]:
+        """The state at the start, as arrays."""
+        scope = self._bound([v.value for v in self.variables])
+        with entered(scope):
+            self.reset_state()
+        return self._state(scope)
+
+    def _bound(self, values: Sequence[Any]) -> Scope:
+        outer = current() or Scope()
+        return dataclasses.replace(
+            outer,
+            values=dict(zip(self.variables, values, strict=True)),
+            pure=True,
+            record=Record(masks=outer.record.masks),
+        )
+
+    def _state(self, scope: Scope) -> list[Any]:
+        # A variable made during the call is bound to nothing.
+        return [
+            scope.record.updates.get(v, scope.values.get(v, v.value)) for v in self.variables
+        ]
+
+    # ---- what built-in metrics share -------------------------------------------------------------
+
+    def _float_dtype(self) -> str:
+        """The float dtype to compute in: a metric may count in integers."""
+        name = canonical(self.dtype)
+        return name if is_float(name) else "float32"
+
+    def _weights(self, values: Any, sample_weight: Any, mask: Any) -> Any:
+        """What each of the values counts, of their shape; None when all count 1."""
+        weights = None if mask is None else weights_like(values, mask, "mask", str(self.name))
+        if sample_weight is not None:
+            given = weights_like(values, sample_weight, "sample_weight", str(self.name))
+            weights = given if weights is None else given * weights
+        return None if weights is None else jnp.broadcast_to(weights, values.shape)
+
+
+get, serialize, deserialize = doors("metrics", "metric")

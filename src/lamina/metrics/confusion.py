@@ -1,0 +1,312 @@
+"""Counts of right and wrong decisions at thresholds, and precision and recall made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.fields import field, positive_int
+from lamina.core.scope import get_mask
+from lamina.errors import ArgumentError
+from lamina.losses.base import DTYPE, as_pair, safe_divide
+from lamina.metrics.base import Metric
+
+# Up to so many thresholds, comparing with each is faster than counting in a histogram.
+_FEW = 8
+
+
+class Counts(NamedTuple):
+    """Weighted numbers of decisions at each threshold."""
+
+    true_positives: Any
+    false_positives: Any
+    true_negatives: Any
+    false_negatives: Any
+
+
+def counts(y_true: Any, y_pred: Any, weights: Any, thresholds: Sequence[float]) -> Counts:
+    """Count decisions ``y_pred > threshold``.
+
+    Many thresholds are sorted once; each prediction then falls between two of them, and a
+    cumulative sum over these bins gives all counts: no array of thresholds times predictions.
+
+    Args:
+        y_true: What is true, as booleans, ``(n,)``.
+        y_pred: Scores, ``(n,)``.
+        weights: What each entry counts, ``(n,)``.
+        thresholds: One or more numbers.
+
+    Returns:
+        Counts of shape ``(thresholds,)``.
+
+    >>> c = counts(np.array([True, False]), np.array([0.9, 0.6]), np.ones(2), [0.5, 0.8])
+    >>> c.true_positives.tolist(), c.false_positives.tolist()
+    ([1.0, 1.0], [1.0, 0.0])
+    """
+    both = jnp.stack([jnp.where(y_true, weights, 0), jnp.where(y_true, 0, weights)])
+    if len(thresholds) <= _FEW:
+        above = jnp.stack([jnp.sum(jnp.where(y_pred > t, both, 0), axis=1) for t in thresholds], 1)
+    else:
+        order = np.argsort(thresholds, kind="stable")
+        bins = jnp.searchsorted(jnp.asarray(np.array(thresholds)[order], y_pred.dtype), y_pred)
+        histogram = jnp.zeros((2, len(thresholds) + 1), both.dtype).at[:, bins].add(both)
+        above = jnp.cumsum(histogram[:, :0:-1], axis=1)[:, ::-1][:, np.argsort(order)]
+    everything = jnp.sum(both, axis=1)
+    return Counts(above[0], above[1], everything[1] - above[1], everything[0] - above[0])
+
+
+def _read_thresholds(value: Any) -> Any:
+    """None, a number or a list of numbers from 0 to 1."""
+    if value is None:
+        return None
+    single = np.ndim(value) == 0
+    values = [float(t) for t in ([value] if single else value)]
+    if not values or any(not 0.0 <= t <= 1.0 for t in values):
+        raise ArgumentError(f"expected numbers from 0 to 1. Received: {value!r}.")
+    return values[0] if single else values
+
+
+def as_list(thresholds: Any, default: float) -> list[float]:
+    """The thresholds to count at."""
+    if thresholds is None:
+        return [default]
+    return thresholds if isinstance(thresholds, list) else [thresholds]
+
+
+THRESHOLDS: Any = field(None, convert=_read_thresholds)
+TOP_K: Any = field(None, convert=lambda k: None if k is None else positive_int(k))
+
+
+class DecisionMetric(Metric):
+    """Base of metrics made of counts: brings targets, predictions and weights into one shape."""
+
+    top_k: Any = None
+    class_id: Any = None
+
+    def _aligned(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+        """Truth as booleans, predictions, and weights, all of the shape of the predictions."""
+        mask, dtype = get_mask(y_pred), self._float_dtype()
+        y_true, y_pred = as_pair(y_true, jnp.asarray(y_pred, dtype), str(self.name))
+        weights = self._weights(y_pred, sample_weight, mask)
+        if weights is None:
+            weights = jnp.ones_like(y_pred)
+        if self.top_k is not None:
+            best = jax.lax.top_k(y_pred, self.top_k)[1]
+            kept = jax.nn.one_hot(best, y_pred.shape[-1], dtype=bool).any(axis=-2)
+            y_pred = jnp.where(kept, y_pred, -jnp.inf)
+        y_true = y_true.astype(bool)
+        if self.class_id is not None:
+            own = (..., self.class_id)
+            y_true, y_pred, weights = y_true[own], y_pred[own], weights[own]
+        return y_true, y_pred, weights
+
+    def _count(
+        self, y_true: Any, y_pred: Any, sample_weight: Any, thresholds: Sequence[float]
+    ) -> Counts:
+        arrays = self._aligned(y_true, y_pred, sample_weight)
+        return counts(*(x.reshape(-1) for x in arrays), thresholds)
+
+
+# ---- single counts -------------------------------------------------------------------------------
+
+
+class _SingleCount(DecisionMetric):
+    thresholds: Any
+    _counted: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._points = as_list(self.thresholds, 0.5)
+        self.accumulator = self.add_weight((len(self._points),), name="accumulator")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account.
+
+        Args:
+            y_true: Zeros and ones of any shape.
+            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
+            sample_weight: Weights of that shape or of its first axes.
+
+        Raises:
+            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+        """
+        found = self._count(y_true, y_pred, sample_weight, self._points)
+        self.accumulator.assign_add(getattr(found, self._counted))
+
+    def result(self) -> Any:
+        return _one_or_all(self.accumulator.value)
+
+
+def _one_or_all(values: Any) -> Any:
+    return values[0] if values.shape[0] == 1 else values
+
+
+class TruePositives(_SingleCount):
+    """How many entries are 1 and predicted above the threshold.
+
+    Args:
+        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = TruePositives()
+    >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
+    >>> metric.result()
+    Array(2., dtype=float32)
+    """
+
+    _counted = "true_positives"
+    thresholds: Any = THRESHOLDS
+    name: str | None = None
+    dtype: Any = DTYPE
+
+
+class FalsePositives(_SingleCount):
+    """How many entries are 0 but predicted above the threshold.
+
+    Args:
+        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = FalsePositives()
+    >>> metric.update_state([0, 1, 0, 0], [0.9, 0.1, 0.8, 0.2])
+    >>> metric.result()
+    Array(2., dtype=float32)
+    """
+
+    _counted = "false_positives"
+    thresholds: Any = THRESHOLDS
+    name: str | None = None
+    dtype: Any = DTYPE
+
+
+class TrueNegatives(_SingleCount):
+    """How many entries are 0 and not predicted above the threshold.
+
+    Args:
+        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = TrueNegatives()
+    >>> metric.update_state([0, 1, 0, 0], [0.9, 0.1, 0.8, 0.2])
+    >>> metric.result()
+    Array(1., dtype=float32)
+    """
+
+    _counted = "true_negatives"
+    thresholds: Any = THRESHOLDS
+    name: str | None = None
+    dtype: Any = DTYPE
+
+
+class FalseNegatives(_SingleCount):
+    """How many entries are 1 but not predicted above the threshold.
+
+    Args:
+        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = FalseNegatives()
+    >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
+    >>> metric.result()
+    Array(1., dtype=float32)
+    """
+
+    _counted = "false_negatives"
+    thresholds: Any = THRESHOLDS
+    name: str | None = None
+    dtype: Any = DTYPE
+
+
+# ---- precision and recall ------------------------------------------------------------------------
+
+
+class _Share(DecisionMetric):
+    """True positives as a share of themselves and one kind of error."""
+
+    thresholds: Any
+    _error: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The k best are kept by leaving nothing else above minus infinity.
+        default = 0.5 if self.top_k is None else -np.inf
+        self._points = as_list(self.thresholds, default)
+        self.true_positives = self.add_weight((len(self._points),), name="true_positives")
+        self._errors = self.add_weight((len(self._points),), name=self._error)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account.
+
+        Args:
+            y_true: Zeros and ones of any shape.
+            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
+            sample_weight: Weights of that shape or of its first axes.
+
+        Raises:
+            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+        """
+        found = self._count(y_true, y_pred, sample_weight, self._points)
+        self.true_positives.assign_add(found.true_positives)
+        self._errors.assign_add(getattr(found, self._error))
+
+    def result(self) -> Any:
+        right = self.true_positives.value
+        return _one_or_all(safe_divide(right, right + self._errors.value))
+
+
+class Precision(_Share):
+    """The share of right ones among positive predictions: ``TP / (TP + FP)``; 0 of none.
+
+    Args:
+        thresholds: A number from 0 to 1, or a list of them for one result each; 1/2 when None, or
+            none at all with ``top_k``.
+        top_k: Count only the k largest predictions of each row.
+        class_id: Count only this column.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = Precision()
+    >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
+    >>> round(metric.result().item(), 4)
+    0.6667
+    """
+
+    _error = "false_positives"
+    thresholds: Any = THRESHOLDS
+    top_k: Any = TOP_K
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = DTYPE
+
+
+class Recall(_Share):
+    """The share of the positives that are found: ``TP / (TP + FN)``; 0 of none.
+
+    Args:
+        thresholds: A number from 0 to 1, or a list of them for one result each; 1/2 when None, or
+            none at all with ``top_k``.
+        top_k: Count only the k largest predictions of each row.
+        class_id: Count only this column.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = Recall()
+    >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
+    >>> round(metric.result().item(), 4)
+    0.6667
+    """
+
+    _error = "false_negatives"
+    thresholds: Any = THRESHOLDS
+    top_k: Any = TOP_K
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = DTYPE

@@ -1,0 +1,369 @@
+"""Metrics of a curve over all thresholds: the area under it, and points on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from lamina import config
+from lamina.core.fields import field, one_of, positive_int
+from lamina.errors import ArgumentError, ShapeError
+from lamina.losses.base import DTYPE, safe_divide
+from lamina.metrics.confusion import Counts, DecisionMetric, counts
+
+
+def _between(count: int) -> list[float]:
+    """``count`` numbers evenly spread between 0 and 1, both excluded."""
+    return [(i + 1) / (count + 1) for i in range(count)]
+
+
+class _Curve(DecisionMetric):
+    """The four counts at many thresholds."""
+
+    _points: list[float]
+
+    def _add_counts(self, *shape: int) -> None:
+        for name in Counts._fields:
+            setattr(self, name, self.add_weight((len(self._points), *shape), name=name))
+
+    def _totals(self) -> Counts:
+        return Counts(*(getattr(self, name).value for name in Counts._fields))
+
+    def _accumulate(self, found: Counts) -> None:
+        for name, value in found._asdict().items():
+            getattr(self, name).assign_add(value)
+
+
+def _upper(word: Any) -> Any:
+    return one_of("ROC", "PR", "PRGAIN")(word.upper() if isinstance(word, str) else word)
+
+
+def _inner_thresholds(values: Any) -> list[float] | None:
+    if values is None:
+        return None
+    values = sorted(float(v) for v in values)
+    if not values or values[0] < 0.0 or values[-1] > 1.0:
+        raise ArgumentError(f"expected numbers from 0 to 1. Received: {values!r}.")
+    return values
+
+
+def _at_least_2(value: Any) -> int:
+    if positive_int(value) < 2:
+        raise ArgumentError(f"expected an integer above 1. Received: {value!r}.")
+    return int(value)
+
+
+def _floats(values: Any) -> list[float] | None:
+    return None if values is None else [float(v) for v in values]
+
+
+class AUC(_Curve):
+    """The area under a curve that decisions ``y_pred > threshold`` draw.
+
+    ``ROC``: true positive rate over false positive rate: the probability that a positive ranks
+    above a negative. ``PR``: precision over recall. ``PRGAIN``: precision gain over recall gain,
+    ``1 - FP / TP * P / N`` over ``1 - FN / TP * P / N`` (Flach and Kull 2015). Between two points
+    of the PR curve precision is no straight line: true positives and predicted positives are taken
+    to grow in proportion, which gives the integral in closed form (Davis and Goadrich 2006,
+    doi:10.1145/1143844.1143874).
+
+    Args:
+        num_thresholds: Number of evenly spread thresholds, 0 and 1 among them.
+        curve: ``"ROC"``, ``"PR"`` or ``"PRGAIN"``.
+        summation_method: Between two points, ``"interpolation"``, ``"minoring"`` (the lower of
+            them) or ``"majoring"`` (the higher).
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+        thresholds: Thresholds of your own from 0 to 1, in place of ``num_thresholds``.
+        multi_label: Whether each column has its own curve; the result is the mean of their areas.
+        num_labels: Number of columns, to make the state before the first batch.
+        label_weights: Weights of the columns: of their areas if ``multi_label``, else of their
+            entries.
+        from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
+
+    >>> metric = AUC()
+    >>> metric.update_state([0, 0, 1, 1], [0.1, 0.6, 0.3, 0.9])
+    >>> round(metric.result().item(), 4)
+    0.75
+    """
+
+    num_thresholds: int = field(200, convert=_at_least_2)
+    curve: str = field("ROC", convert=_upper)
+    summation_method: str = field(
+        "interpolation", convert=one_of("interpolation", "minoring", "majoring")
+    )
+    name: str | None = None
+    dtype: Any = DTYPE
+    thresholds: Any = field(None, convert=_inner_thresholds)
+    multi_label: bool = False
+    num_labels: int | None = None
+    label_weights: Any = field(None, convert=_floats)
+    from_logits: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        inner = self.thresholds or _between(self.num_thresholds - 2)
+        # Beyond 0 and 1, so that the ends of the curve are "all" and "none".
+        self._points = [-config.epsilon(), *inner, 1.0 + config.epsilon()]
+        if self.num_labels is not None and not self.multi_label:
+            raise ArgumentError(
+                "AUC(): `num_labels` needs `multi_label=True`. Received: multi_label=False, "
+                f"num_labels={self.num_labels}."
+            )
+        if not self.multi_label:
+            self.build((), ())
+        elif self.num_labels is not None:
+            self.build((), (None, self.num_labels))  # pyright: ignore[reportArgumentType]
+
+    def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
+        self._add_counts(*(y_pred_shape[-1:] if self.multi_label else ()))
+        super().build(y_true_shape, y_pred_shape)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account.
+
+        Args:
+            y_true: Zeros and ones of any shape; with ``multi_label``, ``(..., labels)``.
+            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
+            sample_weight: Weights of that shape or of its first axes.
+
+        Raises:
+            ShapeError: Targets that do not fit predictions, weights that do not fit samples, or
+                another number of labels than before.
+        """
+        y_true, y_pred, weights = self._aligned(y_true, y_pred, sample_weight)
+        if self.from_logits:
+            y_pred = jax.nn.sigmoid(y_pred)
+        if self.multi_label and not self.built:
+            self.build(y_true.shape, y_pred.shape)
+        labels = y_pred.shape[-1] if y_pred.ndim > 1 else 1
+        expected = {
+            "label weights": None if self.label_weights is None else len(self.label_weights),
+            "labels before": self._totals().true_positives.shape[-1] if self.multi_label else None,
+        }
+        for what, number in expected.items():
+            if number not in (None, labels):
+                raise ShapeError(
+                    f"{self.name}: expected {number} labels, the number of {what}. Received: "
+                    f"y_pred of shape {y_pred.shape}."
+                )
+        if not self.multi_label:
+            if self.label_weights is not None:
+                weights = weights * jnp.asarray(self.label_weights, weights.dtype)
+            arrays = (x.reshape(-1) for x in (y_true, y_pred, weights))
+            self._accumulate(counts(*arrays, self._points))
+        else:
+            columns = (x.reshape(-1, labels) for x in (y_true, y_pred, weights))
+            count = jax.vmap(lambda t, p, w: counts(t, p, w, self._points), 1, 1)
+            self._accumulate(count(*columns))
+
+    def result(self) -> Any:
+        if not self.built:
+            return jnp.zeros(())
+        found = self._totals()
+        if self.curve == "PR" and self.summation_method == "interpolation":
+            area = _area_under_precision_recall(found)
+        else:
+            x, y = _curve(self.curve, found)
+            left, right = y[:-1], y[1:]
+            height = {
+                "interpolation": (left + right) / 2,
+                "minoring": jnp.minimum(left, right),
+                "majoring": jnp.maximum(left, right),
+            }[self.summation_method]
+            area = jnp.sum((x[:-1] - x[1:]) * height, axis=0)
+        if self.multi_label and self.label_weights is not None:
+            weights = jnp.asarray(self.label_weights, area.dtype)
+            return safe_divide(jnp.sum(area * weights), jnp.sum(weights))
+        return jnp.mean(area)
+
+
+def _curve(kind: str, found: Counts) -> tuple[Any, Any]:
+    tp, fp, tn, fn = found
+    recall = safe_divide(tp, tp + fn)
+    if kind == "ROC":
+        return safe_divide(fp, fp + tn), recall
+    if kind == "PR":
+        return recall, safe_divide(tp, tp + fp)
+    odds = safe_divide(tp + fn, fp + tn)
+    return 1 - safe_divide(fn, tp) * odds, 1 - safe_divide(fp, tp) * odds
+
+
+def _area_under_precision_recall(found: Counts) -> Any:
+    """Sum over thresholds of the integral of precision over recall between two of them.
+
+    With ``TP = slope * P + shift``, P being the predicted positives, it is
+    ``slope * (dTP + shift * log(P2 / P1)) / positives``.
+    """
+    tp, predicted = found.true_positives, found.true_positives + found.false_positives
+    positives = (found.true_positives + found.false_negatives)[1:]
+    step = tp[:-1] - tp[1:]
+    slope = safe_divide(step, jnp.maximum(predicted[:-1] - predicted[1:], 0))
+    shift = tp[1:] - slope * predicted[1:]
+    both = (predicted[:-1] > 0) & (predicted[1:] > 0)
+    ratio = jnp.where(both, predicted[:-1] / jnp.where(both, predicted[1:], 1), 1)
+    return jnp.sum(safe_divide(slope * (step + shift * jnp.log(ratio)), positives), axis=0)
+
+
+# ---- points on the curve -------------------------------------------------------------------------
+
+
+def _rate(value: Any) -> float:
+    if not 0.0 <= value <= 1.0:
+        raise ArgumentError(f"expected a number from 0 to 1. Received: {value!r}.")
+    return float(value)
+
+
+def _rates(found: Counts) -> dict[str, Any]:
+    tp, fp, tn, fn = found
+    return {
+        "precision": safe_divide(tp, tp + fp),
+        "sensitivity": safe_divide(tp, tp + fn),
+        "specificity": safe_divide(tn, tn + fp),
+    }
+
+
+class _BestAt(_Curve):
+    """The best of one rate over the thresholds at which another is high enough."""
+
+    num_thresholds: int
+    _best: ClassVar[str]
+    _held: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        n = self.num_thresholds
+        self._points = [0.5] if n == 1 else [0.0, *_between(n - 2), 1.0]
+        self._add_counts()
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account.
+
+        Args:
+            y_true: Zeros and ones of any shape.
+            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
+            sample_weight: Weights of that shape or of its first axes.
+
+        Raises:
+            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+        """
+        self._accumulate(self._count(y_true, y_pred, sample_weight, self._points))
+
+    def _least(self) -> float:
+        """What the other rate must reach."""
+        raise NotImplementedError(f"{type(self).__name__} holds no rate.")
+
+    def result(self) -> Any:
+        rates = _rates(self._totals())
+        return jnp.max(jnp.where(rates[self._held] >= self._least(), rates[self._best], 0))
+
+
+class SensitivityAtSpecificity(_BestAt):
+    """The best ``TP / (TP + FN)`` where ``TN / (TN + FP)`` is at least ``specificity``.
+
+    Args:
+        specificity: From 0 to 1.
+        num_thresholds: Number of evenly spread thresholds to try.
+        class_id: Count only this column.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = SensitivityAtSpecificity(0.5)
+    >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
+    >>> metric.result()
+    Array(0.5, dtype=float32)
+    """
+
+    _best, _held = "sensitivity", "specificity"
+    specificity: float = field(convert=_rate)
+    num_thresholds: int = field(200, convert=positive_int)
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = DTYPE
+
+    def _least(self) -> float:
+        return self.specificity
+
+
+class SpecificityAtSensitivity(_BestAt):
+    """The best ``TN / (TN + FP)`` where ``TP / (TP + FN)`` is at least ``sensitivity``.
+
+    Args:
+        sensitivity: From 0 to 1.
+        num_thresholds: Number of evenly spread thresholds to try.
+        class_id: Count only this column.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = SpecificityAtSensitivity(0.5)
+    >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
+    >>> round(metric.result().item(), 4)
+    0.6667
+    """
+
+    _best, _held = "specificity", "sensitivity"
+    sensitivity: float = field(convert=_rate)
+    num_thresholds: int = field(200, convert=positive_int)
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = DTYPE
+
+    def _least(self) -> float:
+        return self.sensitivity
+
+
+class PrecisionAtRecall(_BestAt):
+    """The best ``TP / (TP + FP)`` where ``TP / (TP + FN)`` is at least ``recall``.
+
+    Args:
+        recall: From 0 to 1.
+        num_thresholds: Number of evenly spread thresholds to try.
+        class_id: Count only this column.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = PrecisionAtRecall(0.5)
+    >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
+    >>> metric.result()
+    Array(0.5, dtype=float32)
+    """
+
+    _best, _held = "precision", "sensitivity"
+    recall: float = field(convert=_rate)
+    num_thresholds: int = field(200, convert=positive_int)
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = DTYPE
+
+    def _least(self) -> float:
+        return self.recall
+
+
+class RecallAtPrecision(_BestAt):
+    """The best ``TP / (TP + FN)`` where ``TP / (TP + FP)`` is at least ``precision``.
+
+    Args:
+        precision: From 0 to 1.
+        num_thresholds: Number of evenly spread thresholds to try.
+        class_id: Count only this column.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = RecallAtPrecision(0.8)
+    >>> metric.update_state([0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9])
+    >>> metric.result()
+    Array(0.5, dtype=float32)
+    """
+
+    _best, _held = "sensitivity", "precision"
+    precision: float = field(convert=_rate)
+    num_thresholds: int = field(200, convert=positive_int)
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = DTYPE
+
+    def _least(self) -> float:
+        return self.precision

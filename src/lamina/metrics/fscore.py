@@ -1,0 +1,150 @@
+"""F-scores: precision and recall in one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from lamina import config
+from lamina.core.fields import field, one_of
+from lamina.core.scope import get_mask
+from lamina.errors import ArgumentError
+from lamina.losses.base import DTYPE, safe_divide, weighted
+from lamina.metrics.base import Metric
+from lamina.metrics.regression import as_columns
+
+
+def _positive(value: Any) -> float:
+    if not value > 0.0:
+        raise ArgumentError(f"expected a number above 0. Received: {value!r}.")
+    return float(value)
+
+
+def _read_threshold(value: Any) -> float | None:
+    if value is not None and not 0.0 < value <= 1.0:
+        raise ArgumentError(f"expected a number above 0 and up to 1. Received: {value!r}.")
+    return value
+
+
+AVERAGE: Any = field(None, convert=one_of(None, "micro", "macro", "weighted"))
+THRESHOLD: Any = field(None, convert=_read_threshold)
+
+
+class _FScore(Metric):
+    average: Any
+    threshold: Any
+
+    def _beta(self) -> float:
+        """How many times more recall matters than precision."""
+        return 1.0
+
+    def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
+        columns = tuple(y_pred_shape[-1:]) if len(y_pred_shape) > 1 else (1,)
+        shape = () if self.average == "micro" else columns
+        self.true_positives = self.add_weight(shape, name="true_positives")
+        self.false_positives = self.add_weight(shape, name="false_positives")
+        self.false_negatives = self.add_weight(shape, name="false_negatives")
+        super().build(y_true_shape, y_pred_shape)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account.
+
+        Args:
+            y_true: Zeros and ones, ``(batch, ..., classes)`` or ``(batch,)``.
+            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
+            sample_weight: Weights of that shape or of its first axes.
+
+        Raises:
+            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+        """
+        mask = get_mask(y_pred)
+        t, p = as_columns(y_true, y_pred, str(self.name), self._float_dtype())
+        if not self.built:
+            self.build(t.shape, p.shape)
+        weights = self._weights(p, sample_weight, mask)
+        if self.threshold is None:
+            # The likeliest class; none where no class has any probability.
+            p = (p >= jnp.max(p, axis=-1, keepdims=True)) & (jnp.abs(p) > 1e-9)
+        else:
+            p = p > self.threshold
+        t, p = t != 0, p.astype(bool)
+        axes = None if self.average == "micro" else tuple(range(p.ndim - 1))
+
+        def total(chosen: Any) -> Any:
+            values = chosen.astype(self._float_dtype())
+            return jnp.sum(values if weights is None else weighted(values, weights), axis=axes)
+
+        self.true_positives.assign_add(total(t & p))
+        self.false_positives.assign_add(total(~t & p))
+        self.false_negatives.assign_add(total(t & ~p))
+
+    def result(self) -> Any:
+        if not self.built:
+            return jnp.zeros(())
+        right, missed = self.true_positives.value, self.false_negatives.value
+        precision = safe_divide(right, right + self.false_positives.value)
+        recall = safe_divide(right, right + missed)
+        square = self._beta() ** 2
+        score = (1 + square) * precision * recall
+        score = score / (square * precision + recall + config.epsilon())
+        if self.average == "weighted":
+            support = right + missed
+            return safe_divide(jnp.sum(score * support), jnp.sum(support))
+        return score if self.average is None else jnp.mean(score)
+
+
+class FBetaScore(_FScore):
+    """``(1 + beta ** 2) * precision * recall / (beta ** 2 * precision + recall)`` of each class.
+
+    Recall counts ``beta`` times as much as precision. ``epsilon`` is added below the bar.
+
+    Args:
+        average: None for one score a class; ``"micro"`` to count all classes together;
+            ``"macro"`` for the mean of the scores; ``"weighted"`` for their mean weighted by how
+            often each class occurs.
+        beta: Above 0.
+        threshold: Above it a prediction is positive; when None, the largest of each row is.
+        name: A name.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = FBetaScore(beta=2.0, threshold=0.5)
+    >>> metric.update_state([[1, 1, 1], [1, 0, 0], [1, 1, 0]],
+    ...                     [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]])
+    >>> metric.result().round(4)
+    Array([0.3846, 0.9091, 0.8333], dtype=float32)
+    """
+
+    average: str | None = AVERAGE
+    beta: float = field(1.0, convert=_positive)
+    threshold: float | None = THRESHOLD
+    name: str | None = "fbeta_score"
+    dtype: Any = DTYPE
+
+    def _beta(self) -> float:
+        return self.beta
+
+
+class F1Score(_FScore):
+    """``2 * precision * recall / (precision + recall)`` of each class.
+
+    Args:
+        average: None for one score a class; ``"micro"`` to count all classes together;
+            ``"macro"`` for the mean of the scores; ``"weighted"`` for their mean weighted by how
+            often each class occurs.
+        threshold: Above it a prediction is positive; when None, the largest of each row is.
+        name: A name.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = F1Score(threshold=0.5)
+    >>> metric.update_state([[1, 1, 1], [1, 0, 0], [1, 1, 0]],
+    ...                     [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]])
+    >>> metric.result().round(4)
+    Array([0.5   , 0.8   , 0.6667], dtype=float32)
+    """
+
+    average: str | None = AVERAGE
+    threshold: float | None = THRESHOLD
+    name: str | None = "f1_score"
+    dtype: Any = DTYPE

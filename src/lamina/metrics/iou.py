@@ -1,0 +1,252 @@
+"""Intersection over union of predicted and true regions, from a confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from lamina import config
+from lamina.core.fields import field, positive_int
+from lamina.core.scope import get_mask
+from lamina.errors import ArgumentError
+from lamina.losses.base import DTYPE, class_numbers, matched, safe_divide
+from lamina.metrics.base import Metric
+
+
+def _ids(value: Any) -> list[int]:
+    return [int(i) for i in value]
+
+
+NUM_CLASSES: Any = field(convert=positive_int)
+TARGET_CLASS_IDS: Any = field(convert=_ids)
+
+
+class _Overlap(Metric):
+    """Base: counts pairs of a true and a predicted class. Entries of other classes are left out."""
+
+    ignore_class: Any = None
+    axis: Any = -1
+    sparse_y_true: Any = True
+    sparse_y_pred: Any = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        n = self._classes()
+        for i in self._averaged():
+            if not 0 <= i < n:
+                raise ArgumentError(
+                    f"{type(self).__name__}(): `target_class_ids` expects numbers from 0 to "
+                    f"{n - 1}. Received: {i}."
+                )
+        self.total_confusion_matrix = self.add_weight((n, n), name="total_confusion_matrix")
+
+    def _classes(self) -> int:
+        return self.num_classes  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _averaged(self) -> Sequence[int]:
+        """The classes whose mean is the result."""
+        return range(self._classes())
+
+    def _numbers(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        """Both as class numbers of one shape."""
+        where, axis = str(self.name), self.axis
+        if self.sparse_y_true and not self.sparse_y_pred:
+            return class_numbers(y_true, y_pred, axis, where), jnp.argmax(y_pred, axis)
+        if self.sparse_y_true:
+            return matched(y_true, y_pred, where)
+        if self.sparse_y_pred:
+            return matched(jnp.argmax(y_true, axis), y_pred, where)
+        y_true, y_pred = matched(y_true, y_pred, where)
+        return jnp.argmax(y_true, axis), jnp.argmax(y_pred, axis)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account.
+
+        Args:
+            y_true: Class numbers of any shape, or one-hot along ``axis``.
+            y_pred: Class numbers of the same shape, or scores along ``axis``.
+            sample_weight: Weights of the shape of the class numbers or of its first axes.
+
+        Raises:
+            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+        """
+        mask = get_mask(y_pred)
+        t, p = self._numbers(jnp.asarray(y_true), jnp.asarray(y_pred))
+        t, p = t.astype("int32"), p.astype("int32")
+        values = jnp.ones(t.shape, self._float_dtype())
+        weights = self._weights(values, sample_weight, mask)
+        n = self._classes()
+        counted = (t >= 0) & (t < n) & (p >= 0) & (p < n)
+        if self.ignore_class is not None:
+            counted &= t != self.ignore_class
+        pairs = jnp.where(counted, t * n + p, n * n).reshape(-1)
+        found = jnp.zeros(n * n + 1, values.dtype)
+        found = found.at[pairs].add((values if weights is None else weights).reshape(-1))
+        self.total_confusion_matrix.assign_add(found[:-1].reshape(n, n))
+
+    def result(self) -> Any:
+        matrix = self.total_confusion_matrix.value.astype(self._float_dtype())
+        both = jnp.diagonal(matrix)
+        union = jnp.sum(matrix, axis=0) + jnp.sum(matrix, axis=1) - both
+        chosen = jnp.asarray(self._averaged())
+        both, union = both[chosen], union[chosen]
+        # Classes that occur nowhere do not count.
+        return safe_divide(jnp.sum(both / (union + config.epsilon())), jnp.sum(union != 0))
+
+
+class IoU(_Overlap):
+    """``TP / (TP + FP + FN)`` of the target classes, averaged.
+
+    The matrix is gathered in floats, so that weights that are no whole numbers count. Numbers that
+    are no class are left out. Jaccard 1901.
+
+    Args:
+        num_classes: Number of classes.
+        target_class_ids: The classes to average over.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+        ignore_class: A number in ``y_true`` whose entries do not count.
+        sparse_y_true: Whether targets are class numbers, not one-hot.
+        sparse_y_pred: Whether predictions are class numbers, not scores.
+        axis: The axis of the classes of what is not sparse.
+
+    >>> metric = IoU(num_classes=2, target_class_ids=[0])
+    >>> metric.update_state([0, 0, 1, 1], [0, 1, 0, 1])
+    >>> round(metric.result().item(), 4)
+    0.3333
+    """
+
+    num_classes: int = NUM_CLASSES
+    target_class_ids: list[int] = TARGET_CLASS_IDS
+    name: str | None = None
+    dtype: Any = DTYPE
+    ignore_class: int | None = None
+    sparse_y_true: bool = True
+    sparse_y_pred: bool = True
+    axis: int = -1
+
+    def _averaged(self) -> Sequence[int]:
+        return self.target_class_ids
+
+
+class MeanIoU(_Overlap):
+    """``TP / (TP + FP + FN)`` averaged over all classes that occur: see :class:`IoU`.
+
+    Args:
+        num_classes: Number of classes.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+        ignore_class: A number in ``y_true`` whose entries do not count.
+        sparse_y_true: Whether targets are class numbers, not one-hot.
+        sparse_y_pred: Whether predictions are class numbers, not scores.
+        axis: The axis of the classes of what is not sparse.
+
+    >>> metric = MeanIoU(num_classes=2)
+    >>> metric.update_state([0, 0, 1, 1], [0, 1, 1, 1])
+    >>> round(metric.result().item(), 4)
+    0.5833
+    """
+
+    num_classes: int = NUM_CLASSES
+    name: str | None = None
+    dtype: Any = DTYPE
+    ignore_class: int | None = None
+    sparse_y_true: bool = True
+    sparse_y_pred: bool = True
+    axis: int = -1
+
+
+class OneHotIoU(_Overlap):
+    """:class:`IoU` of one-hot targets.
+
+    Args:
+        num_classes: Number of classes.
+        target_class_ids: The classes to average over.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+        ignore_class: A number in ``y_true`` whose entries do not count.
+        sparse_y_pred: Whether predictions are class numbers, not scores.
+        axis: The axis of the classes of what is not sparse.
+
+    >>> metric = OneHotIoU(num_classes=2, target_class_ids=[1])
+    >>> metric.update_state([[1, 0], [0, 1]], [[0.4, 0.6], [0.1, 0.9]])
+    >>> round(metric.result().item(), 4)
+    0.5
+    """
+
+    num_classes: int = NUM_CLASSES
+    target_class_ids: list[int] = TARGET_CLASS_IDS
+    name: str | None = None
+    dtype: Any = DTYPE
+    ignore_class: int | None = None
+    sparse_y_pred: bool = False
+    axis: int = -1
+
+    def __post_init__(self) -> None:
+        self.sparse_y_true = False
+        super().__post_init__()
+
+    def _averaged(self) -> Sequence[int]:
+        return self.target_class_ids
+
+
+class OneHotMeanIoU(_Overlap):
+    """:class:`MeanIoU` of one-hot targets.
+
+    Args:
+        num_classes: Number of classes.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+        ignore_class: A number in ``y_true`` whose entries do not count.
+        sparse_y_pred: Whether predictions are class numbers, not scores.
+        axis: The axis of the classes of what is not sparse.
+
+    >>> metric = OneHotMeanIoU(num_classes=2)
+    >>> metric.update_state([[1, 0], [0, 1]], [[0.4, 0.6], [0.1, 0.9]])
+    >>> round(metric.result().item(), 4)
+    0.25
+    """
+
+    num_classes: int = NUM_CLASSES
+    name: str | None = None
+    dtype: Any = DTYPE
+    ignore_class: int | None = None
+    sparse_y_pred: bool = False
+    axis: int = -1
+
+    def __post_init__(self) -> None:
+        self.sparse_y_true = False
+        super().__post_init__()
+
+
+class BinaryIoU(_Overlap):
+    """:class:`IoU` of two classes, told apart by a threshold.
+
+    Args:
+        target_class_ids: The classes to average over: 0, 1 or both.
+        threshold: From it on a prediction means 1.
+        name: A name; automatic when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = BinaryIoU(target_class_ids=[1], threshold=0.3)
+    >>> metric.update_state([0, 1, 0, 1], [0.1, 0.2, 0.4, 0.7])
+    >>> round(metric.result().item(), 4)
+    0.3333
+    """
+
+    target_class_ids: list[int] = field((0, 1), convert=_ids)
+    threshold: float = 0.5
+    name: str | None = None
+    dtype: Any = DTYPE
+
+    def _classes(self) -> int:
+        return 2
+
+    def _averaged(self) -> Sequence[int]:
+        return self.target_class_ids
+
+    def _numbers(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        y_true, y_pred = matched(y_true, y_pred, str(self.name))
+        return y_true, y_pred >= self.threshold

@@ -1,0 +1,157 @@
+"""Sums and means: of values, and of what functions of targets and predictions return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+
+from lamina import tree
+from lamina.core import registry
+from lamina.core.fields import field
+from lamina.core.operation import merge_masks
+from lamina.core.scope import get_mask
+from lamina.losses.base import DTYPE, safe_divide, tensors, values_of, weighted
+from lamina.metrics.base import Metric
+
+
+class Sum(Metric):
+    """``sum(sample_weight * values)`` over all batches.
+
+    Args:
+        name: A name.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = Sum()
+    >>> metric.update_state([1.0, 2.0]); metric.update_state([4.0], sample_weight=[0.5])
+    >>> metric.result()
+    Array(5., dtype=float32)
+    """
+
+    name: str | None = "sum"
+    dtype: Any = DTYPE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.total = self.add_weight(name="total")
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        mask, values = get_mask(values), tensors(values, self._float_dtype())
+        weights = self._weights(values, sample_weight, mask)
+        self.total.assign_add(jnp.sum(values if weights is None else weighted(values, weights)))
+
+    def result(self) -> Any:
+        return self.total.value
+
+
+class Mean(Metric):
+    """``sum(sample_weight * values) / sum(sample_weight)`` over all batches; 0 of nothing.
+
+    Args:
+        name: A name.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = Mean()
+    >>> metric.update_state([1.0, 3.0]); metric.update_state([5.0], sample_weight=[2.0])
+    >>> metric.result()
+    Array(3.5, dtype=float32)
+    """
+
+    name: str | None = "mean"
+    dtype: Any = DTYPE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.total = self.add_weight(name="total")
+        self.count = self.add_weight(name="count")
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Take values into account.
+
+        Args:
+            values: A tensor of any shape. Entries that its mask leaves out do not count.
+            sample_weight: Weights of the shape of ``values`` or of its first axes.
+        """
+        self._add(values, sample_weight, get_mask(values))
+
+    def _add(self, values: Any, sample_weight: Any, mask: Any) -> None:
+        values = tensors(values, self._float_dtype())
+        weights = self._weights(values, sample_weight, mask)
+        if weights is None:
+            self.total.assign_add(jnp.sum(values))
+            self.count.assign_add(values.size)
+        else:
+            self.total.assign_add(jnp.sum(weighted(values, weights)))
+            self.count.assign_add(jnp.sum(weights))
+
+    def result(self) -> Any:
+        return safe_divide(self.total.value, self.count.value)
+
+
+class FunctionMetric(Mean):
+    """The mean of what a function of targets and predictions returns: base of many metrics."""
+
+    _function: ClassVar[Any]
+    name: str | None = None
+
+    def _arguments(self) -> dict[str, Any]:
+        """What the function takes besides targets and predictions."""
+        return {n: getattr(self, n) for n in type(self)._fields if n not in Metric._fields}
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account.
+
+        Args:
+            y_true: Targets.
+            y_pred: Predictions. What their mask leaves out does not count.
+            sample_weight: Weights of the function's values, of their shape or its first axes.
+
+        Raises:
+            ShapeError: Targets that do not fit predictions, weights that do not fit values.
+        """
+        mask = None if tree.is_nested(y_pred) else get_mask(y_pred)
+        classes = getattr(self._function, "kind", None) == "classes"
+        y_pred = tensors(y_pred, self._float_dtype())
+        y_true = tensors(y_true, None if classes else self._float_dtype())
+        values = values_of(self._function, y_true, y_pred, **self._arguments())
+        self._add(values, sample_weight, merge_masks([mask, get_mask(values)]))
+
+
+def _read_function(value: Any) -> Callable[..., Any]:
+    """A function as it is, or a loss function by name."""
+    return registry.resolve("losses", value, "loss function")
+
+
+class MeanMetricWrapper(FunctionMetric):
+    """Any function ``(y_true, y_pred) -> values`` as a metric: the mean of its values.
+
+    Args:
+        fn: The function, or the name of a built-in loss function.
+        name: A name; made from the class's when None.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+        **kwargs: Further arguments of the function.
+
+    >>> metric = MeanMetricWrapper("huber", delta=2.0)
+    >>> metric.update_state([[0.0]], [[3.0]])
+    >>> metric.result()
+    Array(4., dtype=float32)
+    """
+
+    fn: Any = field(convert=_read_function)
+    name: str | None = None
+    dtype: Any = DTYPE
+
+    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+        self._extra = extra
+        return {}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._function = self.fn
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._extra
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self._extra}

@@ -1,0 +1,312 @@
+"""Metrics of numbers: the means of loss functions, and measures of correlation.
+
+Those that are the mean of a loss function come from one table:
+
+>>> metric = MeanSquaredError()
+>>> metric.update_state([[0.0], [1.0]], [[1.0], [3.0]])
+>>> metric.result()
+Array(2.5, dtype=float32)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from lamina import config, losses
+from lamina.core.fields import field, one_of
+from lamina.core.scope import get_mask
+from lamina.errors import ArgumentError
+from lamina.losses.base import DTYPE, as_pair, safe_divide, weighted
+from lamina.metrics.base import Metric, formula
+from lamina.metrics.reduction import FunctionMetric
+
+# ---- means of loss functions ---------------------------------------------------------------------
+
+
+def _mean_of(
+    function: Callable[..., Any],
+    class_name: str,
+    *aliases: str,
+    name: str | None = None,
+    **arguments: Any,
+) -> type[FunctionMetric]:
+    """A class for the mean of a loss function, with the function's arguments after Keras's two."""
+    defaults = {"name": name or function.__name__, "dtype": DTYPE, **arguments}
+    text = f"""Mean of :func:`lamina.losses.{defaults["name"]}` over all samples.
+
+    Args:
+        name: A name.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+    """
+    namespace = {
+        "__module__": __name__,
+        "__doc__": text + "".join(f"    {a}: As for the function.\n    " for a in arguments),
+        "__annotations__": dict.fromkeys(defaults, "Any"),
+        "_function": staticmethod(function),
+        "aliases": aliases,
+        **defaults,
+    }
+    return type(class_name, (FunctionMetric,), namespace)
+
+
+def _cosine(y_true: Any, y_pred: Any, axis: int) -> Any:
+    """The cosine itself: 1 for equal directions, where the loss is -1."""
+    return -losses.cosine_similarity(y_true, y_pred, axis)
+
+
+MeanSquaredError = _mean_of(losses.mean_squared_error, "MeanSquaredError", "mse", "MSE")
+MeanAbsoluteError = _mean_of(losses.mean_absolute_error, "MeanAbsoluteError", "mae", "MAE")
+MeanAbsolutePercentageError = _mean_of(
+    losses.mean_absolute_percentage_error, "MeanAbsolutePercentageError", "mape", "MAPE"
+)
+MeanSquaredLogarithmicError = _mean_of(
+    losses.mean_squared_logarithmic_error, "MeanSquaredLogarithmicError", "msle", "MSLE"
+)
+LogCoshError = _mean_of(losses.log_cosh, "LogCoshError", name="logcosh")
+CosineSimilarity = _mean_of(_cosine, "CosineSimilarity", name="cosine_similarity", axis=-1)
+KLDivergence = _mean_of(losses.kl_divergence, "KLDivergence")
+Poisson = _mean_of(losses.poisson, "Poisson")
+Hinge = _mean_of(losses.hinge, "Hinge")
+SquaredHinge = _mean_of(losses.squared_hinge, "SquaredHinge")
+CategoricalHinge = _mean_of(losses.categorical_hinge, "CategoricalHinge")
+BinaryCrossentropy = _mean_of(
+    losses.binary_crossentropy, "BinaryCrossentropy", "bce", "BCE",
+    from_logits=False, label_smoothing=0.0,
+)  # fmt: skip
+CategoricalCrossentropy = _mean_of(
+    losses.categorical_crossentropy, "CategoricalCrossentropy",
+    from_logits=False, label_smoothing=0.0, axis=-1,
+)  # fmt: skip
+SparseCategoricalCrossentropy = _mean_of(
+    losses.sparse_categorical_crossentropy, "SparseCategoricalCrossentropy",
+    from_logits=False, ignore_class=None, axis=-1,
+)  # fmt: skip
+
+
+class RootMeanSquaredError(FunctionMetric):
+    """``sqrt(mean((y_true - y_pred) ** 2))`` over all batches.
+
+    Args:
+        name: A name.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = RootMeanSquaredError()
+    >>> metric.update_state([[0.0], [0.0]], [[1.0], [7.0]])
+    >>> metric.result()
+    Array(5., dtype=float32)
+    """
+
+    _function = staticmethod(losses.mean_squared_error)
+    name: str | None = "root_mean_squared_error"
+    dtype: Any = DTYPE
+
+    def result(self) -> Any:
+        return jnp.sqrt(super().result())
+
+
+# ---- correlation ---------------------------------------------------------------------------------
+
+
+def _centred(x: Any, axis: int) -> tuple[Any, Any]:
+    mean = jnp.mean(x, axis=axis, keepdims=True)
+    return mean.squeeze(axis), x - mean
+
+
+@formula("vectors")
+def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
+    """``cov(y_true, y_pred) / (std(y_true) * std(y_pred))`` along ``axis``; NaN if one is constant.
+
+    Pearson 1895, doi:10.1098/rspl.1895.0041.
+
+    Args:
+        y_true: Targets, ``(batch, ..., n)``.
+        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+        axis: The axis along which the vectors lie.
+
+    Returns:
+        Values from -1 to 1, of the same shape without ``axis``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> pearson_correlation([[0.0, 1.0, 2.0]], [[2.0, 1.0, 0.0]])
+    Array([-1.], dtype=float32)
+    """
+    (_, t), (_, p) = _centred(y_true, axis), _centred(y_pred, axis)
+    norms = jnp.sqrt(jnp.sum(t * t, axis=axis) * jnp.sum(p * p, axis=axis))
+    return jnp.sum(t * p, axis=axis) / norms
+
+
+@formula("vectors")
+def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
+    """``2 cov(t, p) / (var(t) + var(p) + (mean(t) - mean(p)) ** 2 + epsilon)`` along ``axis``.
+
+    1 only where both are equal: shifts and scales count against it. Lin 1989, doi:10.2307/2532051.
+
+    Args:
+        y_true: Targets, ``(batch, ..., n)``.
+        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+        axis: The axis along which the vectors lie.
+
+    Returns:
+        Values from -1 to 1, of the same shape without ``axis``.
+
+    Raises:
+        ShapeError: Other shapes; nothing is broadcast.
+
+    >>> concordance_correlation([[0.0, 2.0]], [[1.0, 3.0]]).round(4)
+    Array([0.6667], dtype=float32)
+    """
+    (mean_t, t), (mean_p, p) = _centred(y_true, axis), _centred(y_pred, axis)
+    spread = jnp.mean(t * t, axis=axis) + jnp.mean(p * p, axis=axis)
+    below = spread + jnp.square(mean_t - mean_p) + config.epsilon()
+    return 2.0 * jnp.mean(t * p, axis=axis) / below
+
+
+class PearsonCorrelation(FunctionMetric):
+    """Mean of the samples' :func:`pearson_correlation`.
+
+    Args:
+        name: A name.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+        axis: The axis along which the vectors lie.
+
+    >>> metric = PearsonCorrelation()
+    >>> metric.update_state([[0.0, 1.0, 2.0]], [[0.0, 10.0, 20.0]])
+    >>> round(metric.result().item(), 4)
+    1.0
+    """
+
+    _function = staticmethod(pearson_correlation)
+    name: str | None = "pearson_correlation"
+    dtype: Any = DTYPE
+    axis: int = -1
+
+
+class ConcordanceCorrelation(FunctionMetric):
+    """Mean of the samples' :func:`concordance_correlation`.
+
+    Args:
+        name: A name.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+        axis: The axis along which the vectors lie.
+
+    >>> metric = ConcordanceCorrelation()
+    >>> metric.update_state([[0.0, 2.0]], [[1.0, 3.0]])
+    >>> round(metric.result().item(), 4)
+    0.6667
+    """
+
+    _function = staticmethod(concordance_correlation)
+    name: str | None = "concordance_correlation"
+    dtype: Any = DTYPE
+    axis: int = -1
+
+
+def _count(value: Any) -> int:
+    if not hasattr(value, "__index__") or value < 0:
+        raise ArgumentError(f"expected an integer >= 0. Received: {value!r}.")
+    return int(value)
+
+
+class R2Score(Metric):
+    """The share of the targets' variance that predictions explain.
+
+    ``1 - sum((y_true - y_pred) ** 2) / sum((y_true - mean(y_true)) ** 2)`` for each column. The
+    sums are merged batch by batch as by Chan et al. 1983 (doi:10.1080/00031305.1983.10483115), so
+    that a large mean costs no digits. Targets that are all equal give 1 if they are met, else 0.
+
+    Args:
+        class_aggregation: ``"uniform_average"`` of the columns, ``"variance_weighted_average"``,
+            or None for one score a column.
+        num_regressors: Number p of independent variables, for the adjusted score
+            ``1 - (1 - R2) * (n - 1) / (n - p - 1)``; 0 for the plain one. As in Keras, n counts
+            the entries of ``y_true``, and n <= p + 1 gives the plain score.
+        name: A name.
+        dtype: Dtype or policy of the state; ``floatx`` when None.
+
+    >>> metric = R2Score()
+    >>> metric.update_state([[1.0], [2.0], [3.0]], [[1.0], [2.0], [2.0]])
+    >>> metric.result()
+    Array(0.5, dtype=float32)
+    """
+
+    class_aggregation: str | None = field(
+        "uniform_average", convert=one_of("uniform_average", "variance_weighted_average", None)
+    )
+    num_regressors: int = field(0, convert=_count)
+    name: str | None = "r2_score"
+    dtype: Any = DTYPE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.num_samples = self.add_weight(name="num_samples")
+
+    def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
+        columns = tuple(y_pred_shape[-1:]) if len(y_pred_shape) > 1 else (1,)
+        self.count = self.add_weight(columns, name="count")
+        self.mean = self.add_weight(columns, name="mean")
+        self.spread = self.add_weight(columns, name="spread")
+        self.residual = self.add_weight(columns, name="residual")
+        super().build(y_true_shape, y_pred_shape)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch into account.
+
+        Args:
+            y_true: Targets, ``(batch, columns)`` or ``(batch,)``.
+            y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+            sample_weight: Weights, ``(batch,)`` or of the shape of ``y_pred``.
+
+        Raises:
+            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+        """
+        mask = get_mask(y_pred)
+        t, p = as_columns(y_true, y_pred, str(self.name), self._float_dtype())
+        if not self.built:
+            self.build(t.shape, p.shape)
+        weights = self._weights(p, sample_weight, mask)
+        if weights is None:
+            weights = jnp.ones_like(p)
+        axes = tuple(range(p.ndim - 1))
+
+        def total(values: Any) -> Any:
+            return jnp.sum(weighted(values, weights), axis=axes)
+
+        count = jnp.sum(weights, axis=axes)
+        mean = safe_divide(total(t), count)
+        step = mean - self.mean
+        whole = self.count + count
+        between = jnp.square(step) * safe_divide(self.count * count, whole)
+        self.spread.assign_add(total(jnp.square(t - mean)) + between)
+        self.mean.assign_add(step * safe_divide(count, whole))
+        self.count.assign(whole)
+        self.residual.assign_add(total(jnp.square(t - p)))
+        self.num_samples.assign_add(t.size)
+
+    def result(self) -> Any:
+        if not self.built:
+            return jnp.zeros(())
+        spread, residual = self.spread.value, self.residual.value
+        scores = jnp.where(
+            spread == 0, residual == 0, 1.0 - residual / jnp.where(spread == 0, 1.0, spread)
+        )
+        if self.class_aggregation == "uniform_average":
+            scores = jnp.mean(scores)
+        elif self.class_aggregation == "variance_weighted_average":
+            scores = safe_divide(jnp.sum(scores * spread), jnp.sum(spread))
+        if self.num_regressors:
+            n = self.num_samples.value
+            freedom = n - self.num_regressors - 1.0
+            adjusted = 1.0 - (1.0 - scores) * (n - 1.0) / jnp.where(freedom > 0, freedom, 1.0)
+            scores = jnp.where(freedom > 0, adjusted, scores)
+        return scores
+
+
+def as_columns(y_true: Any, y_pred: Any, where: str, dtype: str) -> tuple[Any, Any]:
+    """Both of one shape, with an axis of columns even when each sample is a single number."""
+    t, p = as_pair(y_true, jnp.asarray(y_pred, dtype), where)
+    return (t[:, None], p[:, None]) if p.ndim == 1 else (t, p)

@@ -1,0 +1,120 @@
+"""Callbacks that pass the logs on: to functions, to a table in a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lamina.core.registry import unknown_name
+from lamina.errors import ArgumentError
+from lamina.training.callbacks.base import HOOKS, Callback
+
+
+class LambdaCallback(Callback):
+    """Makes a callback of functions.
+
+    Args:
+        on_epoch_begin: ``f(epoch, logs)``.
+        on_epoch_end: ``f(epoch, logs)``.
+        on_train_begin: ``f(logs)``.
+        on_train_end: ``f(logs)``.
+        on_train_batch_begin: ``f(batch, logs)``.
+        on_train_batch_end: ``f(batch, logs)``.
+        kwargs: functions for the other hooks of :class:`Callback`, by name.
+
+    Raises:
+        UnknownNameError: a name that is no hook.
+
+    >>> losses = []
+    >>> keep = LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["loss"]))
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        on_train_batch_begin: Callable[..., Any] | None = None,
+        on_train_batch_end: Callable[..., Any] | None = None,
+        **kwargs: Callable[..., Any],
+    ) -> None:
+        super().__init__()
+        given = {
+            "on_epoch_begin": on_epoch_begin, "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin, "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin, "on_train_batch_end": on_train_batch_end,
+            **kwargs,
+        }  # fmt: skip
+        for name, function in given.items():
+            if name not in HOOKS:
+                raise unknown_name("hook of LambdaCallback()", name, HOOKS)
+            if function is not None:
+                setattr(self, name, function)
+
+
+class CSVLogger(Callback):
+    """Writes the logs of each epoch as a line of a table.
+
+    Lines are complete on the disk after each epoch. A name that first appears later (as with
+    ``validation_freq``) gets its column then; the lines before have ``NA`` in it.
+
+    Args:
+        filename: the file.
+        separator: between the columns.
+        append: continue an existing file, with its columns, instead of replacing it.
+
+    Raises:
+        ArgumentError: a file to be continued that is no table of epochs.
+    """
+
+    def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
+        super().__init__()
+        self.filename, self.sep, self.append = Path(filename), separator, append
+        self._columns: list[str] = []
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.filename.parent.mkdir(parents=True, exist_ok=True)
+        if not self.append or not self.filename.exists():
+            self.filename.write_text("", encoding="utf-8")
+        self._columns = next(iter(self._read()), [])
+        if self._columns and self._columns[0] != "epoch":
+            raise ArgumentError(
+                f"CSVLogger: {str(self.filename)!r} is no table of epochs that could be continued. "
+                f"Its first line is {self._columns}; expected 'epoch' first."
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        row = {"epoch": epoch, **{k: _cell(v) for k, v in (logs or {}).items()}}
+        new = [name for name in row if name not in self._columns]
+        if new:
+            lines = self._read()[1:]
+            self._columns = [*self._columns, *new]
+            self._replace([self._columns, *([*line, *["NA"] * len(new)] for line in lines)])
+        with self.filename.open("a", encoding="utf-8", newline="") as file:
+            file.write(self._text([[row.get(name, "NA") for name in self._columns]]))
+
+    def _read(self) -> list[list[str]]:
+        with self.filename.open(encoding="utf-8", newline="") as file:
+            return list(csv.reader(file, delimiter=self.sep))
+
+    def _replace(self, lines: list[list[Any]]) -> None:
+        """Write the whole table, so that a crash leaves the old one or the new one."""
+        fresh = self.filename.with_name(f"{self.filename.name}.tmp")
+        fresh.write_text(self._text(lines), encoding="utf-8", newline="")
+        os.replace(fresh, self.filename)
+
+    def _text(self, lines: list[list[Any]]) -> str:
+        buffer = io.StringIO(newline="")
+        csv.writer(buffer, delimiter=self.sep, lineterminator="\n").writerows(lines)
+        return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return float(value) if np.ndim(value) == 0 else np.asarray(value).tolist()

@@ -1,0 +1,316 @@
+"""A model as boxes and wires: what the plot and the page both draw.
+
+A box stands for a layer, an op, or an input; its ports are the tensors at its border. A box whose
+model is drawn open holds a :class:`Diagram` of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from lamina import tree
+from lamina.core.graph import Node, Slot, Step, is_symbolic
+from lamina.core.operation import Op, Operation
+from lamina.core.spec import BATCH, TensorSpec, show_dim
+from lamina.core.variable import Variable
+from lamina.errors import ArgumentError, NotBuiltError
+from lamina.layers import InputLayer, Layer
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Port:
+    """One tensor that a call takes or gives: its shape as text, its dtype, whether it is masked."""
+
+    shape: str
+    dtype: str
+    masked: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an operation: what goes in, what comes out, and the node that recorded it."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    node: Node
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Box:
+    """A layer, an op or an input, with all its calls in one graph.
+
+    Attributes:
+        operation: what is called; None for an input that is a tensor cut out of another model.
+        name: its name.
+        kind: its class; for an op, its function's name spelled like a class.
+        home: the diagram that it stands in.
+        calls: in the order of the model's plan.
+        turn: ``(2, 3)`` for the second of three calls of a nested model that is drawn open, since
+            each of them is a box.
+        inside: the diagram of a nested model that is drawn open.
+    """
+
+    operation: Any
+    name: str
+    kind: str
+    home: Diagram
+    calls: list[Call] = dataclasses.field(default_factory=list)
+    turn: tuple[int, int] = (1, 1)
+    inside: Diagram | None = None
+
+    @property
+    def path(self) -> str:
+        """The names from the outermost model to here: unique in a picture, since no name has ``:``.
+
+        A second call of a nested model is ``name:2``, a tensor that serves as input ``input:name``.
+        """
+        name = self.name if self.operation is not None else f"input:{self.name}"
+        name = f"{name}:{self.turn[0]}" if self.turn[0] > 1 else name
+        owner = self.home.owner
+        return name if owner is None else f"{owner.path}/{name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class End:
+    """An end of a wire: port number ``port`` of call number ``call`` of ``box``."""
+
+    box: Box
+    call: int
+    port: int
+
+
+class Diagram:
+    """The boxes of one model, and where each of their inputs comes from.
+
+    Attributes:
+        owner: the box that this is the inside of; None for the outermost model.
+        boxes: each after those that it first reads.
+        sources: from each input of a box to the output that it reads. A number stands for the
+            diagram's own border: as a key for its output, as a value for its input of that number.
+    """
+
+    def __init__(self, owner: Box | None) -> None:
+        self.owner = owner
+        self.boxes: list[Box] = []
+        self.sources: dict[End | int, End | int] = {}
+
+    def add(self, operation: Any, name: str) -> Box:
+        """Put a new box into the diagram."""
+        box = Box(operation, name, kind_of(operation), self)
+        self.boxes.append(box)
+        return box
+
+    def walk(self) -> Iterator[Diagram]:
+        """This diagram and all inside of it, outer before inner."""
+        yield self
+        for box in self.boxes:
+            if box.inside is not None:
+                yield from box.inside.walk()
+
+    def wires(self) -> Iterator[tuple[End, End]]:
+        """From output to input, between boxes that are not drawn open, across all borders."""
+        for diagram in self.walk():
+            for stop, source in diagram.sources.items():
+                if isinstance(stop, End) and stop.box.inside is None:
+                    start = _origin(diagram, source)
+                    if start is not None:
+                        yield start, stop
+
+
+def _origin(diagram: Diagram, source: End | int | None) -> End | None:
+    """Follow a value through borders to the box that makes it; None when it comes from outside."""
+    while source is not None:
+        if isinstance(source, int):
+            owner = diagram.owner
+            if owner is None:
+                return None
+            diagram, source = owner.home, owner.home.sources.get(End(owner, 0, source))
+        elif source.box.inside is not None:
+            diagram = source.box.inside
+            source = diagram.sources[source.port]
+        else:
+            return source
+    return None
+
+
+def make_diagram(model: Any, *, open_nested: bool) -> Diagram:
+    """Read a model into boxes and wires.
+
+    Args:
+        model: a model of any kind; one that is no graph becomes a single box.
+        open_nested: give each call of a nested model its own box, with the model's diagram inside.
+
+    Raises:
+        NotBuiltError: the model has seen no input yet.
+        ArgumentError: not a model.
+    """
+    if not isinstance(model, Operation):
+        raise ArgumentError(
+            "A picture is made of a model (or a single layer). "
+            f"Received: {model!r} (of type {type(model).__name__})."
+        )
+    if getattr(model, "graph", None) is not None:
+        return _read(model, None, list(range(len(model.graph.inputs))), open_nested)
+    if not getattr(model, "built", True):
+        raise NotBuiltError(
+            f"{model.name!r} cannot be drawn yet: it has seen no input, so its layers have neither "
+            "shapes nor weights. Start it with an `Input`, call `model.build(input_shape)`, or "
+            "call it once on data."
+        )
+    diagram = Diagram(None)
+    diagram.add(model, model.name).calls += [_call(node) for node in model.nodes]
+    return diagram
+
+
+def _read(model: Any, owner: Box | None, order: list[int | None], open_nested: bool) -> Diagram:
+    """The diagram of a model that is a graph; its inputs are those of ``owner``, in ``order``."""
+    graph = model.graph
+    diagram = Diagram(owner)
+    made: dict[int, End | int | None] = {}  # where the value of each slot of the plan comes from
+    for border, slot, x in zip(order, graph.plan.inputs, graph.inputs, strict=True):
+        if getattr(model, "_hide_inputs", False):
+            made[slot] = border
+            continue
+        is_door = isinstance(x.node.operation, InputLayer)
+        box = diagram.add(x.node.operation if is_door else None, x.name)
+        box.calls.append(Call((), (_port(x),), x.node))
+        made[slot] = end = End(box, 0, 0)
+        if owner is not None and border is not None:
+            diagram.sources[end] = border
+
+    boxes: dict[Any, Box] = {}
+    for step in graph.plan.steps:
+        inner_order = _inner_order(step) if open_nested else None
+        box = boxes.get(step.operation)
+        if box is None or inner_order is not None:
+            box = boxes[step.operation] = diagram.add(step.operation, step.operation.name)
+        number = len(box.calls)
+        box.calls.append(_call(step.node))
+        for i, slot in enumerate(_slots(step)):
+            if (source := made[slot]) is not None:
+                diagram.sources[End(box, number, i)] = source
+        for j, slot in enumerate(step.outputs):
+            if slot >= 0:
+                made[slot] = End(box, number, j)
+        if inner_order is not None:
+            box.inside = _read(step.operation, box, inner_order, open_nested)
+    for j, slot in enumerate(graph.plan.outputs):
+        if (source := made[slot]) is not None:
+            diagram.sources[j] = source
+
+    totals = Counter(box.operation for box in diagram.boxes)
+    turns: Counter[Any] = Counter()
+    for box in diagram.boxes:
+        if box.inside is not None:
+            turns[box.operation] += 1
+            box.turn = (turns[box.operation], totals[box.operation])
+    return diagram
+
+
+def _inner_order(step: Step) -> list[int | None] | None:
+    """Which input of the call each input of a nested model reads; None: it cannot be opened."""
+    graph = getattr(step.operation, "graph", None)
+    if graph is None or len(step.node.output_leaves) != len(graph.outputs):
+        return None
+    arguments = [*step.args, *step.kwargs.values()]
+    numbers = iter(range(len(step.node.inputs)))
+    numbered = tree.map_structure(
+        lambda x: next(numbers) if isinstance(x, Slot) else None, arguments
+    )
+    order = graph.arrange(numbered[0])
+    # Tensors beyond the inputs, such as a mask, have no place to end at inside.
+    return order if sum(i is not None for i in order) == len(step.node.inputs) else None
+
+
+def _slots(step: Step) -> list[int]:
+    return [x.index for x in tree.flatten((step.args, step.kwargs)) if isinstance(x, Slot)]
+
+
+def _call(node: Node) -> Call:
+    return Call(tuple(map(_port, node.inputs)), tuple(map(_port, node.output_leaves)), node)
+
+
+def _port(x: Any) -> Port:
+    return Port(show_shape(x.spec), x.dtype, x.mask is not None)
+
+
+def show_shape(spec: TensorSpec) -> str:
+    """A shape as text; the batch is None, as everywhere in Keras's pictures.
+
+    >>> show_shape(TensorSpec(("batch", "time", 64)))
+    '(None, time, 64)'
+    """
+    sizes = ["None" if str(d) == str(BATCH) else show_dim(d) for d in spec.dims_raw]
+    return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+
+
+def kind_of(operation: Any) -> str:
+    """The class of a layer, a wrapper's with the wrapped one's; an op's name in camel case."""
+    if operation is None:
+        return "Input"
+    if isinstance(operation, Op):
+        return "".join(word.capitalize() for word in operation.op_name.split("_"))
+    wrapped = getattr(operation, "layer", None)
+    kind = type(operation).__name__
+    return f"{kind}({kind_of(wrapped)})" if isinstance(wrapped, Layer) else kind
+
+
+def activation_of(operation: Any) -> str | None:
+    """The name of a layer's activation, or None."""
+    activation = getattr(operation, "activation", None)
+    if activation is None or isinstance(operation, Op):
+        return None
+    return getattr(activation, "__name__", None) or type(activation).__name__
+
+
+def expression(call: Call) -> str:
+    """An op's arguments as they were written, ``·`` for each tensor; empty for tensors only.
+
+    For ``x + 1`` it is ``(·, 1)``, for ``x[:, 0]`` it is ``[:, 0]``.
+    """
+    node = call.node
+    if not isinstance(node.operation, Op):
+        return ""
+    if node.operation.op_name == "get_item" and len(node.args) == 2 and is_symbolic(node.args[0]):
+        return f"[{_index(node.args[1])}]"
+    positional = [_argument(x) for x in node.args]
+    named = [f"{k}={_argument(v)}" for k, v in node.kwargs.items()]
+    text = f"({', '.join([*positional, *named])})"
+    return "" if set(text) <= set("(·, [])") else text
+
+
+def _argument(x: Any) -> str:
+    if is_symbolic(x):
+        return "·"
+    if isinstance(x, (list, tuple)):
+        return f"[{', '.join(map(_argument, x))}]"
+    if isinstance(x, Variable) or (hasattr(x, "shape") and x.shape != ()):
+        return f"array{tuple(x.shape)}"
+    return str(x)
+
+
+def _index(x: Any) -> str:
+    if isinstance(x, tuple):
+        return ", ".join(map(_index, x))
+    if isinstance(x, slice):
+        parts = ["" if v is None else str(v) for v in (x.start, x.stop, x.step)]
+        return ":".join(parts[: 2 + (x.step is not None)])
+    return "..." if x is Ellipsis else "None" if x is None else _argument(x)
+
+
+def trainability(model: Any) -> dict[Variable, bool]:
+    """For each weight that can train at all, whether the model as a whole lets it."""
+    return {v: trains for v, trains in model.named_variables().values() if v.trainable}
+
+
+def state_of(operation: Any, trains: dict[Variable, bool]) -> str | None:
+    """``trainable``, ``frozen`` or ``partly frozen``; None for what has nothing to train."""
+    if not isinstance(operation, Layer):
+        return None
+    mine = {trains[v] for v in operation.variables if v in trains}
+    return {(True,): "trainable", (False,): "frozen", (False, True): "partly frozen"}.get(
+        tuple(sorted(mine))
+    )

@@ -1,0 +1,300 @@
+"""A model as one page of HTML: boxes to open, wires to follow, details to read, names to find.
+
+The page needs nothing but itself. What it shows is computed here, Graphviz's layout included, and
+handed over as data; ``page.js`` puts it on the screen as text, never as markup, and a policy in the
+page forbids every script and style but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import inspect
+import json
+import os
+from itertools import chain
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pygraphviz
+
+from lamina.core.files import replacing
+from lamina.core.operation import Op
+from lamina.core.variable import Variable
+from lamina.layers import InputLayer, Layer
+from lamina.visualization.diagram import (
+    Box,
+    Diagram,
+    End,
+    Port,
+    activation_of,
+    expression,
+    make_diagram,
+    state_of,
+    trainability,
+)
+from lamina.visualization.plot import numbers
+from lamina.visualization.summary import summarize
+
+# Sizes in pixels. Names and shapes are set in a font of fixed width, so that counting characters
+# tells how wide a box must be.
+_HEAD, _CALLS, _PORTS, _MARGIN = 48, 18, 24, 24
+_NAME_CHARACTER, _CHARACTER = 8, 7
+_NARROWEST, _WIDEST = 132, 600
+
+
+def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
+    """Show a model as one self-contained page: nothing is loaded from anywhere.
+
+    Boxes are layers, wires are tensors from port to port; nested models open and close. A box under
+    the mouse or the keyboard's focus shows its parameters, shapes, dtypes, masks, weights and
+    arguments; a search finds layers by name or class. The page is light or dark as its reader is.
+
+    Args:
+        model: a built model of any kind; one that is no graph becomes a single box.
+        path: where to write the page too; replaced only once the new page is complete.
+
+    Returns:
+        The page.
+
+    Raises:
+        NotBuiltError: the model has seen no input yet.
+        ArgumentError: not a model.
+
+    >>> from lamina.layers import Dense, Input
+    >>> head = Dense(3, name="head")
+    >>> y = head(Input((4,)))
+    >>> to_html(head).splitlines()[0]
+    '<!doctype html>'
+    """
+    diagram = make_diagram(model, open_nested=True)
+    weights = list(model.named_variables().values())
+    total = sum(v.size for v, _ in weights)
+    trains = sum(v.size for v, t in weights if t)
+    facts = [type(model).__name__, f"{total:,} parameters"]
+    if trains != total:
+        facts.append(f"{trains:,} of them trainable")
+    graph = getattr(model, "graph", None)
+    data = {
+        "sizes": {"head": _HEAD, "calls": _CALLS, "ports": _PORTS},
+        "diagram": _describe(diagram, trainability(model), graph.output_names if graph else []),
+    }
+    # ASCII only, and no "<": nothing in a name can end the element that holds it.
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    style, script, page = (
+        Path(__file__).with_name(f"page.{kind}").read_text(encoding="utf-8")
+        for kind in ("css", "js", "html")
+    )
+    page = Template(page).substitute(
+        name=html.escape(model.name), facts=html.escape(" · ".join(facts)), data=text,
+        style=style, script=script, table=summarize(model, expand_nested=True)._repr_html_(),
+        policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+               "base-uri 'none'; form-action 'none'",
+    )  # fmt: skip
+    if path is not None:
+        with replacing(path) as part:
+            part.write_bytes(page.encode("utf-8", "xmlcharrefreplace"))
+    return page
+
+
+def repr_html(model: Any) -> str:
+    """Show a model in a notebook's cell: the table of its layers, in a frame that scrolls.
+
+    Args:
+        model: a model of any kind, built or not.
+
+    >>> from lamina.layers import Dense, Input
+    >>> head = Dense(3, name="head")
+    >>> y = head(Input((4,)))
+    >>> "head" in repr_html(head)
+    True
+    """
+    table = summarize(model, expand_nested=True)._repr_html_()
+    return f'<div style="max-height: 32em; overflow: auto">{table}</div>'
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+# ---- data ----------------------------------------------------------------------------------------
+
+
+def _describe(
+    diagram: Diagram, trains: dict[Variable, bool], outputs: list[str]
+) -> dict[str, Any]:
+    """What the page needs of one diagram; ``outputs`` are the names to mark at its border."""
+    boxes = [_describe_box(box, trains) for box in diagram.boxes]
+    index = {box: i for i, box in enumerate(diagram.boxes)}
+    for j, name in enumerate(outputs):
+        source = diagram.sources.get(j)
+        if isinstance(source, End):
+            port = boxes[index[source.box]]["gives"][_number(source, "out")]
+            port["output"] = f"{port['output']}, {name}" if "output" in port else name
+    wires = []
+    for stop, source in diagram.sources.items():
+        inside = isinstance(source, End) and isinstance(stop, End)
+        if not inside and diagram.owner is None:
+            continue
+        if isinstance(stop, End) and stop.box.calls[stop.call].inputs:
+            masked = stop.box.calls[stop.call].inputs[stop.port].masked
+        else:
+            masked = isinstance(source, End) and _given(source).masked
+        wires.append((
+            (index[source.box], _number(source, "out")) if isinstance(source, End) else (-1, source),
+            (index[stop.box], _number(stop, "in")) if isinstance(stop, End) else (-1, stop),
+            masked,
+        ))  # fmt: skip
+    return _lay_out(diagram, boxes, wires)
+
+
+def _given(end: End) -> Port:
+    return end.box.calls[end.call].outputs[end.port]
+
+
+def _number(end: End, side: str) -> int:
+    """The place of a port among all ports of that side of its box."""
+    before = end.box.calls[: end.call]
+    return sum(len(c.inputs if side == "in" else c.outputs) for c in before) + end.port
+
+
+def _describe_box(box: Box, trains: dict[Variable, bool]) -> dict[str, Any]:
+    operation = box.operation
+    layer = operation if isinstance(operation, Layer) else None
+    variables = list(layer.named_variables().items()) if layer is not None else []
+    state = state_of(operation, trains)
+    kind = box.kind + (expression(box.calls[0]) if box.calls else "")
+    activation = activation_of(operation)
+    activation = None if activation == "linear" else activation
+    params = sum(v.size for _, (v, _) in variables)
+    mask = _mask_role(box)
+    several = len(box.calls) > 1
+    gives = [
+        {"shape": p.shape, "dtype": p.dtype, "masked": p.masked} | ({"call": k + 1} if several else {})
+        for k, call in enumerate(box.calls) for p in call.outputs
+    ]  # fmt: skip
+    described: dict[str, Any] = {
+        "name": box.name,
+        "path": box.path,
+        "role": _role(box),
+        "kind": f"{kind} · {activation}" if activation else kind,
+        "params": f"{params:,}" if params else "",
+        "chips": [c for c in (state if state != "trainable" else None, mask and mask[0]) if c],
+        "reads": [k + 1 for k, call in enumerate(box.calls) for _ in call.inputs] if several
+        else [0] * max(1, sum(len(c.inputs) for c in box.calls)),
+        "gives": gives,
+        "facts": _facts(box, params, state, mask, activation),
+        "calls": [
+            {
+                "reads": [
+                    {"text": f"{p.shape} {p.dtype}", "masked": p.masked,
+                     "from": _source_name(box, End(box, k, i))}
+                    for i, p in enumerate(call.inputs)
+                ],
+                "gives": [{"text": f"{p.shape} {p.dtype}", "masked": p.masked} for p in call.outputs],
+            }
+            for k, call in enumerate(box.calls)
+        ],
+        "weights": [
+            {"name": name, "text": f"{tuple(v.shape)} {v.dtype}", "trains": trains.get(v, False)}
+            for name, (v, _) in variables
+        ],
+        "inside": None if box.inside is None else _describe(box.inside, trains, []),
+    }  # fmt: skip
+    return described | _size(described)
+
+
+def _role(box: Box) -> str:
+    if box.operation is None or isinstance(box.operation, InputLayer):
+        return "input"
+    if isinstance(box.operation, Op):
+        return "op"
+    return "model" if hasattr(box.operation, "graph") else "layer"
+
+
+def _source_name(box: Box, end: End) -> str:
+    source = box.home.sources.get(end)
+    if isinstance(source, End):
+        return source.box.name
+    return "" if source is None else "outside"
+
+
+def _mask_role(box: Box) -> tuple[str, str] | None:
+    """A word and a sentence for what happens to masks in a box; None where there is none."""
+    masked_in = any(p.masked for c in box.calls for p in c.inputs)
+    masked_out = any(p.masked for c in box.calls for p in c.outputs)
+    if masked_in and masked_out:
+        return ("mask passes", "passes through")
+    if masked_out:
+        return ("mask starts", "starts here")
+    if not masked_in:
+        return None
+    call = getattr(box.operation, "call", None)
+    used = call is not None and "mask" in inspect.signature(call).parameters
+    return ("mask ends", "used, and ends here" if used else "ends here unused")
+
+
+def _facts(
+    box: Box, params: int, state: str | None, mask: tuple[str, str] | None, activation: str | None
+) -> list[tuple[str, str]]:
+    operation = box.operation
+    layer = operation if isinstance(operation, Layer) else None
+    facts: list[tuple[str, Any]] = [("Class", box.kind)]
+    if box.home.owner is not None:
+        facts.append(("Inside of", box.home.owner.path))
+    if box.turn[1] > 1:
+        facts.append(("Call", "{} of {} of this model".format(*box.turn)))
+    if layer is not None and params:
+        facts += [("Parameters", f"{params:,}"), ("Trainable", state or "nothing to train")]
+    if activation:
+        facts.append(("Activation", activation))
+    if layer is not None and not isinstance(layer, InputLayer):
+        facts.append(("Dtype", layer.dtype_policy.name))
+        arguments = [(k, v) for k, v in layer._repr_items() if k not in ("name", "activation")]
+        facts.append(("Arguments", ", ".join(f"{k}={v}" for k, v in arguments)))
+    elif isinstance(operation, Op):
+        facts += [("Function", f"ops.{operation.op_name}"), ("Arguments", expression(box.calls[0]))]
+    if mask is not None:
+        facts.append(("Mask", mask[1]))
+    # The file's name will do: its folder is nobody's business when the page is passed on.
+    places = [Path(call.node.location).name for call in box.calls]
+    facts.append(("Called at", ", ".join(dict.fromkeys(places))))
+    return [(k, str(v)) for k, v in facts if v]
+
+
+# ---- layout --------------------------------------------------------------------------------------
+
+
+def _size(box: dict[str, Any]) -> dict[str, int]:
+    """Width and height of a closed box, from its text."""
+    chips = sum(14 + _CHARACTER * len(chip) for chip in box["chips"])
+    title = 24 + 18 * (box["inside"] is not None) + _NAME_CHARACTER * len(box["name"]) + chips
+    subtitle = 40 + _CHARACTER * (len(box["kind"]) + len(box["params"]))
+    port = max(
+        (24 + _CHARACTER * sum(len(str(v)) + 1 for k, v in p.items() if k != "masked")
+         for p in box["gives"]),
+        default=0,
+    )  # fmt: skip
+    width = max(title, subtitle, port * len(box["gives"]), 24 * len(box["reads"]), _NARROWEST)
+    several = any(box["reads"])
+    height = _HEAD + _CALLS * several + _PORTS * bool(box["gives"])
+    return {"w": min(width, max(_WIDEST, 64 * len(box["gives"]))), "h": height}
+
+
+def _lay_out(
+    diagram: Diagram, boxes: list[dict[str, Any]], wires: list[tuple[Any, Any, bool]]
+) -> dict[str, Any]:
+    """Let Graphviz place the closed boxes and lead the wires; y grows downwards in the result."""
+    graph = pygraphviz.AGraph(directed=True, strict=False)
+    graph.graph_attr.update(nodesep="0.4", ranksep="0.5")
+    graph.node_attr.update(shape="plain")
+    graph.edge_attr.update(dir="none")
+    for i, box in enumerate(boxes):
+        label = _blank(box["w"], box["h"], len(box["reads"]), len(box["gives"]))
+        graph.add_node(f"b{i}", label=label)
+    entries, exits = (1 + max((end[1] for *ends, _ in wires for end in ends[k : k + 1]
+                               if end[0] < 0), default=-1) for k in (0, 1))  # fmt: skip
+    return {}

@@ -1,0 +1,344 @@
+"""Pictures of models as PNG, SVG and PDF, laid out by the Graphviz inside of pygraphviz."""
+
+from __future__ import annotations
+
+import html
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pygraphviz
+
+from lamina.core.files import replacing
+from lamina.core.operation import Op
+from lamina.core.variable import Variable
+from lamina.errors import ArgumentError
+from lamina.layers import InputLayer
+from lamina.visualization.diagram import (
+    Box,
+    Diagram,
+    End,
+    activation_of,
+    expression,
+    make_diagram,
+    state_of,
+    trainability,
+)
+
+_FONT = "Helvetica,Arial,sans-serif"
+_INK, _MUTED, _LINE = "#1f2328", "#57606a", "#8c959f"
+_INPUT, _LAYER, _MODEL, _OP = "#e6f0fb", "#f6f8fa", "#f1ebfb", "#ffffff"
+_FORMATS = {"": "png", ".png": "png", ".svg": "svg", ".pdf": "pdf"}
+_LARGEST_PNG = 32_767  # pixels in either direction: Cairo's limit
+
+# By direction: the sides where wires leave and enter a box, as compass points.
+_SIDES = {"TB": ("s", "n"), "BT": ("n", "s"), "LR": ("e", "w"), "RL": ("w", "e")}
+
+
+class _Options(NamedTuple):
+    shapes: bool
+    dtype: bool
+    names: bool
+    activations: bool
+    trains: dict[Variable, bool] | None
+    rankdir: str
+
+
+def model_to_dot(
+    model: Any,
+    show_shapes: bool = False,
+    show_dtype: bool = False,
+    show_layer_names: bool = False,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
+    dpi: int = 200,
+    subgraph: bool = False,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
+) -> pygraphviz.AGraph:
+    """Draw a model as a Graphviz graph: a box for each layer, a wire for each tensor.
+
+    A wire joins port to port: output ``j`` of a call to input ``i`` of the next. A layer that is
+    called several times is one box, whose ports carry the number of the call.
+
+    Args:
+        model: a built model of any kind; one that is no graph becomes a single box.
+        show_shapes: write its shape on each port; named sizes by name.
+        show_dtype: write its dtype on each port.
+        show_layer_names: write each layer's name above its class.
+        rankdir: where wires lead: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
+        expand_nested: draw each call of a nested model as a frame around its layers.
+        dpi: resolution of bitmaps.
+        subgraph: put a frame with the model's name around everything.
+        show_layer_activations: write the activation behind the class.
+        show_trainable: write ``trainable``, ``frozen`` or ``partly frozen`` on layers with weights.
+
+    Returns:
+        The graph; its nodes are named by the path of layer names, such as ``"encoder/dense"``.
+        ``graph.draw("model.png", prog="dot")`` renders it, ``str(graph)`` is its text.
+
+    Raises:
+        NotBuiltError: the model has seen no input yet.
+        ArgumentError: not a model, or no such ``rankdir``.
+
+    >>> from lamina.layers import Dense, Input
+    >>> head = Dense(3, name="head")
+    >>> y = head(Input((4,)))
+    >>> model_to_dot(head, show_shapes=True).nodes()
+    ['head']
+    """
+    if rankdir not in _SIDES:
+        raise ArgumentError(f"`rankdir` is one of {list(_SIDES)}. Received: {rankdir!r}.")
+    diagram = make_diagram(model, open_nested=expand_nested)
+    options = _Options(
+        show_shapes, show_dtype, show_layer_names, show_layer_activations,
+        trainability(model) if show_trainable else None, rankdir,
+    )  # fmt: skip
+    graph = pygraphviz.AGraph(directed=True, strict=False, name="model")
+    graph.graph_attr.update(
+        rankdir=rankdir, dpi=str(dpi), nodesep="0.3", ranksep="0.45", pad="0.15",
+        bgcolor="white", fontname=_FONT, fontsize="11", fontcolor=_INK,
+    )  # fmt: skip
+    graph.node_attr.update(shape="plain", fontname=_FONT, fontsize="11", fontcolor=_INK)
+    graph.edge_attr.update(color=_MUTED, arrowsize="0.6")
+    frame = _frame(graph, "", f"<b>{html.escape(model.name)}</b>") if subgraph else graph
+    _draw_boxes(frame, diagram, options)
+    leave, enter = _SIDES[rankdir]
+    for start, stop in diagram.wires():
+        graph.add_edge(
+            start.box.path, stop.box.path,
+            tailport=f"{_place(start, 'out', options)}:{leave}",
+            headport=f"{_place(stop, 'in', options)}:{enter}",
+        )  # fmt: skip
+    return graph
+
+
+def plot_model(
+    model: Any,
+    to_file: str | os.PathLike[str] = "model.png",
+    show_shapes: bool = False,
+    show_dtype: bool = False,
+    show_layer_names: bool = False,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
+    dpi: int = 200,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
+) -> Any:
+    """Draw a model into a PNG, SVG or PDF file; the file's suffix decides.
+
+    No system package is needed: Graphviz comes inside of pygraphviz.
+
+    Args:
+        model: see :func:`model_to_dot`, like the other arguments.
+        to_file: where to write; replaced only once the new picture is complete.
+        dpi: resolution of a PNG; less when the picture would pass the largest possible PNG.
+
+    Returns:
+        In a notebook, what shows the picture; elsewhere None.
+
+    Raises:
+        ArgumentError: another suffix.
+        NotBuiltError: the model has seen no input yet.
+
+    >>> import tempfile
+    >>> from lamina.layers import Dense, Input
+    >>> head = Dense(3, name="head")
+    >>> y = head(Input((4,)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_model(head, f"{folder}/head.svg", show_shapes=True)
+    """
+    path = Path(to_file)
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise ArgumentError(
+            f"plot_model() writes .png, .svg and .pdf. Received: {str(path)!r}. Rename the file; "
+            'for other formats of Graphviz use `model_to_dot(model).draw(path, prog="dot")`.'
+        )
+    graph = model_to_dot(
+        model, show_shapes=show_shapes, show_dtype=show_dtype, show_layer_names=show_layer_names,
+        rankdir=rankdir, expand_nested=expand_nested, dpi=dpi,
+        show_layer_activations=show_layer_activations, show_trainable=show_trainable,
+    )  # fmt: skip
+    picture = _render(graph, kind, dpi)
+    with replacing(path) as part:
+        part.write_bytes(picture)
+    return _for_notebook(kind, picture)
+
+
+def _render(graph: pygraphviz.AGraph, kind: str, dpi: int) -> bytes:
+    graph.graph_attr["dpi"] = "72"  # else SVG and PDF, whose sizes are in points, would be blown up
+    graph.layout(prog="dot")
+    _clear_titles(graph)
+    if kind == "png":
+        inches = max(numbers(graph.graph_attr["bb"])) / 72 + 1
+        if inches * dpi > _LARGEST_PNG:
+            fitting = int(_LARGEST_PNG / inches)
+            warnings.warn(
+                f"The picture is {inches:.0f} inches long, and a PNG can hold {_LARGEST_PNG:,} "
+                f"pixels: it is drawn at {fitting} dpi instead of {dpi}. Write an .svg or .pdf "
+                "file to keep it sharp.",
+                stacklevel=3,
+            )
+            dpi = fitting
+        graph.graph_attr["dpi"] = str(dpi)
+    return graph.draw(format=kind)
+
+
+def _clear_titles(graph: pygraphviz.AGraph) -> None:
+    """Move the titles of frames sideways, each to the first place that no wire crosses."""
+    frames = graph.subgraphs()
+    strokes = np.concatenate([_strokes(e.attr["pos"]) for e in graph.edges()]) if frames else None
+    while frames and strokes is not None:
+        frame = frames.pop()
+        frames += frame.subgraphs()
+        left, _, right, _ = numbers(frame.graph_attr["bb"])
+        x, y = numbers(frame.graph_attr["lp"])
+        width, height = (72 * float(frame.graph_attr[k]) for k in ("lwidth", "lheight"))
+        near = (strokes[..., 1].min(1) < y + height / 2) & (strokes[..., 1].max(1) > y - height / 2)
+        taken = strokes[near][..., 0]
+        low, high = taken.min(1) - width / 2 - 2, taken.max(1) + width / 2 + 2
+        for place in (x, *np.sort(high)):
+            fits = left + width / 2 < place < right - width / 2 - 6
+            if fits and not np.any((low < place) & (place < high)):
+                frame.graph_attr["lp"] = f"{place:.2f},{y:.2f}"
+                break
+
+
+def _strokes(pos: str) -> np.ndarray:
+    """A wire's curve as short straight strokes ``[stroke, end, (x, y)]``; ``pos`` is Graphviz's."""
+    points = np.array([numbers(p) for p in pos.split() if p[0] not in "es"])
+    t = np.linspace(0, 1, 17)[:, None]
+    curves = [
+        (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+        for a, b, c, d in (points[i : i + 4] for i in range(0, len(points) - 3, 3))
+    ]
+    return np.concatenate([np.stack([c[:-1], c[1:]], axis=1) for c in curves])
+
+
+def numbers(text: str) -> list[float]:
+    """What Graphviz writes as ``"1.5,2"``."""
+    return [float(v) for v in text.split(",")]
+
+
+def _for_notebook(kind: str, picture: bytes) -> Any:
+    """What IPython shows, when this runs in a notebook; IPython is never imported by us first."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if kind == "pdf" or not hasattr(shell, "kernel"):
+        return None
+    from IPython import display
+
+    return display.SVG(picture) if kind == "svg" else display.Image(picture, format="png")
+
+
+# ---- boxes ---------------------------------------------------------------------------------------
+
+
+def _draw_boxes(graph: pygraphviz.AGraph, diagram: Diagram, options: _Options) -> None:
+    for box in diagram.boxes:
+        if box.inside is None:
+            graph.add_node(box.path, label=_label(box, options), tooltip=html.escape(box.path))
+            continue
+        turn = _small("  call {} of {}".format(*box.turn)) if box.turn[1] > 1 else ""
+        title = f"<b>{html.escape(box.name)}</b>{turn}"
+        _draw_boxes(_frame(graph, box.path, title), box.inside, options)
+
+
+def _frame(graph: pygraphviz.AGraph, path: str, title: str) -> pygraphviz.AGraph:
+    return graph.add_subgraph(
+        name=f"cluster_{path}", label=f"<{title}>", labeljust="l", style="rounded,filled",
+        color="#c9bfe0", fillcolor="#faf8fe", margin="14", tooltip=html.escape(path),
+    )  # fmt: skip
+
+
+def _ports(box: Box, side: str, options: _Options) -> list[tuple[str, str]]:
+    """Name and text of each port on one side; none where the whole side is one silent port."""
+    ports = []
+    for k, call in enumerate(box.calls):
+        for i, port in enumerate(call.inputs if side == "in" else call.outputs):
+            text = " ".join([port.shape] * options.shapes + [port.dtype] * options.dtype)
+            if len(box.calls) > 1:
+                text = f"{k + 1}: {text}" if text else str(k + 1)
+            ports.append((f"{side}{k}_{i}", text))
+    return [] if len(ports) == 1 and not ports[0][1] else ports
+
+
+def _place(end: End, side: str, options: _Options) -> str:
+    """The name of the port where a wire ends; an input's way in is the box itself."""
+    ports = _ports(end.box, side, options)
+    return f"{side}{end.call}_{end.port}" if ports else "head"
+
+
+def _label(box: Box, options: _Options) -> str:
+    """A table in Graphviz's HTML: ports that read, what the box is, ports that give."""
+    rules, rows = [], []
+    upright = options.rankdir in ("TB", "BT")
+    for side in ("in", "head", "out"):
+        if side == "head":
+            cell = f'<td port="head" cellpadding="4">{_head(box, options)}</td>'
+        elif ports := _ports(box, side, options):
+            cell = f'<td cellpadding="0">{_port_table(ports, upright)}</td>'
+        else:
+            continue
+        rows.append(cell)
+        rules.append(side == "head" or any(text for _, text in ports))
+    if options.rankdir in ("BT", "RL"):
+        rows.reverse()
+        rules.reverse()
+    lines = [f"<tr>{row}</tr>" if upright else row for row in rows]
+    body = lines[0]
+    for i, line in enumerate(lines[1:]):
+        ruled = rules[i] and rules[i + 1]
+        body += ("<hr/>" if upright else "<vr/>") * ruled + line
+    return (
+        f'<<table border="1" cellborder="0" cellspacing="0" cellpadding="0" color="{_LINE}" '
+        f'bgcolor="{_fill(box)}" style="rounded">{body if upright else f"<tr>{body}</tr>"}</table>>'
+    )
+
+
+def _port_table(ports: list[tuple[str, str]], upright: bool) -> str:
+    silent = not any(text for _, text in ports)
+    cells = [
+        f'<td port="{name}" width="24" height="2"></td>' if silent
+        else f'<td port="{name}" cellpadding="5">{_small(text)}</td>'
+        for name, text in ports
+    ]  # fmt: skip
+    if upright:
+        body = f"<tr>{('' if silent else '<vr/>').join(cells)}</tr>"
+    else:
+        body = ("" if silent else "<hr/>").join(f"<tr>{cell}</tr>" for cell in cells)
+    return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="0">{body}</table>'
+
+
+def _head(box: Box, options: _Options) -> str:
+    arguments = expression(box.calls[0]) if box.calls else ""
+    facts = [
+        box.kind + arguments if options.names else arguments,
+        activation_of(box.operation) if options.activations else None,
+        _state(box, options),
+    ]
+    lines = [f"<b>{html.escape(box.name if options.names else box.kind)}</b>"]
+    if any(facts):
+        lines.append(_small(" · ".join(filter(None, facts))))
+    rows = "".join(f"<tr><td>{line}</td></tr>" for line in lines)
+    return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{rows}</table>'
+
+
+def _state(box: Box, options: _Options) -> str | None:
+    return None if options.trains is None else state_of(box.operation, options.trains)
+
+
+def _small(text: str) -> str:
+    return f'<font point-size="9" color="{_MUTED}">{html.escape(text)}</font>'
+
+
+def _fill(box: Box) -> str:
+    if box.operation is None or isinstance(box.operation, InputLayer):
+        return _INPUT
+    if isinstance(box.operation, Op):
+        return _OP
+    return _MODEL if hasattr(box.operation, "graph") else _LAYER

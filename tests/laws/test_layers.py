@@ -1,0 +1,182 @@
+"""Laws that every layer obeys, one test a law, over the whole table of layers."""
+
+import importlib
+import inspect
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lamina
+import tests.cases
+from lamina import layers, tree
+from lamina.core import registry
+from lamina.core.scope import Scope, entered
+
+CASES = [
+    case
+    for info in pkgutil.iter_modules(tests.cases.__path__)
+    if info.name.startswith("layers_")
+    for case in importlib.import_module(f"tests.cases.{info.name}").CASES
+]
+# Abstract bases, and what is tested as the engine.
+NO_ROW = {"Layer", "InputLayer", "Wrapper"}
+every = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def draw(case, seed=0, sizes=None):
+    """Arrays for the case's inputs; ``sizes`` replaces the batch and the open axes' sizes."""
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for shape, dtype in case.inputs:
+        if sizes and arrays == []:
+            shape = tuple(sizes.get(i, n) for i, n in enumerate(shape))
+        elif sizes and 0 in sizes:
+            shape = (sizes[0], *shape[1:])
+        if dtype.startswith(("int", "uint")):
+            arrays.append(rng.integers(0, 5, shape).astype(dtype))
+        elif dtype == "bool":
+            arrays.append(rng.random(shape) > 0.5)
+        else:
+            arrays.append(rng.normal(size=shape).astype(dtype))
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def make(case, **kwargs):
+    return case.cls(**{**case.kwargs, **kwargs})
+
+
+def symbols(case, open_axes=()):
+    made = []
+    for i, (shape, dtype) in enumerate(case.inputs):
+        dims = [None, *(None if i == 0 and a + 1 in open_axes else n for a, n in enumerate(shape[1:]))]
+        made.append(lamina.Input(batch_shape=dims, dtype=dtype))
+    return made[0] if len(made) == 1 else made
+
+
+def outputs_of(layer, x, case, training=False):
+    takes = layer._call_signature().takes_training
+    extra = {"training": training} if takes else {}
+    return layer(x, **case.call_kwargs, **extra)
+
+
+def test_every_public_layer_has_a_row():
+    public = {n for n, c in vars(layers).items() if inspect.isclass(c) and issubclass(c, layers.Layer)}
+    public = {vars(layers)[n].__name__ for n in public}
+    assert public - NO_ROW <= {c.cls.__name__ for c in CASES}
+
+
+@every
+def test_spec_is_what_comes_out(case):
+    layer = make(case)
+    symbolic = outputs_of(layer, symbols(case, case.unknown_axes), case)
+    for batch, grow in ((2, 0), (3, 2)):
+        sizes = {0: batch} | {a: case.inputs[0][0][a] + grow for a in case.unknown_axes}
+        real = outputs_of(layer, draw(case, sizes=sizes), case)
+        for s, r in zip(tree.flatten(symbolic), tree.flatten(real), strict=True):
+            assert s.dtype == str(r.dtype)
+            assert len(s.shape) == r.ndim
+            for known, actual in zip(s.shape, r.shape, strict=True):
+                assert known is None or known == actual
+
+
+@every
+def test_jit_is_eager(case):
+    layer = make(case)
+    x = draw(case)
+    eager = outputs_of(layer, x, case)
+    values = {v: v.value for v in layer.weights}
+    names = list(values)
+
+    def run(arrays, x):
+        scope = Scope(values=dict(zip(names, arrays, strict=True)), pure=True)
+        with entered(scope):
+            return outputs_of(layer, x, case)
+
+    jitted = jax.jit(run)([values[v] for v in names], x)
+    for a, b in zip(tree.flatten(eager), tree.flatten(jitted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
+@every
+def test_config_round_trip(case):
+    layer = make(case)
+    record = registry.serialize(layer)
+    again = registry.deserialize(record)
+    assert type(again) is type(layer)
+    assert registry.serialize(again) == record
+
+
+@every
+def test_a_copy_with_the_weights_computes_the_same(case):
+    layer = make(case)
+    x = draw(case)
+    want = outputs_of(layer, x, case)
+    again = registry.deserialize(registry.serialize(layer))
+    outputs_of(again, x, case)
+    again.set_weights(layer.get_weights())
+    got = outputs_of(again, x, case)
+    for a, b in zip(tree.flatten(want), tree.flatten(got), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every
+def test_same_seed_same_start(case):
+    def start():
+        lamina.utils.set_random_seed(3)
+        lamina.core.naming.reset()
+        layer = make(case)
+        outputs_of(layer, draw(case), case)
+        return layer.get_weights()
+
+    for a, b in zip(start(), start(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every
+def test_mixed_precision_computes_in_sixteen_bits(case):
+    if any(not d.startswith("float") for _, d in case.inputs) or case.cls is layers.Lambda:
+        pytest.skip("takes integers")
+    layer = make(case, dtype="mixed_bfloat16")
+    out = outputs_of(layer, draw(case), case)
+    for x in tree.flatten(out):
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            assert str(x.dtype) == "bfloat16"
+    for v in layer.weights:
+        assert v.dtype != "bfloat16"
+
+
+@every
+def test_nothing_recompiles_on_the_second_call(case):
+    layer = make(case)
+    x = draw(case)
+    outputs_of(layer, x, case)
+    values = [v.value for v in layer.weights]
+    traces = 0
+
+    @jax.jit
+    def run(arrays, x):
+        nonlocal traces
+        traces += 1
+        scope = Scope(values=dict(zip(layer.weights, arrays, strict=True)), pure=True)
+        with entered(scope):
+            return outputs_of(layer, x, case)
+
+    run(values, x)
+    run(values, draw(case, seed=1))
+    assert traces == 1
+
+
+@every
+def test_a_wrong_rank_is_an_error_that_names_the_layer(case):
+    layer = make(case, name="culprit")
+    if layer.input_spec is None:
+        pytest.skip("takes any rank")
+    scalar = np.zeros((), case.inputs[0][1])
+    x = scalar if len(case.inputs) == 1 else [scalar] * len(case.inputs)
+    with pytest.raises((ValueError, TypeError), match="culprit"):
+        outputs_of(layer, x, case)
+
+
