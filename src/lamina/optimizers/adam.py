@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lamina.optimizers.face import Arrays
 from lamina.optimizers.optimizer import Optimizer
@@ -16,15 +15,6 @@ from lamina.optimizers.optimizer import Optimizer
 def _blend(old: jax.Array, new: jax.Array, keep: float) -> jax.Array:
     """The running mean ``keep * old + (1 - keep) * new``."""
     return old + (new - old) * (1 - keep)
-
-
-def missing(keep: float, step: jax.Array) -> jax.Array:
-    """``1 - keep ** step``: what a running mean that began at 0 has seen so far.
-
-    Through ``expm1``, since the difference of two numbers near 1 would lose half of its digits
-    wherever XLA approximates the power. ``keep`` is rounded to float32 first, as in Keras.
-    """
-    return -jnp.expm1(step * math.log(np.float32(keep))) if keep else jnp.ones_like(step)
 
 
 class Adam(Optimizer):
@@ -69,7 +59,7 @@ class Adam(Optimizer):
         new = {"momentum": m, "velocity": v}
         if self.amsgrad:
             v = new["velocity_hat"] = jnp.maximum(slots["velocity_hat"], v)
-        alpha = learning_rate * jnp.sqrt(missing(self.beta_2, step)) / missing(self.beta_1, step)
+        alpha = learning_rate * jnp.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
         return parameter - alpha * m / (jnp.sqrt(v) + self.epsilon), new
 
 
@@ -137,8 +127,13 @@ class Adamax(Optimizer):
     ) -> tuple[jax.Array, Arrays]:  # fmt: skip
         m = _blend(slots["momentum"], gradient, self.beta_1)
         u = jnp.maximum(self.beta_2 * slots["norm"], jnp.abs(gradient))
-        change = learning_rate / missing(self.beta_1, step) * m / (u + self.epsilon)
+        change = learning_rate / (1 - self.beta_1**step) * m / (u + self.epsilon)
         return parameter - change, {"momentum": m, "norm": u}
+
+
+def _seen(keep: float, step: jax.Array) -> jax.Array:
+    """``1 - keep ** step``, to the last digit also where ``keep ** step`` is close to 1."""
+    return -jnp.expm1(step * math.log(keep)) if keep else jnp.ones_like(step)
 
 
 class Nadam(Optimizer):
@@ -186,7 +181,8 @@ class Nadam(Optimizer):
         v = _blend(slots["velocity"], jnp.square(gradient), self.beta_2)
         now, ahead, product = self._mu(step), self._mu(step + 1), slots["u_product"]
         forward = ahead * m / (1 - product * ahead) + (1 - now) * gradient / (1 - product)
-        root = jnp.sqrt(v / missing(self.beta_2, step)) + self.epsilon
+        seen = _seen(self.beta_2, step)
+        root = jnp.sqrt(v / seen) + self.epsilon
         return parameter - learning_rate * forward / root, {"momentum": m, "velocity": v}
 
 
@@ -222,8 +218,8 @@ class Lamb(Optimizer):
     ) -> tuple[jax.Array, Arrays]:  # fmt: skip
         m = _blend(slots["momentum"], gradient, self.beta_1)
         v = _blend(slots["velocity"], jnp.square(gradient), self.beta_2)
-        root = jnp.sqrt(v / missing(self.beta_2, step)) + self.epsilon
-        direction = m / missing(self.beta_1, step) / root
+        root = jnp.sqrt(v / (1 - self.beta_2**step)) + self.epsilon
+        direction = m / (1 - self.beta_1**step) / root
         weight_norm, norm = jnp.linalg.norm(parameter), jnp.linalg.norm(direction)
         ratio = jnp.where((weight_norm > 0) & (norm > 0), weight_norm / norm, 1.0)
         return parameter - learning_rate * ratio * direction, {"momentum": m, "velocity": v}

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from lamina.core.fields import field
 from lamina.core.variable import Variable
-from lamina.optimizers.adam import missing
 from lamina.optimizers.face import Arrays
 from lamina.optimizers.optimizer import Optimizer
 
@@ -175,7 +174,7 @@ class Muon(Optimizer):
             m = self.adam_beta_1 * slots["momentum"] + (1 - self.adam_beta_1) * gradient
             v = slots["velocity"]
             v = self.adam_beta_2 * v + (1 - self.adam_beta_2) * jnp.square(gradient)
-            alpha = jnp.sqrt(missing(self.adam_beta_2, step)) / missing(self.adam_beta_1, step)
+            alpha = jnp.sqrt(1 - self.adam_beta_2**step) / (1 - self.adam_beta_1**step)
             rate = learning_rate * self.adam_lr_ratio * alpha
             return parameter - rate * m / (jnp.sqrt(v) + self.epsilon), {
                 "momentum": m, "velocity": v,

@@ -419,11 +419,11 @@ def predict(
             hooks.on_predict_batch_begin(i)
         parts.append(program.predict(weights, inputs))
         if by_batch:
-            hooks.on_predict_batch_end(i, {"outputs": jax.device_get(parts[-1])})
+            outputs = tree.unflatten(program.output_structure, jax.device_get(parts[-1]))
+            hooks.on_predict_batch_end(i, {"outputs": outputs})
         progress.update(i + 1, dict)
-    outputs = tree.map_structure(
-        lambda *leaves: np.concatenate([np.asarray(a) for a in leaves]), *parts
-    )
+    leaves = [np.concatenate([np.asarray(a) for a in same]) for same in zip(*parts, strict=True)]
+    outputs = tree.unflatten(program.output_structure, leaves)
     progress.epoch_end({})
     hooks.on_predict_end()
     return outputs
@@ -465,4 +465,5 @@ def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
     data = ArrayData(x, None, None, 1, shuffle=False)
     program = _predict_program(model, data.batch)
-    return tree.map_structure(np.asarray, program.predict(_weights(program), data.batch[0]))
+    leaves = program.predict(_weights(program), data.batch[0])
+    return tree.unflatten(program.output_structure, [np.asarray(x) for x in leaves])

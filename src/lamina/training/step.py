@@ -54,6 +54,7 @@ class Program:
         self.test_at = jit(self._test_at, donate_argnums=1)
         self.predict = jit(self._predict)
         self.results = jit(self._results)
+        self.output_structure: Any = None
         self._metric_variables: dict[str, Variable] | None = None
 
     # ---- state ---------------------------------------------------------------------------------
@@ -170,13 +171,16 @@ class Program:
         new = scope.record.updates
         return {a: new.get(v, metrics[a]) for a, v in self.metric_variables.items()}
 
-    def _predict(self, weights: State, x: Any) -> Any:
+    def _predict(self, weights: State, x: Any) -> list[Any]:
         values = self._bound(
             (self.trainable, weights["trainable"]), (self.non_trainable, weights["non_trainable"])
         )
         scope = Scope(values=values, training=False, pure=True)
         with entered(scope):
-            return self.model(x, training=False)
+            outputs = self.model(x, training=False)
+        # JAX would sort the keys of a dict; the nesting is kept apart from the arrays.
+        self.output_structure = tree.map_structure(lambda _: None, outputs)
+        return tree.flatten(outputs)
 
     def _results(self, metrics: Any) -> dict[str, Any]:
         assert self.objective is not None  # noqa: S101 - only asked of compiled models
