@@ -215,7 +215,8 @@ def serialize(obj: Any) -> Any:
     if isinstance(obj, (np.dtype,)):
         return obj.name
     if isinstance(obj, slice):
-        return {"class_name": "__slice__", "config": serialize([obj.start, obj.stop, obj.step])}
+        config = {"start": obj.start, "stop": obj.stop, "step": obj.step}
+        return {"class_name": "__slice__", "config": serialize(config)}
     if obj is Ellipsis:
         return {"class_name": "__ellipsis__", "config": {}}
     if inspect.isfunction(obj) or inspect.isbuiltin(obj) or inspect.isclass(obj):
@@ -313,7 +314,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     if name == "__numpy__":
         return np.array(inner["value"], dtype=inner["dtype"])
     if name == "__slice__":
-        return slice(*inner)
+        return slice(inner["start"], inner["stop"], inner["step"])
     if name == "__ellipsis__":
         return Ellipsis
     found = _lookup(config, custom_objects)

@@ -95,7 +95,7 @@ class ELU(_Activation):
     [-0.6320000290870667, 2.0]
     """
 
-    alpha: float = field(1.0, convert=number("the reals", lambda v: v == v))
+    alpha: float = field(1.0, convert=number("(-inf, inf)", lambda v: v == v))
 
     def call(self, inputs: Any) -> Any:
         """Apply the function."""
@@ -143,23 +143,24 @@ class PReLU(_Activation):
 
     def build(self, input_shape: Any) -> None:
         """Make ``alpha``."""
-        shared = self.shared_axes or ()
-        shape = [1 if a in shared else size for a, size in enumerate(input_shape)][1:]
-        if None in shape or any(a >= len(input_shape) for a in shared):
+        rank, shared = len(input_shape), set(self.shared_axes or ())
+        unknown = {a for a, size in enumerate(input_shape) if a and size is None} - shared
+        if unknown or max(shared, default=0) >= rank:
             raise ShapeError(
                 f"Layer {self.name!r} (PReLU) learns a slope for each entry along the axes that "
                 "are not shared.\n"
-                f"  expected: known sizes there, and shared_axes={list(shared)} among the axes\n"
+                f"  expected: known sizes there, and shared_axes={sorted(shared)} below {rank}\n"
                 f"  received: {show_dims(tuple(input_shape))}\n"
                 "Give the `Input` numbers there, or share the open axes: "
-                f"`PReLU(shared_axes={[a + 1 for a, n in enumerate(shape) if n in (None, 1)]})`."
+                f"`PReLU(shared_axes={sorted(a for a in shared | unknown if a < rank)})`."
             )
+        shape = [1 if a in shared else size for a, size in enumerate(input_shape)][1:]
         self.alpha = self.add_weight(
             shape, self.alpha_initializer, regularizer=self.alpha_regularizer,
             constraint=self.alpha_constraint, name="alpha",
         )  # fmt: skip
-        axes = {a: n for a, n in enumerate(input_shape) if a and a not in shared}
-        self.input_spec = InputSpec(ndim=len(input_shape), axes=axes)
+        axes = {a: size for a, size in enumerate(input_shape) if a and a not in shared}
+        self.input_spec = InputSpec(ndim=rank, axes=axes)
 
     def call(self, inputs: Any) -> Any:
         """Rectify, with the learned slopes."""

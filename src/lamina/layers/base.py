@@ -433,10 +433,10 @@ class Layer(Operation, _LayerFields):
         names = self._call_signature().build_names
         first = self._call_signature().first
         if len(names) <= 1:
-            shapes = {names[0]: _shapes(arguments.get(first or ""))} if names else {}
+            shapes = {names[0]: shapes_of(arguments.get(first or ""))} if names else {}
         else:
             shapes = {
-                n: _shapes(arguments.get(n.removesuffix("_shape"))) for n in names
+                n: shapes_of(arguments.get(n.removesuffix("_shape"))) for n in names
                 if n.endswith("_shape")
             }  # fmt: skip
         self.build(**shapes)
@@ -697,7 +697,7 @@ class Layer(Operation, _LayerFields):
             answer = self.compute_output_spec(inputs)
             return tree.map_structure(lambda x: x.spec if is_symbolic(x) else x, answer)
         if registry.family_of(cls.compute_output_shape) is None:
-            shape = self.compute_output_shape(_shapes(inputs))
+            shape = self.compute_output_shape(shapes_of(inputs))
             batch = next(x for x in tree.flatten(inputs) if is_symbolic(x)).spec.dims_raw[:1]
 
             def to_spec(s: Any) -> TensorSpec:
@@ -879,7 +879,8 @@ def _free(taken: Any, name: str) -> str:
     return candidate
 
 
-def _shapes(x: Any) -> Any:
+def shapes_of(x: Any) -> Any:
+    """The shapes of tensors, in their nesting; None for open sizes."""
     return tree.map_structure(lambda t: None if t is None else _shape_of(t), x)
 
 

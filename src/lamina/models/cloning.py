@@ -173,7 +173,7 @@ def _call(operation: Any, name: str, call: Any, made: Any, custom_objects: Any) 
             if "class_name" in x:
                 return registry.deserialize(x, custom_objects)
             return {k: value(v) for k, v in x.items()}
-        if isinstance(x, list):
+        if isinstance(x, (list, tuple)):
             return [value(v) for v in x]
         return x
 
@@ -207,7 +207,7 @@ def _histories(x: Any) -> list[Any]:
                 found.append(x["config"]["keras_history"])
             else:
                 stack.extend(x.values())
-        elif isinstance(x, list):
+        elif isinstance(x, (list, tuple)):
             stack.extend(x)
     return found
 

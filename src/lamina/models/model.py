@@ -16,6 +16,7 @@ from lamina.core.registry import unknown_name
 from lamina.core.scope import Scope, entered
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, NotCompiledError
 from lamina.layers import Layer
+from lamina.layers.base import shapes_of
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.saving import archive
@@ -206,6 +207,9 @@ class Model(Layer):
         """Let the first call make the weights, unless the class has a ``build`` of its own."""
         if type(self).build is not Model.build:
             super()._build_for(arguments)
+        elif self._graph is None:
+            inputs = arguments[self._call_signature().first or ""]
+            self._build_shapes = {"input_shape": shapes_of(inputs)}
         self.built = True
 
     def _build_on(self, specs: Any) -> None:

@@ -109,6 +109,12 @@ def load_model(
         settings = config.get("compile_config")
         if compile and settings:
             model.compile_from_config(_revived(settings, custom_objects))
+        if not model.built:
+            raise SerializationError(
+                f"{path} does not say for which input shapes {type(model).__name__} was built, so "
+                "its weights have no place. Give the class `get_build_config` and "
+                "`build_from_config`, or call the model on data before saving it."
+            )
         with _weights_file(archive, path) as h5:
             _read_into(h5, locate(model), path)
             if compile and settings and model.optimizer is not None:

@@ -1,4 +1,4 @@
-"""Helpers around models and data: cached downloads and small numerical conversions."""
+"""Helpers around models and data: downloads, conversions, seeds, plots, names in files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,45 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lamina.core.naming import reset as clear_session
+    from lamina.core.random import set_random_seed
+    from lamina.core.registry import (
+        CustomObjectScope,
+        get_custom_objects,
+        get_registered_name,
+        get_registered_object,
+    )
+    from lamina.core.registry import CustomObjectScope as custom_object_scope  # noqa: N813
+    from lamina.core.registry import deserialize as deserialize_keras_object
+    from lamina.core.registry import register_serializable as register_keras_serializable
+    from lamina.core.registry import serialize as serialize_keras_object
     from lamina.utils.files import get_file
     from lamina.utils.numerical import normalize, to_categorical
+    from lamina.visualization.plot import model_to_dot, plot_model
 
-__all__ = ["get_file", "normalize", "to_categorical"]
+__all__ = [
+    "CustomObjectScope", "clear_session", "custom_object_scope", "deserialize_keras_object",
+    "get_custom_objects", "get_file", "get_registered_name", "get_registered_object",
+    "model_to_dot", "normalize", "plot_model", "register_keras_serializable",
+    "serialize_keras_object", "set_random_seed", "to_categorical",
+]  # fmt: skip
 
+# Name: its module, and what it is called there where that differs.
 _HOMES = {
+    "CustomObjectScope": "lamina.core.registry",
+    "clear_session": "lamina.core.naming:reset",
+    "custom_object_scope": "lamina.core.registry:CustomObjectScope",
+    "deserialize_keras_object": "lamina.core.registry:deserialize",
+    "get_custom_objects": "lamina.core.registry",
     "get_file": "lamina.utils.files",
+    "get_registered_name": "lamina.core.registry",
+    "get_registered_object": "lamina.core.registry",
+    "model_to_dot": "lamina.visualization.plot",
     "normalize": "lamina.utils.numerical",
+    "plot_model": "lamina.visualization.plot",
+    "register_keras_serializable": "lamina.core.registry:register_serializable",
+    "serialize_keras_object": "lamina.core.registry:serialize",
+    "set_random_seed": "lamina.core.random",
     "to_categorical": "lamina.utils.numerical",
 }
 
@@ -21,7 +52,8 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, own_name = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), own_name or name)
 
 
 def __dir__() -> list[str]:

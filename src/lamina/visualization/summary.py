@@ -165,41 +165,40 @@ class ModelSummary:
             ]
             widths = _shrink(widths, floors, room)
         elif self.line_length is not None:
-            widths[0] += room - sum(widths)
+            for i in range(room - sum(widths)):
+                widths[i % len(widths)] += 1
         return widths
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
         columns = self._columns
+        frames = [_in_ascii(r.frame) if options.ascii_only else r.frame for r in self.rows]
         cells = [[title, *map(show, self.rows)] for title, show in columns]
-        cells[0][1:] = [
-            r.frame.replace(" ", _JOINED) + c for r, c in zip(self.rows, cells[0][1:], strict=True)
-        ]
-        widths = self._widths(cells, self.line_length or options.max_width)
-        table = Table(show_lines=True, header_style="bold", title_justify="left")
+        framed = [f.replace(" ", _JOINED) + c for f, c in zip(frames, cells[0][1:], strict=True)]
+        available = self.line_length or options.max_width
+        widths = self._widths([[cells[0][0], *framed], *cells[1:]], available)
+        table = Table(show_lines=True, header_style="bold")
+        table.width = sum(widths) + 3 * len(widths) + 1
         for (title, _), width in zip(columns, widths, strict=True):
             header = Text("\n".join(_wrap(title, width)))
             justify = "right" if title == "Param #" else "left"
             table.add_column(header, justify=justify, width=width, overflow="fold")
-        for row in self.rows:
-            frames = [row.frame] + [""] * (len(columns) - 1)
-            table.add_row(*(
-                _coloured("\n".join(_wrap(show(row), width, frame)))
-                for (_, show), width, frame in zip(columns, widths, frames, strict=True)
-            ))  # fmt: skip
+        for frame, first, *rest in zip(frames, *(column[1:] for column in cells), strict=True):
+            others = [_wrap(text, width) for text, width in zip(rest, widths[1:], strict=True)]
+            tallest = max(map(len, others))
+            texts = [_wrap(first, widths[0], frame, tallest), *others]
+            table.add_row(*(_coloured("\n".join(lines)) for lines in texts))
         yield Text(f'Model: "{self.name}"', style="bold")
         yield table
         for label, weights in self.totals.items():
             yield Text.assemble(" ", (f"{label}: ", "bold"), _coloured(str(weights)))
 
     def __str__(self) -> str:
-        return self._render(Console(file=io.StringIO(), width=self.line_length, color_system=None))
-
-    def _render(self, console: Console) -> str:
+        console = Console(file=io.StringIO(), width=self.line_length, color_system=None)
         with console.capture() as capture:
-            console.print(self)
-        return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
+            console.print(self, crop=False)
+        return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def _repr_html_(self) -> str:
         def row(tag: str, texts: Iterable[str]) -> str:
@@ -299,7 +298,7 @@ def print_summary(
     if print_fn is not None:
         print_fn(str(summary))
     else:
-        Console(file=sys.stdout, width=line_length).print(summary)
+        Console(file=sys.stdout, width=line_length).print(summary, crop=False)
 
 
 # ---- reading a model -----------------------------------------------------------------------------
@@ -449,12 +448,17 @@ def _readable(size: float) -> str:
     return f"{size:.2f} PB"
 
 
-def _wrap(text: str, width: int, frame: str = "") -> list[str]:
+def _in_ascii(frame: str) -> str:
+    return frame.translate(str.maketrans("├│└", "||`"))
+
+
+def _wrap(text: str, width: int, frame: str = "", height: int = 1) -> list[str]:
     """Lines of at most ``width``: broken between words, inside of one only where it is too long.
 
-    The first line starts with ``frame``; the others continue its vertical lines.
+    The first line starts with ``frame``; the others, ``height`` in all at least, continue its
+    vertical lines.
     """
-    further = frame.replace("├", "│").replace("└", " ")
+    further = frame.translate(str.maketrans("├└`", "│  "))
     if cell_len(frame) * 2 > width:  # a frame so deep leaves no room for text
         frame = further = ""
     room = width - cell_len(frame)
@@ -473,6 +477,7 @@ def _wrap(text: str, width: int, frame: str = "") -> list[str]:
                     lines.append(piece)
                 glue = ""
     lines = [line.replace(_JOINED, " ") for line in lines]
+    lines += [""] * (height - len(lines))
     return [(further if i else frame) + line for i, line in enumerate(lines)]
 
 
