@@ -1,7 +1,7 @@
 """Runs every measurement of every library, interleaved, and prints medians and ratios."""
 
 import argparse
-import datetime
+import datetime as dt
 import importlib.metadata
 import json
 import os
@@ -44,9 +44,11 @@ def main():
                 if library == "keras" and task[0] in ONLY_LAMINA:
                     continue
                 for key, value in measure(library, task).items():
-                    found.setdefault((" ".join(task), key), {}).setdefault(library, []).append(value)
+                    found.setdefault((" ".join(task), key), {}).setdefault(library, []).append(
+                        value
+                    )
     report = {
-        "date": datetime.date.today().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": {n: importlib.metadata.version(n) for n in ("jax", "keras", "numpy")},
         "rounds": options.rounds,

@@ -69,7 +69,7 @@ _OBJECTS = {
     "Variable": "lamina.core.variable",
 }
 
-__all__ = [*_MODULES, *_OBJECTS, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_MODULES, *_OBJECTS, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -52,8 +52,7 @@ def standardize_data_format(data_format: str | None) -> str:
     value = image_data_format() if data_format is None else str(data_format).lower()
     if value not in ("channels_first", "channels_last"):
         raise ArgumentError(
-            "`data_format` expects 'channels_first' or 'channels_last'. "
-            f"Received: {data_format!r}."
+            f"`data_format` expects 'channels_first' or 'channels_last'. Received: {data_format!r}."
         )
     return value
 

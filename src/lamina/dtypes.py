@@ -37,7 +37,8 @@ def standardize_dtype(dtype: Any) -> str:
             name = str(getattr(dtype, "name", dtype))
     if name not in _KNOWN:
         raise ArgumentError(
-            f"`dtype` expects a dtype or its name, such as 'float32' or 'int32'. Received: {dtype!r}."
+            "`dtype` expects a dtype or its name, such as 'float32' or 'int32'. "
+            f"Received: {dtype!r}."
         )
     return name
 

@@ -1,8 +1,8 @@
 """The exceptions that Lamina raises: what went wrong, how it looks in code, and the cure.
 
 Every class derives from :class:`LaminaError` and from the built-in exception that a reader of
-Python would expect (``ValueError``, ``TypeError``, ...), so both ``except lamina.errors.ShapeError``
-and ``except ValueError`` catch it. The docstring of each class shows code that fails and its cure.
+Python would expect (``ValueError``, ``TypeError``, ...), so ``except lamina.errors.ShapeError`` and
+``except ValueError`` both catch it. The docstring of each class shows code that fails and its cure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class ShapeError(LaminaError, ValueError):
     Fails::
 
         x = lamina.Input((32, 32, 3))
-        lamina.layers.Dense(10)(lamina.layers.LSTM(8)(x))   # LSTM wants (batch, time, features)
+        lamina.layers.Dense(10)(lamina.layers.LSTM(8)(x))  # LSTM wants (batch, time, features)
 
     Cure: give the layer the number of axes it asks for, here one image row a time step::
 
@@ -43,7 +43,7 @@ class StructureError(LaminaError, ValueError):
     Fails::
 
         model = lamina.Model({"title": a, "body": b}, y)
-        model.predict({"title": titles})              # "body" is missing
+        model.predict({"title": titles})  # "body" is missing
 
     Cure: pass one entry for each declared name.
     """
@@ -77,7 +77,7 @@ class GraphError(LaminaError, ValueError):
     Fails::
 
         a, b = lamina.Input((4,)), lamina.Input((4,))
-        lamina.Model(a, lamina.layers.Dense(1)(b))    # b is not among the inputs
+        lamina.Model(a, lamina.layers.Dense(1)(b))  # b is not among the inputs
 
     Cure: list every ``Input`` that the outputs are computed from.
     """
@@ -89,7 +89,8 @@ class SymbolicTensorError(LaminaError, TypeError):
     A symbolic tensor has a shape and a dtype but no values yet. Fails::
 
         x = lamina.Input((4,))
-        if x.sum() > 0: ...
+        if x.sum() > 0:
+            ...
 
     Cure: use an op (``lamina.ops.where(condition, a, b)``), or move the code into a layer's
     ``call``, or call the finished model on an array.
@@ -101,7 +102,7 @@ class NotBuiltError(LaminaError, ValueError):
 
     Fails::
 
-        lamina.Sequential([lamina.layers.Dense(3)]).summary()
+        lamina.Sequential([lamina.layers.Dense(3)]).count_params()
 
     Cure: start with ``lamina.Input((4,))``, or call ``model.build((None, 4))`` or the model once.
     """
@@ -123,7 +124,7 @@ class StateError(LaminaError, RuntimeError):
 
     Fails::
 
-        jax.jit(lambda x: batch_norm(x, training=True))(x)   # moving averages have nowhere to go
+        jax.jit(lambda x: batch_norm(x, training=True))(x)  # moving averages have nowhere to go
 
     Cure: use ``layer.stateless_call(...)``, which returns the new values.
     """

@@ -1,6 +1,7 @@
 """Summaries as a user sees them: whole texts, at several widths."""
 
 import io
+import itertools
 import re
 import sys
 
@@ -15,6 +16,7 @@ from lamina.core.fields import field
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.layers import Activation, Dense, Embedding, Input, Layer
 from lamina.models import Model, Sequential
+from lamina.optimizers.adam import Adam
 from lamina.visualization import print_summary, summarize
 
 
@@ -151,35 +153,38 @@ Model: "branching"
 
 def test_nested_models_open_in_a_frame(branching):
     branching.get_layer("inner").trainable = False
-    assert shrunk(branching, expand_nested=True, show_trainable=True) == golden("""
+    shown = text(branching, line_length=100, expand_nested=True, show_trainable=True)
+    assert shown == golden("""
 Model: "branching"
-┏━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━┓
-┃ Layer (type)               ┃ Output Shape                 ┃ Param # ┃ Connected to      ┃ Trainable ┃
-┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━┩
-│ text (InputLayer)          │ (None, time, 8)              │       0 │ -                 │ -         │
-├────────────────────────────┼──────────────────────────────┼─────────┼───────────────────┼───────────┤
-│ image (InputLayer)         │ (None, 4)                    │       0 │ -                 │ -         │
-├────────────────────────────┼──────────────────────────────┼─────────┼───────────────────┼───────────┤
-│ split (Split)              │ [(None, time, 5), (None, 5)] │      45 │ text[0][0]        │ Y         │
-├────────────────────────────┼──────────────────────────────┼─────────┼───────────────────┼───────────┤
-│ shared (Dense)             │ (None, 5)                    │      25 │ image[0][0]       │ Y         │
-│                            │                              │         │ multiply[0][0]    │           │
-├────────────────────────────┼──────────────────────────────┼─────────┼───────────────────┼───────────┤
-│ get_item (GetItem)         │ (None, 4)                    │       0 │ split[0][0]       │ -         │
-├────────────────────────────┼──────────────────────────────┼─────────┼───────────────────┼───────────┤
-│ add (Add)                  │ (None, 5)                    │       0 │ shared[0][0]      │ -         │
-│                            │                              │         │ split[0][1]       │           │
-├────────────────────────────┼──────────────────────────────┼─────────┼───────────────────┼───────────┤
-│ multiply (Multiply)        │ (None, 4)                    │       0 │ get_item[0][0]    │ -         │
-├────────────────────────────┼──────────────────────────────┼─────────┼───────────────────┼───────────┤
-│ inner (Functional)         │ (None, 3)                    │      66 │ add[0][0]         │ N         │
-├────────────────────────────┼──────────────────────────────┼─────────┼───────────────────┼───────────┤
-│ ├ inner_input (InputLayer) │ (None, 5)                    │       0 │ -                 │ -         │
-├────────────────────────────┼──────────────────────────────┼─────────┼───────────────────┼───────────┤
-│ ├ hidden (Dense)           │ (None, 7)                    │      42 │ inner_input[0][0] │ N         │
-├────────────────────────────┼──────────────────────────────┼─────────┼───────────────────┼───────────┤
-│ └ last (Dense)             │ (None, 3)                    │      24 │ hidden[0][0]      │ N         │
-└────────────────────────────┴──────────────────────────────┴─────────┴───────────────────┴───────────┘
+┏━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━┓
+┃ Layer (type)              ┃ Output Shape               ┃ Param # ┃ Connected to      ┃ Trainable ┃
+┡━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━┩
+│ text (InputLayer)         │ (None, time, 8)            │       0 │ -                 │ -         │
+├───────────────────────────┼────────────────────────────┼─────────┼───────────────────┼───────────┤
+│ image (InputLayer)        │ (None, 4)                  │       0 │ -                 │ -         │
+├───────────────────────────┼────────────────────────────┼─────────┼───────────────────┼───────────┤
+│ split (Split)             │ [(None, time, 5),          │      45 │ text[0][0]        │ Y         │
+│                           │ (None, 5)]                 │         │                   │           │
+├───────────────────────────┼────────────────────────────┼─────────┼───────────────────┼───────────┤
+│ shared (Dense)            │ (None, 5)                  │      25 │ image[0][0]       │ Y         │
+│                           │                            │         │ multiply[0][0]    │           │
+├───────────────────────────┼────────────────────────────┼─────────┼───────────────────┼───────────┤
+│ get_item (GetItem)        │ (None, 4)                  │       0 │ split[0][0]       │ -         │
+├───────────────────────────┼────────────────────────────┼─────────┼───────────────────┼───────────┤
+│ add (Add)                 │ (None, 5)                  │       0 │ shared[0][0]      │ -         │
+│                           │                            │         │ split[0][1]       │           │
+├───────────────────────────┼────────────────────────────┼─────────┼───────────────────┼───────────┤
+│ multiply (Multiply)       │ (None, 4)                  │       0 │ get_item[0][0]    │ -         │
+├───────────────────────────┼────────────────────────────┼─────────┼───────────────────┼───────────┤
+│ inner (Functional)        │ (None, 3)                  │      66 │ add[0][0]         │ N         │
+├───────────────────────────┼────────────────────────────┼─────────┼───────────────────┼───────────┤
+│ ├ inner_input             │ (None, 5)                  │       0 │ -                 │ -         │
+│ │ (InputLayer)            │                            │         │                   │           │
+├───────────────────────────┼────────────────────────────┼─────────┼───────────────────┼───────────┤
+│ ├ hidden (Dense)          │ (None, 7)                  │      42 │ inner_input[0][0] │ N         │
+├───────────────────────────┼────────────────────────────┼─────────┼───────────────────┼───────────┤
+│ └ last (Dense)            │ (None, 3)                  │      24 │ hidden[0][0]      │ N         │
+└───────────────────────────┴────────────────────────────┴─────────┴───────────────────┴───────────┘
  Total params: 136 (544.00 B)
  Trainable params: 70 (280.00 B)
  Non-trainable params: 66 (264.00 B)
@@ -239,24 +244,24 @@ Model: "later"
 @pytest.mark.parametrize("options", [{}, {"expand_nested": True, "show_trainable": True}])
 def test_every_line_fits_and_nothing_is_cut(branching, width, options):
     shown = text(branching, line_length=width, **options)
-    assert "…" not in shown
     assert all(len(line) <= width for line in shown.splitlines())
-    columns = len(next(line for line in shown.splitlines() if line.startswith("│")).split("│")) - 2
-    rows, cells = [], [""] * columns
-    for line in shown.splitlines():
-        if line.startswith("│"):
-            for i, cell in enumerate(re.split(r" [│┃] |^│ | │$", f"{line} ")[1 : columns + 1]):
-                cells[i] += re.sub(r"^[│├└ ]+", "", cell).strip()
-        elif line[0] in "├└" and any(cells):
-            rows.append(cells)
-            cells = [""] * columns
-    wanted = summarize(branching, **options).rows
-    assert len(rows) == len(wanted)
-    for cells, row in zip(rows, wanted, strict=True):
-        assert cells[0] == f"{row.name}({row.type})"
-        assert cells[1] == row.shape_text.replace("\xa0", "").replace(" ", "")
-        assert cells[2] == row.params_text
-        assert cells[3] == "".join(row.connected_to) or cells[3] == "-"
+    top, *lines = shown.splitlines()[1:]
+    edges = [i for i, char in enumerate(top) if char in "┏┳┓"]
+    found = [[""] * (len(edges) - 1)]
+    for line in lines:
+        if line.startswith("│ "):
+            texts = [line[a + 1 : b].strip(" │├└") for a, b in itertools.pairwise(edges)]
+            found[-1] = [a + b for a, b in zip(found[-1], texts, strict=True)]
+        elif line[0] in "├└":
+            found.append([""] * (len(edges) - 1))
+    wanted = [
+        [f"{row.name}({row.type})", row.shape_text, row.params_text, "".join(row.connected_to)]
+        for row in summarize(branching, **options).rows
+    ]
+    for cells, texts in zip(found[:-1], wanted, strict=True):
+        assert ["".join(c.strip("-").split()) for c in cells[:4]] == [
+            "".join(text.split()) for text in texts
+        ]
 
 
 def test_a_line_length_is_used_in_full(mlp):
@@ -421,7 +426,7 @@ def test_weights_that_never_train_are_told_apart():
 
 
 def test_the_optimizers_state_counts_once_it_exists(mlp):
-    mlp.compile("adam", "mse")
+    mlp.optimizer = Adam()
     assert summarize(mlp).optimizer.params == 0
     mlp.optimizer.build({a: v for a, (v, trains) in mlp.named_variables().items() if trains})
     assert text(mlp).splitlines()[-4:] == [

@@ -86,7 +86,7 @@ def test_unknown_names_list_the_closest():
         keras.Sequential([layers.Dense(1)]).compile(optimizer="adm", loss="mse")
     with pytest.raises(UnknownNameError, match="score"):
         compiled().fit(X, {"scores": np.ones(8)}, verbose=0)
-    with pytest.raises(UnknownNameError, match="Did you mean 'score'"):
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'score'"):
         compiled().get_layer("scores")
     with pytest.raises(UnknownNameError, match="relu"):
         layers.Dense(1, activation="rely")
@@ -133,7 +133,7 @@ def test_a_loss_that_is_no_number_is_told_once_with_its_step():
     model = compiled()
     x = X.copy()
     x[5] = np.nan
-    with pytest.warns(TrainingWarning, match="since training step 2") as caught:
+    with pytest.warns(TrainingWarning, match=r"since training step 2") as caught:
         model.fit(x, np.ones(8), batch_size=2, epochs=3, shuffle=False, verbose=0)
     assert sum("not finite" in str(w.message) for w in caught) == 1
 

@@ -114,9 +114,7 @@ def test_the_classifier_learns_mnist():
         optimizer=keras.optimizers.RMSprop(),
         metrics=["accuracy"],
     )
-    history = model.fit(
-        x_train, y_train, batch_size=64, epochs=2, validation_split=0.2, verbose=0
-    )
+    history = model.fit(x_train, y_train, batch_size=64, epochs=2, validation_split=0.2, verbose=0)
     assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     assert accuracy > 0.95

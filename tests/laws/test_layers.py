@@ -51,7 +51,10 @@ def make(case, **kwargs):
 def symbols(case, open_axes=()):
     made = []
     for i, (shape, dtype) in enumerate(case.inputs):
-        dims = [None, *(None if i == 0 and a + 1 in open_axes else n for a, n in enumerate(shape[1:]))]
+        dims = [
+            None,
+            *(None if i == 0 and a + 1 in open_axes else n for a, n in enumerate(shape[1:])),
+        ]
         made.append(lamina.Input(batch_shape=dims, dtype=dtype))
     return made[0] if len(made) == 1 else made
 
@@ -63,7 +66,9 @@ def outputs_of(layer, x, case, training=False):
 
 
 def test_every_public_layer_has_a_row():
-    public = {n for n, c in vars(layers).items() if inspect.isclass(c) and issubclass(c, layers.Layer)}
+    public = {
+        n for n, c in vars(layers).items() if inspect.isclass(c) and issubclass(c, layers.Layer)
+    }
     public = {vars(layers)[n].__name__ for n in public}
     assert public - NO_ROW <= {c.cls.__name__ for c in CASES}
 
@@ -178,5 +183,3 @@ def test_a_wrong_rank_is_an_error_that_names_the_layer(case):
     x = scalar if len(case.inputs) == 1 else [scalar] * len(case.inputs)
     with pytest.raises((ValueError, TypeError), match="culprit"):
         outputs_of(layer, x, case)
-
-

@@ -330,6 +330,16 @@ def test_the_rate_falls_on_a_plateau(capsys):
     assert "Epoch 3: learning rate reduced to 0.25." in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_logged_rate_is_the_one_that_the_epoch_was_trained_with(order):
+    callbacks = [
+        ReduceLROnPlateau(patience=1, factor=0.5),
+        LearningRateScheduler(lambda epoch, rate: rate * 0.5),
+    ]
+    history = fit(callbacks[::order], losses(1, 1, 1)).history.history
+    assert history["learning_rate"] == [0.25, 0.125, 0.03125]
+
+
 def test_a_factor_that_does_not_reduce_is_refused():
     with pytest.raises(ArgumentError, match=r"`factor` is below 1.*Received: 1.0"):
         ReduceLROnPlateau(factor=1.0)

@@ -1,5 +1,6 @@
 """VGG19 and what goes with it."""
 
-from lamina.applications.imagenet import decode_predictions as decode_predictions
-from lamina.applications.vgg import VGG19 as VGG19
-from lamina.applications.vgg import preprocess_input as preprocess_input
+from lamina.applications.imagenet import decode_predictions
+from lamina.applications.vgg import VGG19, preprocess_input
+
+__all__ = ["VGG19", "decode_predictions", "preprocess_input"]

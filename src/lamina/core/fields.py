@@ -7,7 +7,8 @@ equality from them::
         factor: float
         axis: int = -1
 
-    Scale(2.0).get_config()        # {"factor": 2.0, "axis": -1}
+
+    Scale(2.0).get_config()  # {"factor": 2.0, "axis": -1}
 
 A class that writes its own ``__init__`` is captured by signature instead: the arguments of each
 construction are remembered, so it too has a ``get_config``.
@@ -191,7 +192,9 @@ def _make_init(cls: Any) -> Callable[..., None]:
             given[name] = value
         extra = self._accept_extra({k: given.pop(k) for k in list(given) if k not in fields})
         if extra:
-            unknown = registry.unknown_name(f"argument of {cls.__name__}()", next(iter(extra)), fields)
+            unknown = registry.unknown_name(
+                f"argument of {cls.__name__}()", next(iter(extra)), fields
+            )
             raise TypeError(str(unknown))
         for name, f in fields.items():
             value = given.get(name, f.default)
@@ -207,13 +210,15 @@ def _make_init(cls: Any) -> Callable[..., None]:
 
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     for f in fields.values():
-        kind = inspect.Parameter.KEYWORD_ONLY if f.kw_only else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        kind = (
+            inspect.Parameter.KEYWORD_ONLY if f.kw_only else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        )
         default = inspect.Parameter.empty if f.default is MISSING else f.default
         parameters.append(inspect.Parameter(f.name, kind, default=default))
     required_first = sorted(
         parameters[1:], key=lambda p: (p.kind, p.default is not inspect.Parameter.empty)
     )
-    __init__.__signature__ = inspect.Signature([parameters[0], *required_first])  # pyright: ignore
+    __init__.__signature__ = inspect.Signature([parameters[0], *required_first])  # pyright: ignore[reportFunctionMemberAccess]
     __init__._made_from_fields = True  # pyright: ignore[reportFunctionMemberAccess]
     __init__.__qualname__ = f"{cls.__qualname__}.__init__"
     return __init__

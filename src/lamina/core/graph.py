@@ -59,7 +59,7 @@ def topological_order(outputs: Iterable[Any], inputs: Iterable[Any]) -> list[Nod
     A tensor of ``inputs`` ends the walk, wherever it was made: so a model can be cut out of the
     middle of another.
     """
-    stop = {x for x in inputs}
+    stop = set(inputs)
     order: list[Node] = []
     done: set[Node] = set()
     for output in outputs:

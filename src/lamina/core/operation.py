@@ -64,9 +64,7 @@ def user_location() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "<unknown>"
 
 
-def record(
-    operation: Operation, args: Any, kwargs: Any, outputs: Any, masks: Any = None
-) -> Any:
+def record(operation: Operation, args: Any, kwargs: Any, outputs: Any, masks: Any = None) -> Any:
     """Add a node to the graph and return its symbolic outputs.
 
     Args:
@@ -133,9 +131,7 @@ class _Template:
 
     def call(self, fn: Callable[..., Any], *arrays: Any) -> Any:
         it = iter(arrays)
-        args, kwargs = tree.map_structure(
-            lambda x: next(it) if x is _HOLE else x, self.structure
-        )
+        args, kwargs = tree.map_structure(lambda x: next(it) if x is _HOLE else x, self.structure)
         return fn(*args, **kwargs)
 
     def __hash__(self) -> int:

@@ -12,7 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import jax
 import numpy as np
@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(>[A-Za-z_][A-Za-z0-9_]*)?")
 _families: dict[str, dict[str, Any]] = {}
 _custom: dict[str, Any] = {}
 _registered_names: dict[Any, str] = {}
-_scoped: ContextVar[Mapping[str, Any]] = ContextVar("lamina_custom_objects", default={})
+_scoped: ContextVar[Mapping[str, Any] | None] = ContextVar("lamina_custom_objects", default=None)
 
 
 def snake_case(name: str) -> str:
@@ -80,7 +80,8 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
 
     >>> @register_serializable(package="shop")
     ... class Basket:
-    ...     def get_config(self): return {}
+    ...     def get_config(self):
+    ...         return {}
     >>> get_registered_name(Basket)
     'shop>Basket'
     """
@@ -109,11 +110,9 @@ def get_registered_name(obj: Any) -> str:
     return _registered_names.get(obj, obj.__name__)
 
 
-def get_registered_object(
-    name: str, custom_objects: Mapping[str, Any] | None = None
-) -> Any | None:
+def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any | None:
     """The user's object of that name: from ``custom_objects``, the scope, or the registrations."""
-    for table in (custom_objects or {}, _scoped.get(), _custom):
+    for table in (custom_objects or {}, _scoped.get() or {}, _custom):
         if name in table:
             return table[name]
     return None
@@ -134,8 +133,8 @@ class CustomObjectScope:
     def __init__(self, custom_objects: Mapping[str, Any]) -> None:
         self._objects = dict(custom_objects)
 
-    def __enter__(self) -> CustomObjectScope:
-        self._token = _scoped.set({**_scoped.get(), **self._objects})
+    def __enter__(self) -> Self:
+        self._token = _scoped.set({**(_scoped.get() or {}), **self._objects})
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -233,7 +232,8 @@ def serialize(obj: Any) -> Any:
         "module": module_name(cls),
         "class_name": cls.__name__,
         "config": serialize(obj.get_config()),
-        "registered_name": None if family_of(cls) or isinstance(obj, DTypePolicy)
+        "registered_name": None
+        if family_of(cls) or isinstance(obj, DTypePolicy)
         else get_registered_name(cls),
     }
     build_config = getattr(obj, "get_build_config", lambda: None)()

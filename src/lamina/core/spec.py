@@ -95,7 +95,8 @@ class TensorSpec:
     __slots__ = ("_hash", "_struct", "dims_raw", "dtype")
 
     def __init__(self, dims: Sequence[Any], dtype: Any = None) -> None:
-        self.dims_raw = tuple(parse_dim(d) for d in dims)
+        # A bare symbol is always the same object, whichever evaluation it comes from.
+        self.dims_raw = tuple(_symbols.get(str(p), p) for p in map(parse_dim, dims))
         self.dtype = standardize_dtype(dtype)
         self._hash: int | None = None
         self._struct: jax.ShapeDtypeStruct | None = None
@@ -204,7 +205,7 @@ def _once(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
 
 
 def _unifications(specs: list[TensorSpec]) -> list[dict[str, str]]:
-    """Ways to read the open sizes: equal to the known size on the same axis, equal to each other."""
+    """Ways to read open sizes: as the known size on the same axis, as equal to each other."""
     ways = []
     anonymous_names = sorted({v for s in specs for d in s.dims_raw for v in _variables(d)
                               if _ANONYMOUS.match(v)}, key=lambda v: int(v[1:]))  # fmt: skip
@@ -218,7 +219,7 @@ def _unifications(specs: list[TensorSpec]) -> list[dict[str, str]]:
     if by_axis:
         ways.append(by_axis)
     if len(anonymous_names) > 1:
-        ways.append({name: anonymous_names[0] for name in anonymous_names})
+        ways.append(dict.fromkeys(anonymous_names, anonymous_names[0]))
     return ways
 
 
@@ -252,7 +253,7 @@ def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
             continue
     try:
         return _sampled(fn, specs, names)
-    except Exception as last:
+    except Exception as last:  # noqa: BLE001 - the more telling of both is raised
         inconclusive = isinstance(first, jax.errors.InconclusiveDimensionOperation) or (
             isinstance(first, TypeError) and "symbolic" in str(first).lower()
         )

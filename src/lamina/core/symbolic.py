@@ -71,7 +71,7 @@ class SymbolicTensor:
             f"model runs. {cure}"
         )
 
-    def __bool__(self) -> NoReturn:
+    def __bool__(self) -> NoReturn:  # noqa: PLE0304 - it has no truth
         self._no_values(
             "A Python condition (`if`, `while`, `and`, `not`)",
             "Use `lamina.ops.where(condition, a, b)`, or write a layer whose `call` does it.",
@@ -83,7 +83,7 @@ class SymbolicTensor:
     def __int__(self) -> NoReturn:
         self._no_values("int()", "Call the finished model on an array to get numbers.")
 
-    def __index__(self) -> NoReturn:
+    def __index__(self) -> NoReturn:  # noqa: PLE0305 - it is no number
         self._no_values("An index or range()", "Use a size from `.shape`, or an op.")
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:

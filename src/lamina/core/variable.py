@@ -48,7 +48,8 @@ class Variable:
         path: its full address, such as ``"encoder/dense/kernel"``; the name by default.
 
     >>> v = Variable(np.zeros(3, "float32"), name="total")
-    >>> v.assign(np.ones(3)); float(jnp.sum(v))
+    >>> v.assign(np.ones(3))
+    ... float(jnp.sum(v))
     3.0
     """
 
@@ -130,7 +131,7 @@ class Variable:
         draw = getattr(self.initializer, "draw", None)
         with jax.ensure_compile_time_eval():
             if draw is None:
-                value = self.initializer(self.shape, dtype=self.dtype)  # pyright: ignore
+                value = self.initializer(self.shape, dtype=self.dtype)  # pyright: ignore[reportOptionalCall]
             else:
                 seed = getattr(self.initializer, "seed", None)
                 rng = (
@@ -254,7 +255,9 @@ class Variable:
 
 def _concrete(value: Any, dtype: str) -> Any:
     with jax.ensure_compile_time_eval():
-        return jnp.array(value, dtype) if isinstance(value, np.ndarray) else jnp.asarray(value, dtype)
+        return (
+            jnp.array(value, dtype) if isinstance(value, np.ndarray) else jnp.asarray(value, dtype)
+        )
 
 
 def _operator(name: str) -> Callable[..., Any]:
@@ -265,12 +268,10 @@ def _operator(name: str) -> Callable[..., Any]:
     return apply
 
 
-OPERATORS = tuple(
-    f"__{side}{name}__"
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul",
-                 "and", "or", "xor")
-    for side in ("", "r")
-) + ("__neg__", "__abs__", "__invert__", "__getitem__", "__lt__", "__le__", "__gt__", "__ge__")  # fmt: skip
+_BINARY = "add sub mul truediv floordiv mod pow matmul and or xor".split()
+_PLAIN = "neg abs invert getitem lt le gt ge".split()
+OPERATORS = [f"__{side}{name}__" for name in _BINARY for side in ("", "r")]
+OPERATORS += [f"__{name}__" for name in _PLAIN]
 for _name in OPERATORS:
     setattr(Variable, _name, _operator(_name))
 

@@ -96,9 +96,9 @@ class STFT(Initializer):
     """
 
     aliases = ("STFTInitializer",)
-    side: str = field("real", convert=one_of("real", "imag"))
+    side: str = field(default="real", convert=one_of("real", "imag"))
     window: str | None = "hann"
-    scaling: str | None = field("density", convert=one_of("density", "spectrum", None))
+    scaling: str | None = field(default="density", convert=one_of("density", "spectrum", None))
     periodic: bool = False
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -111,7 +111,7 @@ class STFT(Initializer):
         if self.window is not None:
             from scipy.signal import get_window
 
-            window = get_window(self.window, frame, fftbins=self.periodic)
+            window: Any = get_window(self.window, frame, fftbins=self.periodic)
             if self.scaling == "density":
                 window = window / np.sqrt(np.sum(window**2))
             elif self.scaling == "spectrum":

@@ -41,7 +41,7 @@ class RandomNormal(Initializer):
     aliases = ("normal",)
     mean: float = 0.0
     stddev: float = 0.05
-    seed: int | None = field(None, convert=read_seed)
+    seed: int | None = field(default=None, convert=read_seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return self.mean + self.stddev * rng.standard_normal(shape, working_dtype(dtype))
@@ -61,7 +61,7 @@ class TruncatedNormal(Initializer):
 
     mean: float = 0.0
     stddev: float = 0.05
-    seed: int | None = field(None, convert=read_seed)
+    seed: int | None = field(default=None, convert=read_seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return self.mean + self.stddev * _cut_normal(rng, shape, working_dtype(dtype))
@@ -83,7 +83,7 @@ class RandomUniform(Initializer):
     aliases = ("uniform",)
     minval: float = -0.05
     maxval: float = 0.05
-    seed: int | None = field(None, convert=read_seed)
+    seed: int | None = field(default=None, convert=read_seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return self.minval + (self.maxval - self.minval) * rng.random(shape, working_dtype(dtype))
@@ -107,7 +107,7 @@ class Orthogonal(Initializer):
 
     aliases = ("OrthogonalInitializer",)
     gain: float = 1.0
-    seed: int | None = field(None, convert=read_seed)
+    seed: int | None = field(default=None, convert=read_seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         if len(shape) < 2:
@@ -153,32 +153,28 @@ def fans(
     return window * shape[-2], window * shape[-1]
 
 
-class _Scaled(Initializer):
-    """Mean 0 and variance ``scale / fan``; subclasses say which scale, fan and distribution."""
+def _check_axes(initializer: Any) -> None:
+    given, taken = initializer.input_axes, initializer.output_axes
+    if (given is None) != (taken is None):
+        raise ArgumentError(
+            f"{type(initializer).__name__}() takes both `input_axes` and `output_axes`, or "
+            f"neither. Received: input_axes={given}, output_axes={taken}."
+        )
 
-    scale: ClassVar[Any]
-    mode: ClassVar[Any]
-    distribution: ClassVar[Any]
-    input_axes: ClassVar[Any]
-    output_axes: ClassVar[Any]
 
-    def __post_init__(self) -> None:
-        if (self.input_axes is None) != (self.output_axes is None):
-            raise ArgumentError(
-                f"{type(self).__name__}() takes both `input_axes` and `output_axes`, or neither. "
-                f"Received: input_axes={self.input_axes}, output_axes={self.output_axes}."
-            )
-
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        fan_in, fan_out = fans(shape, self.input_axes, self.output_axes)
-        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
-        stddev = math.sqrt(self.scale / max(1, fan))
-        work = working_dtype(dtype)
-        if self.distribution == "uniform":
-            return stddev * math.sqrt(3) * (2 * rng.random(shape, work) - 1)
-        if self.distribution == "untruncated_normal":
-            return stddev * rng.standard_normal(shape, work)
-        return stddev / _CUT_STDDEV * _cut_normal(rng, shape, work)
+def _draw_scaled(
+    how: Any, rng: np.random.Generator, shape: tuple[int, ...], dtype: str
+) -> np.ndarray:
+    """Mean 0 and variance ``how.scale / fan``, with the fan and the distribution of ``how``."""
+    fan_in, fan_out = fans(shape, how.input_axes, how.output_axes)
+    fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[how.mode]
+    stddev = math.sqrt(how.scale / max(1, fan))
+    work = working_dtype(dtype)
+    if how.distribution == "uniform":
+        return stddev * math.sqrt(3) * (2 * rng.random(shape, work) - 1)
+    if how.distribution == "untruncated_normal":
+        return stddev * rng.standard_normal(shape, work)
+    return stddev / _CUT_STDDEV * _cut_normal(rng, shape, work)
 
 
 def _scale(value: Any) -> float:
@@ -192,7 +188,7 @@ def _distribution(value: Any) -> str:
     return one_of("truncated_normal", "untruncated_normal", "uniform")(word)
 
 
-class VarianceScaling(_Scaled):
+class VarianceScaling(Initializer):
     """Values with mean 0 and variance ``scale / fan``: signals keep their size through layers.
 
     Args:
@@ -210,20 +206,36 @@ class VarianceScaling(_Scaled):
     '2.0'
     """
 
-    scale: float = field(1.0, convert=_scale)
-    mode: str = field("fan_in", convert=one_of("fan_in", "fan_out", "fan_avg"))
-    distribution: str = field("truncated_normal", convert=_distribution)
-    seed: int | None = field(None, convert=read_seed)
-    input_axes: Sequence[int] | None = field(None, convert=_axes)
-    output_axes: Sequence[int] | None = field(None, convert=_axes)
+    scale: float = field(default=1.0, convert=_scale)
+    mode: str = field(default="fan_in", convert=one_of("fan_in", "fan_out", "fan_avg"))
+    distribution: str = field(default="truncated_normal", convert=_distribution)
+    seed: int | None = field(default=None, convert=read_seed)
+    input_axes: Sequence[int] | None = field(default=None, convert=_axes)
+    output_axes: Sequence[int] | None = field(default=None, convert=_axes)
+
+    def __post_init__(self) -> None:
+        _check_axes(self)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return _draw_scaled(self, rng, shape, dtype)
 
 
-class _Preset(_Scaled):
+class _Preset(Initializer):
     """A :class:`VarianceScaling` with a name of its own."""
 
-    seed: int | None = field(None, convert=read_seed)
-    input_axes: Sequence[int] | None = field(None, convert=_axes)
-    output_axes: Sequence[int] | None = field(None, convert=_axes)
+    scale: ClassVar[float]
+    mode: ClassVar[str]
+    distribution: ClassVar[str]
+
+    seed: int | None = field(default=None, convert=read_seed)
+    input_axes: Sequence[int] | None = field(default=None, convert=_axes)
+    output_axes: Sequence[int] | None = field(default=None, convert=_axes)
+
+    def __post_init__(self) -> None:
+        _check_axes(self)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return _draw_scaled(self, rng, shape, dtype)
 
 
 class GlorotUniform(_Preset):

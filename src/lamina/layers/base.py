@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import dtypes, initializers, regularizers, tree
-from lamina.core import naming, random, registry, spec
-from lamina.core.fields import Configurable, field
-from lamina.core.graph import Node, is_symbolic
+from lamina import dtypes, tree
+from lamina.core import random, registry, spec
+from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, any_symbolic, not_called, record, user_location
 from lamina.core.scope import Record, Scope, current, entered, get_mask, set_mask
 from lamina.core.spec import TensorSpec, show_dims
@@ -29,100 +27,21 @@ from lamina.errors import (
     ShapeError,
     StructureError,
 )
-
-
-class InputSpec:
-    """What a layer accepts: checked on every call, symbolic or not.
-
-    Args:
-        dtype: required dtype name, or None.
-        shape: required sizes; None matches any.
-        ndim: required number of axes.
-        max_ndim: largest number of axes.
-        min_ndim: smallest number of axes.
-        axes: required size of single axes, such as ``{-1: 64}``.
-        optional: whether None may be passed instead of a tensor.
-    """
-
-    def __init__(
-        self,
-        dtype: str | None = None,
-        shape: Sequence[int | None] | None = None,
-        ndim: int | None = None,
-        max_ndim: int | None = None,
-        min_ndim: int | None = None,
-        axes: Mapping[int, int | None] | None = None,
-        allow_last_axis_squeeze: bool = False,
-        name: str | None = None,
-        optional: bool = False,
-    ) -> None:
-        self.dtype = None if dtype is None else dtypes.standardize_dtype(dtype)
-        self.shape = None if shape is None else tuple(shape)
-        self.ndim = len(self.shape) if self.shape is not None else ndim
-        self.max_ndim, self.min_ndim = max_ndim, min_ndim
-        self.axes = {int(k): v for k, v in (axes or {}).items()}
-        self.allow_last_axis_squeeze, self.name, self.optional = (
-            allow_last_axis_squeeze, name, optional,
-        )  # fmt: skip
-
-    def mismatch(self, x: Any) -> str | None:
-        """What ``x`` (anything with a shape and a dtype) violates, in words; None when it fits."""
-        dims = _dims_of(x)
-        if self.ndim is not None and len(dims) != self.ndim:
-            return f"{self.ndim} axes"
-        if self.min_ndim is not None and len(dims) < self.min_ndim:
-            return f"at least {self.min_ndim} axes"
-        if self.max_ndim is not None and len(dims) > self.max_ndim:
-            return f"at most {self.max_ndim} axes"
-        if self.dtype is not None and str(x.dtype) != self.dtype:
-            return f"dtype {self.dtype}"
-        wanted = dict(self.axes)
-        if self.shape is not None:
-            wanted |= dict(enumerate(self.shape))
-        for axis, size in wanted.items():
-            here = dims[axis] if -len(dims) <= axis < len(dims) else 0
-            if size is not None and isinstance(here, int) and here != size:
-                return f"size {size} on axis {axis}"
-        return None
-
-    def __repr__(self) -> str:
-        shown = {k: v for k, v in self.__dict__.items() if v}
-        return f"InputSpec({', '.join(f'{k}={v}' for k, v in shown.items())})"
-
-
-def _dims_of(x: Any) -> tuple[Any, ...]:
-    return x.spec.dims_raw if is_symbolic(x) else tuple(x.shape)
-
-
-class _LayerFields(Configurable):
-    """The arguments that every layer takes, by name only."""
-
-    activity_regularizer: Any = field(None, convert=regularizers.get, kw_only=True)
-    trainable: bool = field(True, convert=bool, kw_only=True)
-    dtype: Any = field(None, convert=dtypes.get_policy, kw_only=True)
-    autocast: bool = field(True, convert=bool, kw_only=True)
-    name: Any = field(None, kw_only=True)
-
-
-class _CallSignature:
-    """What a class's ``call`` takes, read once."""
-
-    def __init__(self, cls: type) -> None:
-        self.signature = inspect.signature(cls.call)  # pyright: ignore[reportAttributeAccessIssue]
-        parameters = list(self.signature.parameters.values())[1:]
-        self.signature = self.signature.replace(parameters=parameters)
-        self.names = [p.name for p in parameters]
-        self.first = parameters[0].name if parameters else None
-        self.takes_training = "training" in self.names
-        self.takes_mask = "mask" in self.names
-        self.takes_kwargs = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-        default = self.signature.parameters["training"].default if self.takes_training else None
-        self.training_default = default if isinstance(default, bool) else False
-        build = inspect.signature(inspect.unwrap(cls.build))  # pyright: ignore
-        self.build_names = [
-            p.name for p in list(build.parameters.values())[1:]
-            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        ]  # fmt: skip
+from lamina.layers.arguments import (
+    CallSignature,
+    InputSpec,
+    as_array,
+    as_shape,
+    as_tensors,
+    autocast,
+    dims_of,
+    map_shapes,
+    masks_of,
+    may_carry_mask,
+    shapes_of,
+    way,
+)
+from lamina.layers.state import _LayerState
 
 
 def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,7 +65,7 @@ _evaluations: OrderedDict[Any, Any] = OrderedDict()
 _NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
 
 
-class Layer(Operation, _LayerFields):
+class Layer(_LayerState):
     """A computation with weights: the node type that models are made of.
 
     A subclass makes its weights in ``build(input_shape)`` (or in ``__init__``) with
@@ -167,6 +86,7 @@ class Layer(Operation, _LayerFields):
     >>> class Scale(Layer):
     ...     def build(self, input_shape):
     ...         self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+    ...
     ...     def call(self, inputs):
     ...         return inputs * self.factor
     >>> Scale()(np.ones((2, 3), "float32")).shape
@@ -179,233 +99,6 @@ class Layer(Operation, _LayerFields):
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
             cls.build = _tracked_build(cls.__dict__["build"])
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        self = super().__new__(cls, *args, **kwargs)
-        self.nodes: list[Node] = []
-        self.built = False
-        self.supports_masking = False
-        self._own_weights: list[Variable] = []
-        self._losses: list[Any] = []
-        self._trainable = True
-        return self
-
-    def __post_init__(self) -> None:
-        if self.name is None:
-            self.name = naming.auto_name(type(self).__name__)
-        naming.check_name(self.name, "layer")
-
-    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """``input_shape`` and its kin, which a first layer of a ``Sequential`` may carry."""
-        if "input_dim" in extra:
-            extra["input_shape"] = (extra.pop("input_dim"),)
-        if "input_shape" in extra:
-            self._given_batch_shape = (None, *extra.pop("input_shape"))
-        if "batch_input_shape" in extra:
-            self._given_batch_shape = tuple(extra.pop("batch_input_shape"))
-        return extra
-
-    # ---- dtype and mode ------------------------------------------------------------------------
-
-    @property
-    def dtype_policy(self) -> dtypes.DTypePolicy:
-        """The pair of dtypes for weights and for computation."""
-        return self._policy
-
-    @property
-    def dtype(self) -> str:
-        """The dtype of the weights."""
-        return self._policy.variable_dtype
-
-    @dtype.setter
-    def dtype(self, value: Any) -> None:
-        self._policy = dtypes.get_policy(value)
-
-    variable_dtype = dtype
-
-    @property
-    def compute_dtype(self) -> str:
-        """The dtype of inputs and results."""
-        return self._policy.compute_dtype
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the optimizer may change the weights; setting it reaches all inner layers."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for layer in self._flatten_layers():
-            layer._trainable = bool(value)
-
-    # ---- weights -------------------------------------------------------------------------------
-
-    def add_weight(
-        self,
-        shape: Any = None,
-        initializer: Any = None,
-        dtype: Any = None,
-        trainable: bool = True,
-        autocast: bool = True,
-        regularizer: Any = None,
-        constraint: Any = None,
-        name: str | None = None,
-    ) -> Variable:
-        """Make a weight of this layer.
-
-        Args:
-            shape: integers; ``()`` when None.
-            initializer: a name, an :class:`~lamina.initializers.Initializer` or a callable
-                ``(shape, dtype) -> array``; ``"glorot_uniform"`` for floats, else zeros.
-            dtype: the layer's variable dtype when None.
-            trainable: whether the optimizer may change it.
-            autocast: whether it is cast to the compute dtype when read during a call.
-            regularizer: penalty on its value, added to the loss.
-            constraint: projection of its value after each optimizer step.
-            name: its name within the layer.
-
-        Returns:
-            The variable; also found in :attr:`weights`.
-        """
-        dtype = self.dtype if dtype is None else dtypes.standardize_dtype(dtype)
-        if initializer is None:
-            initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
-        if name is None:
-            n = sum(v.name.startswith("variable") for v in self._own_weights)
-            name = f"variable_{n}" if n else "variable"
-        shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
-        scope = current()
-        prefix = scope.path if scope is not None and scope.path else (self.name,)
-        variable = Variable(
-            initializers.get(initializer), shape, dtype, trainable, name,
-            path="/".join((*prefix, name)), autocast=autocast,
-            regularizer=regularizers.get(regularizer), constraint=registry.resolve(
-                "constraints", constraint, "constraint"),
-        )  # fmt: skip
-        self._own_weights.append(variable)
-        return variable
-
-    def _children(self) -> Iterator[Any]:
-        """Variables and layers among the attributes, nested lists and dicts included."""
-        stack = [v for k, v in reversed(self.__dict__.items()) if k not in ("nodes", "_captured")]
-        while stack:
-            x = stack.pop()
-            if isinstance(x, (Variable, Layer)):
-                yield x
-            elif isinstance(x, Mapping):
-                stack.extend(reversed(list(x.values())))
-            elif isinstance(x, (list, tuple, set)):
-                stack.extend(reversed(list(x)))
-
-    def _own_variables(self) -> list[Variable]:
-        found = dict.fromkeys(x for x in self._children() if isinstance(x, Variable))
-        return sorted(found, key=lambda v: not v.trainable)
-
-    def _sublayers(self) -> list[Layer]:
-        """The layers directly inside, in the order of their making."""
-        return list(dict.fromkeys(x for x in self._children() if isinstance(x, Layer)))
-
-    def _flatten_layers(self) -> list[Layer]:
-        """This layer and all inside, each once, outer before inner."""
-        order: dict[Layer, None] = {}
-        stack: list[Layer] = [self]
-        while stack:
-            layer = stack.pop()
-            if layer not in order:
-                order[layer] = None
-                stack.extend(reversed(layer._sublayers()))
-        return list(order)
-
-    def named_variables(self) -> dict[str, tuple[Variable, bool]]:
-        """Address to (variable, whether it trains now), for every weight, each once.
-
-        The address is the path of layer names from here, then the weight's name; equal names side
-        by side are told apart by a number.
-        """
-        found: dict[str, tuple[Variable, bool]] = {}
-        seen: set[Any] = set()
-        stack: list[tuple[str, Layer, bool]] = [("", self, self._trainable)]
-        while stack:
-            prefix, layer, trains = stack.pop()
-            if layer in seen:
-                continue
-            seen.add(layer)
-            for v in layer._own_variables():
-                if v not in seen:
-                    seen.add(v)
-                    found[_free(found, prefix + v.name)] = (v, trains and v.trainable)
-            names: set[str] = set()
-            below = []
-            for sub in layer._sublayers():
-                name = _free(names, sub.name)
-                names.add(name)
-                below.append((f"{prefix}{name}/", sub, trains and sub._trainable))
-            stack.extend(reversed(below))
-        return found
-
-    @property
-    def variables(self) -> list[Variable]:
-        """All variables of this layer and of the layers inside."""
-        return [v for v, _ in self.named_variables().values()]
-
-    @property
-    def weights(self) -> list[Variable]:
-        """The same as :attr:`variables`."""
-        return self.variables
-
-    @property
-    def trainable_variables(self) -> list[Variable]:
-        """The variables that an optimizer may change now."""
-        return [v for v, trains in self.named_variables().values() if trains]
-
-    trainable_weights = trainable_variables
-
-    @property
-    def non_trainable_variables(self) -> list[Variable]:
-        """The variables that no optimizer may change now."""
-        return [v for v, trains in self.named_variables().values() if not trains]
-
-    non_trainable_weights = non_trainable_variables
-
-    def get_weights(self) -> list[np.ndarray]:
-        """NumPy copies of all weights, in the order of :attr:`weights`."""
-        return [v.numpy() for v in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Replace all weights; shapes and count must agree, or nothing is changed.
-
-        Raises:
-            ArgumentError: another number of arrays, or other shapes; all differences are listed.
-        """
-        own, given = self.weights, list(weights)
-        if len(own) != len(given):
-            raise ArgumentError(
-                f"set_weights() of {self.name!r} expects {len(own)} arrays, one for each of "
-                f"{[v.path for v in own]}. Received {len(given)}."
-            )
-        wrong = [
-            f"  {v.path}: expected shape {v.shape}, received {np.shape(w)}"
-            for v, w in zip(own, given, strict=True) if tuple(np.shape(w)) != v.shape
-        ]  # fmt: skip
-        if wrong:
-            raise ArgumentError(
-                f"set_weights() of {self.name!r}: shapes differ:\n" + "\n".join(wrong)
-            )
-        for v, w in zip(own, given, strict=True):
-            v.assign(w)
-
-    def count_params(self) -> int:
-        """Number of elements of all weights.
-
-        Raises:
-            NotBuiltError: the layer has no weights yet because it has seen no input.
-        """
-        if not self.built:
-            raise NotBuiltError(
-                f"Layer {self.name!r} has no weights yet: they are made when the layer first sees "
-                f"an input shape. Call it on a tensor, or `{self.name}.build(input_shape)`."
-            )
-        return sum(v.size for v in self.weights)
 
     # ---- building ------------------------------------------------------------------------------
 
@@ -421,12 +114,12 @@ class Layer(Operation, _LayerFields):
     def build_from_config(self, config: Mapping[str, Any]) -> None:
         """Build from what :meth:`get_build_config` returned."""
         if not self.built:
-            self.build(**{k: _as_shape(v) for k, v in config.items()})
+            self.build(**{k: as_shape(v) for k, v in config.items()})
 
     @classmethod
-    def _call_signature(cls) -> _CallSignature:
+    def _call_signature(cls) -> CallSignature:
         if "_signature" not in cls.__dict__:
-            cls._signature = _CallSignature(cls)
+            cls._signature = CallSignature(cls)
         return cls._signature
 
     def _build_for(self, arguments: Mapping[str, Any]) -> None:
@@ -467,7 +160,7 @@ class Layer(Operation, _LayerFields):
         training, arguments = self._bind(args, kwargs)
         if any_symbolic(tuple(arguments.values())):
             return self._call_symbolic(arguments, training)
-        arguments = {k: tree.map_structure(_as_array, v) for k, v in arguments.items()}
+        arguments = {k: tree.map_structure(as_array, v) for k, v in arguments.items()}
         self._check_input(arguments)
         if not self.built:
             self._build_for(arguments)
@@ -487,7 +180,7 @@ class Layer(Operation, _LayerFields):
         if len(args) == 1 and not kwargs and signature.first is not None:
             parameter = signature.signature.parameters[signature.first]
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and len(signature.names) == 1:
-                return training, {signature.first: _as_tensors(args[0])}
+                return training, {signature.first: as_tensors(args[0])}
         try:
             bound = signature.signature.bind(*args, **kwargs)
         except TypeError as e:
@@ -500,7 +193,7 @@ class Layer(Operation, _LayerFields):
             if parameter.kind is parameter.VAR_KEYWORD and name in arguments:
                 arguments |= arguments.pop(name)
         if signature.first in arguments:
-            arguments[signature.first] = _as_tensors(arguments[signature.first])
+            arguments[signature.first] = as_tensors(arguments[signature.first])
         return arguments.get("training", training), arguments
 
     def _check_input(self, arguments: Mapping[str, Any]) -> None:
@@ -532,7 +225,7 @@ class Layer(Operation, _LayerFields):
             if wrong is not None:
                 raise ShapeError(
                     f"Layer {self.name!r} ({type(self).__name__}) cannot take this input.\n"
-                    f"  expected: {wrong}\n  received: {show_dims(_dims_of(x))}, {x.dtype}"
+                    f"  expected: {wrong}\n  received: {show_dims(dims_of(x))}, {x.dtype}"
                 )
 
     def _run(self, arguments: dict[str, Any]) -> Any:
@@ -540,10 +233,10 @@ class Layer(Operation, _LayerFields):
         scope = current()
         assert scope is not None  # noqa: S101 - entered by every caller
         signature = self._call_signature()
-        masks = {k: _masks_of(v) for k, v in arguments.items() if _may_carry_mask(v)}
+        masks = {k: masks_of(v) for k, v in arguments.items() if may_carry_mask(v)}
         if self.autocast and dtypes.is_float(self.compute_dtype):
             arguments = {
-                k: tree.map_structure(functools.partial(_autocast, dtype=self.compute_dtype), v)
+                k: tree.map_structure(functools.partial(autocast, dtype=self.compute_dtype), v)
                 for k, v in arguments.items()
             }
         if signature.takes_training and arguments.get("training") is None:
@@ -603,7 +296,7 @@ class Layer(Operation, _LayerFields):
                 if not self.built:
                     self._build_for(arguments)
             outputs, masks = self._infer(arguments, training)
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001 - dressed and raised again
             raise self._dressed(e, arguments) from (None if isinstance(e, LaminaError) else e)
         self._warn_of_lost_mask(arguments)
         positional, keywords = self._split(arguments)
@@ -690,7 +383,7 @@ class Layer(Operation, _LayerFields):
         return key
 
     def _user_spec(self, arguments: Mapping[str, Any]) -> Any:
-        """The answer of a user's own ``compute_output_spec`` or ``compute_output_shape``, if any."""
+        """The answer of a user's own ``compute_output_spec`` or ``_shape``, if there is one."""
         cls = type(self)
         inputs = arguments.get(self._call_signature().first or "")
         if registry.family_of(cls.compute_output_spec) is None:
@@ -705,7 +398,7 @@ class Layer(Operation, _LayerFields):
                 return TensorSpec((*(batch if s[:1] == (None,) else s[:1]), *s[1:]),
                                   self.compute_dtype)  # fmt: skip
 
-            return _map_shapes(to_spec, shape)
+            return map_shapes(to_spec, shape)
         return None
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
@@ -730,7 +423,7 @@ class Layer(Operation, _LayerFields):
             dims = (spec.BATCH if shape[0] is None else shape[0], *shape[1:]) if shape else ()
             return record(_StandIn(), (), {}, TensorSpec(dims, self.compute_dtype))
 
-        arguments = dict(zip(names, (_map_shapes(stand_in, s) for s in shapes), strict=False))
+        arguments = dict(zip(names, (map_shapes(stand_in, s) for s in shapes), strict=False))
         specs = self.compute_output_spec(**arguments)
         return tree.map_structure(lambda s: s.shape, specs)
 
@@ -750,7 +443,7 @@ class Layer(Operation, _LayerFields):
             shown = ", ".join(f"{show_dims(x.spec.dims_raw)} {x.dtype}" for x in tensors)
             lines.append(f"  received: {shown}")
         if tensors:
-            lines.append(f"  way from the inputs: {_way(tensors[0])} -> {self.name}")
+            lines.append(f"  way from the inputs: {way(tensors[0])} -> {self.name}")
         lines.append(f"  called at: {user_location()}")
         return kind("\n".join(lines))
 
@@ -834,29 +527,6 @@ class Layer(Operation, _LayerFields):
         with entered(Scope(values=values, pure=True)):
             return outputs, new, [*rec.losses, *self.weight_penalties()]
 
-    # ---- description ---------------------------------------------------------------------------
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name; see :class:`~lamina.core.fields.Configurable`."""
-        config = super().get_config()
-        base = {"name": self.name, "trainable": self.trainable, "dtype": self._policy}
-        config.pop("autocast", None)
-        if self.activity_regularizer is None and type(self)._fields.get("units") is None:
-            config.pop("activity_regularizer", None)
-        owner = next(c for c in type(self).__mro__ if "get_config" in c.__dict__)
-        if registry.family_of(owner):
-            parameters = inspect.signature(type(self).__init__).parameters
-            open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-            base = {k: v for k, v in base.items() if open_ended or k in parameters}
-        return {**base, **{k: v for k, v in config.items() if k not in base}}
-
-    def __repr__(self) -> str:
-        shown = "".join(f", {k}={v}" for k, v in self._repr_items() if k != "name")
-        return f"<{type(self).__name__} name={self.__dict__.get('name')}{shown}>"
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
 
 class _StandIn(Operation):
     """The maker of tensors that only exist to ask for a shape."""
@@ -871,80 +541,4 @@ def _abstract_key() -> Any:
         return random.base_key(0)
 
 
-def _free(taken: Any, name: str) -> str:
-    n, candidate = 0, name
-    while candidate in taken:
-        n += 1
-        candidate = f"{name}_{n}"
-    return candidate
-
-
-def shapes_of(x: Any) -> Any:
-    """The shapes of tensors, in their nesting; None for open sizes."""
-    return tree.map_structure(lambda t: None if t is None else _shape_of(t), x)
-
-
-def _shape_of(x: Any) -> Any:
-    shape = getattr(x, "shape", None)
-    return shape if shape is None else tuple(d if isinstance(d, int) else None for d in shape)
-
-
-def _as_shape(x: Any) -> Any:
-    """A shape (or nesting of shapes) from JSON, where tuples have become lists."""
-    return _map_shapes(tuple, x)
-
-
-def _map_shapes(fn: Callable[[Any], Any], x: Any) -> Any:
-    if x is None:
-        return None
-    if isinstance(x, Mapping):
-        return {k: _map_shapes(fn, v) for k, v in x.items()}
-    if all(d is None or not tree.is_nested(d) for d in x):
-        return fn(x)
-    return [_map_shapes(fn, v) for v in x]
-
-
-def _as_array(x: Any) -> Any:
-    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufc":
-        return jnp.asarray(x)
-    return x.value if isinstance(x, Variable) else x
-
-
-def _as_tensors(x: Any) -> Any:
-    """Numbers in lists become one array, as ``layer([[1., 2.]])`` means it."""
-    if isinstance(x, (list, tuple)) and x:
-        leaves = tree.flatten(x)
-        if leaves and all(isinstance(v, (int, float)) for v in leaves):
-            return np.asarray(x, None if isinstance(leaves[0], int) else "float32")
-    return x
-
-
-def _autocast(x: Any, dtype: str) -> Any:
-    if isinstance(x, jax.Array) and dtypes.is_float(str(x.dtype)) and x.dtype != dtype:
-        cast = x.astype(dtype)
-        mask = get_mask(x)
-        if mask is not None:
-            set_mask(cast, mask)
-        return cast
-    return x
-
-
-def _may_carry_mask(x: Any) -> bool:
-    return any(isinstance(leaf, jax.Array) for leaf in tree.flatten(x))
-
-
-def _masks_of(x: Any) -> Any:
-    """The masks in the nesting of ``x``; None when there is none."""
-    masks = tree.map_structure(get_mask, x)
-    return None if all(m is None for m in tree.flatten(masks)) else masks
-
-
-def _way(x: Any) -> str:
-    """Names from an input to ``x``, following first inputs."""
-    names, node = [], x.node
-    while node is not None:
-        dims = show_dims(node.output_leaves[0].spec.dims_raw) if node.output_leaves else ""
-        names.append(f"{node.operation.name} {dims}")
-        node = node.inputs[0].node if node.inputs else None
-    names.reverse()
-    return " -> ".join(names if len(names) <= 6 else [*names[:2], "...", *names[-3:]])
+__all__ = ["InputSpec", "Layer"]

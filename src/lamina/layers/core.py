@@ -109,7 +109,7 @@ class InputLayer(Layer):
         return {**config, "optional": True} if self.optional else config
 
 
-def Input(  # noqa: N802 - Keras's name
+def Input(
     shape: Any = None,
     batch_size: int | None = None,
     dtype: Any = None,

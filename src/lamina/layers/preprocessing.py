@@ -24,8 +24,8 @@ class Rescaling(Layer):
     Raises:
         ShapeError: another number of channels than ``scale`` or ``offset`` has.
 
-    >>> Rescaling(1 / 255)(jnp.array([0, 51], "uint8")).tolist()
-    [0.0, 0.20000000298023224]
+    >>> Rescaling(1 / 255)(jnp.array([0, 255], "uint8")).tolist()
+    [0.0, 1.0]
     """
 
     scale: Any

@@ -51,7 +51,6 @@ class _Stochastic(Layer):
     """What all have in common: without training the inputs pass as they are."""
 
     _strength: ClassVar[str] = "rate"  # the argument that, at 0, switches the layer off
-    seed: ClassVar[int | None]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +65,7 @@ class _Stochastic(Layer):
     def _changed(self, x: Any) -> Any:
         raise NotImplementedError
 
-    def _normal(self, x: Any) -> Any:
+    def _normal(self: Any, x: Any) -> Any:
         """A draw from the standard normal distribution for each entry."""
         return jax.random.normal(random_key(self.seed, ""), x.shape, x.dtype)
 
@@ -74,35 +73,28 @@ class _Stochastic(Layer):
 class _Dropout(_Stochastic):
     """Entries are kept or dropped, each for itself or in blocks that share one draw."""
 
-    rate: ClassVar[float]
+    def _block_shape(self: Any, x: Any) -> tuple[Any, ...]:
+        """Sizes of the draw: ``noise_shape``, and those of ``x`` where it leaves them open."""
+        wanted = (None,) * x.ndim if self.noise_shape is None else self.noise_shape
+        if len(wanted) != x.ndim or any(
+            n not in (None, 1, size) for n, size in zip(wanted, x.shape, strict=True)
+        ):
+            raise ShapeError(
+                f"Layer {self.name!r} ({type(self).__name__}) cannot spread its draws over this "
+                f"input.\n  expected: {len(wanted)} axes, of the sizes of noise_shape={wanted} "
+                f"where those are neither None nor 1\n  received: {show_dims(x.shape)}\n"
+                "Write None for an axis to draw for each of its entries, 1 to draw once for all."
+            )
+        return tuple(size if n is None else n for n, size in zip(wanted, x.shape, strict=True))
 
-    def _block_shape(self, x: Any) -> tuple[Any, ...]:
-        """Sizes of the draw: 1 where all entries share it."""
-        raise NotImplementedError
-
-    def _kept(self, x: Any) -> Any:
+    def _kept(self: Any, x: Any) -> Any:
         """True for the entries that stay."""
         return jax.random.bernoulli(random_key(self.seed, ""), 1 - self.rate, self._block_shape(x))
 
-    def _changed(self, x: Any) -> Any:
+    def _changed(self: Any, x: Any) -> Any:
         if self.rate == 1:
             return jnp.zeros_like(x)
         return jnp.where(self._kept(x), x / (1 - self.rate), jnp.zeros((), x.dtype))
-
-
-def _noise_shape(layer: Any, x: Any) -> tuple[Any, ...]:
-    """The layer's ``noise_shape``, with the sizes of ``x`` where it leaves them open."""
-    wanted = (None,) * x.ndim if layer.noise_shape is None else layer.noise_shape
-    if len(wanted) != x.ndim or any(
-        n not in (None, 1) and n != size for n, size in zip(wanted, x.shape, strict=True)
-    ):
-        raise ShapeError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) cannot spread its draws over this "
-            f"input.\n  expected: {len(wanted)} axes, of the sizes of noise_shape={wanted} where "
-            f"those are neither None nor 1\n  received: {show_dims(x.shape)}\n"
-            "Write None for an axis to draw for each of its entries, 1 to draw once for all."
-        )
-    return tuple(size if n is None else n for n, size in zip(wanted, x.shape, strict=True))
 
 
 class Dropout(_Dropout):
@@ -133,8 +125,6 @@ class Dropout(_Dropout):
     noise_shape: tuple[int | None, ...] | None = field(None, convert=_read_noise_shape)
     seed: int | None = field(None, convert=read_seed)
 
-    _block_shape = _noise_shape
-
 
 class AlphaDropout(_Dropout):
     """Dropout for networks of SELUs: dropped entries become SELU's lower bound, not 0.
@@ -163,8 +153,6 @@ class AlphaDropout(_Dropout):
     noise_shape: tuple[int | None, ...] | None = field(None, convert=_read_noise_shape)
     seed: int | None = field(None, convert=read_seed)
 
-    _block_shape = _noise_shape
-
     def _changed(self, x: Any) -> Any:
         bound = -1.6732632423543772 * 1.0507009873554805  # SELU's alpha and scale
         a = ((1 - self.rate) * (1 + self.rate * bound**2)) ** -0.5
@@ -176,13 +164,12 @@ class _SpatialDropout(_Dropout):
     """Whole channels are kept or dropped: the draw has size 1 along the space."""
 
     _space: ClassVar[int]  # number of axes between batch and channels
-    data_format: ClassVar[str] = "channels_last"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.input_spec = InputSpec(ndim=self._space + 2)
 
-    def _block_shape(self, x: Any) -> tuple[Any, ...]:
+    def _block_shape(self: Any, x: Any) -> tuple[Any, ...]:
         ones = (1,) * self._space
         if self.data_format == "channels_first":
             return (*x.shape[:2], *ones)
@@ -214,7 +201,7 @@ class SpatialDropout1D(_SpatialDropout):
 
     rate: float = field(convert=_rate)
     seed: int | None = field(None, convert=read_seed)
-    _space = 1
+    _space, data_format = 1, "channels_last"
 
 
 class SpatialDropout2D(_SpatialDropout):

@@ -322,8 +322,8 @@ def compute_dtype(value: Any) -> str:
     return get_policy(config.floatx() if value is None else value).compute_dtype
 
 
-REDUCTION: Any = field("sum_over_batch_size", convert=one_of(*REDUCTIONS))
-DTYPE: Any = field(None, convert=compute_dtype)
+REDUCTION: Any = field(default="sum_over_batch_size", convert=one_of(*REDUCTIONS))
+DTYPE: Any = field(default=None, convert=compute_dtype)
 
 
 def tensors(x: Any, dtype: str | None) -> Any:
@@ -442,6 +442,9 @@ def _read_function(value: Any) -> Callable[..., Any]:
     return registry.resolve("losses", value, "loss")
 
 
+FUNCTION: Any = field(convert=_read_function)
+
+
 class LossFunctionWrapper(FunctionLoss):
     """Any function ``(y_true, y_pred) -> values`` as a :class:`Loss`.
 
@@ -457,7 +460,7 @@ class LossFunctionWrapper(FunctionLoss):
     ('huber', 4.0)
     """
 
-    fn: Any = field(convert=_read_function)
+    fn: Any = FUNCTION
     reduction: str | None = REDUCTION
     name: str | None = None
     dtype: Any = DTYPE
@@ -467,7 +470,7 @@ class LossFunctionWrapper(FunctionLoss):
         return {}
 
     def __post_init__(self) -> None:
-        self._function = self.fn
+        self._function = self.fn  # pyright: ignore[reportAttributeAccessIssue]
         if self.name is None:
             self.name = getattr(self.fn, "__name__", type(self.fn).__name__)
 

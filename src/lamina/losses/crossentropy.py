@@ -294,7 +294,7 @@ class BinaryCrossentropy(FunctionLoss):
 
     _function = staticmethod(binary_crossentropy)
     from_logits: bool = False
-    label_smoothing: float = field(0.0, convert=_share)
+    label_smoothing: float = field(default=0.0, convert=_share)
     axis: int = -1
     reduction: str | None = REDUCTION
     name: str | None = "binary_crossentropy"
@@ -324,7 +324,7 @@ class BinaryFocalCrossentropy(FunctionLoss):
     alpha: float = 0.25
     gamma: float = 2.0
     from_logits: bool = False
-    label_smoothing: float = field(0.0, convert=_share)
+    label_smoothing: float = field(default=0.0, convert=_share)
     axis: int = -1
     reduction: str | None = REDUCTION
     name: str | None = "binary_focal_crossentropy"
@@ -348,7 +348,7 @@ class CategoricalCrossentropy(FunctionLoss):
 
     _function = staticmethod(categorical_crossentropy)
     from_logits: bool = False
-    label_smoothing: float = field(0.0, convert=_share)
+    label_smoothing: float = field(default=0.0, convert=_share)
     axis: int = -1
     reduction: str | None = REDUCTION
     name: str | None = "categorical_crossentropy"
@@ -376,7 +376,7 @@ class CategoricalFocalCrossentropy(FunctionLoss):
     alpha: Any = 0.25
     gamma: float = 2.0
     from_logits: bool = False
-    label_smoothing: float = field(0.0, convert=_share)
+    label_smoothing: float = field(default=0.0, convert=_share)
     axis: int = -1
     reduction: str | None = REDUCTION
     name: str | None = "categorical_focal_crossentropy"
@@ -426,7 +426,7 @@ class CategoricalGeneralizedCrossEntropy(FunctionLoss):
     """
 
     _function = staticmethod(categorical_generalized_cross_entropy)
-    q: float = field(0.5, convert=_between_0_and_1)
+    q: float = field(default=0.5, convert=_between_0_and_1)
     reduction: str | None = REDUCTION
     name: str | None = "categorical_generalized_cross_entropy"
     dtype: Any = DTYPE

@@ -94,7 +94,7 @@ class Tversky(FunctionLoss):
     beta: float = 0.5
     reduction: str | None = REDUCTION
     name: str | None = "tversky"
-    axis: Axes = field(None, convert=_read_axes)
+    axis: Axes = field(default=None, convert=_read_axes)
     dtype: Any = DTYPE
 
 
@@ -114,5 +114,5 @@ class Dice(FunctionLoss):
     _function = staticmethod(dice)
     reduction: str | None = REDUCTION
     name: str | None = "dice"
-    axis: Axes = field(None, convert=_read_axes)
+    axis: Axes = field(default=None, convert=_read_axes)
     dtype: Any = DTYPE

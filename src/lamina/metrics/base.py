@@ -35,7 +35,6 @@ def formula(kind: Kind) -> Callable[[_F], _F]:
     return publish
 
 
-
 class Metric(Configurable):
     """A number (or an array, or a dict of numbers) gathered over many batches.
 
@@ -151,9 +150,7 @@ class Metric(Configurable):
 
     def result(self) -> Any:
         """The metric of everything seen since the start: a scalar, an array, or a dict of them."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no result. Write its `result(self)`."
-        )
+        raise NotImplementedError(f"{type(self).__name__} has no result. Write its `result(self)`.")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Update the state, and return the result so far."""
@@ -200,9 +197,7 @@ class Metric(Configurable):
 
     def _state(self, scope: Scope) -> list[Any]:
         # A variable made during the call is bound to nothing.
-        return [
-            scope.record.updates.get(v, scope.values.get(v, v.value)) for v in self.variables
-        ]
+        return [scope.record.updates.get(v, scope.values.get(v, v.value)) for v in self.variables]
 
     # ---- what built-in metrics share -------------------------------------------------------------
 

@@ -35,9 +35,9 @@ def counts(y_true: Any, y_pred: Any, weights: Any, thresholds: Sequence[float]) 
     cumulative sum over these bins gives all counts: no array of thresholds times predictions.
 
     Args:
-        y_true: What is true, as booleans, ``(n,)``.
-        y_pred: Scores, ``(n,)``.
-        weights: What each entry counts, ``(n,)``.
+        y_true: What is true, as booleans of any shape.
+        y_pred: Scores of the same shape.
+        weights: What each entry counts, of the same shape.
         thresholds: One or more numbers.
 
     Returns:
@@ -47,6 +47,7 @@ def counts(y_true: Any, y_pred: Any, weights: Any, thresholds: Sequence[float]) 
     >>> c.true_positives.tolist(), c.false_positives.tolist()
     ([1.0, 1.0], [1.0, 0.0])
     """
+    y_true, y_pred, weights = y_true.reshape(-1), y_pred.reshape(-1), weights.reshape(-1)
     both = jnp.stack([jnp.where(y_true, weights, 0), jnp.where(y_true, 0, weights)])
     if len(thresholds) <= _FEW:
         above = jnp.stack([jnp.sum(jnp.where(y_pred > t, both, 0), axis=1) for t in thresholds], 1)
@@ -77,46 +78,46 @@ def as_list(thresholds: Any, default: float) -> list[float]:
     return thresholds if isinstance(thresholds, list) else [thresholds]
 
 
-THRESHOLDS: Any = field(None, convert=_read_thresholds)
-TOP_K: Any = field(None, convert=lambda k: None if k is None else positive_int(k))
+THRESHOLDS: Any = field(default=None, convert=_read_thresholds)
+TOP_K: Any = field(default=None, convert=lambda k: None if k is None else positive_int(k))
 
 
 class DecisionMetric(Metric):
     """Base of metrics made of counts: brings targets, predictions and weights into one shape."""
 
-    top_k: Any = None
-    class_id: Any = None
-
-    def _aligned(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    def _aligned(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any,
+        top_k: int | None = None,
+        class_id: int | None = None,
+    ) -> tuple[Any, Any, Any]:
         """Truth as booleans, predictions, and weights, all of the shape of the predictions."""
         mask, dtype = get_mask(y_pred), self._float_dtype()
         y_true, y_pred = as_pair(y_true, jnp.asarray(y_pred, dtype), str(self.name))
         weights = self._weights(y_pred, sample_weight, mask)
         if weights is None:
             weights = jnp.ones_like(y_pred)
-        if self.top_k is not None:
-            best = jax.lax.top_k(y_pred, self.top_k)[1]
+        if top_k is not None:
+            best = jax.lax.top_k(y_pred, top_k)[1]
             kept = jax.nn.one_hot(best, y_pred.shape[-1], dtype=bool).any(axis=-2)
             y_pred = jnp.where(kept, y_pred, -jnp.inf)
         y_true = y_true.astype(bool)
-        if self.class_id is not None:
-            own = (..., self.class_id)
+        if class_id is not None:
+            own = (..., class_id)
             y_true, y_pred, weights = y_true[own], y_pred[own], weights[own]
         return y_true, y_pred, weights
-
-    def _count(
-        self, y_true: Any, y_pred: Any, sample_weight: Any, thresholds: Sequence[float]
-    ) -> Counts:
-        arrays = self._aligned(y_true, y_pred, sample_weight)
-        return counts(*(x.reshape(-1) for x in arrays), thresholds)
 
 
 # ---- single counts -------------------------------------------------------------------------------
 
 
 class _SingleCount(DecisionMetric):
-    thresholds: Any
     _counted: ClassVar[str]
+    thresholds: Any = THRESHOLDS
+    name: str | None = None
+    dtype: Any = DTYPE
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,7 +135,7 @@ class _SingleCount(DecisionMetric):
         Raises:
             ShapeError: Targets that do not fit predictions, weights that do not fit samples.
         """
-        found = self._count(y_true, y_pred, sample_weight, self._points)
+        found = counts(*self._aligned(y_true, y_pred, sample_weight), self._points)
         self.accumulator.assign_add(getattr(found, self._counted))
 
     def result(self) -> Any:
@@ -160,9 +161,6 @@ class TruePositives(_SingleCount):
     """
 
     _counted = "true_positives"
-    thresholds: Any = THRESHOLDS
-    name: str | None = None
-    dtype: Any = DTYPE
 
 
 class FalsePositives(_SingleCount):
@@ -180,9 +178,6 @@ class FalsePositives(_SingleCount):
     """
 
     _counted = "false_positives"
-    thresholds: Any = THRESHOLDS
-    name: str | None = None
-    dtype: Any = DTYPE
 
 
 class TrueNegatives(_SingleCount):
@@ -200,9 +195,6 @@ class TrueNegatives(_SingleCount):
     """
 
     _counted = "true_negatives"
-    thresholds: Any = THRESHOLDS
-    name: str | None = None
-    dtype: Any = DTYPE
 
 
 class FalseNegatives(_SingleCount):
@@ -220,9 +212,6 @@ class FalseNegatives(_SingleCount):
     """
 
     _counted = "false_negatives"
-    thresholds: Any = THRESHOLDS
-    name: str | None = None
-    dtype: Any = DTYPE
 
 
 # ---- precision and recall ------------------------------------------------------------------------
@@ -231,8 +220,12 @@ class FalseNegatives(_SingleCount):
 class _Share(DecisionMetric):
     """True positives as a share of themselves and one kind of error."""
 
-    thresholds: Any
     _error: ClassVar[str]
+    thresholds: Any = THRESHOLDS
+    top_k: Any = TOP_K
+    class_id: int | None = None
+    name: str | None = None
+    dtype: Any = DTYPE
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -253,7 +246,8 @@ class _Share(DecisionMetric):
         Raises:
             ShapeError: Targets that do not fit predictions, weights that do not fit samples.
         """
-        found = self._count(y_true, y_pred, sample_weight, self._points)
+        arrays = self._aligned(y_true, y_pred, sample_weight, self.top_k, self.class_id)
+        found = counts(*arrays, self._points)
         self.true_positives.assign_add(found.true_positives)
         self._errors.assign_add(getattr(found, self._error))
 
@@ -280,11 +274,6 @@ class Precision(_Share):
     """
 
     _error = "false_positives"
-    thresholds: Any = THRESHOLDS
-    top_k: Any = TOP_K
-    class_id: int | None = None
-    name: str | None = None
-    dtype: Any = DTYPE
 
 
 class Recall(_Share):
@@ -305,8 +294,3 @@ class Recall(_Share):
     """
 
     _error = "false_negatives"
-    thresholds: Any = THRESHOLDS
-    top_k: Any = TOP_K
-    class_id: int | None = None
-    name: str | None = None
-    dtype: Any = DTYPE

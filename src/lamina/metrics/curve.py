@@ -23,11 +23,9 @@ def _between(count: int) -> list[float]:
 class _Curve(DecisionMetric):
     """The four counts at many thresholds."""
 
-    _points: list[float]
-
     def _add_counts(self, *shape: int) -> None:
         for name in Counts._fields:
-            setattr(self, name, self.add_weight((len(self._points), *shape), name=name))
+            setattr(self, name, self.add_weight(shape, name=name))
 
     def _totals(self) -> Counts:
         return Counts(*(getattr(self, name).value for name in Counts._fields))
@@ -37,8 +35,8 @@ class _Curve(DecisionMetric):
             getattr(self, name).assign_add(value)
 
 
-def _upper(word: Any) -> Any:
-    return one_of("ROC", "PR", "PRGAIN")(word.upper() if isinstance(word, str) else word)
+def _read_curve(value: Any) -> str:
+    return one_of("roc", "pr", "prgain")(value).upper()
 
 
 def _inner_thresholds(values: Any) -> list[float] | None:
@@ -90,17 +88,17 @@ class AUC(_Curve):
     0.75
     """
 
-    num_thresholds: int = field(200, convert=_at_least_2)
-    curve: str = field("ROC", convert=_upper)
+    num_thresholds: int = field(default=200, convert=_at_least_2)
+    curve: str = field(default="ROC", convert=_read_curve)
     summation_method: str = field(
-        "interpolation", convert=one_of("interpolation", "minoring", "majoring")
+        default="interpolation", convert=one_of("interpolation", "minoring", "majoring")
     )
     name: str | None = None
     dtype: Any = DTYPE
-    thresholds: Any = field(None, convert=_inner_thresholds)
+    thresholds: Any = field(default=None, convert=_inner_thresholds)
     multi_label: bool = False
     num_labels: int | None = None
-    label_weights: Any = field(None, convert=_floats)
+    label_weights: Any = field(default=None, convert=_floats)
     from_logits: bool = False
 
     def __post_init__(self) -> None:
@@ -116,10 +114,10 @@ class AUC(_Curve):
         if not self.multi_label:
             self.build((), ())
         elif self.num_labels is not None:
-            self.build((), (None, self.num_labels))  # pyright: ignore[reportArgumentType]
+            self.build((), (self.num_labels,))
 
     def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
-        self._add_counts(*(y_pred_shape[-1:] if self.multi_label else ()))
+        self._add_counts(len(self._points), *(y_pred_shape[-1:] if self.multi_label else ()))
         super().build(y_true_shape, y_pred_shape)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -153,12 +151,12 @@ class AUC(_Curve):
         if not self.multi_label:
             if self.label_weights is not None:
                 weights = weights * jnp.asarray(self.label_weights, weights.dtype)
-            arrays = (x.reshape(-1) for x in (y_true, y_pred, weights))
-            self._accumulate(counts(*arrays, self._points))
+            self._accumulate(counts(y_true, y_pred, weights, self._points))
         else:
-            columns = (x.reshape(-1, labels) for x in (y_true, y_pred, weights))
-            count = jax.vmap(lambda t, p, w: counts(t, p, w, self._points), 1, 1)
-            self._accumulate(count(*columns))
+            column_by_column = jax.vmap(
+                lambda t, p, w: counts(t, p, w, self._points), in_axes=-1, out_axes=-1
+            )
+            self._accumulate(column_by_column(y_true, y_pred, weights))
 
     def result(self) -> Any:
         if not self.built:
@@ -226,18 +224,23 @@ def _rates(found: Counts) -> dict[str, Any]:
     }
 
 
+RATE: Any = field(convert=_rate)
+NUM_THRESHOLDS: Any = field(default=200, convert=positive_int)
+
+
 class _BestAt(_Curve):
     """The best of one rate over the thresholds at which another is high enough."""
 
-    num_thresholds: int
     _best: ClassVar[str]
     _held: ClassVar[str]
+    num_thresholds: int = NUM_THRESHOLDS
+    class_id: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         n = self.num_thresholds
         self._points = [0.5] if n == 1 else [0.0, *_between(n - 2), 1.0]
-        self._add_counts()
+        self._add_counts(n)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into account.
@@ -250,7 +253,8 @@ class _BestAt(_Curve):
         Raises:
             ShapeError: Targets that do not fit predictions, weights that do not fit samples.
         """
-        self._accumulate(self._count(y_true, y_pred, sample_weight, self._points))
+        arrays = self._aligned(y_true, y_pred, sample_weight, class_id=self.class_id)
+        self._accumulate(counts(*arrays, self._points))
 
     def _least(self) -> float:
         """What the other rate must reach."""
@@ -278,8 +282,8 @@ class SensitivityAtSpecificity(_BestAt):
     """
 
     _best, _held = "sensitivity", "specificity"
-    specificity: float = field(convert=_rate)
-    num_thresholds: int = field(200, convert=positive_int)
+    specificity: float = RATE
+    num_thresholds: int = NUM_THRESHOLDS
     class_id: int | None = None
     name: str | None = None
     dtype: Any = DTYPE
@@ -305,8 +309,8 @@ class SpecificityAtSensitivity(_BestAt):
     """
 
     _best, _held = "specificity", "sensitivity"
-    sensitivity: float = field(convert=_rate)
-    num_thresholds: int = field(200, convert=positive_int)
+    sensitivity: float = RATE
+    num_thresholds: int = NUM_THRESHOLDS
     class_id: int | None = None
     name: str | None = None
     dtype: Any = DTYPE
@@ -332,8 +336,8 @@ class PrecisionAtRecall(_BestAt):
     """
 
     _best, _held = "precision", "sensitivity"
-    recall: float = field(convert=_rate)
-    num_thresholds: int = field(200, convert=positive_int)
+    recall: float = RATE
+    num_thresholds: int = NUM_THRESHOLDS
     class_id: int | None = None
     name: str | None = None
     dtype: Any = DTYPE
@@ -359,8 +363,8 @@ class RecallAtPrecision(_BestAt):
     """
 
     _best, _held = "sensitivity", "precision"
-    precision: float = field(convert=_rate)
-    num_thresholds: int = field(200, convert=positive_int)
+    precision: float = RATE
+    num_thresholds: int = NUM_THRESHOLDS
     class_id: int | None = None
     name: str | None = None
     dtype: Any = DTYPE

@@ -28,13 +28,13 @@ def _read_threshold(value: Any) -> float | None:
     return value
 
 
-AVERAGE: Any = field(None, convert=one_of(None, "micro", "macro", "weighted"))
-THRESHOLD: Any = field(None, convert=_read_threshold)
+AVERAGE: Any = field(default=None, convert=one_of(None, "micro", "macro", "weighted"))
+THRESHOLD: Any = field(default=None, convert=_read_threshold)
 
 
 class _FScore(Metric):
-    average: Any
-    threshold: Any
+    average: str | None = AVERAGE
+    threshold: float | None = THRESHOLD
 
     def _beta(self) -> float:
         """How many times more recall matters than precision."""
@@ -110,14 +110,15 @@ class FBetaScore(_FScore):
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = FBetaScore(beta=2.0, threshold=0.5)
-    >>> metric.update_state([[1, 1, 1], [1, 0, 0], [1, 1, 0]],
-    ...                     [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]])
-    >>> metric.result().round(4)
-    Array([0.3846, 0.9091, 0.8333], dtype=float32)
+    >>> metric.update_state(
+    ...     [[1, 1, 1], [1, 0, 0], [1, 1, 0]], [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]]
+    ... )
+    >>> [round(float(score), 4) for score in metric.result()]
+    [0.3846, 0.9091, 0.8333]
     """
 
     average: str | None = AVERAGE
-    beta: float = field(1.0, convert=_positive)
+    beta: float = field(default=1.0, convert=_positive)
     threshold: float | None = THRESHOLD
     name: str | None = "fbeta_score"
     dtype: Any = DTYPE
@@ -138,10 +139,11 @@ class F1Score(_FScore):
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = F1Score(threshold=0.5)
-    >>> metric.update_state([[1, 1, 1], [1, 0, 0], [1, 1, 0]],
-    ...                     [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]])
-    >>> metric.result().round(4)
-    Array([0.5   , 0.8   , 0.6667], dtype=float32)
+    >>> metric.update_state(
+    ...     [[1, 1, 1], [1, 0, 0], [1, 1, 0]], [[0.2, 0.6, 0.7], [0.2, 0.6, 0.6], [0.6, 0.8, 0.0]]
+    ... )
+    >>> [round(float(score), 4) for score in metric.result()]
+    [0.5, 0.8, 0.6667]
     """
 
     average: str | None = AVERAGE

@@ -26,11 +26,6 @@ TARGET_CLASS_IDS: Any = field(convert=_ids)
 class _Overlap(Metric):
     """Base: counts pairs of a true and a predicted class. Entries of other classes are left out."""
 
-    ignore_class: Any = None
-    axis: Any = -1
-    sparse_y_true: Any = True
-    sparse_y_pred: Any = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         n = self._classes()
@@ -43,30 +38,23 @@ class _Overlap(Metric):
         self.total_confusion_matrix = self.add_weight((n, n), name="total_confusion_matrix")
 
     def _classes(self) -> int:
-        return self.num_classes  # pyright: ignore[reportAttributeAccessIssue]
+        """How many classes there are."""
+        raise NotImplementedError(f"{type(self).__name__} knows no classes.")
 
     def _averaged(self) -> Sequence[int]:
         """The classes whose mean is the result."""
         return range(self._classes())
 
     def _numbers(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-        """Both as class numbers of one shape."""
-        where, axis = str(self.name), self.axis
-        if self.sparse_y_true and not self.sparse_y_pred:
-            return class_numbers(y_true, y_pred, axis, where), jnp.argmax(y_pred, axis)
-        if self.sparse_y_true:
-            return matched(y_true, y_pred, where)
-        if self.sparse_y_pred:
-            return matched(jnp.argmax(y_true, axis), y_pred, where)
-        y_true, y_pred = matched(y_true, y_pred, where)
-        return jnp.argmax(y_true, axis), jnp.argmax(y_pred, axis)
+        """Both as class numbers of one shape; -1 for what does not count."""
+        raise NotImplementedError(f"{type(self).__name__} reads no classes.")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into account.
 
         Args:
-            y_true: Class numbers of any shape, or one-hot along ``axis``.
-            y_pred: Class numbers of the same shape, or scores along ``axis``.
+            y_true: Class numbers of any shape, or one-hot.
+            y_pred: Predictions: class numbers of the same shape, or scores.
             sample_weight: Weights of the shape of the class numbers or of its first axes.
 
         Raises:
@@ -79,8 +67,6 @@ class _Overlap(Metric):
         weights = self._weights(values, sample_weight, mask)
         n = self._classes()
         counted = (t >= 0) & (t < n) & (p >= 0) & (p < n)
-        if self.ignore_class is not None:
-            counted &= t != self.ignore_class
         pairs = jnp.where(counted, t * n + p, n * n).reshape(-1)
         found = jnp.zeros(n * n + 1, values.dtype)
         found = found.at[pairs].add((values if weights is None else weights).reshape(-1))
@@ -96,7 +82,36 @@ class _Overlap(Metric):
         return safe_divide(jnp.sum(both / (union + config.epsilon())), jnp.sum(union != 0))
 
 
-class IoU(_Overlap):
+class _OverlapOfClasses(_Overlap):
+    num_classes: int = NUM_CLASSES
+    name: str | None = None
+    dtype: Any = DTYPE
+    ignore_class: int | None = None
+    sparse_y_pred: bool = True
+    axis: int = -1
+
+    def _classes(self) -> int:
+        return self.num_classes
+
+    def _one_hot_targets(self) -> bool:
+        return True
+
+    def _numbers(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        where, axis = str(self.name), self.axis
+        if not self._one_hot_targets():
+            if self.sparse_y_pred:
+                t, p = matched(y_true, y_pred, where)
+            else:
+                t, p = class_numbers(y_true, y_pred, axis, where), jnp.argmax(y_pred, axis)
+        elif self.sparse_y_pred:
+            t, p = matched(jnp.argmax(y_true, axis), y_pred, where)
+        else:
+            y_true, y_pred = matched(y_true, y_pred, where)
+            t, p = jnp.argmax(y_true, axis), jnp.argmax(y_pred, axis)
+        return t if self.ignore_class is None else jnp.where(t == self.ignore_class, -1, t), p
+
+
+class IoU(_OverlapOfClasses):
     """``TP / (TP + FP + FN)`` of the target classes, averaged.
 
     The matrix is gathered in floats, so that weights that are no whole numbers count. Numbers that
@@ -127,11 +142,14 @@ class IoU(_Overlap):
     sparse_y_pred: bool = True
     axis: int = -1
 
+    def _one_hot_targets(self) -> bool:
+        return not self.sparse_y_true
+
     def _averaged(self) -> Sequence[int]:
         return self.target_class_ids
 
 
-class MeanIoU(_Overlap):
+class MeanIoU(_OverlapOfClasses):
     """``TP / (TP + FP + FN)`` averaged over all classes that occur: see :class:`IoU`.
 
     Args:
@@ -157,8 +175,11 @@ class MeanIoU(_Overlap):
     sparse_y_pred: bool = True
     axis: int = -1
 
+    def _one_hot_targets(self) -> bool:
+        return not self.sparse_y_true
 
-class OneHotIoU(_Overlap):
+
+class OneHotIoU(_OverlapOfClasses):
     """:class:`IoU` of one-hot targets.
 
     Args:
@@ -184,15 +205,11 @@ class OneHotIoU(_Overlap):
     sparse_y_pred: bool = False
     axis: int = -1
 
-    def __post_init__(self) -> None:
-        self.sparse_y_true = False
-        super().__post_init__()
-
     def _averaged(self) -> Sequence[int]:
         return self.target_class_ids
 
 
-class OneHotMeanIoU(_Overlap):
+class OneHotMeanIoU(_OverlapOfClasses):
     """:class:`MeanIoU` of one-hot targets.
 
     Args:
@@ -216,10 +233,6 @@ class OneHotMeanIoU(_Overlap):
     sparse_y_pred: bool = False
     axis: int = -1
 
-    def __post_init__(self) -> None:
-        self.sparse_y_true = False
-        super().__post_init__()
-
 
 class BinaryIoU(_Overlap):
     """:class:`IoU` of two classes, told apart by a threshold.
@@ -236,7 +249,7 @@ class BinaryIoU(_Overlap):
     0.3333
     """
 
-    target_class_ids: list[int] = field((0, 1), convert=_ids)
+    target_class_ids: list[int] = field(default=(0, 1), convert=_ids)
     threshold: float = 0.5
     name: str | None = None
     dtype: Any = DTYPE

@@ -24,7 +24,8 @@ class Sum(Metric):
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Sum()
-    >>> metric.update_state([1.0, 2.0]); metric.update_state([4.0], sample_weight=[0.5])
+    >>> metric.update_state([1.0, 2.0])
+    >>> metric.update_state([4.0], sample_weight=[0.5])
     >>> metric.result()
     Array(5., dtype=float32)
     """
@@ -53,7 +54,8 @@ class Mean(Metric):
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Mean()
-    >>> metric.update_state([1.0, 3.0]); metric.update_state([5.0], sample_weight=[2.0])
+    >>> metric.update_state([1.0, 3.0])
+    >>> metric.update_state([5.0], sample_weight=[2.0])
     >>> metric.result()
     Array(3.5, dtype=float32)
     """
@@ -99,7 +101,9 @@ class FunctionMetric(Mean):
         """What the function takes besides targets and predictions."""
         return {n: getattr(self, n) for n in type(self)._fields if n not in Metric._fields}
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
         """Take a batch into account.
 
         Args:
@@ -123,6 +127,9 @@ def _read_function(value: Any) -> Callable[..., Any]:
     return registry.resolve("losses", value, "loss function")
 
 
+FUNCTION: Any = field(convert=_read_function)
+
+
 class MeanMetricWrapper(FunctionMetric):
     """Any function ``(y_true, y_pred) -> values`` as a metric: the mean of its values.
 
@@ -138,7 +145,7 @@ class MeanMetricWrapper(FunctionMetric):
     Array(4., dtype=float32)
     """
 
-    fn: Any = field(convert=_read_function)
+    fn: Any = FUNCTION
     name: str | None = None
     dtype: Any = DTYPE
 
@@ -148,7 +155,7 @@ class MeanMetricWrapper(FunctionMetric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._function = self.fn
+        self._function = self.fn  # pyright: ignore[reportAttributeAccessIssue]
 
     def _arguments(self) -> dict[str, Any]:
         return self._extra

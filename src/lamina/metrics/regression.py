@@ -235,9 +235,10 @@ class R2Score(Metric):
     """
 
     class_aggregation: str | None = field(
-        "uniform_average", convert=one_of("uniform_average", "variance_weighted_average", None)
+        default="uniform_average",
+        convert=one_of("uniform_average", "variance_weighted_average", None),
     )
-    num_regressors: int = field(0, convert=_count)
+    num_regressors: int = field(default=0, convert=_count)
     name: str | None = "r2_score"
     dtype: Any = DTYPE
 
@@ -278,9 +279,9 @@ class R2Score(Metric):
 
         count = jnp.sum(weights, axis=axes)
         mean = safe_divide(total(t), count)
-        step = mean - self.mean
-        whole = self.count + count
-        between = jnp.square(step) * safe_divide(self.count * count, whole)
+        before, step = self.count.value, mean - self.mean.value
+        whole = before + count
+        between = jnp.square(step) * safe_divide(before * count, whole)
         self.spread.assign_add(total(jnp.square(t - mean)) + between)
         self.mean.assign_add(step * safe_divide(count, whole))
         self.count.assign(whole)

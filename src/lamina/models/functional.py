@@ -227,7 +227,11 @@ def _check_sizes(
 
 
 def _checked(structure: Any, what: str) -> Any:
-    if not tree.is_nested(structure) and not is_symbolic(structure) and hasattr(structure, "__iter__"):
+    if (
+        not tree.is_nested(structure)
+        and not is_symbolic(structure)
+        and hasattr(structure, "__iter__")
+    ):
         structure = list(structure)  # views such as dict.values()
     for path, x in tree.flatten_with_path(structure):
         if is_symbolic(x):
@@ -270,8 +274,8 @@ def _by_depth(graph: Graph) -> list[Operation]:
         first_seen.setdefault(operation, i)
         here = depth.get(node)
         if here is None:  # an input: one farther than its farthest reader
-            readers = [depth[n] for n in nodes if any(p in fed and p.node is node for p in n.inputs)]
-            here = 1 + max(readers, default=-1)
+            reads = (n for n in nodes if any(p in fed and p.node is node for p in n.inputs))
+            here = 1 + max((depth[n] for n in reads), default=-1)
         deepest[operation] = max(deepest.get(operation, 0), here)
     return sorted(first_seen, key=lambda op: (-deepest[op], first_seen[op]))
 

@@ -67,7 +67,9 @@ class Sequential(Model):
         if is_symbolic(layer) and isinstance(layer.node.operation, InputLayer):
             layer = layer.node.operation
         if not isinstance(layer, Layer):
-            hint = " Did you write `Dense` instead of `Dense(...)`?" if isinstance(layer, type) else ""
+            hint = (
+                " Did you write `Dense` instead of `Dense(...)`?" if isinstance(layer, type) else ""
+            )
             raise GraphError(f"Sequential.add() takes a layer. Received: {layer!r}.{hint}")
         if isinstance(layer, InputLayer):
             if self._stack or self._tensors:

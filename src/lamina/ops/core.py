@@ -64,7 +64,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     return jnp.arange(start, stop, step, None if dtype is None else standardize_dtype(dtype))
 
 
-def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Array:  # noqa: N803
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Array:
     """A matrix with ones on diagonal ``k``."""
     return jnp.eye(N, M, k, standardize_dtype(dtype))
 

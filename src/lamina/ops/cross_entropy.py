@@ -17,7 +17,6 @@ def _float(x: Any) -> jax.Array:
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(config.floatx())
 
 
-
 def _check_same_shape(name: str, target: jax.Array, output: jax.Array) -> None:
     if target.shape != output.shape:
         raise ArgumentError(

@@ -459,9 +459,7 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> jax.Array:
 
 
 @_elementwise
-def normalize(
-    x: Any, axis: Axes = -1, order: int = 2, epsilon: float | None = None
-) -> jax.Array:
+def normalize(x: Any, axis: Axes = -1, order: int = 2, epsilon: float | None = None) -> jax.Array:
     """``x / max(norm(x, axis), epsilon)``, with ``norm = sum(|x| ** order) ** (1 / order)``.
 
     Args:

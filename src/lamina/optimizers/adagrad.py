@@ -54,7 +54,8 @@ class Adadelta(Optimizer):
 
     ``g2`` and ``d2`` are running means of squared gradients and steps;
     ``step = -sqrt(d2 + epsilon) / sqrt(g2 + epsilon) * gradient``,
-    ``weight += learning_rate * step``. The paper's learning rate is 1. Zeiler 2012, arXiv:1212.5701.
+    ``weight += learning_rate * step``; the paper's learning rate is 1.
+    Zeiler 2012, arXiv:1212.5701.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
@@ -156,7 +157,7 @@ class Ftrl(Optimizer):
     >>> w = Variable(jnp.ones(2))
     >>> Ftrl(0.25).apply([jnp.ones(2)], [w])
     >>> [f"{v:.3f}" for v in w.value.tolist()]
-    ['0.750', '0.750']
+    ['0.460', '0.460']
     """
 
     learning_rate: Any = 0.001

@@ -21,7 +21,8 @@ class Adam(Optimizer):
     """Gradient descent scaled by running means of the gradient and of its square.
 
     ``m`` and ``v`` are those means; with ``t`` the number of the update,
-    ``weight -= learning_rate * sqrt(1 - beta_2 ** t) / (1 - beta_1 ** t) * m / (sqrt(v) + epsilon)``.
+    ``weight -= alpha * m / (sqrt(v) + epsilon)`` where
+    ``alpha = learning_rate * sqrt(1 - beta_2 ** t) / (1 - beta_1 ** t)``.
     With ``amsgrad``, ``v`` is the largest so far. Kingma and Ba 2015, arXiv:1412.6980 (``epsilon``
     is the paper's "epsilon hat"); Reddi et al. 2018, arXiv:1904.09237.
 
@@ -154,7 +155,7 @@ class Nadam(Optimizer):
     >>> w = Variable(jnp.ones(2))
     >>> Nadam(0.25).apply([jnp.ones(2)], [w])
     >>> [f"{v:.3f}" for v in w.value.tolist()]
-    ['0.650', '0.650']
+    ['0.734', '0.734']
     """
 
     learning_rate: Any = 0.001

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from lamina import initializers
 from lamina.core import registry
 from lamina.core.fields import Configurable
 from lamina.core.variable import Variable, read
-from lamina.errors import ArgumentError, NotBuiltError, StructureError
+from lamina.errors import ArgumentError, NotBuiltError, ShapeError, StructureError
 from lamina.optimizers.schedules.base import LearningRateSchedule
 
 Arrays = dict[str, jax.Array]
@@ -35,8 +35,10 @@ def _read_rate(value: Any) -> Any:
         ) from None
 
 
-def _by_path(variables: Iterable[Variable]) -> dict[str, Variable]:
-    """Variables by their paths, made unique."""
+def _named(variables: Any) -> dict[str, Variable]:
+    """Variables by address: as a dict has it, or a list's by their paths, made unique."""
+    if isinstance(variables, Mapping):
+        return dict(variables)
     named: dict[str, Variable] = {}
     for variable in variables:
         _enter(named, variable.path, variable)
@@ -61,10 +63,7 @@ class _Face(Configurable):
             ``"learning_rate"`` (unless a schedule gives it), then ``"<slot>/<address>"``.
     """
 
-    if TYPE_CHECKING:
-        name: Any
-        gradient_accumulation_steps: Any
-        _rate: Any
+    _rate = cast(Any, None)  # a variable, a schedule or a callable, once an object has one
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -116,12 +115,12 @@ class _Face(Configurable):
     def learning_rate(self) -> Any:
         """The learning rate: a variable to assign to, or the schedule's current value."""
         if isinstance(self._rate, LearningRateSchedule):
-            return self._rate(self.iterations)
+            return self._rate(self._iteration.value)
         return self._rate if isinstance(self._rate, Variable) else self._rate()
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        old = self.__dict__.get("_rate")
+        old = self._rate
         rate = _read_rate(value)
         if not isinstance(rate, float):
             self._rate = rate
@@ -143,9 +142,8 @@ class _Face(Configurable):
 
     @property
     def iterations(self) -> Any:
-        """How many updates were made; with gradient accumulation, how many took effect."""
-        every = self.gradient_accumulation_steps
-        return self._iteration if every is None else self._iteration.value // every
+        """How many updates were made: an integer variable."""
+        return self._iteration
 
     # ---- state -----------------------------------------------------------------------------------
 
@@ -169,12 +167,17 @@ class _Face(Configurable):
 
         Args:
             variables: What will be trained, by address or as a list (addresses are then the
-                variables' paths).
+                variables' paths). An optimizer that has been built takes no new ones.
+
+        Raises:
+            StructureError: The optimizer was built before, without one of ``variables``.
         """
         if self.built:
+            for variable in _named(variables).values():
+                self._address_of(variable)
             return
         if not self._parameters:
-            self._take(variables if isinstance(variables, Mapping) else _by_path(variables))
+            self._take(_named(variables))
         self.make_state()
         self.built = True
 
@@ -241,6 +244,32 @@ class _Face(Configurable):
             )
         return self._addresses[variable]
 
+    # ---- parts of the pure step ------------------------------------------------------------------
+
+    def _read_gradients(self, gradients: Mapping[str, Any], parameters: Arrays) -> Arrays:
+        """The gradients that there are, in the dtypes of their parameters."""
+        given = {}
+        for address, gradient in gradients.items():
+            if gradient is None:
+                continue
+            parameter = parameters[address]
+            if jnp.shape(gradient) != parameter.shape:
+                raise ShapeError(
+                    f"The gradient of {address!r} has shape {jnp.shape(gradient)}. "
+                    f"Expected the shape of the weight, {parameter.shape}."
+                )
+            given[address] = jnp.asarray(gradient, parameter.dtype)
+        return given
+
+    def _constrain(self, values: Arrays, addresses: Iterable[str]) -> Arrays:
+        """``values`` with the constraints of the variables at ``addresses`` applied."""
+        new = dict(values)
+        for address in addresses:
+            constraint = self._parameters[address].constraint
+            if constraint is not None:
+                new[address] = jnp.asarray(constraint(values[address]), values[address].dtype)
+        return new
+
     # ---- applying gradients ----------------------------------------------------------------------
 
     @functools.cached_property
@@ -277,7 +306,7 @@ class _Face(Configurable):
                 f"Variables: {[v.path for v in targets][:10]}."
             )
         state = self.state_variables
-        values = {address: self._parameters[address].value for address in map(self._address_of, targets)}
+        values = {self._address_of(v): v.value for v in targets}
         values, new_state = self._compiled(gradients, values, read(state))
         for address, value in values.items():
             self._parameters[address].assign(value)

@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.registry import serialize
 from lamina.core.scope import Scope, entered
 from lamina.core.variable import Variable
-from lamina.errors import ArgumentError, ShapeError
+from lamina.errors import ArgumentError
 from lamina.optimizers.face import Arrays, _Face
+from lamina.optimizers.schedules.base import LearningRateSchedule
 
 
 class Optimizer(_Face):
@@ -23,16 +25,8 @@ class Optimizer(_Face):
     there are ``gradient_accumulation_steps`` of them, then take their mean; clip; shrink the
     weights by ``weight_decay``; apply the formula; average; apply the weights' constraints.
 
-    A new optimizer names its :attr:`slots` and writes :meth:`formula`::
-
-        class SignDescent(Optimizer):
-            learning_rate: float = 0.01
-
-            def formula(self, gradient, parameter, slots, learning_rate, step):
-                return parameter - learning_rate * jnp.sign(gradient), slots
-
-    One written for Keras, with ``build(variables)`` and ``update_step(gradient, variable,
-    learning_rate)``, works too.
+    A new optimizer names its :attr:`slots` and writes :meth:`formula`. One written for Keras, with
+    ``build(variables)`` and ``update_step(gradient, variable, learning_rate)``, works too.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
@@ -48,6 +42,16 @@ class Optimizer(_Face):
             vanish in float16; the update divides by it.
         gradient_accumulation_steps: How many gradients make one update, 2 or more.
         name: Name of the optimizer, that of its class by default.
+
+    >>> class SignDescent(Optimizer):
+    ...     learning_rate: float = 0.01
+    ...
+    ...     def formula(self, gradient, parameter, slots, learning_rate, step):
+    ...         return parameter - learning_rate * jnp.sign(gradient), slots
+    >>> w = Variable(np.float32([1.0, 1.0]))
+    >>> SignDescent(0.25).apply([np.float32([2.0, -3.0])], [w])
+    >>> w.value
+    Array([0.75, 1.25], dtype=float32)
     """
 
     learning_rate: Any
@@ -72,7 +76,8 @@ class Optimizer(_Face):
                 name for name, annotation in inspect.get_annotations(cls).items()
                 if not name.startswith("_") and "ClassVar" not in str(annotation)
             ]  # fmt: skip
-            cls._fields = {**dict.fromkeys(["learning_rate", *own]), **cls._fields}
+            order: dict[str, Any] = dict.fromkeys(["learning_rate", *own])
+            cls._fields = {**order, **cls._fields}
         super().__init_subclass__(**kwargs)
 
     def __post_init__(self) -> None:
@@ -150,7 +155,8 @@ class Optimizer(_Face):
         value, slots = self.formula(gradient, variable.value, slots, learning_rate, step)
         variable.assign(value)
         for slot, array in slots.items():
-            self.state_variables.get(f"{slot}/{address}", self._slots.get(slot)).assign(array)
+            key = f"{slot}/{address}"
+            self._slots[key if key in self._slots else slot].assign(array)
 
     # ---- the step --------------------------------------------------------------------------------
 
@@ -169,7 +175,9 @@ class Optimizer(_Face):
     def update(
         self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
     ) -> tuple[Arrays, Arrays]:
-        given = self._read_gradients(gradients, parameters)
+        given, factor = self._read_gradients(gradients, parameters), self.loss_scale_factor
+        if factor is not None:
+            given = {a: g / factor for a, g in given.items()}
         count, every = state["iteration"], self.gradient_accumulation_steps
         done = count if every is None else count // every
         rate = self._rate_at(count, state)
@@ -191,28 +199,7 @@ class Optimizer(_Face):
             values, state = jax.lax.cond(due, effective, collect, parameters, state)
         if self.use_ema:
             values, state = self._average(values, state, done)
-        for address in given:
-            constraint = self._parameters[address].constraint
-            if constraint is not None:
-                dtype = values[address].dtype
-                values[address] = jnp.asarray(constraint(values[address]), dtype)
-        return values, {**state, "iteration": count + 1}
-
-    def _read_gradients(self, gradients: Mapping[str, Any], parameters: Arrays) -> Arrays:
-        given = {}
-        for address, gradient in gradients.items():
-            if gradient is None:
-                continue
-            parameter = parameters[address]
-            if jnp.shape(gradient) != parameter.shape:
-                raise ShapeError(
-                    f"The gradient of {address!r} has shape {jnp.shape(gradient)}. "
-                    f"Expected the shape of the weight, {parameter.shape}."
-                )
-            gradient = jnp.asarray(gradient, parameter.dtype)
-            factor = self.loss_scale_factor
-            given[address] = gradient if factor is None else gradient / factor
-        return given
+        return self._constrain(values, given), {**state, "iteration": count + 1}
 
     def _effective(
         self, gradients: Arrays, parameters: Arrays, state: Arrays, done: jax.Array, rate: jax.Array
@@ -274,9 +261,7 @@ class Optimizer(_Face):
             return {a: _shorten(g, norm, self.global_clipnorm) for a, g in gradients.items()}
         return gradients
 
-    def _average(
-        self, values: Arrays, state: Arrays, done: jax.Array
-    ) -> tuple[Arrays, Arrays]:
+    def _average(self, values: Arrays, state: Arrays, done: jax.Array) -> tuple[Arrays, Arrays]:
         """Update the moving averages; the first update starts them."""
         keep = self.ema_momentum * (done > 0)
         averages = {}
@@ -308,6 +293,11 @@ class Optimizer(_Face):
 
     # ---- around the step -------------------------------------------------------------------------
 
+    @property
+    def iterations(self) -> Any:
+        every = self.gradient_accumulation_steps
+        return self._iteration if every is None else self._iteration.value // every
+
     def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
@@ -319,13 +309,19 @@ class Optimizer(_Face):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        if isinstance(self._rate, Variable) and "learning_rate" in config:
-            # The shortest number that is the same in float32: 0.001, not 0.0010000000474974513.
-            config["learning_rate"] = float(str(np.float32(self._rate.value)))
+        if "learning_rate" in config:
+            if isinstance(self._rate, Variable):
+                # The shortest number that is the same in float32: 0.001, not 0.001000000047.
+                config["learning_rate"] = float(str(np.float32(self._rate.value)))
+            else:
+                schedule = isinstance(self._rate, LearningRateSchedule)
+                config["learning_rate"] = serialize(self._rate) if schedule else self._rate
         return config
 
     def _repr_items(self) -> list[tuple[str, str]]:
         config, fields = self.get_config(), type(self)._fields
+        if "learning_rate" in config and not isinstance(self._rate, Variable):
+            config["learning_rate"] = self._rate
         hidden = {**{k: f.default for k, f in fields.items()}, "name": self.name}
         return [(k, repr(v)) for k, v in config.items() if k not in hidden or v != hidden[k]]
 

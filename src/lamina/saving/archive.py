@@ -6,7 +6,7 @@ The archive is a zip of three members: ``metadata.json``, ``config.json`` (the a
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import io
 import json
 import os
@@ -50,19 +50,19 @@ def save_model(
     path = Path(filepath)
     if path.suffix != ".keras":
         raise ArgumentError(
-            f"A model is saved in a file that ends in '.keras'. Received: {str(path)!r}. For weights "
-            "alone, use `model.save_weights('name.weights.h5')` or '.safetensors'."
+            f"A model's file ends in '.keras'. Received: {str(path)!r}. For weights alone, "
+            "use `model.save_weights('name.weights.h5')` or '.safetensors'."
         )
     _may_write(path, overwrite)
     if not model.built:
         raise NotBuiltError(
-            f"Model {model.name!r} has no weights yet. Call it on data, or `build` it, before saving."
+            f"Model {model.name!r} has no weights yet. Call it on data or `build` it before saving."
         )
     config = registry.serialize(model)
     config["compile_config"] = _compile_config(model)
     metadata = {
         "keras_version": _LAYOUT,
-        "date_saved": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d@%H:%M:%S"),
+        "date_saved": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d@%H:%M:%S"),
         "lamina": {"seed": model.seed},
     }
     variables = locate(model) | (_optimizer_variables(model) if include_optimizer else {})
@@ -173,7 +173,7 @@ def _read_into(h5: Any, variables: Mapping[str, Variable], path: Path) -> None:
 # ---- reading the zip -----------------------------------------------------------------------------
 
 
-class _opened:  # noqa: N801 - reads as a verb where it is used
+class _opened:
     """The archive, checked: a regular zip with just the three members, stored or deflated."""
 
     def __init__(self, path: Path) -> None:

@@ -73,13 +73,13 @@ def read(
         if shape != v.shape:
             wrong.append(f"{name}: expected shape {v.shape}, found {shape or 'nothing'}")
             continue
-        dtype = _DTYPES.get(str(code))
+        if str(code) not in _DTYPES:
+            raise CorruptFileError(f"{path}: {name!r} is of the unknown dtype {str(code)[:20]!r}.")
+        dtype = np.dtype(_DTYPES[str(code)])
         begin, end = offsets if offsets is not None and len(offsets) == 2 else (-1, -1)
-        fits = dtype is not None and isinstance(begin, int) and isinstance(end, int) and (
-            0 <= begin <= end <= data.size
-            and end - begin == math.prod(v.shape) * np.dtype(dtype).itemsize
-        )  # fmt: skip
-        if not fits:
+        whole = isinstance(begin, int) and isinstance(end, int)
+        size = math.prod(v.shape) * dtype.itemsize
+        if not whole or not 0 <= begin <= end <= data.size or end - begin != size:
             raise CorruptFileError(f"{path}: the entry for {name!r} does not fit the file.")
         found[v] = data[begin:end].view(dtype).reshape(v.shape)
     if wrong and not skip_mismatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -49,7 +50,7 @@ def as_array(x: Any) -> Any:
     if hasattr(x, "to_numpy"):
         x = x.to_numpy()
     array = np.asarray(x)
-    if array.dtype.kind not in "biuf" and array.dtype.name not in ("bfloat16",):
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise DataError(
             f"Data for a model is numbers. Received an array of dtype {array.dtype}"
             + (" (rows of different length?)." if array.dtype == object else ".")
@@ -150,10 +151,15 @@ class ArrayData:
 
     def batches(self, order: np.ndarray) -> Iterator[Batch]:
         """Batches in host memory."""
+
+        def take(array: Any, index: np.ndarray) -> Any:
+            if self.shuffle:
+                return np.asarray(array)[index]
+            return array[index[0] : index[-1] + 1]
+
         for i in range(0, self.size, self.batch_size):
             index = order[i : i + self.batch_size]
-            yield _map(lambda a: np.asarray(a)[index] if self.shuffle else
-                       a[index[0] : index[-1] + 1], self.batch)  # fmt: skip
+            yield _map(functools.partial(take, index=index), self.batch)
 
     def split(self, share: float) -> tuple[ArrayData, Batch]:
         """The first part for training, and the last ``share`` of the samples for validation."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -49,7 +49,7 @@ def _weights(program: Program) -> State:
     }
 
 
-@contextmanager
+@contextlib.contextmanager
 def _training_state(program: Program) -> Iterator[Cell]:
     """The state in one cell that all variables read from; given back to them at the end."""
     optimizer = program.optimizer
@@ -80,7 +80,7 @@ def _training_state(program: Program) -> Iterator[Cell]:
 
 def _floats(program: Program, metrics: Any) -> dict[str, float]:
     results = jax.device_get(program.results(metrics))
-    return {k: float(v) if np.ndim(v) == 0 else np.asarray(v) for k, v in sorted(results.items())}  # pyright: ignore
+    return {k: float(v) if np.ndim(v) == 0 else v for k, v in sorted(results.items())}
 
 
 # ---- fit ---------------------------------------------------------------------------------------
@@ -108,20 +108,20 @@ def fit(
         data = _weighted(data, class_weight)
     validation = None
     if validation_data is not None:
-        vx, vy, vw = unpack(validation_data) if isinstance(validation_data, tuple) else (
-            validation_data, None, None)  # fmt: skip
-        validation = adapt(vx, vy, vw, batch_size=validation_batch_size or batch_size,
+        validation = adapt(*unpack(validation_data), batch_size=validation_batch_size or batch_size,
                            shuffle=False, steps=validation_steps)  # fmt: skip
     first = _first_batch(data)
     program = _program(model, first, training=True)
     if validation is not None:
         _program(model, _first_batch(validation), training=False)
     steps = steps_per_epoch or data.steps
-    hooks = CallbackList(callbacks, model=model, params={"epochs": epochs, "steps": steps,
-                                                         "verbose": verbose})  # fmt: skip
+    names = list(jax.eval_shape(program.results, program.fresh_metrics()))
+    names += [f"val_{n}" for n in names] if validation is not None else []
+    params = {"epochs": epochs, "steps": steps, "verbose": verbose, "metrics": names}
+    hooks = CallbackList(callbacks, model=model, params=params)
     progress = Progress(verbose, epochs, steps)
     model.stop_training = False
-    with _training_state(program) as cell:
+    with _training_state(program) as cell, contextlib.closing(progress):
         runner = _Runner(program, data, cell, hooks, progress, steps_per_epoch, first)
         hooks.on_train_begin()
         progress.train_begin()
@@ -134,7 +134,12 @@ def fit(
             logs = _floats(program, cell.state["metrics"])
             runner.warn_of_nan()
             if validation is not None and _is_due(epoch, validation_freq):
-                found = _evaluate(model, validation, hooks, None, cell.state, validation_steps)
+                count = validation_steps or validation.steps
+                progress.validating(0, count)
+                found = _evaluate(
+                    model, validation, hooks, lambda i, _: progress.validating(i, count),
+                    cell.state, validation_steps,
+                )  # fmt: skip
                 logs |= {f"val_{k}": v for k, v in found.items()}
             progress.epoch_end(logs)
             hooks.on_epoch_end(epoch, logs)
@@ -159,7 +164,9 @@ def _first_batch(data: ArrayData | StreamData) -> Any:
 def _weighted(data: Any, class_weight: Mapping[int, float]) -> Any:
     if isinstance(data, ArrayData):
         x, y, w = data.batch
-        return ArrayData(x, y, weights_of_classes(y, class_weight, w), data.batch_size, data.shuffle)
+        return ArrayData(
+            x, y, weights_of_classes(y, class_weight, w), data.batch_size, data.shuffle
+        )
     source = data
 
     class Weighted:
@@ -269,6 +276,9 @@ class _Runner:
                 self.chunk = int(np.clip(rate * _SECONDS_PER_DISPATCH, 1, 4 * self.chunk))
             token, at = next_token, to
             self.progress.update(at, self.logs)
+            self.hooks.on_train_batch_end(at - 1, self.logs)
+            if self.hooks.model.stop_training:
+                break
 
     def _streamed_epoch(self) -> None:
         if isinstance(self.data, ArrayData):
@@ -279,7 +289,7 @@ class _Runner:
         else:
             batches = self.data.batches()
         count = 0
-        for count, batch in enumerate(batches, 1):  # noqa: B007 - read after the loop
+        for count, batch in enumerate(batches, 1):
             self._step(count - 1, lambda s, b=batch: self.program.train(s, b))
             if self.hooks.model.stop_training and self.by_batch:
                 break
@@ -312,7 +322,7 @@ def _limited(batches: Any, steps: int, data: ArrayData, seed: int) -> Iterator[A
 
 
 def _evaluate(
-    model: Any, data: Any, hooks: CallbackList, progress: Progress | None, weights: State,
+    model: Any, data: Any, hooks: CallbackList, tell: Callable[..., Any], weights: State,
     steps: int | None,
 ) -> dict[str, float]:  # fmt: skip
     program = _program(model, _first_batch(data), training=False)
@@ -324,8 +334,7 @@ def _evaluate(
     def report(step: int) -> None:
         if by_batch:
             hooks.on_test_batch_end(step - 1, lambda: _floats(program, metrics))
-        if progress is not None:
-            progress.update(step, lambda: _floats(program, metrics))
+        tell(step, lambda: _floats(program, metrics))
 
     if isinstance(data, ArrayData) and data.fits_device and not by_batch and steps is None:
         size = min(data.batch_size, data.size)
@@ -347,7 +356,9 @@ def _evaluate(
             metrics = program.test(weights, metrics, rest)
         report(data.steps)
     else:
-        source = data.batches(np.arange(data.size)) if isinstance(data, ArrayData) else data.batches()
+        source = (
+            data.batches(np.arange(data.size)) if isinstance(data, ArrayData) else data.batches()
+        )
         for i, batch in enumerate(source):
             if steps is not None and i == steps:
                 break
@@ -376,10 +387,10 @@ def evaluate(
     program = _program(model, _first_batch(data), training=False)
     count = steps or data.steps
     hooks = CallbackList(callbacks, model=model, params={"steps": count, "verbose": verbose})
-    progress = Progress(verbose, 1, count)
-    progress.epoch_begin(0)
-    logs = _evaluate(model, data, hooks, progress, _weights(program), steps)
-    progress.epoch_end(logs)
+    with contextlib.closing(Progress(verbose, 1, count)) as progress:
+        progress.epoch_begin(0)
+        logs = _evaluate(model, data, hooks, progress.update, _weights(program), steps)
+        progress.epoch_end(logs)
     return logs if return_dict else _as_list(model, logs)
 
 

@@ -266,7 +266,7 @@ def _as_list(x: Any) -> list[Any]:
 def _as_metric(item: Any, target: Any, output: Any) -> tuple[Any, str]:
     """A metric object and its log name; "accuracy" becomes the kind that fits the shapes."""
     if isinstance(item, metrics_module.Metric):
-        return item, item.name
+        return item, str(item.name)
     if isinstance(item, str) and _ALIASES.get(item, item) in _ACCURACY:
         binary, categorical, sparse = _ACCURACY[_ALIASES.get(item, item)]
         if output.ndim < 1 or output.shape[-1] == 1 or output.ndim == 1:
@@ -278,7 +278,7 @@ def _as_metric(item: Any, target: Any, output: Any) -> tuple[Any, str]:
         return getattr(metrics_module, kind)(name=item), item
     found: Any = metrics_module.get(item)
     if isinstance(found, metrics_module.Metric):
-        return found, found.name
+        return found, item if isinstance(item, str) else str(found.name)
     name = item if isinstance(item, str) else _function_name(found)
     return metrics_module.MeanMetricWrapper(found, name=name), name
 

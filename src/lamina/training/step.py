@@ -1,8 +1,8 @@
 """Pure steps: ``(state, batch) -> state``, compiled with the state's buffers donated.
 
-The state is one pytree, ``{"trainable", "non_trainable", "optimizer", "metrics", "monitor", "key"}``,
-the first four keyed by address. Whatever a step reports is accumulated in ``"metrics"``, so nothing
-has to leave the device at each step.
+The state is one pytree with the groups ``trainable``, ``non_trainable``, ``optimizer`` and
+``metrics``, all keyed by address, and ``monitor`` and ``key``. Whatever a step reports is
+accumulated in ``metrics``, so nothing has to leave the device at each step.
 """
 
 from __future__ import annotations
@@ -35,19 +35,20 @@ class Program:
         eager: run layer by layer instead of compiled.
     """
 
-    def __init__(self, model: Any, objective: Objective | None, optimizer: Any, eager: bool) -> None:
+    def __init__(
+        self, model: Any, objective: Objective | None, optimizer: Any, eager: bool
+    ) -> None:
         self.model, self.objective, self.optimizer = model, objective, optimizer
         named = model.named_variables()
         self.trainable = {a: v for a, (v, trains) in named.items() if trains}
         self.non_trainable = {a: v for a, (v, trains) in named.items() if not trains}
         self.eager = eager
-        inner_train, inner_test = jax.jit(self._train), jax.jit(self._test)
-        if eager:
-            inner_train, inner_test = self._train, self._test
+        inner_train: Any = self._train if eager else jax.jit(self._train)
+        inner_test: Any = self._test if eager else jax.jit(self._test)
         self._inner_train, self._inner_test = inner_train, inner_test
         jit = (lambda fn, **_: fn) if eager else xla.jit
-        self.train = jit(lambda s, b: inner_train(s, b), donate_argnums=0)
-        self.test = jit(lambda s, m, b: inner_test(s, m, b), donate_argnums=1)
+        self.train = jit(inner_train, donate_argnums=0)
+        self.test = jit(inner_test, donate_argnums=1)
         self.train_many = jit(self._train_many, donate_argnums=0)
         self.test_many = jit(self._test_many, donate_argnums=1)
         self.train_at = jit(self._train_at, donate_argnums=0)
@@ -196,6 +197,7 @@ class Program:
 
     def _train_many(self, state: State, data: Any, order: Any, size: Any, lo: Any, hi: Any) -> Any:
         """Steps ``lo`` to ``hi`` over data that lives on the device; returns a token to wait on."""
+
         def body(i: Any, s: State) -> State:
             return self._inner_train(s, gather(data, order, i, size))
 
@@ -213,7 +215,9 @@ class Program:
         state = self._inner_train(state, gather(data, order, i, size))
         return state, jnp.copy(state["optimizer"]["iteration"])
 
-    def _test_at(self, weights: State, metrics: Any, data: Any, order: Any, size: Any, i: Any) -> Any:
+    def _test_at(
+        self, weights: State, metrics: Any, data: Any, order: Any, size: Any, i: Any
+    ) -> Any:
         return self._inner_test(weights, metrics, gather(data, order, i, size))
 
     def wants_single_steps(self, state: State, batch: Any) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         get_registered_name,
         get_registered_object,
     )
-    from lamina.core.registry import CustomObjectScope as custom_object_scope  # noqa: N813
+    from lamina.core.registry import CustomObjectScope as custom_object_scope
     from lamina.core.registry import deserialize as deserialize_keras_object
     from lamina.core.registry import register_serializable as register_keras_serializable
     from lamina.core.registry import serialize as serialize_keras_object

@@ -45,6 +45,10 @@ _NAME_CHARACTER, _CHARACTER = 8, 7
 _NARROWEST, _WIDEST = 132, 600
 
 
+# From and to: the number of a box, -1 for the border, and of a port; whether a mask travels along.
+_Wire = tuple[tuple[int, int], tuple[int, int], bool]
+
+
 def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     """Show a model as one self-contained page: nothing is loaded from anywhere.
 
@@ -123,9 +127,7 @@ def _digest(text: str) -> str:
 # ---- data ----------------------------------------------------------------------------------------
 
 
-def _describe(
-    diagram: Diagram, trains: dict[Variable, bool], outputs: list[str]
-) -> dict[str, Any]:
+def _describe(diagram: Diagram, trains: dict[Variable, bool], outputs: list[str]) -> dict[str, Any]:
     """What the page needs of one diagram; ``outputs`` are the names to mark at its border."""
     boxes = [_describe_box(box, trains) for box in diagram.boxes]
     index = {box: i for i, box in enumerate(diagram.boxes)}
@@ -134,25 +136,24 @@ def _describe(
         if isinstance(source, End):
             port = boxes[index[source.box]]["gives"][_number(source, "out")]
             port["output"] = f"{port['output']}, {name}" if "output" in port else name
-    wires = []
-    for stop, source in diagram.sources.items():
-        inside = isinstance(source, End) and isinstance(stop, End)
-        if not inside and diagram.owner is None:
-            continue
-        if isinstance(stop, End) and stop.box.calls[stop.call].inputs:
-            masked = stop.box.calls[stop.call].inputs[stop.port].masked
-        else:
-            masked = isinstance(source, End) and _given(source).masked
-        wires.append((
-            (index[source.box], _number(source, "out")) if isinstance(source, End) else (-1, source),
-            (index[stop.box], _number(stop, "in")) if isinstance(stop, End) else (-1, stop),
-            masked,
-        ))  # fmt: skip
+    for box in boxes:
+        box |= _size(box)
+
+    def place(end: End | int, side: str) -> tuple[int, int]:
+        return (index[end.box], _number(end, side)) if isinstance(end, End) else (-1, end)
+
+    wires = [
+        (place(start, "out"), place(stop, "in"), _is_masked(start, stop))
+        for stop, start in diagram.sources.items()
+        if diagram.owner is not None or (isinstance(start, End) and isinstance(stop, End))
+    ]
     return _lay_out(diagram, boxes, wires)
 
 
-def _given(end: End) -> Port:
-    return end.box.calls[end.call].outputs[end.port]
+def _is_masked(start: End | int, stop: End | int) -> bool:
+    if isinstance(start, End):
+        return start.box.calls[start.call].outputs[start.port].masked
+    return isinstance(stop, End) and any(p.masked for p in stop.box.calls[stop.call].inputs)
 
 
 def _number(end: End, side: str) -> int:
@@ -173,10 +174,11 @@ def _describe_box(box: Box, trains: dict[Variable, bool]) -> dict[str, Any]:
     mask = _mask_role(box)
     several = len(box.calls) > 1
     gives = [
-        {"shape": p.shape, "dtype": p.dtype, "masked": p.masked} | ({"call": k + 1} if several else {})
-        for k, call in enumerate(box.calls) for p in call.outputs
-    ]  # fmt: skip
-    described: dict[str, Any] = {
+        ({"call": k + 1} if several else {}) | {"shape": p.shape, "dtype": p.dtype}
+        for k, call in enumerate(box.calls)
+        for p in call.outputs
+    ]
+    return {
         "name": box.name,
         "path": box.path,
         "role": _role(box),
@@ -190,11 +192,10 @@ def _describe_box(box: Box, trains: dict[Variable, bool]) -> dict[str, Any]:
         "calls": [
             {
                 "reads": [
-                    {"text": f"{p.shape} {p.dtype}", "masked": p.masked,
-                     "from": _source_name(box, End(box, k, i))}
+                    _tensor(p) | {"from": _source_name(box, End(box, k, i))}
                     for i, p in enumerate(call.inputs)
                 ],
-                "gives": [{"text": f"{p.shape} {p.dtype}", "masked": p.masked} for p in call.outputs],
+                "gives": [_tensor(p) for p in call.outputs],
             }
             for k, call in enumerate(box.calls)
         ],
@@ -204,7 +205,10 @@ def _describe_box(box: Box, trains: dict[Variable, bool]) -> dict[str, Any]:
         ],
         "inside": None if box.inside is None else _describe(box.inside, trains, []),
     }  # fmt: skip
-    return described | _size(described)
+
+
+def _tensor(port: Port) -> dict[str, Any]:
+    return {"text": f"{port.shape} {port.dtype}", "masked": port.masked}
 
 
 def _role(box: Box) -> str:
@@ -273,28 +277,85 @@ def _size(box: dict[str, Any]) -> dict[str, int]:
     chips = sum(14 + _CHARACTER * len(chip) for chip in box["chips"])
     title = 24 + 18 * (box["inside"] is not None) + _NAME_CHARACTER * len(box["name"]) + chips
     subtitle = 40 + _CHARACTER * (len(box["kind"]) + len(box["params"]))
-    port = max(
-        (24 + _CHARACTER * sum(len(str(v)) + 1 for k, v in p.items() if k != "masked")
-         for p in box["gives"]),
-        default=0,
-    )  # fmt: skip
-    width = max(title, subtitle, port * len(box["gives"]), 24 * len(box["reads"]), _NARROWEST)
-    several = any(box["reads"])
-    height = _HEAD + _CALLS * several + _PORTS * bool(box["gives"])
-    return {"w": min(width, max(_WIDEST, 64 * len(box["gives"]))), "h": height}
+    gives, reads = box["gives"], box["reads"]
+    width = min(max(title, subtitle, _NARROWEST), _WIDEST)
+    width = max(width, len(gives) * _port_width(gives), 24 * len(reads))
+    height = _HEAD + _CALLS * any(reads) + _PORTS * bool(gives)
+    return {"w": width, "h": height}
 
 
-def _lay_out(
-    diagram: Diagram, boxes: list[dict[str, Any]], wires: list[tuple[Any, Any, bool]]
-) -> dict[str, Any]:
-    """Let Graphviz place the closed boxes and lead the wires; y grows downwards in the result."""
+def _port_width(gives: list[dict[str, Any]]) -> int:
+    """Width of the cells that show what a box gives."""
+    texts = ["".join(map(str, p.values())) for p in gives]
+    return 40 + _CHARACTER * max(map(len, texts), default=0)
+
+
+def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) -> dict[str, Any]:
+    """Let Graphviz place the closed boxes and lead the wires; in the result, y grows downwards.
+
+    The border of an inner diagram is two strips, of ports that enter and of cells that leave.
+    """
     graph = pygraphviz.AGraph(directed=True, strict=False)
     graph.graph_attr.update(nodesep="0.4", ranksep="0.5")
     graph.node_attr.update(shape="plain")
     graph.edge_attr.update(dir="none")
     for i, box in enumerate(boxes):
-        label = _blank(box["w"], box["h"], len(box["reads"]), len(box["gives"]))
-        graph.add_node(f"b{i}", label=label)
-    entries, exits = (1 + max((end[1] for *ends, _ in wires for end in ends[k : k + 1]
-                               if end[0] < 0), default=-1) for k in (0, 1))  # fmt: skip
-    return {}
+        graph.add_node(i, label=_blank(box["w"], box["h"], len(box["reads"]), len(box["gives"])))
+    entries = exits = cell = 0
+    if diagram.owner is not None:
+        call = diagram.owner.calls[0]
+        entries, exits = len(call.inputs), len(call.outputs)
+        cell = _port_width([{"text": f"{p.shape} {p.dtype}"} for p in call.outputs])
+        graph.add_node("top", label=_blank(24 * entries, 3, 1, entries))
+        graph.add_node("bottom", label=_blank(cell * exits, 3, exits, 1))
+        graph.add_subgraph(["top"], rank="source")
+        graph.add_subgraph(["bottom"], rank="sink")
+    for k, (start, stop, _) in enumerate(wires):
+        graph.add_edge(
+            *_nodes(start, stop), key=k,
+            tailport=f"out{start[1]}:s", headport=f"in{stop[1]}:n",
+        )  # fmt: skip
+    graph.layout(prog="dot")
+
+    _, _, width, height = numbers(graph.graph_attr["bb"])
+
+    def place(text: str) -> tuple[float, float]:
+        x, y = numbers(text)
+        return round(x + _MARGIN, 1), round(height - y + _MARGIN, 1)
+
+    for i, box in enumerate(boxes):
+        box["x"], box["y"] = place(graph.get_node(i).attr["pos"])
+    curves = [
+        [place(p) for p in graph.get_edge(*_nodes(start, stop), key=k).attr["pos"].split()]
+        for k, (start, stop, _) in enumerate(wires)
+    ]
+    strips = {}
+    for side, count, step in (("top", entries, 24), ("bottom", exits, cell)):
+        middle = place(graph.get_node(side).attr["pos"])[0] if count else 0
+        strips[side] = [middle + step * (i - (count - 1) / 2) for i in range(count)]
+    return {
+        "w": width + 2 * _MARGIN, "h": height + 2 * _MARGIN, "boxes": boxes, "cell": cell, **strips,
+        "wires": [
+            {"start": start, "stop": stop, "masked": masked, "curve": list(chain(*curve))}
+            for (start, stop, masked), curve in zip(wires, curves, strict=True)
+        ],
+    }  # fmt: skip
+
+
+def _nodes(start: tuple[int, int], stop: tuple[int, int]) -> tuple[Any, Any]:
+    return "top" if start[0] < 0 else start[0], "bottom" if stop[0] < 0 else stop[0]
+
+
+def _blank(width: float, height: float, entries: int, exits: int) -> str:
+    """An empty box of this size for Graphviz, with ports along its upper and its lower side."""
+    table = '<table border="0" cellborder="0" cellspacing="0" cellpadding="0">'
+
+    def cell(w: float, h: float, port: str = "") -> str:
+        return f'<td fixedsize="true" width="{w}" height="{h}" {port}></td>'
+
+    def ports(name: str, count: int) -> str:
+        cells = (cell(width / count, 1, f'port="{name}{i}"') for i in range(count))
+        return f"<tr><td>{table}<tr>{''.join(cells)}</tr></table></td></tr>"
+
+    middle = f"<tr>{cell(width, height - 2)}</tr>"
+    return f"<{table}{ports('in', max(entries, 1))}{middle}{ports('out', max(exits, 1))}</table>>"

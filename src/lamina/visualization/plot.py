@@ -133,15 +133,22 @@ def plot_model(
     No system package is needed: Graphviz comes inside of pygraphviz.
 
     Args:
-        model: see :func:`model_to_dot`, like the other arguments.
+        model: a built model of any kind; one that is no graph becomes a single box.
         to_file: where to write; replaced only once the new picture is complete.
-        dpi: resolution of a PNG; less when the picture would pass the largest possible PNG.
+        show_shapes: write its shape on each port; named sizes by name.
+        show_dtype: write its dtype on each port.
+        show_layer_names: write each layer's name above its class.
+        rankdir: where wires lead: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
+        expand_nested: draw each call of a nested model as a frame around its layers.
+        dpi: resolution of a PNG; less where the picture would pass the largest possible PNG.
+        show_layer_activations: write the activation behind the class.
+        show_trainable: write ``trainable``, ``frozen`` or ``partly frozen`` on layers with weights.
 
     Returns:
         In a notebook, what shows the picture; elsewhere None.
 
     Raises:
-        ArgumentError: another suffix.
+        ArgumentError: another suffix, not a model, or no such ``rankdir``.
         NotBuiltError: the model has seen no input yet.
 
     >>> import tempfile

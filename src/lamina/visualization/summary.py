@@ -501,7 +501,7 @@ def _shrink(widths: list[int], floors: list[int], room: int) -> list[int]:
 _SEAMS = re.compile(r"(?<=[_/])|(?<=[a-z0-9])(?=[A-Z\[])")
 _COLOURS = {"size": "green", "type": "blue", "open": "cyan"}
 _TOKENS = re.compile(
-    r"(?P<type>(?<=[( ])[A-Z]\w*(?=\)$))|(?P<open>\bNone\b|\?)|(?P<size>\b\d[\d,.]*\b)"
+    r"(?P<type>(?<=\()[A-Z]\w*(?=\)$))|(?P<open>\bNone\b|\?)|(?P<size>\b\d[\d,.]*\b)"
 )
 
 

@@ -167,7 +167,8 @@ class CosineDecay(LearningRateSchedule):
 
     def __call__(self, step: Any) -> jax.Array:
         if self.warmup_target is None:
-            return _cosine(self.initial_learning_rate, _progress(step, self.decay_steps), self.alpha)
+            passed = _progress(step, self.decay_steps)
+            return _cosine(self.initial_learning_rate, passed, self.alpha)
         rise = self.warmup_target - self.initial_learning_rate
         rising = self.initial_learning_rate + rise * _progress(step, max(1, self.warmup_steps))
         after = _progress(jnp.asarray(step) - self.warmup_steps, self.decay_steps)

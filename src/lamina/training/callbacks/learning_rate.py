@@ -68,7 +68,7 @@ class ReduceLROnPlateau(Monitor):
         rate = float(self.model.optimizer.learning_rate)
         value = self.current(logs)
         if logs is not None:
-            logs["learning_rate"] = rate
+            logs.setdefault("learning_rate", rate)
         if value is None:
             return
         if self.cooldown_counter > 0:
@@ -123,7 +123,7 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs.setdefault("learning_rate", float(self.model.optimizer.learning_rate))
 
 
 def _takes_two(fn: Callable[..., Any]) -> bool:

@@ -1,0 +1,177 @@
+"""What goes into a call: the signature, the accepted inputs, shapes and masks of nested tensors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina import dtypes, tree
+from lamina.core.graph import is_symbolic
+from lamina.core.scope import get_mask, set_mask
+from lamina.core.spec import show_dims
+from lamina.core.variable import Variable
+
+
+class InputSpec:
+    """What a layer accepts: checked on every call, symbolic or not.
+
+    Args:
+        dtype: required dtype name, or None.
+        shape: required sizes; None matches any.
+        ndim: required number of axes.
+        max_ndim: largest number of axes.
+        min_ndim: smallest number of axes.
+        axes: required size of single axes, such as ``{-1: 64}``.
+        optional: whether None may be passed instead of a tensor.
+    """
+
+    def __init__(
+        self,
+        dtype: str | None = None,
+        shape: Sequence[int | None] | None = None,
+        ndim: int | None = None,
+        max_ndim: int | None = None,
+        min_ndim: int | None = None,
+        axes: Mapping[int, int | None] | None = None,
+        allow_last_axis_squeeze: bool = False,
+        name: str | None = None,
+        optional: bool = False,
+    ) -> None:
+        self.dtype = None if dtype is None else dtypes.standardize_dtype(dtype)
+        self.shape = None if shape is None else tuple(shape)
+        self.ndim = len(self.shape) if self.shape is not None else ndim
+        self.max_ndim, self.min_ndim = max_ndim, min_ndim
+        self.axes = {int(k): v for k, v in (axes or {}).items()}
+        self.allow_last_axis_squeeze, self.name, self.optional = (
+            allow_last_axis_squeeze, name, optional,
+        )  # fmt: skip
+
+    def mismatch(self, x: Any) -> str | None:
+        """What ``x`` (anything with a shape and a dtype) violates, in words; None when it fits."""
+        dims = dims_of(x)
+        if self.ndim is not None and len(dims) != self.ndim:
+            return f"{self.ndim} axes"
+        if self.min_ndim is not None and len(dims) < self.min_ndim:
+            return f"at least {self.min_ndim} axes"
+        if self.max_ndim is not None and len(dims) > self.max_ndim:
+            return f"at most {self.max_ndim} axes"
+        if self.dtype is not None and str(x.dtype) != self.dtype:
+            return f"dtype {self.dtype}"
+        wanted = dict(self.axes)
+        if self.shape is not None:
+            wanted |= dict(enumerate(self.shape))
+        for axis, size in wanted.items():
+            here = dims[axis] if -len(dims) <= axis < len(dims) else 0
+            if size is not None and isinstance(here, int) and here != size:
+                return f"size {size} on axis {axis}"
+        return None
+
+    def __repr__(self) -> str:
+        shown = {k: v for k, v in self.__dict__.items() if v}
+        return f"InputSpec({', '.join(f'{k}={v}' for k, v in shown.items())})"
+
+
+def dims_of(x: Any) -> tuple[Any, ...]:
+    """Sizes of a tensor, symbolic ones as they are."""
+    return x.spec.dims_raw if is_symbolic(x) else tuple(x.shape)
+
+
+class CallSignature:
+    """What a class's ``call`` takes, read once."""
+
+    def __init__(self, cls: type) -> None:
+        self.signature = inspect.signature(cls.call)  # pyright: ignore[reportAttributeAccessIssue]
+        parameters = list(self.signature.parameters.values())[1:]
+        self.signature = self.signature.replace(parameters=parameters)
+        self.names = [p.name for p in parameters]
+        self.first = parameters[0].name if parameters else None
+        self.takes_training = "training" in self.names
+        self.takes_mask = "mask" in self.names
+        self.takes_kwargs = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+        default = self.signature.parameters["training"].default if self.takes_training else None
+        self.training_default = default if isinstance(default, bool) else False
+        build = inspect.signature(inspect.unwrap(cls.build))  # pyright: ignore[reportAttributeAccessIssue]
+        self.build_names = [
+            p.name for p in list(build.parameters.values())[1:]
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        ]  # fmt: skip
+
+
+def shapes_of(x: Any) -> Any:
+    """The shapes of tensors, in their nesting; None for open sizes."""
+    return tree.map_structure(lambda t: None if t is None else _shape_of(t), x)
+
+
+def _shape_of(x: Any) -> Any:
+    shape = getattr(x, "shape", None)
+    return shape if shape is None else tuple(d if isinstance(d, int) else None for d in shape)
+
+
+def as_shape(x: Any) -> Any:
+    """A shape (or nesting of shapes) from JSON, where tuples have become lists."""
+    return map_shapes(tuple, x)
+
+
+def map_shapes(fn: Callable[[Any], Any], x: Any) -> Any:
+    """Apply ``fn`` to every shape (a flat tuple or list) of a nesting of shapes."""
+    if x is None:
+        return None
+    if isinstance(x, Mapping):
+        return {k: map_shapes(fn, v) for k, v in x.items()}
+    if all(d is None or not tree.is_nested(d) for d in x):
+        return fn(x)
+    return [map_shapes(fn, v) for v in x]
+
+
+def as_array(x: Any) -> Any:
+    """NumPy arrays and variables as JAX arrays; everything else as it is."""
+    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufc":
+        return jnp.asarray(x)
+    return x.value if isinstance(x, Variable) else x
+
+
+def as_tensors(x: Any) -> Any:
+    """Numbers in lists become one array, as ``layer([[1., 2.]])`` means it."""
+    if isinstance(x, (list, tuple)) and x:
+        leaves = tree.flatten(x)
+        if leaves and all(isinstance(v, (int, float)) for v in leaves):
+            return np.asarray(x, None if isinstance(leaves[0], int) else "float32")
+    return x
+
+
+def autocast(x: Any, dtype: str) -> Any:
+    """A floating array in ``dtype``, its mask with it."""
+    if isinstance(x, jax.Array) and dtypes.is_float(str(x.dtype)) and x.dtype != dtype:
+        cast = x.astype(dtype)
+        mask = get_mask(x)
+        if mask is not None:
+            set_mask(cast, mask)
+        return cast
+    return x
+
+
+def may_carry_mask(x: Any) -> bool:
+    """Whether an array is among the leaves."""
+    return any(isinstance(leaf, jax.Array) for leaf in tree.flatten(x))
+
+
+def masks_of(x: Any) -> Any:
+    """The masks in the nesting of ``x``; None when there is none."""
+    masks = tree.map_structure(get_mask, x)
+    return None if all(m is None for m in tree.flatten(masks)) else masks
+
+
+def way(x: Any) -> str:
+    """Names from an input to ``x``, following first inputs."""
+    names, node = [], x.node
+    while node is not None:
+        dims = show_dims(node.output_leaves[0].spec.dims_raw) if node.output_leaves else ""
+        names.append(f"{node.operation.name} {dims}")
+        node = node.inputs[0].node if node.inputs else None
+    names.reverse()
+    return " -> ".join(names if len(names) <= 6 else [*names[:2], "...", *names[-3:]])

@@ -1,0 +1,289 @@
+"""What a layer is before it computes: its arguments, its dtypes, and its weights by address."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from lamina import constraints, dtypes, initializers, regularizers
+from lamina.core import naming, registry
+from lamina.core.fields import Configurable, field
+from lamina.core.graph import Node
+from lamina.core.operation import Operation
+from lamina.core.scope import current
+from lamina.core.variable import Variable
+from lamina.errors import ArgumentError, NotBuiltError
+
+
+class _LayerFields(Configurable):
+    """The arguments that every layer takes, by name only."""
+
+    activity_regularizer: Any = field(None, convert=regularizers.get, kw_only=True)
+    trainable: bool = field(True, convert=bool, kw_only=True)
+    dtype: Any = field(None, convert=dtypes.get_policy, kw_only=True)
+    autocast: bool = field(True, convert=bool, kw_only=True)
+    name: Any = field(None, kw_only=True)
+
+
+class _LayerState(Operation, _LayerFields):
+    """Arguments, dtypes and weights; :class:`~lamina.layers.Layer` adds the call."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls, *args, **kwargs)
+        self.nodes: list[Node] = []
+        self.built = False
+        self.supports_masking = False
+        self._own_weights: list[Variable] = []
+        self._losses: list[Any] = []
+        self._trainable = True
+        return self
+
+    def __post_init__(self) -> None:
+        if self.name is None:
+            self.name = naming.auto_name(type(self).__name__)
+        naming.check_name(self.name, "layer")
+
+    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+        """``input_shape`` and its kin, which a first layer of a ``Sequential`` may carry."""
+        if "input_dim" in extra:
+            extra["input_shape"] = (extra.pop("input_dim"),)
+        if "input_shape" in extra:
+            self._given_batch_shape = (None, *extra.pop("input_shape"))
+        if "batch_input_shape" in extra:
+            self._given_batch_shape = tuple(extra.pop("batch_input_shape"))
+        return extra
+
+    # ---- dtype and mode ------------------------------------------------------------------------
+
+    @property
+    def dtype_policy(self) -> dtypes.DTypePolicy:
+        """The pair of dtypes for weights and for computation."""
+        return self._policy
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the weights."""
+        return self._policy.variable_dtype
+
+    @dtype.setter
+    def dtype(self, value: Any) -> None:
+        self._policy = dtypes.get_policy(value)
+
+    variable_dtype = dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of inputs and results."""
+        return self._policy.compute_dtype
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the optimizer may change the weights; setting it reaches all inner layers."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self._flatten_layers():
+            layer._trainable = bool(value)
+
+    # ---- weights -------------------------------------------------------------------------------
+
+    def add_weight(
+        self,
+        shape: Any = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        name: str | None = None,
+    ) -> Variable:
+        """Make a weight of this layer.
+
+        Args:
+            shape: integers; ``()`` when None.
+            initializer: a name, an :class:`~lamina.initializers.Initializer` or a callable
+                ``(shape, dtype) -> array``; ``"glorot_uniform"`` for floats, else zeros.
+            dtype: the layer's variable dtype when None.
+            trainable: whether the optimizer may change it.
+            autocast: whether it is cast to the compute dtype when read during a call.
+            regularizer: penalty on its value, added to the loss.
+            constraint: projection of its value after each optimizer step.
+            name: its name within the layer.
+
+        Returns:
+            The variable; also found in :attr:`weights`.
+        """
+        dtype = self.dtype if dtype is None else dtypes.standardize_dtype(dtype)
+        if initializer is None:
+            initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
+        if name is None:
+            n = sum(v.name.startswith("variable") for v in self._own_weights)
+            name = f"variable_{n}" if n else "variable"
+        shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
+        scope = current()
+        prefix = scope.path if scope is not None and scope.path else (self.name,)
+        variable = Variable(
+            initializers.get(initializer), shape, dtype, trainable, name,
+            path="/".join((*prefix, name)), autocast=autocast,
+            regularizer=regularizers.get(regularizer), constraint=constraints.get(constraint),
+        )  # fmt: skip
+        self._own_weights.append(variable)
+        return variable
+
+    def _children(self) -> Iterator[Any]:
+        """Variables and layers among the attributes, nested lists and dicts included."""
+        stack = [v for k, v in reversed(self.__dict__.items()) if k not in ("nodes", "_captured")]
+        while stack:
+            x = stack.pop()
+            if isinstance(x, (Variable, _LayerState)):
+                yield x
+            elif isinstance(x, Mapping):
+                stack.extend(reversed(list(x.values())))
+            elif isinstance(x, (list, tuple, set)):
+                stack.extend(reversed(list(x)))
+
+    def _own_variables(self) -> list[Variable]:
+        found = dict.fromkeys(x for x in self._children() if isinstance(x, Variable))
+        return sorted(found, key=lambda v: not v.trainable)
+
+    def _sublayers(self) -> list[Self]:
+        """The layers directly inside, in the order of their making."""
+        return list(dict.fromkeys(x for x in self._children() if isinstance(x, _LayerState)))
+
+    def _flatten_layers(self) -> list[Self]:
+        """This layer and all inside, each once, outer before inner."""
+        order: dict[Any, None] = {}
+        stack: list[Self] = [self]
+        while stack:
+            layer = stack.pop()
+            if layer not in order:
+                order[layer] = None
+                stack.extend(reversed(layer._sublayers()))
+        return list(order)
+
+    def named_variables(self) -> dict[str, tuple[Variable, bool]]:
+        """Address to (variable, whether it trains now), for every weight, each once.
+
+        The address is the path of layer names from here, then the weight's name; equal names side
+        by side are told apart by a number.
+        """
+        found: dict[str, tuple[Variable, bool]] = {}
+        seen: set[Any] = set()
+        stack: list[tuple[str, Any, bool]] = [("", self, self._trainable)]
+        while stack:
+            prefix, layer, trains = stack.pop()
+            if layer in seen:
+                continue
+            seen.add(layer)
+            for v in layer._own_variables():
+                if v not in seen:
+                    seen.add(v)
+                    found[_free(found, prefix + v.name)] = (v, trains and v.trainable)
+            names: set[str] = set()
+            below = []
+            for sub in layer._sublayers():
+                name = _free(names, sub.name)
+                names.add(name)
+                below.append((f"{prefix}{name}/", sub, trains and sub._trainable))
+            stack.extend(reversed(below))
+        return found
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All variables of this layer and of the layers inside."""
+        return [v for v, _ in self.named_variables().values()]
+
+    @property
+    def weights(self) -> list[Variable]:
+        """The same as :attr:`variables`."""
+        return self.variables
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """The variables that an optimizer may change now."""
+        return [v for v, trains in self.named_variables().values() if trains]
+
+    trainable_weights = trainable_variables
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """The variables that no optimizer may change now."""
+        return [v for v, trains in self.named_variables().values() if not trains]
+
+    non_trainable_weights = non_trainable_variables
+
+    def get_weights(self) -> list[np.ndarray]:
+        """NumPy copies of all weights, in the order of :attr:`weights`."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replace all weights; shapes and count must agree, or nothing is changed.
+
+        Raises:
+            ArgumentError: another number of arrays, or other shapes; all differences are listed.
+        """
+        own, given = self.weights, list(weights)
+        if len(own) != len(given):
+            raise ArgumentError(
+                f"set_weights() of {self.name!r} expects {len(own)} arrays, one for each of "
+                f"{[v.path for v in own]}. Received {len(given)}."
+            )
+        wrong = [
+            f"  {v.path}: expected shape {v.shape}, received {np.shape(w)}"
+            for v, w in zip(own, given, strict=True) if tuple(np.shape(w)) != v.shape
+        ]  # fmt: skip
+        if wrong:
+            raise ArgumentError(
+                f"set_weights() of {self.name!r}: shapes differ:\n" + "\n".join(wrong)
+            )
+        for v, w in zip(own, given, strict=True):
+            v.assign(w)
+
+    def count_params(self) -> int:
+        """Number of elements of all weights.
+
+        Raises:
+            NotBuiltError: the layer has no weights yet because it has seen no input.
+        """
+        if not self.built:
+            raise NotBuiltError(
+                f"Layer {self.name!r} has no weights yet: they are made when the layer first sees "
+                f"an input shape. Call it on a tensor, or `{self.name}.build(input_shape)`."
+            )
+        return sum(v.size for v in self.weights)
+
+    # ---- description ---------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, by name; see :class:`~lamina.core.fields.Configurable`."""
+        config = super().get_config()
+        base = {"name": self.name, "trainable": self.trainable, "dtype": self._policy}
+        config.pop("autocast", None)
+        if self.activity_regularizer is None and type(self)._fields.get("units") is None:
+            config.pop("activity_regularizer", None)
+        owner = next(c for c in type(self).__mro__ if "get_config" in c.__dict__)
+        if registry.family_of(owner):
+            parameters = inspect.signature(type(self).__init__).parameters
+            open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+            base = {k: v for k, v in base.items() if open_ended or k in parameters}
+        return {**base, **{k: v for k, v in config.items() if k not in base}}
+
+    def __repr__(self) -> str:
+        shown = "".join(f", {k}={v}" for k, v in self._repr_items() if k != "name")
+        return f"<{type(self).__name__} name={self.__dict__.get('name')}{shown}>"
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+def _free(taken: Any, name: str) -> str:
+    n, candidate = 0, name
+    while candidate in taken:
+        n += 1
+        candidate = f"{name}_{n}"
+    return candidate

@@ -1,0 +1,1 @@
+"""The fast form of an operation: functions of arrays that layers and public ops share."""

@@ -1,0 +1,57 @@
+"""From names, configs, classes and optax transformations to optimizers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from lamina.core import registry
+from lamina.core.family import doors
+from lamina.errors import ArgumentError
+from lamina.optimizers.face import _Face
+from lamina.optimizers.transformation import Optax
+
+_get, serialize, _ = doors("optimizers", "optimizer")
+
+
+def get(identifier: Any) -> Any:
+    """The optimizer that ``identifier`` stands for; None stays None.
+
+    Args:
+        identifier: A name, a config, a class (called without arguments), an optimizer, or an optax
+            transformation.
+
+    Raises:
+        UnknownNameError: No such name; the message lists the closest ones.
+        ArgumentError: Something that is no optimizer.
+
+    >>> get("sgd")
+    SGD()
+    """
+    if isinstance(identifier, _Face):
+        return identifier
+    if (
+        not inspect.isclass(identifier)
+        and hasattr(identifier, "init")
+        and hasattr(identifier, "update")
+    ):
+        return Optax(identifier)
+    found = _get(identifier)
+    if found is not None and not isinstance(found, _Face):
+        raise ArgumentError(
+            "Expected an optimizer, its name or config, or an optax transformation. "
+            f"Received: {identifier!r}."
+        )
+    return found
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The optimizer that :func:`serialize` described.
+
+    Args:
+        config: What :func:`serialize` returned.
+        custom_objects: Your own classes and functions, by the names that the config uses.
+    """
+    with registry.CustomObjectScope(custom_objects or {}):
+        return get(config)

@@ -1,0 +1,112 @@
+"""Dynamic loss scaling: float16 gradients that neither vanish nor overflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.fields import field, positive_int
+from lamina.core.variable import Variable
+from lamina.initializers import Constant
+from lamina.optimizers.face import Arrays, _Face
+from lamina.optimizers.lookup import get
+
+
+class LossScaleOptimizer(_Face):
+    """Multiplies the loss by a scale that follows the size of the gradients.
+
+    :meth:`scale_loss` multiplies, the update divides the gradients again. When one of them is not
+    finite the update is left out and the scale halved; after ``dynamic_growth_steps`` updates in a
+    row the scale is doubled. Micikevicius et al. 2018, arXiv:1710.03740.
+
+    Args:
+        inner_optimizer: The optimizer that gets the true gradients.
+        initial_scale: The first scale.
+        dynamic_growth_steps: After how many good updates the scale is doubled.
+        name: Name of the optimizer.
+
+    >>> from lamina.optimizers.descent import SGD
+    >>> w = Variable(np.float32([1.0]))
+    >>> optimizer = LossScaleOptimizer(SGD(0.5), initial_scale=8.0)
+    >>> optimizer.apply([jnp.array([8.0])], [w])  # 8 times the true gradient
+    >>> float(w.value[0])
+    0.5
+    >>> optimizer.apply([jnp.array([jnp.inf])], [w])  # left out
+    >>> float(w.value[0]), float(optimizer.scale_loss(1.0))
+    (0.5, 4.0)
+    """
+
+    inner_optimizer: Any = field(convert=get)
+    initial_scale: float = 2.0**15
+    dynamic_growth_steps: int = field(default=2000, convert=positive_int)
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Keras's files have a place for it; the learning rate is the inner optimizer's.
+        self._rate = Variable(np.float32(0), trainable=False, name="learning_rate")
+
+    @property
+    def learning_rate(self) -> Any:
+        """The inner optimizer's learning rate."""
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self.inner_optimizer.learning_rate = value
+
+    @property
+    def iterations(self) -> Any:
+        """How many updates the inner optimizer has made."""
+        return self.inner_optimizer.iterations
+
+    def make_state(self) -> None:
+        self.inner_optimizer.build(self._parameters)
+        self.add_variable((), "zeros", "int32", "step_counter")
+        self.add_variable((), Constant(self.initial_scale), "float32", "dynamic_scale")
+        inner = self.inner_optimizer.state_variables
+        self._slots |= {f"inner/{key}": v for key, v in inner.items()}
+
+    def update(
+        self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        given = self._read_gradients(gradients, parameters)
+        scale, counter = state["dynamic_scale"], state["step_counter"]
+        inner = {k.removeprefix("inner/"): v for k, v in state.items() if k.startswith("inner/")}
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(g)) for g in given.values()]))
+        given = {a: (g / scale).astype(g.dtype) for a, g in given.items()}
+        values, inner = jax.lax.cond(
+            finite,
+            lambda parameters, inner: self.inner_optimizer.update(given, parameters, inner),
+            lambda parameters, inner: (parameters, inner),
+            parameters,
+            inner,
+        )
+        grow = counter + 1 >= self.dynamic_growth_steps
+        grown = jnp.where(grow, scale * 2, scale)
+        return values, {
+            **state,
+            **{f"inner/{key}": v for key, v in inner.items()},
+            "iteration": state["iteration"] + 1,
+            "step_counter": jnp.where(finite & ~grow, counter + 1, 0).astype(counter.dtype),
+            "dynamic_scale": jnp.where(finite, grown, scale / 2),
+        }
+
+    def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
+        if state is not None:
+            scale = state["dynamic_scale"]
+        else:
+            scale = self._slots["dynamic_scale"].value if self.built else self.initial_scale
+        return self.inner_optimizer.scale_loss(loss) * scale
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
+        self.inner_optimizer.finalize_variable_values(var_list)

@@ -1,0 +1,102 @@
+"""Optimizers made of optax's gradient transformations, which Lamina never imports itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.variable import Variable
+from lamina.errors import ArgumentError, SerializationError, StructureError
+from lamina.optimizers.face import Arrays, _enter, _Face
+
+
+class Optax(_Face):
+    """A transformation of gradients as an optimizer: ``compile(optimizer=optax.adam(1e-3))``.
+
+    Each leaf of the transformation's state is a variable, named by its place in the state:
+    ``"0/mu/dense/kernel"``. A parameter without a gradient counts as one whose gradient is 0, but
+    keeps its value. The learning rate can be read and set where ``optax.inject_hyperparams`` has
+    put it into the state.
+
+    Args:
+        transformation: An object with optax's ``init(parameters)`` and
+            ``update(gradients, state, parameters)``.
+        name: Name of the optimizer.
+
+    >>> import optax
+    >>> w = Variable(jnp.ones(2))
+    >>> Optax(optax.sgd(0.5)).apply([jnp.ones(2)], [w])
+    >>> w.value
+    Array([0.5, 0.5], dtype=float32)
+    """
+
+    transformation: Any
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._structure: Any = None
+
+    def _injected(self) -> Variable:
+        for key, variable in self._slots.items():
+            if key.endswith("hyperparams/learning_rate"):
+                return variable
+        raise ArgumentError(
+            "The learning rate of an optax transformation is inside of it. To read and set it, "
+            "make the transformation with `optax.inject_hyperparams(optax.adam)("
+            "learning_rate=1e-3)`, and build the optimizer first."
+        )
+
+    @property
+    def learning_rate(self) -> Any:
+        """The variable that ``optax.inject_hyperparams`` has put into the state."""
+        return self._injected()
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self._injected().assign(value)
+
+    def make_state(self) -> None:
+        parameters = {address: v.value for address, v in self._parameters.items()}
+        state = self.transformation.init(parameters)
+        leaves, self._structure = jax.tree_util.tree_flatten_with_path(state)
+        for path, leaf in leaves:
+            key = jax.tree_util.keystr(path, simple=True, separator="/")
+            variable = Variable(
+                jnp.asarray(leaf), trainable=False, name="optax", path=f"{self.name}/{key}",
+                autocast=False,
+            )  # fmt: skip
+            _enter(self._slots, key, variable)
+
+    def update(
+        self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        if set(parameters) != set(self._parameters):
+            raise StructureError(
+                "An optax transformation updates all parameters that it was built with. Missing: "
+                f"{sorted(set(self._parameters) - set(parameters))[:10]}. Compile the model again "
+                "after a change of what is trainable."
+            )
+        given = self._read_gradients(gradients, parameters)
+        everything = {a: given.get(a, jnp.zeros_like(p)) for a, p in parameters.items()}
+        inner = jax.tree.unflatten(self._structure, [state[key] for key in self._slots])
+        changes, inner = self.transformation.update(everything, inner, parameters)
+        moved = {a: (parameters[a] + changes[a]).astype(parameters[a].dtype) for a in given}
+        values = self._constrain({**parameters, **moved}, given)
+        new = dict(zip(self._slots, jax.tree.leaves(inner), strict=True))
+        return values, {**state, **new, "iteration": state["iteration"] + 1}
+
+    def get_config(self) -> dict[str, Any]:
+        raise SerializationError(
+            "An optax transformation is made of functions, which no file can describe. Save the "
+            "model with `include_optimizer=False`, and compile it again after loading."
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
