@@ -67,7 +67,7 @@ def _declared(cls: type) -> dict[str, Field]:
     return own
 
 
-@dataclass_transform(field_specifiers=(field,))
+@dataclass_transform()
 class Configurable:
     """Base of everything that has a configuration: see the module's text."""
 

@@ -107,7 +107,7 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
 
 def get_registered_name(obj: Any) -> str:
     """The name that ``obj`` was registered under, or its own."""
-    return _registered_names.get(obj, obj.__name__)
+    return str(_registered_names.get(obj, obj.__name__))
 
 
 def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any | None:
@@ -181,7 +181,7 @@ def module_name(cls: type) -> str | None:
     """The public module that files name for ``cls``; None for users' classes."""
     override = cls.__dict__.get("_file_module")
     if override is not None:
-        return override
+        return str(override)
     family = family_of(cls)
     if family is None:
         return cls.__module__
@@ -317,14 +317,14 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
         return slice(inner["start"], inner["stop"], inner["step"])
     if name == "__ellipsis__":
         return Ellipsis
-    found = _lookup(config, custom_objects)
+    found: Any = _lookup(config, custom_objects)
     if name == "function":
         return found
     if not inspect.isclass(found):
         raise SerializationError(f"The config wants a class. {name!r} is {found!r}.")
     with CustomObjectScope(custom_objects or {}):
         if hasattr(found, "from_config"):
-            obj = found.from_config(inner)
+            obj: Any = found.from_config(inner)
         else:
             obj = found(**inner)
         build_config = config.get("build_config")

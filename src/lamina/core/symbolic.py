@@ -102,7 +102,7 @@ class SymbolicTensor:
         return size
 
     def __iter__(self) -> Any:
-        return (self[i] for i in range(len(self)))
+        return (OPERATIONS["get_item"](self, i) for i in range(len(self)))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and ufunc.__name__ in OPERATIONS:

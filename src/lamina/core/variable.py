@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -129,6 +130,7 @@ class Variable:
 
     def _initial(self) -> Any:
         draw = getattr(self.initializer, "draw", None)
+        value: Any
         with jax.ensure_compile_time_eval():
             if draw is None:
                 value = self.initializer(self.shape, dtype=self.dtype)  # pyright: ignore[reportOptionalCall]

@@ -70,7 +70,7 @@ class InputLayer(Layer):
                 f"`shape` is a tuple of sizes. Received {shape!r}; did you mean ({shape!r},)?"
             )
         if batch_shape is None:
-            batch_shape = (batch_size, *shape)
+            batch_shape = (batch_size, *(shape or ()))
         if not batch_shape:
             raise ArgumentError("`batch_shape` needs at least the batch axis. Received: ().")
         super().__init__(name=name or naming.auto_name("input_layer"), **kwargs)

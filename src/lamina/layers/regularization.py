@@ -201,7 +201,8 @@ class SpatialDropout1D(_SpatialDropout):
 
     rate: float = field(convert=_rate)
     seed: int | None = field(None, convert=read_seed)
-    _space, data_format = 1, "channels_last"
+    data_format = "channels_last"
+    _space = 1
 
 
 class SpatialDropout2D(_SpatialDropout):

@@ -28,16 +28,27 @@ class _LayerFields(Configurable):
     name: Any = field(None, kw_only=True)
 
 
-class _LayerState(Operation, _LayerFields):
+class _Attributes:
+    """What every layer has from its making on, besides its arguments."""
+
+    built: bool
+    supports_masking: bool
+    _own_weights: list[Variable]
+    _losses: list[Any]
+    _trainable: bool
+    _policy: dtypes.DTypePolicy
+
+
+class _LayerState(_Attributes, Operation, _LayerFields):
     """Arguments, dtypes and weights; :class:`~lamina.layers.Layer` adds the call."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        self.nodes: list[Node] = []
+        self.nodes = []
         self.built = False
         self.supports_masking = False
-        self._own_weights: list[Variable] = []
-        self._losses: list[Any] = []
+        self._own_weights = []
+        self._losses = []
         self._trainable = True
         return self
 
@@ -80,7 +91,7 @@ class _LayerState(Operation, _LayerFields):
         return self._policy.compute_dtype
 
     @property
-    def trainable(self) -> bool:
+    def trainable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether the optimizer may change the weights; setting it reaches all inner layers."""
         return self._trainable
 
@@ -151,11 +162,11 @@ class _LayerState(Operation, _LayerFields):
         found = dict.fromkeys(x for x in self._children() if isinstance(x, Variable))
         return sorted(found, key=lambda v: not v.trainable)
 
-    def _sublayers(self) -> list[Self]:
+    def _sublayers(self) -> list[Any]:
         """The layers directly inside, in the order of their making."""
         return list(dict.fromkeys(x for x in self._children() if isinstance(x, _LayerState)))
 
-    def _flatten_layers(self) -> list[Self]:
+    def _flatten_layers(self) -> list[Any]:
         """This layer and all inside, each once, outer before inner."""
         order: dict[Any, None] = {}
         stack: list[Self] = [self]
@@ -277,8 +288,11 @@ class _LayerState(Operation, _LayerFields):
         shown = "".join(f", {k}={v}" for k, v in self._repr_items() if k != "name")
         return f"<{type(self).__name__} name={self.__dict__.get('name')}{shown}>"
 
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return id(self)
 
 
 def _free(taken: Any, name: str) -> str:

@@ -294,7 +294,7 @@ def pairwise(kind: Kind, fn: _F) -> _F:
             y_true, y_pred = as_pair(y_true, y_pred, name)
         return fn(y_true, y_pred, *args, **kwargs)
 
-    call.kind = kind  # pyright: ignore[reportFunctionMemberAccess]
+    call.kind = kind  # pyright: ignore[reportAttributeAccessIssue]
     return call  # pyright: ignore[reportReturnType]
 
 

@@ -63,7 +63,7 @@ class AUC(_Curve):
 
     ``ROC``: true positive rate over false positive rate: the probability that a positive ranks
     above a negative. ``PR``: precision over recall. ``PRGAIN``: precision gain over recall gain,
-    ``1 - FP / TP * P / N`` over ``1 - FN / TP * P / N`` (Flach and Kull 2015). Between two points
+    ``1 - FP / TP * P / N`` over ``max(0, 1 - FN / TP * P / N)`` (Flach and Kull 2015). Between two points
     of the PR curve precision is no straight line: true positives and predicted positives are taken
     to grow in proportion, which gives the integral in closed form (Davis and Goadrich 2006,
     doi:10.1145/1143844.1143874).
@@ -187,7 +187,8 @@ def _curve(kind: str, found: Counts) -> tuple[Any, Any]:
     if kind == "PR":
         return recall, safe_divide(tp, tp + fp)
     odds = safe_divide(tp + fn, fp + tn)
-    return 1 - safe_divide(fn, tp) * odds, 1 - safe_divide(fp, tp) * odds
+    recall_gain = jnp.where(tp > 0, jnp.maximum(1 - safe_divide(fn, tp) * odds, 0), 0)
+    return recall_gain, 1 - safe_divide(fp, tp) * odds
 
 
 def _area_under_precision_recall(found: Counts) -> Any:

@@ -25,7 +25,21 @@ from lamina.training.objective import Objective
 from lamina.visualization.summary import print_summary
 
 
-class Model(Layer):
+class _Attributes:
+    """What every model has from its making on."""
+
+    _graph: Graph | None
+    _objective: Objective | None
+    _programs: dict[Any, Any]
+    _stack: list[Layer]  # of a Sequential
+    _tensors: list[Any]  # of a Sequential: the input, then each layer's output
+    optimizer: Any
+    stop_training: bool
+    history: Any
+    seed: int
+
+
+class Model(_Attributes, Layer):
     """A graph of layers, or a subclass with a ``call``, that can be trained.
 
     Three ways to make one:
@@ -52,7 +66,6 @@ class Model(Layer):
     """
 
     _file_module = "keras"
-    _graph: Graph | None
     _hide_inputs = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -72,7 +85,7 @@ class Model(Layer):
         trainable: bool = True,
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, trainable=trainable, dtype=dtype)
+        super().__init__(name=name, trainable=trainable, dtype=dtype)  # pyright: ignore[reportCallIssue]
         if (inputs is None) != (outputs is None):
             raise GraphError("A functional model needs both `inputs` and `outputs`.")
         if inputs is not None:
@@ -527,7 +540,7 @@ class Model(Layer):
         if "layers" not in config or "input_layers" not in config:
             return super().from_config(config)
         graph = graph_from_config(config, custom_objects)
-        made = Functional if cls is Model else cls
+        made: Any = Functional if cls is Model else cls
         model = made(graph.input_structure, graph.output_structure, name=config.get("name"))
         if config.get("trainable") is False:
             model.trainable = False

@@ -37,8 +37,7 @@ class Sequential(Model):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        self._stack: list[Layer] = []
-        self._tensors: list[Any] = []  # the input, then each layer's output
+        self._stack, self._tensors = [], []
         return self
 
     def __init__(
@@ -117,7 +116,7 @@ class Sequential(Model):
         return layer
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[Layer]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The layers, first to last; the input is not one of them."""
         return list(self._stack)
 

@@ -171,8 +171,8 @@ class ArrayData:
                 f"`validation_split={share}` of {self.size} samples leaves "
                 f"{'none to train on' if at == 0 else 'none to validate on'}."
             )
-        head = _map(lambda a: a[:at], self.batch)
-        return (ArrayData(*head, self.batch_size, self.shuffle),
+        x, y, sample_weight = _map(lambda a: a[:at], self.batch)
+        return (ArrayData(x, y, sample_weight, self.batch_size, self.shuffle),
                 _map(lambda a: a[at:], self.batch))  # fmt: skip
 
 

@@ -137,7 +137,7 @@ def fit(
                 count = validation_steps or validation.steps
                 progress.validating(0, count)
                 found = _evaluate(
-                    model, validation, hooks, lambda i, _: progress.validating(i, count),
+                    model, validation, hooks, lambda i, _, n=count: progress.validating(i, n),
                     cell.state, validation_steps,
                 )  # fmt: skip
                 logs |= {f"val_{k}": v for k, v in found.items()}

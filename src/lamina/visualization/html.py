@@ -13,12 +13,12 @@ import html
 import inspect
 import json
 import os
-from itertools import chain
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import pygraphviz
+from rich.cells import cell_len
 
 from lamina.core.files import replacing
 from lamina.core.operation import Op
@@ -35,7 +35,7 @@ from lamina.visualization.diagram import (
     state_of,
     trainability,
 )
-from lamina.visualization.plot import numbers
+from lamina.visualization.plot import numbers, points_along
 from lamina.visualization.summary import summarize
 
 # Sizes in pixels. Names and shapes are set in a font of fixed width, so that counting characters
@@ -43,6 +43,9 @@ from lamina.visualization.summary import summarize
 _HEAD, _CALLS, _PORTS, _MARGIN = 48, 18, 24, 24
 _NAME_CHARACTER, _CHARACTER = 8, 7
 _NARROWEST, _WIDEST = 132, 600
+_TRAINABLE = {
+    "trainable": "yes", "frozen": "no", "partly frozen": "in part", None: "nothing to train",
+}  # fmt: skip
 
 
 # From and to: the number of a box, -1 for the border, and of a port; whether a mask travels along.
@@ -81,9 +84,10 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     if trains != total:
         facts.append(f"{trains:,} of them trainable")
     graph = getattr(model, "graph", None)
+    outputs = graph.output_names if graph is not None and len(graph.outputs) > 1 else []
     data = {
         "sizes": {"head": _HEAD, "calls": _CALLS, "ports": _PORTS},
-        "diagram": _describe(diagram, trainability(model), graph.output_names if graph else []),
+        "diagram": _describe(diagram, trainability(model), outputs),
     }
     # ASCII only, and no "<": nothing in a name can end the element that holds it.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
@@ -172,6 +176,8 @@ def _describe_box(box: Box, trains: dict[Variable, bool]) -> dict[str, Any]:
     activation = None if activation == "linear" else activation
     params = sum(v.size for _, (v, _) in variables)
     mask = _mask_role(box)
+    frozen = None if state == "trainable" else state
+    turn = "call {} of {}".format(*box.turn) if box.turn[1] > 1 else None
     several = len(box.calls) > 1
     gives = [
         ({"call": k + 1} if several else {}) | {"shape": p.shape, "dtype": p.dtype}
@@ -184,7 +190,7 @@ def _describe_box(box: Box, trains: dict[Variable, bool]) -> dict[str, Any]:
         "role": _role(box),
         "kind": f"{kind} · {activation}" if activation else kind,
         "params": f"{params:,}" if params else "",
-        "chips": [c for c in (state if state != "trainable" else None, mask and mask[0]) if c],
+        "chips": [c for c in (turn, frozen, mask and mask[0]) if c],
         "reads": [k + 1 for k, call in enumerate(box.calls) for _ in call.inputs] if several
         else [0] * max(1, sum(len(c.inputs) for c in box.calls)),
         "gives": gives,
@@ -252,7 +258,7 @@ def _facts(
     if box.turn[1] > 1:
         facts.append(("Call", "{} of {} of this model".format(*box.turn)))
     if layer is not None and params:
-        facts += [("Parameters", f"{params:,}"), ("Trainable", state or "nothing to train")]
+        facts += [("Parameters", f"{params:,}"), ("Trainable", _TRAINABLE[state])]
     if activation:
         facts.append(("Activation", activation))
     if layer is not None and not isinstance(layer, InputLayer):
@@ -274,9 +280,10 @@ def _facts(
 
 def _size(box: dict[str, Any]) -> dict[str, int]:
     """Width and height of a closed box, from its text."""
-    chips = sum(14 + _CHARACTER * len(chip) for chip in box["chips"])
-    title = 24 + 18 * (box["inside"] is not None) + _NAME_CHARACTER * len(box["name"]) + chips
-    subtitle = 40 + _CHARACTER * (len(box["kind"]) + len(box["params"]))
+    chips = sum(14 + _CHARACTER * cell_len(chip) for chip in box["chips"])
+    opener = 18 if box["inside"] is not None else 0
+    title = 24 + opener + _NAME_CHARACTER * cell_len(box["name"]) + chips
+    subtitle = 40 + _CHARACTER * cell_len(box["kind"] + box["params"])
     gives, reads = box["gives"], box["reads"]
     width = min(max(title, subtitle, _NARROWEST), _WIDEST)
     width = max(width, len(gives) * _port_width(gives), 24 * len(reads))
@@ -287,7 +294,7 @@ def _size(box: dict[str, Any]) -> dict[str, int]:
 def _port_width(gives: list[dict[str, Any]]) -> int:
     """Width of the cells that show what a box gives."""
     texts = ["".join(map(str, p.values())) for p in gives]
-    return 40 + _CHARACTER * max(map(len, texts), default=0)
+    return 40 + _CHARACTER * max(map(cell_len, texts), default=0)
 
 
 def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) -> dict[str, Any]:
@@ -318,25 +325,26 @@ def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) 
     graph.layout(prog="dot")
 
     _, _, width, height = numbers(graph.graph_attr["bb"])
+    # An inner diagram has its strips at the upper and the lower border; others have air there.
+    air = 0 if diagram.owner is not None else _MARGIN
 
-    def place(text: str) -> tuple[float, float]:
-        x, y = numbers(text)
-        return round(x + _MARGIN, 1), round(height - y + _MARGIN, 1)
+    def place(points: Any) -> list[list[float]]:
+        return [[round(x + _MARGIN, 1), round(height - y + air, 1)] for x, y in points]
 
     for i, box in enumerate(boxes):
-        box["x"], box["y"] = place(graph.get_node(i).attr["pos"])
+        ((box["x"], box["y"]),) = place([numbers(graph.get_node(i).attr["pos"])])
     curves = [
-        [place(p) for p in graph.get_edge(*_nodes(start, stop), key=k).attr["pos"].split()]
+        place(points_along(graph.get_edge(*_nodes(start, stop), key=k).attr["pos"]))
         for k, (start, stop, _) in enumerate(wires)
     ]
     strips = {}
     for side, count, step in (("top", entries, 24), ("bottom", exits, cell)):
-        middle = place(graph.get_node(side).attr["pos"])[0] if count else 0
+        middle = numbers(graph.get_node(side).attr["pos"])[0] + _MARGIN if count else 0
         strips[side] = [middle + step * (i - (count - 1) / 2) for i in range(count)]
     return {
-        "w": width + 2 * _MARGIN, "h": height + 2 * _MARGIN, "boxes": boxes, "cell": cell, **strips,
+        "w": width + 2 * _MARGIN, "h": height + 2 * air, "boxes": boxes, "cell": cell, **strips,
         "wires": [
-            {"start": start, "stop": stop, "masked": masked, "curve": list(chain(*curve))}
+            {"start": start, "stop": stop, "masked": masked, "curve": curve}
             for (start, stop, masked), curve in zip(wires, curves, strict=True)
         ],
     }  # fmt: skip

@@ -37,7 +37,7 @@ function enlist(diagram, owner) {
 }
 
 function build(diagram) {
-  const svg = vector("svg", {});
+  const svg = vector("svg", { "aria-hidden": "true" });
   for (const wire of diagram.wires) {
     wire.element = vector("path", { class: wire.masked ? "wire masked" : "wire" });
     mark(wire, false);
@@ -60,6 +60,8 @@ function buildBox(box) {
     element("span", "kind", box.kind), element("span", "params", box.params));
   box.head.type = "button";
   box.head.tabIndex = -1;
+  box.head.setAttribute("aria-label", [box.name, box.kind, box.params && `${box.params} parameters`,
+    ...box.chips, ...box.gives.map((port) => port.shape)].filter(Boolean).join(", "));
   box.head.style.height = `${sizes.head}px`;
   const several = box.reads.some(Boolean);
   box.reading = several ? box.reads.map((call) => element("span", "", `call ${call}`)) : [];
@@ -145,7 +147,7 @@ function arrange(diagram) {
       giver ? [giver.left + exit(giver, out), giver.top + giver.height]
         : [diagram.across(diagram.top[out]), 0],
       reader ? [reader.left + entry(reader, into), reader.top]
-        : [diagram.across(diagram.bottom[into]), diagram.height]));
+        : [diagram.across(diagram.bottom[into]), diagram.height], from === to));
   }
 }
 
@@ -160,20 +162,24 @@ function exit(box, i) {
     : (box.width * (i + 0.5)) / box.gives.length;
 }
 
-/* The curve that was laid out, stretched, its ends moved to where the ports are now. */
-function curve(diagram, points, start, stop) {
-  const moved = [];
-  for (let i = 0; i < points.length; i += 2) {
-    moved.push([diagram.across(points[i]), diagram.down(points[i + 1])]);
+/* The wire that was laid out, stretched; near its ends it bends to where the ports are now. A loop
+from a box to itself keeps its form and moves with the box. */
+function curve(diagram, points, start, stop, loop) {
+  const moved = points.map(([x, y]) => loop
+    ? [x - points[0][0] + start[0], y - points[0][1] + start[1]]
+    : [diagram.across(x), diagram.down(y)]);
+  for (const [end, port] of [[0, start], [points.length - 1, stop]]) {
+    const [dx, dy] = [port[0] - moved[end][0], port[1] - moved[end][1]];
+    points.forEach(([, y], i) => {
+      const near = Math.max(0, 1 - Math.abs(y - points[end][1]) / 36);
+      moved[i][0] += dx * near * near * (3 - 2 * near);
+      moved[i][1] += dy * (i === end);
+    });
   }
-  for (const [end, next, port] of [[0, 1, start], [moved.length - 1, moved.length - 2, stop]]) {
-    for (const axis of [0, 1]) {
-      moved[next][axis] += port[axis] - moved[end][axis];
-      moved[end][axis] = port[axis];
-    }
-  }
-  const [first, ...rest] = moved.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`);
-  return `M${first}C${rest.join(" ")}`;
+  const text = ([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`;
+  const middles = moved.slice(1, -1).map(([x, y], i) =>
+    `Q${text([x, y])} ${text([(x + moved[i + 2][0]) / 2, (y + moved[i + 2][1]) / 2])}`);
+  return `M${text(moved[0])}${middles.join("")}L${text(moved.at(-1))}`;
 }
 
 let zoom = 1;

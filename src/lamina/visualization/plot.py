@@ -216,14 +216,20 @@ def _clear_titles(graph: pygraphviz.AGraph) -> None:
 
 
 def _strokes(pos: str) -> np.ndarray:
-    """A wire's curve as short straight strokes ``[stroke, end, (x, y)]``; ``pos`` is Graphviz's."""
-    points = np.array([numbers(p) for p in pos.split() if p[0] not in "es"])
-    t = np.linspace(0, 1, 17)[:, None]
+    """A wire as short straight strokes ``[stroke, end, (x, y)]``."""
+    points = points_along(pos)
+    return np.stack([points[:-1], points[1:]], axis=1)
+
+
+def points_along(pos: str) -> np.ndarray:
+    """Points ``[point, (x, y)]`` along a wire; ``pos``: its Bézier curves as Graphviz has them."""
+    control = np.array([numbers(p) for p in pos.split() if p[0] not in "es"])
+    t = np.linspace(0, 1, 17)[1:, None]
     curves = [
         (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
-        for a, b, c, d in (points[i : i + 4] for i in range(0, len(points) - 3, 3))
+        for a, b, c, d in (control[i : i + 4] for i in range(0, len(control) - 3, 3))
     ]
-    return np.concatenate([np.stack([c[:-1], c[1:]], axis=1) for c in curves])
+    return np.concatenate([control[:1], *curves])
 
 
 def numbers(text: str) -> list[float]:
