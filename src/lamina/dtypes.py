@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from lamina import config
@@ -55,7 +55,10 @@ def is_int(dtype: str) -> bool:
 
 def canonical(dtype: str) -> str:
     """The dtype that JAX really uses for ``dtype`` (float64 becomes float32 unless x64 is on)."""
-    return dtype if dtype == "string" else jnp.dtype(jnp.result_type(jnp.dtype(dtype))).name
+    if jax.config.jax_enable_x64:
+        return dtype
+    narrow = {"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}
+    return narrow.get(dtype, dtype)
 
 
 class DTypePolicy:

@@ -57,9 +57,11 @@ def compare(case, training=None):
     extra = {**case.call_kwargs, **({} if training is None else {"training": training})}
 
     def run(layer, trainable, inputs):
-        fixed = [v.value for v in layer.non_trainable_variables]
+        fixed = layer.non_trainable_variables
         x = inputs if len(inputs) > 1 else inputs[0]
-        return layer.stateless_call(trainable, fixed, x, **extra)
+        outputs, new = layer.stateless_call(trainable, [v.value for v in fixed], x, **extra)
+        weights = {id(w) for w in layer.weights}  # Keras's random generators have variables too
+        return outputs, [n for v, n in zip(fixed, new, strict=True) if id(v) in weights]
 
     def loss(layer, trainable, inputs):
         outputs, _ = run(layer, trainable, inputs)

@@ -77,8 +77,8 @@ def test_masked_positions_do_not_count(shape, axis):
     theirs = keras.layers.BatchNormalization(axis=axis, momentum=0.5)
     a, b = (layer(x, training=True, mask=mask) for layer in (ours, theirs))
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-    for v, w in zip(ours.get_weights(), theirs.get_weights(), strict=True):
-        np.testing.assert_allclose(v, w, rtol=1e-5, atol=1e-6)
+    for v, w in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_allclose(v.value, w.value, rtol=1e-5, atol=1e-6)
 
 
 def test_a_mask_that_hides_everything_gives_finite_numbers():

@@ -12,7 +12,6 @@ import lamina.losses
 import lamina.metrics
 from tests.cases.metrics import CASES
 
-
 # Keras converts to int64 here and there, and JAX says that it has none.
 pytestmark = pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")
 
@@ -38,7 +37,8 @@ def test_three_updates(case, weighted):
         weights = rng.uniform(0, 2, case.values).astype("f4") if weighted else None
         flat = weights
         if weighted and "IoU" in case.name:
-            flat = np.broadcast_to(weights, batch[0].shape[:2]).ravel()  # Keras wants it so
+            whole = weights.reshape(6, -1)  # Keras wants one weight for each entry, flat
+            flat = np.broadcast_to(whole, batch[0].shape[:2]).ravel()
         ours.update_state(*batch, sample_weight=weights)
         theirs.update_state(*batch, sample_weight=flat)
         np.testing.assert_allclose(ours.result(), theirs.result(), rtol=1e-5, atol=1e-6)

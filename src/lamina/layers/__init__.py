@@ -6,6 +6,7 @@ from lamina.layers.base import Layer as Layer
 from lamina.layers.core import *  # noqa: F403
 from lamina.layers.merging import *  # noqa: F403
 from lamina.layers.normalization import *  # noqa: F403
+from lamina.layers.normalization import *  # noqa: F403
 from lamina.layers.preprocessing import *  # noqa: F403
 from lamina.layers.regularization import *  # noqa: F403
 from lamina.layers.reshaping import *  # noqa: F403

@@ -24,7 +24,7 @@ Step = Callable[[Any, list[Any]], tuple[Any, list[Any]]]
 _rate = number("[0, 1]", lambda v: 0 <= v <= 1)
 
 
-class CellArguments(Layer):
+class _CellArguments(Layer):
     """What every recurrent cell with weights takes by name, and so every layer that makes one."""
 
     kernel_initializer: Any = field("glorot_uniform", convert=initializers.get, kw_only=True)
@@ -41,7 +41,7 @@ class CellArguments(Layer):
     seed: int | None = field(None, convert=read_seed, kw_only=True)
 
 
-class Cell(CellArguments):
+class _Cell(_CellArguments):
     """What the built-in cells share: weights, the input part, states, and one step.
 
     A subclass gives the sizes of its weights and :meth:`recurrence`. A layer that loops over time
@@ -108,11 +108,14 @@ class Cell(CellArguments):
         """
         one_step = inputs.shape[inputs.ndim - self.rank - 2 :]
         x = self._dropper(self.dropout, one_step, training, "dropout")(inputs)
-        x = self._product(x, self.kernel.value)
+        x = self._input_product(x, self.kernel.value)
         return x if self.bias is None else x + self._input_bias(self.bias.value)
 
-    def _product(self, x: Any, kernel: Any) -> Any:
+    def _input_product(self, x: Any, kernel: Any) -> Any:
         return jnp.matmul(x, kernel)
+
+    def _product(self, h: Any, kernel: Any) -> Any:
+        return jnp.matmul(h, kernel)
 
     def _input_bias(self, bias: Any) -> Any:
         return bias
@@ -152,7 +155,7 @@ class Cell(CellArguments):
         return output, tree.unflatten(states, new)
 
 
-class SimpleRNNCell(Cell):
+class SimpleRNNCell(_Cell):
     """One step of the plainest recurrence: ``h' = activation(x @ kernel + h @ recurrent + bias)``.
 
     Args:
@@ -200,7 +203,7 @@ class SimpleRNNCell(Cell):
         return step
 
 
-class GRUCell(Cell):
+class GRUCell(_Cell):
     """One step of a gated recurrent unit.
 
     With ``z = gate(x @ W_z + h @ U_z + b_z)`` and ``r`` likewise, the candidate is
@@ -212,7 +215,8 @@ class GRUCell(Cell):
         activation: of the candidate.
         recurrent_activation: of the gates.
         use_bias: whether biases are added.
-        kernel_initializer: for the kernel, of shape ``(features, 3 * units)``, in the order z, r, c.
+        kernel_initializer: for the kernel, of shape ``(features, 3 * units)``, in the order
+            z, r, c.
         recurrent_initializer: for the recurrent kernel, of shape ``(units, 3 * units)``.
         bias_initializer: for the bias, of shape ``(2, 3 * units)`` (input's and state's) with
             ``reset_after``, else ``(3 * units,)``.
@@ -301,7 +305,7 @@ class _OpenForgetGate(initializers.Initializer):
         return value
 
 
-class LSTMCell(Cell):
+class LSTMCell(_Cell):
     """One step of a long short-term memory.
 
     From ``i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias)`` the new cell state is

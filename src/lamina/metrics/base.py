@@ -127,13 +127,20 @@ class Metric(Configurable):
         return list(found)
 
     def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
-        """Make the state that depends on the shapes of the data; done at the first update.
+        """Make the state that depends on the shapes of the data, unless it is there already.
+
+        Metrics with such state call it at their first update.
 
         Args:
             y_true_shape: Shape of the targets.
             y_pred_shape: Shape of the predictions.
         """
-        self.built = True
+        if not self.built:
+            self._make_state(tuple(y_pred_shape))
+            self.built = True
+
+    def _make_state(self, y_pred_shape: tuple[int, ...]) -> None:
+        """What :meth:`build` does once."""
 
     def reset_state(self) -> None:
         """Start again: every variable goes back to where its initializer puts it."""

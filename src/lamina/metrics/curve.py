@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -116,9 +115,8 @@ class AUC(_Curve):
         elif self.num_labels is not None:
             self.build((), (self.num_labels,))
 
-    def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
+    def _make_state(self, y_pred_shape: tuple[int, ...]) -> None:
         self._add_counts(len(self._points), *(y_pred_shape[-1:] if self.multi_label else ()))
-        super().build(y_true_shape, y_pred_shape)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into account.
@@ -135,8 +133,7 @@ class AUC(_Curve):
         y_true, y_pred, weights = self._aligned(y_true, y_pred, sample_weight)
         if self.from_logits:
             y_pred = jax.nn.sigmoid(y_pred)
-        if self.multi_label and not self.built:
-            self.build(y_true.shape, y_pred.shape)
+        self.build(y_true.shape, y_pred.shape)
         labels = y_pred.shape[-1] if y_pred.ndim > 1 else 1
         expected = {
             "label weights": None if self.label_weights is None else len(self.label_weights),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -40,13 +39,12 @@ class _FScore(Metric):
         """How many times more recall matters than precision."""
         return 1.0
 
-    def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
-        columns = tuple(y_pred_shape[-1:]) if len(y_pred_shape) > 1 else (1,)
+    def _make_state(self, y_pred_shape: tuple[int, ...]) -> None:
+        columns = y_pred_shape[-1:] if len(y_pred_shape) > 1 else (1,)
         shape = () if self.average == "micro" else columns
         self.true_positives = self.add_weight(shape, name="true_positives")
         self.false_positives = self.add_weight(shape, name="false_positives")
         self.false_negatives = self.add_weight(shape, name="false_negatives")
-        super().build(y_true_shape, y_pred_shape)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into account.
@@ -61,8 +59,7 @@ class _FScore(Metric):
         """
         mask = get_mask(y_pred)
         t, p = as_columns(y_true, y_pred, str(self.name), self._float_dtype())
-        if not self.built:
-            self.build(t.shape, p.shape)
+        self.build(t.shape, p.shape)
         weights = self._weights(p, sample_weight, mask)
         if self.threshold is None:
             # The likeliest class; none where no class has any probability.

@@ -10,7 +10,7 @@ Array(2.5, dtype=float32)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -246,13 +246,12 @@ class R2Score(Metric):
         super().__post_init__()
         self.num_samples = self.add_weight(name="num_samples")
 
-    def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
-        columns = tuple(y_pred_shape[-1:]) if len(y_pred_shape) > 1 else (1,)
+    def _make_state(self, y_pred_shape: tuple[int, ...]) -> None:
+        columns = y_pred_shape[-1:] if len(y_pred_shape) > 1 else (1,)
         self.count = self.add_weight(columns, name="count")
         self.mean = self.add_weight(columns, name="mean")
         self.spread = self.add_weight(columns, name="spread")
         self.residual = self.add_weight(columns, name="residual")
-        super().build(y_true_shape, y_pred_shape)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into account.
@@ -267,8 +266,7 @@ class R2Score(Metric):
         """
         mask = get_mask(y_pred)
         t, p = as_columns(y_true, y_pred, str(self.name), self._float_dtype())
-        if not self.built:
-            self.build(t.shape, p.shape)
+        self.build(t.shape, p.shape)
         weights = self._weights(p, sample_weight, mask)
         if weights is None:
             weights = jnp.ones_like(p)

@@ -89,6 +89,10 @@ class _Face(Configurable):
         self._addresses: dict[Variable, str] = {}
         self._undecayed: tuple[list[Variable], list[str]] = ([], [])
 
+    def _repr_items(self) -> list[tuple[str, str]]:
+        given = ("name", repr(registry.snake_case(type(self).__name__)))
+        return [item for item in super()._repr_items() if item != given]
+
     # ---- the pure step, written by subclasses ----------------------------------------------------
 
     def update(

@@ -145,6 +145,7 @@ def fit(
             hooks.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
+        program.optimizer.finalize_variable_values(list(program.trainable.values()))
         hooks.on_train_end(logs)
     model.history = hooks.history
     return hooks.history

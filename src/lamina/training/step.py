@@ -139,9 +139,10 @@ class Program:
             scope = Scope(values=values, training=True, key=key, pure=True)
             with entered(scope):
                 total, _, _ = self._forward(batch, True, scope.record)
-            return total, self._collected(scope.record, state)
+            scaled = self.optimizer.scale_loss(total, state["optimizer"])
+            return scaled, (total, *self._collected(scope.record, state))
 
-        (total, (non_trainable, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(
+        (_, (total, non_trainable, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(
             state["trainable"]
         )
         trainable, optimizer = self.optimizer.update(

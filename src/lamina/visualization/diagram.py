@@ -13,7 +13,7 @@ from typing import Any
 
 from lamina import tree
 from lamina.core.graph import Node, Slot, Step, is_symbolic
-from lamina.core.operation import Op, Operation
+from lamina.core.operation import Op
 from lamina.core.spec import BATCH, TensorSpec, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, NotBuiltError
@@ -147,9 +147,9 @@ def make_diagram(model: Any, *, open_nested: bool) -> Diagram:
         NotBuiltError: the model has seen no input yet.
         ArgumentError: not a model.
     """
-    if not isinstance(model, Operation):
+    if not isinstance(model, Layer):
         raise ArgumentError(
-            "A picture is made of a model (or a single layer). "
+            "A picture is made of a model, or of a single layer. "
             f"Received: {model!r} (of type {type(model).__name__})."
         )
     if getattr(model, "graph", None) is not None:

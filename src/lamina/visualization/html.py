@@ -43,6 +43,7 @@ from lamina.visualization.summary import summarize
 _HEAD, _CALLS, _PORTS, _MARGIN = 48, 18, 24, 24
 _NAME_CHARACTER, _CHARACTER = 8, 7
 _NARROWEST, _WIDEST = 132, 600
+_TOLD = ("name", "activation", "dtype", "trainable", "autocast")  # elsewhere in the page, or never
 _TRAINABLE = {
     "trainable": "yes", "frozen": "no", "partly frozen": "in part", None: "nothing to train",
 }  # fmt: skip
@@ -147,17 +148,17 @@ def _describe(diagram: Diagram, trains: dict[Variable, bool], outputs: list[str]
         return (index[end.box], _number(end, side)) if isinstance(end, End) else (-1, end)
 
     wires = [
-        (place(start, "out"), place(stop, "in"), _is_masked(start, stop))
+        (place(start, "out"), place(stop, "in"), _is_masked(diagram, start))
         for stop, start in diagram.sources.items()
         if diagram.owner is not None or (isinstance(start, End) and isinstance(stop, End))
     ]
     return _lay_out(diagram, boxes, wires)
 
 
-def _is_masked(start: End | int, stop: End | int) -> bool:
+def _is_masked(diagram: Diagram, start: End | int) -> bool:
     if isinstance(start, End):
         return start.box.calls[start.call].outputs[start.port].masked
-    return isinstance(stop, End) and any(p.masked for p in stop.box.calls[stop.call].inputs)
+    return diagram.owner is not None and diagram.owner.calls[0].inputs[start].masked
 
 
 def _number(end: End, side: str) -> int:
@@ -263,7 +264,7 @@ def _facts(
         facts.append(("Activation", activation))
     if layer is not None and not isinstance(layer, InputLayer):
         facts.append(("Dtype", layer.dtype_policy.name))
-        arguments = [(k, v) for k, v in layer._repr_items() if k not in ("name", "activation")]
+        arguments = [(k, v) for k, v in layer._repr_items() if k not in _TOLD]
         facts.append(("Arguments", ", ".join(f"{k}={v}" for k, v in arguments)))
     elif isinstance(operation, Op):
         facts += [("Function", f"ops.{operation.op_name}"), ("Arguments", expression(box.calls[0]))]
@@ -280,12 +281,12 @@ def _facts(
 
 def _size(box: dict[str, Any]) -> dict[str, int]:
     """Width and height of a closed box, from its text."""
-    chips = sum(14 + _CHARACTER * cell_len(chip) for chip in box["chips"])
     opener = 18 if box["inside"] is not None else 0
-    title = 24 + opener + _NAME_CHARACTER * cell_len(box["name"]) + chips
-    subtitle = 40 + _CHARACTER * cell_len(box["kind"] + box["params"])
+    left = max(opener + _NAME_CHARACTER * cell_len(box["name"]), _CHARACTER * cell_len(box["kind"]))
+    chips = sum(16 + _CHARACTER * cell_len(chip) for chip in box["chips"])
+    right = max(chips, _CHARACTER * cell_len(box["params"]))
     gives, reads = box["gives"], box["reads"]
-    width = min(max(title, subtitle, _NARROWEST), _WIDEST)
+    width = min(max(36 + left + right, _NARROWEST), _WIDEST)
     width = max(width, len(gives) * _port_width(gives), 24 * len(reads))
     height = _HEAD + _CALLS * any(reads) + _PORTS * bool(gives)
     return {"w": width, "h": height}

@@ -109,7 +109,7 @@ def model_to_dot(
     leave, enter = _SIDES[rankdir]
     for start, stop in diagram.wires():
         graph.add_edge(
-            start.box.path, stop.box.path,
+            _name(start.box), _name(stop.box),
             tailport=f"{_place(start, 'out', options)}:{leave}",
             headport=f"{_place(stop, 'in', options)}:{enter}",
         )  # fmt: skip
@@ -254,17 +254,22 @@ def _for_notebook(kind: str, picture: bytes) -> Any:
 def _draw_boxes(graph: pygraphviz.AGraph, diagram: Diagram, options: _Options) -> None:
     for box in diagram.boxes:
         if box.inside is None:
-            graph.add_node(box.path, label=_label(box, options), tooltip=html.escape(box.path))
+            graph.add_node(_name(box), label=_label(box, options), tooltip=_name(box))
             continue
         turn = _small("  call {} of {}".format(*box.turn)) if box.turn[1] > 1 else ""
         title = f"<b>{html.escape(box.name)}</b>{turn}"
-        _draw_boxes(_frame(graph, box.path, title), box.inside, options)
+        _draw_boxes(_frame(graph, _name(box), title), box.inside, options)
 
 
-def _frame(graph: pygraphviz.AGraph, path: str, title: str) -> pygraphviz.AGraph:
+def _name(box: Box) -> str:
+    """A box's path for Graphviz, which takes what looks like markup in a name for markup."""
+    return html.escape(box.path)
+
+
+def _frame(graph: pygraphviz.AGraph, name: str, title: str) -> pygraphviz.AGraph:
     return graph.add_subgraph(
-        name=f"cluster_{path}", label=f"<{title}>", labeljust="l", style="rounded,filled",
-        color="#c9bfe0", fillcolor="#faf8fe", margin="14", tooltip=html.escape(path),
+        name=f"cluster_{name}", label=f"<{title}>", labeljust="l", style="rounded,filled",
+        color="#c9bfe0", fillcolor="#faf8fe", margin="14", tooltip=name,
     )  # fmt: skip
 
 

@@ -6,12 +6,15 @@ before it, so callers compute it for all steps in one product and hand the resul
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from lamina.ops.lowering.windows import pad, taps
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Function = Callable[[Any], Any]
@@ -97,9 +100,9 @@ def gru_step(
 ) -> jax.Array:
     """One step of a gated recurrent unit.
 
-    ``z = gate(x_z + u_z)``, ``r = gate(x_r + u_r)``, then the candidate
-    ``c = activation(x_c + r * u_c)`` (reset after the product) or ``activation(x_c + candidate(r))``
-    (reset before it), and ``z * h + (1 - z) * c``.
+    ``z = gate(x_z + u_z)``, ``r = gate(x_r + u_r)``, then ``c = activation(x_c + r * u_c)`` (reset
+    after the product) or ``c = activation(x_c + candidate(r))`` (reset before it), and at last
+    ``z * h + (1 - z) * c``.
 
     Args:
         x: the input part ``(batch, 3 * units)``, gates in the order z, r, c.
@@ -163,11 +166,8 @@ def convolution_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
     >>> convolution_by_products(x, jnp.ones((3, 1, 1)))[0, :, 0].tolist()
     [2.0, 3.0, 2.0]
     """
-    *kernel_size, channels, filters = kernel.shape
-    padding = [((k - 1) // 2, k // 2) for k in kernel_size]
-    patches, axes = [jnp.pad(x, [(0, 0), *padding, (0, 0)])], range(1, x.ndim - 1)
-    for axis, k in zip(axes, kernel_size, strict=True):
-        size = x.shape[axis]
-        patches = [lax.slice_in_dim(p, i, i + size, axis=axis) for p in patches for i in range(k)]
-    matrix = kernel.reshape(len(patches) * channels, filters)
-    return jnp.matmul(jnp.concatenate(patches, axis=-1), matrix)
+    *window, channels, filters = kernel.shape
+    ones = (1,) * len(window)
+    padded = pad(x, [((k - 1) // 2, k // 2) for k in window])
+    patches = jnp.concatenate(taps(padded, tuple(window), ones, ones), axis=-1)
+    return jnp.matmul(patches, kernel.reshape(math.prod(window) * channels, filters))

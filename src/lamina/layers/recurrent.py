@@ -1,0 +1,643 @@
+"""Layers that read a sequence step by step: RNN over any cell, SimpleRNN, GRU, LSTM, both ways."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from lamina import activations, tree
+from lamina.core.fields import field, one_of, positive_int
+from lamina.core.registry import snake_case
+from lamina.core.scope import Record, current, entered, random_key
+from lamina.core.spec import show_dims
+from lamina.core.variable import Variable
+from lamina.errors import ArgumentError, ShapeError, StateError, StructureError
+from lamina.layers.base import InputSpec, Layer
+from lamina.layers.core import known_size
+from lamina.layers.recurrent_cells import (
+    GRUCell,
+    LSTMCell,
+    SimpleRNNCell,
+    StackedRNNCells,
+    Step,
+    _Cell,
+    _CellArguments,
+    initial_state,
+    read_cell,
+)
+from lamina.ops.lowering.recurrence import recur
+
+
+def _fits(shape: Any, wanted: Any) -> bool:
+    """Whether two shapes agree in rank and in all sizes that are numbers in both."""
+    return len(shape) == len(wanted) and all(
+        a == b or not (isinstance(a, int) and isinstance(b, int))
+        for a, b in zip(shape, wanted, strict=True)
+    )
+
+
+class _Recurrent(Layer):
+    """A layer that takes states besides its sequence, and may keep them between calls."""
+
+    def __call__(self, sequences: Any, *args: Any, **kwargs: Any) -> Any:
+        """As any layer; ``[sequences, *states]`` is read as ``sequences, initial_state=states``."""
+        if isinstance(sequences, (list, tuple)) and all(hasattr(x, "shape") for x in sequences):
+            sequences, *states = sequences
+            if states:
+                kwargs["initial_state"] = states
+        return super().__call__(sequences, *args, **kwargs)
+
+    @property
+    def weights(self) -> list[Variable]:
+        """The variables that a file holds: all but the states of a stateful layer."""
+        return [v for v in super().weights if v.name != "rnn_state"]
+
+    def _checked_mask(self, mask: Any, sequences: Any) -> Any:
+        if not _fits(mask.shape, sequences.shape[:2]):
+            raise ShapeError(
+                f"Layer {self.name!r} ({type(self).__name__}) cannot use this mask.\n"
+                f"  expected: (batch, time), here {show_dims(sequences.shape[:2])}\n"
+                f"  received: {show_dims(mask.shape)}"
+            )
+        return mask.astype(bool)
+
+
+class RNN(_Recurrent):
+    """A recurrence over time: ``output, states = cell(x[:, t], states)`` for each step ``t``.
+
+    A cell is a layer with ``state_size`` (an integer, or a list of one for each state) and
+    ``call(self, inputs, states)`` that returns the output and the list of new states;
+    ``output_size`` and ``get_initial_state(batch_size)`` are optional. The built-in cells have the
+    input part of all their steps computed in one product.
+
+    Steps that the mask hides leave the states as they are and repeat the output before them.
+
+    Args:
+        cell: a cell, or a list of cells to stack.
+        return_sequences: return the outputs of all steps instead of the last one.
+        return_state: return the states after the last step as well.
+        go_backwards: read the sequence from its end; outputs come in the order of the reading.
+        stateful: start each call with the states that the one before it left, sample by sample;
+            needs a fixed batch size.
+        unroll: write the steps out instead of looping: faster for few steps, slow to compile.
+        zero_output_for_mask: let the output of a masked step be zeros.
+
+    Call arguments:
+        sequences: ``(batch, time, ...)``; a list ``[sequences, *states]`` also gives the states.
+        initial_state: the states to start with, instead of the cell's own (zeros).
+        mask: ``(batch, time)``, True where a step counts.
+        training: whether the cell's dropout acts; it drops the same entries at each step.
+
+    Shapes: ``(batch, time, features)`` to ``(batch, units)``, or ``(batch, time, units)`` with
+    ``return_sequences``; with ``return_state`` to a tuple of that and the states ``(batch, units)``.
+
+    Raises:
+        ArgumentError: something that is no cell.
+        ShapeError: another rank or number of features, a mask or a state that does not fit.
+        StateError: a cell that changes variables or adds losses at each step.
+
+    >>> class Average(Layer):
+    ...     state_size = 3
+    ...     def call(self, inputs, states):
+    ...         mean = (inputs + states[0]) / 2
+    ...         return mean, [mean]
+    >>> RNN(Average())(jnp.ones((1, 2, 3))).tolist()
+    [[0.75, 0.75, 0.75]]
+    """
+
+    _channel_axis = -1
+
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll
+        self.zero_output_for_mask = zero_output_for_mask
+        try:
+            cell = StackedRNNCells(cell) if isinstance(cell, (list, tuple)) else read_cell(cell)
+        except ArgumentError as e:
+            raise ArgumentError(f"{type(self).__name__}(): `cell`: {e}") from None
+        self._hold(cell)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.supports_masking = True
+        self._state_variables: list[Variable] = []
+
+    def _hold(self, cell: Layer) -> None:
+        self.cell = cell
+        first = self._first_cell()
+        builtin = isinstance(first, _Cell)
+        self.input_spec = InputSpec(ndim=3 + first.rank) if builtin else InputSpec(min_ndim=2)
+
+    def _first_cell(self) -> Any:
+        """The cell that reads the input."""
+        cell: Any = self.cell
+        while isinstance(cell, StackedRNNCells):
+            cell = cell.cells[0]
+        return cell
+
+    # ---- states --------------------------------------------------------------------------------
+
+    @property
+    def state_size(self) -> Any:
+        """Number of features of each state, as the cell gives it."""
+        return self.cell.state_size
+
+    @property
+    def states(self) -> list[Variable]:
+        """The variables that keep the states between the calls of a stateful layer."""
+        return self._state_variables
+
+    def reset_state(self) -> None:
+        """Let the next call of a stateful layer start with zeros."""
+        for variable in self._state_variables:
+            variable.assign(jnp.zeros(variable.shape, variable.dtype))
+
+    def reset_states(self) -> None:
+        """The same as :meth:`reset_state`."""
+        self.reset_state()
+
+    def get_initial_state(self, batch_size: Any) -> list[Any]:
+        """The cell's states before the first step."""
+        return initial_state(self.cell, batch_size)
+
+    def _zero_states(self, shape: Any) -> list[Any]:
+        """The states before the first step of sequences of this shape."""
+        return self.get_initial_state(shape[0])
+
+    def _first_states(self, sequences: Any, given: Any) -> list[Any]:
+        if given is None and self.stateful:
+            given = [v.value for v in self._state_variables]
+        zeros = self._zero_states(sequences.shape)
+        if given is None:
+            return zeros
+        leaves, wanted = tree.flatten(given), tree.flatten(zeros)
+        if len(leaves) != len(wanted) or not all(
+            _fits(x.shape, z.shape) for x, z in zip(leaves, wanted, strict=True)
+        ):
+            raise ShapeError(
+                f"Layer {self.name!r} ({type(self).__name__}) cannot start with these states.\n"
+                f"  expected: {len(wanted)} of shape {_listed(wanted)}\n"
+                f"  received: {len(leaves)} of shape {_listed(leaves)}"
+            )
+        cast = [x.astype(z.dtype) for x, z in zip(leaves, wanted, strict=True)]
+        return tree.unflatten(zeros, cast)
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        """Build the cell; make the variables that keep the states of a stateful layer."""
+        first = self._first_cell()
+        if isinstance(first, _Cell):
+            axes = {self._channel_axis: known_size(self, input_shape, self._channel_axis)}
+            self.input_spec = InputSpec(ndim=3 + first.rank, axes=axes)
+        shape = self._channels_last(input_shape)
+        if not self.cell.built:
+            self.cell.build((shape[0], *shape[2:]))
+            self.cell.built = True
+        if not self.stateful:
+            return
+        if input_shape[0] is None:
+            raise ShapeError(
+                f"Layer {self.name!r} ({type(self).__name__}) keeps a state for each sample of the "
+                f"batch (stateful=True).\n  expected: a fixed batch size\n"
+                f"  received: shape {tuple(input_shape)}\n"
+                "Write `Input(shape, batch_size=32)`, with your own batch size."
+            )
+        self._state_variables = [
+            self.add_weight(state.shape, "zeros", trainable=False, name="rnn_state")
+            for state in tree.flatten(self._zero_states(shape))
+        ]
+
+    def _channels_last(self, shape: Any) -> Any:
+        """The shape of the input as the loop sees it."""
+        return shape
+
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        """Loop over the second axis."""
+        states = self._first_states(sequences, initial_state)
+        if mask is not None:
+            mask = jnp.swapaxes(self._checked_mask(mask, sequences), 0, 1)
+        inputs = jnp.swapaxes(sequences, 0, 1)
+        if self.go_backwards:
+            inputs, mask = (x if x is None else jnp.flip(x, 0) for x in (inputs, mask))
+        last, outputs, states = self._loop(
+            self.cell, inputs, states, mask, training, self.return_sequences
+        )
+        for variable, state in zip(self._state_variables, tree.flatten(states), strict=False):
+            variable.assign(state)
+        output = last if outputs is None else jnp.swapaxes(outputs, 0, 1)
+        return (output, *states) if self.return_state else output
+
+    def _loop(
+        self, cell: Any, inputs: Any, states: Any, mask: Any, training: bool, all_outputs: bool
+    ) -> tuple[Any, Any, Any]:
+        """Last output, all outputs (or None) and last states on a sequence with time first."""
+        if type(cell).call is StackedRNNCells.call:
+            # Cell after cell instead of step after step: the same numbers, by larger products.
+            last, outputs, new = None, inputs, []
+            with entered(cell._scope(training)):
+                for inner, state in zip(cell.cells, states, strict=True):
+                    wanted = all_outputs or inner is not cell.cells[-1]
+                    last, outputs, after = self._loop(inner, outputs, state, mask, training, wanted)
+                    new.append(after)
+            return last, outputs, new
+        if type(cell).call is _Cell.call and cell.activity_regularizer is None:
+            with entered(cell._scope(training)):
+                inputs, step = cell.project(inputs, training), cell.recurrence(states, training)
+        else:
+            step = _step_of(cell, training)
+            inputs = (inputs, jnp.arange(inputs.shape[0]))
+        return recur(
+            step, inputs, states, mask=mask, unroll=self.unroll, return_sequences=all_outputs,
+            zero_output_for_mask=self.zero_output_for_mask,
+        )  # fmt: skip
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of a returned sequence; states have none."""
+        if not self.return_sequences or previous_mask is None:
+            return None
+        states = tree.flatten(self.state_size) if self.return_state else ()
+        return [previous_mask, *(None for _ in states)]
+
+
+def _listed(arrays: list[Any]) -> str:
+    return ", ".join(show_dims(x.shape) for x in arrays)
+
+
+def _step_of(cell: Layer, training: bool) -> Step:
+    """One step of a user's cell, called as the layer it is, with random keys of its own."""
+    scope, key = current(), random_key(name=cell.name)
+
+    def step(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        x, t = x
+        inner = dataclasses.replace(
+            scope, values={**scope.values, **scope.record.updates}, training=training,
+            key=jax.random.fold_in(key, t), pure=True, record=Record(),
+        )  # fmt: skip
+        with entered(inner):
+            result = cell(x, states)
+        if inner.record.updates or inner.record.losses:
+            changed = [v.path for v in inner.record.updates] or "losses"
+            raise StateError(
+                f"The cell {cell.name!r} ({type(cell).__name__}) changes {changed} in a time step, "
+                "where the change would be lost. Keep what changes from step to step in the states."
+            )
+        if not isinstance(result, (list, tuple)) or len(result) != 2:
+            raise StructureError(
+                f"The cell {cell.name!r} ({type(cell).__name__}) is expected to return "
+                f"(output, [state, ...]).\n  received: {result!r}"
+            )
+        output, new = result[0], tree.flatten(result[1])
+        old = tree.flatten(states)
+        if [n.shape for n in new] != [o.shape for o in old]:
+            raise ShapeError(
+                f"The cell {cell.name!r} ({type(cell).__name__}) is expected to return states of "
+                f"the shapes that it was given.\n  expected: {_listed(old)}\n"
+                f"  received: {_listed(new)}"
+            )
+        new = [n.astype(o.dtype) for n, o in zip(new, old, strict=True)]
+        return output, tree.unflatten(states, new)
+
+    return step
+
+
+class _OwnCell(_CellArguments, RNN):
+    """An RNN that makes its cell from its own arguments."""
+
+    cell_class: ClassVar[type[_Cell]]
+    return_sequences: bool = field(False, kw_only=True)
+    return_state: bool = field(False, kw_only=True)
+    go_backwards: bool = field(False, kw_only=True)
+    stateful: bool = field(False, kw_only=True)
+    unroll: bool = field(False, kw_only=True)
+    zero_output_for_mask: bool = field(False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shared = (self.cell_class._fields.keys() & type(self)._fields.keys()) - Layer._fields.keys()
+        arguments = {name: getattr(self, name) for name in shared} | self._more_for_the_cell()
+        self._hold(
+            self.cell_class(
+                **arguments, dtype=self.dtype_policy, autocast=self.autocast,
+                name=snake_case(self.cell_class.__name__).lstrip("_"),
+            )  # fmt: skip
+        )
+
+    def _more_for_the_cell(self) -> dict[str, Any]:
+        return {}
+
+
+class SimpleRNN(_OwnCell):
+    """The plainest recurrence: ``h[t] = activation(x[t] @ kernel + h[t-1] @ recurrent + bias)``.
+
+    Args:
+        units: size of the state, which is also the output.
+        activation: function applied to the sum.
+        use_bias: whether a bias is added.
+        kernel_initializer: for the kernel, of shape ``(features, units)``.
+        recurrent_initializer: for the recurrent kernel, of shape ``(units, units)``.
+        bias_initializer: for the bias, of shape ``(units,)``.
+        kernel_regularizer: penalty on the kernel.
+        recurrent_regularizer: penalty on the recurrent kernel.
+        bias_regularizer: penalty on the bias.
+        kernel_constraint: projection of the kernel after each step of the optimizer.
+        recurrent_constraint: likewise, of the recurrent kernel.
+        bias_constraint: likewise, of the bias.
+        dropout: part of the input's entries to drop while training, the same at each time step.
+        recurrent_dropout: likewise, of the state's entries, where they enter the product.
+        seed: makes the drops differ from those of the global seed.
+        return_sequences: see :class:`RNN`, as for the arguments below.
+        return_state: ...
+        go_backwards: ...
+        stateful: ...
+        unroll: ...
+        zero_output_for_mask: ...
+
+    Shapes: ``(batch, time, features)`` to ``(batch, units)``, or ``(batch, time, units)`` with
+    ``return_sequences``. Call arguments, states and masks: see :class:`RNN`.
+
+    Raises:
+        ShapeError: another rank or number of features, a mask or a state that does not fit.
+
+    Elman 1990, https://doi.org/10.1207/s15516709cog1402_1
+
+    >>> SimpleRNN(4)(jnp.ones((2, 5, 3))).shape
+    (2, 4)
+    """
+
+    cell_class: ClassVar[type[_Cell]] = SimpleRNNCell
+    units: int = field(convert=positive_int)
+    activation: Any = field("tanh", convert=activations.get)
+    use_bias: bool = True
+
+
+class GRU(_OwnCell):
+    """A gated recurrent unit over time; the formula of a step is :class:`GRUCell`'s.
+
+    Args:
+        units: size of the state, which is also the output.
+        activation: of the candidate.
+        recurrent_activation: of the gates.
+        use_bias: whether biases are added.
+        kernel_initializer: for the kernel, of shape ``(features, 3 * units)``, in the order
+            z, r, c.
+        recurrent_initializer: for the recurrent kernel, of shape ``(units, 3 * units)``.
+        bias_initializer: for the bias, of shape ``(2, 3 * units)`` (input's and state's) with
+            ``reset_after``, else ``(3 * units,)``.
+        kernel_regularizer: penalty on the kernel.
+        recurrent_regularizer: penalty on the recurrent kernel.
+        bias_regularizer: penalty on the bias.
+        kernel_constraint: projection of the kernel after each step of the optimizer.
+        recurrent_constraint: likewise, of the recurrent kernel.
+        bias_constraint: likewise, of the bias.
+        dropout: part of the input's entries to drop while training, the same at each time step.
+        recurrent_dropout: likewise, of the state's entries, where they enter the product.
+        seed: makes the drops differ from those of the global seed.
+        return_sequences: see :class:`RNN`, as for the arguments below.
+        return_state: ...
+        go_backwards: ...
+        stateful: ...
+        unroll: ...
+        zero_output_for_mask: ...
+        reset_after: whether the reset gate acts after the product with the state or before it.
+        use_cudnn: accepted for Keras's sake; the loop is compiled by XLA on every platform.
+
+    Shapes: ``(batch, time, features)`` to ``(batch, units)``, or ``(batch, time, units)`` with
+    ``return_sequences``. Call arguments, states and masks: see :class:`RNN`.
+
+    Raises:
+        ShapeError: another rank or number of features, a mask or a state that does not fit.
+
+    Cho et al. 2014, https://arxiv.org/abs/1406.1078
+
+    >>> outputs, state = GRU(4, return_sequences=True, return_state=True)(jnp.ones((2, 5, 3)))
+    >>> outputs.shape, state.shape
+    ((2, 5, 4), (2, 4))
+    """
+
+    cell_class: ClassVar[type[_Cell]] = GRUCell
+    units: int = field(convert=positive_int)
+    activation: Any = field("tanh", convert=activations.get)
+    recurrent_activation: Any = field("sigmoid", convert=activations.get)
+    use_bias: bool = True
+    reset_after: bool = field(True, kw_only=True)
+    use_cudnn: Any = field("auto", kw_only=True)
+
+
+class LSTM(_OwnCell):
+    """A long short-term memory over time; the formula of a step is :class:`LSTMCell`'s.
+
+    Args:
+        units: size of the two states ``h`` and ``c``; ``h`` is also the output.
+        activation: of the candidate and of the new cell state.
+        recurrent_activation: of the gates.
+        use_bias: whether a bias is added.
+        kernel_initializer: for the kernel, of shape ``(features, 4 * units)``, in the order
+            input, forget, candidate, output.
+        recurrent_initializer: for the recurrent kernel, of shape ``(units, 4 * units)``.
+        bias_initializer: for the bias, of shape ``(4 * units,)``.
+        unit_forget_bias: whether the forget gate's bias starts with ones.
+        kernel_regularizer: penalty on the kernel.
+        recurrent_regularizer: penalty on the recurrent kernel.
+        bias_regularizer: penalty on the bias.
+        kernel_constraint: projection of the kernel after each step of the optimizer.
+        recurrent_constraint: likewise, of the recurrent kernel.
+        bias_constraint: likewise, of the bias.
+        dropout: part of the input's entries to drop while training, the same at each time step.
+        recurrent_dropout: likewise, of the state's entries, where they enter the product.
+        seed: makes the drops differ from those of the global seed.
+        return_sequences: see :class:`RNN`, as for the arguments below.
+        return_state: ...
+        go_backwards: ...
+        stateful: ...
+        unroll: ...
+        zero_output_for_mask: ...
+        use_cudnn: accepted for Keras's sake; the loop is compiled by XLA on every platform.
+
+    Shapes: ``(batch, time, features)`` to ``(batch, units)``, or ``(batch, time, units)`` with
+    ``return_sequences``. Call arguments, states and masks: see :class:`RNN`.
+
+    Raises:
+        ShapeError: another rank or number of features, a mask or a state that does not fit.
+
+    Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735
+
+    >>> output, h, c = LSTM(4, return_state=True)(jnp.ones((2, 5, 3)))
+    >>> output.shape, c.shape
+    ((2, 4), (2, 4))
+    """
+
+    cell_class: ClassVar[type[_Cell]] = LSTMCell
+    units: int = field(convert=positive_int)
+    activation: Any = field("tanh", convert=activations.get)
+    recurrent_activation: Any = field("sigmoid", convert=activations.get)
+    use_bias: bool = True
+    unit_forget_bias: bool = field(True, kw_only=True)
+    use_cudnn: Any = field("auto", kw_only=True)
+
+
+_MERGE: dict[str, Callable[[Any, Any], Any]] = {
+    "sum": jnp.add,
+    "mul": jnp.multiply,
+    "ave": lambda a, b: (a + b) / 2,
+    "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
+}
+_ALIKE = ("return_sequences", "return_state", "stateful", "zero_output_for_mask")
+
+
+class Bidirectional(_Recurrent):
+    """Read a sequence in both directions, with separate weights, and merge the two results.
+
+    Args:
+        layer: the recurrent layer that reads forwards. A copy of it is used, which is called
+            ``forward_...``.
+        merge_mode: ``"concat"`` (along the last axis), ``"sum"``, ``"mul"``, ``"ave"``, or None to
+            return both results.
+        backward_layer: the layer that reads backwards; a copy of ``layer`` by default.
+        weights: initial weights, those of the forward layer first.
+
+    Call arguments: see :class:`RNN`; ``initial_state`` lists the forward layer's states, then the
+    backward layer's. The outputs of both directions are in the order of the input.
+
+    Shapes: ``(batch, time, features)`` to ``(batch, 2 * units)``, or ``(batch, time, 2 * units)``
+    with ``return_sequences``; ``units`` instead of ``2 * units`` unless concatenated.
+
+    Raises:
+        ArgumentError: layers that are not recurrent, or do not fit each other.
+        ShapeError: another rank or number of features, a mask or a state that does not fit.
+
+    Schuster and Paliwal 1997, https://doi.org/10.1109/78.650093
+
+    >>> Bidirectional(LSTM(4, return_sequences=True))(jnp.ones((2, 5, 3))).shape
+    (2, 5, 8)
+    """
+
+    layer: Any
+    merge_mode: Any = field("concat", convert=one_of(*_MERGE, None))
+    backward_layer: Any = field(None, kw_only=True)
+
+    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+        self._given_weights = extra.pop("weights", None)
+        return super()._accept_extra(extra)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.supports_masking = True
+        for layer in (self.layer, self.backward_layer or self.layer):
+            if not isinstance(layer, Layer) or not hasattr(layer, "go_backwards"):
+                raise ArgumentError(
+                    "Bidirectional() expects recurrent layers, such as `LSTM(32)`. "
+                    f"Received: {layer!r}."
+                )
+        # In the order of the files: under `forward_layer`, of which `layer` is another name.
+        given, other = self.__dict__.pop("layer"), self.__dict__.pop("backward_layer")
+        name = given.name.removeprefix("forward_")
+        self.forward_layer = self.layer = _copy(given, name=f"forward_{name}")
+        self.backward_layer = other or _copy(given, name=f"backward_{name}", go_backwards=True)
+        self._check_directions()
+
+    def _check_directions(self) -> None:
+        forward, backward = self.forward_layer, self.backward_layer
+        wrong = [n for n in _ALIKE if getattr(forward, n) != getattr(backward, n)]
+        if forward.go_backwards or not backward.go_backwards or wrong:
+            names = ["go_backwards", *wrong]
+            shown = [(n, getattr(forward, n), getattr(backward, n)) for n in names]
+            raise ArgumentError(
+                "Bidirectional() expects two layers of opposite directions (go_backwards=False, "
+                f"then True) that are alike in {list(_ALIKE)}. Received, as (argument, forwards, "
+                f"backwards): {shown}."
+            )
+
+    @property
+    def return_sequences(self) -> bool:
+        """Whether the outputs of all steps are returned."""
+        return self.forward_layer.return_sequences
+
+    @property
+    def return_state(self) -> bool:
+        """Whether the states after the last step are returned."""
+        return self.forward_layer.return_state
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the states are kept from call to call."""
+        return self.forward_layer.stateful
+
+    @property
+    def states(self) -> list[Variable]:
+        """The variables that keep the states of both directions between calls."""
+        return [*self.forward_layer.states, *self.backward_layer.states]
+
+    def reset_state(self) -> None:
+        """Let the next call of a stateful layer start with zeros."""
+        self.forward_layer.reset_state()
+        self.backward_layer.reset_state()
+
+    def reset_states(self) -> None:
+        """The same as :meth:`reset_state`."""
+        self.reset_state()
+
+    def build(self, input_shape: Any) -> None:
+        """Build both directions."""
+        for layer in (self.forward_layer, self.backward_layer):
+            if not layer.built:
+                layer.build(input_shape)
+        if self._given_weights is not None:
+            self.set_weights(self._given_weights)
+
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        """Read in both directions and merge."""
+        states = tree.flatten(initial_state)
+        ahead = len(tree.flatten(self.forward_layer.state_size))
+        halves = (None, None) if initial_state is None else (states[:ahead], states[ahead:])
+        results = [
+            layer(sequences, initial_state=half, mask=mask, training=training)
+            for layer, half in zip((self.forward_layer, self.backward_layer), halves, strict=True)
+        ]
+        if not self.return_state:
+            results = [(output,) for output in results]
+        (forward, *after), (backward, *before) = results
+        if self.return_sequences:
+            backward = jnp.flip(backward, 1)
+        merge = _MERGE.get(self.merge_mode)
+        outputs = (forward, backward) if merge is None else (merge(forward, backward),)
+        outputs = (*outputs, *after, *before)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the returned sequences; states have none."""
+        if not self.return_sequences or previous_mask is None:
+            return None
+        outputs = 1 if self.merge_mode else 2
+        sizes = [self.forward_layer.state_size, self.backward_layer.state_size]
+        states = tree.flatten(sizes) if self.return_state else ()
+        return [previous_mask] * outputs + [None] * len(states)
+
+
+def _copy(x: Any, **changes: Any) -> Any:
+    """A layer of the same configuration with weights of its own; anything else as it is."""
+    if not isinstance(x, Layer):
+        return x
+    return type(x).from_config({**tree.map_structure(_copy, x.get_config()), **changes})
+
+
+__all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "SimpleRNN"]

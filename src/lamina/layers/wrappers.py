@@ -1,0 +1,106 @@
+"""Layers around another layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina import tree
+from lamina.core.fields import field
+from lamina.core.scope import set_mask
+from lamina.core.spec import show_dims
+from lamina.errors import ArgumentError, ShapeError
+from lamina.layers.arguments import map_shapes
+from lamina.layers.base import Layer
+
+
+def _read_layer(value: Any) -> Layer:
+    if not isinstance(value, Layer):
+        raise ArgumentError(
+            f"expected a layer. Received: {value!r} (of type {type(value).__name__})."
+        )
+    return value
+
+
+class Wrapper(Layer):
+    """Base of layers that change what another layer does: override ``call``, use ``self.layer``.
+
+    Args:
+        layer: the layer inside.
+
+    >>> from lamina.layers import Dense
+    >>> class Residual(Wrapper):
+    ...     def call(self, inputs):
+    ...         return inputs + self.layer(inputs)
+    >>> import jax.numpy as jnp
+    >>> Residual(Dense(3))(jnp.ones((2, 3))).shape
+    (2, 3)
+    """
+
+    layer: Any = field(convert=_read_layer)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Build the layer inside."""
+        if not self.layer.built:
+            self.layer.build(input_shape)
+            self.layer.built = True
+
+
+class TimeDistributed(Wrapper):
+    """Apply a layer to each time step: to ``x[:, t]`` for all ``t``, with the same weights.
+
+    The steps are laid along the batch and computed in one call; so a layer that looks across the
+    batch (batch normalization while training) sees all steps of all samples together.
+
+    Args:
+        layer: the layer to apply.
+
+    Call arguments:
+        inputs: ``(batch, time, ...)``, or a nesting of such.
+        mask: ``(batch, time, ...)``; what it has beyond those two axes is passed to the layer.
+        training: whether the layer inside trains.
+
+    Shapes: ``(batch, time, ...)`` to ``(batch, time, ...)``, where the layer maps ``(batch, ...)``
+    to ``(batch, ...)``.
+
+    Raises:
+        ShapeError: fewer than three axes.
+
+    >>> import jax.numpy as jnp
+    >>> from lamina.layers import Dense
+    >>> TimeDistributed(Dense(8))(jnp.ones((2, 5, 3))).shape
+    (2, 5, 8)
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.supports_masking = True
+
+    def _merged(self, shape: Any) -> tuple[Any, ...]:
+        """The shape with batch and time laid into one axis; None for an open size."""
+        if len(shape) < 3:
+            raise ShapeError(
+                f"Layer {self.name!r} ({type(self).__name__}) cannot take this input.\n"
+                f"  expected: at least 3 axes, (batch, time, ...)\n"
+                f"  received: {show_dims(shape)}"
+            )
+        batch, time = shape[:2]
+        return (None if batch is None or time is None else batch * time, *shape[2:])
+
+    def build(self, input_shape: Any = None) -> None:
+        """Build the layer inside for one time step."""
+        if not self.layer.built:
+            self.layer.build(map_shapes(self._merged, input_shape))
+            self.layer.built = True
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Merge batch and time, call, take them apart."""
+        batch, time = tree.flatten(inputs)[0].shape[:2]
+        merged = tree.map_structure(lambda x: x.reshape(self._merged(x.shape)), inputs)
+        for x, m in zip(tree.flatten(merged), tree.flatten(mask), strict=False):
+            if m is not None and m.ndim > 2:
+                set_mask(x, m.reshape(self._merged(m.shape)))
+        outputs = self.layer(merged, training=training)
+        return tree.map_structure(lambda y: y.reshape(batch, time, *y.shape[1:]), outputs)
+
+
+__all__ = ["TimeDistributed", "Wrapper"]

@@ -1,0 +1,198 @@
+"""Pooling: one number for each place of a window, in the form fastest on the platform.
+
+On CPU a window is folded axis by axis, entry by entry; elsewhere, and for very large windows, XLA's
+``reduce_window`` does it. Factors measured on 2 cores against that, forward and gradients together:
+max 2x2 over 30x30x64: 0.11 of the time, max 3x3 with strides 2 over 56x56x64: 0.13;
+average 2x2: 1.0, average 3x3 with strides 2: 0.2.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lamina import config
+from lamina.ops.lowering.windows import (
+    UNROLLED,
+    Sizes,
+    as_before,
+    channels_last,
+    check_fits,
+    pad,
+    same_padding,
+    taps,
+    unrolls,
+)
+
+_pooled = functools.partial(
+    jax.jit, static_argnames=("window", "strides", "padding", "data_format")
+)
+
+
+@_pooled
+def max_pool(
+    x: jax.Array,
+    window: Sizes,
+    strides: Sizes,
+    padding: str,
+    data_format: str = "channels_last",
+) -> jax.Array:
+    """The largest entry that the window sees at each place; padding never counts.
+
+    Its gradient goes to the first of equal entries, as in XLA's own form; NaN wins.
+
+    Args:
+        x: ``(batch, *sizes, channels)``, or the channels second.
+        window: its size along each axis.
+        strides: step between places, for each axis.
+        padding: ``"valid"`` or ``"same"``.
+        data_format: where the channels of ``x`` are.
+
+    Returns:
+        ``(batch, *places, channels)``, in the layout and the dtype of ``x``.
+
+    Raises:
+        ShapeError: the window is larger than a known size.
+    """
+    floating = jnp.issubdtype(x.dtype, jnp.inexact)
+    lowest = -jnp.inf if floating else jnp.iinfo(x.dtype).min
+    check_fits(f"A pooling window of {window}", x, window, padding, data_format)
+    x = channels_last(x, data_format)
+    return as_before(_reduce(x, _larger, lax.max, lowest, window, strides, padding), data_format)
+
+
+@_pooled
+def average_pool(
+    x: jax.Array,
+    window: Sizes,
+    strides: Sizes,
+    padding: str,
+    data_format: str = "channels_last",
+) -> jax.Array:
+    """The mean of the entries that the window sees at each place; padding does not count.
+
+    Args:
+        x: ``(batch, *sizes, channels)``, or the channels second; integers become floats.
+        window: its size along each axis.
+        strides: step between places, for each axis.
+        padding: ``"valid"`` or ``"same"``.
+        data_format: where the channels of ``x`` are.
+
+    Returns:
+        ``(batch, *places, channels)``, in the layout of ``x``.
+
+    Raises:
+        ShapeError: the window is larger than a known size.
+    """
+    check_fits(f"A pooling window of {window}", x, window, padding, data_format)
+    x = channels_last(_floating(x), data_format)
+    add = functools.partial(
+        _reduce, fold=operator.add, reducer=lax.add, start=0,
+        window=window, strides=strides, padding=padding,
+    )  # fmt: skip
+    count: Any = math.prod(window)
+    if padding == "same":
+        count = add(jnp.ones((1, *x.shape[1:-1], 1), x.dtype))
+    return as_before(add(x) / count, data_format)
+
+
+def _floating(x: jax.Array) -> jax.Array:
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(config.floatx())
+
+
+def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.where((a >= b) | (a != a), a, b)  # noqa: PLR0124 - NaN
+
+
+def _reduce(
+    x: jax.Array,
+    fold: Callable[[Any, Any], Any],
+    reducer: Callable[[Any, Any], Any],
+    start: Any,
+    window: Sizes,
+    strides: Sizes,
+    padding: str,
+) -> jax.Array:
+    if not unrolls(x) or sum(window) > UNROLLED:
+        return lax.reduce_window(
+            x, jnp.asarray(start, x.dtype)[()], reducer, (1, *window, 1), (1, *strides, 1),
+            padding.upper(),
+        )  # fmt: skip
+    if padding == "same":
+        x = pad(x, same_padding(x.shape[1:-1], window, strides), start)
+    # The last axis first: of equal entries the first in row-major order then comes out.
+    for axis in reversed(range(len(window))):
+        along = [tuple(n if i == axis else 1 for i in range(len(window)))
+                 for n in (window[axis], strides[axis])]  # fmt: skip
+        x = functools.reduce(fold, taps(x, *along, (1,) * len(window)))
+    return x
+
+
+# ---- adaptive: the number of places is given, not the window -------------------------------------
+
+
+@functools.partial(jax.jit, static_argnames=("output_size", "data_format"))
+def adaptive_max_pool(
+    x: jax.Array, output_size: Sizes, data_format: str = "channels_last"
+) -> jax.Array:
+    """The largest entry of each of ``output_size`` even parts, which may overlap by one entry.
+
+    Along an axis of ``n`` entries, part ``i`` of ``m`` is ``floor(i*n/m)`` up to, not including,
+    ``ceil((i+1)*n/m)``.
+
+    Args:
+        x: ``(batch, *sizes, channels)``, or the channels second.
+        output_size: the number of parts, for each axis.
+        data_format: where the channels of ``x`` are.
+
+    Returns:
+        ``(batch, *output_size, channels)``, in the layout of ``x``.
+    """
+    # The entries that fill a part up repeat its last one, which does not change the largest.
+    return _adaptive(x, output_size, data_format, max_pool, lambda part, _: jnp.max(part, -1))
+
+
+@functools.partial(jax.jit, static_argnames=("output_size", "data_format"))
+def adaptive_average_pool(
+    x: jax.Array, output_size: Sizes, data_format: str = "channels_last"
+) -> jax.Array:
+    """The mean of each of ``output_size`` parts, as :func:`adaptive_max_pool` divides them.
+
+    Args:
+        x: ``(batch, *sizes, channels)``, or the channels second; integers become floats.
+        output_size: the number of parts, for each axis.
+        data_format: where the channels of ``x`` are.
+    """
+
+    def mean(part: jax.Array, counts: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.where(counts, part, 0), -1) / jnp.sum(counts, -1, dtype=part.dtype)
+
+    return _adaptive(_floating(x), output_size, data_format, average_pool, mean)
+
+
+def _adaptive(
+    x: jax.Array,
+    output_size: Sizes,
+    data_format: str,
+    regular: Callable[..., jax.Array],
+    reduce: Callable[[jax.Array, jax.Array], jax.Array],
+) -> jax.Array:
+    x = channels_last(x, data_format)
+    sizes = x.shape[1:-1]
+    if all(isinstance(n, int) and n % m == 0 for n, m in zip(sizes, output_size, strict=True)):
+        window = tuple(n // m for n, m in zip(sizes, output_size, strict=True))
+        return as_before(regular(x, window, window, "valid"), data_format)
+    for axis, (n, m) in enumerate(zip(sizes, output_size, strict=True), 1):
+        parts = jnp.arange(m)
+        first, end = parts * n // m, -(-(parts + 1) * n // m)
+        entries = first[:, None] + jnp.arange(n // m + 2)
+        chosen = jnp.take(jnp.moveaxis(x, axis, -1), jnp.minimum(entries, end[:, None] - 1), -1)
+        x = jnp.moveaxis(reduce(chosen, entries < end[:, None]), -1, axis)
+    return as_before(x, data_format)

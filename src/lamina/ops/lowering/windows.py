@@ -1,0 +1,111 @@
+"""What convolutions and pooling share: layouts, paddings, and the views that a window slides over.
+
+The channels are the last axis inside this package; :func:`channels_last` and
+:func:`as_before` translate from and to the caller's layout.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lamina.core.spec import show_dims
+from lamina.errors import ShapeError
+
+Sizes = tuple[int, ...]
+
+# A loop over the entries of a window is unrolled up to this many; beyond it compiling takes longer
+# than the faster program saves.
+UNROLLED = 64
+
+
+def spatial_axes(rank: int, data_format: str) -> range:
+    """The axes that a window of ``rank`` axes slides along.
+
+    >>> list(spatial_axes(2, "channels_first"))
+    [2, 3]
+    """
+    start = 1 if data_format == "channels_last" else 2
+    return range(start, start + rank)
+
+
+def channels_last(x: jax.Array, data_format: str) -> jax.Array:
+    """``x`` with its channels on the last axis."""
+    return x if data_format == "channels_last" else jnp.moveaxis(x, 1, -1)
+
+
+def as_before(x: jax.Array, data_format: str) -> jax.Array:
+    """The inverse of :func:`channels_last`."""
+    return x if data_format == "channels_last" else jnp.moveaxis(x, -1, 1)
+
+
+def unrolls(x: jax.Array) -> bool:
+    """Whether to compute ``x`` window entry by window entry: on CPU, where all sizes are numbers.
+
+    GPUs and TPUs have kernels for the plain operations.
+    """
+    return jax.default_backend() == "cpu" and all(isinstance(n, int) for n in x.shape)
+
+
+def reach(window: Sizes, dilation: Sizes) -> Sizes:
+    """How far a window with gaps extends.
+
+    >>> reach((3, 1), (2, 2))
+    (5, 1)
+    """
+    return tuple((k - 1) * d + 1 for k, d in zip(window, dilation, strict=True))
+
+
+def check_fits(what: str, x: jax.Array, extent: Sizes, padding: str, data_format: str) -> None:
+    """Raise :class:`ShapeError` where an unpadded window finds no place on a known size."""
+    axes = spatial_axes(len(extent), data_format)
+    sizes = [x.shape[a] for a in axes]
+    if padding == "valid" and any(
+        isinstance(n, int) and n < k for n, k in zip(sizes, extent, strict=True)
+    ):
+        raise ShapeError(
+            f"{what} does not fit on this input: the output would be empty.\n"
+            f"  expected: sizes of at least {extent} on the axes {tuple(axes)}\n"
+            f"  received: {show_dims(x.shape)}, {x.dtype}\n"
+            "Use a smaller window or padding='same', or shrink the input less before."
+        )
+
+
+def same_padding(sizes: Sequence[int], extent: Sizes, strides: Sizes) -> list[tuple[int, int]]:
+    """Zeros before and after each axis so that ``ceil(size / stride)`` windows fit.
+
+    >>> same_padding((5, 6), (3, 3), (1, 2))
+    [(1, 1), (0, 1)]
+    """
+    totals = (
+        max((-(-n // s) - 1) * s + k - n, 0)
+        for n, k, s in zip(sizes, extent, strides, strict=True)
+    )  # fmt: skip
+    return [(total // 2, total - total // 2) for total in totals]
+
+
+def pad(x: jax.Array, pairs: Sequence[tuple[Any, Any]], value: Any = 0) -> jax.Array:
+    """Extend (or crop, where negative) the axes between the first and the last."""
+    config = [(0, 0, 0), *((low, high, 0) for low, high in pairs), (0, 0, 0)]
+    return lax.pad(x, jnp.asarray(value, x.dtype), config)
+
+
+def taps(x: jax.Array, window: Sizes, strides: Sizes, dilation: Sizes) -> list[jax.Array]:
+    """For each entry of the window, in row-major order, what it sees of ``x`` at every place."""
+    places = [
+        (n - k) // s + 1
+        for n, k, s in zip(x.shape[1:-1], reach(window, dilation), strides, strict=True)
+    ]
+    views = []
+    for entry in itertools.product(*map(range, window)):
+        start = [i * d for i, d in zip(entry, dilation, strict=True)]
+        stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, places, strides, strict=True)]
+        views.append(
+            lax.slice(x, (0, *start, 0), (x.shape[0], *stop, x.shape[-1]), (1, *strides, 1))
+        )
+    return views

@@ -1,0 +1,194 @@
+"""Ten steps of training, step by step, against Keras: every optimizer and a spread of losses."""
+
+import keras
+import numpy as np
+import pytest
+
+import lamina
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(80, 6)).astype("float32")
+ONE_HOT = np.eye(4, dtype="float32")[RNG.integers(0, 4, 80)]
+CLASSES = ONE_HOT.argmax(1)
+REAL = RNG.random((80, 4), "float32") + 0.1
+BINARY = RNG.integers(0, 2, (80, 4)).astype("float32")
+
+
+class Steps:
+    """The loss after each step, as a callback of either library."""
+
+    def __new__(cls, k):
+        class Recorder(k.callbacks.Callback):
+            losses: list
+
+            def on_train_begin(self, logs=None):
+                self.losses = []
+
+            def on_train_batch_end(self, batch, logs=None):
+                self.losses.append(float(logs["loss"]))
+
+        return Recorder()
+
+
+def model_of(k, activation):
+    inputs = k.Input((6,))
+    x = k.layers.Dense(8, activation="tanh")(inputs)
+    x = k.layers.LayerNormalization()(x)
+    return k.Model(inputs, k.layers.Dense(4, activation=activation)(x))
+
+
+def curve(k, model, optimizer, loss, y, weights, **fit):
+    model.set_weights(weights)
+    model.compile(optimizer(k), loss(k))
+    steps = Steps(k)
+    model.fit(X, y, batch_size=8, shuffle=False, verbose=0, callbacks=[steps], **fit)
+    return steps.losses, model.get_weights()
+
+
+def compare(optimizer, loss, y, activation, rtol=1e-5, **fit):
+    ours, theirs = model_of(lamina, activation), model_of(keras, activation)
+    weights = ours.get_weights()
+    a, wa = curve(lamina, ours, optimizer, loss, y, weights, **fit)
+    b, wb = curve(keras, theirs, optimizer, loss, y, weights, **fit)
+    assert len(a) == len(b) == 10
+    np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6)
+    for x, z in zip(wa, wb, strict=True):
+        np.testing.assert_allclose(x, z, rtol=2e-3, atol=2e-4)
+
+
+OPTIMIZERS = {
+    "sgd": lambda k: k.optimizers.SGD(0.05),
+    "momentum": lambda k: k.optimizers.SGD(0.05, momentum=0.9),
+    "nesterov": lambda k: k.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+    "rmsprop": lambda k: k.optimizers.RMSprop(0.01),
+    "rmsprop_centered": lambda k: k.optimizers.RMSprop(0.01, momentum=0.5, centered=True),
+    "adam": lambda k: k.optimizers.Adam(0.01),
+    "amsgrad": lambda k: k.optimizers.Adam(0.01, amsgrad=True),
+    "adamw": lambda k: k.optimizers.AdamW(0.01, weight_decay=0.01),
+    "adamax": lambda k: k.optimizers.Adamax(0.01),
+    "nadam": lambda k: k.optimizers.Nadam(0.01),
+    "adagrad": lambda k: k.optimizers.Adagrad(0.05),
+    "adadelta": lambda k: k.optimizers.Adadelta(0.5),
+    "ftrl": lambda k: k.optimizers.Ftrl(0.05),
+    "lion": lambda k: k.optimizers.Lion(0.003),
+    "lamb": lambda k: k.optimizers.Lamb(0.01),
+    "adafactor": lambda k: k.optimizers.Adafactor(0.05),
+    "clipnorm": lambda k: k.optimizers.Adam(0.01, clipnorm=0.1),
+    "global_clipnorm": lambda k: k.optimizers.SGD(0.1, global_clipnorm=0.1),
+    "clipvalue": lambda k: k.optimizers.SGD(0.1, clipvalue=0.01),
+    "ema": lambda k: k.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5),
+    "schedule": lambda k: k.optimizers.SGD(
+        k.optimizers.schedules.ExponentialDecay(0.1, decay_steps=3, decay_rate=0.5)
+    ),
+    "accumulation": lambda k: k.optimizers.Adam(0.01, gradient_accumulation_steps=2),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name):
+    compare(OPTIMIZERS[name], lambda k: k.losses.MeanSquaredError(), REAL, None, rtol=3e-5)
+
+
+LOSSES = {
+    "mse": (lambda k: k.losses.MeanSquaredError(), REAL, None),
+    "mae": (lambda k: k.losses.MeanAbsoluteError(), REAL, None),
+    "huber": (lambda k: k.losses.Huber(0.3), REAL, None),
+    "log_cosh": (lambda k: k.losses.LogCosh(), REAL, None),
+    "binary": (lambda k: k.losses.BinaryCrossentropy(label_smoothing=0.1), BINARY, "sigmoid"),
+    "binary_logits": (lambda k: k.losses.BinaryCrossentropy(from_logits=True), BINARY, None),
+    "categorical": (lambda k: k.losses.CategoricalCrossentropy(), ONE_HOT, "softmax"),
+    "categorical_logits": (
+        lambda k: k.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+        ONE_HOT, None,
+    ),
+    "sparse": (lambda k: k.losses.SparseCategoricalCrossentropy(), CLASSES, "softmax"),
+    "sparse_logits": (
+        lambda k: k.losses.SparseCategoricalCrossentropy(from_logits=True), CLASSES, None,
+    ),
+    "kl": (lambda k: k.losses.KLDivergence(), ONE_HOT, "softmax"),
+    "poisson": (lambda k: k.losses.Poisson(), REAL, "softplus"),
+    "hinge": (lambda k: k.losses.Hinge(), BINARY * 2 - 1, None),
+    "cosine": (lambda k: k.losses.CosineSimilarity(), REAL, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name):
+    loss, y, activation = LOSSES[name]
+    compare(OPTIMIZERS["adam"], loss, y, activation, rtol=3e-5)
+
+
+def test_class_weights_and_sample_weights():
+    loss = LOSSES["sparse_logits"][0]
+    compare(OPTIMIZERS["sgd"], loss, CLASSES, None, class_weight={0: 2.0, 1: 0.5, 2: 1.0, 3: 3.0})
+    weights = RNG.random(80).astype("float32")
+    compare(OPTIMIZERS["sgd"], loss, CLASSES, None, sample_weight=weights)
+
+
+def test_histories_have_the_same_keys_and_values():
+    found = []
+    for k in (lamina, keras):
+        model = model_of(k, None)
+        found.append(model)
+    found[1].set_weights(found[0].get_weights())
+    histories = []
+    for k, model in zip((lamina, keras), found, strict=True):
+        model.compile(
+            "sgd", k.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy", k.metrics.SparseTopKCategoricalAccuracy(2, name="top2")],
+        )  # fmt: skip
+        history = model.fit(
+            X, CLASSES, epochs=2, batch_size=16, shuffle=False, verbose=0, validation_split=0.25
+        )
+        histories.append(history.history)
+    assert set(histories[0]) == set(histories[1])
+    for key, values in histories[0].items():
+        np.testing.assert_allclose(values, histories[1][key], rtol=2e-5, err_msg=key)
+    ours = found[0].evaluate(X, CLASSES, verbose=0)
+    theirs = found[1].evaluate(X, CLASSES, verbose=0)
+    np.testing.assert_allclose(ours, theirs, rtol=2e-5)
+
+
+def test_several_outputs_by_name():
+    def make(k):
+        a, b = k.Input((6,), name="zeta"), k.Input((6,), name="alpha")
+        x = k.layers.concatenate([a, b])
+        outputs = {
+            "zz": k.layers.Dense(4, name="zz")(x), "aa": k.layers.Dense(1, name="aa")(x),
+        }  # fmt: skip
+        return k.Model([a, b], outputs)
+
+    ours, theirs = make(lamina), make(keras)
+    for name in ("zz", "aa"):
+        theirs.get_layer(name).set_weights(ours.get_layer(name).get_weights())
+    histories = []
+    for k, model in ((lamina, ours), (keras, theirs)):
+        model.compile(
+            "sgd",
+            loss={"aa": "mse", "zz": k.losses.CategoricalCrossentropy(from_logits=True)},
+            loss_weights={"zz": 0.2, "aa": 1.0},
+            metrics={"zz": ["accuracy"], "aa": ["mae"]},
+        )
+        history = model.fit(
+            {"alpha": X, "zeta": X * 2}, {"aa": REAL[:, :1], "zz": ONE_HOT},
+            batch_size=16, shuffle=False, verbose=0,
+        )  # fmt: skip
+        histories.append(history.history)
+    assert set(histories[0]) == set(histories[1])
+    for key, values in histories[0].items():
+        np.testing.assert_allclose(values, histories[1][key], rtol=2e-5, err_msg=key)
+
+
+def test_the_state_of_layers_is_trained_alike():
+    def make(k):
+        inputs = k.Input((6,))
+        x = k.layers.BatchNormalization(momentum=0.7)(inputs)
+        return k.Model(inputs, k.layers.Dense(4)(x))
+
+    ours, theirs = make(lamina), make(keras)
+    theirs.set_weights(ours.get_weights())
+    for model in (ours, theirs):
+        model.compile("sgd", "mse")
+        model.fit(X, REAL, batch_size=16, shuffle=False, verbose=0)
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
