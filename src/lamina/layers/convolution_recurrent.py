@@ -11,7 +11,6 @@ from jax import ShapeDtypeStruct, eval_shape
 from lamina import activations, config, tree
 from lamina.core.fields import field, int_tuple, one_of, positive_int
 from lamina.errors import ArgumentError
-from lamina.layers.core import known_size
 from lamina.layers.recurrent import _OwnCell
 from lamina.layers.recurrent_cells import LSTMCell, _Cell
 from lamina.ops.lowering.conv import conv
@@ -23,15 +22,18 @@ _padding = one_of("valid", "same")
 class _ConvLSTMCell(LSTMCell):
     """An LSTM cell whose products are convolutions; channels are the last axis."""
 
-    rank: int = field(kw_only=True)
     kernel_size: tuple[int, ...] = field(kw_only=True)
     strides: tuple[int, ...] = field(kw_only=True)
     padding: str = field(kw_only=True)
     dilation_rate: tuple[int, ...] = field(kw_only=True)
 
+    @property
+    def rank(self) -> int:
+        return len(self.kernel_size)
+
     def build(self, input_shape: Any) -> None:
-        features = known_size(self, input_shape, -1)
-        self._make_weights(features, self.kernel_size, (4 * self.units,))
+        bias_shape = (4 * self.units,) if self.use_bias else None
+        self._make_weights(input_shape, self.kernel_size, bias_shape)
 
     def _input_product(self, x: Any, kernel: Any) -> Any:
         """The convolution of all steps at once: outside of the loop, where it is fast."""
@@ -82,7 +84,7 @@ class _ConvLSTM(_OwnCell):
             self._channel_axis = 2
 
     def _more_for_the_cell(self) -> dict[str, Any]:
-        return {"units": self.filters, "rank": self.rank}
+        return {"units": self.filters}
 
     def _channels_last(self, shape: Any) -> Any:
         if self.data_format == "channels_last":

@@ -49,14 +49,17 @@ class _Cell(_CellArguments):
     returns on each step; :meth:`call` does both for a single step.
     """
 
-    rank: ClassVar[int] = 0  # spatial axes of one step's input
     gates: ClassVar[int] = 1
-    use_bias: ClassVar[bool]
-    units: ClassVar[int]
+    units: int = field(convert=positive_int)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.input_spec = InputSpec(ndim=2 + self.rank)
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes of one step's input."""
+        return 0
 
     @property
     def state_size(self) -> Any:
@@ -68,26 +71,22 @@ class _Cell(_CellArguments):
         """Number of features of the output."""
         return self.units
 
-    def build(self, input_shape: Any) -> None:
-        """Make ``kernel``, ``recurrent_kernel`` and ``bias``."""
-        self._make_weights(known_size(self, input_shape, -1), (), (self.gates * self.units,))
-        self.input_spec = InputSpec(ndim=2, axes={-1: input_shape[-1]})
-
     def _make_weights(
-        self, features: int, kernel_size: tuple[int, ...], bias_shape: tuple[int, ...]
+        self, input_shape: Any, window: tuple[int, ...], bias_shape: tuple[int, ...] | None
     ) -> None:
-        outputs = self.gates * self.output_size
+        """Make ``kernel``, ``recurrent_kernel`` and, where it has a shape, ``bias``."""
+        features, outputs = known_size(self, input_shape, -1), self.gates * self.units
+        self.input_spec = InputSpec(ndim=2 + self.rank, axes={-1: features})
         self.kernel = self.add_weight(
-            (*kernel_size, features, outputs), self.kernel_initializer, name="kernel",
+            (*window, features, outputs), self.kernel_initializer, name="kernel",
             regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
         )  # fmt: skip
         self.recurrent_kernel = self.add_weight(
-            (*kernel_size, self.output_size, outputs), self.recurrent_initializer,
-            name="recurrent_kernel", regularizer=self.recurrent_regularizer,
-            constraint=self.recurrent_constraint,
+            (*window, self.units, outputs), self.recurrent_initializer, name="recurrent_kernel",
+            regularizer=self.recurrent_regularizer, constraint=self.recurrent_constraint,
         )  # fmt: skip
         self.bias = None
-        if self.use_bias:
+        if bias_shape is not None:
             self.bias = self.add_weight(
                 bias_shape, self._bias_initializer(), name="bias",
                 regularizer=self.bias_regularizer, constraint=self.bias_constraint,
@@ -188,9 +187,12 @@ class SimpleRNNCell(_Cell):
     (2, 4)
     """
 
-    units: int = field(convert=positive_int)
     activation: Any = field("tanh", convert=activations.get)
     use_bias: bool = True
+
+    def build(self, input_shape: Any) -> None:
+        """Make ``kernel``, ``recurrent_kernel`` and ``bias``."""
+        self._make_weights(input_shape, (), (self.units,) if self.use_bias else None)
 
     def recurrence(self, states: list[Any], training: bool) -> Step:
         """``activation(x + h @ recurrent_kernel)``."""
@@ -246,7 +248,6 @@ class GRUCell(_Cell):
     """
 
     gates: ClassVar[int] = 3
-    units: int = field(convert=positive_int)
     activation: Any = field("tanh", convert=activations.get)
     recurrent_activation: Any = field("sigmoid", convert=activations.get)
     use_bias: bool = True
@@ -254,11 +255,8 @@ class GRUCell(_Cell):
 
     def build(self, input_shape: Any) -> None:
         """Make ``kernel``, ``recurrent_kernel`` and ``bias``."""
-        bias_shape = (3 * self.units,)
-        if self.reset_after:
-            bias_shape = (2, *bias_shape)
-        self._make_weights(known_size(self, input_shape, -1), (), bias_shape)
-        self.input_spec = InputSpec(ndim=2, axes={-1: input_shape[-1]})
+        bias_shape = (2, 3 * self.units) if self.reset_after else (3 * self.units,)
+        self._make_weights(input_shape, (), bias_shape if self.use_bias else None)
 
     def _input_bias(self, bias: Any) -> Any:
         return bias[0] if self.reset_after else bias
@@ -347,7 +345,6 @@ class LSTMCell(_Cell):
     """
 
     gates: ClassVar[int] = 4
-    units: int = field(convert=positive_int)
     activation: Any = field("tanh", convert=activations.get)
     recurrent_activation: Any = field("sigmoid", convert=activations.get)
     use_bias: bool = True
@@ -356,7 +353,11 @@ class LSTMCell(_Cell):
     @property
     def state_size(self) -> list[int]:
         """Number of features of each state."""
-        return [self.output_size, self.output_size]
+        return [self.units, self.units]
+
+    def build(self, input_shape: Any) -> None:
+        """Make ``kernel``, ``recurrent_kernel`` and ``bias``."""
+        self._make_weights(input_shape, (), (4 * self.units,) if self.use_bias else None)
 
     def _bias_initializer(self) -> Any:
         given = self.bias_initializer

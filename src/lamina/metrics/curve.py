@@ -62,10 +62,11 @@ class AUC(_Curve):
 
     ``ROC``: true positive rate over false positive rate: the probability that a positive ranks
     above a negative. ``PR``: precision over recall. ``PRGAIN``: precision gain over recall gain,
-    ``1 - FP / TP * P / N`` over ``max(0, 1 - FN / TP * P / N)`` (Flach and Kull 2015). Between two points
-    of the PR curve precision is no straight line: true positives and predicted positives are taken
-    to grow in proportion, which gives the integral in closed form (Davis and Goadrich 2006,
-    doi:10.1145/1143844.1143874).
+    ``1 - FP / TP * P / N`` over ``max(0, 1 - FN / TP * P / N)`` (Flach and Kull 2015).
+
+    Between two points of the PR curve precision is no straight line: true positives and predicted
+    positives are taken to grow in proportion, which gives the integral in closed form (Davis and
+    Goadrich 2006, doi:10.1145/1143844.1143874).
 
     Args:
         num_thresholds: Number of evenly spread thresholds, 0 and 1 among them.

@@ -1,0 +1,173 @@
+"""A recurrent layer in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from lamina import tree
+from lamina.core.fields import field, one_of
+from lamina.core.variable import Variable
+from lamina.errors import ArgumentError
+from lamina.layers.base import Layer
+from lamina.layers.recurrent import _Recurrent
+
+_MERGE: dict[str, Callable[[Any, Any], Any]] = {
+    "sum": jnp.add,
+    "mul": jnp.multiply,
+    "ave": lambda a, b: (a + b) / 2,
+    "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
+}
+_ALIKE = ("return_sequences", "return_state", "stateful", "zero_output_for_mask")
+
+
+def _read_recurrent(value: Any) -> Layer:
+    if not isinstance(value, Layer) or not hasattr(value, "go_backwards"):
+        raise ArgumentError(
+            f"expected a recurrent layer, such as `LSTM(32)`. Received: {value!r} "
+            f"(of type {type(value).__name__})."
+        )
+    return value
+
+
+class Bidirectional(_Recurrent):
+    """Read a sequence in both directions, with separate weights, and merge the two results.
+
+    Args:
+        layer: the recurrent layer that reads forwards. A copy of it is used, which is called
+            ``forward_...``.
+        merge_mode: ``"concat"`` (along the last axis), ``"sum"``, ``"mul"``, ``"ave"``, or None to
+            return both results.
+        backward_layer: the layer that reads backwards; a copy of ``layer`` by default.
+        weights: initial weights, those of the forward layer first.
+
+    Call arguments: see :class:`RNN`; ``initial_state`` lists the forward layer's states, then the
+    backward layer's. The outputs of both directions are in the order of the input.
+
+    Shapes: ``(batch, time, features)`` to ``(batch, 2 * units)``, or ``(batch, time, 2 * units)``
+    with ``return_sequences``; ``units`` instead of ``2 * units`` unless concatenated.
+
+    Raises:
+        ArgumentError: layers that are not recurrent, or do not fit each other.
+        ShapeError: another rank or number of features, a mask or a state that does not fit.
+
+    Schuster and Paliwal 1997, https://doi.org/10.1109/78.650093
+
+    >>> from lamina.layers import LSTM
+    >>> Bidirectional(LSTM(4, return_sequences=True))(jnp.ones((2, 5, 3))).shape
+    (2, 5, 8)
+    """
+
+    layer: Any = field(convert=_read_recurrent)
+    merge_mode: Any = field("concat", convert=one_of(*_MERGE, None))
+    backward_layer: Any = field(
+        None, convert=lambda x: None if x is None else _read_recurrent(x), kw_only=True
+    )
+
+    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+        self._given_weights = extra.pop("weights", None)
+        return super()._accept_extra(extra)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.supports_masking = True
+        # In the order of the files: under `forward_layer`, of which `layer` is another name.
+        given, other = self.__dict__.pop("layer"), self.__dict__.pop("backward_layer")
+        name = given.name.removeprefix("forward_")
+        self.forward_layer = self.layer = _copy(given, name=f"forward_{name}")
+        self.backward_layer = other or _copy(given, name=f"backward_{name}", go_backwards=True)
+        self._check_directions()
+
+    def _check_directions(self) -> None:
+        forward, backward = self.forward_layer, self.backward_layer
+        wrong = [n for n in _ALIKE if getattr(forward, n) != getattr(backward, n)]
+        if forward.go_backwards or not backward.go_backwards or wrong:
+            names = ["go_backwards", *wrong]
+            shown = [(n, getattr(forward, n), getattr(backward, n)) for n in names]
+            raise ArgumentError(
+                "Bidirectional() expects two layers of opposite directions (go_backwards=False, "
+                f"then True) that are alike in {list(_ALIKE)}. Received, as (argument, forwards, "
+                f"backwards): {shown}."
+            )
+
+    @property
+    def return_sequences(self) -> bool:
+        """Whether the outputs of all steps are returned."""
+        return self.forward_layer.return_sequences
+
+    @property
+    def return_state(self) -> bool:
+        """Whether the states after the last step are returned."""
+        return self.forward_layer.return_state
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the states are kept from call to call."""
+        return self.forward_layer.stateful
+
+    @property
+    def states(self) -> list[Variable]:
+        """The variables that keep the states of both directions between calls."""
+        return [*self.forward_layer.states, *self.backward_layer.states]
+
+    def reset_state(self) -> None:
+        """Let the next call of a stateful layer start with zeros."""
+        self.forward_layer.reset_state()
+        self.backward_layer.reset_state()
+
+    def reset_states(self) -> None:
+        """The same as :meth:`reset_state`."""
+        self.reset_state()
+
+    def build(self, input_shape: Any) -> None:
+        """Build both directions."""
+        for layer in (self.forward_layer, self.backward_layer):
+            if not layer.built:
+                layer.build(input_shape)
+        if self._given_weights is not None:
+            self.set_weights(self._given_weights)
+
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        """Read in both directions and merge."""
+        states = tree.flatten(initial_state)
+        ahead = len(tree.flatten(self.forward_layer.state_size))
+        halves = (None, None) if initial_state is None else (states[:ahead], states[ahead:])
+        forward, after = self._separate(
+            self.forward_layer(sequences, initial_state=halves[0], mask=mask, training=training)
+        )
+        backward, before = self._separate(
+            self.backward_layer(sequences, initial_state=halves[1], mask=mask, training=training)
+        )
+        if self.return_sequences:
+            backward = jnp.flip(backward, 1)
+        merge = _MERGE.get(self.merge_mode)
+        outputs = (forward, backward) if merge is None else (merge(forward, backward),)
+        outputs = (*outputs, *after, *before)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def _separate(self, result: Any) -> tuple[Any, Any]:
+        """A layer's output, and its states where it returns them."""
+        return (result[0], result[1:]) if self.return_state else (result, ())
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the returned sequences; states have none."""
+        if not self.return_sequences or previous_mask is None:
+            return None
+        outputs = 1 if self.merge_mode else 2
+        sizes = [self.forward_layer.state_size, self.backward_layer.state_size]
+        states = tree.flatten(sizes) if self.return_state else ()
+        return [previous_mask] * outputs + [None] * len(states)
+
+
+def _copy(x: Any, **changes: Any) -> Any:
+    """A layer of the same configuration with weights of its own; anything else as it is."""
+    if not isinstance(x, Layer):
+        return x
+    return type(x).from_config({**tree.map_structure(_copy, x.get_config()), **changes})
+
+
+__all__ = ["Bidirectional"]
