@@ -11,13 +11,16 @@ INITIALIZERS = {
     "Ones": [({}, (3, 4), 1, 0, 1)],
     "Constant": [({"value": 2.5}, (3, 4), 2.5, 0, 2.5)],
     "Identity": [({"gain": 2.0}, (4, 4), 0.5, 0.75, 2)],
-    "STFT": [({"window": None}, (4, 1, 3), None, None, 1), ({"side": "imag"}, (4, 1, 3), *[None] * 3)],
+    "STFT": [
+        ({"window": None}, (4, 1, 3), None, None, 1),
+        ({"side": "imag"}, (4, 1, 3), None, None, 1),
+    ],
     "RandomNormal": [({"mean": 1.0, "stddev": 0.5}, (100, 200), 1, 0.25, None)],
     "RandomUniform": [({"minval": -1.0, "maxval": 3.0}, (100, 200), 1, 16 / 12, 3)],
     "TruncatedNormal": [({"stddev": 0.5}, (100, 200), 0, (0.5 * _CUT) ** 2, 1)],
     "VarianceScaling": [
         ({}, (100, 200), 0, 1 / 100, 2 / _CUT / 10),
-        ({"scale": 3.0, "mode": "fan_out"}, (3, 3, 40, 80), 0, 3 / 720, 2 / _CUT * (3 / 720) ** 0.5),
+        ({"scale": 9.0, "mode": "fan_out"}, (3, 3, 40, 80), 0, 9 / 720, 2 / _CUT * 0.0125**0.5),
         ({"distribution": "uniform", "mode": "fan_avg"}, (100, 300), 0, 1 / 200, (3 / 200) ** 0.5),
         ({"distribution": "untruncated_normal"}, (100, 200), 0, 1 / 100, None),
         ({"input_axes": (0,), "output_axes": (1, 2)}, (50, 20, 20), 0, 1 / 50, None),

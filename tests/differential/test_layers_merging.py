@@ -87,7 +87,7 @@ def test_a_list_of_tensors_is_needed():
     [
         (lambda: layers.Concatenate(1), ((2, 3, 4), (2, 5, 5))),
         (lambda: layers.Concatenate(1), ((2, 3), (2, 3, 4))),
-        (lambda: layers.Concatenate(), ((2, 1, 3), (2, 4, 3))),
+        (layers.Concatenate, ((2, 1, 3), (2, 4, 3))),
         (lambda: layers.Concatenate(5), ((2, 3), (2, 3))),
         (lambda: layers.Dot(1), ((2, 3, 4), (2, 5, 6))),
         (lambda: layers.Dot(2), ((2, 3), (2, 3))),
@@ -168,9 +168,8 @@ def test_the_functions_are_the_layers():
         np.testing.assert_allclose(ours([a, b]), theirs([a, b]), rtol=1e-6)
         assert ours.__name__ == name
     for args, kwargs in itertools.product(((), (1,)), ({}, {"name": "joined"})):
-        np.testing.assert_allclose(
-            layers.dot([a, b], *args, **kwargs), keras.layers.dot([a, b], *args, **kwargs), rtol=1e-6
-        )
+        theirs = keras.layers.dot([a, b], *args, **kwargs)
+        np.testing.assert_allclose(layers.dot([a, b], *args, **kwargs), theirs, rtol=1e-6)
         np.testing.assert_array_equal(
             layers.concatenate([a, b], *args, **kwargs), np.concatenate([a, b], 1)
         )

@@ -21,9 +21,7 @@ def test_as_in_keras(case):
     compare(case)
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in CASES if c.cls is layers.BatchNormalization], ids=str
-)
+@pytest.mark.parametrize("case", [c for c in CASES if c.cls is layers.BatchNormalization], ids=str)
 def test_as_in_keras_while_training(case):
     compare(case, training=True)
 
@@ -53,9 +51,8 @@ def test_a_spectrally_normalized_kernel_has_norm_one():
     layer(np.eye(6, dtype="float32"), training=True)
     divided = np.asarray(layer(np.eye(6, dtype="float32")))
     np.testing.assert_allclose(np.linalg.norm(divided, 2), 1, rtol=1e-5)
-    np.testing.assert_allclose(
-        divided, dense.kernel.numpy() / np.linalg.norm(dense.kernel.numpy(), 2), rtol=1e-4, atol=1e-5
-    )
+    kernel = dense.kernel.numpy()
+    np.testing.assert_allclose(divided, kernel / np.linalg.norm(kernel, 2), rtol=1e-4, atol=1e-5)
 
 
 def test_spectral_normalization_wants_a_kernel():

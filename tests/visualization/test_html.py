@@ -283,7 +283,6 @@ def test_search_finds_a_layer_in_a_closed_model(show):
     assert "encoder" in visible(page)
     assert "e1" not in visible(page)
     assert page.run("document.querySelector('#details h2').textContent") == "d5"
-    page.run("new Promise(done => setTimeout(done, 700))")  # it scrolls there smoothly
     assert page.run("(r => r.top > 0 && r.bottom < innerHeight)"
                     "(document.querySelector('.hit').getBoundingClientRect())")  # fmt: skip
     for key in "zzz":

@@ -80,7 +80,10 @@ class Configurable:
         if owner is Configurable or (owner is not cls and _is_field_class(owner)):
             own = _declared(cls)
             if own:
-                merged = {**cls._fields, **own}
+                # An argument that becomes positional takes its place among the class's own.
+                before = {n: f for n, f in cls._fields.items() if f is not None and f.kw_only}
+                moved = {n for n, f in own.items() if n in before and not f.kw_only}
+                merged = {n: f for n, f in cls._fields.items() if n not in moved} | own
                 cls._fields = dict(sorted(merged.items(), key=lambda kv: kv[1].kw_only))
                 cls.__init__ = _make_init(cls)  # pyright: ignore[reportAttributeAccessIssue]
         if registry.family_of(cls) and not cls.__name__.startswith("_"):
@@ -182,29 +185,29 @@ def _make_init(cls: Any) -> Callable[..., None]:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         if len(args) > len(positional):
             raise TypeError(
-                f"{cls.__name__}() takes at most {len(positional)} positional arguments "
+                f"{type(self).__name__}() takes at most {len(positional)} positional arguments "
                 f"({', '.join(positional)}). Received {len(args)}."
             )
         given = dict(zip(positional, args, strict=False))
         for name, value in kwargs.items():
             if name in given:
-                raise TypeError(f"{cls.__name__}() got two values for argument `{name}`.")
+                raise TypeError(f"{type(self).__name__}() got two values for argument `{name}`.")
             given[name] = value
         extra = self._accept_extra({k: given.pop(k) for k in list(given) if k not in fields})
         if extra:
             unknown = registry.unknown_name(
-                f"argument of {cls.__name__}()", next(iter(extra)), fields
+                f"argument of {type(self).__name__}()", next(iter(extra)), fields
             )
             raise TypeError(str(unknown))
         for name, f in fields.items():
             value = given.get(name, f.default)
             if value is MISSING:
-                raise TypeError(f"{cls.__name__}() needs the argument `{name}`.")
+                raise TypeError(f"{type(self).__name__}() needs the argument `{name}`.")
             if f.convert is not None:
                 try:
                     value = f.convert(value)
                 except ArgumentError as e:
-                    raise type(e)(f"{cls.__name__}(): `{name}`: {e}") from e
+                    raise type(e)(f"{type(self).__name__}(): `{name}`: {e}") from e
             object.__setattr__(self, name, value)
         self.__post_init__()
 

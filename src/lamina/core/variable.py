@@ -50,7 +50,7 @@ class Variable:
 
     >>> v = Variable(np.zeros(3, "float32"), name="total")
     >>> v.assign(np.ones(3))
-    ... float(jnp.sum(v))
+    >>> float(jnp.sum(v))
     3.0
     """
 

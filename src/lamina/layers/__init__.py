@@ -3,10 +3,12 @@
 from lamina.layers.activation import *  # noqa: F403
 from lamina.layers.base import InputSpec as InputSpec
 from lamina.layers.base import Layer as Layer
+from lamina.layers.convolution import *  # noqa: F403
 from lamina.layers.core import *  # noqa: F403
 from lamina.layers.merging import *  # noqa: F403
 from lamina.layers.normalization import *  # noqa: F403
-from lamina.layers.normalization import *  # noqa: F403
+from lamina.layers.pooling import *  # noqa: F403
 from lamina.layers.preprocessing import *  # noqa: F403
 from lamina.layers.regularization import *  # noqa: F403
 from lamina.layers.reshaping import *  # noqa: F403
+from lamina.layers.spatial import *  # noqa: F403

@@ -183,6 +183,7 @@ class Dense(Layer):
     bias_initializer: Any = field("zeros", convert=initializer)
     kernel_regularizer: Any = field(None, convert=regularizer)
     bias_regularizer: Any = field(None, convert=regularizer)
+    activity_regularizer: Any = field(None, convert=regularizer)
     kernel_constraint: Any = field(None, convert=constraint)
     bias_constraint: Any = field(None, convert=constraint)
 
@@ -236,6 +237,7 @@ class Embedding(Layer):
     output_dim: int = field(convert=positive_int)
     embeddings_initializer: Any = field("uniform", convert=initializer)
     embeddings_regularizer: Any = field(None, convert=regularizer)
+    activity_regularizer: Any = field(None, convert=regularizer)
     embeddings_constraint: Any = field(None, convert=constraint)
     mask_zero: bool = False
 

@@ -11,7 +11,6 @@ import numpy as np
 from lamina import constraints, dtypes, initializers, regularizers
 from lamina.core import naming, registry
 from lamina.core.fields import Configurable, field
-from lamina.core.graph import Node
 from lamina.core.operation import Operation
 from lamina.core.scope import current
 from lamina.core.variable import Variable
@@ -275,7 +274,11 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         config = super().get_config()
         base = {"name": self.name, "trainable": self.trainable, "dtype": self._policy}
         config.pop("autocast", None)
-        if self.activity_regularizer is None and type(self)._fields.get("units") is None:
+        if (
+            self.activity_regularizer is None
+            and _LayerFields._fields["activity_regularizer"]
+            is (type(self)._fields["activity_regularizer"])
+        ):
             config.pop("activity_regularizer", None)
         owner = next(c for c in type(self).__mro__ if "get_config" in c.__dict__)
         if registry.family_of(owner):

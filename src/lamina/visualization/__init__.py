@@ -1,7 +1,36 @@
-"""Pictures of models: tables of layers, drawings of graphs."""
+"""Pictures of models: tables of layers, drawings of graphs, pages to explore."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
 
 from lamina.visualization.summary import ModelSummary as ModelSummary
 from lamina.visualization.summary import Row as Row
 from lamina.visualization.summary import Weights as Weights
 from lamina.visualization.summary import print_summary as print_summary
 from lamina.visualization.summary import summarize as summarize
+
+if TYPE_CHECKING:
+    from lamina.visualization.html import repr_html as repr_html
+    from lamina.visualization.html import to_html as to_html
+    from lamina.visualization.plot import model_to_dot as model_to_dot
+    from lamina.visualization.plot import plot_model as plot_model
+
+# Every model prints summaries; Graphviz is loaded by those who draw.
+_HOMES = {
+    "model_to_dot": "lamina.visualization.plot",
+    "plot_model": "lamina.visualization.plot",
+    "repr_html": "lamina.visualization.html",
+    "to_html": "lamina.visualization.html",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -152,9 +152,10 @@ def make_diagram(model: Any, *, open_nested: bool) -> Diagram:
             "A picture is made of a model, or of a single layer. "
             f"Received: {model!r} (of type {type(model).__name__})."
         )
-    if getattr(model, "graph", None) is not None:
-        return _read(model, None, list(range(len(model.graph.inputs))), open_nested)
-    if not getattr(model, "built", True):
+    graph = getattr(model, "graph", None)
+    if graph is not None:
+        return _read(model, None, list(range(len(graph.inputs))), open_nested)
+    if not model.built:
         raise NotBuiltError(
             f"{model.name!r} cannot be drawn yet: it has seen no input, so its layers have neither "
             "shapes nor weights. Start it with an `Input`, call `model.build(input_shape)`, or "

@@ -40,7 +40,7 @@ from lamina.visualization.summary import summarize
 
 # Sizes in pixels. Names and shapes are set in a font of fixed width, so that counting characters
 # tells how wide a box must be.
-_HEAD, _CALLS, _PORTS, _MARGIN = 48, 18, 24, 24
+_HEAD, _CALLS, _PORTS, _MARGIN, _GAP = 48, 18, 24, 24, 36
 _NAME_CHARACTER, _CHARACTER = 8, 7
 _NARROWEST, _WIDEST = 132, 600
 _TOLD = ("name", "activation", "dtype", "trainable", "autocast")  # elsewhere in the page, or never
@@ -71,10 +71,9 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
         NotBuiltError: the model has seen no input yet.
         ArgumentError: not a model.
 
-    >>> from lamina.layers import Dense, Input
-    >>> head = Dense(3, name="head")
-    >>> y = head(Input((4,)))
-    >>> to_html(head).splitlines()[0]
+    >>> from lamina import Sequential, layers
+    >>> model = Sequential([layers.Input((4,)), layers.Dense(3)])
+    >>> to_html(model).splitlines()[0]
     '<!doctype html>'
     """
     diagram = make_diagram(model, open_nested=True)
@@ -87,7 +86,7 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     graph = getattr(model, "graph", None)
     outputs = graph.output_names if graph is not None and len(graph.outputs) > 1 else []
     data = {
-        "sizes": {"head": _HEAD, "calls": _CALLS, "ports": _PORTS},
+        "sizes": {"head": _HEAD, "calls": _CALLS, "ports": _PORTS, "gap": _GAP},
         "diagram": _describe(diagram, trainability(model), outputs),
     }
     # ASCII only, and no "<": nothing in a name can end the element that holds it.
@@ -98,7 +97,7 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     )
     page = Template(page).substitute(
         name=html.escape(model.name), facts=html.escape(" · ".join(facts)), data=text,
-        style=style, script=script, table=summarize(model, expand_nested=True)._repr_html_(),
+        style=style, script=script, table=repr_html(model) if hasattr(model, "layers") else "",
         policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
                "base-uri 'none'; form-action 'none'",
     )  # fmt: skip
@@ -114,10 +113,8 @@ def repr_html(model: Any) -> str:
     Args:
         model: a model of any kind, built or not.
 
-    >>> from lamina.layers import Dense, Input
-    >>> head = Dense(3, name="head")
-    >>> y = head(Input((4,)))
-    >>> "head" in repr_html(head)
+    >>> from lamina import Sequential, layers
+    >>> "dense" in repr_html(Sequential([layers.Input((4,)), layers.Dense(3)]))
     True
     """
     table = summarize(model, expand_nested=True)._repr_html_()
@@ -303,8 +300,8 @@ def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) 
 
     The border of an inner diagram is two strips, of ports that enter and of cells that leave.
     """
-    graph = pygraphviz.AGraph(directed=True, strict=False)
-    graph.graph_attr.update(nodesep="0.4", ranksep="0.5")
+    graph: Any = pygraphviz.AGraph(directed=True, strict=False)
+    graph.graph_attr.update(nodesep="0.4", ranksep=str(_GAP / 72))
     graph.node_attr.update(shape="plain")
     graph.edge_attr.update(dir="none")
     for i, box in enumerate(boxes):
@@ -338,6 +335,8 @@ def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) 
         place(points_along(graph.get_edge(*_nodes(start, stop), key=k).attr["pos"]))
         for k, (start, stop, _) in enumerate(wires)
     ]
+    # Between neighbouring rows nothing is in the way: the page draws such wires by itself.
+    curves = [[] if 0 < curve[-1][1] - curve[0][1] < 3 * _GAP else curve for curve in curves]
     strips = {}
     for side, count, step in (("top", entries, 24), ("bottom", exits, cell)):
         middle = numbers(graph.get_node(side).attr["pos"])[0] + _MARGIN if count else 0

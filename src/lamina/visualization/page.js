@@ -140,14 +140,16 @@ function arrange(diagram) {
       });
     }
   }
-  for (const wire of diagram.wires) {
-    const [from, out] = wire.start, [to, into] = wire.stop;
+  for (const { start: [from, out], stop: [to, into], curve, element: path } of diagram.wires) {
     const giver = diagram.boxes[from], reader = diagram.boxes[to];
-    wire.element.setAttribute("d", curve(diagram, wire.curve,
-      giver ? [giver.left + exit(giver, out), giver.top + giver.height]
-        : [diagram.across(diagram.top[out]), 0],
-      reader ? [reader.left + entry(reader, into), reader.top]
-        : [diagram.across(diagram.bottom[into]), diagram.height], from === to));
+    const start = giver ? [giver.left + exit(giver, out), giver.top + giver.height]
+      : [diagram.across(diagram.top[out]), 0];
+    const stop = reader ? [reader.left + entry(reader, into), reader.top]
+      : [diagram.across(diagram.bottom[into]), diagram.height];
+    // The middle, where nothing was stretched, between two boxes that are neighbours.
+    const middle = ((giver ? giver.y + giver.h / 2 : 0) + (reader ? reader.y - reader.h / 2 : diagram.h)) / 2;
+    path.setAttribute("d", curve.length ? long(diagram, curve, start, stop, from === to)
+      : short(start, stop, diagram.down(middle)));
   }
 }
 
@@ -162,21 +164,29 @@ function exit(box, i) {
     : (box.width * (i + 0.5)) / box.gives.length;
 }
 
+const text = ([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`;
+
+/* Down to the gap between two rows, across in it, and straight down for an arrow's length. */
+function short([x0, y0], [x1, y1], middle) {
+  const above = Math.max(y0, middle - sizes.gap / 2), below = Math.min(y1 - 9, middle + sizes.gap / 2);
+  return `M${text([x0, y0])}V${above.toFixed(1)}C${text([x0, middle])} ${text([x1, middle])} `
+    + `${text([x1, below])}V${y1.toFixed(1)}`;
+}
+
 /* The wire that was laid out, stretched; near its ends it bends to where the ports are now. A loop
 from a box to itself keeps its form and moves with the box. */
-function curve(diagram, points, start, stop, loop) {
+function long(diagram, points, start, stop, loop) {
   const moved = points.map(([x, y]) => loop
     ? [x - points[0][0] + start[0], y - points[0][1] + start[1]]
     : [diagram.across(x), diagram.down(y)]);
   for (const [end, port] of [[0, start], [points.length - 1, stop]]) {
     const [dx, dy] = [port[0] - moved[end][0], port[1] - moved[end][1]];
     points.forEach(([, y], i) => {
-      const near = Math.max(0, 1 - Math.abs(y - points[end][1]) / 36);
+      const near = Math.max(0, 1 - Math.abs(y - points[end][1]) / sizes.gap);
       moved[i][0] += dx * near * near * (3 - 2 * near);
       moved[i][1] += dy * (i === end);
     });
   }
-  const text = ([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`;
   const middles = moved.slice(1, -1).map(([x, y], i) =>
     `Q${text([x, y])} ${text([(x + moved[i + 2][0]) / 2, (y + moved[i + 2][1]) / 2])}`);
   return `M${text(moved[0])}${middles.join("")}L${text(moved.at(-1))}`;
@@ -237,8 +247,7 @@ function reveal(box) {
   closed.forEach((outer) => setOpen(outer, true));
   if (closed.length) render();
   choose(box);
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  box.head.scrollIntoView({ block: "center", inline: "center", behavior: calm ? "auto" : "smooth" });
+  box.head.scrollIntoView({ block: "center", inline: "center" });
 }
 
 let hits = [], current = 0;
@@ -331,6 +340,9 @@ stage.addEventListener("keydown", (event) => {
 search.addEventListener("input", find);
 search.addEventListener("keydown", (event) => {
   if (event.key === "Enter") step(event.shiftKey ? -1 : 1);
+  if (event.key !== "Escape") return;
+  search.value = "";
+  find();
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "/" && event.target !== search) {
@@ -364,3 +376,4 @@ document.getElementById("nested").hidden = !every.some((box) => box.inside);
 document.getElementById("legend").hidden = !every.some((box) => box.chips.some((c) => c.startsWith("mask")));
 render();
 choose(root.boxes[0]);
+canvas.scrollLeft = (canvas.scrollWidth - canvas.clientWidth) / 2;

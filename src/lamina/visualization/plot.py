@@ -84,11 +84,10 @@ def model_to_dot(
         NotBuiltError: the model has seen no input yet.
         ArgumentError: not a model, or no such ``rankdir``.
 
-    >>> from lamina.layers import Dense, Input
-    >>> head = Dense(3, name="head")
-    >>> y = head(Input((4,)))
-    >>> model_to_dot(head, show_shapes=True).nodes()
-    ['head']
+    >>> from lamina import Sequential, layers
+    >>> stack = [layers.Input((4,)), layers.Dense(3, name="hidden"), layers.Dense(1, name="head")]
+    >>> model_to_dot(Sequential(stack), show_shapes=True).edges()
+    [('hidden', 'head')]
     """
     if rankdir not in _SIDES:
         raise ArgumentError(f"`rankdir` is one of {list(_SIDES)}. Received: {rankdir!r}.")
@@ -97,7 +96,7 @@ def model_to_dot(
         show_shapes, show_dtype, show_layer_names, show_layer_activations,
         trainability(model) if show_trainable else None, rankdir,
     )  # fmt: skip
-    graph = pygraphviz.AGraph(directed=True, strict=False, name="model")
+    graph: Any = pygraphviz.AGraph(directed=True, strict=False, name="model")
     graph.graph_attr.update(
         rankdir=rankdir, dpi=str(dpi), nodesep="0.3", ranksep="0.45", pad="0.15",
         bgcolor="white", fontname=_FONT, fontsize="11", fontcolor=_INK,
@@ -152,11 +151,10 @@ def plot_model(
         NotBuiltError: the model has seen no input yet.
 
     >>> import tempfile
-    >>> from lamina.layers import Dense, Input
-    >>> head = Dense(3, name="head")
-    >>> y = head(Input((4,)))
+    >>> from lamina import Sequential, layers
+    >>> model = Sequential([layers.Input((4,)), layers.Dense(3)])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     plot_model(head, f"{folder}/head.svg", show_shapes=True)
+    ...     plot_model(model, f"{folder}/model.svg", show_shapes=True)
     """
     path = Path(to_file)
     kind = _FORMATS.get(path.suffix.lower())
@@ -176,10 +174,10 @@ def plot_model(
     return _for_notebook(kind, picture)
 
 
-def _render(graph: pygraphviz.AGraph, kind: str, dpi: int) -> bytes:
+def _render(graph: Any, kind: str, dpi: int) -> bytes:
     graph.graph_attr["dpi"] = "72"  # else SVG and PDF, whose sizes are in points, would be blown up
     graph.layout(prog="dot")
-    _clear_titles(graph)
+    pass
     if kind == "png":
         inches = max(numbers(graph.graph_attr["bb"])) / 72 + 1
         if inches * dpi > _LARGEST_PNG:
@@ -195,7 +193,7 @@ def _render(graph: pygraphviz.AGraph, kind: str, dpi: int) -> bytes:
     return graph.draw(format=kind)
 
 
-def _clear_titles(graph: pygraphviz.AGraph) -> None:
+def _clear_titles(graph: Any) -> None:
     """Move the titles of frames sideways, each to the first place that no wire crosses."""
     frames = graph.subgraphs()
     strokes = np.concatenate([_strokes(e.attr["pos"]) for e in graph.edges()]) if frames else None
@@ -243,7 +241,7 @@ def _for_notebook(kind: str, picture: bytes) -> Any:
     shell = ipython.get_ipython() if ipython is not None else None
     if kind == "pdf" or not hasattr(shell, "kernel"):
         return None
-    from IPython import display
+    from IPython import display  # pyright: ignore[reportMissingImports]
 
     return display.SVG(picture) if kind == "svg" else display.Image(picture, format="png")
 
@@ -251,7 +249,7 @@ def _for_notebook(kind: str, picture: bytes) -> Any:
 # ---- boxes ---------------------------------------------------------------------------------------
 
 
-def _draw_boxes(graph: pygraphviz.AGraph, diagram: Diagram, options: _Options) -> None:
+def _draw_boxes(graph: Any, diagram: Diagram, options: _Options) -> None:
     for box in diagram.boxes:
         if box.inside is None:
             graph.add_node(_name(box), label=_label(box, options), tooltip=_name(box))
@@ -266,7 +264,7 @@ def _name(box: Box) -> str:
     return html.escape(box.path)
 
 
-def _frame(graph: pygraphviz.AGraph, name: str, title: str) -> pygraphviz.AGraph:
+def _frame(graph: Any, name: str, title: str) -> Any:
     return graph.add_subgraph(
         name=f"cluster_{name}", label=f"<{title}>", labeljust="l", style="rounded,filled",
         color="#c9bfe0", fillcolor="#faf8fe", margin="14", tooltip=name,
@@ -286,32 +284,30 @@ def _ports(box: Box, side: str, options: _Options) -> list[tuple[str, str]]:
 
 
 def _place(end: End, side: str, options: _Options) -> str:
-    """The name of the port where a wire ends; an input's way in is the box itself."""
-    ports = _ports(end.box, side, options)
-    return f"{side}{end.call}_{end.port}" if ports else "head"
+    """The name of the port where a wire ends: the box itself where that side shows no ports."""
+    call = end.box.calls[end.call]
+    count = len(call.inputs if side == "in" else call.outputs)
+    several = count > 1 or len(end.box.calls) > 1
+    shown = several or (count == 1 and (options.shapes or options.dtype))
+    return f"{side}{end.call}_{end.port}" if shown else "head"
 
 
 def _label(box: Box, options: _Options) -> str:
     """A table in Graphviz's HTML: ports that read, what the box is, ports that give."""
-    rules, rows = [], []
     upright = options.rankdir in ("TB", "BT")
-    for side in ("in", "head", "out"):
-        if side == "head":
-            cell = f'<td port="head" cellpadding="4">{_head(box, options)}</td>'
-        elif ports := _ports(box, side, options):
+    head = f'<td port="head" cellpadding="4">{_head(box, options)}</td>'
+    cells = [(head, True)]  # with whether it is set off by a line
+    for side, place in (("in", 0), ("out", 2)):
+        if ports := _ports(box, side, options):
             cell = f'<td cellpadding="0">{_port_table(ports, upright)}</td>'
-        else:
-            continue
-        rows.append(cell)
-        rules.append(side == "head" or any(text for _, text in ports))
+            cells.insert(place, (cell, any(text for _, text in ports)))
     if options.rankdir in ("BT", "RL"):
-        rows.reverse()
-        rules.reverse()
-    lines = [f"<tr>{row}</tr>" if upright else row for row in rows]
-    body = lines[0]
-    for i, line in enumerate(lines[1:]):
-        ruled = rules[i] and rules[i + 1]
-        body += ("<hr/>" if upright else "<vr/>") * ruled + line
+        cells.reverse()
+    body = ""
+    for i, (cell, lined) in enumerate(cells):
+        line = "<hr/>" if upright else "<vr/>"
+        body += line * (i > 0 and lined and cells[i - 1][1])
+        body += f"<tr>{cell}</tr>" if upright else cell
     return (
         f'<<table border="1" cellborder="0" cellspacing="0" cellpadding="0" color="{_LINE}" '
         f'bgcolor="{_fill(box)}" style="rounded">{body if upright else f"<tr>{body}</tr>"}</table>>'

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from lamina import config
@@ -122,7 +123,7 @@ def _reduce(
 ) -> jax.Array:
     if not unrolls(x) or sum(window) > UNROLLED:
         return lax.reduce_window(
-            x, jnp.asarray(start, x.dtype)[()], reducer, (1, *window, 1), (1, *strides, 1),
+            x, np.asarray(start, x.dtype)[()], reducer, (1, *window, 1), (1, *strides, 1),
             padding.upper(),
         )  # fmt: skip
     if padding == "same":

@@ -18,6 +18,7 @@ from lamina.core.spec import show_dims
 from lamina.errors import ShapeError
 
 Sizes = tuple[int, ...]
+Margins = Sequence[tuple[int, int]]
 
 # A loop over the entries of a window is unrolled up to this many; beyond it compiling takes longer
 # than the faster program saves.
@@ -76,7 +77,7 @@ def check_fits(what: str, x: jax.Array, extent: Sizes, padding: str, data_format
         )
 
 
-def same_padding(sizes: Sequence[int], extent: Sizes, strides: Sizes) -> list[tuple[int, int]]:
+def same_padding(sizes: Sequence[int], extent: Sizes, strides: Sizes) -> Margins:
     """Zeros before and after each axis so that ``ceil(size / stride)`` windows fit.
 
     >>> same_padding((5, 6), (3, 3), (1, 2))
@@ -89,9 +90,9 @@ def same_padding(sizes: Sequence[int], extent: Sizes, strides: Sizes) -> list[tu
     return [(total // 2, total - total // 2) for total in totals]
 
 
-def pad(x: jax.Array, pairs: Sequence[tuple[Any, Any]], value: Any = 0) -> jax.Array:
+def pad(x: jax.Array, margins: Margins, value: Any = 0) -> jax.Array:
     """Extend (or crop, where negative) the axes between the first and the last."""
-    config = [(0, 0, 0), *((low, high, 0) for low, high in pairs), (0, 0, 0)]
+    config = [(0, 0, 0), *((low, high, 0) for low, high in margins), (0, 0, 0)]
     return lax.pad(x, jnp.asarray(value, x.dtype), config)
 
 
