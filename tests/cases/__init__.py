@@ -20,6 +20,8 @@ class Case:
         unknown_axes: axes of the first input that may be left open while building.
         keras: makes the Keras layer, where its constructor differs.
         rtol, atol: tolerance against Keras.
+        call: ``(layer, *inputs, **kwargs)``: how the layer is called, where not with one tensor or
+            one list of tensors.
     """
 
     name: str
@@ -31,6 +33,14 @@ class Case:
     keras: Callable[[], Any] | None = None
     rtol: float = 1e-5
     atol: float = 1e-5
+    call: Callable[..., Any] | None = None
 
     def __str__(self) -> str:
         return self.name
+
+    def apply(self, layer: Callable[..., Any], inputs: Sequence[Any], **kwargs: Any) -> Any:
+        """Call ``layer`` (or its pure form) on the row's inputs."""
+        kwargs = {**self.call_kwargs, **kwargs}
+        if self.call is not None:
+            return self.call(layer, *inputs, **kwargs)
+        return layer(inputs[0] if len(inputs) == 1 else list(inputs), **kwargs)

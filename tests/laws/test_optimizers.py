@@ -126,7 +126,7 @@ def test_apply_and_update_agree():
     update = jax.jit(pure.update)
     for _ in range(3):
         gradients = {a: jnp.cos(p) for a, p in parameters.items()}
-        ours.apply(list(gradients.values()))
+        ours.apply([gradients[a] for a in variables])
         parameters, state = update(gradients, parameters, state)
     for address, value in parameters.items():
         np.testing.assert_allclose(variables[address].value, value, rtol=1e-6)

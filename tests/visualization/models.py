@@ -125,4 +125,14 @@ def everything():
     return Model({"numbers": numbers, "words": words}, {"main": main, "side": side}, name="all")
 
 
+def two_doors():
+    """A nested model with two inputs and two outputs, which lie at uneven distances."""
+    a, b = layers.Input((2,), name="a"), layers.Input((3,), name="b")
+    wide = layers.Dense(4, name="a_dense_layer_with_a_long_name")(a)
+    inner = Model([a, b], [layers.Concatenate(name="join")([wide, b]), wide], name="inner")
+    x, y = layers.Input((2,), name="x"), layers.Input((3,), name="y")
+    outputs = inner([x, y])
+    return Model([x, y], layers.Concatenate(name="all")(outputs), name="two_doors")
+
+
 GUIDE = [mlp, encoder, autoencoder, nested_autoencoder, ensemble, tickets, toy_resnet]

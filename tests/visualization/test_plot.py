@@ -21,9 +21,10 @@ from tests.visualization.models import (
     nested_autoencoder,
     tickets,
     toy_resnet,
+    two_doors,
 )
 
-ALL = [*GUIDE, everything]
+ALL = [*GUIDE, everything, two_doors]
 
 
 def wires(graph):

@@ -55,7 +55,7 @@ class Bidirectional(_Recurrent):
 
     Schuster and Paliwal 1997, https://doi.org/10.1109/78.650093
 
-    >>> from lamina.layers import LSTM
+    >>> from lamina.layers.recurrent import LSTM
     >>> Bidirectional(LSTM(4, return_sequences=True))(jnp.ones((2, 5, 3))).shape
     (2, 5, 8)
     """
@@ -145,7 +145,7 @@ class Bidirectional(_Recurrent):
         if self.return_sequences:
             backward = jnp.flip(backward, 1)
         merge = _MERGE.get(self.merge_mode)
-        outputs = (forward, backward) if merge is None else (merge(forward, backward),)
+        outputs: Any = (forward, backward) if merge is None else (merge(forward, backward),)
         outputs = (*outputs, *after, *before)
         return outputs if len(outputs) > 1 else outputs[0]
 

@@ -28,15 +28,8 @@ from lamina.layers.recurrent_cells import (
     initial_state,
     read_cell,
 )
+from lamina.layers.shapes import agree
 from lamina.ops.lowering.recurrence import recur
-
-
-def _fits(shape: Any, wanted: Any) -> bool:
-    """Whether two shapes agree in rank and in all sizes that are numbers in both."""
-    return len(shape) == len(wanted) and all(
-        a == b or not (isinstance(a, int) and isinstance(b, int))
-        for a, b in zip(shape, wanted, strict=True)
-    )
 
 
 class _Recurrent(Layer):
@@ -56,7 +49,7 @@ class _Recurrent(Layer):
         return [v for v in super().weights if v.name != "rnn_state"]
 
     def _checked_mask(self, mask: Any, sequences: Any) -> Any:
-        if not _fits(mask.shape, sequences.shape[:2]):
+        if not agree(mask.shape, sequences.shape[:2]):
             raise ShapeError(
                 f"Layer {self.name!r} ({type(self).__name__}) cannot use this mask.\n"
                 f"  expected: (batch, time), here {show_dims(sequences.shape[:2])}\n"
@@ -186,7 +179,7 @@ class RNN(_Recurrent):
             return zeros
         leaves, wanted = tree.flatten(given), tree.flatten(zeros)
         if len(leaves) != len(wanted) or not all(
-            _fits(x.shape, z.shape) for x, z in zip(leaves, wanted, strict=True)
+            agree(x.shape, z.shape) for x, z in zip(leaves, wanted, strict=True)
         ):
             raise ShapeError(
                 f"Layer {self.name!r} ({type(self).__name__}) cannot start with these states.\n"

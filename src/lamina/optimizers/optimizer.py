@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -225,9 +227,14 @@ class Optimizer(_Face):
     ) -> tuple[Arrays, Arrays]:
         shared = self.shared(state, step)
         values, state = {}, {**state, **shared}
+        formula = self.formula
+        if isinstance(step, jax.core.Tracer):
+            # Trace the formula once for all weights of a shape; XLA inlines the calls. The partial
+            # is new each time, so that the cache cannot outlive a change of the attributes.
+            formula = jax.jit(functools.partial(self.formula))
         for address, gradient in gradients.items():
             parameter, slots = parameters[address], self._slots_of(address, state)
-            value, new = self.formula(gradient, parameter, {**slots, **shared}, rate, step)
+            value, new = formula(gradient, parameter, {**slots, **shared}, rate, step)
             values[address] = value.astype(parameter.dtype)
             for slot, old in slots.items():
                 state[f"{slot}/{address}"] = new[slot].astype(old.dtype)

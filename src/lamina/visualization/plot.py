@@ -177,7 +177,7 @@ def plot_model(
 def _render(graph: Any, kind: str, dpi: int) -> bytes:
     graph.graph_attr["dpi"] = "72"  # else SVG and PDF, whose sizes are in points, would be blown up
     graph.layout(prog="dot")
-    pass
+    _clear_titles(graph)
     if kind == "png":
         inches = max(numbers(graph.graph_attr["bb"])) / 72 + 1
         if inches * dpi > _LARGEST_PNG:

@@ -41,7 +41,7 @@ class ExponentialDecay(LearningRateSchedule):
 
     initial_learning_rate: float
     decay_steps: int = field(convert=_above_zero)
-    decay_rate: float
+    decay_rate: float = field(convert=float)
     staircase: bool = False
     name: str = "ExponentialDecay"
 
@@ -66,7 +66,7 @@ class InverseTimeDecay(LearningRateSchedule):
 
     initial_learning_rate: float
     decay_steps: int = field(convert=_above_zero)
-    decay_rate: float
+    decay_rate: float = field(convert=float)
     staircase: bool = False
     name: str = "InverseTimeDecay"
 

@@ -1,0 +1,217 @@
+"""Attention without projections: Attention (Luong) and AdditiveAttention (Bahdanau)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina import tree
+from lamina.core.fields import field, one_of
+from lamina.core.scope import random_key
+from lamina.core.spec import show_dims
+from lamina.core.variable import Variable
+from lamina.errors import ShapeError, StructureError
+from lamina.initializers.base import read_seed
+from lamina.layers.base import Layer
+from lamina.layers.core import known_size
+from lamina.layers.regularization import number
+from lamina.layers.shapes import agree
+from lamina.ops.lowering.attention import window_mask
+from lamina.ops.lowering.dropout import keep_factors
+
+
+class _Unprojected(Layer):
+    """``softmax(scores(query, key)) @ value``, for the scores of a subclass."""
+
+    dropout: float = field(
+        0.0, convert=number("[0, 1]", lambda v: 0 <= v <= 1), kw_only=True
+    )
+    seed: int | None = field(None, convert=read_seed, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.supports_masking = True
+        self.scale: Variable | None = None
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights of the scores."""
+        self._unpack(input_shape, of_shapes=True)
+        self._make_weights(input_shape)
+
+    def _make_weights(self, input_shape: Any) -> None:
+        raise NotImplementedError
+
+    def _scores(self, query: Any, key: Any) -> Any:
+        """``(..., targets, sources)``: how well each key matches each query."""
+        raise NotImplementedError
+
+    def call(
+        self,
+        inputs: Any,
+        mask: Any = None,
+        training: bool = False,
+        return_attention_scores: bool = False,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """Score, normalize, gather."""
+        query, value, key = self._unpack(inputs)
+        query_mask, value_mask = self._masks(mask, query, value)
+        scores = self._scores(query, key)
+        allowed = None if value_mask is None else value_mask[..., None, :]
+        if use_causal_mask:
+            near = window_mask(*scores.shape[-2:], causal=True, window=None)
+            allowed = near if allowed is None else allowed & near
+        if allowed is not None:
+            lowest = 65504 if scores.dtype == jnp.float16 else 1e9
+            scores = jnp.where(allowed, scores, jnp.asarray(-lowest, scores.dtype))
+        weights = jax.nn.softmax(scores)
+        if training and self.dropout:
+            key = random_key(self.seed, "dropout")
+            weights = weights * keep_factors(key, self.dropout, weights.shape, weights.dtype)
+        output = jnp.matmul(weights, value)
+        if query_mask is not None:
+            output = output * query_mask[..., None].astype(output.dtype)
+        return (output, weights) if return_attention_scores else output
+
+    def _unpack(self, inputs: Any, of_shapes: bool = False) -> tuple[Any, Any, Any]:
+        """Query, value and key; they fit one another."""
+        nested = isinstance(inputs, (list, tuple)) and all(
+            tree.is_nested(x) if of_shapes else hasattr(x, "shape") for x in inputs
+        )
+        if not nested or len(inputs) not in (2, 3):
+            count = f"{len(inputs)} tensors" if nested else "one tensor"
+            raise StructureError(
+                f"Layer {self.name!r} ({type(self).__name__}) takes a list.\n"
+                f"  expected: [query, value] or [query, value, key]\n  received: {count}"
+            )
+        query, value, key = inputs if len(inputs) == 3 else (*inputs, inputs[1])
+        q, v, k = (x if of_shapes else x.shape for x in (query, value, key))
+        if (
+            min(len(q), len(v)) < 2
+            or not agree(k, (*q[:-2], *v[-2:-1], q[-1]))
+            or not agree(v[:-1], k[:-1])
+        ):
+            raise ShapeError(
+                f"Layer {self.name!r} ({type(self).__name__}) cannot take these inputs.\n"
+                "  expected: query (batch, targets, features), value (batch, sources, size), "
+                "key (batch, sources, features)\n"
+                f"  received: {show_dims(tuple(q))}, {show_dims(tuple(v))}, {show_dims(tuple(k))}"
+            )
+        return query, value, key
+
+    def _masks(self, mask: Any, query: Any, value: Any) -> tuple[Any, Any]:
+        if mask is None:
+            return None, None
+        if not isinstance(mask, (list, tuple)) or len(mask) < 2:
+            raise StructureError(
+                f"Layer {self.name!r} ({type(self).__name__}) takes a list of masks.\n"
+                f"  expected: [query_mask, value_mask]\n  received: {mask!r}"
+            )
+        for what, m, x in (("query", mask[0], query), ("value", mask[1], value)):
+            if m is not None and not agree(m.shape, x.shape[:-1]):
+                raise ShapeError(
+                    f"Layer {self.name!r} ({type(self).__name__}) cannot use this mask of the "
+                    f"{what}.\n  expected: {show_dims(x.shape[:-1])}\n"
+                    f"  received: {show_dims(m.shape)}"
+                )
+        first, second = (m if m is None else m.astype(bool) for m in mask[:2])
+        return first, second
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The query's mask travels on with the output; scores have none."""
+        if previous_mask is None or previous_mask[0] is None:
+            return None
+        return [previous_mask[0], None]
+
+
+class Attention(_Unprojected):
+    """Let each query gather from the values whose keys match it: ``softmax(scores) @ value``.
+
+    The scores are products, ``scale * query @ key^T``, or, with ``score_mode="concat"``,
+    ``weight * sum(tanh(scale * (query + key)))`` over the features.
+
+    Args:
+        use_scale: whether to learn the scalar ``scale``; without, it is 1.
+        score_mode: ``"dot"`` or ``"concat"``.
+        dropout: part of the weights to drop while training.
+        seed: makes the drops differ from those of the global seed.
+
+    Call arguments:
+        inputs: ``[query, value]`` or ``[query, value, key]``; the values are the keys by default.
+        mask: ``[query_mask, value_mask]``, ``(batch, targets)`` and ``(batch, sources)``: results
+            of masked queries are zeros, masked values are not looked at.
+        return_attention_scores: return ``(output, weights)``.
+        use_causal_mask: let each position look at none after it.
+
+    Shapes: ``[(batch, targets, features), (batch, sources, size), (batch, sources, features)]`` to
+    ``(batch, targets, size)``; the weights are ``(batch, targets, sources)``.
+
+    Raises:
+        StructureError: no list of two or three tensors, or no list of masks.
+        ShapeError: inputs or masks that do not fit one another.
+
+    Luong et al. 2015, https://arxiv.org/abs/1508.04025
+
+    >>> query, value = jnp.ones((2, 4, 8)), jnp.ones((2, 6, 8))
+    >>> Attention()([query, value]).shape
+    (2, 4, 8)
+    """
+
+    use_scale: bool = False
+    score_mode: str = field("dot", convert=one_of("dot", "concat"))
+
+    def _make_weights(self, input_shape: Any) -> None:
+        if self.use_scale:
+            self.scale = self.add_weight((), "ones", name="scale")
+        if self.score_mode == "concat":
+            self.concat_score_weight = self.add_weight((), "ones", name="concat_score_weight")
+
+    def _scores(self, query: Any, key: Any) -> Any:
+        scale = 1 if self.scale is None else self.scale.value
+        if self.score_mode == "dot":
+            return scale * jnp.matmul(query, jnp.swapaxes(key, -1, -2))
+        sums = query[..., :, None, :] + key[..., None, :, :]
+        return self.concat_score_weight.value * jnp.tanh(scale * sums).sum(axis=-1)
+
+
+class AdditiveAttention(_Unprojected):
+    """Let each query gather from the values whose keys match it, by additive scores.
+
+    ``softmax(sum(scale * tanh(query + key))) @ value``, the sum over the features.
+
+    Args:
+        use_scale: whether to learn ``scale``, of shape ``(features,)``; without, it is 1.
+        dropout: part of the weights to drop while training.
+        seed: makes the drops differ from those of the global seed.
+
+    Call arguments: see :class:`Attention`.
+
+    Shapes: ``[(batch, targets, features), (batch, sources, size), (batch, sources, features)]`` to
+    ``(batch, targets, size)``; the weights are ``(batch, targets, sources)``.
+
+    Raises:
+        StructureError: no list of two or three tensors, or no list of masks.
+        ShapeError: inputs or masks that do not fit one another.
+
+    Bahdanau et al. 2014, https://arxiv.org/abs/1409.0473
+
+    >>> query, value = jnp.ones((2, 4, 8)), jnp.ones((2, 6, 8))
+    >>> AdditiveAttention()([query, value]).shape
+    (2, 4, 8)
+    """
+
+    use_scale: bool = True
+
+    def _make_weights(self, input_shape: Any) -> None:
+        if self.use_scale:
+            features = known_size(self, input_shape[0], -1)
+            self.scale = self.add_weight((features,), "glorot_uniform", name="scale")
+
+    def _scores(self, query: Any, key: Any) -> Any:
+        terms = jnp.tanh(query[..., :, None, :] + key[..., None, :, :])
+        return (terms if self.scale is None else self.scale.value * terms).sum(axis=-1)
+
+
+__all__ = ["AdditiveAttention", "Attention"]

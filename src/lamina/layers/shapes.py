@@ -1,0 +1,23 @@
+"""Comparing shapes whose sizes may be symbolic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def agree(shape: Sequence[Any], wanted: Sequence[Any], *, broadcast: bool = False) -> bool:
+    """Whether two shapes have the same rank and the same sizes, where both sizes are numbers.
+
+    Args:
+        shape: the shape in question.
+        wanted: the shape it should have.
+        broadcast: whether sizes of 1 may stand for any.
+
+    >>> agree((2, 3), (2, 4)), agree((2, None), (2, 4)), agree((2, 1), (2, 4), broadcast=True)
+    (False, True, True)
+    """
+    return len(shape) == len(wanted) and all(
+        a == b or (broadcast and a == 1) or not (isinstance(a, int) and isinstance(b, int))
+        for a, b in zip(shape, wanted, strict=True)
+    )

@@ -1,0 +1,30 @@
+from lamina import layers
+from tests.cases.layers_convolution import CUBE, LINE, PLANE, case
+
+CASES = [
+    case("max1d", layers.MaxPooling1D, LINE, (1,)),
+    case("max2d", layers.MaxPooling2D, PLANE, (1, 2)),
+    case("max2d_same", layers.MaxPooling2D, PLANE, (1, 2), pool_size=3, padding="same"),
+    case("max2d_overlapping", layers.MaxPooling2D, PLANE, (1, 2), pool_size=3, strides=1),
+    case("max2d_channels_first", layers.MaxPooling2D, (2, 4, 8, 9), (2, 3), pool_size=(2, 3),
+         data_format="channels_first"),
+    case("max3d", layers.MaxPooling3D, CUBE, (1,)),
+    case("average1d", layers.AveragePooling1D, LINE, (1,), pool_size=3, strides=2),
+    case("average2d", layers.AveragePooling2D, PLANE, (1, 2)),
+    case("average2d_same", layers.AveragePooling2D, PLANE, (1, 2), pool_size=3, strides=2,
+         padding="same"),
+    case("average3d", layers.AveragePooling3D, CUBE, (1,)),
+    case("global_max1d", layers.GlobalMaxPooling1D, LINE, (1,)),
+    case("global_max2d", layers.GlobalMaxPooling2D, PLANE, (1, 2), keepdims=True),
+    case("global_max3d", layers.GlobalMaxPooling3D, CUBE, (1,)),
+    case("global_average1d", layers.GlobalAveragePooling1D, LINE, (1,)),
+    case("global_average2d", layers.GlobalAveragePooling2D, (2, 4, 8, 9), (2, 3),
+         data_format="channels_first"),
+    case("global_average3d", layers.GlobalAveragePooling3D, CUBE, (1,)),
+    case("adaptive_average1d", layers.AdaptiveAveragePooling1D, LINE, output_size=4),
+    case("adaptive_average2d", layers.AdaptiveAveragePooling2D, PLANE, output_size=(3, 4)),
+    case("adaptive_average3d", layers.AdaptiveAveragePooling3D, CUBE, output_size=2),
+    case("adaptive_max1d", layers.AdaptiveMaxPooling1D, LINE, output_size=4),
+    case("adaptive_max2d", layers.AdaptiveMaxPooling2D, PLANE, output_size=(3, 4)),
+    case("adaptive_max3d", layers.AdaptiveMaxPooling3D, CUBE, output_size=2),
+]  # fmt: skip
