@@ -7,8 +7,10 @@ from typing import Any
 
 import jax
 
-# XLA:CPU's default convolution fusion runs at a third of the older path's speed.
-_OPTIONS = {"cpu": {"xla_cpu_experimental_ynn_fusion_type": ""}}
+# XLA:CPU fuses operations into library calls. For convolutions that is 2 to 3 times slower than its
+# older path; for reductions over leading axes (batch normalization) 4 to 15 times faster. So: the
+# library for reductions only.
+_OPTIONS = {"cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}}
 
 
 def jit(fn: Callable[..., Any], **kwargs: Any) -> Any:

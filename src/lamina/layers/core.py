@@ -100,7 +100,7 @@ class InputLayer(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Shape with the batch (names included), dtype and name."""
-        dims = [d if isinstance(d, int) else None if d is spec.BATCH or spec.is_anonymous(d)
+        dims = [d if isinstance(d, int) else None if str(d) == "batch" or spec.is_anonymous(d)
                 else str(d) for d in self.spec.dims_raw]  # fmt: skip
         config: dict[str, Any] = {
             "batch_shape": tuple(dims), "dtype": self.dtype, "sparse": False, "ragged": False,

@@ -58,6 +58,8 @@ class _LayerState(_Attributes, Operation, _LayerFields):
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         """``input_shape`` and its kin, which a first layer of a ``Sequential`` may carry."""
+        if extra.get("quantization_config", self) is None:  # in files of Keras
+            del extra["quantization_config"]
         if "input_dim" in extra:
             extra["input_shape"] = (extra.pop("input_dim"),)
         if "input_shape" in extra:
