@@ -47,10 +47,9 @@ if TYPE_CHECKING:
 _MODULES = {
     name: f"lamina.{name}"
     for name in (
-        "activations", "applications", "config", "constraints", "datasets", "dtypes", "errors", "initializers",
-        "layers", "losses", "metrics", "models", "ops", "optimizers", "regularizers", "saving",
-        "utils",
-        "visualization",
+        "activations", "applications", "config", "constraints", "datasets", "dtypes",
+        "errors", "initializers", "layers", "losses", "metrics", "models", "ops",
+        "optimizers", "regularizers", "saving", "utils", "visualization",
     )
 } | {"callbacks": "lamina.training.callbacks"}  # fmt: skip
 _OBJECTS = {

@@ -55,7 +55,7 @@ def is_int(dtype: str) -> bool:
 
 def canonical(dtype: str) -> str:
     """The dtype that JAX really uses for ``dtype`` (float64 becomes float32 unless x64 is on)."""
-    if jax.config.jax_enable_x64:
+    if jax.config.read("jax_enable_x64"):
         return dtype
     narrow = {"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}
     return narrow.get(dtype, dtype)

@@ -82,7 +82,7 @@ def test_state_written_in_a_foreign_jit_is_an_error():
     layer = Scale()
     layer(jnp.ones((1, 3)))
     with pytest.raises(StateError, match="stateless"):
-        jax.jit(lambda x: layer.factor.assign(x))(jnp.ones(3))
+        jax.jit(layer.factor.assign)(jnp.ones(3))
 
 
 def test_gradients_of_the_pure_form():

@@ -107,7 +107,7 @@ def test_lengths_that_differ():
 
 
 def test_rows_of_different_length():
-    with pytest.raises((DataError, ValueError), match="inhomogeneous|different length"):
+    with pytest.raises((DataError, ValueError), match=r"inhomogeneous|different length"):
         compiled().fit(np.array([[1, 2], [3]], dtype=object), np.ones(2), verbose=0)
 
 

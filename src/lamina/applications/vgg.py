@@ -50,7 +50,7 @@ def _builder(variant: str) -> Callable[..., Model]:
         x = inputs
         for block, (count, filters) in enumerate(zip(convolutions, _FILTERS, strict=True), 1):
             for i in range(1, count + 1):
-                x = layers.Conv2D(filters, 3, activation="relu", padding="same",
+                x = layers.Conv2D(filters, kernel_size=3, activation="relu", padding="same",
                                   name=f"block{block}_conv{i}")(x)  # fmt: skip
             x = layers.MaxPooling2D(2, strides=2, name=f"block{block}_pool")(x)
         if include_top:

@@ -282,6 +282,8 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
     found = get_registered_object(registered, custom_objects)
     if found is None:
         found = get_registered_object(name, custom_objects)
+    if found is None and is_function:
+        found = next((f[name] for f in _families.values() if inspect.isfunction(f.get(name))), None)
     if found is None and module is None:
         found = next((f[name] for f in _families.values() if inspect.isclass(f.get(name))), None)
     if found is None:
@@ -311,7 +313,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     if "class_name" not in config or "config" not in config:
         return {k: deserialize(v, custom_objects) for k, v in config.items()}
     name, inner = config["class_name"], config["config"]
-    if name == "__numpy__":
+    if name in ("__numpy__", "__tensor__"):
         return np.array(inner["value"], dtype=inner["dtype"])
     if name == "__slice__":
         return slice(inner["start"], inner["stop"], inner["step"])
@@ -323,10 +325,8 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     if not inspect.isclass(found):
         raise SerializationError(f"The config wants a class. {name!r} is {found!r}.")
     with CustomObjectScope(custom_objects or {}):
-        if hasattr(found, "from_config"):
-            obj: Any = found.from_config(inner)
-        else:
-            obj = found(**inner)
+        make: Any = getattr(found, "from_config", None)
+        obj: Any = found(**inner) if make is None else make(inner)
         build_config = config.get("build_config")
         if build_config and hasattr(obj, "build_from_config"):
             obj.build_from_config(build_config)

@@ -212,7 +212,7 @@ def _unifications(specs: list[TensorSpec]) -> list[dict[str, str]]:
     by_axis: dict[str, str] = {}
     for axis in range(max((len(s.dims_raw) for s in specs), default=0)):
         here = [s.dims_raw[axis] for s in specs if len(s.dims_raw) > axis]
-        known = {str(d) for d in here if not is_anonymous(d) and str(d) != "batch" and str(d) != "1"}
+        known = {str(d) for d in here if not is_anonymous(d)} - {"batch", "1"}
         for d in here:
             if len(known) == 1 and (_ANONYMOUS.match(str(d)) or str(d) == "batch"):
                 by_axis[str(d)] = next(iter(known))

@@ -430,7 +430,14 @@ class MultiHeadAttention(_Attention):
     def _attended(self, ndim: int) -> tuple[int, ...]:
         if self.attention_axes is None:
             return super()._attended(ndim)
-        return tuple(axis % ndim for axis in self.attention_axes)
+        axes = tuple(a + ndim if a < 0 else a for a in self.attention_axes)
+        if any(not 0 < a < ndim - 1 for a in axes) or len(set(axes)) != len(axes):
+            raise ShapeError(
+                f"Layer {self.name!r} (MultiHeadAttention) has attention_axes="
+                f"{self.attention_axes}.\n  expected: different axes between the first and the "
+                f"last one\n  received: an input with {ndim} axes"
+            )
+        return axes
 
     def _output_sizes(self, features: int) -> tuple[int, ...]:
         return self.output_shape or (features,)

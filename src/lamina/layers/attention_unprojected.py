@@ -25,9 +25,7 @@ from lamina.ops.lowering.dropout import keep_factors
 class _Unprojected(Layer):
     """``softmax(scores(query, key)) @ value``, for the scores of a subclass."""
 
-    dropout: float = field(
-        0.0, convert=number("[0, 1]", lambda v: 0 <= v <= 1), kw_only=True
-    )
+    dropout: float = field(0.0, convert=number("[0, 1]", lambda v: 0 <= v <= 1), kw_only=True)
     seed: int | None = field(None, convert=read_seed, kw_only=True)
 
     def __post_init__(self) -> None:

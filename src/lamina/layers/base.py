@@ -192,8 +192,9 @@ class Layer(_LayerState):
         for name, parameter in signature.signature.parameters.items():
             if parameter.kind is parameter.VAR_KEYWORD and name in arguments:
                 arguments |= arguments.pop(name)
-        if signature.first in arguments:
-            arguments[signature.first] = as_tensors(arguments[signature.first])
+        first = signature.first
+        if first is not None and first in arguments:
+            arguments[first] = as_tensors(arguments[first])
         return arguments.get("training", training), arguments
 
     def _check_input(self, arguments: Mapping[str, Any]) -> None:

@@ -118,14 +118,8 @@ class _Plain(_Convolution):
         self.bias = self._make("bias", (self.filters,), "bias") if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
-        padding = self.padding
-        if padding == "causal":
-            before = (self.kernel_size[0] - 1) * self.dilation_rate[0]
-            time = 1 if self.data_format == "channels_last" else 2
-            inputs = jnp.pad(inputs, [(before if axis == time else 0, 0) for axis in range(3)])
-            padding = "valid"
-        y = lowering.conv(inputs, self.kernel.value, self.strides, padding, self.dilation_rate,
-                          self.groups, self.data_format)  # fmt: skip
+        y = lowering.conv(inputs, self.kernel.value, self.strides, self.padding,
+                          self.dilation_rate, self.groups, self.data_format)  # fmt: skip
         return self._finish(y)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lamina.core.fields import field
 from lamina.core.spec import show_dims
 from lamina.errors import ShapeError
 from lamina.layers.base import Layer
@@ -28,7 +29,7 @@ class Rescaling(Layer):
     [0.0, 1.0]
     """
 
-    scale: Any
+    scale: Any = field()
     offset: Any = 0.0
 
     def __post_init__(self) -> None:

@@ -94,6 +94,7 @@ class RNN(_Recurrent):
 
     >>> class Average(Layer):
     ...     state_size = 3
+    ...
     ...     def call(self, inputs, states):
     ...         mean = (inputs + states[0]) / 2
     ...         return mean, [mean]

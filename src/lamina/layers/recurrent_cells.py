@@ -128,9 +128,7 @@ class _Cell(_CellArguments):
         """
         raise NotImplementedError
 
-    def _dropper(
-        self, rate: float, shape: Any, training: bool, name: str
-    ) -> Callable[[Any], Any]:
+    def _dropper(self, rate: float, shape: Any, training: bool, name: str) -> Callable[[Any], Any]:
         """A function that zeroes the same entries each time it is called."""
         if not (training and rate):
             return lambda x: x

@@ -97,7 +97,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         return self._trainable
 
     @trainable.setter
-    def trainable(self, value: bool) -> None:
+    def trainable(self, value: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         for layer in self._flatten_layers():
             layer._trainable = bool(value)
 

@@ -177,9 +177,8 @@ def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[int, str]]) -
     value = value.value if isinstance(value, Variable) else value
     if not is_array(value):
         value = np.asarray(value)
-    if isinstance(value, np.ndarray) and value.dtype.kind not in "biufc" and value.dtype.name not in (
-        "bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4",
-    ):  # fmt: skip
+    numeric = value.dtype.kind in "biufc" or value.dtype.name.startswith(("bf", "float8", "int4"))
+    if not numeric and isinstance(value, np.ndarray):
         raise DTypeError(
             f"Input {name!r} takes numbers ({x.dtype}). Received an array of dtype {value.dtype}."
         )

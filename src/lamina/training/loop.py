@@ -15,7 +15,7 @@ import numpy as np
 from lamina import tree
 from lamina.core import random
 from lamina.core.variable import Cell
-from lamina.errors import ArgumentError, TrainingWarning
+from lamina.errors import ArgumentError, StructureError, TrainingWarning
 from lamina.training.callbacks import CallbackList, History
 from lamina.training.data import ArrayData, StreamData, adapt, unpack, weights_of_classes
 from lamina.training.progress import Progress
@@ -53,7 +53,16 @@ def _weights(program: Program) -> State:
 def _training_state(program: Program) -> Iterator[Cell]:
     """The state in one cell that all variables read from; given back to them at the end."""
     optimizer = program.optimizer
-    optimizer.build(program.trainable)
+    try:
+        optimizer.build(program.trainable)
+    except StructureError:
+        # What trains has changed since the last fit: the optimizer starts anew, at the same step.
+        step = int(optimizer.iterations)
+        optimizer = program.optimizer = program.model.optimizer = type(optimizer).from_config(
+            optimizer.get_config()
+        )
+        optimizer.build(program.trainable)
+        optimizer.iterations.assign(step)
     groups = {
         "trainable": program.trainable, "non_trainable": program.non_trainable,
         "optimizer": optimizer.state_variables,

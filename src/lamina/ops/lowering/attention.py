@@ -55,8 +55,8 @@ def attend(
     k, v = jnp.swapaxes(key, 1, 2), jnp.swapaxes(value, 1, 2)
     products = jnp.einsum("bkgtd,bksd->bkgts", q, k, preferred_element_type=jnp.float32)
     if mask is not None:
-        shape = (mask.shape[0], -1, groups if mask.shape[1] != 1 else 1, *mask.shape[2:])
-        products = jnp.where(jnp.swapaxes(mask.reshape(shape), 1, 2), products, -jnp.inf)
+        shape = (mask.shape[0], 1 if mask.shape[1] == 1 else groups, -1, *mask.shape[2:])
+        products = jnp.where(mask.reshape(shape), products, -jnp.inf)
     largest = lax.stop_gradient(products.max(axis=-1, keepdims=True))
     weights = jnp.exp(products - jnp.maximum(largest, jnp.finfo(largest.dtype).min))
     total = weights.sum(axis=-1, keepdims=True)

@@ -72,6 +72,7 @@ def conv(
     extent = reach(kernel.shape[:-2], dilation)
     check_fits(f"A kernel that extends over {extent}", x, extent, padding, data_format)
     x = channels_last(x, data_format)
+    margins: Any
     if padding == "valid":
         margins = [(0, 0)] * len(extent)
     elif padding == "causal":
@@ -97,7 +98,10 @@ def depthwise_conv(
     Args:
         x: ``(batch, *sizes, channels)``, or the channels second.
         kernel: ``(*window, channels, multiplier)``.
-        strides: as for :func:`conv`, and so the others.
+        strides: step between places, for each axis.
+        padding: ``"valid"`` or ``"same"``.
+        dilation: step between the entries of the window, for each axis.
+        data_format: where the channels of ``x`` are.
 
     Returns:
         ``(batch, *sizes, channels * multiplier)``; the filters of one channel side by side.
@@ -189,12 +193,10 @@ def _on_cpu(
             return _depthwise(pad(x, margins), kernel, strides, dilation)
         # Each group by itself. 3x3 over 32x32x64 to 64 in 4 groups: 0.03 of the time.
         parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
-        return jnp.concatenate(
-            [_on_cpu(a, k, strides, margins, dilation, 1) for a, k in parts], -1
-        )
+        return jnp.concatenate([_on_cpu(a, k, strides, margins, dilation, 1) for a, k in parts], -1)
     if len(window) == 3:
         return _as_planes(x, kernel, strides, margins, dilation)
-    if 1 < entries and channels <= 4 and entries * channels <= 49:
+    if entries > 1 and channels <= 4 and entries * channels <= 49:
         return _as_matmul(pad(x, margins), kernel, strides, dilation)
     extent = reach(kernel.shape[:-2], dilation)
     if any(sum(margin) >= k for margin, k in zip(margins, extent, strict=True)):
@@ -226,7 +228,7 @@ def _depthwise(x: jax.Array, kernel: jax.Array, strides: Sizes, dilation: Sizes)
     copies = (len(views), x.shape[0], views[0].shape[1], *(1,) * (len(window) - 1))
     kernel = jnp.reshape(kernel, (len(views), *(1,) * (len(window) + 1), channels, -1))
     kernel = jnp.broadcast_to(kernel, (*copies, *kernel.shape[-2:]))
-    y = sum(view[..., None] * entry for view, entry in zip(views, kernel, strict=True))
+    y: Any = sum(view[..., None] * entry for view, entry in zip(views, kernel, strict=True))
     return jnp.reshape(y, (*y.shape[:-2], -1))
 
 
@@ -239,9 +241,7 @@ def _as_planes(
     """
     depth, *window, channels, filters = kernel.shape
     x = pad(x, [margins[0], (0, 0), (0, 0)])
-    planes = jnp.concatenate(
-        taps(x, (depth, 1, 1), (strides[0], 1, 1), (dilation[0], 1, 1)), -1
-    )
+    planes = jnp.concatenate(taps(x, (depth, 1, 1), (strides[0], 1, 1), (dilation[0], 1, 1)), -1)
     flat = jnp.reshape(planes, (-1, *planes.shape[2:]))
     kernel = jnp.reshape(jnp.moveaxis(kernel, 0, 2), (*window, depth * channels, filters))
     y = _on_cpu(flat, kernel, strides[1:], margins[1:], dilation[1:], 1)

@@ -109,7 +109,7 @@ def _floating(x: jax.Array) -> jax.Array:
 
 
 def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.where((a >= b) | (a != a), a, b)  # noqa: PLR0124 - NaN
+    return jnp.where((a >= b) | (a != a), a, b)
 
 
 def _reduce(
@@ -130,9 +130,10 @@ def _reduce(
         x = pad(x, same_padding(x.shape[1:-1], window, strides), start)
     # The last axis first: of equal entries the first in row-major order then comes out.
     for axis in reversed(range(len(window))):
-        along = [tuple(n if i == axis else 1 for i in range(len(window)))
-                 for n in (window[axis], strides[axis])]  # fmt: skip
-        x = functools.reduce(fold, taps(x, *along, (1,) * len(window)))
+        ones = (1,) * len(window)
+        along = (*ones[:axis], window[axis], *ones[axis + 1 :])
+        steps = (*ones[:axis], strides[axis], *ones[axis + 1 :])
+        x = functools.reduce(fold, taps(x, along, steps, ones))
     return x
 
 

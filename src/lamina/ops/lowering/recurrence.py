@@ -50,8 +50,9 @@ def recur(
         ``(time, batch, ...)``, or None; and the states after the last step.
 
     >>> running_sum = lambda x, total: (total + x, total + x)
-    >>> last, all_outputs, _ = recur(running_sum, jnp.ones((3, 1)), jnp.zeros(1),
-    ...                              return_sequences=True)
+    >>> last, all_outputs, _ = recur(
+    ...     running_sum, jnp.ones((3, 1)), jnp.zeros(1), return_sequences=True
+    ... )
     >>> last.tolist(), all_outputs[:, 0].tolist()
     ([3.0], [1.0, 2.0, 3.0])
     """
