@@ -41,7 +41,9 @@ def evaluate(space, case, y_true, y_pred, sample_weight=None, **more):
     return np.asarray(made(y_true, y_pred, sample_weight=sample_weight))
 
 
-@pytest.mark.parametrize(("space", "table"), [(losses, LOSSES), (metrics, METRICS)], ids=identify)
+@pytest.mark.parametrize(
+    ("space", "table"), [(losses, LOSSES), (metrics, METRICS)], ids=["losses", "metrics"]
+)
 def test_every_public_class_has_a_row(space, table):
     public = {n for n in space.__all__ if inspect.isclass(getattr(space, n))}
     assert public - {c.name for c in table} == (

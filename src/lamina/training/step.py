@@ -38,6 +38,13 @@ class Program:
     def __init__(
         self, model: Any, objective: Objective | None, optimizer: Any, eager: bool
     ) -> None:
+        for name in ("train_step", "test_step", "predict_step"):
+            if hasattr(model, name):
+                raise ArgumentError(
+                    f"{type(model).__name__} defines `{name}`, which fit, evaluate and predict "
+                    "would not call. Override `compute_loss`, or write your own loop with "
+                    "`model.stateless_call` and `optimizer.stateless_apply`."
+                )
         self.model, self.objective, self.optimizer = model, objective, optimizer
         named = model.named_variables()
         self.trainable = {a: v for a, (v, trains) in named.items() if trains}
