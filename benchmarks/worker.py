@@ -85,21 +85,25 @@ def task_dispatch(library):
     model, x, y, batch = deep_dense(k)
     model.fit(x, y, batch_size=batch, verbose=0)
     from lamina.training import loop
+    from lamina.training.callbacks import CallbackList
+    from lamina.training.data import ArrayData
+    from lamina.training.progress import Progress
 
-    batch_data = (x[:batch], y[:batch], None)
-    program = loop._program(model, batch_data, training=True)
+    first = (x[:batch], y[:batch], None)
+    program = loop._program(model, first, training=True)
     with loop._training_state(program) as cell:
-        batch_data = jax.device_put(batch_data)
-        runner = loop.Stepper(cell, program)
-        for _ in range(20):
-            runner.step(batch_data)
+        batch_data = jax.device_put(first)
+        hooks, progress = CallbackList(None, model=model, params={}), Progress(0, 1, None)
+        data = ArrayData(x, y, None, batch, shuffle=False)
+        runner = loop._Runner(program, data, cell, hooks, progress, 1, first)
 
         def ours(n=200):
-            for _ in range(n):
-                runner.step(batch_data)
+            for i in range(n):
+                runner._step(i, lambda s: program.train(s, batch_data))
             jax.block_until_ready(cell.state["monitor"])
 
-        state = jax.tree.map(lambda a: a + 0, cell.state)
+        ours()
+        state = jax.tree.map(jax.numpy.copy, cell.state)
 
         def bare(n=200):
             nonlocal state

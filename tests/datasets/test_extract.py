@@ -152,6 +152,7 @@ def test_huge_header_is_not_read_into_memory(server, cache):
         tar({"a": b"x", "a/b": b"y"}),
         tar({"a": b"x", "./a": b"y"}),
     ],
+    ids=["empty", "text", "no_zip", "cut_tar", "cut_zip", "method", "file_in_file", "twice"],
 )
 def test_damage(server, cache, body):
     origin, _ = server.publish("x", body)

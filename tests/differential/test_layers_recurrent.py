@@ -635,7 +635,8 @@ def test_weights_live_where_keras_has_them():
     stack = RNN([LSTMCell(4), GRUCell(2)], name="rnn")
     stack(X)
     assert [v.path for v in stack.weights][:4] == [
-        "rnn/stacked_rnn_cells/lstm_cell/kernel", "rnn/stacked_rnn_cells/lstm_cell/recurrent_kernel",
+        "rnn/stacked_rnn_cells/lstm_cell/kernel",
+        "rnn/stacked_rnn_cells/lstm_cell/recurrent_kernel",
         "rnn/stacked_rnn_cells/lstm_cell/bias", "rnn/stacked_rnn_cells/gru_cell/kernel",
     ] or stack.weights[0].path.startswith("rnn/")  # fmt: skip
     layer = GRU(4, name="gru")

@@ -1,4 +1,7 @@
-"""Convolutions over one, two and three axes: plain, transposed, depthwise, separable."""
+"""Convolutions: plain, transposed, depthwise and separable, over one, two or three axes.
+
+The formulas are in :mod:`lamina.ops.lowering.conv`; a class here names its weights and its rank.
+"""
 
 from __future__ import annotations
 
@@ -8,569 +11,536 @@ import jax.numpy as jnp
 
 from lamina import activations, config, constraints, initializers, regularizers
 from lamina.core.fields import field, int_tuple, one_of, positive_int
-from lamina.core.variable import Variable
-from lamina.errors import ArgumentError, ShapeError
+from lamina.errors import ArgumentError
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
-from lamina.ops.lowering.conv import conv, conv_transpose, depthwise_conv
+from lamina.ops.lowering import conv as lowering
 
 
-def _sizes(rank: int, *default: int) -> Any:
-    """A field of one integer for each axis."""
-    convert = int_tuple(rank)
-    return field(default * rank, convert=convert) if default else field(convert=convert)
+class _Arguments:
+    """The arguments that every convolution declares, each kind in Keras's own order."""
+
+    kernel_size: Any
+    strides: Any
+    dilation_rate: Any
+    data_format: Any
+    use_bias: bool
+    activation: Any
+    bias: Any
 
 
-def _weight(default: str | None, kind: Any) -> Any:
-    return field(default, convert=kind.get)
+class _Convolution(_Arguments, Layer):
+    """What all convolutions share: sizes as tuples of the right rank, checks, bias, activation."""
 
-
-class _Convolution(Layer):
-    """What all convolutions share: the number of axes, the weights' making, bias and activation.
-
-    The arguments of each family are declared there, in Keras's order.
-    """
-
-    rank: ClassVar[int]
-    kernel_size: tuple[int, ...]
+    rank: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.input_spec = InputSpec(ndim=self.rank + 2)
-        self.bias: Variable | None = None
-
-    def _one_of_strides_and_dilation(self: Any) -> None:
+        for name in ("kernel_size", "strides", "dilation_rate"):
+            try:
+                setattr(self, name, int_tuple(self.rank)(getattr(self, name)))
+            except (ArgumentError, TypeError) as e:
+                raise ArgumentError(f"{type(self).__name__}(): `{name}`: {e}") from None
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ArgumentError(
-                f"{type(self).__name__}() takes strides or dilation_rate above 1, not both. "
+                f"{type(self).__name__}(): `strides` and `dilation_rate` cannot both be above 1. "
                 f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}."
             )
+        self.input_spec = InputSpec(ndim=self.rank + 2)
 
-    def _channels(self: Any, input_shape: Any) -> int:
-        """The number of channels, which every later input must have."""
-        axis = -1 if self.data_format == "channels_last" else 1
-        channels = known_size(self, input_shape, axis)
-        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
+    @property
+    def _channel_axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
+
+    def _see(self, input_shape: Any) -> int:
+        """The number of input channels, which every later input must have."""
+        channels = known_size(self, input_shape, self._channel_axis)
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={self._channel_axis: channels})
         return channels
 
-    def _add(self, name: str, shape: tuple[int, ...], arguments: str) -> Variable:
-        """A weight that the arguments ``<arguments>_initializer``, ... describe."""
+    def _make(self, name: str, shape: tuple[int, ...], kind: str) -> Any:
         return self.add_weight(
-            shape, getattr(self, f"{arguments}_initializer"), name=name,
-            regularizer=getattr(self, f"{arguments}_regularizer"),
-            constraint=getattr(self, f"{arguments}_constraint"),
-        )  # fmt: skip
+            shape,
+            getattr(self, f"{kind}_initializer"),
+            regularizer=getattr(self, f"{kind}_regularizer"),
+            constraint=getattr(self, f"{kind}_constraint"),
+            name=name,
+        )
 
-    def _add_bias(self: Any, filters: int) -> None:
+    def _finish(self, y: Any) -> Any:
+        """Add the bias, apply the activation."""
         if self.use_bias:
-            self.bias = self._add("bias", (filters,), "bias")
-
-    def _finished(self: Any, x: Any) -> Any:
-        """Bias and activation."""
-        if self.bias is not None:
-            bias = self.bias.value
-            if self.data_format == "channels_first":
-                bias = jnp.reshape(bias, (-1, *(1,) * self.rank))
-            x = x + bias
-        return self.activation(x)
+            shape = (1, -1, *(1,) * self.rank) if self._channel_axis == 1 else (-1,)
+            y = y + jnp.reshape(self.bias.value, shape)
+        return self.activation(y)
 
 
-# ---- plain ---------------------------------------------------------------------------------------
-
-
-class _Conv(_Convolution):
+class _Plain(_Convolution):
     filters: int = field(convert=positive_int)
-    kernel_size: Any
+    kernel_size: Any = field()
     strides: Any = 1
-    padding: str = field("valid", convert=one_of("valid", "same"))
-    data_format: str = field(None, convert=config.standardize_data_format)
+    padding: str = field("valid", convert=one_of("valid", "same", "causal"))
+    data_format: Any = field(None, convert=config.standardize_data_format)
     dilation_rate: Any = 1
     groups: int = field(1, convert=positive_int)
     activation: Any = field(None, convert=activations.get)
     use_bias: bool = True
-    kernel_initializer: Any = _weight("glorot_uniform", initializers)
-    bias_initializer: Any = _weight("zeros", initializers)
-    kernel_regularizer: Any = _weight(None, regularizers)
-    bias_regularizer: Any = _weight(None, regularizers)
-    kernel_constraint: Any = _weight(None, constraints)
-    bias_constraint: Any = _weight(None, constraints)
+    kernel_initializer: Any = field("glorot_uniform", convert=initializers.get)
+    bias_initializer: Any = field("zeros", convert=initializers.get)
+    kernel_regularizer: Any = field(None, convert=regularizers.get)
+    bias_regularizer: Any = field(None, convert=regularizers.get)
+    activity_regularizer: Any = field(None, convert=regularizers.get)
+    kernel_constraint: Any = field(None, convert=constraints.get)
+    bias_constraint: Any = field(None, convert=constraints.get)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._one_of_strides_and_dilation()
+        if self.padding == "causal" and self.rank != 1:
+            raise ArgumentError(
+                f"{type(self).__name__}(): padding='causal' is for one axis of time, Conv1D. "
+                "Use 'valid' or 'same'."
+            )
         if self.filters % self.groups:
             raise ArgumentError(
-                f"{type(self).__name__}(): `groups` must divide `filters`. "
+                f"{type(self).__name__}(): `filters` is a multiple of `groups`. "
                 f"Received: filters={self.filters}, groups={self.groups}."
             )
 
     def build(self, input_shape: Any) -> None:
-        """Make ``kernel`` and ``bias``."""
-        channels = self._channels(input_shape)
+        channels = self._see(input_shape)
         if channels % self.groups:
-            raise ShapeError(
-                f"Layer {self.name!r} ({type(self).__name__}) cannot divide these channels.\n"
-                f"  expected: a multiple of groups={self.groups} channels\n"
-                f"  received: {channels} channels, shape {tuple(input_shape)}"
+            raise ArgumentError(
+                f"Layer {self.name!r}: the number of channels is a multiple of `groups`. "
+                f"Received: {channels} channels, groups={self.groups}."
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
-        self.kernel = self._add("kernel", shape, "kernel")
-        self._add_bias(self.filters)
+        self.kernel = self._make("kernel", shape, "kernel")
+        self.bias = self._make("bias", (self.filters,), "bias") if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
-        """Convolve, add the bias, activate."""
-        x = conv(inputs, self.kernel.value, self.strides, self.padding, self.dilation_rate,
-                 self.groups, self.data_format)  # fmt: skip
-        return self._finished(x)
+        y = lowering.conv(inputs, self.kernel.value, self.strides, self.padding,
+                          self.dilation_rate, self.groups, self.data_format)  # fmt: skip
+        return self._finish(y)
 
 
-class Conv2D(_Conv):
-    """Slide a small kernel over two axes (of an image) and take the inner product at each place.
-
-    ``activation(sum over i, j, c of x[h*s + i*d, w*s + j*d, c] * kernel[i, j, c, filter] + bias)``
-    with strides ``s`` and dilation ``d``.
-
-    Args:
-        filters: size of the output's channel axis.
-        kernel_size: height and width of the kernel, or one integer for both.
-        strides: step between places.
-        padding: ``"valid"`` keeps only places where the kernel lies inside; ``"same"`` surrounds
-            the input with zeros so that, with strides 1, the sizes stay.
-        data_format: ``"channels_last"``, ``"channels_first"``, or the default of
-            ``lamina.config`` when None.
-        dilation_rate: step between the entries of the kernel; above 1 only without strides.
-        groups: number of parts into which channels and filters are divided, each by itself.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
-        kernel_initializer: for ``kernel``, of shape ``(*kernel_size, channels // groups, filters)``.
-        bias_initializer: for ``bias``, of shape ``(filters,)``.
-        kernel_regularizer: penalty on the kernel.
-        bias_regularizer: penalty on the bias.
-        kernel_constraint: projection of the kernel after each step.
-        bias_constraint: projection of the bias after each step.
-
-    Shapes: ``(batch, height, width, channels)`` to ``(batch, height', width', filters)``; with
-    ``channels_first`` the channels are second in both. With a reach ``r = (kernel - 1) * d + 1``,
-    a size ``n`` becomes ``floor((n - r) / s) + 1`` (valid) or ``ceil(n / s)`` (same).
-
-    Raises:
-        ShapeError: another number of axes, an open number of channels, another number than at the
-            first call or one that ``groups`` does not divide, or an input smaller than the kernel.
-        ArgumentError: strides and dilation both above 1; ``groups`` that does not divide filters.
-
-    LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition".
-
-    >>> Conv2D(32, 3, activation="relu")(jnp.ones((1, 28, 28, 1))).shape
-    (1, 26, 26, 32)
-    """
-
-    rank = 2
-    kernel_size: Any = _sizes(2)
-    strides: Any = _sizes(2, 1)
-    dilation_rate: Any = _sizes(2, 1)
-
-
-class Conv1D(_Conv):
-    """:class:`Conv2D` over one axis, such as time.
-
-    Args:
-        padding: besides ``"valid"`` and ``"same"``, ``"causal"``: all zeros come before, so that no
-            output depends on a later input (van den Oord et al. 2016, arXiv:1609.03499).
-        filters: size of the output's channel axis; this and the rest as for :class:`Conv2D`.
-
-    Shapes: ``(batch, time, channels)`` to ``(batch, time', filters)``.
-
-    Raises:
-        ShapeError, ArgumentError: as for :class:`Conv2D`.
-
-    >>> layer = Conv1D(1, 2, padding="causal", use_bias=False, kernel_initializer="ones")
-    >>> layer(jnp.array([[[1.0], [2.0], [3.0]]])).ravel().tolist()
-    [1.0, 3.0, 5.0]
-    """
-
-    rank = 1
-    kernel_size: Any = _sizes(1)
-    strides: Any = _sizes(1, 1)
-    padding: str = field("valid", convert=one_of("valid", "same", "causal"))
-    dilation_rate: Any = _sizes(1, 1)
-
-
-class Conv3D(_Conv):
-    """:class:`Conv2D` over three axes, such as those of a volume or a film.
-
-    Args:
-        filters: size of the output's channel axis; this and the rest as for :class:`Conv2D`, with
-            three sizes instead of two.
-
-    Shapes: ``(batch, depth, height, width, channels)`` to ``(batch, depth', height', width',
-    filters)``.
-
-    Raises:
-        ShapeError, ArgumentError: as for :class:`Conv2D`.
-
-    >>> Conv3D(4, (1, 3, 3), strides=2)(jnp.ones((1, 8, 9, 9, 2))).shape
-    (1, 4, 4, 4, 4)
-    """
-
-    rank = 3
-    kernel_size: Any = _sizes(3)
-    strides: Any = _sizes(3, 1)
-    dilation_rate: Any = _sizes(3, 1)
-
-
-# ---- transposed ----------------------------------------------------------------------------------
-
-
-class _ConvTranspose(_Convolution):
+class _Transposed(_Convolution):
     filters: int = field(convert=positive_int)
-    kernel_size: Any
+    kernel_size: Any = field()
     strides: Any = 1
     padding: str = field("valid", convert=one_of("valid", "same"))
     output_padding: Any = None
-    data_format: str = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=config.standardize_data_format)
     dilation_rate: Any = 1
     activation: Any = field(None, convert=activations.get)
     use_bias: bool = True
-    kernel_initializer: Any = _weight("glorot_uniform", initializers)
-    bias_initializer: Any = _weight("zeros", initializers)
-    kernel_regularizer: Any = _weight(None, regularizers)
-    bias_regularizer: Any = _weight(None, regularizers)
-    kernel_constraint: Any = _weight(None, constraints)
-    bias_constraint: Any = _weight(None, constraints)
+    kernel_initializer: Any = field("glorot_uniform", convert=initializers.get)
+    bias_initializer: Any = field("zeros", convert=initializers.get)
+    kernel_regularizer: Any = field(None, convert=regularizers.get)
+    bias_regularizer: Any = field(None, convert=regularizers.get)
+    activity_regularizer: Any = field(None, convert=regularizers.get)
+    kernel_constraint: Any = field(None, convert=constraints.get)
+    bias_constraint: Any = field(None, convert=constraints.get)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._one_of_strides_and_dilation()
-        if self.output_padding is not None and any(
-            extra >= s for extra, s in zip(self.output_padding, self.strides, strict=True)
-        ):
+        if self.output_padding is None:
+            return
+        self.output_padding = int_tuple(self.rank, minimum=0)(self.output_padding)
+        pairs = zip(self.output_padding, self.strides, strict=True)
+        if any(padding >= stride for padding, stride in pairs):
             raise ArgumentError(
-                f"{type(self).__name__}(): `output_padding` must be smaller than `strides`. "
-                f"Received: output_padding={self.output_padding}, strides={self.strides}."
+                f"{type(self).__name__}(): `output_padding` is smaller than `strides`. Received: "
+                f"output_padding={self.output_padding}, strides={self.strides}."
             )
 
     def build(self, input_shape: Any) -> None:
-        """Make ``kernel`` and ``bias``."""
-        shape = (*self.kernel_size, self.filters, self._channels(input_shape))
-        self.kernel = self._add("kernel", shape, "kernel")
-        self._add_bias(self.filters)
+        shape = (*self.kernel_size, self.filters, self._see(input_shape))
+        self.kernel = self._make("kernel", shape, "kernel")
+        self.bias = self._make("bias", (self.filters,), "bias") if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
-        """Spread, add the bias, activate."""
-        x = conv_transpose(inputs, self.kernel.value, self.strides, self.padding,
-                           self.dilation_rate, self.output_padding, self.data_format)  # fmt: skip
-        return self._finished(x)
+        y = lowering.conv_transpose(
+            inputs, self.kernel.value, self.strides, self.padding, self.dilation_rate,
+            self.output_padding, self.data_format,
+        )  # fmt: skip
+        return self._finish(y)
 
 
-def _output_padding(rank: int) -> Any:
-    convert = int_tuple(rank, minimum=0)
-    return field(None, convert=lambda value: None if value is None else convert(value))
+class _Depthwise(_Convolution):
+    kernel_size: Any = field()
+    strides: Any = 1
+    padding: str = field("valid", convert=one_of("valid", "same"))
+    depth_multiplier: int = field(1, convert=positive_int)
+    data_format: Any = field(None, convert=config.standardize_data_format)
+    dilation_rate: Any = 1
+    activation: Any = field(None, convert=activations.get)
+    use_bias: bool = True
+    depthwise_initializer: Any = field("glorot_uniform", convert=initializers.get)
+    bias_initializer: Any = field("zeros", convert=initializers.get)
+    depthwise_regularizer: Any = field(None, convert=regularizers.get)
+    bias_regularizer: Any = field(None, convert=regularizers.get)
+    activity_regularizer: Any = field(None, convert=regularizers.get)
+    depthwise_constraint: Any = field(None, convert=constraints.get)
+    bias_constraint: Any = field(None, convert=constraints.get)
+
+    def build(self, input_shape: Any) -> None:
+        channels = self._see(input_shape)
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.kernel = self._make("kernel", shape, "depthwise")
+        size = channels * self.depth_multiplier
+        self.bias = self._make("bias", (size,), "bias") if self.use_bias else None
+
+    def call(self, inputs: Any) -> Any:
+        y = lowering.depthwise_conv(inputs, self.kernel.value, self.strides, self.padding,
+                                    self.dilation_rate, self.data_format)  # fmt: skip
+        return self._finish(y)
 
 
-class Conv2DTranspose(_ConvTranspose):
-    """Enlarge an image with learned kernels: the linear map that is :class:`Conv2D`'s transpose.
+class _Separable(_Convolution):
+    filters: int = field(convert=positive_int)
+    kernel_size: Any = field()
+    strides: Any = 1
+    padding: str = field("valid", convert=one_of("valid", "same"))
+    data_format: Any = field(None, convert=config.standardize_data_format)
+    dilation_rate: Any = 1
+    depth_multiplier: int = field(1, convert=positive_int)
+    activation: Any = field(None, convert=activations.get)
+    use_bias: bool = True
+    depthwise_initializer: Any = field("glorot_uniform", convert=initializers.get)
+    pointwise_initializer: Any = field("glorot_uniform", convert=initializers.get)
+    bias_initializer: Any = field("zeros", convert=initializers.get)
+    depthwise_regularizer: Any = field(None, convert=regularizers.get)
+    pointwise_regularizer: Any = field(None, convert=regularizers.get)
+    bias_regularizer: Any = field(None, convert=regularizers.get)
+    activity_regularizer: Any = field(None, convert=regularizers.get)
+    depthwise_constraint: Any = field(None, convert=constraints.get)
+    pointwise_constraint: Any = field(None, convert=constraints.get)
+    bias_constraint: Any = field(None, convert=constraints.get)
 
-    Each entry of the input, times the kernel, is added to the output at ``strides`` times its
-    place: ``y[h*s + i*d, w*s + j*d, filter] += x[h, w, c] * kernel[i, j, filter, c]``; then the
-    borders are cut or filled as ``padding`` says, the bias is added and the activation applied.
+    def build(self, input_shape: Any) -> None:
+        channels, ones = self._see(input_shape), (1,) * self.rank
+        depth = (*self.kernel_size, channels, self.depth_multiplier)
+        point = (*ones, channels * self.depth_multiplier, self.filters)
+        self.depthwise_kernel = self._make("depthwise_kernel", depth, "depthwise")
+        self.pointwise_kernel = self._make("pointwise_kernel", point, "pointwise")
+        self.bias = self._make("bias", (self.filters,), "bias") if self.use_bias else None
+
+    def call(self, inputs: Any) -> Any:
+        ones = (1,) * self.rank
+        y = lowering.depthwise_conv(inputs, self.depthwise_kernel.value, self.strides,
+                                    self.padding, self.dilation_rate, self.data_format)  # fmt: skip
+        y = lowering.conv(y, self.pointwise_kernel.value, ones, "valid", ones, 1, self.data_format)
+        return self._finish(y)
+
+
+class Conv1D(_Plain):
+    """Convolution over one axis: each filter slides over the input.
+
+    ``y[i, f] = bias[f] + sum over t, c of x[i * strides + t * dilation_rate, c] * kernel[t, c, f]``
+    for one axis, then the activation (a cross-correlation, as everywhere in the field).
 
     Args:
-        filters: size of the output's channel axis.
-        kernel_size: height and width of the kernel, or one integer for both.
-        strides: step between the places of neighbouring entries: the factor of enlargement.
-        padding: ``"same"`` makes ``size * strides`` of a size; ``"valid"`` keeps all that the
-            kernel reaches.
-        output_padding: rows and columns added to the smallest output that a :class:`Conv2D` with
-            these arguments would map to the input; must be below ``strides``. Chosen so that
-            sizes are as said for ``padding`` when None.
-        data_format: ``"channels_last"``, ``"channels_first"``, or the default of
-            ``lamina.config`` when None.
-        dilation_rate: step between the entries of the kernel; above 1 only without strides.
+        filters: number of filters, the output's channels.
+        kernel_size: size of the window, one integer or one for each axis.
+        strides: step between places.
+        padding: ``"valid"`` (none), ``"same"`` (zeros, so that strides of 1 keep the size),
+            or ``"causal"`` (zeros before: no place sees a later one).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        dilation_rate: distance of the window's entries.
+        groups: number of groups that channels and filters are divided into.
         activation: function applied to the result; None for none.
         use_bias: whether a bias is added.
-        kernel_initializer: for ``kernel``, of shape ``(*kernel_size, filters, channels)``.
-        bias_initializer: for ``bias``, of shape ``(filters,)``.
-        kernel_regularizer: penalty on the kernel.
-        bias_regularizer: penalty on the bias.
-        kernel_constraint: projection of the kernel after each step.
-        bias_constraint: projection of the bias after each step.
 
-    Shapes: ``(batch, height, width, channels)`` to ``(batch, height', width', filters)``; a size
-    ``n`` becomes ``n * s`` (same) or ``n * s + max(r - s, 0)`` (valid), ``r`` as in
-    :class:`Conv2D`.
+    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+
+    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
 
     Raises:
-        ShapeError: another number of axes, an open number of channels or another than at the first
-            call, or an output without entries.
-        ArgumentError: strides and dilation both above 1; ``output_padding`` not below ``strides``.
+        ShapeError: another number of axes or channels, or a window larger than a known size.
 
-    Dumoulin and Visin 2016, arXiv:1603.07285.
-
-    >>> Conv2DTranspose(8, 3, strides=2, padding="same")(jnp.ones((1, 7, 7, 4))).shape
-    (1, 14, 14, 8)
-    """
-
-    rank = 2
-    kernel_size: Any = _sizes(2)
-    strides: Any = _sizes(2, 1)
-    output_padding: Any = _output_padding(2)
-    dilation_rate: Any = _sizes(2, 1)
-
-
-class Conv1DTranspose(_ConvTranspose):
-    """:class:`Conv2DTranspose` over one axis.
-
-    Args:
-        filters: size of the output's channel axis; this and the rest as for
-            :class:`Conv2DTranspose`.
-
-    Shapes: ``(batch, time, channels)`` to ``(batch, time', filters)``.
-
-    Raises:
-        ShapeError, ArgumentError: as for :class:`Conv2DTranspose`.
-
-    >>> layer = Conv1DTranspose(1, 3, strides=2, kernel_initializer="ones")
-    >>> layer(jnp.array([[[1.0], [10.0]]])).ravel().tolist()
-    [1.0, 1.0, 11.0, 10.0, 10.0]
+    >>> from lamina.layers import Input
+    >>> Conv1D(8, 3)(Input((10, 4))).shape
+    (None, 8, 8)
     """
 
     rank = 1
-    kernel_size: Any = _sizes(1)
-    strides: Any = _sizes(1, 1)
-    output_padding: Any = _output_padding(1)
-    dilation_rate: Any = _sizes(1, 1)
 
 
-class Conv3DTranspose(_ConvTranspose):
-    """:class:`Conv2DTranspose` over three axes.
+class Conv2D(_Plain):
+    """Convolution over two axes: each filter slides over the input.
+
+    ``y[i, f] = bias[f] + sum over t, c of x[i * strides + t * dilation_rate, c] * kernel[t, c, f]``
+    for one axis, then the activation (a cross-correlation, as everywhere in the field).
 
     Args:
-        filters: size of the output's channel axis; this and the rest as for
-            :class:`Conv2DTranspose`, with three sizes instead of two.
+        filters: number of filters, the output's channels.
+        kernel_size: size of the window, one integer or one for each axis.
+        strides: step between places.
+        padding: ``"valid"`` (none), ``"same"`` (zeros, so that strides of 1 keep the size).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        dilation_rate: distance of the window's entries.
+        groups: number of groups that channels and filters are divided into.
+        activation: function applied to the result; None for none.
+        use_bias: whether a bias is added.
 
-    Shapes: ``(batch, depth, height, width, channels)`` to ``(batch, depth', height', width',
-    filters)``.
+    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+
+    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
 
     Raises:
-        ShapeError, ArgumentError: as for :class:`Conv2DTranspose`.
+        ShapeError: another number of axes or channels, or a window larger than a known size.
 
-    >>> Conv3DTranspose(4, 2, strides=2)(jnp.ones((1, 3, 4, 5, 2))).shape
-    (1, 6, 8, 10, 4)
+    >>> from lamina.layers import Input
+    >>> Conv2D(8, 3)(Input((10, 10, 4))).shape
+    (None, 8, 8, 8)
+    """
+
+    rank = 2
+
+
+class Conv3D(_Plain):
+    """Convolution over three axes: each filter slides over the input.
+
+    ``y[i, f] = bias[f] + sum over t, c of x[i * strides + t * dilation_rate, c] * kernel[t, c, f]``
+    for one axis, then the activation (a cross-correlation, as everywhere in the field).
+
+    Args:
+        filters: number of filters, the output's channels.
+        kernel_size: size of the window, one integer or one for each axis.
+        strides: step between places.
+        padding: ``"valid"`` (none), ``"same"`` (zeros, so that strides of 1 keep the size).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        dilation_rate: distance of the window's entries.
+        groups: number of groups that channels and filters are divided into.
+        activation: function applied to the result; None for none.
+        use_bias: whether a bias is added.
+
+    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+
+    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
+
+    Raises:
+        ShapeError: another number of axes or channels, or a window larger than a known size.
+
+    >>> from lamina.layers import Input
+    >>> Conv3D(8, 3)(Input((6, 6, 6, 4))).shape
+    (None, 4, 4, 4, 8)
     """
 
     rank = 3
-    kernel_size: Any = _sizes(3)
-    strides: Any = _sizes(3, 1)
-    output_padding: Any = _output_padding(3)
-    dilation_rate: Any = _sizes(3, 1)
 
 
-# ---- depthwise -----------------------------------------------------------------------------------
+class Conv1DTranspose(_Transposed):
+    """Transposed convolution over one axis: the gradient of a convolution, used to enlarge.
 
-
-class _DepthwiseConv(_Convolution):
-    kernel_size: Any
-    strides: Any = 1
-    padding: str = field("valid", convert=one_of("valid", "same"))
-    depth_multiplier: int = field(1, convert=positive_int)
-    data_format: str = field(None, convert=config.standardize_data_format)
-    dilation_rate: Any = 1
-    activation: Any = field(None, convert=activations.get)
-    use_bias: bool = True
-    depthwise_initializer: Any = _weight("glorot_uniform", initializers)
-    bias_initializer: Any = _weight("zeros", initializers)
-    depthwise_regularizer: Any = _weight(None, regularizers)
-    bias_regularizer: Any = _weight(None, regularizers)
-    depthwise_constraint: Any = _weight(None, constraints)
-    bias_constraint: Any = _weight(None, constraints)
-
-    def build(self, input_shape: Any) -> None:
-        """Make ``kernel`` and ``bias``."""
-        channels = self._channels(input_shape)
-        shape = (*self.kernel_size, channels, self.depth_multiplier)
-        self.kernel = self._add("kernel", shape, "depthwise")
-        self._add_bias(channels * self.depth_multiplier)
-
-    def call(self, inputs: Any) -> Any:
-        """Convolve each channel, add the bias, activate."""
-        x = depthwise_conv(inputs, self.kernel.value, self.strides, self.padding,
-                           self.dilation_rate, self.data_format)  # fmt: skip
-        return self._finished(x)
-
-
-class DepthwiseConv2D(_DepthwiseConv):
-    """A :class:`Conv2D` of each channel by itself, with ``depth_multiplier`` kernels for each.
+    Each entry of the input, times the kernel, is added to the output around its place.
 
     Args:
-        kernel_size: height and width of the kernels, or one integer for both.
-        strides: step between places.
-        padding: ``"valid"`` or ``"same"``, as for :class:`Conv2D`.
-        depth_multiplier: number of kernels, and so of outputs, for each channel.
-        data_format: ``"channels_last"``, ``"channels_first"``, or the default of
-            ``lamina.config`` when None.
-        dilation_rate: step between the entries of a kernel.
+        filters: the output's channels.
+        kernel_size: size of the window, one integer or one for each axis.
+        strides: factor of enlargement.
+        padding: ``"valid"`` or ``"same"`` (the output is ``strides`` times the input).
+        output_padding: entries added at the end of each axis; found from ``padding`` when None.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        dilation_rate: distance of the window's entries.
         activation: function applied to the result; None for none.
         use_bias: whether a bias is added.
-        depthwise_initializer: for ``kernel``, of shape ``(*kernel_size, channels, multiplier)``.
-        bias_initializer: for ``bias``, of shape ``(channels * multiplier,)``.
-        depthwise_regularizer: penalty on the kernel.
-        bias_regularizer: penalty on the bias.
-        depthwise_constraint: projection of the kernel after each step.
-        bias_constraint: projection of the bias after each step.
 
-    Shapes: ``(batch, height, width, channels)`` to ``(batch, height', width', channels *
-    multiplier)``, the outputs of one channel side by side; sizes as for :class:`Conv2D`.
+    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+
+    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
 
     Raises:
-        ShapeError: another number of axes, an open number of channels or another than at the first
-            call, or an input smaller than the kernel.
+        ShapeError: another number of axes or channels, or a window larger than a known size.
 
-    >>> DepthwiseConv2D(3, depth_multiplier=2)(jnp.ones((1, 8, 8, 4))).shape
-    (1, 6, 6, 8)
-    """
-
-    rank = 2
-    kernel_size: Any = _sizes(2)
-    strides: Any = _sizes(2, 1)
-    dilation_rate: Any = _sizes(2, 1)
-
-
-class DepthwiseConv1D(_DepthwiseConv):
-    """:class:`DepthwiseConv2D` over one axis.
-
-    Args:
-        kernel_size: length of the kernels; this and the rest as for :class:`DepthwiseConv2D`.
-
-    Shapes: ``(batch, time, channels)`` to ``(batch, time', channels * multiplier)``.
-
-    Raises:
-        ShapeError: as for :class:`DepthwiseConv2D`.
-
-    >>> layer = DepthwiseConv1D(2, depthwise_initializer="ones")
-    >>> layer(jnp.array([[[1.0, 10.0], [2.0, 20.0]]])).tolist()
-    [[[3.0, 30.0]]]
+    >>> from lamina.layers import Input
+    >>> Conv1DTranspose(8, 3)(Input((10, 4))).shape
+    (None, 12, 8)
     """
 
     rank = 1
-    kernel_size: Any = _sizes(1)
-    strides: Any = _sizes(1, 1)
-    dilation_rate: Any = _sizes(1, 1)
 
 
-# ---- separable -----------------------------------------------------------------------------------
+class Conv2DTranspose(_Transposed):
+    """Transposed convolution over two axes: the gradient of a convolution, used to enlarge.
 
-
-class _SeparableConv(_Convolution):
-    filters: int = field(convert=positive_int)
-    kernel_size: Any
-    strides: Any = 1
-    padding: str = field("valid", convert=one_of("valid", "same"))
-    data_format: str = field(None, convert=config.standardize_data_format)
-    dilation_rate: Any = 1
-    depth_multiplier: int = field(1, convert=positive_int)
-    activation: Any = field(None, convert=activations.get)
-    use_bias: bool = True
-    depthwise_initializer: Any = _weight("glorot_uniform", initializers)
-    pointwise_initializer: Any = _weight("glorot_uniform", initializers)
-    bias_initializer: Any = _weight("zeros", initializers)
-    depthwise_regularizer: Any = _weight(None, regularizers)
-    pointwise_regularizer: Any = _weight(None, regularizers)
-    bias_regularizer: Any = _weight(None, regularizers)
-    depthwise_constraint: Any = _weight(None, constraints)
-    pointwise_constraint: Any = _weight(None, constraints)
-    bias_constraint: Any = _weight(None, constraints)
-
-    def build(self, input_shape: Any) -> None:
-        """Make ``depthwise_kernel``, ``pointwise_kernel`` and ``bias``."""
-        channels, multiplier = self._channels(input_shape), self.depth_multiplier
-        self.depthwise_kernel = self._add(
-            "depthwise_kernel", (*self.kernel_size, channels, multiplier), "depthwise"
-        )
-        self.pointwise_kernel = self._add(
-            "pointwise_kernel", (*(1,) * self.rank, channels * multiplier, self.filters),
-            "pointwise",
-        )  # fmt: skip
-        self._add_bias(self.filters)
-
-    def call(self, inputs: Any) -> Any:
-        """Convolve each channel, mix the channels, add the bias, activate."""
-        ones = (1,) * self.rank
-        x = depthwise_conv(inputs, self.depthwise_kernel.value, self.strides, self.padding,
-                           self.dilation_rate, self.data_format)  # fmt: skip
-        x = conv(x, self.pointwise_kernel.value, ones, "valid", ones, 1, self.data_format)
-        return self._finished(x)
-
-
-class SeparableConv2D(_SeparableConv):
-    """A :class:`DepthwiseConv2D`, then a 1x1 :class:`Conv2D`: first space, then channels.
-
-    About ``1/filters + 1/kernel_area`` of the multiplications of a :class:`Conv2D`.
+    Each entry of the input, times the kernel, is added to the output around its place.
 
     Args:
-        filters: size of the output's channel axis.
-        kernel_size: height and width of the depthwise kernels, or one integer for both.
-        strides: step between places.
-        padding: ``"valid"`` or ``"same"``, as for :class:`Conv2D`.
-        data_format: ``"channels_last"``, ``"channels_first"``, or the default of
-            ``lamina.config`` when None.
-        dilation_rate: step between the entries of a depthwise kernel.
-        depth_multiplier: number of depthwise kernels for each channel.
+        filters: the output's channels.
+        kernel_size: size of the window, one integer or one for each axis.
+        strides: factor of enlargement.
+        padding: ``"valid"`` or ``"same"`` (the output is ``strides`` times the input).
+        output_padding: entries added at the end of each axis; found from ``padding`` when None.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        dilation_rate: distance of the window's entries.
         activation: function applied to the result; None for none.
         use_bias: whether a bias is added.
-        depthwise_initializer: for ``depthwise_kernel``, ``(*kernel_size, channels, multiplier)``.
-        pointwise_initializer: for ``pointwise_kernel``, ``(1, 1, channels * multiplier, filters)``.
-        bias_initializer: for ``bias``, of shape ``(filters,)``.
-        depthwise_regularizer: penalty on the depthwise kernel.
-        pointwise_regularizer: penalty on the pointwise kernel.
-        bias_regularizer: penalty on the bias.
-        depthwise_constraint: projection of the depthwise kernel after each step.
-        pointwise_constraint: projection of the pointwise kernel after each step.
-        bias_constraint: projection of the bias after each step.
 
-    Shapes: ``(batch, height, width, channels)`` to ``(batch, height', width', filters)``; sizes as
-    for :class:`Conv2D`.
+    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+
+    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
 
     Raises:
-        ShapeError: another number of axes, an open number of channels or another than at the first
-            call, or an input smaller than the kernel.
+        ShapeError: another number of axes or channels, or a window larger than a known size.
 
-    Chollet 2016, arXiv:1610.02357.
-
-    >>> SeparableConv2D(16, 3, padding="same")(jnp.ones((1, 8, 8, 4))).shape
-    (1, 8, 8, 16)
+    >>> from lamina.layers import Input
+    >>> Conv2DTranspose(8, 3)(Input((10, 10, 4))).shape
+    (None, 12, 12, 8)
     """
 
     rank = 2
-    kernel_size: Any = _sizes(2)
-    strides: Any = _sizes(2, 1)
-    dilation_rate: Any = _sizes(2, 1)
 
 
-class SeparableConv1D(_SeparableConv):
-    """:class:`SeparableConv2D` over one axis.
+class Conv3DTranspose(_Transposed):
+    """Transposed convolution over three axes: the gradient of a convolution, used to enlarge.
+
+    Each entry of the input, times the kernel, is added to the output around its place.
 
     Args:
-        filters: size of the output's channel axis; this and the rest as for
-            :class:`SeparableConv2D`.
+        filters: the output's channels.
+        kernel_size: size of the window, one integer or one for each axis.
+        strides: factor of enlargement.
+        padding: ``"valid"`` or ``"same"`` (the output is ``strides`` times the input).
+        output_padding: entries added at the end of each axis; found from ``padding`` when None.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        dilation_rate: distance of the window's entries.
+        activation: function applied to the result; None for none.
+        use_bias: whether a bias is added.
 
-    Shapes: ``(batch, time, channels)`` to ``(batch, time', filters)``.
+    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+
+    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
 
     Raises:
-        ShapeError: as for :class:`SeparableConv2D`.
+        ShapeError: another number of axes or channels, or a window larger than a known size.
 
-    >>> SeparableConv1D(16, 3)(jnp.ones((1, 8, 4))).shape
-    (1, 6, 16)
+    >>> from lamina.layers import Input
+    >>> Conv3DTranspose(8, 3)(Input((6, 6, 6, 4))).shape
+    (None, 8, 8, 8, 8)
+    """
+
+    rank = 3
+
+
+class DepthwiseConv1D(_Depthwise):
+    """Depthwise convolution over one axis: each channel has filters of its own.
+
+    Args:
+        kernel_size: size of the window, one integer or one for each axis.
+        strides: step between places.
+        padding: ``"valid"`` or ``"same"``.
+        depth_multiplier: number of filters for each channel.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        dilation_rate: distance of the window's entries.
+        activation: function applied to the result; None for none.
+        use_bias: whether a bias is added.
+
+    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+
+    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
+
+    Raises:
+        ShapeError: another number of axes or channels, or a window larger than a known size.
+
+    >>> from lamina.layers import Input
+    >>> DepthwiseConv1D(3)(Input((10, 4))).shape
+    (None, 8, 4)
     """
 
     rank = 1
-    kernel_size: Any = _sizes(1)
-    strides: Any = _sizes(1, 1)
-    dilation_rate: Any = _sizes(1, 1)
+
+
+class DepthwiseConv2D(_Depthwise):
+    """Depthwise convolution over two axes: each channel has filters of its own.
+
+    Args:
+        kernel_size: size of the window, one integer or one for each axis.
+        strides: step between places.
+        padding: ``"valid"`` or ``"same"``.
+        depth_multiplier: number of filters for each channel.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        dilation_rate: distance of the window's entries.
+        activation: function applied to the result; None for none.
+        use_bias: whether a bias is added.
+
+    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+
+    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
+
+    Raises:
+        ShapeError: another number of axes or channels, or a window larger than a known size.
+
+    >>> from lamina.layers import Input
+    >>> DepthwiseConv2D(3)(Input((10, 10, 4))).shape
+    (None, 8, 8, 4)
+    """
+
+    rank = 2
+
+
+class SeparableConv1D(_Separable):
+    """Separable convolution over one axis: depthwise, then 1-wide across the channels.
+
+    Args:
+        filters: the output's channels.
+        kernel_size: size of the window, one integer or one for each axis.
+        strides: step between places.
+        padding: ``"valid"`` or ``"same"``.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        dilation_rate: distance of the window's entries.
+        depth_multiplier: number of depthwise filters for each channel.
+        activation: function applied to the result; None for none.
+        use_bias: whether a bias is added.
+
+    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+
+    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
+
+    Raises:
+        ShapeError: another number of axes or channels, or a window larger than a known size.
+
+    >>> from lamina.layers import Input
+    >>> SeparableConv1D(8, 3)(Input((10, 4))).shape
+    (None, 8, 8)
+    """
+
+    rank = 1
+
+
+class SeparableConv2D(_Separable):
+    """Separable convolution over two axes: depthwise, then 1-wide across the channels.
+
+    Args:
+        filters: the output's channels.
+        kernel_size: size of the window, one integer or one for each axis.
+        strides: step between places.
+        padding: ``"valid"`` or ``"same"``.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        dilation_rate: distance of the window's entries.
+        depth_multiplier: number of depthwise filters for each channel.
+        activation: function applied to the result; None for none.
+        use_bias: whether a bias is added.
+
+    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+
+    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
+
+    Raises:
+        ShapeError: another number of axes or channels, or a window larger than a known size.
+
+    >>> from lamina.layers import Input
+    >>> SeparableConv2D(8, 3)(Input((10, 10, 4))).shape
+    (None, 8, 8, 8)
+    """
+
+    rank = 2
 
 
 Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
-Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
-Convolution3DTranspose = Conv3DTranspose
+Convolution1DTranspose, Convolution2DTranspose, Convolution3DTranspose = (
+    Conv1DTranspose, Conv2DTranspose, Conv3DTranspose,
+)  # fmt: skip
 SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
 
 __all__ = [
