@@ -131,24 +131,27 @@ class _ZeroPadding(_Spatial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.padding = _pairs(self.padding, self.rank, f"{type(self).__name__}(): `padding`")
+        pairs = _pairs(self.padding, self.rank, f"{type(self).__name__}(): `padding`")
+        self.padding = pairs[0] if self.rank == 1 else pairs
 
     def call(self, inputs: Any) -> Any:
-        widths = dict(zip(self._axes, self.padding, strict=True))
+        pairs = [self.padding] if self.rank == 1 else self.padding
+        widths = dict(zip(self._axes, pairs, strict=True))
         return jnp.pad(inputs, [widths.get(axis, (0, 0)) for axis in range(inputs.ndim)])
 
 
 class _Cropping(_Spatial):
     cropping: Any = 1
-    data_format: Any = field(None, convert=config.standardize_data_format)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.cropping = _pairs(self.cropping, self.rank, f"{type(self).__name__}(): `cropping`")
+        pairs = _pairs(self.cropping, self.rank, f"{type(self).__name__}(): `cropping`")
+        self.cropping = pairs[0] if self.rank == 1 else pairs
 
     def call(self, inputs: Any) -> Any:
         index = [slice(None)] * inputs.ndim
-        for axis, (before, after) in zip(self._axes, self.cropping, strict=True):
+        pairs = [self.cropping] if self.rank == 1 else self.cropping
+        for axis, (before, after) in zip(self._axes, pairs, strict=True):
             size = inputs.shape[axis]
             if isinstance(size, int) and before + after >= size:
                 raise ShapeError(
@@ -219,7 +222,6 @@ class Cropping1D(_Cropping):
 
     Args:
         cropping: one integer for all; one for each axis; or a pair (before, after) for each axis.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
 
     Raises:
         ShapeError: another number of axes, or nothing would be left.
@@ -249,6 +251,7 @@ class Cropping2D(_Cropping):
 
     rank = 2
     cropping: Any = 0
+    data_format: Any = field(None, convert=config.standardize_data_format)
 
 
 class Cropping3D(_Cropping):
@@ -267,6 +270,7 @@ class Cropping3D(_Cropping):
     """
 
     rank = 3
+    data_format: Any = field(None, convert=config.standardize_data_format)
 
 
 __all__ = [
