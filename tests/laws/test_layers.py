@@ -147,6 +147,8 @@ def test_same_seed_same_start(case):
 def test_mixed_precision_computes_in_sixteen_bits(case):
     if any(not d.startswith("float") for _, d in case.inputs) or case.cls is layers.Lambda:
         pytest.skip("takes integers")
+    if any(isinstance(v, layers.Layer) for v in tree.flatten(case.kwargs)):
+        pytest.skip("the layers inside have policies of their own")
     layer = make(case, dtype="mixed_bfloat16")
     out = outputs_of(layer, draw(case), case)
     for x in tree.flatten(out):
