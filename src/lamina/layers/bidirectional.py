@@ -12,7 +12,8 @@ from lamina.core.fields import field, one_of
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
 from lamina.layers.base import Layer
-from lamina.layers.recurrent import _Recurrent
+from lamina.layers.recurrent import RNN, _Recurrent
+from lamina.layers.recurrent_cells import count_states
 
 _MERGE: dict[str, Callable[[Any, Any], Any]] = {
     "sum": jnp.add,
@@ -20,11 +21,11 @@ _MERGE: dict[str, Callable[[Any, Any], Any]] = {
     "ave": lambda a, b: (a + b) / 2,
     "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
 }
-_ALIKE = ("return_sequences", "return_state", "stateful", "zero_output_for_mask")
+_ALIKE = ("return_sequences", "return_state", "stateful")
 
 
 def _read_recurrent(value: Any) -> Layer:
-    if not isinstance(value, Layer) or not hasattr(value, "go_backwards"):
+    if not isinstance(value, RNN):
         raise ArgumentError(
             f"expected a recurrent layer, such as `LSTM(32)`. Received: {value!r} "
             f"(of type {type(value).__name__})."
@@ -44,7 +45,8 @@ class Bidirectional(_Recurrent):
         weights: initial weights, those of the forward layer first.
 
     Call arguments: see :class:`RNN`; ``initial_state`` lists the forward layer's states, then the
-    backward layer's. The outputs of both directions are in the order of the input.
+    backward layer's. The outputs of both directions are in the order of the input; masked steps of
+    returned sequences are zeros before the merge.
 
     Shapes: ``(batch, time, features)`` to ``(batch, 2 * units)``, or ``(batch, time, 2 * units)``
     with ``return_sequences``; ``units`` instead of ``2 * units`` unless concatenated.
@@ -79,6 +81,10 @@ class Bidirectional(_Recurrent):
         self.forward_layer = self.layer = _copy(given, name=f"forward_{name}")
         self.backward_layer = other or _copy(given, name=f"backward_{name}", go_backwards=True)
         self._check_directions()
+        if self.return_sequences:
+            # What is masked must be alike in both directions: zeros, before the merge.
+            self.forward_layer.zero_output_for_mask = True
+            self.backward_layer.zero_output_for_mask = True
 
     def _check_directions(self) -> None:
         forward, backward = self.forward_layer, self.backward_layer
@@ -134,7 +140,7 @@ class Bidirectional(_Recurrent):
     ) -> Any:
         """Read in both directions and merge."""
         states = tree.flatten(initial_state)
-        ahead = len(tree.flatten(self.forward_layer.state_size))
+        ahead = count_states(self.forward_layer.cell)
         halves = (None, None) if initial_state is None else (states[:ahead], states[ahead:])
         forward, after = self._separate(
             self.forward_layer(sequences, initial_state=halves[0], mask=mask, training=training)
@@ -146,7 +152,7 @@ class Bidirectional(_Recurrent):
             backward = jnp.flip(backward, 1)
         merge = _MERGE.get(self.merge_mode)
         outputs: Any = (forward, backward) if merge is None else (merge(forward, backward),)
-        outputs = (*outputs, *after, *before)
+        outputs = tree.map_structure(self._in_own_dtype, (*outputs, *after, *before))
         return outputs if len(outputs) > 1 else outputs[0]
 
     def _separate(self, result: Any) -> tuple[Any, Any]:
@@ -158,9 +164,10 @@ class Bidirectional(_Recurrent):
         if not self.return_sequences or previous_mask is None:
             return None
         outputs = 1 if self.merge_mode else 2
-        sizes = [self.forward_layer.state_size, self.backward_layer.state_size]
-        states = tree.flatten(sizes) if self.return_state else ()
-        return [previous_mask] * outputs + [None] * len(states)
+        states = 0
+        if self.return_state:
+            states = sum(count_states(x.cell) for x in (self.forward_layer, self.backward_layer))
+        return [previous_mask] * outputs + [None] * states
 
 
 def _copy(x: Any, **changes: Any) -> Any:

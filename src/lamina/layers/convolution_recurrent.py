@@ -10,11 +10,11 @@ from jax import ShapeDtypeStruct, eval_shape
 
 from lamina import activations, config, tree
 from lamina.core.fields import field, int_tuple, one_of, positive_int
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.recurrent import _OwnCell
 from lamina.layers.recurrent_cells import LSTMCell, _Cell
 from lamina.ops.lowering.conv import conv
-from lamina.ops.lowering.recurrence import convolution_by_products
+from lamina.ops.lowering.recurrence import LSTMStep, Step, convolution_by_products
 
 _padding = one_of("valid", "same")
 
@@ -42,8 +42,8 @@ class _ConvLSTMCell(LSTMCell):
         y = conv(images, kernel, self.strides, self.padding, self.dilation_rate)
         return y.reshape(*leading, *y.shape[1:])
 
-    def _product(self, h: Any, kernel: Any) -> Any:
-        return convolution_by_products(h, kernel)
+    def step(self) -> Step:
+        return LSTMStep(self.activation, self.recurrent_activation, convolution_by_products)
 
     def output_shape(self, shape: Any) -> tuple[Any, ...]:
         """The shape of a state for one step's input of this shape."""
@@ -90,6 +90,14 @@ class _ConvLSTM(_OwnCell):
         if self.data_format == "channels_last":
             return shape
         return (*shape[:2], *shape[3:], shape[2])
+
+    def get_initial_state(self, batch_size: Any) -> list[Any]:
+        """Not to be had: the states are as large as the images."""
+        raise ShapeError(
+            f"Layer {self.name!r} ({type(self).__name__}) has states of the size of its output.\n"
+            f"  expected: an input\n  received: batch size {batch_size} alone\n"
+            "Call the layer without `initial_state` to start with zeros."
+        )
 
     def _zero_states(self, shape: Any) -> list[Any]:
         state = self.cell.output_shape((shape[0], *shape[2:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -15,6 +16,7 @@ from lamina.core.scope import Record, Scope, current, entered, random_key
 from lamina.core.spec import show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, ShapeError, StateError, StructureError
+from lamina.layers.arguments import autocast
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.recurrent_cells import (
@@ -22,9 +24,9 @@ from lamina.layers.recurrent_cells import (
     LSTMCell,
     SimpleRNNCell,
     StackedRNNCells,
-    Step,
     _Cell,
     _CellArguments,
+    count_states,
     initial_state,
     read_cell,
 )
@@ -43,10 +45,19 @@ class _Recurrent(Layer):
                 kwargs["initial_state"] = states
         return super().__call__(sequences, *args, **kwargs)
 
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Build from what :meth:`get_build_config` returned, here or in Keras."""
+        first, *_ = config.get("shapes_dict", config).values()  # then those of states, if any
+        super().build_from_config({"input_shape": first})
+
     @property
     def weights(self) -> list[Variable]:
         """The variables that a file holds: all but the states of a stateful layer."""
         return [v for v in super().weights if v.name != "rnn_state"]
+
+    def _in_own_dtype(self, x: Any) -> Any:
+        """What an inner layer of another policy returned, in this layer's compute dtype."""
+        return autocast(x, self.compute_dtype)
 
     def _checked_mask(self, mask: Any, sequences: Any) -> Any:
         if not agree(mask.shape, sequences.shape[:2]):
@@ -236,6 +247,7 @@ class RNN(_Recurrent):
         for variable, state in zip(self._state_variables, tree.flatten(states), strict=False):
             variable.assign(state)
         output = last if outputs is None else jnp.swapaxes(outputs, 0, 1)
+        output, *states = tree.map_structure(self._in_own_dtype, [output, *states])
         return (output, *states) if self.return_state else output
 
     def _loop(
@@ -253,32 +265,33 @@ class RNN(_Recurrent):
             return last, outputs, new
         if type(cell).call is _Cell.call and cell.activity_regularizer is None:
             with entered(cell._scope(training)):
-                inputs, step = cell.project(inputs, training), cell.recurrence(states, training)
+                inputs = cell.project(inputs, training)
+                step, constants = cell.step(), cell.constants(states, training)
         else:
-            step = _step_of(cell, training)
+            step, constants = _step_of(cell, training), None
             inputs = (inputs, jnp.arange(inputs.shape[0]))
         return recur(
-            step, inputs, states, mask=mask, unroll=self.unroll, return_sequences=all_outputs,
-            zero_output_for_mask=self.zero_output_for_mask,
+            step, constants, inputs, states, mask=mask, unroll=self.unroll,
+            return_sequences=all_outputs, zero_output_for_mask=self.zero_output_for_mask,
         )  # fmt: skip
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """The mask of a returned sequence; states have none."""
         if not self.return_sequences or previous_mask is None:
             return None
-        states = tree.flatten(self.state_size) if self.return_state else ()
-        return [previous_mask, *(None for _ in states)]
+        states = count_states(self.cell) if self.return_state else 0
+        return [previous_mask, *[None] * states]
 
 
 def _listed(arrays: list[Any]) -> str:
     return ", ".join(show_dims(x.shape) for x in arrays)
 
 
-def _step_of(cell: Layer, training: bool) -> Step:
+def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]]:
     """One step of a user's cell, called as the layer it is, with random keys of its own."""
     scope, key = current() or Scope(), random_key(name=cell.name)
 
-    def step(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+    def step(constants: None, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         x, t = x
         inner = dataclasses.replace(
             scope, values={**scope.values, **scope.record.updates}, training=training,

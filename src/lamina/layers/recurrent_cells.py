@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -13,13 +13,12 @@ from lamina.core.fields import field, positive_int
 from lamina.core.scope import random_key
 from lamina.errors import ArgumentError, StructureError
 from lamina.initializers.base import read_seed
+from lamina.layers.arguments import autocast
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.regularization import number
 from lamina.ops.lowering.dropout import keep_factors
-from lamina.ops.lowering.recurrence import gru_step, lstm_step
-
-Step = Callable[[Any, list[Any]], tuple[Any, list[Any]]]
+from lamina.ops.lowering.recurrence import Constants, GRUStep, LSTMStep, SimpleStep, Step
 
 _rate = number("[0, 1]", lambda v: 0 <= v <= 1)
 
@@ -44,9 +43,9 @@ class _CellArguments(Layer):
 class _Cell(_CellArguments):
     """What the built-in cells share: weights, the input part, states, and one step.
 
-    A subclass gives the sizes of its weights and :meth:`recurrence`. A layer that loops over time
-    calls :meth:`project` on the whole sequence and then the function that :meth:`recurrence`
-    returns on each step; :meth:`call` does both for a single step.
+    A subclass gives the sizes of its weights and its :meth:`step`. A layer that loops over time
+    calls :meth:`project` on the whole sequence and then runs the step over the result;
+    :meth:`call` does both for a single step.
     """
 
     gates: ClassVar[int] = 1
@@ -106,49 +105,49 @@ class _Cell(_CellArguments):
         While training, one dropout mask serves all of them.
         """
         one_step = inputs.shape[inputs.ndim - self.rank - 2 :]
-        x = self._dropper(self.dropout, one_step, training, "dropout")(inputs)
-        x = self._input_product(x, self.kernel.value)
+        factors = self._factors(self.dropout, one_step, training, "dropout")
+        x = self._input_product(inputs if factors is None else inputs * factors, self.kernel.value)
         return x if self.bias is None else x + self._input_bias(self.bias.value)
 
     def _input_product(self, x: Any, kernel: Any) -> Any:
         return jnp.matmul(x, kernel)
 
-    def _product(self, h: Any, kernel: Any) -> Any:
-        return jnp.matmul(h, kernel)
-
     def _input_bias(self, bias: Any) -> Any:
         return bias
 
-    def recurrence(self, states: list[Any], training: bool) -> Step:
-        """The step as a function ``(input part, states) -> (output, states)``.
+    def step(self) -> Step:
+        """The step, as a function ``(constants, input part, states) -> (output, states)``."""
+        raise NotImplementedError
+
+    def constants(self, states: list[Any], training: bool) -> Constants:
+        """What the steps read: weights, and while training the same dropout factors for all.
 
         Args:
             states: the initial states; only their shapes matter.
-            training: whether to drop entries of the state; the same ones at each step.
+            training: whether to drop entries of the state.
         """
-        raise NotImplementedError
+        shape = states[0].shape
+        factors = self._factors(self.recurrent_dropout, shape, training, "recurrent_dropout")
+        return Constants(self.recurrent_kernel.value, self._state_bias(), factors)
 
-    def _dropper(self, rate: float, shape: Any, training: bool, name: str) -> Callable[[Any], Any]:
-        """A function that zeroes the same entries each time it is called."""
+    def _state_bias(self) -> Any:
+        return None
+
+    def _factors(self, rate: float, shape: Any, training: bool, name: str) -> Any:
         if not (training and rate):
-            return lambda x: x
-        factors = keep_factors(random_key(self.seed, name), rate, shape, self.compute_dtype)
-        return lambda x: x * factors
-
-    def _drop_state(self, states: list[Any], training: bool) -> Callable[[Any], Any]:
-        rate = self.recurrent_dropout
-        return self._dropper(rate, states[0].shape, training, "recurrent_dropout")
+            return None
+        return keep_factors(random_key(self.seed, name), rate, shape, self.compute_dtype)
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
         """One step: the output, and the new states in the nesting of the given ones."""
         old = tree.flatten(states)
-        count = len(tree.flatten(self.state_size))
-        if len(old) != count:
+        if len(old) != count_states(self):
             raise StructureError(
-                f"Layer {self.name!r} ({type(self).__name__}) has {count} state(s) of "
+                f"Layer {self.name!r} ({type(self).__name__}) has {count_states(self)} state(s) of "
                 f"{self.state_size} features.\n  received: {len(old)} state(s)"
             )
-        output, new = self.recurrence(old, training)(self.project(inputs, training), old)
+        x, constants = self.project(inputs, training), self.constants(old, training)
+        output, new = self.step()(constants, x, old)
         return output, tree.unflatten(states, new)
 
 
@@ -192,15 +191,9 @@ class SimpleRNNCell(_Cell):
         """Make ``kernel``, ``recurrent_kernel`` and ``bias``."""
         self._make_weights(input_shape, (), (self.units,) if self.use_bias else None)
 
-    def recurrence(self, states: list[Any], training: bool) -> Step:
+    def step(self) -> Step:
         """``activation(x + h @ recurrent_kernel)``."""
-        kernel, drop = self.recurrent_kernel.value, self._drop_state(states, training)
-
-        def step(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-            h = self.activation(x + self._product(drop(states[0]), kernel))
-            return h, [h]
-
-        return step
+        return SimpleStep(self.activation)
 
 
 class GRUCell(_Cell):
@@ -259,31 +252,12 @@ class GRUCell(_Cell):
     def _input_bias(self, bias: Any) -> Any:
         return bias[0] if self.reset_after else bias
 
-    def recurrence(self, states: list[Any], training: bool) -> Step:
-        """See :func:`lamina.ops.lowering.recurrence.gru_step`."""
-        kernel, drop = self.recurrent_kernel.value, self._drop_state(states, training)
-        functions = (self.activation, self.recurrent_activation)
-        if self.reset_after:
-            bias = 0 if self.bias is None else self.bias.value[1]
+    def _state_bias(self) -> Any:
+        return self.bias.value[1] if self.bias is not None and self.reset_after else None
 
-            def step(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-                h = gru_step(
-                    x, states[0], lambda h: jnp.matmul(drop(h), kernel) + bias, None, *functions
-                )
-                return h, [h]
-
-        else:
-            gate_kernel, candidate_kernel = jnp.split(kernel, [2 * self.units], axis=1)
-
-            def step(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-                dropped = drop(states[0])
-                h = gru_step(
-                    x, states[0], lambda _: jnp.matmul(dropped, gate_kernel),
-                    lambda r: jnp.matmul(r * dropped, candidate_kernel), *functions,
-                )  # fmt: skip
-                return h, [h]
-
-        return step
+    def step(self) -> Step:
+        """See :class:`lamina.ops.lowering.recurrence.GRUStep`."""
+        return GRUStep(self.activation, self.recurrent_activation, self.reset_after)
 
 
 class _OpenForgetGate(initializers.Initializer):
@@ -361,16 +335,9 @@ class LSTMCell(_Cell):
         given = self.bias_initializer
         return _OpenForgetGate(given) if self.unit_forget_bias else given
 
-    def recurrence(self, states: list[Any], training: bool) -> Step:
-        """See :func:`lamina.ops.lowering.recurrence.lstm_step`."""
-        kernel, drop = self.recurrent_kernel.value, self._drop_state(states, training)
-
-        def step(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-            gates = x + self._product(drop(states[0]), kernel)
-            h, c = lstm_step(gates, states[1], self.activation, self.recurrent_activation)
-            return h, [h, c]
-
-        return step
+    def step(self) -> Step:
+        """See :class:`lamina.ops.lowering.recurrence.LSTMStep`."""
+        return LSTMStep(self.activation, self.recurrent_activation, jnp.matmul)
 
 
 def read_cells(value: Any) -> list[Layer]:
@@ -443,8 +410,18 @@ class StackedRNNCells(Layer):
         new = []
         for cell, state in zip(self.cells, states, strict=True):
             inputs, after = cell(inputs, state)
-            new.append(after)
-        return inputs, new
+            # An inner cell of another policy leaves the dtype of the states as it is.
+            dtypes = [x.dtype for x in tree.flatten(state)]
+            cast = [x.astype(d) for x, d in zip(tree.flatten(after), dtypes, strict=True)]
+            new.append(tree.unflatten(after, cast))
+        return autocast(inputs, self.compute_dtype), new
+
+
+def count_states(cell: Any) -> int:
+    """The number of a cell's states, those of stacked cells together."""
+    if isinstance(cell, StackedRNNCells):
+        return sum(map(count_states, cell.cells))
+    return len(cell.state_size) if isinstance(cell.state_size, (list, tuple)) else 1
 
 
 def output_size(cell: Any) -> Any:

@@ -9,7 +9,7 @@ from lamina.core.fields import field
 from lamina.core.scope import set_mask
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
-from lamina.layers.arguments import map_shapes
+from lamina.layers.arguments import autocast, map_shapes
 from lamina.layers.base import Layer
 
 
@@ -100,7 +100,9 @@ class TimeDistributed(Wrapper):
             if m is not None and m.ndim > 2:
                 set_mask(x, m.reshape(self._merged(m.shape)))
         outputs = self.layer(merged, training=training)
-        return tree.map_structure(lambda y: y.reshape(batch, time, *y.shape[1:]), outputs)
+        return tree.map_structure(
+            lambda y: autocast(y.reshape(batch, time, *y.shape[1:]), self.compute_dtype), outputs
+        )
 
 
 __all__ = ["TimeDistributed", "Wrapper"]

@@ -23,8 +23,8 @@ def attend(
     """``softmax(scale * query @ key^T) @ value``, for each head.
 
     The weights are normalized after their product with the values, which are fewer: measured on 2
-    cores, with gradients, against ``jax.nn.dot_product_attention``, that takes 0.4 to 0.6 of the
-    time. A query that may look at nothing gets zeros.
+    cores, with gradients, it takes 0.5 to 0.8 of the time of ``jax.nn.dot_product_attention``. A
+    query that may look at nothing gets zeros.
 
     Args:
         query: ``(batch, targets, heads, size)``.
@@ -50,24 +50,35 @@ def attend(
     """
     batch, targets, heads, size = query.shape
     sources, groups = key.shape[1:3]
-    grouped = (batch, targets, groups, heads // groups, size)
-    q = jnp.transpose((query * scale).reshape(grouped), (0, 2, 3, 1, 4))
+    shared = heads // groups  # queries of heads that share keys stand below one another
+    q = (query * scale).reshape(batch, targets, groups, shared, size)
+    q = jnp.transpose(q, (0, 2, 3, 1, 4)).reshape(batch, groups, shared * targets, size)
     k, v = jnp.swapaxes(key, 1, 2), jnp.swapaxes(value, 1, 2)
-    products = jnp.einsum("bkgtd,bksd->bkgts", q, k, preferred_element_type=jnp.float32)
+    products = jnp.einsum("bhtd,bhsd->bhts", q, k, preferred_element_type=jnp.float32)
     if mask is not None:
-        shape = (mask.shape[0], 1 if mask.shape[1] == 1 else groups, -1, *mask.shape[2:])
-        products = jnp.where(mask.reshape(shape), products, -jnp.inf)
+        products = jnp.where(_stacked(mask, shared, targets), products, -jnp.inf)
     largest = lax.stop_gradient(products.max(axis=-1, keepdims=True))
     weights = jnp.exp(products - jnp.maximum(largest, jnp.finfo(largest.dtype).min))
     total = weights.sum(axis=-1, keepdims=True)
     total = jnp.where(total > 0, total, 1)
     dropped = weights if drop is None else drop(weights)
-    result = jnp.einsum("bkgts,bksd->bkgtd", dropped.astype(v.dtype), v) / total
-    result = jnp.transpose(result.astype(v.dtype), (0, 3, 1, 2, 4))
+    result = jnp.einsum("bhts,bhsd->bhtd", dropped.astype(v.dtype), v) / total
+    result = result.astype(v.dtype).reshape(batch, groups, shared, targets, value.shape[-1])
+    result = jnp.transpose(result, (0, 3, 1, 2, 4)).reshape(batch, targets, heads, value.shape[-1])
     scores = None
     if return_scores:
         scores = (weights / total).astype(v.dtype).reshape(batch, heads, targets, sources)
-    return result.reshape(batch, targets, heads, value.shape[-1]), scores
+    return result, scores
+
+
+def _stacked(mask: jax.Array, shared: int, targets: Any) -> jax.Array:
+    """``(batch, heads, targets, sources)`` to ``(batch, groups, shared * targets, sources)``."""
+    batch, heads, rows, sources = mask.shape
+    if shared == 1 or (heads == 1 and rows == 1):
+        return mask
+    heads = max(heads, shared)
+    mask = jnp.broadcast_to(mask, (batch, heads, targets, sources))
+    return mask.reshape(batch, heads // shared, shared * targets, sources)
 
 
 def flash_attend(

@@ -6,6 +6,8 @@ before it, so callers compute it for all steps in one product and hand the resul
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +18,13 @@ from jax import lax
 
 from lamina.ops.lowering.windows import pad, taps
 
-Step = Callable[[Any, Any], tuple[Any, Any]]
 Function = Callable[[Any], Any]
+Product = Callable[[Any, Any], Any]
 
 
 def recur(
-    step: Step,
+    step: Callable[[Any, Any, Any], tuple[Any, Any]],
+    constants: Any,
     inputs: Any,
     states: Any,
     *,
@@ -37,7 +40,9 @@ def recur(
     has another shape.
 
     Args:
-        step: ``(inputs of one step, states) -> (output, states)``.
+        step: ``(constants, inputs of one step, states) -> (output, states)``. A :class:`Step` is
+            compiled once, also where nothing around it is compiled.
+        constants: what all steps read, such as weights, in any nesting.
         inputs: arrays ``(time, batch, ...)`` in any nesting; ``time`` may be symbolic.
         states: arrays ``(batch, ...)`` in any nesting.
         mask: ``(time, batch)``, True where a step counts.
@@ -49,15 +54,31 @@ def recur(
         The output of the last step ``(batch, ...)``; the outputs of all steps
         ``(time, batch, ...)``, or None; and the states after the last step.
 
-    >>> running_sum = lambda x, total: (total + x, total + x)
+    >>> running_sum = lambda scale, x, total: (total + x, total + scale * x)
     >>> last, all_outputs, _ = recur(
-    ...     running_sum, jnp.ones((3, 1)), jnp.zeros(1), return_sequences=True
+    ...     running_sum, 2, jnp.ones((3, 1)), jnp.zeros(1), return_sequences=True
     ... )
     >>> last.tolist(), all_outputs[:, 0].tolist()
-    ([3.0], [1.0, 2.0, 3.0])
+    ([5.0], [1.0, 3.0, 5.0])
     """
+    loop = _compiled_loop if isinstance(step, Step) else _loop
+    options = (unroll, return_sequences, zero_output_for_mask)
+    return loop(step, constants, inputs, states, mask, *options)
+
+
+def _loop(
+    step: Any,
+    constants: Any,
+    inputs: Any,
+    states: Any,
+    mask: Any,
+    unroll: bool,
+    return_sequences: bool,
+    zero_output_for_mask: bool,
+) -> tuple[Any, Any, Any]:
+    step = functools.partial(step, constants)
     length = jax.tree.leaves(inputs)[0].shape[0]
-    output = _output_before_the_first_step(step, inputs, states)
+    first = _output_before_the_first_step(step, inputs, states)
 
     def body(carried: Any, now: Any) -> tuple[Any, Any]:
         before, old = carried
@@ -71,12 +92,15 @@ def recur(
 
     written_out = unroll and isinstance(length, int)
     (output, states), outputs = lax.scan(
-        body, (output, states), (inputs, mask), unroll=True if written_out else 1
+        body, (first, states), (inputs, mask), unroll=True if written_out else 1
     )
     return output, outputs, states
 
 
-def _output_before_the_first_step(step: Step, inputs: Any, states: Any) -> jax.Array:
+_compiled_loop = jax.jit(_loop, static_argnums=(0, 5, 6, 7))
+
+
+def _output_before_the_first_step(step: Any, inputs: Any, states: Any) -> jax.Array:
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), inputs)
     like, _ = jax.eval_shape(step, one, states)
     first = jax.tree.leaves(states)[0]
@@ -91,62 +115,103 @@ def _where(counts: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
 # ---- one step of each unit -----------------------------------------------------------------------
 
 
-def gru_step(
-    x: jax.Array,
-    h: jax.Array,
-    recurrent: Function,
-    candidate: Function | None,
-    activation: Function,
-    gate: Function,
-) -> jax.Array:
-    """One step of a gated recurrent unit.
+@dataclasses.dataclass(frozen=True)
+class Constants:
+    """What every step of a unit reads.
 
-    ``z = gate(x_z + u_z)``, ``r = gate(x_r + u_r)``, then ``c = activation(x_c + r * u_c)`` (reset
-    after the product) or ``c = activation(x_c + candidate(r))`` (reset before it), and at last
-    ``z * h + (1 - z) * c``.
+    Attributes:
+        kernel: the weights ``(units, gates * units)`` that the state is multiplied by.
+        bias: added to that product, or None.
+        factors: what the state is multiplied by before, element by element, or None: dropout.
+    """
 
-    Args:
-        x: the input part ``(batch, 3 * units)``, gates in the order z, r, c.
-        h: the state ``(batch, units)``.
-        recurrent: gives ``u``, the recurrent part: of all three gates, or of z and r where
-            ``candidate`` is given.
-        candidate: gives the candidate's recurrent part from the reset gate ``r``; None to scale
-            ``u_c`` by ``r`` instead.
-        activation: of the candidate.
-        gate: of the gates z and r.
+    kernel: jax.Array
+    bias: jax.Array | None = None
+    factors: jax.Array | None = None
+
+    def drop(self, h: jax.Array) -> jax.Array:
+        """The state with its dropped entries set to zero."""
+        return h if self.factors is None else h * self.factors
+
+
+jax.tree_util.register_dataclass(Constants)
+
+
+class Step:
+    """One step of a unit; equal steps compute the same, so their loops compile once."""
+
+    def __call__(self, constants: Any, x: Any, states: Any) -> tuple[Any, Any]:
+        """The output and the new states."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class SimpleStep(Step):
+    """``h' = activation(x + h @ kernel)``.
+
+    Elman 1990, https://doi.org/10.1207/s15516709cog1402_1
+    """
+
+    activation: Function
+
+    def __call__(self, constants: Constants, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        h = self.activation(x + jnp.matmul(constants.drop(states[0]), constants.kernel))
+        return h, [h]
+
+
+@dataclasses.dataclass(frozen=True)
+class GRUStep(Step):
+    """One step of a gated recurrent unit; the gates are in the order z, r, c.
+
+    With ``u = h @ kernel + bias``: ``z = gate(x_z + u_z)``, ``r = gate(x_r + u_r)``, then
+    ``c = activation(x_c + r * u_c)`` (reset after the product) or
+    ``c = activation(x_c + (r * h) @ kernel_c)`` (reset before it); ``h' = z * h + (1 - z) * c``.
 
     Cho et al. 2014, https://arxiv.org/abs/1406.1078
     """
-    u = recurrent(h)
-    x_z, x_r, x_c = jnp.split(x, 3, axis=-1)
-    u_z, u_r, *u_c = jnp.split(u, 2 if candidate else 3, axis=-1)
-    z, r = gate(x_z + u_z), gate(x_r + u_r)
-    c = activation(x_c + (candidate(r) if candidate else r * u_c[0]))
-    return z * h + (1 - z) * c
+
+    activation: Function
+    gate: Function
+    reset_after: bool
+
+    def __call__(self, constants: Constants, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        h, dropped = states[0], constants.drop(states[0])
+        x_z, x_r, x_c = jnp.split(x, 3, axis=-1)
+        if self.reset_after:
+            u = jnp.matmul(dropped, constants.kernel)
+            u_z, u_r, u_c = jnp.split(u if constants.bias is None else u + constants.bias, 3, -1)
+            z, r = self.gate(x_z + u_z), self.gate(x_r + u_r)
+            c = self.activation(x_c + r * u_c)
+        else:
+            gates, candidate = jnp.split(constants.kernel, [2 * h.shape[-1]], axis=1)
+            u_z, u_r = jnp.split(jnp.matmul(dropped, gates), 2, axis=-1)
+            z, r = self.gate(x_z + u_z), self.gate(x_r + u_r)
+            c = self.activation(x_c + jnp.matmul(r * dropped, candidate))
+        h = z * h + (1 - z) * c
+        return h, [h]
 
 
-def lstm_step(
-    gates: jax.Array, c: jax.Array, activation: Function, gate: Function
-) -> tuple[jax.Array, jax.Array]:
-    """One step of a long short-term memory, from the sum of its input and recurrent parts.
+@dataclasses.dataclass(frozen=True)
+class LSTMStep(Step):
+    """One step of a long short-term memory.
 
-    ``c' = gate(f) * c + gate(i) * activation(g)``, ``h' = gate(o) * activation(c')``.
-
-    Args:
-        gates: ``(batch, ..., 4 * units)``, in the order i, f, g, o.
-        c: the cell state ``(batch, ..., units)``.
-        activation: of the candidate and of the new cell state.
-        gate: of the gates i, f and o.
-
-    Returns:
-        ``h'`` and ``c'``.
+    ``i, f, g, o = split(x + product(h, kernel))``, ``c' = gate(f) * c + gate(i) * activation(g)``,
+    ``h' = gate(o) * activation(c')``. The product is a matrix product, or a convolution.
 
     Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735; the forget gate:
     Gers et al. 2000, https://doi.org/10.1162/089976600300015015
     """
-    i, f, g, o = jnp.split(gates, 4, axis=-1)
-    c = gate(f) * c + gate(i) * activation(g)
-    return gate(o) * activation(c), c
+
+    activation: Function
+    gate: Function
+    product: Product
+
+    def __call__(self, constants: Constants, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        gates = x + self.product(constants.drop(states[0]), constants.kernel)
+        i, f, g, o = jnp.split(gates, 4, axis=-1)
+        c = self.gate(f) * states[1] + self.gate(i) * self.activation(g)
+        h = self.gate(o) * self.activation(c)
+        return h, [h, c]
 
 
 @jax.checkpoint
