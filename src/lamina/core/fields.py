@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, dataclass_transform
 
 from lamina.core import registry
@@ -243,8 +243,10 @@ def int_tuple(rank: int, *, minimum: int = 1) -> Callable[[Any], tuple[int, ...]
 
 
 def _int_tuple(value: Any, *, rank: int, minimum: int) -> tuple[int, ...]:
-    values = (value,) * rank if hasattr(value, "__index__") else tuple(value)
-    if len(values) != rank or any(not hasattr(v, "__index__") or v < minimum for v in values):
+    several = isinstance(value, Iterable) and not isinstance(value, str)
+    values = tuple(value) if several else (value,) * rank
+    whole = all(hasattr(v, "__index__") and not isinstance(v, bool) for v in values)
+    if len(values) != rank or not whole or min(values) < minimum:
         raise ArgumentError(
             f"expected an integer >= {minimum} or {rank} of them. Received: {value!r}."
         )

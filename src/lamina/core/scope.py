@@ -44,6 +44,7 @@ class Scope:
         path: names of the layers being called, outermost first.
         pure: new values of variables go to the record, not to the variables.
         abstract: only shapes matter; variables read as zeros, whatever their value.
+        building: the layer whose weights are being made.
         record: where the call leaves what is not its result.
     """
 
@@ -54,13 +55,14 @@ class Scope:
     path: tuple[str, ...] = ()
     pure: bool = False
     abstract: bool = False
+    building: Any = None
     record: Record = dataclasses.field(default_factory=Record)
 
     def inside(self, name: str, training: bool | None, compute_dtype: str | None) -> Scope:
         """The scope of a call of ``name`` from here."""
         return Scope(
             self.values, training, self.key, compute_dtype, (*self.path, name), self.pure,
-            self.abstract, self.record,
+            self.abstract, None, self.record,
         )  # fmt: skip
 
 

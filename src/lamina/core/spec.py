@@ -8,7 +8,9 @@ where a call insists, taken to be equal to each other or to a known size, as Ker
 
 from __future__ import annotations
 
+import ast
 import itertools
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -179,8 +181,26 @@ def _substitute(dim: Dim, to: dict[str, str]) -> Dim:
     if not _variables(dim) & to.keys():
         return dim
     text = re.sub(r"[A-Za-z_]\w*", lambda m: to.get(m[0], m[0]), str(dim))
-    value = export.symbolic_shape(text, scope=_SCOPE)[0]
-    return value if export.is_symbolic_dim(value) else int(value)
+    if not set(re.findall(r"[A-Za-z_]\w*", text)) - _RESERVED:
+        return _number(ast.parse(text, mode="eval").body)
+    return export.symbolic_shape(text, scope=_SCOPE)[0]
+
+
+_BINARY = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.BitXor: operator.pow
+}  # fmt: skip
+_CALLS = {"floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min": min}
+
+
+def _number(node: Any) -> int:
+    """The value of a formula of numbers, in the notation that JAX prints sizes in."""
+    if isinstance(node, ast.Constant):
+        return int(node.value)  # pyright: ignore[reportArgumentType]
+    if isinstance(node, ast.UnaryOp):
+        return -_number(node.operand)
+    if isinstance(node, ast.BinOp):
+        return _BINARY[type(node.op)](_number(node.left), _number(node.right))
+    return _CALLS[node.func.id](*map(_number, node.args))
 
 
 def substitute(spec: TensorSpec, to: dict[str, str]) -> TensorSpec:
@@ -265,9 +285,10 @@ def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) 
 
     For code such as ``range(x.shape[1])`` that no symbol can run through.
     """
-    # Names get distinct numbers, so that different names stay different; open sizes share one.
+    # Names get distinct numbers, so that different names stay different. Open sizes share one that
+    # halves well: what is halved and doubled again (as in a U-Net) is taken to fit.
     samples = []
-    for start, step, shared in ((24, 7, 17), (31, 11, 19), (48, 5, 23)):
+    for start, step, shared in ((24, 7, 128), (31, 11, 192), (48, 5, 320)):
         numbers = itertools.count(start, step)
         to = {n: str(shared if _ANONYMOUS.match(n) else next(numbers)) for n in names}
         samples.append((to, _once(fn, [substitute(s, to) for s in specs])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections import OrderedDict
@@ -49,7 +50,11 @@ def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(build)
     def wrapper(self: Layer, *args: Any, **kwargs: Any) -> None:
-        with entered(self._scope()):
+        scope = current()
+        if scope is not None and scope.building is self:  # `super().build(...)` in a `build`
+            build(self, *args, **kwargs)
+            return
+        with entered(dataclasses.replace(self._scope(), building=self)):
             build(self, *args, **kwargs)
         if not hasattr(self, "_build_shapes"):
             names = type(self)._call_signature().build_names
@@ -166,7 +171,12 @@ class Layer(_LayerState):
             self._build_for(arguments)
         outer, scope = current(), self._scope(training)
         with entered(scope):
-            outputs = self._run(arguments)
+            try:
+                outputs = self._run(arguments)
+            except Exception as e:
+                if outer is None or not outer.abstract:
+                    e.add_note(f"In layer {self.name!r} ({type(self).__name__}).")
+                raise
         if outer is None:
             self._losses = scope.record.losses
         return outputs

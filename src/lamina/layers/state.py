@@ -98,7 +98,9 @@ class _LayerState(_Attributes, Operation, _LayerFields):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        for layer in self._flatten_layers():
+        # While it is being made, a layer leaves those that it was given as they are.
+        made = "name" in self.__dict__
+        for layer in self._flatten_layers() if made else (self,):
             layer._trainable = bool(value)
 
     # ---- weights -------------------------------------------------------------------------------
