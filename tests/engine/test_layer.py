@@ -209,3 +209,23 @@ def test_clear_errors():
 
     with pytest.raises(lamina.errors.StructureError, match="return"):
         NoReturn()(lamina.Input((3,)))
+
+
+def test_layers_that_are_given_keep_their_flag():
+    assert layers.TimeDistributed(layers.Dense(3, trainable=False)).layer.trainable is False
+
+
+def test_super_build_does_not_repeat_the_path():
+    class Mine(layers.Dense):
+        def build(self, input_shape):
+            super().build(input_shape)
+
+    layer = Mine(3, name="mine")
+    layer.build((None, 4))
+    assert [v.path for v in layer.weights] == ["mine/kernel", "mine/bias"]
+
+
+def test_an_error_on_arrays_names_the_layer():
+    with pytest.raises(ShapeError) as e:
+        layers.MaxPooling2D(9, name="culprit")(np.ones((1, 4, 4, 1), "float32"))
+    assert any("culprit" in note for note in e.value.__notes__)

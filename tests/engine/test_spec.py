@@ -66,3 +66,18 @@ def test_specs_are_equal_by_content_and_type():
     assert TensorSpec(("batch", 3)) == TensorSpec(("batch", 3))
     assert TensorSpec(("batch", 3)) != TensorSpec(("batch", "three"))
     assert TensorSpec((None, 3)) != TensorSpec((None, 3))  # two open sizes are two sizes
+
+
+def test_what_is_halved_and_doubled_fits_again():
+    def halved(x):
+        return jnp.repeat(x[:, ::2], 2, 1)
+
+    for size, fits in ((None, True), ("time", False)):
+        x = TensorSpec(("batch", size, 3))
+        y = evaluate(lambda a: jnp.repeat(a[:, : a.shape[1] // 2], 2, 1), [x])
+        if fits:
+            assert evaluate(jnp.add, [x, y]).shape == (None, None, 3)
+        else:  # an odd time would not fit, and a name stands for every size
+            with pytest.raises(Exception, match=r"time|incompatible|shapes"):
+                evaluate(jnp.add, [x, y])
+    assert evaluate(halved, [TensorSpec(("batch", 8, 3))]).shape == (None, 8, 3)

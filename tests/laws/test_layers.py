@@ -188,3 +188,59 @@ def test_a_wrong_rank_is_an_error_that_names_the_layer(case):
     x = scalar if len(case.inputs) == 1 else [scalar] * len(case.inputs)
     with pytest.raises((ValueError, TypeError), match="culprit"):
         outputs_of(layer, x, case)
+
+
+@first
+def test_gradients_are_finite_differences(case):
+    x = draw(case)
+    arrays = x if isinstance(x, list) else [x]
+    if any(not np.issubdtype(a.dtype, np.floating) for a in arrays):
+        pytest.skip("takes integers")
+    if case.cls is layers.SpectralNormalization:
+        pytest.skip("by definition takes its singular vectors as constants")
+    layer = make(case)
+    shapes = [o.shape for o in tree.flatten(outputs_of(layer, x, case))]
+    rng = np.random.default_rng(5)
+    waves = [rng.normal(size=s).astype("float32") for s in shapes]
+    values = {v: v.value for v in layer.weights}
+    moving = [v for v in values if v.trainable and v.dtype == "float32"]
+
+    def loss(weights, arrays):
+        bound = values | dict(zip(moving, weights, strict=True))
+        with entered(Scope(values=bound, pure=True)):
+            out = outputs_of(layer, arrays if isinstance(x, list) else arrays[0], case)
+            return sum(jnp.sum(o * w) for o, w in zip(tree.flatten(out), waves, strict=True))
+
+    at = ([values[v] for v in moving], [jnp.asarray(a) for a in arrays])
+    way = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), "float32"), at)
+    slope = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, jax.grad(loss, (0, 1))(*at), way)))
+    step = 4e-4  # small, so that few entries pass a kink of relu or max
+    ahead, behind = (
+        loss(*jax.tree.map(lambda a, d, s=s: a + s * d, at, way)) for s in (step, -step)
+    )
+    np.testing.assert_allclose((ahead - behind) / (2 * step), slope, rtol=0.05, atol=0.1)
+
+
+@first
+def test_inference_is_the_default_and_repeats(case):
+    layer = make(case)
+    x = draw(case)
+    runs = [outputs_of(layer, x, case), outputs_of(layer, x, case),
+            case.apply(layer, x if isinstance(x, list) else [x])]  # fmt: skip
+    if getattr(layer, "stateful", False):
+        pytest.skip("remembers the call before")
+    for run in runs[1:]:
+        for a, b in zip(tree.flatten(runs[0]), tree.flatten(run), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@first
+def test_a_file_gives_the_same_layer_bit_for_bit(case, tmp_path):
+    inputs = symbols(case)
+    layer = make(case)
+    model = lamina.Model(inputs, outputs_of(layer, inputs, case))
+    model.save(tmp_path / "model.keras")
+    again = lamina.saving.load_model(tmp_path / "model.keras")
+    x = draw(case)
+    for a, b in zip(tree.flatten(model(x)), tree.flatten(again(x)), strict=True):
+        np.testing.assert_array_equal(a, b)

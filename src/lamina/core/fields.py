@@ -244,7 +244,7 @@ def int_tuple(rank: int, *, minimum: int = 1) -> Callable[[Any], tuple[int, ...]
 
 def _int_tuple(value: Any, *, rank: int, minimum: int) -> tuple[int, ...]:
     several = isinstance(value, Iterable) and not isinstance(value, str)
-    values = tuple(value) if several else (value,) * rank
+    values: tuple[Any, ...] = tuple(value) if several else (value,) * rank
     whole = all(hasattr(v, "__index__") and not isinstance(v, bool) for v in values)
     if len(values) != rank or not whole or min(values) < minimum:
         raise ArgumentError(
