@@ -93,6 +93,9 @@ class CallSignature:
         self.takes_training = "training" in self.names
         self.takes_mask = "mask" in self.names
         self.takes_kwargs = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+        # In Keras's files only tensors have positions; other arguments go by name.
+        rest = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+        self.by_name = () if rest else (bool, int, float, str, type(None))
         default = self.signature.parameters["training"].default if self.takes_training else None
         self.training_default = default if isinstance(default, bool) else False
         build = inspect.signature(inspect.unwrap(cls.build))  # pyright: ignore[reportAttributeAccessIssue]
