@@ -16,9 +16,12 @@ from contextvars import ContextVar
 from typing import Any
 
 import jax
+import jax.core
+import jax.numpy as jnp
 
 from lamina import config
 from lamina.core import random
+from lamina.errors import StateError
 
 
 @dataclasses.dataclass(slots=True)
@@ -27,6 +30,7 @@ class Record:
 
     updates: dict[Any, Any] = dataclasses.field(default_factory=dict)
     losses: list[Any] = dataclasses.field(default_factory=list)
+    parts: dict[str, Any] = dataclasses.field(default_factory=dict)
     logs: dict[str, Any] = dataclasses.field(default_factory=dict)
     masks: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     draws: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -96,6 +100,13 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
         n = scope.record.draws[path]
         scope.record.draws[path] += 1
         return random.derive(scope.key, path, n, *(() if seed is None else (seed,)))
+    if isinstance(jnp.zeros(()), jax.core.Tracer):
+        raise StateError(
+            f"{path.rstrip('/')!r} draws random numbers inside a `jax.jit` of your own, where every run would "
+            "repeat the same draw. Pass the randomness in: "
+            "`model.stateless_call(..., training=True, seed=key)` with a new `jax.random.key` (or "
+            "integer) at each run."
+        )
     n = random.eager_draw(path)
     return random.base_key(config.global_seed() if seed is None else seed, path, n)
 

@@ -17,7 +17,7 @@ from lamina import dtypes, tree
 from lamina.core import random, registry, spec
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, any_symbolic, not_called, record, user_location
-from lamina.core.scope import Record, Scope, current, entered, get_mask, set_mask
+from lamina.core.scope import Record, Scope, current, entered, get_mask, random_key, set_mask
 from lamina.core.spec import TensorSpec, show_dims
 from lamina.core.variable import Variable
 from lamina.errors import (
@@ -276,7 +276,8 @@ class Layer(_LayerState):
             if parameter.kind is parameter.VAR_POSITIONAL:
                 positional.extend(keywords.pop(name, ()))
             elif parameter.kind is parameter.POSITIONAL_ONLY or (
-                parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name in keywords
+                parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+                and not isinstance(keywords.get(name), self._call_signature().by_name)
                 and len(positional) == list(self._call_signature().names).index(name)
             ):  # fmt: skip
                 positional.append(keywords.pop(name))
@@ -486,6 +487,9 @@ class Layer(_LayerState):
         Returns:
             The outputs, and the record of new values, losses and logs.
         """
+        outer = current()
+        if key is None and outer is not None and outer.key is not None:
+            key = random_key(name="stateless_call")
         scope = Scope(values=values, training=kwargs.get("training"), key=key, pure=True)
         with entered(scope):
             return self(*args, **kwargs), scope.record
@@ -496,6 +500,7 @@ class Layer(_LayerState):
         non_trainable_variables: Any,
         *args: Any,
         return_losses: bool = False,
+        seed: Any = None,
         **kwargs: Any,
     ) -> Any:
         """The call as a pure function of the weights: any JAX transformation works on it.
@@ -506,6 +511,9 @@ class Layer(_LayerState):
             non_trainable_variables: likewise.
             args: the inputs.
             return_losses: also return the list of added losses.
+            seed: where random numbers come from (dropout): an integer or a JAX key, a new one at
+                each call. Needed inside a ``jax.jit`` of your own if anything is drawn; the step
+                that :meth:`fit` compiles has one.
             kwargs: as for a plain call (``training=True`` ...).
 
         Returns:
@@ -526,7 +534,11 @@ class Layer(_LayerState):
                     f"{'trainable' if trains else 'non-trainable'} values. Received {len(given)}."
                 )
         values = {v: getattr(x, "value", x) for v, x in values.items()}
-        outputs, rec = self.apply_pure(values, *args, **kwargs)
+        if seed is not None and not hasattr(seed, "dtype"):
+            seed = random.base_key(seed)
+        elif seed is not None and not jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
+            seed = jax.random.key(seed) if seed.ndim == 0 else jax.random.wrap_key_data(seed)
+        outputs, rec = self.apply_pure(values, *args, key=seed, **kwargs)
         if isinstance(non_trainable_variables, Mapping):
             new: Any = {a: rec.updates.get(named[a][0], x)
                         for a, x in non_trainable_variables.items()}  # fmt: skip

@@ -13,15 +13,18 @@ from lamina import optimizers, tree
 from lamina.core import random, registry, spec
 from lamina.core.operation import Operation
 from lamina.core.registry import unknown_name
-from lamina.core.scope import Scope, entered
+from lamina.core.scope import Scope, current, entered
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, NotCompiledError
 from lamina.layers import Layer
 from lamina.layers.base import shapes_of
+from lamina.metrics import Metric
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.saving import archive
 from lamina.training import loop
+from lamina.training.data import unpack
 from lamina.training.objective import Objective
+from lamina.training.step import standard_step
 from lamina.visualization.summary import print_summary
 
 
@@ -332,13 +335,31 @@ class Model(_Attributes, Layer):
 
     @property
     def metrics(self) -> list[Any]:
-        """The metric objects: the loss first, then those given to :meth:`compile`."""
-        return [] if self._objective is None else list(self._objective.trackers.values())
+        """The metric objects: the loss's, those given to :meth:`compile`, those that layers hold.
+
+        A metric that is an attribute of this model or of a layer inside is reset and reported with
+        the others; update it in ``call``, ``compute_metrics`` or a step of your own.
+        """
+        compiled = [] if self._objective is None else list(self._objective.trackers.values())
+        held = (
+            x for layer in self._flatten_layers() for k, v in layer.__dict__.items()
+            if k != "_captured" for x in tree.flatten(v) if isinstance(x, Metric)
+        )  # fmt: skip
+        return list({id(m): m for m in (*compiled, *held)}.values())
 
     @property
     def metrics_names(self) -> list[str]:
         """Their names in the logs."""
-        return [] if self._objective is None else list(self._objective.trackers)
+        return list(self.get_metrics_result())
+
+    @property
+    def metrics_variables(self) -> list[Any]:
+        """The variables of all metrics, in the order of :attr:`metrics`."""
+        return [v for metric in self.metrics for v in metric.variables]
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """What the metrics say now, by log name."""
+        return self.objective.results(self.metrics)
 
     def reset_metrics(self) -> None:
         """Forget what the metrics have accumulated."""
@@ -484,8 +505,85 @@ class Model(_Attributes, Layer):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The scalar that training minimises; override it to minimise something else."""
-        return self.objective.loss(y, y_pred, sample_weight)
+        """The scalar that training minimises; override it to minimise something else.
+
+        The default is the weighted sum of the compiled losses, plus :attr:`losses`: what layers
+        added with ``add_loss``, and the penalties of regularizers.
+
+        Args:
+            x: a batch of inputs.
+            y: its targets.
+            y_pred: the model's outputs for ``x``.
+            sample_weight: weights of the samples, or None.
+            training: whether this is a training step.
+        """
+        return sum(self.losses, self.objective.loss(y, y_pred, sample_weight))
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Let the metrics see a batch; what it returns is reported as the logs.
+
+        Override it to report more: call ``super().compute_metrics(...)`` and add to its dict.
+
+        Args:
+            x: a batch of inputs.
+            y: its targets.
+            y_pred: the model's outputs for ``x``.
+            sample_weight: weights of the samples, or None.
+
+        Returns:
+            A dict of scalars by log name.
+        """
+        self.objective.update_metrics(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    @property
+    def losses(self) -> list[Any]:
+        """What was added to the loss in the running step or the last call, then the penalties."""
+        scope = current()
+        added = self._losses if scope is None else scope.record.losses
+        return [*added, *self.weight_penalties()]
+
+    def train_step(self, state: Any, data: Any) -> Any:
+        """One step of training, as a pure function; override it for an algorithm of your own.
+
+        It is traced and compiled by :meth:`fit`. A step of your own calls ``self.stateless_call``
+        (under ``jax.value_and_grad``), ``self.optimizer.stateless_apply`` and
+        ``metric.stateless_update_state``; or ``super().train_step(state, data)``.
+
+        Args:
+            state: ``(trainable_variables, non_trainable_variables, optimizer_variables,
+                metrics_variables)``: lists of arrays in the order of these properties of the model
+                and of ``optimizer.variables``.
+            data: a batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+
+        Returns:
+            ``(logs, state)``: scalars by name, and the new lists.
+        """
+        return standard_step(self, "train_step", state, data)
+
+    def test_step(self, state: Any, data: Any) -> Any:
+        """One step of :meth:`evaluate`, as a pure function; override it like :meth:`train_step`.
+
+        Args:
+            state: ``(trainable_variables, non_trainable_variables, metrics_variables)``.
+            data: a batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+
+        Returns:
+            ``(logs, state)``: scalars by name, and the new lists.
+        """
+        return standard_step(self, "test_step", state, data)
+
+    def predict_step(self, state: Any, data: Any) -> Any:
+        """One step of :meth:`predict`, as a pure function; override it like :meth:`train_step`.
+
+        Args:
+            state: ``(trainable_variables, non_trainable_variables)``.
+            data: a batch of inputs.
+
+        Returns:
+            ``(outputs, non_trainable_variables)``.
+        """
+        return self.stateless_call(*state, unpack(data)[0], training=False)
 
     def compile_config(self) -> dict[str, Any]:
         """What :meth:`compile` was told, by argument name."""

@@ -15,7 +15,7 @@ import numpy as np
 from lamina import tree
 from lamina.core import random
 from lamina.core.variable import Cell
-from lamina.errors import ArgumentError, StructureError, TrainingWarning
+from lamina.errors import ArgumentError, TrainingWarning
 from lamina.training.callbacks import CallbackList, History
 from lamina.training.data import ArrayData, StreamData, adapt, unpack, weights_of_classes
 from lamina.training.progress import Progress
@@ -52,17 +52,7 @@ def _weights(program: Program) -> State:
 @contextlib.contextmanager
 def _training_state(program: Program) -> Iterator[Cell]:
     """The state in one cell that all variables read from; given back to them at the end."""
-    optimizer = program.optimizer
-    try:
-        optimizer.build(program.trainable)
-    except StructureError:
-        # What trains has changed since the last fit: the optimizer starts anew, at the same step.
-        step = int(optimizer.iterations)
-        optimizer = program.optimizer = program.model.optimizer = type(optimizer).from_config(
-            optimizer.get_config()
-        )
-        optimizer.build(program.trainable)
-        optimizer.iterations.assign(step)
+    optimizer = program.build_optimizer()
     groups = {
         "trainable": program.trainable, "non_trainable": program.non_trainable,
         "optimizer": optimizer.state_variables,
@@ -145,10 +135,11 @@ def fit(
             if validation is not None and _is_due(epoch, validation_freq):
                 count = validation_steps or validation.steps
                 progress.validating(0, count)
-                found = _evaluate(
+                found, moved = _evaluate(
                     model, validation, hooks, lambda i, _, n=count: progress.validating(i, n),
                     cell.state, validation_steps,
                 )  # fmt: skip
+                _keep(program, moved)
                 logs |= {f"val_{k}": v for k, v in found.items()}
             progress.epoch_end(logs)
             hooks.on_epoch_end(epoch, logs)
@@ -334,36 +325,37 @@ def _limited(batches: Any, steps: int, data: ArrayData, seed: int) -> Iterator[A
 def _evaluate(
     model: Any, data: Any, hooks: CallbackList, tell: Callable[..., Any], weights: State,
     steps: int | None,
-) -> dict[str, float]:  # fmt: skip
+) -> tuple[dict[str, float], dict[str, Any]]:  # fmt: skip
+    """The logs, and the weights that moved on the way, by address."""
     program = _program(model, _first_batch(data), training=False)
-    metrics = program.fresh_metrics()
     weights = {k: weights[k] for k in ("trainable", "non_trainable")}
+    carry = program.carry(program.fresh_metrics(), weights)
     by_batch = hooks.wants_batches("test")
     hooks.on_test_begin()
 
     def report(step: int) -> None:
         if by_batch:
-            hooks.on_test_batch_end(step - 1, lambda: _floats(program, metrics))
-        tell(step, lambda: _floats(program, metrics))
+            hooks.on_test_batch_end(step - 1, lambda: _floats(program, carry["metrics"]))
+        tell(step, lambda: _floats(program, carry["metrics"]))
 
     if isinstance(data, ArrayData) and data.fits_device and not by_batch and steps is None:
         size = min(data.batch_size, data.size)
         full, window = data.size // size, Window(size)
         device, order = data.on_device(), jnp.arange(data.size, dtype="int32")
         single = program.eager or (
-            jax.default_backend() == "cpu" and _has_convolution(program, weights, metrics, data)
+            jax.default_backend() == "cpu" and _has_convolution(program, weights, carry, data)
         )
         if single:
             for i in range(full):
-                metrics = program.test_at(weights, metrics, device, order, window, np.int32(i))
+                carry = program.test_at(weights, carry, device, order, window, np.int32(i))
                 report(i + 1)
         else:
-            metrics = program.test_many(
-                weights, metrics, device, order, window, np.int32(0), np.int32(full)
+            carry = program.test_many(
+                weights, carry, device, order, window, np.int32(0), np.int32(full)
             )
         if data.size % size:
             rest = jax.tree.map(lambda a: a[full * size :], device)
-            metrics = program.test(weights, metrics, rest)
+            carry = program.test(weights, carry, rest)
         report(data.steps)
     else:
         source = (
@@ -374,17 +366,23 @@ def _evaluate(
                 break
             if by_batch:
                 hooks.on_test_batch_begin(i)
-            metrics = program.test(weights, metrics, batch)
+            carry = program.test(weights, carry, batch)
             report(i + 1)
-    logs = _floats(program, metrics)
+    logs = _floats(program, carry["metrics"])
     hooks.on_test_end(logs)
-    return logs
+    return logs, carry["moving"]
 
 
-def _has_convolution(program: Program, weights: State, metrics: Any, data: ArrayData) -> bool:
+def _keep(program: Program, moved: Mapping[str, Any]) -> None:
+    """Let the weights that moved in a test or prediction keep their new values."""
+    for address, value in moved.items():
+        program.non_trainable[address].assign(value)
+
+
+def _has_convolution(program: Program, weights: State, carry: Any, data: ArrayData) -> bool:
     batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), _first_batch(data))
     return contains(
-        program._inner_test.trace(weights, metrics, batch).jaxpr.jaxpr, "conv_general_dilated"
+        program._inner_test.trace(weights, carry, batch).jaxpr.jaxpr, "conv_general_dilated"
     )
 
 
@@ -399,7 +397,8 @@ def evaluate(
     hooks = CallbackList(callbacks, model=model, params={"steps": count, "verbose": verbose})
     with contextlib.closing(Progress(verbose, 1, count)) as progress:
         progress.epoch_begin(0)
-        logs = _evaluate(model, data, hooks, progress.update, _weights(program), steps)
+        logs, moved = _evaluate(model, data, hooks, progress.update, _weights(program), steps)
+        _keep(program, moved)
         progress.epoch_end(logs)
     return logs if return_dict else _as_list(model, logs)
 
@@ -438,7 +437,11 @@ def predict(
             break
         if by_batch:
             hooks.on_predict_batch_begin(i)
-        parts.append(program.predict(weights, inputs))
+        outputs, moved = program.predict(weights, inputs)
+        if moved:
+            weights["non_trainable"] |= moved
+            _keep(program, moved)
+        parts.append(outputs)
         if by_batch:
             outputs = tree.unflatten(program.output_structure, jax.device_get(parts[-1]))
             hooks.on_predict_batch_end(i, {"outputs": outputs})
@@ -462,8 +465,7 @@ def train_on_batch(
         data = _weighted(data, class_weight)
     program = _program(model, data.batch, training=True)
     with _training_state(program) as cell:
-        metrics = {a: jnp.array(v.value, copy=True) for a, v in program.metric_variables.items()}
-        cell.state = program.train({**cell.state, "metrics": metrics}, data.batch)
+        cell.state = program.train({**cell.state, "metrics": program.current_metrics()}, data.batch)
         for address, variable in program.metric_variables.items():
             variable.assign(cell.state["metrics"][address])
         logs = _floats(program, cell.state["metrics"])
@@ -474,11 +476,13 @@ def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: b
     """See :meth:`lamina.Model.test_on_batch`."""
     data = ArrayData(x, y, sample_weight, 1, shuffle=False)
     program = _program(model, data.batch, training=False)
-    metrics = {a: jnp.array(v.value, copy=True) for a, v in program.metric_variables.items()}
-    metrics = program.test(_weights(program), metrics, data.batch)
+    weights = _weights(program)
+    carry = program.carry(program.current_metrics(), weights)
+    carry = program.test(weights, carry, data.batch)
+    _keep(program, carry["moving"])
     for address, variable in program.metric_variables.items():
-        variable.assign(metrics[address])
-    logs = _floats(program, metrics)
+        variable.assign(carry["metrics"][address])
+    logs = _floats(program, carry["metrics"])
     return logs if return_dict else _as_list(model, logs)
 
 
@@ -486,5 +490,6 @@ def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
     data = ArrayData(x, None, None, 1, shuffle=False)
     program = _predict_program(model, data.batch)
-    leaves = program.predict(_weights(program), data.batch[0])
+    leaves, moved = program.predict(_weights(program), data.batch[0])
+    _keep(program, moved)
     return tree.unflatten(program.output_structure, [np.asarray(x) for x in leaves])

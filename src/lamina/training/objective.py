@@ -11,6 +11,7 @@ from lamina import losses as losses_module
 from lamina import metrics as metrics_module
 from lamina import tree
 from lamina.core.registry import snake_case, unknown_name
+from lamina.core.scope import current
 from lamina.errors import ArgumentError, LaminaError, ShapeError, StructureError
 
 _ACCURACY = {
@@ -70,16 +71,14 @@ class Objective:
                     f"`loss_weights` are numbers. Received {weight!r} for output {name!r}."
                 )
         self._weights = [1.0 if w is None else float(w) for w in weights]
-        if len(names) > 1:
-            for name, loss in zip(names, self._losses, strict=True):
-                if loss is not None:
-                    self.trackers[f"{name}_loss"] = metrics_module.Mean(name=f"{name}_loss")
         self._metrics = [[] for _ in names]
         for key, weighted in (("metrics", False), ("weighted_metrics", True)):
             per_output = _metrics_per_output(given[key], names, structure, key)
             for own, items in zip(self._metrics, per_output, strict=True):
                 own.extend((None, item, weighted) for item in items)
         self.output_names = names
+        for i in range(len(names)):
+            self._resolve(i)
 
     # ---- inside a step -------------------------------------------------------------------------
 
@@ -110,16 +109,18 @@ class Objective:
             "order, or a dict by these names."
         )
 
-    def loss(self, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The weighted sum of all losses, a scalar."""
-        return self.losses(y, y_pred, sample_weight)[0]
+    @property
+    def has_loss(self) -> bool:
+        """Whether ``compile`` was given any loss."""
+        return bool(self._losses) and any(x is not None for x in self._losses)
 
-    def losses(self, y: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, dict[str, Any]]:
-        """The weighted sum, and each output's own loss by log name."""
-        outputs = self._outputs(y_pred)
+    def loss(self, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The weighted sum of all losses, a scalar; each output's own goes to the record."""
+        outputs = self.outputs_of(y_pred)
         targets = self.arrange(y, "target")
         weights = self.arrange(sample_weight, "sample weight")
         total, parts = jnp.zeros(()), {}
+        scope = current()
         names = self.output_names or []
         for i, (name, loss) in enumerate(zip(names, self._losses, strict=True)):
             if loss is None:
@@ -135,26 +136,31 @@ class Objective:
                 raise type(e)(f"Output {name!r}: {e}") from e
             parts[f"{name}_loss"] = value
             total = total + self._weights[i] * value
-        return total, parts
+        if scope is not None:
+            scope.record.parts |= parts
+        return total
 
-    def _outputs(self, y_pred: Any) -> list[Any]:
+    def outputs_of(self, y_pred: Any) -> list[Any]:
+        """The outputs, flat; the first time they also name the outputs of a model without graph."""
         leaves = tree.flatten(y_pred)
         if self.output_names is None:
             self.bind(names_of(y_pred), y_pred)
         return leaves
 
-    def update_metrics(
-        self, y: Any, y_pred: Any, sample_weight: Any, total: Any, parts: Mapping[str, Any],
-        batch_size: int,
-    ) -> None:  # fmt: skip
+    def track(self, total: Any, parts: Mapping[str, Any], batch_size: int) -> None:
+        """Take the total loss, and those of several outputs by log name, into their means."""
+        self.trackers["loss"].update_state(total, sample_weight=batch_size)
+        if len(self.output_names or ()) > 1:
+            for name, value in parts.items():
+                if name not in self.trackers:
+                    self.trackers[name] = metrics_module.Mean(name=name)
+                self.trackers[name].update_state(value, sample_weight=batch_size)
+
+    def update_metrics(self, y: Any, y_pred: Any, sample_weight: Any) -> None:
         """Let every metric see the batch; inside a pure scope, which collects their new values."""
-        outputs = self._outputs(y_pred)
+        outputs = self.outputs_of(y_pred)
         targets = self.arrange(y, "target")
         weights = self.arrange(sample_weight, "sample weight")
-        self.trackers["loss"].update_state(total, sample_weight=batch_size)
-        for name, value in parts.items():
-            if name in self.trackers:
-                self.trackers[name].update_state(value, sample_weight=batch_size)
         for i, (target, output) in enumerate(zip(targets, outputs, strict=True)):
             if target is None:
                 continue
@@ -167,17 +173,33 @@ class Objective:
                 except ShapeError as e:
                     raise type(e)(f"Metric {log_name!r}: {e}") from e
 
-    def _resolve(self, i: int, target: Any, output: Any) -> None:
-        """Turn names and functions into metrics, now that the shapes are known."""
+    def results(self, metrics: list[Any]) -> dict[str, Any]:
+        """What ``metrics`` say now, by log name."""
+        names = {id(m): name for name, m in self.trackers.items()}
+        logs: dict[str, Any] = {}
+        for metric in metrics:
+            result = metric.result()
+            named = {names.get(id(metric), str(metric.name)): result}
+            logs |= result if isinstance(result, dict) else named
+        return logs
+
+    def _resolve(self, i: int, target: Any = None, output: Any = None) -> None:
+        """Turn names and functions into metrics; ``"accuracy"`` waits until shapes are known."""
         resolved = []
         for log_name, item, weighted in self._metrics[i]:
-            if log_name is None:
+            waits = isinstance(item, str) and _ALIASES.get(item, item) in _ACCURACY
+            if log_name is None and (output is not None or not waits):
                 metric, log_name = _as_metric(item, target, output)
                 log_name = self._free_name(log_name, i)
                 self.trackers[log_name] = metric
                 item = metric
             resolved.append((log_name, item, weighted))
         self._metrics[i] = resolved
+
+    @property
+    def waits_for_shapes(self) -> bool:
+        """Whether a metric such as ``"accuracy"`` has yet to see what it compares."""
+        return any(name is None for own in self._metrics for name, _, _ in own)
 
     def _free_name(self, name: str, i: int) -> str:
         if self.output_names is not None and len(self.output_names) > 1:
@@ -278,7 +300,9 @@ def _as_metric(item: Any, target: Any, output: Any) -> tuple[Any, str]:
         return getattr(metrics_module, kind)(name=item), item
     found: Any = metrics_module.get(item)
     if isinstance(found, metrics_module.Metric):
-        return found, item if isinstance(item, str) else str(found.name)
+        if isinstance(item, str):
+            found.name = item  # made just now; named as it was asked for
+        return found, str(found.name)
     name = item if isinstance(item, str) else _function_name(found)
     return metrics_module.MeanMetricWrapper(found, name=name), name
 

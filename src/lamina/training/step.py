@@ -7,6 +7,7 @@ accumulated in ``metrics``, so nothing has to leave the device at each step.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,17 +17,53 @@ import numpy as np
 
 from lamina import tree
 from lamina.core import registry, spec, xla
-from lamina.core.scope import Record, Scope, entered
+from lamina.core.scope import Record, Scope, current, entered, random_key
 from lamina.core.variable import Variable
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, StructureError
+from lamina.training.data import unpack
 from lamina.training.objective import Objective
 
 State = dict[str, Any]
 NEVER = np.iinfo(np.int32).max
+_LOG = "log/"  # the metrics' group also carries what a user's own step reports, by these addresses
+
+
+def is_own(model: Any, method: str) -> bool:
+    """Whether a user's class defines ``method`` in place of the library's."""
+    return registry.family_of(getattr(type(model), method)) is None
+
+
+def forward(model: Any, batch: Any, training: bool) -> Any:
+    """The total loss of a batch, which the metrics see too; inside a pure scope."""
+    scope = current()
+    assert scope is not None  # noqa: S101 - entered by every caller
+    x, y, sample_weight = batch
+    objective = model.objective
+    outputs = model(x, training=training)
+    objective.outputs_of(outputs)
+    if training and not (
+        objective.has_loss or scope.record.losses or is_own(model, "compute_loss")
+    ):
+        raise ArgumentError(
+            "There is nothing to minimise: pass `loss=` to compile(), or call `self.add_loss` "
+            "in a layer."
+        )
+    total = model.compute_loss(
+        x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=training
+    )
+    total = jnp.mean(jnp.asarray(total, "float32"))
+    objective.track(total, scope.record.parts, tree.flatten(x)[0].shape[0])
+    if is_own(model, "compute_metrics"):
+        scope.record.logs |= model.compute_metrics(x, y, outputs, sample_weight)
+    else:
+        objective.update_metrics(y, outputs, sample_weight)
+    return total
 
 
 class Program:
     """The steps of one model under one objective, compiled once and kept.
+
+    A user's ``train_step``, ``test_step`` or ``predict_step`` stands in for the standard one.
 
     Args:
         model: offers ``named_variables``, ``compute_loss`` and the call.
@@ -38,105 +75,159 @@ class Program:
     def __init__(
         self, model: Any, objective: Objective | None, optimizer: Any, eager: bool
     ) -> None:
-        for name in ("train_step", "test_step", "predict_step"):
-            if hasattr(model, name):
-                raise ArgumentError(
-                    f"{type(model).__name__} defines `{name}`, which fit, evaluate and predict "
-                    "would not call. Override `compute_loss`, or write your own loop with "
-                    "`model.stateless_call` and `optimizer.stateless_apply`."
-                )
         self.model, self.objective, self.optimizer = model, objective, optimizer
         named = model.named_variables()
         self.trainable = {a: v for a, (v, trains) in named.items() if trains}
         self.non_trainable = {a: v for a, (v, trains) in named.items() if not trains}
         self.eager = eager
-        inner_train: Any = self._train if eager else jax.jit(self._train)
-        inner_test: Any = self._test if eager else jax.jit(self._test)
-        self._inner_train, self._inner_test = inner_train, inner_test
+        train = self._train_by_user if is_own(model, "train_step") else self._train
+        test = self._test_by_user if is_own(model, "test_step") else self._test
+        predict = self._predict_by_user if is_own(model, "predict_step") else self._predict
+        self._inner_train: Any = train if eager else jax.jit(train)
+        self._inner_test: Any = test if eager else jax.jit(test)
         jit = (lambda fn, **_: fn) if eager else xla.jit
-        self.train = jit(inner_train, donate_argnums=0)
-        self.test = jit(inner_test, donate_argnums=1)
+        self.train = jit(self._inner_train, donate_argnums=0)
+        self.test = jit(self._inner_test, donate_argnums=1)
         self.train_many = jit(self._train_many, donate_argnums=0)
         self.test_many = jit(self._test_many, donate_argnums=1)
         self.train_at = jit(self._train_at, donate_argnums=0)
         self.test_at = jit(self._test_at, donate_argnums=1)
-        self.predict = jit(self._predict)
+        self.predict = jit(predict)
         self.results = jit(self._results)
         self.output_structure: Any = None
+        # Weights that move even in a test (a recurrent layer's state), by address.
+        self._moving: list[str] = []
+        # Name to shape and dtype of what a user's own step reports.
+        self._reports: dict[str, Any] = {}
         self._metric_variables: dict[str, Variable] | None = None
 
     # ---- state ---------------------------------------------------------------------------------
 
     @property
+    def metrics(self) -> list[Any]:
+        """The metrics whose state the steps carry: the compiled ones, then those the model holds.
+
+        For a model with a step of its own, just ``model.metrics``, in whose order the step finds
+        their values.
+        """
+        held = list(self.model.metrics)
+        own = is_own(self.model, "train_step") or is_own(self.model, "test_step")
+        if self.objective is None or own:
+            return held
+        trackers = list(self.objective.trackers.values())
+        return [*trackers, *(m for m in held if all(m is not t for t in trackers))]
+
+    @property
     def metric_variables(self) -> dict[str, Variable]:
         """Address to variable, for all metrics; complete once a batch was seen (:meth:`check`)."""
         if self._metric_variables is None:
-            assert self.objective is not None  # noqa: S101 - only asked of compiled models
             self._metric_variables = {
-                f"{name}/{i}_{v.name}": v
-                for name, metric in self.objective.trackers.items()
-                for i, v in enumerate(metric.variables)
+                f"{i}_{metric.name}/{j}_{v.name}": v
+                for i, metric in enumerate(self.metrics)
+                for j, v in enumerate(metric.variables)
             }
         return self._metric_variables
 
     def fresh_metrics(self) -> dict[str, Any]:
         """The metrics' state before any batch."""
-        assert self.objective is not None  # noqa: S101 - only asked of compiled models
         scope = Scope(pure=True)
         with entered(scope):
-            for metric in self.objective.trackers.values():
+            for metric in self.metrics:
                 metric.reset_state()
-        return {
-            a: jnp.array(scope.record.updates.get(v, v.value), v.dtype, copy=True)
+        return self.current_metrics(scope.record.updates)
+
+    def current_metrics(self, updates: Mapping[Variable, Any] | None = None) -> dict[str, Any]:
+        """The metrics' state as it is, but for ``updates``: copies, which a step may take."""
+        values = {
+            a: jnp.array((updates or {}).get(v, v.value), v.dtype, copy=True)
             for a, v in self.metric_variables.items()
         }
+        return values | {_LOG + k: jnp.zeros(x.shape, x.dtype) for k, x in self._reports.items()}
+
+    def carry(self, metrics: dict[str, Any], weights: State) -> State:
+        """What test steps hand on: the metrics, and the weights that move."""
+        moving = {a: jnp.copy(weights["non_trainable"][a]) for a in self._moving}
+        return {"metrics": metrics, "moving": moving}
 
     def check(self, batch: Any, training: bool) -> None:
         """Run a step abstractly: every mismatch of names, shapes and dtypes is told here."""
-        structs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
+        structs = jax.tree.map(_struct, batch)
+        self._metric_variables, self._reports, self._moving = None, {}, []
+        if is_own(self.model, "train_step" if training else "test_step"):
+            self._check_own(structs, training)
+            return
+
+        record = self._run_abstractly(structs, training)
+        self._reports = {k: _struct(x) for k, x in record.logs.items()}
+        self._moving = [a for a, v in self.non_trainable.items() if v in record.updates]
+        self._metric_variables = None  # some metrics make their state when they first see a batch
+
+    def _run_abstractly(self, structs: Any, training: bool) -> Record:
+        scope = Scope(training=training, pure=True, abstract=True, key=_abstract_key())
 
         def run(b: Any) -> Any:
-            scope = Scope(training=training, pure=True, abstract=True, key=jax.random.key(0))
             with entered(scope):
-                self._forward(b, training, scope.record)
-            return 0
+                forward(self.model, b, training)
+            return {k: jnp.asarray(x) for k, x in scope.record.logs.items()}
 
-        jax.eval_shape(run, structs)
+        scope.record.logs = jax.eval_shape(run, structs)
+        return scope.record
+
+    def _check_own(self, structs: Any, training: bool) -> None:
+        step = "train_step" if training else "test_step"
+        if len(inspect.signature(getattr(self.model, step)).parameters) != 2:
+            raise ArgumentError(
+                f"{type(self.model).__name__}.{step} takes other arguments than `(self, state, "
+                f"data)`. Steps are pure functions here: `state` is the tuple of lists "
+                f"{_STATE[step]}, and the step returns `logs, state`. Use `self.stateless_call`, "
+                "`self.optimizer.stateless_apply` and `metric.stateless_update_state` inside."
+            )
+        if self.objective is not None and self.objective.waits_for_shapes:
+            self._run_abstractly(structs, training)
+        weights = {
+            "trainable": {a: _struct(v) for a, v in self.trainable.items()},
+            "non_trainable": {a: _struct(v) for a, v in self.non_trainable.items()},
+        }
+        key = jax.eval_shape(_abstract_key)
+        for _ in range(2):  # some metrics make their state when they first see a batch
+            self._metric_variables = None
+            metrics = {a: _struct(v) for a, v in self.metric_variables.items()}
+            if training:
+                self.build_optimizer()
+                optimizer = {a: _struct(v) for a, v in self.optimizer.state_variables.items()}
+                state = {**weights, "optimizer": optimizer, "metrics": metrics, "key": key,
+                         "monitor": jax.ShapeDtypeStruct((), "int32")}  # fmt: skip
+                found = jax.eval_shape(self._train_by_user, state, structs)
+            else:
+                carry = {"metrics": metrics, "moving": weights["non_trainable"]}
+                found = jax.eval_shape(self._test_by_user, weights, carry, structs)
+            self._reports = {
+                k.removeprefix(_LOG): x for k, x in found["metrics"].items() if k.startswith(_LOG)
+            }
         self._metric_variables = None
 
-    # ---- the steps -----------------------------------------------------------------------------
-
-    def _forward(self, batch: Any, training: bool, record: Record) -> tuple[Any, Any, Any]:
-        """Total loss, loss parts and outputs; inside a pure scope."""
-        assert self.objective is not None  # noqa: S101 - only asked of compiled models
-        x, y, sample_weight = batch
-        outputs = self.model(x, training=training)
-        if self.objective.output_names is None:
-            self.objective.losses(y, outputs, sample_weight)
-        _, parts = self.objective.losses(y, outputs, sample_weight)
-        own_loss = registry.family_of(type(self.model).compute_loss) is None
-        if training and not (parts or record.losses or own_loss):
-            raise ArgumentError(
-                "There is nothing to minimise: pass `loss=` to compile(), or call `self.add_loss` "
-                "in a layer."
+    def build_optimizer(self) -> Any:
+        """The optimizer, with state for what trains now."""
+        try:
+            self.optimizer.build(self.trainable)
+        except StructureError:
+            # What trains has changed since the last fit: it starts anew, at the same step.
+            step = int(self.optimizer.iterations)
+            self.optimizer = self.model.optimizer = type(self.optimizer).from_config(
+                self.optimizer.get_config()
             )
-        total = self.model.compute_loss(
-            x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=training
-        )
-        for extra in (*record.losses, *self.model.weight_penalties()):
-            total = total + extra
-        total = jnp.asarray(total, "float32") if total.ndim == 0 else jnp.mean(total)
-        size = tree.flatten(x)[0].shape[0]
-        self.objective.update_metrics(y, outputs, sample_weight, total, parts, size)
-        return total, parts, outputs
+            self.optimizer.build(self.trainable)
+            self.optimizer.iterations.assign(step)
+        return self.optimizer
+
+    # ---- the steps -----------------------------------------------------------------------------
 
     def _bound(self, *groups: tuple[Mapping[str, Variable], Mapping[str, Any]]) -> dict[Any, Any]:
         return {v: values[a] for variables, values in groups for a, v in variables.items()}
 
-    def _train(self, state: State, batch: Any) -> State:
-        assert self.optimizer is not None  # noqa: S101 - only asked of compiled models
+    def _train(self, state: State, batch: Any, key: Any = None) -> State:
         iteration = state["optimizer"]["iteration"]
-        key = jax.random.fold_in(state["key"], iteration)
+        key = jax.random.fold_in(state["key"], iteration) if key is None else key
 
         def loss(trainable: Any) -> Any:
             values = self._bound(
@@ -145,9 +236,11 @@ class Program:
             )  # fmt: skip
             scope = Scope(values=values, training=True, key=key, pure=True)
             with entered(scope):
-                total, _, _ = self._forward(batch, True, scope.record)
+                total = forward(self.model, batch, True)
+            new = scope.record.updates
+            moved = {a: new.get(v, values[v]) for a, v in self.non_trainable.items()}
             scaled = self.optimizer.scale_loss(total, state["optimizer"])
-            return scaled, (total, *self._collected(scope.record, state))
+            return scaled, (total, moved, self._seen(scope.record, values))
 
         (_, (total, non_trainable, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(
             state["trainable"]
@@ -155,51 +248,129 @@ class Program:
         trainable, optimizer = self.optimizer.update(
             gradients, state["trainable"], state["optimizer"]
         )
-        bad = jnp.where(jnp.isfinite(total), NEVER, iteration.astype("int32"))
         return {
             "trainable": trainable, "non_trainable": non_trainable, "optimizer": optimizer,
             "metrics": metrics, "key": state["key"],
-            "monitor": jnp.minimum(state["monitor"], bad),
+            "monitor": _watched(state["monitor"], total, iteration),
         }  # fmt: skip
 
-    def _collected(self, record: Record, state: State) -> tuple[dict[str, Any], dict[str, Any]]:
-        new = record.updates
-        return (
-            {a: new.get(v, state["non_trainable"][a]) for a, v in self.non_trainable.items()},
-            {a: new.get(v, state["metrics"][a]) for a, v in self.metric_variables.items()},
-        )
+    def _seen(self, record: Record, values: Mapping[Variable, Any]) -> dict[str, Any]:
+        """The metrics' new state, and what a user's ``compute_metrics`` reports."""
+        metrics = {a: record.updates.get(v, values[v]) for a, v in self.metric_variables.items()}
+        return metrics | {_LOG + k: jnp.asarray(x) for k, x in record.logs.items()}
 
-    def _test(self, weights: State, metrics: Any, batch: Any) -> Any:
+    def _test(self, weights: State, carry: State, batch: Any) -> State:
         values = self._bound(
-            (self.trainable, weights["trainable"]), (self.non_trainable, weights["non_trainable"]),
-            (self.metric_variables, metrics),
+            (self.trainable, weights["trainable"]),
+            (self.non_trainable, weights["non_trainable"] | carry["moving"]),
+            (self.metric_variables, carry["metrics"]),
         )  # fmt: skip
         scope = Scope(values=values, training=False, pure=True)
         with entered(scope):
-            self._forward(batch, False, scope.record)
+            forward(self.model, batch, False)
         new = scope.record.updates
-        return {a: new.get(v, metrics[a]) for a, v in self.metric_variables.items()}
+        return {
+            "metrics": self._seen(scope.record, values),
+            "moving": {a: new.get(self.non_trainable[a], x) for a, x in carry["moving"].items()},
+        }
 
-    def _predict(self, weights: State, x: Any) -> list[Any]:
+    def _predict(self, weights: State, x: Any) -> tuple[list[Any], dict[str, Any]]:
         values = self._bound(
             (self.trainable, weights["trainable"]), (self.non_trainable, weights["non_trainable"])
         )
         scope = Scope(values=values, training=False, pure=True)
         with entered(scope):
             outputs = self.model(x, training=False)
+        new = scope.record.updates
+        return self._flat(outputs), {a: new[v] for a, v in self.non_trainable.items() if v in new}
+
+    def _flat(self, outputs: Any) -> list[Any]:
         # JAX would sort the keys of a dict; the nesting is kept apart from the arrays.
         self.output_structure = tree.map_structure(lambda _: None, outputs)
         return tree.flatten(outputs)
 
     def _results(self, metrics: Any) -> dict[str, Any]:
         assert self.objective is not None  # noqa: S101 - only asked of compiled models
-        values = self._bound((self.metric_variables, metrics))
-        logs: dict[str, Any] = {}
-        with entered(Scope(values=values, pure=True)):
-            for name, metric in self.objective.trackers.items():
-                result = metric.result()
-                logs |= result if isinstance(result, dict) else {name: result}
-        return logs
+        if self._reports:
+            return {k: metrics[_LOG + k] for k in self._reports}
+        with entered(Scope(values=self._bound((self.metric_variables, metrics)), pure=True)):
+            return self.objective.results(self.metrics)
+
+    # ---- steps that a user wrote -----------------------------------------------------------------
+
+    def _train_by_user(self, state: State, batch: Any) -> State:
+        iteration = state["optimizer"]["iteration"]
+        groups = (
+            ("trainable", self.trainable), ("non_trainable", self.non_trainable),
+            ("optimizer", self.optimizer.state_variables), ("metrics", self.metric_variables),
+        )  # fmt: skip
+        key = jax.random.fold_in(state["key"], iteration)
+        scope = Scope(
+            values=self._bound(*((variables, state[group]) for group, variables in groups)),
+            key=key, pure=True,
+        )  # fmt: skip
+        logs, new = self._call_own("train_step", scope, state, groups, batch)
+        total = logs.get("loss", 0.0)
+        monitor = _watched(state["monitor"], jnp.mean(jnp.asarray(total)), iteration)
+        return {**state, **new, "metrics": _with_logs(new["metrics"], logs), "monitor": monitor}
+
+    def _test_by_user(self, weights: State, carry: State, batch: Any) -> State:
+        groups = (
+            ("trainable", self.trainable), ("non_trainable", self.non_trainable),
+            ("metrics", self.metric_variables),
+        )  # fmt: skip
+        state = {
+            "trainable": weights["trainable"], "metrics": carry["metrics"],
+            "non_trainable": weights["non_trainable"] | carry["moving"],
+        }  # fmt: skip
+        scope = Scope(
+            values=self._bound(*((variables, state[group]) for group, variables in groups)),
+            pure=True,
+        )
+        logs, new = self._call_own("test_step", scope, state, groups, batch)
+        before = {a: state["non_trainable"][a] for a in self.non_trainable}
+        moved = {a: x for a, x in new["non_trainable"].items() if x is not before[a]}
+        self._moving = list(moved)
+        moving = {a: moved.get(a, x) for a, x in carry["moving"].items()}
+        return {"metrics": _with_logs(new["metrics"], logs), "moving": moving}
+
+    def _predict_by_user(self, weights: State, x: Any) -> tuple[list[Any], dict[str, Any]]:
+        groups = (("trainable", self.trainable), ("non_trainable", self.non_trainable))
+        lists = tuple([weights[g][a] for a in variables] for g, variables in groups)
+        scope = Scope(
+            values=self._bound(*((variables, weights[g]) for g, variables in groups)), pure=True
+        )
+        with entered(scope):
+            outputs, new = self.model.predict_step(lists, x)
+        new = dict(zip(self.non_trainable, new, strict=True))
+        old = weights["non_trainable"]
+        return self._flat(outputs), {a: v for a, v in new.items() if v is not old[a]}
+
+    def _call_own(
+        self, step: str, scope: Scope, state: State, groups: Any, batch: Any
+    ) -> tuple[dict[str, Any], State]:
+        """Call the user's step on lists; what it assigns to variables counts as returned."""
+        lists = tuple([state[group][a] for a in variables] for group, variables in groups)
+        with entered(scope):
+            result = getattr(self.model, step)(lists, _packed(batch))
+        lengths = tuple(map(len, lists))
+        if (
+            not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], dict))
+            or not isinstance(result[1], (tuple, list))
+            or tuple(map(len, result[1])) != lengths
+        ):
+            raise StructureError(
+                f"{type(self.model).__name__}.{step} returns `logs, state`: a dict of scalars, "
+                f"then lists as long as those it was given, {_STATE[step]} of lengths "
+                f"{lengths}. Received: {jax.tree.map(jnp.shape, result)!r}."
+            )
+        logs, lists = result
+        new = {
+            group: {a: scope.record.updates.get(v, getattr(x, "value", x))
+                    for (a, v), x in zip(variables.items(), values, strict=True)}
+            for (group, variables), values in zip(groups, lists, strict=True)
+        }  # fmt: skip
+        return logs, new
 
     # ---- many steps in one dispatch --------------------------------------------------------------
 
@@ -212,21 +383,21 @@ class Program:
         state = jax.lax.fori_loop(lo, hi, body, state)
         return state, jnp.copy(state["optimizer"]["iteration"])
 
-    def _test_many(self, weights: State, metrics: Any, data: Any, order: Any, size: Any,
+    def _test_many(self, weights: State, carry: State, data: Any, order: Any, size: Any,
                    lo: Any, hi: Any) -> Any:  # fmt: skip
-        def body(i: Any, m: Any) -> Any:
-            return self._inner_test(weights, m, gather(data, order, i, size))
+        def body(i: Any, c: State) -> State:
+            return self._inner_test(weights, c, gather(data, order, i, size))
 
-        return jax.lax.fori_loop(lo, hi, body, metrics)
+        return jax.lax.fori_loop(lo, hi, body, carry)
 
     def _train_at(self, state: State, data: Any, order: Any, size: Any, i: Any) -> Any:
         state = self._inner_train(state, gather(data, order, i, size))
         return state, jnp.copy(state["optimizer"]["iteration"])
 
     def _test_at(
-        self, weights: State, metrics: Any, data: Any, order: Any, size: Any, i: Any
-    ) -> Any:
-        return self._inner_test(weights, metrics, gather(data, order, i, size))
+        self, weights: State, carry: State, data: Any, order: Any, size: Any, i: Any
+    ) -> State:
+        return self._inner_test(weights, carry, gather(data, order, i, size))
 
     def wants_single_steps(self, state: State, batch: Any) -> bool:
         """Whether this program runs faster step by step than in a compiled loop.
@@ -238,6 +409,66 @@ class Program:
         if jax.default_backend() != "cpu":
             return False
         return contains(self._inner_train.trace(state, batch).jaxpr.jaxpr, "conv_general_dilated")
+
+
+_STATE = {
+    "train_step": "(trainable_variables, non_trainable_variables, optimizer_variables, "
+    "metrics_variables)",
+    "test_step": "(trainable_variables, non_trainable_variables, metrics_variables)",
+}
+
+
+def _abstract_key() -> Any:
+    return jax.random.key(0)
+
+
+def _struct(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
+def _packed(batch: Any) -> Any:
+    """A batch as users meet it: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``."""
+    x, y, sample_weight = batch
+    if sample_weight is not None:
+        return x, y, sample_weight
+    return (x, y) if y is not None or isinstance(x, tuple) else x
+
+
+def _with_logs(metrics: dict[str, Any], logs: Mapping[str, Any]) -> dict[str, Any]:
+    return metrics | {_LOG + k: jnp.asarray(getattr(x, "value", x)) for k, x in logs.items()}
+
+
+def _watched(monitor: Any, total: Any, iteration: Any) -> Any:
+    """The first step whose loss was not finite."""
+    bad = jnp.where(jnp.isfinite(total), NEVER, iteration.astype("int32"))
+    return jnp.minimum(monitor, bad)
+
+
+def standard_step(model: Any, step: str, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
+    """The library's own step in the form in which users write theirs; see ``Model.train_step``."""
+    program = Program(model, model.objective, model.optimizer, eager=True)
+    weights = {
+        "trainable": dict(zip(program.trainable, state[0], strict=True)),
+        "non_trainable": dict(zip(program.non_trainable, state[1], strict=True)),
+    }
+    metrics = dict(zip(program.metric_variables, state[-1], strict=True))
+    batch = unpack(data)
+    if step == "test_step":
+        carry = {"metrics": metrics, "moving": weights["non_trainable"]}
+        new = program._test(weights, carry, batch)
+        moved = list(new["moving"].values())
+        lists = (state[0], moved, [new["metrics"][a] for a in metrics])
+    else:
+        scope = current()
+        key = random_key(name="train_step") if scope is None or scope.key is None else scope.key
+        addresses = model.optimizer.state_variables
+        optimizer = dict(zip(addresses, state[2], strict=True))
+        groups = {**weights, "optimizer": optimizer, "metrics": metrics}
+        new = program._train(
+            {**groups, "key": key, "monitor": jnp.array(NEVER, "int32")}, batch, key
+        )
+        lists = tuple([new[g][a] for a in values] for g, values in groups.items())
+    return program._results(new["metrics"]), lists
 
 
 class Window:
@@ -274,7 +505,9 @@ def contains(jaxpr: Any, primitive: str) -> bool:
 
 def build(model: Any, batch: Any) -> None:
     """Make the weights of a model that has not seen an input, from a batch's shapes."""
-    if not model.built or not getattr(model, "graph", None):
+    if is_own(model, "train_step") and not (is_own(model, "call") or model.graph):
+        model.built = True  # its step calls the models inside, which are built already
+    elif not model.built or not getattr(model, "graph", None):
         x = batch[0]
         specs = tree.map_structure(
             lambda a: spec.TensorSpec((spec.BATCH, *a.shape[1:]), a.dtype), x
