@@ -1,4 +1,4 @@
-"""Process-wide numeric defaults: float type, fuzz factor, image layout, random seed."""
+"""Process-wide defaults: float type, fuzz factor, image layout, random seed, tracebacks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _settings: dict[str, object] = {
     "epsilon": 1e-7,
     "image_data_format": "channels_last",
     "seed": None,
+    "filter_tracebacks": True,
 }
 
 
@@ -69,3 +70,18 @@ def set_global_seed(seed: int) -> None:
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ArgumentError(f"A seed is a non-negative integer. Received: {seed!r}.")
     _settings["seed"] = seed
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """Whether tracebacks leave out the frames of Lamina and JAX; they do unless changed."""
+    return bool(_settings["filter_tracebacks"])
+
+
+def enable_traceback_filtering() -> None:
+    """Leave the frames of Lamina and JAX out of tracebacks."""
+    _settings["filter_tracebacks"] = True
+
+
+def disable_traceback_filtering() -> None:
+    """Show whole tracebacks, to look for a defect in Lamina itself."""
+    _settings["filter_tracebacks"] = False

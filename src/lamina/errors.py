@@ -60,6 +60,17 @@ class ArgumentError(LaminaError, ValueError):
     """
 
 
+class SignatureError(LaminaError, TypeError):
+    """A constructor or a layer called with arguments that it does not have.
+
+    Fails::
+
+        lamina.layers.Dense(10, 5, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+
+    Cure: the message shows which arguments there are; pass all but the first by name.
+    """
+
+
 class UnknownNameError(LaminaError, ValueError):
     """A name that no table knows: a loss, metric, optimizer, activation, layer or output.
 

@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, dataclass_transform
 
 from lamina.core import registry
-from lamina.errors import ArgumentError, SerializationError
+from lamina.core.graph import is_symbolic
+from lamina.errors import ArgumentError, SerializationError, SignatureError
 
 MISSING: Any = object()
 
@@ -184,25 +185,33 @@ def _make_init(cls: Any) -> Callable[..., None]:
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         if len(args) > len(positional):
-            raise TypeError(
+            raise SignatureError(
                 f"{type(self).__name__}() takes at most {len(positional)} positional arguments "
                 f"({', '.join(positional)}). Received {len(args)}."
             )
         given = dict(zip(positional, args, strict=False))
         for name, value in kwargs.items():
             if name in given:
-                raise TypeError(f"{type(self).__name__}() got two values for argument `{name}`.")
+                raise SignatureError(
+                    f"{type(self).__name__}() got two values for argument `{name}`."
+                )
             given[name] = value
+        for name, value in given.items():
+            if is_symbolic(value):
+                raise SignatureError(
+                    f"{type(self).__name__}(): `{name}` received the tensor {value.name!r}. A "
+                    f"layer is made first and called then: `{type(self).__name__}(...)(x)`."
+                )
         extra = self._accept_extra({k: given.pop(k) for k in list(given) if k not in fields})
         if extra:
             unknown = registry.unknown_name(
                 f"argument of {type(self).__name__}()", next(iter(extra)), fields
             )
-            raise TypeError(str(unknown))
+            raise SignatureError(str(unknown))
         for name, f in fields.items():
             value = given.get(name, f.default)
             if value is MISSING:
-                raise TypeError(f"{type(self).__name__}() needs the argument `{name}`.")
+                raise SignatureError(f"{type(self).__name__}() needs the argument `{name}`.")
             if f.convert is not None:
                 try:
                     value = f.convert(value)

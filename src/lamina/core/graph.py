@@ -197,7 +197,11 @@ def _unreached(node: Node, outputs: list[Any], inputs: list[Any]) -> str:
         f"The outputs depend on the input {node.operation.name!r}, which is not among the model's "
         f"inputs.\n  Given inputs: {names}\n  The way from it to the output: {chain}\n"
         f"  {node.operation.name!r} was made at {node.location}\n"
-        f"Add it to `inputs`, or compute the outputs from the given inputs only."
+        + (
+            "Are `inputs` and `outputs` swapped? The order is Model(inputs, outputs)."
+            if any(x.node is node for x in outputs)
+            else "Add it to `inputs`, or compute the outputs from the given inputs only."
+        )
     )
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from lamina import tree
 from lamina.core import naming, spec
+from lamina.core.boundary import public
 from lamina.core.graph import Node, is_symbolic
 from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import TensorSpec
@@ -185,7 +186,7 @@ def op(
         return result
 
     call.__name__ = call.__qualname__ = op_name
-    OPERATIONS[op_name] = call
+    OPERATIONS[op_name] = call = public(call)
     return call
 
 
@@ -212,13 +213,13 @@ def _record_op(
         evaluate = _evaluate
     try:
         outputs = evaluate(fn, template, specs)
-    except LaminaError:
-        raise
+    except LaminaError as e:
+        raise type(e)(f"{e}\n  called at: {user_location()}") from None
     except Exception as e:
         shown = ", ".join(f"{x.name} {spec.show_dims(x.spec.dims_raw)}" for x in inputs)
         raise ShapeError(
-            f"lamina.ops.{op_name} cannot be applied to {shown}: {type(e).__name__}: {e}\n"
-            f"Called at {user_location()}."
+            f"lamina.ops.{op_name} cannot take these tensors: {type(e).__name__}: {e}\n"
+            f"  received: {shown}\n  called at: {user_location()}"
         ) from e
     operation = Op(op_name, fn)
     masks = None

@@ -143,10 +143,21 @@ class CustomObjectScope:
         _scoped.reset(self._token)
 
 
+def _likeness(a: str, b: Any) -> float:
+    return difflib.SequenceMatcher(None, a, str(b)).ratio()
+
+
 def unknown_name(what: str, name: Any, known: Any) -> UnknownNameError:
     """An error that lists the closest of the known names."""
     names = sorted({str(k) for k in known})
-    close = difflib.get_close_matches(str(name), names, 3, 0.5)
+    spellings: dict[str, str] = {}
+    for n in names:  # of several spellings of one name, the one closest to what was asked for
+        plain = n.lower().replace("_", "")
+        if plain not in spellings or _likeness(n, name) > _likeness(spellings[plain], name):
+            spellings[plain] = n
+    close = difflib.get_close_matches(str(name), list(spellings.values()), 3, 0.5)
+    if not close and str(name).isalpha() and len(str(name)) > 1:  # initials, as in `lr`
+        close = [n for n in names if "".join(w[:1] for w in n.split("_")) == name]
     hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {names}."
     return UnknownNameError(f"Unknown {what}: {name!r}. {hint}")
 

@@ -102,8 +102,8 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
         return random.derive(scope.key, path, n, *(() if seed is None else (seed,)))
     if isinstance(jnp.zeros(()), jax.core.Tracer):
         raise StateError(
-            f"{path.rstrip('/')!r} draws random numbers inside a `jax.jit` of your own, where every run would "
-            "repeat the same draw. Pass the randomness in: "
+            f"{path.rstrip('/')!r} draws random numbers inside a `jax.jit` of your own, where "
+            "every run would repeat the same draw. Pass the randomness in: "
             "`model.stateless_call(..., training=True, seed=key)` with a new `jax.random.key` (or "
             "integer) at each run."
         )

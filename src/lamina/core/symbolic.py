@@ -95,6 +95,22 @@ class SymbolicTensor:
             "Use the function of the same name in `lamina.ops`, or put it into a layer's `call`.",
         )
 
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        self._no_values(
+            "Assigning to entries",
+            "Compute a new tensor instead, with `lamina.ops.where` or `lamina.ops.concatenate`.",
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        text = f"A symbolic tensor has no attribute {name!r}."
+        if name in OPERATIONS:
+            text += f" Write `lamina.ops.{name}(x, ...)` instead of `x.{name}(...)`."
+        elif name in ("numpy", "item", "tolist", "eval"):
+            text += " It has no values yet: call the finished model on an array to get numbers."
+        raise AttributeError(text)
+
     def __len__(self) -> int:
         size = self.spec.dims_raw[0] if self.spec.dims_raw else None
         if not isinstance(size, int):

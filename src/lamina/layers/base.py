@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ import numpy as np
 
 from lamina import dtypes, tree
 from lamina.core import random, registry, spec
+from lamina.core.boundary import public, raised_by_user
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, any_symbolic, not_called, record, user_location
 from lamina.core.scope import Record, Scope, current, entered, get_mask, random_key, set_mask
@@ -22,11 +24,14 @@ from lamina.core.spec import TensorSpec, show_dims
 from lamina.core.variable import Variable
 from lamina.errors import (
     ArgumentError,
+    GraphError,
     LaminaError,
     MaskWarning,
     NotBuiltError,
     ShapeError,
+    SignatureError,
     StructureError,
+    SymbolicTensorError,
 )
 from lamina.layers.arguments import (
     CallSignature,
@@ -67,6 +72,11 @@ def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _evaluations: OrderedDict[Any, Any] = OrderedDict()
+# What JAX raises where code asks a tensor without values for them.
+_NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError, jax.errors.InconclusiveDimensionOperation,
+)  # fmt: skip
 _NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
 
 
@@ -112,14 +122,22 @@ class Layer(_LayerState):
         self.built = True
 
     def get_build_config(self) -> dict[str, Any] | None:
-        """The shapes that :meth:`build` was given."""
+        """The shapes that :meth:`build` was given, as Keras's files hold them."""
         shapes = getattr(self, "_build_shapes", None)
-        return shapes if self.built and shapes else None
+        if not self.built or not shapes:
+            return None
+        if len(shapes) == 1:
+            return {"input_shape": next(iter(shapes.values()))}
+        return {"shapes_dict": {k: v for k, v in shapes.items() if v is not None}}
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:
         """Build from what :meth:`get_build_config` returned."""
-        if not self.built:
-            self.build(**{k: as_shape(v) for k, v in config.items()})
+        if self.built:
+            return
+        if "shapes_dict" in config:
+            self.build(**{k: as_shape(v) for k, v in config["shapes_dict"].items()})
+        elif "input_shape" in config:
+            self.build(as_shape(config["input_shape"]))
 
     @classmethod
     def _call_signature(cls) -> CallSignature:
@@ -144,7 +162,7 @@ class Layer(_LayerState):
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The formula; every subclass has its own."""
-        raise TypeError(
+        raise SignatureError(
             f"Layer {self.name!r} of class {type(self).__name__} has no `call`. "
             "Define `def call(self, inputs): ...` in the class."
         )
@@ -156,6 +174,7 @@ class Layer(_LayerState):
         dtype = self.compute_dtype if self.autocast else None
         return here.inside(self.name, training, dtype)
 
+    @public
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if "_policy" not in self.__dict__:
             raise NotBuiltError(
@@ -174,7 +193,7 @@ class Layer(_LayerState):
             try:
                 outputs = self._run(arguments)
             except Exception as e:
-                if outer is None or not outer.abstract:
+                if repr(self.name) not in str(e) and (outer is None or not outer.abstract):
                     e.add_note(f"In layer {self.name!r} ({type(self).__name__}).")
                 raise
         if outer is None:
@@ -194,9 +213,16 @@ class Layer(_LayerState):
         try:
             bound = signature.signature.bind(*args, **kwargs)
         except TypeError as e:
-            raise TypeError(
+            shown = ", ".join(map(str, signature.signature.replace(
+                parameters=[p.replace(annotation=p.empty)
+                            for p in signature.signature.parameters.values()],
+                return_annotation=inspect.Signature.empty,
+            ).parameters.values()))  # fmt: skip
+            several = len(args) > 1 and all(is_symbolic(x) or spec.is_array(x) for x in args)
+            raise SignatureError(
                 f"Layer {self.name!r} ({type(self).__name__}) was called with wrong arguments: {e}."
-                f" Its call takes {signature.signature}."
+                f" Its call takes ({shown})."
+                + (f" Several tensors go into one list: `{self.name}([a, b])`." if several else "")
             ) from None
         arguments = dict(bound.arguments)
         for name, parameter in signature.signature.parameters.items():
@@ -217,6 +243,11 @@ class Layer(_LayerState):
                 continue
             if isinstance(x, (str, bytes)):
                 continue  # layers that take text say so themselves
+            if isinstance(x, type):
+                raise GraphError(
+                    f"Layer {self.name!r} received the class {x.__name__} itself, not a tensor. "
+                    f"Make a layer and call it: `{x.__name__}(...)(x)`."
+                )
             if not np.isscalar(x):
                 raise StructureError(
                     f"Layer {self.name!r} expects tensors or arrays. Received {x!r} "
@@ -262,6 +293,11 @@ class Layer(_LayerState):
             previous = arguments["mask"]
         positional, keywords = self._split(arguments)
         outputs = self.call(*positional, **keywords)
+        if outputs is None:
+            raise StructureError(
+                f"`call` of layer {self.name!r} ({type(self).__name__}) returned None. Is a "
+                "`return` missing?"
+            )
         if self.activity_regularizer is not None:
             for x in tree.flatten(outputs):
                 self.add_loss(self.activity_regularizer(x) / x.shape[0])
@@ -308,8 +344,11 @@ class Layer(_LayerState):
                 if not self.built:
                     self._build_for(arguments)
             outputs, masks = self._infer(arguments, training)
-        except Exception as e:  # noqa: BLE001 - dressed and raised again
-            raise self._dressed(e, arguments) from (None if isinstance(e, LaminaError) else e)
+        except Exception as e:
+            dressed = self._dressed(e, arguments)
+            if dressed is e:
+                raise
+            raise dressed from (None if isinstance(e, LaminaError) else e)
         self._warn_of_lost_mask(arguments)
         positional, keywords = self._split(arguments)
         return record(self, tuple(positional), keywords, outputs, masks)
@@ -363,7 +402,7 @@ class Layer(_LayerState):
         if not any(isinstance(x, TensorSpec) for x in tree.flatten(outputs)):
             raise StructureError(
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned no tensor. "
-                f"Received: {outputs!r}. Is a `return` missing?"
+                f"Received: {outputs!r}."
             )
         if key is not None:
             _evaluations[key] = (outputs, masks)
@@ -442,14 +481,22 @@ class Layer(_LayerState):
     def _dressed(self, e: Exception, arguments: Mapping[str, Any]) -> Exception:
         """The error with what the user needs: layer, received dims, way from the inputs, line."""
         tensors = [x for x in tree.flatten(tuple(arguments.values())) if is_symbolic(x)]
+        who = f"Layer {self.name!r} ({type(self).__name__})"
+        kind: type[Exception] = ShapeError
         if isinstance(e, LaminaError):
             kind, said = type(e), str(e)
-        else:
-            kind = ShapeError
+        elif isinstance(e, _NEEDS_VALUES):
+            kind = SymbolicTensorError
             said = (
-                f"Layer {self.name!r} ({type(self).__name__}) cannot take this input: "
-                f"{type(e).__name__}: {e}"
+                f"{who} needs the values of a tensor, or a size that is not known, while only "
+                f"shapes are known: {type(e).__name__}: {str(e).splitlines()[0]}\n"
+                "In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy: "
+                "`lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes."
             )
+        elif isinstance(e, (TypeError, ValueError)) and not raised_by_user(e):
+            said = f"{who} cannot take this input: {type(e).__name__}: {e}"
+        else:
+            kind, said = type(e), f"In {who}:"
         lines = [said]
         if "received:" not in said:
             shown = ", ".join(f"{show_dims(x.spec.dims_raw)} {x.dtype}" for x in tensors)
@@ -457,6 +504,9 @@ class Layer(_LayerState):
         if tensors:
             lines.append(f"  way from the inputs: {way(tensors[0])} -> {self.name}")
         lines.append(f"  called at: {user_location()}")
+        if kind is type(e) and not isinstance(e, LaminaError):
+            e.add_note("\n".join(lines))  # the user's own error, as it was
+            return e
         return kind("\n".join(lines))
 
     # ---- losses --------------------------------------------------------------------------------

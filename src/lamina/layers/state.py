@@ -12,9 +12,9 @@ from lamina import constraints, dtypes, initializers, regularizers
 from lamina.core import naming, registry
 from lamina.core.fields import Configurable, field
 from lamina.core.operation import Operation
-from lamina.core.scope import current
+from lamina.core.scope import Scope, current
 from lamina.core.variable import Variable
-from lamina.errors import ArgumentError, NotBuiltError
+from lamina.errors import ArgumentError, NotBuiltError, StateError
 
 
 class _LayerFields(Configurable):
@@ -35,6 +35,7 @@ class _Attributes:
     _own_weights: list[Variable]
     _losses: list[Any]
     _trainable: bool
+    _made_in_call: bool
     _policy: dtypes.DTypePolicy
 
 
@@ -49,6 +50,8 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         self._own_weights = []
         self._losses = []
         self._trainable = True
+        scope = current()
+        self._made_in_call = scope is not None and bool(scope.path) and scope.building is None
         return self
 
     def __post_init__(self) -> None:
@@ -140,6 +143,8 @@ class _LayerState(_Attributes, Operation, _LayerFields):
             name = f"variable_{n}" if n else "variable"
         shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
         scope = current()
+        if scope is not None and scope.path:
+            self._refuse_weight_in_call(scope, name)
         prefix = scope.path if scope is not None and scope.path else (self.name,)
         variable = Variable(
             initializers.get(initializer), shape, dtype, trainable, name,
@@ -148,6 +153,22 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         )  # fmt: skip
         self._own_weights.append(variable)
         return variable
+
+    def _refuse_weight_in_call(self, scope: Scope, name: str) -> None:
+        """Weights made during a call would be new at each one: never trained, never saved."""
+        where = "/".join(scope.path)
+        if scope.building is None:
+            raise StateError(
+                f"Layer {self.name!r} ({type(self).__name__}) makes its weight {name!r} inside "
+                f"`call` (of {where}), so it would be a new one at each call. Make weights in "
+                "`build(self, input_shape)` or `__init__`."
+            )
+        if scope.building._made_in_call:
+            raise StateError(
+                f"Layer {self.name!r} ({type(self).__name__}) was made inside the `call` of "
+                f"{where.rpartition('/')[0]!r}, so its weights would be new at each call. Make the "
+                "layer in `__init__` or `build`, keep it as an attribute, and call that."
+            )
 
     def _children(self) -> Iterator[Any]:
         """Variables and layers among the attributes, nested lists and dicts included."""
@@ -164,6 +185,10 @@ class _LayerState(_Attributes, Operation, _LayerFields):
     def _own_variables(self) -> list[Variable]:
         found = dict.fromkeys(x for x in self._children() if isinstance(x, Variable))
         return sorted(found, key=lambda v: not v.trainable)
+
+    def _saved_variables(self) -> list[Variable]:
+        """The own variables that a file holds."""
+        return self._own_variables()
 
     def _sublayers(self) -> list[Any]:
         """The layers directly inside, in the order of their making."""
@@ -214,8 +239,9 @@ class _LayerState(_Attributes, Operation, _LayerFields):
 
     @property
     def weights(self) -> list[Variable]:
-        """The same as :attr:`variables`."""
-        return self.variables
+        """The variables that a file holds: all but the states that layers keep between calls."""
+        own = (v for layer in self._flatten_layers() for v in layer._saved_variables())
+        return list(dict.fromkeys(own))
 
     @property
     def trainable_variables(self) -> list[Variable]:

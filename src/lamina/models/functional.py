@@ -13,7 +13,7 @@ from lamina import tree
 from lamina.core.graph import Node, Plan, depths, is_symbolic, make_plan
 from lamina.core.operation import Operation, not_called
 from lamina.core.scope import get_mask, set_mask
-from lamina.core.spec import TensorSpec, is_anonymous, is_array, show_dim, show_dims
+from lamina.core.spec import is_anonymous, is_array, show_dim, show_dims
 from lamina.core.variable import Variable
 from lamina.dtypes import is_float
 from lamina.errors import DTypeError, GraphError, ShapeError, StructureError, TrainingWarning
@@ -161,8 +161,11 @@ def arrange(
         )
     leaves = tree.flatten(data) if isinstance(data, (list, tuple)) else [data]
     if len(leaves) != len(names):
+        pair = " A batch of inputs and targets is a tuple `(x, y)`, not a list." if (
+            isinstance(data, list) and len(data) == 2 and len(names) == 1
+        ) else ""  # fmt: skip
         raise StructureError(
-            f"Expected {len(names)} {what} array(s). {wants} Received {len(leaves)}."
+            f"Expected {len(names)} {what} array(s). {wants} Received {len(leaves)}.{pair}"
         )
     return leaves
 
@@ -182,12 +185,12 @@ def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[int, str]]) -
         raise DTypeError(
             f"Input {name!r} takes numbers ({x.dtype}). Received an array of dtype {value.dtype}."
         )
-    dims = x.spec.dims_raw
+    dims, given = x.spec.dims_raw, value
     if value.ndim == len(dims) - 1 and dims[-1] == 1:
         value = jnp.expand_dims(value, -1)
     elif value.ndim == len(dims) + 1 and value.shape[-1] == 1 and len(dims) > 1:
         value = jnp.squeeze(value, -1)
-    _check_sizes(value, x.spec, name, sizes)
+    _check_sizes(value, x, name, sizes, tuple(given.shape))
     if str(value.dtype) != x.dtype and not (is_float(str(value.dtype)) and is_float(x.dtype)):
         value = jnp.asarray(value, x.dtype)
     value = jnp.asarray(value)
@@ -197,22 +200,33 @@ def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[int, str]]) -
 
 
 def _check_sizes(
-    value: Any, spec: TensorSpec, name: str, sizes: dict[str, tuple[int, str]]
+    value: Any, x: Any, name: str, sizes: dict[str, tuple[int, str]], given: tuple[Any, ...]
 ) -> None:
-    dims, shape = spec.dims_raw, tuple(value.shape)
+    """Compare ``value``, which came with the shape ``given``, with the input ``x``."""
+    dims, shape = x.spec.dims_raw, tuple(value.shape)
     wrong = len(shape) != len(dims) or any(
         isinstance(d, int) and isinstance(s, int) and d != s
         for d, s in zip(dims, shape, strict=False)
     )
     if wrong:
         hint = ""
-        if len(shape) == len(dims) - 1:
+        rest = dims[1:]
+        if not isinstance(x.node.operation, InputLayer):
+            hint = f"\n{name!r} is the output of a layer here, not an `Input`. Was `inputs` reused?"
+        elif _fit(given, rest):
             hint = "\nIs the batch axis missing? One sample is a batch of one: `x[None]`."
+            if len(given) == 2:
+                hint += (
+                    "\nOr is the batch size part of `Input`'s shape? It is left out there: "
+                    f"`Input(shape={given[1:]})`."
+                )
+        elif len(given) == len(dims) - 1 and _fit(given, dims[:-1]):
+            hint = "\nIs the last axis missing? `x[..., None]` adds it."
         elif len(shape) == len(dims) and sorted(map(str, shape[1:])) == sorted(map(str, dims[1:])):
             hint = "\nAre the axes in another order (channels first or last)?"
         raise ShapeError(
             f"The data for input {name!r} does not fit.\n  expected: {show_dims(dims)}\n"
-            f"  received: {shape}{hint}"
+            f"  received: {given}{hint}"
         )
     for d, s in zip(dims, shape, strict=True):
         if not isinstance(d, int) and isinstance(s, int) and not is_anonymous(d):
@@ -223,6 +237,12 @@ def _check_sizes(
                     f"The size {symbol!r} has two values: {size} in input {where!r} and {s} in "
                     f"input {name!r}. Sizes of one name must agree."
                 )
+
+
+def _fit(shape: tuple[Any, ...], dims: tuple[Any, ...]) -> bool:
+    return len(shape) == len(dims) and all(
+        not isinstance(d, int) or d == s for d, s in zip(dims, shape, strict=True)
+    )
 
 
 def _checked(structure: Any, what: str) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from lamina import config as settings
 from lamina import optimizers, tree
 from lamina.core import random, registry, spec
+from lamina.core.boundary import public
 from lamina.core.operation import Operation
 from lamina.core.registry import unknown_name
 from lamina.core.scope import Scope, current, entered
@@ -269,6 +270,7 @@ class Model(_Attributes, Layer):
 
     # ---- training ------------------------------------------------------------------------------
 
+    @public
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -366,6 +368,7 @@ class Model(_Attributes, Layer):
         for metric in self.metrics:
             metric.reset_state()
 
+    @public
     def fit(
         self,
         x: Any = None,
@@ -424,6 +427,7 @@ class Model(_Attributes, Layer):
             validation_batch_size=validation_batch_size, validation_freq=validation_freq,
         )  # fmt: skip
 
+    @public
     def evaluate(
         self,
         x: Any = None,
@@ -455,6 +459,7 @@ class Model(_Attributes, Layer):
             steps=steps, callbacks=callbacks, return_dict=return_dict,
         )  # fmt: skip
 
+    @public
     def predict(
         self,
         x: Any,
@@ -476,6 +481,7 @@ class Model(_Attributes, Layer):
             self, x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
         )
 
+    @public
     def train_on_batch(
         self,
         x: Any,
@@ -487,12 +493,14 @@ class Model(_Attributes, Layer):
         """One step on one batch; returns the loss and the metrics accumulated since the reset."""
         return loop.train_on_batch(self, x, y, sample_weight, class_weight, return_dict)
 
+    @public
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Loss and metrics of one batch, without training."""
         return loop.test_on_batch(self, x, y, sample_weight, return_dict)
 
+    @public
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
         return loop.predict_on_batch(self, x)

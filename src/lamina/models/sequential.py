@@ -47,8 +47,12 @@ class Sequential(Model):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name, trainable=trainable)
-        if layers is not None and not isinstance(layers, Iterable):
-            raise ArgumentError(f"Sequential() takes a list of layers. Received: {layers!r}.")
+        several = isinstance(trainable, Layer)
+        if several or (layers is not None and not isinstance(layers, Iterable)):
+            raise ArgumentError(
+                "Sequential() takes its layers in one list: `Sequential([a, b])`. "
+                f"Received: {layers!r}{', ...' if several else ''}."
+            )
         for layer in layers or ():
             self.add(layer)
         if not trainable:

@@ -6,7 +6,7 @@ element let a mask travel on.
 
 from __future__ import annotations
 
-import operator
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -178,7 +178,21 @@ unravel_index = op(jnp.unravel_index, "unravel_index")
 argpartition = op(jnp.argpartition, "argpartition")
 diff = op(jnp.diff, "diff")
 correlate = op(jnp.correlate, "correlate")
-get_item = op(operator.getitem, "get_item")
+
+
+def _get_item(x: Any, key: Any) -> Any:
+    """``x[key]``; an integer outside of a known axis is an error, as in NumPy."""
+    sizes = iter(x.shape)
+    for k in key if isinstance(key, tuple) else (key,):
+        if k is Ellipsis or hasattr(k, "shape"):
+            break  # where the next ones point is not so plain
+        size = None if k is None else next(sizes, None)
+        if isinstance(k, int) and isinstance(size, int) and not -size <= k < size:
+            raise IndexError(f"index {k} is outside of an axis of size {size}")
+    return x[key]
+
+
+get_item = op(_get_item, "get_item")
 
 __all__ = [
     "abs",

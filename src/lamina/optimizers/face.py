@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, cast
@@ -27,12 +28,15 @@ def _read_rate(value: Any) -> Any:
     if isinstance(value, LearningRateSchedule) or callable(value):
         return value
     try:
-        return float(value)
+        rate = math.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
+        rate = math.nan
+    if not 0 <= rate < math.inf:
         raise ArgumentError(
-            "A learning rate is a number, a LearningRateSchedule, or a callable without arguments. "
-            f"Received: {value!r}."
-        ) from None
+            "A learning rate is a number >= 0, a LearningRateSchedule, or a callable without "
+            f"arguments. Received: {value!r}."
+        )
+    return rate
 
 
 def _named(variables: Any) -> dict[str, Variable]:

@@ -29,6 +29,8 @@ def _program(model: Any, batch: Any, training: bool) -> Program:
     build(model, batch)
     optimizer = model.optimizer if training else None
     objective = model.objective
+    if model.graph is not None:  # of a Sequential, perhaps only since now
+        objective.bind(model.graph.output_names, model.graph.output_structure)
     key = ("train" if training else "test",
            tuple((a, trains) for a, (_, trains) in model.named_variables().items()))  # fmt: skip
     program = model._programs.get(key)

@@ -133,7 +133,7 @@ class Objective:
             try:
                 value = loss(targets[i], outputs[i], weights[i])
             except LaminaError as e:
-                raise type(e)(f"Output {name!r}: {e}") from e
+                raise type(e)(f"Output {name!r}: {e}") from None
             parts[f"{name}_loss"] = value
             total = total + self._weights[i] * value
         if scope is not None:
@@ -171,7 +171,7 @@ class Objective:
                         target, output, sample_weight=weights[i] if weighted else None
                     )
                 except ShapeError as e:
-                    raise type(e)(f"Metric {log_name!r}: {e}") from e
+                    raise type(e)(f"Metric {log_name!r}: {e}") from None
 
     def results(self, metrics: list[Any]) -> dict[str, Any]:
         """What ``metrics`` say now, by log name."""

@@ -1,0 +1,70 @@
+"""The edge of the library: errors leave it as the user wants to see them.
+
+Inside, errors are raised plainly. Public verbs let them out through :func:`public`, which leaves
+the user's own frames in the traceback and takes out those of Lamina and JAX between them.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from lamina import config
+from lamina.core.scope import current
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_INTERNAL = (__name__.partition(".")[0] + ".", "jax.", "jax._src", "contextlib", "functools")
+
+
+def public(fn: _F) -> _F:
+    """Decorator of the verbs that users call: hides internal frames of what they raise.
+
+    ``lamina.config.disable_traceback_filtering()`` shows them.
+    """
+
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return fn(*args, **kwargs)
+        except Exception as e:
+            if current() is not None or not config.is_traceback_filtering_enabled():
+                raise  # inside of another verb: that one is the edge
+            shown: BaseException | None = e
+            while shown is not None:
+                shown.__traceback__ = _users_frames(shown.__traceback__)
+                _drop_jax_note(shown)
+                shown = shown.__cause__
+            raise
+
+    return cast(_F, call)
+
+
+def _users_frames(tb: types.TracebackType | None) -> types.TracebackType | None:
+    frames: list[types.TracebackType] = []
+    while tb is not None:
+        if not tb.tb_frame.f_globals.get("__name__", "").startswith(_INTERNAL):
+            frames.append(tb)
+        tb = tb.tb_next
+    kept: types.TracebackType | None = None
+    for one in reversed(frames):
+        kept = types.TracebackType(kept, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return kept
+
+
+def _drop_jax_note(e: BaseException) -> None:
+    notes = getattr(e, "__notes__", [])
+    kept = [n for n in notes if "JAX has removed its internal frames" not in n]
+    if len(kept) != len(notes):
+        e.__notes__ = kept
+
+
+def raised_by_user(e: BaseException) -> bool:
+    """Whether the innermost frame is the user's, rather than one of Lamina, JAX or NumPy."""
+    tb = e.__traceback__
+    name = ""
+    while tb is not None:
+        name = tb.tb_frame.f_globals.get("__name__", "")
+        tb = tb.tb_next
+    return not name.startswith((*_INTERNAL, "numpy", "jax"))
