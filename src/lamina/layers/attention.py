@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -248,17 +247,6 @@ class _Attention(_ProjectionArguments):
             projection.build()
         self._features = {"query": query, "key": key, "value": value}
         self.input_spec = InputSpec(min_ndim=3, axes={-1: query})
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        """The shapes of query, value and key, as Keras's files hold them."""
-        shapes = super().get_build_config()
-        if shapes is None or "shapes_dict" in shapes:
-            return shapes
-        return {"shapes_dict": {k: v for k, v in shapes.items() if v is not None}}
-
-    def build_from_config(self, config: Mapping[str, Any]) -> None:
-        """Build from what :meth:`get_build_config` returned."""
-        super().build_from_config(config.get("shapes_dict", config))
 
     def call(
         self,

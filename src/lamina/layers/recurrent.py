@@ -50,11 +50,6 @@ class _Recurrent(Layer):
         first, *_ = config.get("shapes_dict", config).values()  # then those of states, if any
         super().build_from_config({"input_shape": first})
 
-    @property
-    def weights(self) -> list[Variable]:
-        """The variables that a file holds: all but the states of a stateful layer."""
-        return [v for v in super().weights if v.name != "rnn_state"]
-
     def _in_own_dtype(self, x: Any) -> Any:
         """What an inner layer of another policy returned, in this layer's compute dtype."""
         return autocast(x, self.compute_dtype)
@@ -165,6 +160,9 @@ class RNN(_Recurrent):
     def states(self) -> list[Variable]:
         """The variables that keep the states between the calls of a stateful layer."""
         return self._state_variables
+
+    def _saved_variables(self) -> list[Variable]:
+        return [v for v in super()._saved_variables() if v not in self._state_variables]
 
     def reset_state(self) -> None:
         """Let the next call of a stateful layer start with zeros."""
