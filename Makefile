@@ -3,17 +3,23 @@
 # make check   format, lint, types, floors
 # make bench   speed, side by side with the peers
 #
-# Each target first makes a virtual environment ($(VENV)) when there is none or when
-# pyproject.toml or constraints.txt changed. PYTHON, VENV and JOBS can be set.
+# make test-data   the tests that need PyTorch, TensorFlow, grain, datasets, pandas and polars
+#                  (several GB on Linux, where PyTorch's wheel brings the CUDA libraries)
+#
+# Each target first makes a virtual environment ($(VENV); $(DATA_VENV) for test-data) when there
+# is none or when pyproject.toml or constraints.txt changed. PYTHON, VENV, DATA_VENV and JOBS can
+# be set.
 
 PYTHON ?= python3
 VENV ?= .venv
+DATA_VENV ?= .venv-data
 JOBS ?= 2
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DATA_STAMP := $(DATA_VENV)/.installed
 
-.PHONY: demo test check bench
+.PHONY: demo test check bench test-data
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -30,10 +36,15 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
-$(STAMP): pyproject.toml constraints.txt
+test-data: $(DATA_STAMP)
+	$(DATA_VENV)/bin/python -m pytest -q tests/data_sources
+
+$(STAMP): EXTRA := dev
+$(DATA_STAMP): EXTRA := test-data
+$(STAMP) $(DATA_STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Lamina needs Python 3.11 or newer, and '$(PYTHON)' is not." \
 	    "Choose another: make PYTHON=python3.12 ..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'
 	@touch $@

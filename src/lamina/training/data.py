@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import contextlib
+import contextvars
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lamina import config, tree
-from lamina.core import random
-from lamina.dtypes import canonical
 from lamina.errors import ArgumentError, DataError, StructureError
+from lamina.training.arrays import Rows, arrays_of, holds_arrays
+from lamina.training.sources import Request, Source, order, rows_source, source_of
 
 # Data up to this many bytes goes to the device once, whole.
 _RESIDENT_BYTES = 2 * 2**30
@@ -34,132 +35,84 @@ def unpack(data: Any) -> Batch:
     return (*data, None, None)[:3]  # pyright: ignore[reportReturnType]
 
 
-def is_array_like(x: Any) -> bool:
-    """True for arrays, data frames and lists of numbers: what has a fixed number of samples."""
-    return (
-        isinstance(x, (np.ndarray, np.generic, jax.Array))
-        or hasattr(x, "to_numpy")
-        or (hasattr(x, "__array__") and hasattr(x, "shape"))
-    )
+def separate(data: Batch, request: Request) -> Batch:
+    """Inputs and targets of a dict that holds both, as the rows of a table do.
 
-
-def as_array(x: Any) -> Any:
-    """A NumPy or JAX array in a dtype that JAX computes in."""
-    if isinstance(x, jax.Array):
-        return x
-    if hasattr(x, "to_numpy"):
-        x = x.to_numpy()
-    array = np.asarray(x)
-    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
-        raise DataError(
-            f"Data for a model is numbers. Received an array of dtype {array.dtype}"
-            + (" (rows of different length?)." if array.dtype == object else ".")
-        )
-    if array.dtype.kind in "fiu":
-        wanted = config.floatx() if array.dtype == np.float64 else canonical(array.dtype.name)
-        array = array.astype(wanted, copy=False)
-    return array
-
-
-def arrays_of(structure: Any) -> Any:
-    """Every leaf as an array; a list of plain numbers counts as one leaf."""
-    if isinstance(structure, (list, tuple)) and structure:
-        if all(isinstance(v, (int, float, np.generic)) for v in tree.flatten(structure)):
-            return as_array(structure)
-        return type(structure)(arrays_of(v) for v in structure)
-    if isinstance(structure, Mapping):
-        return {k: arrays_of(v) for k, v in structure.items()}
-    return None if structure is None else as_array(structure)
-
-
-def holds_arrays(x: Any) -> bool:
-    """Whether ``x`` is arrays in some nesting, rather than a stream of batches."""
-    if isinstance(x, Mapping):
-        return all(holds_arrays(v) for v in x.values())
-    if isinstance(x, (list, tuple)):
-        return not x or all(holds_arrays(v) or isinstance(v, (int, float)) for v in x)
-    return is_array_like(x)
+    Where there are no targets apart, the entries named like outputs are the targets, and the others
+    the inputs; an entry named like an input and an output is both.
+    """
+    x, y, sample_weight = data
+    if y is not None or not isinstance(x, Mapping):
+        return data
+    targets = {n: x[n] for n in request.outputs if n in x}
+    if not targets:
+        return data
+    inputs = {n for names in request.inputs for n in names}
+    return {k: v for k, v in x.items() if k in inputs or k not in targets}, targets, sample_weight
 
 
 class ArrayData:
     """Samples in arrays.
 
     Args:
-        x: inputs, in any nesting.
-        y: targets, or None.
-        sample_weight: weights, or None.
-        batch_size: samples in a batch.
-        shuffle: whether :meth:`order` is random.
+        data: inputs, targets and sample weights, each in any nesting or None.
+        request: batch size, order and steps.
 
     Raises:
         DataError: no samples, or arrays of different length; all are listed.
     """
 
-    def __init__(
-        self, x: Any, y: Any, sample_weight: Any, batch_size: int | None, shuffle: bool
-    ) -> None:
+    def __init__(self, data: Batch, request: Request) -> None:
+        self._request = request
+        x, y, sample_weight = data
         self.batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
-        self.batch_size = _checked_batch_size(batch_size)
-        self.shuffle = shuffle
-        sizes = [
-            (f"{what}{''.join(f'[{p!r}]' for p in path)}", np.shape(leaf))
-            for what, part in zip(("x", "y", "sample_weight"), self.batch, strict=True)
-            for path, leaf in tree.flatten_with_path(part)
-            if leaf is not None
-        ]
-        if not sizes:
-            raise DataError("There is no data. Received x=None; pass arrays or an iterable.")
-        if any(not shape for _, shape in sizes):
-            raise DataError(
-                "Data needs an axis of samples in front. Received: "
-                + ", ".join(f"{n} of shape {s}" for n, s in sizes) + "."
-            )  # fmt: skip
-        lengths = {shape[0] for _, shape in sizes}
-        if len(lengths) > 1:
-            raise DataError(
-                "All data must have the same number of samples. Received: "
-                + ", ".join(f"{n}: {s[0]} (shape {s})" for n, s in sizes) + "."
-            )  # fmt: skip
-        self.size = lengths.pop()
+        self.size = _common_length(self.batch)
+        self.batch_size = request.batch_size
+        self._source: Source | None = None
+        self._running: Any = None
         if self.size == 0:
-            raise DataError(
-                "There are no samples: " + ", ".join(f"{n} has shape {s}" for n, s in sizes) + "."
-            )
+            raise DataError(f"There are no samples: {describe(self.batch)}.")
 
     @property
     def steps(self) -> int:
-        """Batches in a pass, the last one possibly smaller."""
-        return -(-self.size // self.batch_size)
+        """Batches in a pass; unless their number was asked for, the last may be smaller."""
+        return self._request.steps or -(-self.size // self.batch_size)
 
     @property
     def fits_device(self) -> bool:
-        """Whether the arrays are small enough to live on the device."""
-        return sum(x.nbytes for x in self._leaves()) <= _RESIDENT_BYTES
-
-    def _leaves(self) -> list[Any]:
-        return [x for x in tree.flatten(self.batch) if x is not None]
+        """Whether passes are over all samples, which are in memory and fit into the device's."""
+        leaves = [x for x in tree.flatten(self.batch) if x is not None]
+        whole = self._request.steps is None and not any(isinstance(x, Rows) for x in leaves)
+        return whole and sum(x.nbytes for x in leaves) <= _RESIDENT_BYTES
 
     def on_device(self) -> Any:
         """The arrays, on the device."""
         return _map(jnp.asarray, self.batch)
 
-    def order(self, seed: int, at: int) -> np.ndarray:
+    def order(self, at: int) -> np.ndarray:
         """The order of the samples in the pass that begins at training step ``at``."""
-        if not self.shuffle:
-            return np.arange(self.size, dtype=np.int32)
-        return random.stream(seed, "shuffle", at).permutation(self.size).astype(np.int32)
+        return order(self.size, self._request, at)
 
-    def batches(self, order: np.ndarray) -> Iterator[Batch]:
-        """Batches in host memory."""
+    def peek(self) -> Batch:
+        """The first batch, of samples in their own order."""
+        return _map(lambda a: a[: self.batch_size], self.batch)
 
-        def take(array: Any, index: np.ndarray) -> Any:
-            if self.shuffle:
-                return np.asarray(array)[index]
-            return array[index[0] : index[-1] + 1]
+    def batches(self) -> Iterator[Batch]:
+        """The batches of one pass, in host memory."""
+        shuffle = self._request.shuffle
 
-        for i in range(0, self.size, self.batch_size):
-            index = order[i : i + self.batch_size]
-            yield _map(functools.partial(take, index=index), self.batch)
+        def take(rows: np.ndarray) -> Batch:
+            if not shuffle:
+                return _map(lambda a: a[rows[0] : rows[-1] + 1], self.batch)
+            return _map(lambda a: (a if isinstance(a, Rows) else np.asarray(a))[rows], self.batch)
+
+        if self._source is None:
+            self._source = rows_source(self.size, take, self._request)
+        made = self._source.batches(self._request)
+        # Slices of arrays in memory cost nothing, so nothing is gained by making them ahead.
+        costs = shuffle or any(isinstance(a, Rows) for a in tree.flatten(self.batch))
+        self._running = ahead(made) if costs and self.steps > 1 else made
+        return self._running
 
     def split(self, share: float) -> tuple[ArrayData, Batch]:
         """The first part for training, and the last ``share`` of the samples for validation."""
@@ -171,63 +124,200 @@ class ArrayData:
                 f"`validation_split={share}` of {self.size} samples leaves "
                 f"{'none to train on' if at == 0 else 'none to validate on'}."
             )
-        x, y, sample_weight = _map(lambda a: a[:at], self.batch)
-        return (ArrayData(x, y, sample_weight, self.batch_size, self.shuffle),
-                _map(lambda a: a[at:], self.batch))  # fmt: skip
+
+        def part(start: int, stop: int) -> Batch:
+            return _map(
+                lambda a: a.part(start, stop) if isinstance(a, Rows) else a[start:stop], self.batch
+            )
+
+        return ArrayData(part(0, at), self._request), part(at, self.size)
+
+    def weighted(self, class_weight: Mapping[int, float]) -> ArrayData:
+        """The same samples, weighted by their classes."""
+        x, y, sample_weight = self.batch
+        weights = weights_of_classes(y, class_weight, sample_weight)
+        return ArrayData((x, y, weights), self._request)
+
+    def close(self) -> None:
+        """End the thread of a pass that was not finished."""
+        if self._running is not None:
+            self._running.close()
 
 
 class StreamData:
-    """Batches from an iterable: a generator, a loader, a data set of another library.
+    """Batches from a source, each made in the background while the one before is computed with.
+
+    A single thread draws from the source, never more than two batches ahead, and never beyond
+    ``steps``: what a generator has left is the user's. The thread ends with the pass.
 
     Args:
-        source: yields ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
-        steps: batches that make a pass; None: until the source ends.
+        source: gives ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+        request: the steps of a pass, and the names that separate targets from inputs.
+
+    Raises:
+        ArgumentError: a source without end, and no number of steps.
     """
 
-    def __init__(self, source: Any, steps: int | None) -> None:
-        self._source = source
-        self._given_steps = steps
-        length = len(source) if hasattr(source, "__len__") else None
-        self.steps = steps if steps is not None else length
-        self._iterator: Iterator[Any] | None = None
-        self._first: list[Any] = []
-
-    def _next_iterator(self) -> Iterator[Any]:
-        once = self._source is iter(self._source) if hasattr(self._source, "__next__") else False
-        if self._iterator is None or not (once or self._given_steps is not None):
-            self._iterator = iter(self._source)
-        return self._iterator
+    def __init__(self, source: Source, request: Request) -> None:
+        if request.steps is None and source.endless:
+            raise ArgumentError(
+                "This data has no end. Say how many batches make a pass: `steps_per_epoch` (and "
+                "`validation_steps`) in fit(), `steps` in evaluate() and predict()."
+            )
+        self._source, self._request = source, request
+        self.steps = request.steps or source.steps
+        self._class_weight: Mapping[int, float] | None = None
+        self._structure: dict[Any, bool] | None = None
+        self._example = ""
+        self._running: Any = None
+        self._peeked: list[Batch] = []
 
     def peek(self) -> Batch:
-        """The first batch; it is not lost."""
-        if not self._first:
-            try:
-                self._first = [next(self._next_iterator())]
-            except StopIteration:
-                raise DataError(
-                    "The data yields no batch. If it is a generator, it may be used up: make a new "
-                    "one, or pass an object that can be iterated again."
-                ) from None
-        return _map(_host, unpack(self._first[0]))
+        """The first batch of the pass that :meth:`batches` goes on with."""
+        if not self._peeked:
+            self._peeked = [next(self._begin())]
+        return self._peeked[0]
 
     def batches(self) -> Iterator[Batch]:
-        """The batches of one pass."""
-        if self._first:
-            assert self._iterator is not None  # noqa: S101 - peek made it
-            source: Iterable[Any] = itertools.chain(self._first, self._iterator)
-            self._first = []
-        else:
-            source = self._next_iterator()
-        for batch in itertools.islice(source, self._given_steps):
-            yield _map(_host, unpack(batch))
+        """The batches of one pass.
+
+        Raises:
+            DataError: there is none.
+        """
+        running = self._running or self._begin()
+        try:
+            while self._peeked:
+                yield self._peeked.pop()
+            yield from running
+        finally:
+            self._running = None
+            running.close()
+        self._source.epoch_end()
+
+    def weighted(self, class_weight: Mapping[int, float]) -> StreamData:
+        """The same batches, their samples weighted by their classes."""
+        self._class_weight = class_weight
+        return self
+
+    def close(self) -> None:
+        """End the thread, and what the source has started."""
+        self._source.close()
+        if self._running is not None:
+            self._running.close()
+
+    def _begin(self) -> Any:
+        self._source.epoch_begin()
+        self._running = ahead(self._made())
+        return self._running
+
+    def _made(self) -> Iterator[Batch]:
+        number = 0
+        for number, data in enumerate(self._source.batches(self._request), 1):
+            yield self._arrays(data, number)
+        if number == 0:
+            raise DataError(
+                "The data yields no batch. If it is a generator, it is used up: one pass takes "
+                "all of it. Make a new one, give `steps_per_epoch` for a generator that goes on, "
+                "or pass an object that can be iterated again."
+            )
+
+    def _arrays(self, data: Any, number: int) -> Batch:
+        """A batch as arrays, checked against the first one."""
+        x, y, sample_weight = separate(unpack(data), self._request)
+        batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
+        batch = _map(lambda a: a[:] if isinstance(a, Rows) else a, batch)
+        if self._class_weight is not None:
+            x, y, sample_weight = batch
+            batch = x, y, weights_of_classes(y, self._class_weight, sample_weight)
+        structure = {path: leaf is None for path, leaf in tree.flatten_with_path(batch)}
+        if self._structure is None:
+            self._structure, self._example = structure, describe(batch)
+        elif structure != self._structure:
+            raise StructureError(
+                f"Batch {number} is put together differently from the first.\n  first: "
+                f"{self._example}\n  batch {number}: {describe(batch)}"
+            )
+        try:
+            _common_length(batch)
+        except DataError as e:
+            raise DataError(f"Batch {number}: {e}") from None
+        return batch
 
 
-def _host(x: Any) -> Any:
-    return x if isinstance(x, jax.Array) else as_array(x)
+def ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """The same items, each made by a background thread while the one before is in use.
+
+    An error of ``items`` is raised here with its own traceback. Closing this generator ends the
+    thread, as soon as the item that it is making is done.
+    """
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=1)
+    closed = threading.Event()
+    end = StopIteration()
+
+    def run() -> None:
+        try:
+            for item in items:
+                ready.put((item, None))
+                if closed.is_set():
+                    return
+            ready.put((None, end))
+        except BaseException as e:  # noqa: BLE001 - the consumer raises it
+            ready.put((None, e))
+        finally:
+            items.close()  # pyright: ignore[reportAttributeAccessIssue]
+
+    thread = threading.Thread(
+        target=contextvars.copy_context().run, args=(run,), name="lamina-data", daemon=True
+    )
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is end:
+                return
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    del error  # which refers to this frame
+            yield item
+    finally:
+        closed.set()
+        with contextlib.suppress(queue.Empty):  # room for the one item that may still come
+            ready.get_nowait()
+        thread.join(timeout=1)
 
 
 def _map(fn: Callable[[Any], Any], batch: Any) -> Any:
     return tree.map_structure(lambda x: None if x is None else fn(x), batch)
+
+
+def _named_leaves(batch: Batch) -> list[tuple[str, Any]]:
+    return [
+        (what + "".join(f"[{p!r}]" for p in path), leaf)
+        for what, part in zip(("x", "y", "sample_weight"), batch, strict=True)
+        for path, leaf in tree.flatten_with_path(part)
+        if leaf is not None
+    ]
+
+
+def describe(batch: Batch) -> str:
+    """The arrays of a batch by name, with their shapes."""
+    return ", ".join(f"{name} of shape {np.shape(a)}" for name, a in _named_leaves(batch))
+
+
+def _common_length(batch: Batch) -> int:
+    """The number of samples, which all arrays agree on."""
+    shapes = [np.shape(leaf) for _, leaf in _named_leaves(batch)]
+    if not shapes:
+        raise DataError("There is no data. Received x=None; pass arrays or an iterable.")
+    if not all(shapes):
+        raise DataError(f"Data needs an axis of samples in front. Received: {describe(batch)}.")
+    if len({shape[0] for shape in shapes}) > 1:
+        raise DataError(
+            f"All data must have the same number of samples. Received: {describe(batch)}."
+        )
+    return shapes[0][0]
 
 
 def _checked_batch_size(batch_size: Any) -> int:
@@ -239,29 +329,54 @@ def _checked_batch_size(batch_size: Any) -> int:
 
 
 def adapt(
-    x: Any, y: Any, sample_weight: Any, *, batch_size: int | None, shuffle: bool, steps: int | None
-) -> ArrayData | StreamData:
+    model: Any, data: Batch, *, batch_size: int | None, steps: int | None, training: bool = False,
+    shuffle: bool = False,
+) -> ArrayData | StreamData:  # fmt: skip
     """The data that ``fit``, ``evaluate`` or ``predict`` was given.
+
+    Args:
+        model: whose names separate inputs from targets, and whose seed and step decide orders.
+        data: ``x``, ``y`` and ``sample_weight``, as the user gave them.
+        batch_size: samples in a batch; 32 when None. Streams make their own batches.
+        steps: batches in a pass; all when None.
+        training: whether passes of ``steps`` go on where the one before stopped.
+        shuffle: whether to draw a new order for each pass, where the data allows it.
 
     Raises:
         DataError: nothing, or a kind of object that holds no batches.
         ArgumentError: ``y`` or ``sample_weight`` beside a stream, whose batches carry them.
     """
+    x, y, sample_weight = data
     if x is None:
         raise DataError("There is no data. Received x=None; pass arrays or an iterable of batches.")
-    if holds_arrays(x):
-        return ArrayData(x, y, sample_weight, batch_size, shuffle)
-    if not hasattr(x, "__iter__"):
-        raise DataError(
-            f"`x` is arrays in some nesting, or an iterable of batches. Received: {x!r} "
-            f"(of type {type(x).__name__})."
-        )
+    graph = model.graph
+    names = [] if graph is None else zip(graph.input_names, graph.inputs, strict=True)
+    request = Request(
+        batch_size=_checked_batch_size(batch_size),
+        steps=steps,
+        training=training,
+        shuffle=shuffle,
+        seed=model.seed,
+        at=int(model.optimizer.state_variables["iteration"].value) if shuffle else 0,
+        inputs=tuple((name, tensor.name) for name, tensor in names),
+        outputs=() if graph is None else tuple(graph.output_names),
+    )
+    if holds_arrays(x) or isinstance(x, (str, bytes)):
+        return ArrayData(separate(data, request), request)
     if y is not None or sample_weight is not None:
         raise ArgumentError(
             "`y` and `sample_weight` come with `x` only when `x` is arrays. An iterable yields "
             "tuples (x, y) or (x, y, sample_weight) instead."
         )
-    return StreamData(x, steps)
+    return StreamData(source_of(x, request), request)
+
+
+def one_batch(x: Any, y: Any, sample_weight: Any, class_weight: Any = None) -> Batch:
+    """The single batch of ``train_on_batch`` and its like."""
+    data = ArrayData((x, y, sample_weight), Request(batch_size=1))
+    if class_weight is not None:
+        data = data.weighted(class_weight)
+    return _map(lambda a: a[:] if isinstance(a, Rows) else a, data.batch)
 
 
 def weights_of_classes(y: Any, class_weight: Mapping[int, float], sample_weight: Any) -> Any:

@@ -17,7 +17,7 @@ from lamina.core import random
 from lamina.core.variable import Cell
 from lamina.errors import ArgumentError, TrainingWarning
 from lamina.training.callbacks import CallbackList, History
-from lamina.training.data import ArrayData, StreamData, adapt, unpack, weights_of_classes
+from lamina.training.data import ArrayData, StreamData, adapt, one_batch, unpack
 from lamina.training.progress import Progress
 from lamina.training.step import NEVER, Program, State, Window, build, contains
 
@@ -99,23 +99,40 @@ def fit(
     for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
         if value is not None and (not hasattr(value, "__index__") or value < 1):
             raise ArgumentError(f"`{name}` is a positive integer. Received: {value!r}.")
-    data = adapt(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, steps=steps_per_epoch)
+    data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps_per_epoch,
+                 training=True, shuffle=shuffle)  # fmt: skip
     if validation_split:
         if not isinstance(data, ArrayData):
             raise ArgumentError("`validation_split` works on arrays. Pass `validation_data`.")
         data, held_out = data.split(validation_split)
         validation_data = held_out if validation_data is None else validation_data
     if class_weight is not None:
-        data = _weighted(data, class_weight)
-    validation = None
-    if validation_data is not None:
-        validation = adapt(*unpack(validation_data), batch_size=validation_batch_size or batch_size,
-                           shuffle=False, steps=validation_steps)  # fmt: skip
-    first = _first_batch(data)
+        data = data.weighted(class_weight)
+    with contextlib.ExitStack() as opened:
+        opened.callback(data.close)
+        validation = None
+        if validation_data is not None:
+            validation = adapt(
+                model,
+                unpack(validation_data),
+                batch_size=validation_batch_size or batch_size,
+                steps=validation_steps,
+            )
+            opened.callback(validation.close)
+        return _train(model, data, validation, epochs, initial_epoch, verbose, callbacks,
+                      steps_per_epoch, validation_freq)  # fmt: skip
+
+
+def _train(
+    model: Any, data: ArrayData | StreamData, validation: ArrayData | StreamData | None,
+    epochs: int, initial_epoch: int, verbose: Any, callbacks: Any, steps_per_epoch: int | None,
+    validation_freq: Any,
+) -> History:  # fmt: skip
+    first = data.peek()
     program = _program(model, first, training=True)
     if validation is not None:
-        _program(model, _first_batch(validation), training=False)
-    steps = steps_per_epoch or data.steps
+        _program(model, validation.peek(), training=False)
+    steps = data.steps
     names = list(jax.eval_shape(program.results, program.fresh_metrics()))
     names += [f"val_{n}" for n in names] if validation is not None else []
     params = {"epochs": epochs, "steps": steps, "verbose": verbose, "metrics": names}
@@ -135,11 +152,11 @@ def fit(
             logs = _floats(program, cell.state["metrics"])
             runner.warn_of_nan()
             if validation is not None and _is_due(epoch, validation_freq):
-                count = validation_steps or validation.steps
+                count = validation.steps
                 progress.validating(0, count)
                 found, moved = _evaluate(
                     model, validation, hooks, lambda i, _, n=count: progress.validating(i, n),
-                    cell.state, validation_steps,
+                    cell.state,
                 )  # fmt: skip
                 _keep(program, moved)
                 logs |= {f"val_{k}": v for k, v in found.items()}
@@ -157,29 +174,6 @@ def _is_due(epoch: int, freq: Any) -> bool:
     return (epoch + 1) % freq == 0 if isinstance(freq, int) else (epoch + 1) in freq
 
 
-def _first_batch(data: ArrayData | StreamData) -> Any:
-    if isinstance(data, StreamData):
-        return data.peek()
-    size = min(data.batch_size, data.size)
-    return tree.map_structure(lambda a: None if a is None else a[:size], data.batch)
-
-
-def _weighted(data: Any, class_weight: Mapping[int, float]) -> Any:
-    if isinstance(data, ArrayData):
-        x, y, w = data.batch
-        return ArrayData(
-            x, y, weights_of_classes(y, class_weight, w), data.batch_size, data.shuffle
-        )
-    source = data
-
-    class Weighted:
-        def __iter__(self) -> Any:
-            for x, y, w in source.batches():
-                yield x, y, weights_of_classes(y, class_weight, w)
-
-    return StreamData(Weighted(), source.steps)
-
-
 class _Runner:
     """Runs the steps of one epoch after the other."""
 
@@ -189,7 +183,7 @@ class _Runner:
     ) -> None:  # fmt: skip
         self.program, self.data, self.cell = program, data, cell
         self.hooks, self.progress, self.steps = hooks, progress, steps
-        self.resident = isinstance(data, ArrayData) and data.fits_device and steps is None
+        self.resident = isinstance(data, ArrayData) and data.fits_device
         self.warned = False
         self.compiled = False
         self.chunk = 1
@@ -240,7 +234,7 @@ class _Runner:
         data, program = self.data, self.program
         size = min(data.batch_size, data.size)
         full = data.size // size
-        order = jnp.asarray(data.order(self.program.model.seed, self.iteration))
+        order = jnp.asarray(data.order(self.iteration))
         window, device = Window(size), self.on_device
         if self.single or self.by_batch:
             for i in range(full):
@@ -284,15 +278,8 @@ class _Runner:
                 break
 
     def _streamed_epoch(self) -> None:
-        if isinstance(self.data, ArrayData):
-            iteration = int(self.cell.state["optimizer"]["iteration"])
-            batches = self.data.batches(self.data.order(self.program.model.seed, iteration))
-            if self.steps is not None:
-                batches = _limited(batches, self.steps, self.data, self.program.model.seed)
-        else:
-            batches = self.data.batches()
         count = 0
-        for count, batch in enumerate(batches, 1):
+        for count, batch in enumerate(self.data.batches(), 1):
             self._step(count - 1, lambda s, b=batch: self.program.train(s, b))
             if self.hooks.model.stop_training and self.by_batch:
                 break
@@ -307,29 +294,14 @@ class _Runner:
         self.compiled = True
 
 
-def _limited(batches: Any, steps: int, data: ArrayData, seed: int) -> Iterator[Any]:
-    """``steps`` batches, passing over the data again where it is too short."""
-    passes = 0
-    done = 0
-    while done < steps:
-        for batch in batches:
-            yield batch
-            done += 1
-            if done == steps:
-                return
-        passes += 1
-        batches = data.batches(data.order(seed, -passes))
-
-
 # ---- evaluate and predict ----------------------------------------------------------------------
 
 
 def _evaluate(
-    model: Any, data: Any, hooks: CallbackList, tell: Callable[..., Any], weights: State,
-    steps: int | None,
+    model: Any, data: Any, hooks: CallbackList, tell: Callable[..., Any], weights: State
 ) -> tuple[dict[str, float], dict[str, Any]]:  # fmt: skip
     """The logs, and the weights that moved on the way, by address."""
-    program = _program(model, _first_batch(data), training=False)
+    program = _program(model, data.peek(), training=False)
     weights = {k: weights[k] for k in ("trainable", "non_trainable")}
     carry = program.carry(program.fresh_metrics(), weights)
     by_batch = hooks.wants_batches("test")
@@ -340,7 +312,7 @@ def _evaluate(
             hooks.on_test_batch_end(step - 1, lambda: _floats(program, carry["metrics"]))
         tell(step, lambda: _floats(program, carry["metrics"]))
 
-    if isinstance(data, ArrayData) and data.fits_device and not by_batch and steps is None:
+    if isinstance(data, ArrayData) and data.fits_device and not by_batch:
         size = min(data.batch_size, data.size)
         full, window = data.size // size, Window(size)
         device, order = data.on_device(), jnp.arange(data.size, dtype="int32")
@@ -360,12 +332,7 @@ def _evaluate(
             carry = program.test(weights, carry, rest)
         report(data.steps)
     else:
-        source = (
-            data.batches(np.arange(data.size)) if isinstance(data, ArrayData) else data.batches()
-        )
-        for i, batch in enumerate(source):
-            if steps is not None and i == steps:
-                break
+        for i, batch in enumerate(data.batches()):
             if by_batch:
                 hooks.on_test_batch_begin(i)
             carry = program.test(weights, carry, batch)
@@ -382,7 +349,7 @@ def _keep(program: Program, moved: Mapping[str, Any]) -> None:
 
 
 def _has_convolution(program: Program, weights: State, carry: Any, data: ArrayData) -> bool:
-    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), _first_batch(data))
+    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), data.peek())
     return contains(
         program._inner_test.trace(weights, carry, batch).jaxpr.jaxpr, "conv_general_dilated"
     )
@@ -393,13 +360,13 @@ def evaluate(
     steps: int | None, callbacks: Any, return_dict: bool,
 ) -> Any:  # fmt: skip
     """See :meth:`lamina.Model.evaluate`."""
-    data = adapt(x, y, sample_weight, batch_size=batch_size, shuffle=False, steps=steps)
-    program = _program(model, _first_batch(data), training=False)
-    count = steps or data.steps
-    hooks = CallbackList(callbacks, model=model, params={"steps": count, "verbose": verbose})
-    with contextlib.closing(Progress(verbose, 1, count)) as progress:
+    data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps)
+    with contextlib.closing(data), contextlib.closing(Progress(verbose, 1, data.steps)) as progress:
+        program = _program(model, data.peek(), training=False)
+        params = {"steps": data.steps, "verbose": verbose}
+        hooks = CallbackList(callbacks, model=model, params=params)
         progress.epoch_begin(0)
-        logs, moved = _evaluate(model, data, hooks, progress.update, _weights(program), steps)
+        logs, moved = _evaluate(model, data, hooks, progress.update, _weights(program))
         _keep(program, moved)
         progress.epoch_end(logs)
     return logs if return_dict else _as_list(model, logs)
@@ -423,20 +390,22 @@ def predict(
     model: Any, x: Any, *, batch_size: int | None, verbose: Any, steps: int | None, callbacks: Any
 ) -> Any:
     """See :meth:`lamina.Model.predict`."""
-    data = adapt(x, None, None, batch_size=batch_size, shuffle=False, steps=steps)
-    program = _predict_program(model, _first_batch(data))
+    data = adapt(model, (x, None, None), batch_size=batch_size, steps=steps)
+    with contextlib.closing(data):
+        return _predict(model, data, verbose, callbacks)
+
+
+def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: Any) -> Any:
+    program = _predict_program(model, data.peek())
     weights = _weights(program)
-    count = steps or data.steps
-    hooks = CallbackList(callbacks, model=model, params={"steps": count, "verbose": verbose})
-    progress = Progress(verbose, 1, count)
+    params = {"steps": data.steps, "verbose": verbose}
+    hooks = CallbackList(callbacks, model=model, params=params)
+    progress = Progress(verbose, 1, data.steps)
     by_batch = hooks.wants_batches("predict")
     hooks.on_predict_begin()
     progress.epoch_begin(0)
-    source = data.batches(np.arange(data.size)) if isinstance(data, ArrayData) else data.batches()
     parts = []
-    for i, (inputs, _, _) in enumerate(source):
-        if steps is not None and i == steps:
-            break
+    for i, (inputs, _, _) in enumerate(data.batches()):
         if by_batch:
             hooks.on_predict_batch_begin(i)
         outputs, moved = program.predict(weights, inputs)
@@ -462,12 +431,10 @@ def train_on_batch(
     model: Any, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
 ) -> Any:
     """See :meth:`lamina.Model.train_on_batch`."""
-    data = ArrayData(x, y, sample_weight, 1, shuffle=False)
-    if class_weight is not None:
-        data = _weighted(data, class_weight)
-    program = _program(model, data.batch, training=True)
+    batch = one_batch(x, y, sample_weight, class_weight)
+    program = _program(model, batch, training=True)
     with _training_state(program) as cell:
-        cell.state = program.train({**cell.state, "metrics": program.current_metrics()}, data.batch)
+        cell.state = program.train({**cell.state, "metrics": program.current_metrics()}, batch)
         for address, variable in program.metric_variables.items():
             variable.assign(cell.state["metrics"][address])
         logs = _floats(program, cell.state["metrics"])
@@ -476,11 +443,11 @@ def train_on_batch(
 
 def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: bool) -> Any:
     """See :meth:`lamina.Model.test_on_batch`."""
-    data = ArrayData(x, y, sample_weight, 1, shuffle=False)
-    program = _program(model, data.batch, training=False)
+    batch = one_batch(x, y, sample_weight)
+    program = _program(model, batch, training=False)
     weights = _weights(program)
     carry = program.carry(program.current_metrics(), weights)
-    carry = program.test(weights, carry, data.batch)
+    carry = program.test(weights, carry, batch)
     _keep(program, carry["moving"])
     for address, variable in program.metric_variables.items():
         variable.assign(carry["metrics"][address])
@@ -490,8 +457,8 @@ def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: b
 
 def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
-    data = ArrayData(x, None, None, 1, shuffle=False)
-    program = _predict_program(model, data.batch)
-    leaves, moved = program.predict(_weights(program), data.batch[0])
+    batch = one_batch(x, None, None)
+    program = _predict_program(model, batch)
+    leaves, moved = program.predict(_weights(program), batch[0])
     _keep(program, moved)
     return tree.unflatten(program.output_structure, [np.asarray(x) for x in leaves])

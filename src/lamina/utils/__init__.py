@@ -18,20 +18,22 @@ if TYPE_CHECKING:
     from lamina.core.registry import deserialize as deserialize_keras_object
     from lamina.core.registry import register_serializable as register_keras_serializable
     from lamina.core.registry import serialize as serialize_keras_object
+    from lamina.training.pydataset import PyDataset
     from lamina.utils.files import get_file
     from lamina.utils.numerical import normalize, to_categorical
     from lamina.visualization.plot import model_to_dot, plot_model
 
 __all__ = [
-    "CustomObjectScope", "clear_session", "custom_object_scope", "deserialize_keras_object",
-    "get_custom_objects", "get_file", "get_registered_name", "get_registered_object",
-    "model_to_dot", "normalize", "plot_model", "register_keras_serializable",
-    "serialize_keras_object", "set_random_seed", "to_categorical",
+    "CustomObjectScope", "PyDataset", "clear_session", "custom_object_scope",
+    "deserialize_keras_object", "get_custom_objects", "get_file", "get_registered_name",
+    "get_registered_object", "model_to_dot", "normalize", "plot_model",
+    "register_keras_serializable", "serialize_keras_object", "set_random_seed", "to_categorical",
 ]  # fmt: skip
 
 # Name: its module, and what it is called there where that differs.
 _HOMES = {
     "CustomObjectScope": "lamina.core.registry",
+    "PyDataset": "lamina.training.pydataset",
     "clear_session": "lamina.core.naming:reset",
     "custom_object_scope": "lamina.core.registry:CustomObjectScope",
     "deserialize_keras_object": "lamina.core.registry:deserialize",

@@ -1,0 +1,165 @@
+"""Arrays of any library, as NumPy or JAX arrays in a dtype that JAX computes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina import config, tree
+from lamina.dtypes import canonical
+from lamina.errors import DataError, DTypeError
+
+_SCALARS = (bool, int, float, str, bytes, np.generic)
+
+
+class Rows:
+    """Rows that stay where they are, in a file or a sparse matrix, until a batch takes them.
+
+    Args:
+        source: a memory-mapped array, an HDF5 data set, or a SciPy sparse matrix.
+        start: the first of the rows that count.
+        stop: the row after the last; all when None.
+    """
+
+    def __init__(self, source: Any, start: int = 0, stop: int | None = None) -> None:
+        # The row-wise one of SciPy's formats is also the one that hands out rows.
+        self._source = source.tocsr() if hasattr(source, "tocsr") else source
+        self._start = start
+        size = (self._source.shape[0] if stop is None else stop) - start
+        self.shape = (size, *self._source.shape[1:])
+        self.dtype = _dtype(self._source)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """What the rows would take up in memory."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Some of the rows, unread."""
+        return Rows(self._source, self._start + start, self._start + stop)
+
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+        if isinstance(index, slice):
+            start, stop, _ = index.indices(len(self))
+            return self._dense(self._source[self._start + start : self._start + stop])
+        # HDF5 wants increasing numbers, and every disk likes them.
+        ranks = np.argsort(index)
+        rows = self._dense(self._source[self._start + np.asarray(index)[ranks]])
+        result = np.empty_like(rows)
+        result[ranks] = rows
+        return result
+
+    def _dense(self, rows: Any) -> np.ndarray:
+        rows = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
+        return rows.astype(self.dtype, copy=False)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+def _is_rows(x: Any) -> bool:
+    """Whether ``x`` is read from a file, or made dense, a batch at a time."""
+    return (
+        isinstance(x, np.memmap)
+        or hasattr(x, "tocsr")
+        or (type(x).__module__.startswith("h5py.") and hasattr(x, "shape"))
+    )
+
+
+def is_array_like(x: Any) -> bool:
+    """True for arrays, tensors, data frames and columns: what has a fixed number of samples."""
+    return (
+        isinstance(x, (np.ndarray, jax.Array, Rows))
+        or hasattr(x, "to_numpy")
+        or (hasattr(x, "__array__") and hasattr(x, "shape"))
+        or _is_rows(x)
+    )
+
+
+def holds_arrays(x: Any) -> bool:
+    """Whether ``x`` is arrays in some nesting, rather than a stream of batches."""
+    if isinstance(x, Mapping):
+        return all(holds_arrays(v) for v in x.values())
+    if isinstance(x, (list, tuple)):
+        return all(holds_arrays(v) or isinstance(v, _SCALARS) for v in x)
+    return is_array_like(x)
+
+
+def arrays_of(structure: Any) -> Any:
+    """Every leaf as an array; lists of plain numbers, in any depth, count as one leaf."""
+    if isinstance(structure, (list, tuple)):
+        if all(isinstance(v, _SCALARS) for v in tree.flatten(structure)):
+            return as_array(structure)
+        values = [arrays_of(v) for v in structure]
+        if hasattr(structure, "_fields"):
+            return type(structure)(*values)
+        return type(structure)(values)
+    if isinstance(structure, Mapping):
+        return {k: arrays_of(v) for k, v in structure.items()}
+    return None if structure is None else as_array(structure)
+
+
+def as_array(x: Any) -> Any:
+    """``x`` as a NumPy or JAX array in a dtype that JAX computes in, or as :class:`Rows`.
+
+    Raises:
+        DTypeError: text, dates, objects.
+        DataError: rows of different length.
+    """
+    if isinstance(x, (jax.Array, Rows)):
+        return x
+    if _is_rows(x):
+        return Rows(x)
+    array = _numpy(x)
+    return array.astype(_dtype(array, x), copy=False)
+
+
+def _numpy(x: Any) -> np.ndarray:
+    if hasattr(x, "detach") and hasattr(x, "cpu"):  # a PyTorch tensor
+        x = x.detach().cpu()
+        return np.asarray(x.float() if "bfloat16" in str(x.dtype) else x)
+    if hasattr(x, "to_numpy"):
+        values = x.to_numpy()
+        if values.dtype == object and values.ndim == 2:
+            # pandas falls back to objects when a frame mixes bool and numbers.
+            values = np.stack([as_array(column) for _, column in x.items()], axis=1)
+        return values
+    try:
+        return np.asarray(x)
+    except ValueError as e:
+        raise DataError(
+            f"A {type(x).__name__} does not make an array: {e}\nPad rows of different length to "
+            "one length."
+        ) from e
+
+
+def _dtype(array: Any, given: Any = None) -> np.dtype[Any]:
+    """The dtype that the model will see; ``given`` is what ``array`` was made from."""
+    dtype = np.dtype(array.dtype)
+    if dtype.kind == "f" and dtype.itemsize == 8:
+        return np.dtype(config.floatx())
+    if jnp.issubdtype(dtype, np.number) or dtype.kind == "b":
+        return np.dtype(canonical(dtype.name))
+    name = getattr(given, "name", None)
+    what = f"{type(array if given is None else given).__name__}" + (f" {name!r}" if name else "")
+    hint = {
+        "U": "Turn text into numbers first.",
+        "S": "Turn text into numbers first.",
+        "M": "Turn dates into numbers first.",
+        "m": "Turn times into numbers first: divide them by a unit.",
+    }.get(
+        dtype.kind,
+        "It may hold text, missing values, or rows of different length; a column of arrays of one "
+        "length becomes an array by `np.stack(column)`.",
+    )
+    raise DTypeError(f"Data for a model is numbers. Received a {what} of dtype {dtype}. {hint}")
+
+
+__all__ = ["Rows", "arrays_of", "as_array", "holds_arrays", "is_array_like"]
