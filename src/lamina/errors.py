@@ -167,3 +167,7 @@ class MaskWarning(UserWarning):
 
 class TrainingWarning(UserWarning):
     """Something in training that is legal but rarely meant: a NaN loss, an ignored key, ..."""
+
+
+class SavingWarning(UserWarning):
+    """Something that a file leaves out, or that is left out of what a file holds."""

@@ -19,8 +19,14 @@ from typing import Any, Self, TypeVar
 import jax
 import numpy as np
 
-from lamina.dtypes import DTypePolicy
-from lamina.errors import ArgumentError, SerializationError, UnknownNameError
+from lamina.dtypes import DTypePolicy, standardize_dtype
+from lamina.errors import (
+    ArgumentError,
+    LaminaError,
+    SerializationError,
+    UnknownNameError,
+    UnsafeFileError,
+)
 
 _T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(>[A-Za-z_][A-Za-z0-9_]*)?")
@@ -43,9 +49,14 @@ def snake_case(name: str) -> str:
 
 
 def family_of(obj: Any) -> str | None:
-    """The namespace (``"layers"``, ``"losses"``, ...) of a built-in class or function, or None."""
-    parts = (obj.__module__ or "").split(".")
-    return parts[1] if parts[0] == "lamina" and len(parts) > 1 else None
+    """The namespace of a built-in class or function, or None: the folder that it is defined in.
+
+    >>> from lamina.optimizers.schedules import CosineDecay
+    >>> family_of(CosineDecay)
+    'optimizers.schedules'
+    """
+    top, *folders = (obj.__module__ or "").split(".")[:-1] or [""]
+    return ".".join(folders) if top == "lamina" else None
 
 
 def add_builtin(obj: type) -> None:
@@ -185,7 +196,7 @@ def resolve(family: str, identifier: Any, what: str) -> Any:
     if callable(identifier):
         return identifier
     raise ArgumentError(
-        f"Could not read a {what}. Expected a name, a config, a class or a callable. "
+        f"Could not read this {what}. Expected a name, a config, a class or a callable. "
         f"Received: {identifier!r} (of type {type(identifier).__name__})."
     )
 
@@ -198,7 +209,7 @@ def module_name(cls: type) -> str | None:
     family = family_of(cls)
     if family is None:
         return cls.__module__
-    return "keras" if family in ("models", "dtypes") else f"keras.{family}"
+    return "keras" if family in ("models", "") else f"keras.{family}"
 
 
 def serialize(obj: Any) -> Any:
@@ -300,10 +311,12 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
             )
     # A built-in's own record wins over a user's class of the same name.
     if isinstance(module, str) and module.split(".")[0] in ("keras", "lamina") and not is_function:
-        part = module.split(".")
-        family = "models" if len(part) == 1 or part[1] == "src" else part[1]
-        found = builtin(family, name) if name != "DTypePolicy" else DTypePolicy
-        if inspect.isclass(found):
+        rooms = [part for part in module.split(".")[1:] if part != "src"] or ["models"]
+        known = [builtin(".".join(rooms), name), builtin(rooms[0], name)]
+        found = next((c for c in known if inspect.isclass(c)), None)
+        if name == "DTypePolicy":
+            found = DTypePolicy
+        if found is not None:
             return found
     found = get_registered_object(registered, custom_objects)
     if found is None:
@@ -339,21 +352,39 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     if "class_name" not in config or "config" not in config:
         return {k: deserialize(v, custom_objects) for k, v in config.items()}
     name, inner = config["class_name"], config["config"]
-    if name in ("__numpy__", "__tensor__"):
-        return np.array(inner["value"], dtype=inner["dtype"])
-    if name == "__slice__":
-        return slice(inner["start"], inner["stop"], inner["step"])
-    if name == "__ellipsis__":
-        return Ellipsis
-    found: Any = _lookup(config, custom_objects)
-    if name == "function":
-        return found
-    if not inspect.isclass(found):
-        raise SerializationError(f"The config wants a class. {name!r} is {found!r}.")
-    with CustomObjectScope(custom_objects or {}):
-        make: Any = getattr(found, "from_config", None)
-        obj: Any = found(**inner) if make is None else make(inner)
-        build_config = config.get("build_config")
-        if build_config and hasattr(obj, "build_from_config"):
-            obj.build_from_config(build_config)
+    try:
+        if name in ("__numpy__", "__tensor__"):
+            return np.array(inner["value"], dtype=standardize_dtype(inner["dtype"]))
+        if name == "__slice__":
+            return slice(inner["start"], inner["stop"], inner["step"])
+        if name == "__ellipsis__":
+            return Ellipsis
+        if name == "__lambda__":
+            raise UnsafeFileError(
+                "The config holds the code of a Python lambda. Lamina runs no code from files. "
+                "Where the file is made, define the function with `def`, register it with "
+                "`@keras.saving.register_keras_serializable()`, and save again."
+            )
+        found: Any = _lookup(config, custom_objects)
+        if name == "function":
+            return found
+        if not inspect.isclass(found):
+            raise SerializationError(f"The config wants a class. {name!r} is {found!r}.")
+        with CustomObjectScope(custom_objects or {}):
+            return _make(found, inner, config.get("build_config"))
+    except (SerializationError, UnsafeFileError):
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as e:
+        own = inner.get("name") if isinstance(inner, Mapping) else None
+        raise SerializationError(
+            f"{name}{f' {own!r}' if isinstance(own, str) else ''} cannot be made from its config: "
+            f"{e if isinstance(e, LaminaError) else repr(e)}"
+        ) from e
+
+
+def _make(cls: Any, config: Any, build_config: Any) -> Any:
+    from_config = getattr(cls, "from_config", None)
+    obj: Any = cls(**config) if from_config is None else from_config(config)
+    if build_config and hasattr(obj, "build_from_config"):
+        obj.build_from_config(build_config)
     return obj

@@ -127,6 +127,9 @@ class Sequential(Model):
     def _sublayers(self) -> list[Layer]:
         return list(self._stack)
 
+    def _listed_layers(self) -> list[Layer]:
+        return list(self._stack)
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name, or at that place."""
         if name is not None and index is None and not any(x.name == name for x in self._stack):

@@ -11,30 +11,46 @@ import io
 import json
 import os
 import tempfile
+import warnings
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from lamina.core import registry
+from lamina.core.boundary import public
 from lamina.core.files import replacing
 from lamina.core.variable import Variable
-from lamina.errors import ArgumentError, CorruptFileError, NotBuiltError, SerializationError
+from lamina.errors import (
+    ArgumentError,
+    CorruptFileError,
+    NotBuiltError,
+    SavingWarning,
+    SerializationError,
+    StructureError,
+)
 from lamina.saving import hdf5, safetensors
-from lamina.saving.weights import locate
+from lamina.saving.weights import Places, fill, locate
 
-_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+_METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _MAX_JSON = 64 * 2**20
+_MAX_INFLATED = 4 * 2**30
 # The Keras release whose layout the archive follows.
 _LAYOUT = "3.15.1"
+# What zipfile raises about an archive that is damaged.
+_DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError,
+           zlib.error)  # fmt: skip
 
 
+@public
 def save_model(
     model: Any, filepath: Any, overwrite: bool = True, include_optimizer: bool = True
 ) -> None:
     """Save architecture, weights, compile settings and optimizer state in one file.
+
+    The file appears whole or not at all: when saving fails, an older file stays as it was.
 
     Args:
         model: a built model.
@@ -45,7 +61,21 @@ def save_model(
     Raises:
         ArgumentError: another ending.
         FileExistsError: the file exists and ``overwrite`` is False.
+        NotBuiltError: the model has no weights yet.
         SerializationError: a layer that has no description as data; the message names its class.
+
+    Warns:
+        SavingWarning: what the model was compiled with has no description as data (an optax
+            transformation, a lambda as loss). The file then keeps architecture and weights, and
+            the loaded model has to be compiled again.
+
+    >>> import os, tempfile
+    >>> from lamina import layers, models
+    >>> model = models.Sequential([layers.Input((4,)), layers.Dense(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(model, os.path.join(folder, "model.keras"))
+    ...     load_model(os.path.join(folder, "model.keras")).output_shape
+    (None, 2)
     """
     path = Path(filepath)
     if path.suffix != ".keras":
@@ -59,23 +89,28 @@ def save_model(
             f"Model {model.name!r} has no weights yet. Call it on data or `build` it before saving."
         )
     config = registry.serialize(model)
-    config["compile_config"] = _compile_config(model)
+    config["compile_config"] = settings = _compile_config(model, include_optimizer)
+    arrays = locate(model).arrays()
+    own: dict[str, Any] = {"seed": model.seed}
+    if include_optimizer and settings and getattr(model.optimizer, "built", False):
+        arrays |= _optimizer_variables(model.optimizer)
+        own["optimizer_addresses"] = _optimized(model)
     metadata = {
         "keras_version": _LAYOUT,
         "date_saved": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d@%H:%M:%S"),
-        "lamina": {"seed": model.seed},
+        "lamina": own,
     }
-    variables = locate(model) | (_optimizer_variables(model) if include_optimizer else {})
-    text = {"metadata.json": json.dumps(metadata), "config.json": json.dumps(config)}
     with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in text.items():
-            archive.writestr(name, content)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part") as weights:
-            hdf5.write(weights, variables)
-            weights.flush()
-            archive.write(weights.name, "model.weights.h5")
+        archive.writestr(_METADATA, json.dumps(metadata))
+        archive.writestr(_CONFIG, json.dumps(config))
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name[:60]}.", suffix=".part"
+        ) as weights:
+            hdf5.write(weights.name, arrays)
+            archive.write(weights.name, _WEIGHTS)
 
 
+@public
 def load_model(
     filepath: Any,
     custom_objects: Mapping[str, Any] | None = None,
@@ -90,122 +125,164 @@ def load_model(
         filepath: the ``.keras`` file.
         custom_objects: your own classes and functions by name, where they are not registered.
         compile: whether to compile the model as it was.
-        safe_mode: only True: there is no unsafe way.
+        safe_mode: kept for compatibility: code in a file is never run, whatever is passed.
 
     Raises:
+        FileNotFoundError: there is no such file.
         CorruptFileError: truncated, altered, or not of this format.
         UnsafeFileError: the file asks for more than data.
         SerializationError: a class that is not built in, registered or passed.
+
+    Warns:
+        SavingWarning: the file holds arrays that the model has no place for, or another
+            optimizer's state.
     """
-    if safe_mode is not True:
-        raise ArgumentError("Lamina loads files in safe mode only; leave out `safe_mode`.")
     path = Path(filepath)
     with _opened(path) as archive:
-        metadata, config = (_json_member(archive, name) for name in _MEMBERS[:2])
+        metadata, config = (_json_member(archive, name) for name in (_METADATA, _CONFIG))
         model = registry.deserialize(config, custom_objects)
-        seed = metadata.get("lamina", {}).get("seed")
-        if isinstance(seed, int):
-            model.seed = seed
-        settings = config.get("compile_config")
-        if compile and settings:
-            model.compile_from_config(_revived(settings, custom_objects))
+        if not hasattr(model, "compile_from_config"):
+            raise CorruptFileError(f"{path} holds a {type(model).__name__}, not a model.")
+        own = metadata.get("lamina")
+        own = own if isinstance(own, dict) else {}
+        if isinstance(own.get("seed"), int):
+            model.seed = own["seed"]
+        settings = config.get("compile_config") if compile else None
+        if settings:
+            _compile(model, settings, custom_objects, path)
         if not model.built:
             raise SerializationError(
                 f"{path} does not say for which input shapes {type(model).__name__} was built, so "
                 "its weights have no place. Give the class `get_build_config` and "
                 "`build_from_config`, or call the model on data before saving it."
             )
-        with _weights_file(archive, path) as h5:
-            _read_into(h5, locate(model), path)
-            if compile and settings and model.optimizer is not None:
-                _read_optimizer(h5, model, path)
+        with _weights_member(archive, path) as stored:
+            places = locate(model)
+            fill(
+                stored, places, error=CorruptFileError, whole=False,
+                way_out="Was the code of a class in it changed since it was saved?",
+            )  # fmt: skip
+            unknown = places.unknown(stored.names())
+            if unknown:
+                warnings.warn(
+                    f"{path} holds arrays that the model has no place for, which were left out: "
+                    f"{unknown[:5]}{' ...' if len(unknown) > 5 else ''}.",
+                    SavingWarning,
+                    stacklevel=3,
+                )
+            if settings and model.optimizer is not None:
+                _read_optimizer(stored, model, own.get("optimizer_addresses"))
     return model
 
 
-def _compile_config(model: Any) -> Any:
+# ---- compile settings and optimizer --------------------------------------------------------------
+
+
+def _compile_config(model: Any, include_optimizer: bool) -> Any:
     if not model.compiled:
         return {}
+    settings = model.get_compile_config()
     try:
-        return registry.serialize(model.compile_config())
+        return registry.serialize(settings)
+    except SerializationError as e:
+        if include_optimizer or not _is_describable({**settings, "optimizer": None}):
+            warnings.warn(
+                f"The file of {model.name!r} keeps architecture and weights, but not how the model "
+                f"was compiled: {e}\nCall `compile` again after loading.",
+                SavingWarning,
+                stacklevel=5,
+            )
+        return {}
+
+
+def _is_describable(settings: Any) -> bool:
+    try:
+        registry.serialize(settings)
+    except SerializationError:
+        return False
+    return True
+
+
+def _compile(model: Any, settings: Any, custom_objects: Any, path: Path) -> None:
+    try:
+        model.compile_from_config(registry.deserialize(settings, custom_objects))
     except SerializationError as e:
         raise SerializationError(
-            f"What {model.name!r} was compiled with cannot go into a file: {e} Save after "
-            "registering it, or save weights alone."
+            f"{path} holds what the model was compiled with, which cannot be made again: {e}\n"
+            "`compile=False` loads the model alone."
         ) from e
 
 
-def _revived(settings: Any, custom_objects: Mapping[str, Any] | None) -> Any:
-    return registry.deserialize(settings, custom_objects)
-
-
-def _optimizer_variables(model: Any) -> dict[str, Variable]:
-    optimizer = model.optimizer
-    if optimizer is None or not optimizer.built:
-        return {}
+def _optimizer_variables(optimizer: Any) -> dict[str, Variable]:
     return {f"optimizer/vars/{i}": v for i, v in enumerate(optimizer.variables)}
 
 
-def _read_optimizer(h5: Any, model: Any, path: Path) -> None:
-    if hdf5.member(h5, "optimizer/vars/0") is None:
+def _optimized(model: Any) -> list[str]:
+    """The addresses of the weights that the optimizer has a state for, in its order."""
+    addresses = {v: address for address, (v, _) in model.named_variables().items()}
+    return [addresses[v] for v in model.optimizer._parameters.values() if v in addresses]
+
+
+def _read_optimizer(stored: hdf5.File, model: Any, addresses: Any) -> None:
+    """Give the optimizer its state; where the file's is another one's, none."""
+    count = sum(n.startswith("optimizer/vars/") for n in stored.names())
+    if not count:
         return
-    model.optimizer.build({a: v for a, (v, trains) in model.named_variables().items() if trains})
-    _read_into(h5, _optimizer_variables(model), path)
-
-
-def _read_into(h5: Any, variables: Mapping[str, Variable], path: Path) -> None:
-    """Fill every variable from the file, or none of them."""
-    values = {}
-    missing = []
-    for address, variable in variables.items():
-        value = hdf5.read(h5, address, variable.shape, variable.dtype)
-        if value is None:
-            missing.append(f"{variable.path} ({address})")
-        values[variable] = value
-    if missing:
-        raise CorruptFileError(
-            f"{path} lacks {len(missing)} of the model's {len(variables)} weights: "
-            + ", ".join(missing[:10]) + (" ..." if len(missing) > 10 else "") + "."
-        )  # fmt: skip
-    for variable, value in values.items():
-        variable.assign(value)
+    named = model.named_variables()
+    if not isinstance(addresses, list) or not all(a in named for a in addresses):
+        addresses = [a for a, (_, trains) in named.items() if trains]
+    model.optimizer.build({a: named[a][0] for a in addresses})
+    variables = _optimizer_variables(model.optimizer)
+    shapes = {n: stored.shape(n) for n in variables}
+    if count != len(variables) or any(shapes[n] != v.shape for n, v in variables.items()):
+        warnings.warn(
+            f"{stored.where} holds {count} arrays of the optimizer's state, which do not fit "
+            f"{type(model.optimizer).__name__} with its {len(variables)}. It starts anew. Were "
+            "layers frozen or unfrozen between training and saving?",
+            SavingWarning,
+            stacklevel=4,
+        )
+        return
+    fill(stored, Places(variables, {}), error=CorruptFileError, way_out="", whole=False)
 
 
 # ---- reading the zip -----------------------------------------------------------------------------
 
 
-class _opened:
-    """The archive, checked: a regular zip with just the three members, stored or deflated."""
-
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise FileNotFoundError(f"There is no file {str(path)!r}.")
-        if not path.is_file():
-            raise CorruptFileError(f"{path} is not a regular file.")
-        try:
-            self.archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError) as e:
-            raise CorruptFileError(
-                f"{path} is not a '.keras' archive (a zip): {e}. Is it truncated?"
-            ) from e
-
-    def __enter__(self) -> zipfile.ZipFile:
-        names = self.archive.namelist()
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive, checked: a regular zip in which each of the three members occurs once."""
+    _must_exist(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except _DAMAGE as e:
+        raise CorruptFileError(
+            f"{path} is not a '.keras' archive (a zip): {e}. Is it truncated? A whole model in "
+            "one '.h5' file, as Keras 2 wrote it, is not read: build the model in code and load "
+            "its weights with `load_weights`."
+        ) from e
+    with archive:
+        names = archive.namelist()
         if len(set(names)) != len(names):
-            raise CorruptFileError(f"{self.archive.filename} holds two members of one name.")
+            raise CorruptFileError(f"{path} holds two members of one name.")
         missing = [n for n in _MEMBERS if n not in names]
         if missing:
-            raise CorruptFileError(f"{self.archive.filename} lacks {missing}.")
-        return self.archive
+            raise CorruptFileError(f"{path} lacks {missing}. It holds {names[:10]}.")
+        yield archive
 
-    def __exit__(self, *_: object) -> None:
-        self.archive.close()
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    if not path.is_file():
+        raise CorruptFileError(f"{path} is not a regular file.")
 
 
 def _json_member(archive: zipfile.ZipFile, name: str) -> Any:
     try:
         with archive.open(name) as file:
             text = file.read(_MAX_JSON + 1)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as e:
+    except _DAMAGE as e:
         raise CorruptFileError(f"{archive.filename}: cannot read {name}: {e}") from e
     if len(text) > _MAX_JSON:
         raise CorruptFileError(f"{archive.filename}: {name} is larger than {_MAX_JSON} bytes.")
@@ -225,12 +302,58 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-class _Window(io.RawIOBase):
-    """A stretch of a file as a file: reads the stored member of a zip in place."""
+@contextmanager
+def _weights_member(archive: zipfile.ZipFile, path: Path) -> Iterator[hdf5.File]:
+    """The member of weights, opened where it lies in the file, and checked by its CRC."""
+    info = archive.getinfo(_WEIGHTS)
+    where = f"{path}: {_WEIGHTS}"
+    try:
+        if info.compress_type == zipfile.ZIP_STORED:
+            source: Any = _Window(path, info)
+        elif info.file_size > min(_MAX_INFLATED, 1100 * info.compress_size):
+            raise CorruptFileError(f"{where} inflates to {info.file_size} bytes.")
+        else:
+            source = io.BytesIO(archive.read(info))
+    except _DAMAGE as e:
+        if isinstance(e, CorruptFileError):
+            raise
+        raise CorruptFileError(f"{where} cannot be read: {e}") from e
+    with source, hdf5.File(source, where) as stored:
+        yield stored
 
-    def __init__(self, path: Path, offset: int, size: int) -> None:
+
+class _Window(io.RawIOBase):
+    """A stored member of a zip as a file, read in place.
+
+    Raises:
+        CorruptFileError: it is not where the index says, or not what was written.
+    """
+
+    def __init__(self, path: Path, info: zipfile.ZipInfo) -> None:
         self._file = path.open("rb")
-        self._offset, self._size, self._at = offset, size, 0
+        self._size, self._at = info.file_size, 0
+        try:
+            self._file.seek(info.header_offset)
+            header = self._file.read(30)
+            lengths = (int.from_bytes(header[i : i + 2], "little") for i in (26, 28))
+            self._offset = info.header_offset + 30 + sum(lengths)
+            if header[:4] != b"PK\x03\x04" or len(header) < 30:
+                raise CorruptFileError(f"{path}: {info.filename} is not where the index says.")
+            self._check(info.CRC, f"{path}: {info.filename}")
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _check(self, expected: int, where: str) -> None:
+        self._file.seek(self._offset)
+        crc, left = 0, self._size
+        while left:
+            chunk = self._file.read(min(left, 1 << 20))
+            if not chunk:
+                raise CorruptFileError(f"{where} is truncated.")
+            crc, left = zlib.crc32(chunk, crc), left - len(chunk)
+        if crc != expected:
+            raise CorruptFileError(f"{where} was altered: its checksum is another one.")
 
     def readable(self) -> bool:
         return True
@@ -257,31 +380,10 @@ class _Window(io.RawIOBase):
         super().close()
 
 
-def _weights_file(archive: zipfile.ZipFile, path: Path) -> h5py.File:
-    info = archive.getinfo("model.weights.h5")
-    try:
-        if info.compress_type == zipfile.ZIP_STORED:
-            with path.open("rb") as file:
-                file.seek(info.header_offset)
-                header = file.read(30)
-            if len(header) < 30 or header[:4] != b"PK\x03\x04":
-                raise CorruptFileError(f"{path}: model.weights.h5 is not where the index says.")
-            start = info.header_offset + 30 + sum(int.from_bytes(header[i : i + 2], "little")
-                                                  for i in (26, 28))  # fmt: skip
-            if start + info.file_size > path.stat().st_size:
-                raise CorruptFileError(f"{path}: model.weights.h5 is truncated.")
-            return h5py.File(_Window(path, start, info.file_size), "r")
-        if info.file_size > 4 * 2**30:
-            raise CorruptFileError(f"{path}: model.weights.h5 inflates to {info.file_size} bytes.")
-        with archive.open(info) as member:
-            return h5py.File(io.BytesIO(member.read(info.file_size)), "r")
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as e:
-        raise CorruptFileError(f"{path}: model.weights.h5 cannot be read: {e}") from e
-
-
 # ---- weights alone -------------------------------------------------------------------------------
 
 
+@public
 def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """Save the weights alone.
 
@@ -289,20 +391,29 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
         model: a built model or layer.
         filepath: ends in ``.weights.h5`` (Keras's layout) or ``.safetensors``.
         overwrite: whether an existing file may be replaced.
+
+    Raises:
+        ArgumentError: another ending.
+        FileExistsError: the file exists and ``overwrite`` is False.
+        NotBuiltError: there are no weights yet.
     """
     path = Path(filepath)
     kind = _weights_kind(path, writing=True)
     _may_write(path, overwrite)
     if not model.built:
         raise NotBuiltError(f"{model.name!r} has no weights yet. Call it on data before saving.")
+    arrays = locate(model).arrays() if kind == "h5" else _addressed(model)
     with replacing(path) as part:
-        if kind == "safetensors":
-            safetensors.write(part, {a: v for a, (v, _) in model.named_variables().items()})
+        if kind == "h5":
+            hdf5.write(str(part), arrays)
         else:
-            hdf5.write(part, locate(model))
+            safetensors.write(part, arrays)
 
 
-def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None:
+@public
+def load_weights(
+    model: Any, filepath: Any, skip_mismatch: bool = False, by_name: bool = False
+) -> None:
     """Read weights that :func:`save_weights` wrote; all of them, or the model stays as it was.
 
     Args:
@@ -310,39 +421,55 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
         filepath: ends in ``.weights.h5`` or ``.safetensors``; ``.h5`` is read as the layout of
             Keras 1 and 2, in which published weights come.
         skip_mismatch: leave weights as they are whose array is missing or of another shape.
+        by_name: of the layout of Keras 1 and 2, load the layers whose names are in the file and
+            in the model, and leave the others as they are.
 
     Raises:
-        CorruptFileError: an array is missing or of another shape; or the file is damaged.
+        StructureError: an array is missing, of another shape, or has no place in the model.
+        CorruptFileError: the file is damaged.
+        UnsafeFileError: the file takes its bytes from another place.
+
+    Warns:
+        SavingWarning: ``skip_mismatch`` has left weights as they were.
     """
     path = Path(filepath)
     kind = _weights_kind(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    if by_name and kind != "legacy":
+        raise ArgumentError(
+            "`by_name` is for files in the layout of Keras 1 and 2, which end in '.h5'. "
+            f"Received: {str(path)!r}. Use `skip_mismatch=True` to load what fits."
+        )
+    _must_exist(path)
     if not model.built:
         raise NotBuiltError(
             f"{model.name!r} has no weights yet. Call it on data, or `build` it, before loading."
         )
-    if kind == "safetensors":
-        named = {a: v for a, (v, _) in model.named_variables().items()}
-        for variable, value in safetensors.read(path, named, skip_mismatch).items():
-            variable.assign(value)
-        return
-    try:
-        h5 = h5py.File(path, "r")
-    except OSError as e:
-        raise CorruptFileError(f"{path} is not an HDF5 file: {e}") from e
-    with h5:
-        variables = locate(model)
-        if kind == "legacy":
-            variables = hdf5.locate_legacy(h5, model)
-        if skip_mismatch:
-            variables = {a: v for a, v in variables.items() if _fits(h5, a, v)}
-        _read_into(h5, variables, path)
+    with (safetensors if kind == "safetensors" else hdf5).File(path, str(path)) as stored:
+        if kind == "h5":
+            places = locate(model)
+        elif isinstance(stored, safetensors.File):
+            places = Places(_addressed(model), {})
+        else:
+            places = Places(stored.locate_legacy(model, by_name), {})
+        fill(
+            stored, places, error=StructureError, skip_mismatch=skip_mismatch,
+            whole=kind != "legacy",
+            way_out="Load it into the architecture that it was saved from, or pass "
+            "`skip_mismatch=True` to load what fits.",
+        )  # fmt: skip
 
 
-def _fits(h5: Any, address: str, variable: Variable) -> bool:
-    dataset = hdf5.member(h5, address)
-    return isinstance(dataset, h5py.Dataset) and tuple(dataset.shape or ()) == variable.shape
+def _addressed(model: Any) -> dict[str, Variable]:
+    """Address to variable, for the safetensors."""
+    places = locate(model)
+    if places.stores:
+        layer = next(iter(places.stores.values()))
+        raise SerializationError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, for which "
+            "'.safetensors' has no place. Use a name that ends in '.weights.h5'."
+        )
+    kept = set(places.variables.values())
+    return {a: v for a, (v, _) in model.named_variables().items() if v in kept}
 
 
 def _weights_kind(path: Path, writing: bool = False) -> str:
@@ -352,8 +479,9 @@ def _weights_kind(path: Path, writing: bool = False) -> str:
         return "safetensors"
     if path.suffix in (".h5", ".hdf5") and not writing:
         return "legacy"
+    hint = " A whole model is loaded with `load_model`." if path.suffix == ".keras" else ""
     raise ArgumentError(
-        f"A file of weights ends in '.weights.h5' or '.safetensors'. Received: {str(path)!r}."
+        f"A file of weights ends in '.weights.h5' or '.safetensors'. Received: {str(path)!r}.{hint}"
     )
 
 

@@ -2,140 +2,250 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import h5py
+import ml_dtypes
 import numpy as np
 
 from lamina.core.variable import Variable
-from lamina.errors import CorruptFileError, UnsafeFileError
+from lamina.errors import CorruptFileError, StructureError, UnsafeFileError
+
+# HDF5's own functions; they are compiled and have no annotations.
+_low: Any = h5py
+# How Keras stores bfloat16, which HDF5 does not know: opaque pairs of bytes, and an attribute.
+_BFLOAT16 = np.dtype("V2")
+_BFLOAT16_MARK = ("dtype", "bfloat16")
+# What HDF5 and h5py raise about a file that is damaged.
+DAMAGE = (OSError, ValueError, RuntimeError, KeyError, TypeError)
+# Deflate, HDF5's strongest usual filter, shrinks by less than this.
+_MOST_INFLATION = 1100
 
 
-def write(file: Any, variables: Mapping[str, Variable]) -> None:
-    """Write each variable's value under its path.
-
-    Args:
-        file: a path or a binary file object.
-        variables: path to variable.
-    """
-    with h5py.File(file, "w") as h5:
-        for path, variable in variables.items():
-            value = variable.numpy()
-            if value.dtype.name == "bfloat16":
-                dataset = h5.create_dataset(path, data=value.view(np.uint16))
-                dataset.attrs["dtype"] = "bfloat16"
-            else:
-                h5.create_dataset(path, data=value)
-
-
-def child(group: Any, name: str) -> Any:
-    """A member of a group, or None; the only way in which this module opens members.
-
-    Raises:
-        UnsafeFileError: a soft or external link, which would lead to another place or file.
-    """
-    try:
-        link = group.get(name, getlink=True)
-    except (KeyError, ValueError, RuntimeError) as e:
-        raise CorruptFileError(f"Cannot read {name!r} in {group.name!r}: {e}") from e
-    if link is None:
-        return None
-    if not isinstance(link, h5py.HardLink):
-        raise UnsafeFileError(
-            f"{group.name.rstrip('/')}/{name} is a {type(link).__name__}, which leads out of its "
-            "place. A file of weights holds its arrays itself."
-        )
-    return group[name]
-
-
-def member(h5: Any, path: str) -> Any:
-    """What lies at a path of plain names, or None."""
-    node = h5
-    for part in path.split("/"):
-        if not isinstance(node, h5py.Group):
-            return None
-        node = child(node, part)
-        if node is None:
-            return None
-    return node
-
-
-def read(h5: Any, path: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
-    """The array at ``path``, or None when there is none.
+def write(path: str, arrays: Mapping[str, Any]) -> None:
+    """Write arrays under their names.
 
     Args:
-        h5: an open file.
-        path: where.
-        shape: the shape it must have; checked before anything is allocated.
-        dtype: the dtype to return.
+        path: the file, which is replaced.
+        arrays: name (groups, separated by slashes, then the array's own) to array or variable.
 
     Raises:
-        UnsafeFileError: the bytes would come from another file.
-        CorruptFileError: not an array of numbers of that shape, or truncated.
+        OSError: the disk is full, or the folder cannot be written.
     """
-    dataset = member(h5, path)
-    if dataset is None:
-        return None
-    if not isinstance(dataset, h5py.Dataset):
-        raise CorruptFileError(f"{path} is not an array.")
-    if dataset.external or dataset.is_virtual:
-        raise UnsafeFileError(f"{path} takes its bytes from another file.")
-    if tuple(dataset.shape or ()) != tuple(shape) or dataset.shape is None:
-        raise CorruptFileError(
-            f"{path} has shape {dataset.shape}. The model's weight has shape {tuple(shape)}."
-        )
-    if dataset.dtype.kind not in "biuf" or dataset.dtype.itemsize > 8:
-        raise CorruptFileError(f"{path} is of dtype {dataset.dtype}, not of numbers.")
+    nested = _low.h5p.create(_low.h5p.LINK_CREATE)
+    nested.set_create_intermediate_group(True)
+    nested.set_char_encoding(_low.h5t.CSET_UTF8)
+    groups: dict[str, Any] = {}
     try:
-        value = dataset[()]
-    except (OSError, ValueError, RuntimeError) as e:
-        raise CorruptFileError(f"{path} cannot be read: {e}") from e
-    value = np.asarray(value)
-    if dtype == "bfloat16" and value.dtype == np.uint16:
-        import ml_dtypes
+        with h5py.File(path, "w") as h5:
+            for name, array in arrays.items():
+                parent, _, own = name.rpartition("/")
+                if parent not in groups:
+                    groups[parent] = _low.h5g.create(h5.id, parent.encode(), lcpl=nested)
+                _write_array(groups[parent], own.encode(), np.asarray(array), nested)
+    except RuntimeError as e:  # h5py's, of a disk that is full when HDF5 empties its buffers
+        raise OSError(f"Cannot write {path}: {e}") from e
 
-        return value.view(ml_dtypes.bfloat16)
-    return value
+
+def _write_array(group: Any, name: bytes, array: np.ndarray, links: Any) -> None:
+    is_bfloat16 = array.dtype == ml_dtypes.bfloat16
+    array = np.asarray(array.view(_BFLOAT16) if is_bfloat16 else array, order="C")
+    space = _low.h5s.create_simple(array.shape) if array.ndim else _low.h5s.create(_low.h5s.SCALAR)
+    dataset = _low.h5d.create(
+        group, name, _low.h5t.py_create(array.dtype, logical=True), space, lcpl=links
+    )
+    dataset.write(_low.h5s.ALL, _low.h5s.ALL, array)
+    if is_bfloat16:
+        h5py.Dataset(dataset).attrs.create(*_BFLOAT16_MARK)
 
 
-def locate_legacy(h5: Any, model: Any) -> dict[str, Variable]:
-    """Path to variable in the layout of Keras 1 and 2: a group a layer, listed in attributes.
+class File:
+    """An open file of arrays by name.
 
-    Layers correspond by name when all names agree, else by order, as Keras loads them.
+    Args:
+        source: a path or a binary file object.
+        where: what messages call it.
 
     Raises:
-        CorruptFileError: another number of layers with weights, or of weights in a layer.
+        CorruptFileError: not HDF5, or damaged at its root.
     """
-    root = child(h5, "model_weights") or h5
-    groups = [(n, _texts(child(root, n), "weight_names")) for n in _texts(root, "layer_names")]
-    groups = [(n, names) for n, names in groups if names]
-    layers = [x for x in model.layers if x.weights]
-    by_name = {x.name: x for x in layers}
-    if {n for n, _ in groups} == set(by_name):
-        layers = [by_name[n] for n, _ in groups]
-    if len(layers) != len(groups):
-        raise CorruptFileError(
-            f"The file has weights for {len(groups)} layers ({[n for n, _ in groups][:5]} ...). "
-            f"The model has {len(layers)} layers with weights. Was it made with another "
-            "`include_top` or `classes`?"
-        )
-    prefix = root.name.strip("/")
-    found: dict[str, Variable] = {}
-    for (name, weight_names), layer in zip(groups, layers, strict=True):
-        if len(weight_names) != len(layer.weights):
-            raise CorruptFileError(
-                f"Layer {name!r} has {len(weight_names)} weights in the file. {layer.name!r} has "
-                f"{len(layer.weights)}."
+
+    def __init__(self, source: Any, where: str) -> None:
+        self.where = where
+        self._found: dict[str, Any] = {}
+        try:
+            self._h5 = h5py.File(source, "r")
+        except DAMAGE as e:
+            raise CorruptFileError(f"{where} is not an HDF5 file, or damaged: {e}") from e
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._h5.close()
+
+    def names(self) -> list[str]:
+        """The names of all arrays; what lies behind a link is not among them."""
+        names = []
+
+        def visit(name: bytes, info: Any) -> None:
+            if info.type == _low.h5o.TYPE_DATASET:
+                names.append(name.decode("utf-8", "replace"))
+
+        try:
+            _low.h5o.visit(self._h5.id, visit, info=True)
+        except DAMAGE as e:
+            raise CorruptFileError(f"{self.where} is damaged: {e}") from e
+        return names
+
+    def find(self, name: str) -> Any:
+        """The group or array of that name, or None; the only way in which members are opened.
+
+        Raises:
+            UnsafeFileError: a soft or external link leads to it.
+        """
+        if not name:
+            return self._h5.id
+        if name not in self._found:
+            parent, _, own = name.rpartition("/")
+            group = self.find(parent)
+            try:
+                self._found[name] = self._child(group, own.encode())
+            except DAMAGE as e:
+                if isinstance(e, UnsafeFileError):
+                    raise
+                raise CorruptFileError(f"{self.where}: cannot read {name!r}: {e}") from e
+        return self._found[name]
+
+    def _child(self, group: Any, name: bytes) -> Any:
+        if not isinstance(group, _low.h5g.GroupID) or name not in group:
+            # `in` also denies a link that leads nowhere.
+            if isinstance(group, _low.h5g.GroupID) and group.links.exists(name):
+                self._refuse_link(group, name)
+            return None
+        self._refuse_link(group, name)
+        return _low.h5o.open(group, name)
+
+    def _refuse_link(self, group: Any, name: bytes) -> None:
+        if group.links.get_info(name).type != _low.h5l.TYPE_HARD:
+            raise UnsafeFileError(
+                f"{self.where}: {name.decode('utf-8', 'replace')!r} is a link, which leads out of "
+                "its place. A file of weights holds its arrays itself."
             )
-        for weight_name, variable in zip(weight_names, layer.weights, strict=True):
-            found["/".join(filter(None, (prefix, name, weight_name)))] = variable
-    return found
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape that the array of that name declares, or None when there is none."""
+        found = self.find(name)
+        if not isinstance(found, _low.h5d.DatasetID):
+            return None
+        try:
+            return found.shape
+        except DAMAGE as e:
+            raise CorruptFileError(f"{self.where}: {name!r} has no shape: {e}") from e
+
+    def read(self, name: str) -> np.ndarray:
+        """The array of that name.
+
+        Args:
+            name: one for which :meth:`shape` knows a shape.
+
+        Raises:
+            UnsafeFileError: the bytes would come from another file.
+            CorruptFileError: not numbers, or not as many bytes as the shape says.
+        """
+        what = f"{self.where}: {name!r}"
+        try:
+            dataset = self.find(name)
+            plan = dataset.get_create_plist()
+            if plan.get_external_count() or plan.get_layout() == _low.h5d.VIRTUAL:
+                raise UnsafeFileError(f"{what} takes its bytes from another file.")
+            kept, shape = dataset.dtype, dataset.shape
+            if kept != _BFLOAT16 and (kept.kind not in "biuf" or kept.itemsize > 8):
+                raise CorruptFileError(f"{what} is of dtype {kept}, not of numbers.")
+            size, stored = math.prod(shape) * kept.itemsize, dataset.get_storage_size()
+            compact = plan.get_layout() == _low.h5d.COMPACT
+            if size > stored * (_MOST_INFLATION if plan.get_nfilters() else 1) and not compact:
+                raise CorruptFileError(f"{what} declares {size} bytes. It holds {stored}.")
+            value = np.empty(shape, kept)
+            dataset.read(_low.h5s.ALL, _low.h5s.ALL, value)
+        except DAMAGE as e:
+            if isinstance(e, (UnsafeFileError, CorruptFileError)):
+                raise
+            raise CorruptFileError(f"{what} cannot be read: {e}") from e
+        return value.view(ml_dtypes.bfloat16) if kept == _BFLOAT16 else value
+
+    # ---- the layout of Keras 1 and 2 -----------------------------------------------------------
+
+    def texts(self, name: str, attribute: str) -> list[str]:
+        """A list of texts among the attributes of a group; long ones come in numbered parts.
+
+        Raises:
+            CorruptFileError: the group or the attribute is missing.
+        """
+        group = self.find(name)
+        if not isinstance(group, _low.h5g.GroupID):
+            raise CorruptFileError(f"{self.where} names a group {name!r}, which it lacks.")
+        attributes = h5py.Group(group).attrs
+        parts = [attribute] if attribute in attributes else []
+        while f"{attribute}{len(parts)}" in attributes:
+            parts.append(f"{attribute}{len(parts)}")
+        if not parts:
+            raise CorruptFileError(
+                f"{self.where} is no file of weights in the layout of Keras 1 and 2: "
+                f"{name or '/'!r} has no {attribute!r}. In the layout of Keras 3 its name ends in "
+                "'.weights.h5'."
+            )
+        try:
+            values = [v for part in parts for v in np.ravel(np.asarray(attributes[part]))]
+            return [v.decode() if isinstance(v, bytes) else str(v) for v in values]
+        except DAMAGE as e:
+            raise CorruptFileError(f"{self.where}: cannot read {attribute!r}: {e}") from e
+
+    def locate_legacy(self, model: Any, by_name: bool) -> dict[str, Variable]:
+        """Name to variable in the layout of Keras 1 and 2: a group a layer, listed in attributes.
+
+        Args:
+            model: a built model.
+            by_name: take the layers whose names are in both; else all: by name when all names
+                agree, by order otherwise.
+
+        Raises:
+            StructureError: another number of layers with weights, or of weights in a layer.
+        """
+        root = "model_weights" if self.find("model_weights") is not None else ""
+        names = self.texts(root, "layer_names")
+        groups = {n: self.texts(f"{root}/{n}".lstrip("/"), "weight_names") for n in names}
+        groups = {n: weights for n, weights in groups.items() if weights}
+        layers = {x.name: x for x in model.layers if x.weights}
+        if by_name:
+            pairs = [(n, layers[n]) for n in groups if n in layers]
+        elif set(groups) == set(layers):
+            pairs = [(n, layers[n]) for n in groups]
+        elif len(groups) == len(layers):
+            pairs = list(zip(groups, layers.values(), strict=True))
+        else:
+            raise StructureError(
+                f"{self.where} has weights for {len(groups)} layers ({_few(groups)}). The model "
+                f"{model.name!r} has {len(layers)} layers with weights ({_few(layers)}). Was the "
+                "file made with another `include_top`? `by_name=True` loads the layers whose "
+                "names are in both."
+            )
+        found: dict[str, Variable] = {}
+        for name, layer in pairs:
+            # Keras's order: all that trains, then the rest.
+            variables = sorted(layer.weights, key=lambda v: not v.trainable)
+            if len(groups[name]) != len(variables):
+                raise StructureError(
+                    f"{self.where} has {len(groups[name])} weights for layer {name!r}. The "
+                    f"model's layer {layer.name!r} has {len(variables)}."
+                )
+            for weight, variable in zip(groups[name], variables, strict=True):
+                found[f"{root}/{name}/{weight}".lstrip("/")] = variable
+        return found
 
 
-def _texts(group: Any, attribute: str) -> list[str]:
-    if group is None or attribute not in group.attrs:
-        raise CorruptFileError(
-            f"This is no file of weights that Keras 1 or 2 wrote: {attribute!r} is missing."
-        )
-    return [v.decode() if isinstance(v, bytes) else str(v) for v in group.attrs[attribute]]
+def _few(names: Any) -> str:
+    shown = ", ".join(map(repr, list(names)[:4]))
+    return shown + (", ..." if len(names) > 4 else "")

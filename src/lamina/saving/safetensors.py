@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import ml_dtypes
 import numpy as np
@@ -32,7 +32,7 @@ def write(path: Path, variables: Mapping[str, Variable]) -> None:
     header: dict[str, Any] = {}
     at = 0
     for name, v in variables.items():
-        dtype = np.dtype(_DTYPES.get("BF16") if v.dtype == "bfloat16" else v.dtype)
+        dtype = np.dtype(_DTYPES["BF16"] if v.dtype == "bfloat16" else v.dtype)
         size = v.size * dtype.itemsize
         header[name] = {"dtype": _CODES[dtype], "shape": list(v.shape),
                         "data_offsets": [at, at + size]}  # fmt: skip
@@ -46,42 +46,61 @@ def write(path: Path, variables: Mapping[str, Variable]) -> None:
             file.write(np.ascontiguousarray(v.numpy()).tobytes())
 
 
-def read(
-    path: Path, variables: Mapping[str, Variable], skip_mismatch: bool
-) -> dict[Variable, np.ndarray]:
-    """The arrays for ``variables``, mapped from the file.
+class File:
+    """An open file of arrays by name, mapped into memory.
+
+    Args:
+        path: the file.
+        where: what messages call it.
 
     Raises:
-        CorruptFileError: a header that lies, or an array that is missing or of another shape.
+        CorruptFileError: the header is damaged, or lies about the arrays.
     """
-    total = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if total < 8 or length > min(_MAX_HEADER, total - 8):
-            raise CorruptFileError(f"{path} is truncated or not a safetensors file.")
+
+    def __init__(self, path: Path, where: str) -> None:
+        self.where = where
+        total = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if total < 8 or length > min(_MAX_HEADER, total - 8):
+                raise CorruptFileError(f"{where} is truncated or not a safetensors file.")
+            text = file.read(length)
         try:
-            header = json.loads(file.read(length))
-            entries = {k: (e["dtype"], tuple(e["shape"]), tuple(e["data_offsets"]))
-                       for k, e in header.items() if k != "__metadata__"}  # fmt: skip
+            header = json.loads(text)
+            header.pop("__metadata__", None)
+            self._entries = {k: _entry(e, total - 8 - length) for k, e in header.items()}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
-            raise CorruptFileError(f"{path}: the header is damaged: {e}") from e
-    data = np.memmap(path, np.uint8, "r", 8 + length) if total > 8 + length else np.empty(0, "u1")
-    found: dict[Variable, np.ndarray] = {}
-    wrong = []
-    for name, v in variables.items():
-        code, shape, offsets = entries.get(name, (None, None, None))
-        if shape != v.shape:
-            wrong.append(f"{name}: expected shape {v.shape}, found {shape or 'nothing'}")
-            continue
-        if str(code) not in _DTYPES:
-            raise CorruptFileError(f"{path}: {name!r} is of the unknown dtype {str(code)[:20]!r}.")
-        dtype = np.dtype(_DTYPES[str(code)])
-        begin, end = offsets if offsets is not None and len(offsets) == 2 else (-1, -1)
-        whole = isinstance(begin, int) and isinstance(end, int)
-        size = math.prod(v.shape) * dtype.itemsize
-        if not whole or not 0 <= begin <= end <= data.size or end - begin != size:
-            raise CorruptFileError(f"{path}: the entry for {name!r} does not fit the file.")
-        found[v] = data[begin:end].view(dtype).reshape(v.shape)
-    if wrong and not skip_mismatch:
-        raise CorruptFileError(f"{path} does not fit the model:\n  " + "\n  ".join(wrong))
-    return found
+            raise CorruptFileError(f"{where}: the header is damaged: {e}") from e
+        has_data = total > 8 + length
+        self._data = np.memmap(path, np.uint8, "r", 8 + length) if has_data else np.empty(0, "u1")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._data
+
+    def names(self) -> list[str]:
+        """The names of all arrays."""
+        return list(self._entries)
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape of the array of that name, or None when there is none."""
+        return self._entries[name][1] if name in self._entries else None
+
+    def read(self, name: str) -> np.ndarray:
+        """The array of that name, a view into the file."""
+        kind, shape, begin, end = self._entries[name]
+        return self._data[begin:end].view(kind).reshape(shape)
+
+
+def _entry(entry: Any, total: int) -> tuple[np.dtype, tuple[int, ...], int, int]:
+    """Dtype, shape, begin and end of an array, as far as they agree with one another."""
+    kind, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
+    begin, end = entry["data_offsets"]
+    numbers = (*shape, begin, end)
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in numbers):
+        raise ValueError(f"{entry} has sizes that are none")
+    if end > total or end - begin != math.prod(shape) * kind.itemsize:
+        raise ValueError(f"{entry} does not fit {total} bytes of arrays")
+    return kind, shape, begin, end

@@ -1,83 +1,236 @@
-"""Which array of a file belongs to which variable: the tree of layers, as Keras 3 lays it out.
+"""Which array of a file belongs to which variable, and how all of them move, or none.
 
-A model's layers lie under ``layers/<class in snake_case>``, numbered where a class occurs again; a
-custom layer's inner layers under the names of its attributes; a layer's own variables under
-``vars/0``, ``vars/1``, ...
+A file follows the tree of layers, as Keras 3 lays it out: a graph's or a stack's layers lie under
+``layers/<class in snake_case>``, numbered where a class occurs again; a custom layer's inner layers
+under the names of its attributes, in their sorted order; a layer's own variables under ``vars/0``,
+``vars/1``, ... A layer that is reached on several ways is written on the first, a variable that
+several layers hold by each of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from lamina.core.registry import snake_case
 from lamina.core.variable import Variable
+from lamina.errors import SavingWarning, SerializationError
 from lamina.layers import Layer
 
+# Keras's names for classes that have another public name.
+_KERAS_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
 
-def locate(model: Layer) -> dict[str, Variable]:
-    """Path in the file to variable, for all weights of ``model``; each variable once.
+
+class Places(NamedTuple):
+    """What of a model goes into a file of weights.
+
+    Attributes:
+        variables: name in the file to variable.
+        stores: the beginnings of the names under which a layer writes what it wants itself, by its
+            own ``save_own_variables``.
+    """
+
+    variables: dict[str, Variable]
+    stores: dict[str, Layer]
+
+    def arrays(self) -> dict[str, Any]:
+        """Name in the file to what is written there: variables, and what layers wrote."""
+        arrays: dict[str, Any] = dict(self.variables)
+        for start, layer in self.stores.items():
+            store: dict[str, Any] = {}
+            layer.save_own_variables(store)
+            arrays |= {start + _checked(key, value, layer): value for key, value in store.items()}
+        return arrays
+
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """Those of ``names`` that nothing takes. Optimizers and random generators have their own.
+
+        Args:
+            names: the names of a file's arrays.
+        """
+        others = (*self.stores, "optimizer/vars/")
+        return [
+            n for n in names
+            if n not in self.variables and not n.startswith(others)
+            and "seed_generator/vars/" not in n
+        ]  # fmt: skip
+
+
+def _checked(key: Any, value: Any, layer: Layer) -> str:
+    if (
+        not isinstance(key, str)
+        or not key
+        or "/" in key
+        or np.asarray(value).dtype.kind not in "biufV"
+    ):
+        raise SerializationError(
+            f"`save_own_variables` of layer {layer.name!r} ({type(layer).__name__}) stored "
+            f"{value!r} under {key!r}. A store takes arrays of numbers under names without slashes."
+        )
+    return key
+
+
+def locate(model: Layer) -> Places:
+    """The places of all that belongs to ``model``.
+
+    Raises:
+        SerializationError: a layer keeps others in a set, or writes assets.
 
     >>> from lamina import layers
     >>> dense = layers.Dense(2)
     >>> dense.build((None, 3))
-    >>> list(locate(dense))
+    >>> list(locate(dense).variables)
     ['vars/0', 'vars/1']
     """
-    found: dict[str, Variable] = {}
-    seen: set[Any] = set()
+    found = Places({}, {})
+    seen: set[Layer] = set()
     stack: list[tuple[str, Layer]] = [("", model)]
     while stack:
         prefix, layer = stack.pop()
         if layer in seen:
             continue
         seen.add(layer)
-        for i, variable in enumerate(layer._own_variables()):
-            if variable not in seen:
-                seen.add(variable)
-                found[f"{prefix}vars/{i}"] = variable
+        if _writes_itself(layer):
+            found.stores[f"{prefix}vars/"] = layer
+        else:
+            for i, variable in enumerate(layer._saved_variables()):
+                found.variables[f"{prefix}vars/{i}"] = variable
         stack.extend(reversed([(f"{prefix}{path}/", sub) for path, sub in _children(layer)]))
     return found
 
 
+def _writes_itself(layer: Layer) -> bool:
+    cls = type(layer)
+    if hasattr(cls, "save_assets"):
+        raise SerializationError(
+            f"Layer {layer.name!r} ({cls.__name__}) has a `save_assets`. A file holds a config and "
+            "arrays, nothing else; return what is needed from `get_config` or store arrays in "
+            "`save_own_variables`."
+        )
+    return (
+        cls.save_own_variables is not Layer.save_own_variables
+        or cls.load_own_variables is not Layer.load_own_variables
+    )
+
+
 def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     """Inner layers with their paths; a graph's or a stack's layers first."""
-    listed = getattr(layer, "layers", None) if _is_model(layer) else None
-    if listed is not None and (getattr(layer, "graph", None) or hasattr(layer, "add")):
-        graph = getattr(layer, "graph", None)
-        entries = list(listed)
-        if graph is not None and getattr(layer, "_hide_inputs", False):
-            entries = [graph.inputs[0].node.operation, *entries]
-        for name, sub in _numbered(entries):
-            yield f"layers/{name}", sub
-    for attribute, value in list(layer.__dict__.items()):
-        if attribute in ("nodes", "_captured", "_stack", "_tensors", "_graph"):
-            continue
-        yield from _in(attribute, value)
+    yield from _in("layers", layer._listed_layers(), layer)
+    for attribute in sorted(layer.__dict__):
+        if attribute != "_captured":  # the constructor's arguments
+            yield from _in(attribute, layer.__dict__[attribute], layer)
 
 
-def _is_model(layer: Layer) -> bool:
-    return hasattr(layer, "compile_config")
-
-
-def _in(path: str, value: Any) -> Iterator[tuple[str, Layer]]:
+def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, Layer]]:
     if isinstance(value, Layer):
         yield path, value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _in(f"{path}/{str(key).replace('/', '_')}", inner)
-    elif isinstance(value, (list, tuple)):
-        for name, sub in _numbered([x for x in value if isinstance(x, Layer)]):
-            yield f"{path}/{name}", sub
-        for i, inner in enumerate(value):
-            if isinstance(inner, (list, tuple, Mapping)):
-                yield from _in(f"{path}/{i}", inner)
+    elif isinstance(value, (Mapping, list, tuple)):
+        counts: Counter[str] = Counter()
+        for x in value.values() if isinstance(value, Mapping) else value:
+            if isinstance(x, Layer):
+                name = type(x).__name__
+                name = snake_case(_KERAS_NAMES.get(name, name))
+            elif isinstance(x, (Mapping, list, tuple, set)):
+                name = "container"
+            else:
+                continue
+            n = counts[name]
+            counts[name] += 1
+            yield from _in(f"{path}/{name}_{n}" if n else f"{path}/{name}", x, owner)
+    elif isinstance(value, set) and any(isinstance(x, Layer) for x in value):
+        raise SerializationError(
+            f"Layer {owner.name!r} ({type(owner).__name__}) keeps layers in a set, `{path}`, which "
+            "has no order, so a file could not tell them apart. Keep them in a list or a dict."
+        )
 
 
-def _numbered(layers: list[Layer]) -> Iterator[tuple[str, Layer]]:
-    counts: dict[str, int] = {}
-    for layer in layers:
-        name = snake_case(type(layer).__name__)
-        n = counts.get(name, 0)
-        counts[name] = n + 1
-        yield (f"{name}_{n}" if n else name), layer
+# ---- reading -------------------------------------------------------------------------------------
+
+
+class Stored(Protocol):
+    """A file of arrays by name; ``hdf5.File`` and ``safetensors.File`` are two."""
+
+    where: str
+
+    def names(self) -> list[str]:
+        """The names of all arrays."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape of an array; None when there is none of that name."""
+        ...
+
+    def read(self, name: str) -> np.ndarray:
+        """The array itself."""
+        ...
+
+
+def fill(
+    stored: Stored,
+    places: Places,
+    *,
+    error: type[Exception],
+    way_out: str,
+    skip_mismatch: bool = False,
+    whole: bool = True,
+) -> None:
+    """Give every variable its array, or none of them.
+
+    Args:
+        stored: the file.
+        places: what belongs where.
+        error: the class of the error about a file that does not fit.
+        way_out: its last sentence.
+        skip_mismatch: leave variables as they are whose array is missing or of another shape.
+        whole: whether the arrays that nothing takes are a mismatch too.
+    """
+    fitting: dict[Variable, str] = {}
+    absent: dict[Variable, str] = {}
+    wrong: list[str] = []
+    for name, variable in places.variables.items():
+        shape = stored.shape(name)
+        if shape == variable.shape:
+            fitting[variable] = name
+        elif shape is None:
+            absent[variable] = name
+        else:
+            wrong.append(f"{variable.path}: expected {variable.shape}, found {shape} at {name!r}")
+    missing = [f"{v.path} (at {name!r})" for v, name in absent.items() if v not in fitting]
+    unknown = places.unknown(stored.names()) if whole else []
+    if (missing or wrong or unknown) and not skip_mismatch:
+        raise error(
+            f"{stored.where} does not fit the model, which stays as it was."
+            + _listed("missing from the file", missing) + _listed("of another shape", wrong)
+            + _listed("without a place in the model", unknown) + "\n" + way_out
+        )  # fmt: skip
+    if missing or wrong:
+        warnings.warn(
+            f"Of {stored.where} some weights were skipped, which stay as they were."
+            + _listed("missing from the file", missing) + _listed("of another shape", wrong),
+            SavingWarning,
+            stacklevel=2,
+        )  # fmt: skip
+    values = [(v, stored.read(name)) for v, name in fitting.items()]
+    stores = [
+        (
+            layer,
+            {n.removeprefix(start): stored.read(n) for n in stored.names() if n.startswith(start)},
+        )
+        for start, layer in places.stores.items()
+    ]
+    while values:
+        variable, value = values.pop()
+        variable.assign(value)
+    for layer, store in stores:
+        layer.load_own_variables(store)
+
+
+def _listed(what: str, entries: list[str]) -> str:
+    if not entries:
+        return ""
+    more = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
+    return f"\n  {what}: " + "; ".join(entries[:5]) + more

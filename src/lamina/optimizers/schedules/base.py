@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 
@@ -22,13 +22,6 @@ class LearningRateSchedule(Configurable):
     >>> float(Root()(3))
     0.5
     """
-
-    _file_module: ClassVar[str]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if cls.__module__.startswith(__name__.rpartition(".")[0]):
-            cls._file_module = "keras.optimizers.schedules"
 
     def __call__(self, step: Any) -> jax.Array:
         """The learning rate after ``step`` updates, a scalar."""
