@@ -1,69 +1,72 @@
-"""Runs every measurement of every library, interleaved, and prints medians and ratios."""
+"""The command line: measure, write ``results.json``, and from it ``RESULTS.md`` and a plot."""
+
+from __future__ import annotations
 
 import argparse
 import datetime as dt
-import importlib.metadata
 import json
 import os
-import platform
-import statistics
-import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-TASKS = [
-    ("import",), ("build",), ("fit", "mlp"), ("fit", "toy_resnet"), ("fit", "deep_dense"),
-    ("predict",), ("dispatch",),
-]  # fmt: skip
-ONLY_LAMINA = {"dispatch"}
+from benchmarks import report
+from benchmarks.peers import PEERS
+from benchmarks.rounds import Results, machine, measure
+from benchmarks.workloads import WORKLOADS
 
 
-def measure(library, task):
-    command = [sys.executable, "-m", "benchmarks.worker", library, *task]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{library} {task} failed:\n{done.stderr[-2000:]}", file=sys.stderr)
-        return {}
-    return json.loads(done.stdout.splitlines()[-1])
+def _names(known: dict[str, Any]) -> Callable[[str], list[str]]:
+    def read(text: str) -> list[str]:
+        names = text.split(",")
+        if unknown := [n for n in names if n not in known]:
+            raise argparse.ArgumentTypeError(
+                f"unknown: {', '.join(unknown)}; there are: {', '.join(known)}"
+            )
+        return names
+
+    return read
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", help="run the tasks whose name contains this")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results.json")
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Speed and memory of Lamina beside its peers, interleaved. Environments of the "
+        "peers are made on first use, in .bench/.",
+    )
+    parser.add_argument("--models", type=_names(WORKLOADS), default=list(WORKLOADS),
+                        metavar="A,B", help=f"of: {', '.join(WORKLOADS)}")  # fmt: skip
+    parser.add_argument("--peers", type=_names(PEERS), default=list(PEERS),
+                        metavar="A,B", help=f"of: {', '.join(PEERS)}")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=5, help="repetitions (default: 5)")
+    parser.add_argument("--seconds", type=float, default=0.6,
+                        help="length of one repetition (default: 0.6)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent,
+                        help="folder of results.json, RESULTS.md and results.svg")  # fmt: skip
     options = parser.parse_args()
-    tasks = [t for t in TASKS if not options.only or options.only in " ".join(t)]
-    found = {}
-    for _ in range(options.rounds):
-        for task in tasks:
-            for library in ("lamina", "keras"):
-                if library == "keras" and task[0] in ONLY_LAMINA:
-                    continue
-                for key, value in measure(library, task).items():
-                    found.setdefault((" ".join(task), key), {}).setdefault(library, []).append(
-                        value
-                    )
-    report = {
+    results, began = Results(), time.perf_counter()
+    load = os.getloadavg()[0]
+    for model in options.models:
+        print(f"{time.perf_counter() - began:5.0f} s  {WORKLOADS[model].title}", file=sys.stderr)
+        measure(model, options.peers, options.rounds, options.seconds, results)
+    found = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "versions": {n: importlib.metadata.version(n) for n in ("jax", "keras", "numpy")},
+        "machine": {**dict(machine()), "load before": f"{load:.1f}"},
+        "minutes": round((time.perf_counter() - began) / 60, 1),
         "rounds": options.rounds,
-        "medians": {
-            f"{task}: {key}": {lib: statistics.median(v) for lib, v in libs.items()}
-            for (task, key), libs in found.items()
-        },
+        "seconds": options.seconds,
+        "versions": results.versions,
+        "failures": results.failures,
+        "values": results.values,
     }
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
-    table = Table("measurement", "lamina", "keras on jax", "lamina / keras")
-    for name, libs in report["medians"].items():
-        ours, theirs = libs.get("lamina"), libs.get("keras")
-        ratio = f"{ours / theirs:.2f}" if ours and theirs else ""
-        table.add_row(name, *(f"{v:.4g}" if v else "" for v in (ours, theirs)), ratio)
-    Console(width=110).print(table)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+    text = report.markdown(found)
+    (options.out / "RESULTS.md").write_text(text)
+    report.plot(found, options.out / "results.svg")
+    print(text)
 
 
 if __name__ == "__main__":

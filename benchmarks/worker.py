@@ -1,121 +1,198 @@
-"""One measurement of one library in a process of its own; prints one line of JSON."""
+"""One peer with one model in a process of its own, driven line by line.
+
+Reads one JSON object per line from standard input, ``{"do": NAME, ...}``, and answers each with one
+line: the measured values, or ``{"error": ...}``. Whatever libraries print goes to standard error.
+"""
+
+from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import os
-import resource
 import statistics
 import sys
+import tempfile
 import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import PEERS
 
 
-def load(library):
-    if library == "keras":
-        os.environ["KERAS_BACKEND"] = "jax"
-    return importlib.import_module(library)
+class Clock:
+    """What XLA spends on tracing and on compiling, as JAX reports it."""
+
+    def __init__(self) -> None:
+        self.spans: dict[str, list[tuple[float, float]]] = {"trace": [], "compile": []}
+        import jax.monitoring
+
+        jax.monitoring.register_event_duration_secs_listener(self._note)
+
+    def _note(self, event: str, duration_secs: float, **kwargs: Any) -> None:
+        name = event.rpartition("/")[2]
+        kind = {
+            "jaxpr_trace_duration": "trace", "jaxpr_to_mlir_module_duration": "trace",
+            "backend_compile_duration": "compile",
+        }.get(name)  # fmt: skip
+        if kind:
+            now = time.perf_counter()
+            self.spans[kind].append((now - duration_secs, now))
+
+    def seconds(self, kind: str) -> float:
+        """The time covered: a trace inside another counts once."""
+        total, until = 0.0, 0.0
+        for start, end in sorted(self.spans[kind]):
+            total += max(0.0, end - max(start, until))
+            until = max(until, end)
+        return total
 
 
-def clock(run, repeat):
-    times = []
-    for _ in range(repeat):
+class Worker:
+    """Holds the session; each public method is a command."""
+
+    def __init__(self, peer: str, model: str) -> None:
+        self.peer, self.model = PEERS[peer], model
+        self.clock: Clock | None = None
+
+    def load(self) -> dict[str, Any]:
+        """Import the library; then its family and the data, which is not timed."""
         began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
+        for name in self.peer.imports:
+            importlib.import_module(name)
+        seconds = time.perf_counter() - began
+        from benchmarks.workloads import WORKLOADS
+
+        self.workload = WORKLOADS[self.model]
+        family = importlib.import_module(f"benchmarks.families.{self.peer.family}")
+        self.session = family.Session(**self.peer.options)
+        self.data = self.workload.data()
+        versions = {n: importlib.metadata.version(n) for n in self.peer.packages}
+        if "jax" in sys.modules:
+            self.clock = Clock()
+        return {"import_s": seconds, "versions": versions}
+
+    def build(self) -> dict[str, Any]:
+        """Make the model, ready to train."""
+        return {"build_s": _seconds(self._build)}
+
+    def _build(self) -> None:
+        self.session.build(self.model, self.workload, self.data)
+
+    def first(self, seconds: float) -> dict[str, Any]:
+        """The first epoch, and one more to see what it cost more; sets the length of a round."""
+        first = _seconds(lambda: self.session.train(1))
+        found = {}
+        if self.clock:
+            found = {f"{kind}_s": self.clock.seconds(kind) for kind in self.clock.spans}
+        again = _seconds(lambda: self.session.train(1))
+        self.epochs = max(1, round(seconds / again))
+        return {"first_step_s": max(first - again, 0.0), **found}
+
+    def train(self) -> dict[str, Any]:
+        """Steps per second over the epochs of one round."""
+        seconds = _seconds(lambda: self.session.train(self.epochs))
+        return {"steps_per_s": self.epochs * self.workload.steps / seconds}
+
+    def memory(self) -> dict[str, Any]:
+        """The largest resident size so far."""
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return {"peak_mb": int(line.split()[1]) / 1024}
+        return {}
+
+    def compare(self, reference: str, write: bool) -> dict[str, Any]:
+        """Whether this peer computes what the others do: outputs for the same weights.
+
+        The first peer writes weights (its own, moved a little) and outputs; the others compare.
+        """
+        import numpy as np
+
+        path = Path(reference)
+        one = [a[:1] for a in self.data[0]]
+        if write:
+            generator = np.random.default_rng(1)
+            weights = [
+                w + generator.uniform(-0.02, 0.02, w.shape).astype("float32")
+                for w in self.session.get_weights()
+            ]
+            self.session.set_weights(weights)
+            np.savez(path, *weights, **{f"y{i}": y for i, y in enumerate(self.session.call(one))})
+            return {}
+        with np.load(path) as file:
+            names = [n for n in file.files if n.startswith("arr_")]
+            self.session.set_weights([file[n] for n in names])
+            expected = [file[n] for n in file.files if n not in names]
+        outputs = self.session.call(one)
+        worst = max(
+            float(np.max(np.abs(a - b)) / (np.max(np.abs(b)) + 1e-6))
+            for a, b in zip(outputs, expected, strict=True)
+        )
+        if not worst < 2e-3:
+            return {"error": f"computes another function: its outputs differ by {worst:.1e}"}
+        return {"difference": worst}
+
+    def warm(self) -> dict[str, Any]:
+        """Compile the predictions."""
+        x, _ = self.data
+        self.one, self.many = [a[:1] for a in x], [a[: self.workload.many] for a in x]
+        self.session.predict(self.one)
+        self.session.call(self.one)
+        if self.workload.many:
+            self.session.predict(self.many)
+        return {}
+
+    def predict(self, seconds: float) -> dict[str, Any]:
+        """Predictions of one sample and of many, and the model called on one."""
+        found = {
+            "predict_one_ms": 1e3 * _median(lambda: self.session.predict(self.one), seconds),
+            "call_one_ms": 1e3 * _median(lambda: self.session.call(self.one), seconds),
+        }
+        if self.workload.many:
+            found["predict_many_s"] = _seconds(lambda: self.session.predict(self.many))
+        return found
+
+    def files(self) -> dict[str, Any]:
+        """Build, save and load."""
+        with tempfile.TemporaryDirectory() as folder:
+            return {
+                "build_s": _seconds(self._build),
+                "save_s": _seconds(lambda: self.session.save(Path(folder))),
+                "load_s": _seconds(lambda: self.session.load(Path(folder))),
+            }
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def _median(run: Callable[[], Any], seconds: float) -> float:
+    """The median time of a call, called for that long and at least three times."""
+    times = [_seconds(run) for _ in range(3)]
+    while sum(times) < seconds:
+        times.append(_seconds(run))
     return statistics.median(times)
 
 
-def task_import(library):
-    began = time.perf_counter()
-    importlib.import_module("jax.numpy")
-    jax_alone = time.perf_counter() - began
-    load(library)
-    return {"jax_s": jax_alone, "import_s": time.perf_counter() - began}
-
-
-def task_build(library):
-    from benchmarks.models import residual_blocks
-
-    k = load(library)
-    residual_blocks(k, 1)
-    return {"build_200_layers_s": clock(lambda: residual_blocks(k), 5)}
-
-
-def task_fit(library, name):
-    import benchmarks.models
-
-    k = load(library)
-    began = time.perf_counter()
-    model, x, y, batch = getattr(benchmarks.models, name)(k)
-    built = time.perf_counter()
-    model.fit(x[:batch], y[:batch], batch_size=batch, verbose=0)
-    first = time.perf_counter()
-    model.fit(x, y, batch_size=batch, verbose=0)
-    seconds = clock(lambda: model.fit(x, y, batch_size=batch, verbose=0), 3)
-    return {
-        "build_s": built - began, "first_step_s": first - built,
-        "steps_per_s": -(-len(x) // batch) / seconds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }  # fmt: skip
-
-
-def task_predict(library):
-    from benchmarks.models import mlp
-
-    k = load(library)
-    model, x, _, _ = mlp(k)
-    one = x[:1]
-    model.predict(one, verbose=0)
-    model(one)
-    model.predict(x, verbose=0)
-    return {
-        "predict_one_ms": 1e3 * clock(lambda: model.predict(one, verbose=0), 50),
-        "call_one_ms": 1e3 * clock(lambda: model(one), 50),
-        "predict_48000_s": clock(lambda: model.predict(x, verbose=0), 3),
-    }
-
-
-def task_dispatch(library):
-    """Time between two dispatched steps of 200 Dense layers, against a bare jit call."""
-    import jax
-    import numpy as np
-
-    from benchmarks.models import deep_dense
-
-    k = load(library)
-    model, x, y, batch = deep_dense(k)
-    model.fit(x, y, batch_size=batch, verbose=0)
-    from lamina.training import loop
-    from lamina.training.callbacks import CallbackList
-    from lamina.training.data import ArrayData
-    from lamina.training.progress import Progress
-
-    first = (x[:batch], y[:batch], None)
-    program = loop._program(model, first, training=True)
-    with loop._training_state(program) as cell:
-        batch_data = jax.device_put(first)
-        hooks, progress = CallbackList(None, model=model, params={}), Progress(0, 1, None)
-        data = ArrayData(x, y, None, batch, shuffle=False)
-        runner = loop._Runner(program, data, cell, hooks, progress, 1, first)
-
-        def ours(n=200):
-            for i in range(n):
-                runner._step(i, lambda s: program.train(s, batch_data))
-            jax.block_until_ready(cell.state["monitor"])
-
-        ours()
-        state = jax.tree.map(jax.numpy.copy, cell.state)
-
-        def bare(n=200):
-            nonlocal state
-            for _ in range(n):
-                state = program.train(state, batch_data)
-            jax.block_until_ready(state["monitor"])
-
-        bare()
-        ratios = [clock(ours, 1) / clock(bare, 1) for _ in range(7)]
-    return {"step_over_bare_jit": float(np.median(ratios))}
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    worker = Worker(*sys.argv[1:])
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            found = getattr(worker, command.pop("do"))(**command)
+        except Exception as e:  # noqa: BLE001 - whatever a peer raises is its result
+            traceback.print_exc()
+            lines = str(e).strip().splitlines() or [""]
+            found = {"error": f"{type(e).__name__}: {lines[0][:300]}"}
+        answers.write(json.dumps(found) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":
-    library, task, *arguments = sys.argv[1:]
-    print(json.dumps(globals()[f"task_{task}"](library, *arguments)))
+    main()

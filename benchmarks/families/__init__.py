@@ -1,0 +1,48 @@
+"""The models and the training loop of each family of frameworks, behind one face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.workloads import Arrays, Workload
+
+
+class Session(Protocol):
+    """One peer with one model, in a process of its own. All methods return when the work is done.
+
+    Weights are exchanged in the order and the layouts of Keras's ``model.get_weights()``, so that
+    the outputs of all peers can be compared.
+    """
+
+    def build(self, name: str, workload: Workload, data: tuple[Arrays, Arrays]) -> None:
+        """Make the model and whatever training it takes; keep the data as the peer wants it."""
+        ...
+
+    def train(self, epochs: int) -> None:
+        """Train on all data, shuffled anew in each epoch."""
+        ...
+
+    def predict(self, x: Arrays) -> Arrays:
+        """The outputs for many samples, in batches of 32."""
+        ...
+
+    def call(self, x: Arrays) -> Any:
+        """The outputs for one batch, as a call of the model by hand gives them."""
+        ...
+
+    def get_weights(self) -> Arrays:
+        """The weights, of those peers that keep them in Keras's layouts."""
+        ...
+
+    def set_weights(self, weights: Arrays) -> None:
+        """Take over the weights of another peer."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the model to a file in the folder."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Make the model from what :meth:`save` wrote."""
+        ...

@@ -1,0 +1,93 @@
+"""The libraries that are compared, and the environment that each needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENTS = ROOT / ".bench"
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """A library, as one would use it.
+
+    Attributes:
+        title: what the tables call it.
+        family: the module of ``benchmarks.families`` that speaks to it.
+        imports: the modules whose import is timed.
+        packages: the distributions whose versions are reported.
+        environment: which of ``benchmarks/requirements`` it runs with; None: with this Python.
+        variables: environment variables of its process.
+        options: arguments of the family's ``Session``.
+    """
+
+    title: str
+    family: str
+    imports: tuple[str, ...]
+    packages: tuple[str, ...]
+    environment: str | None = None
+    variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def _keras(backend: str, title: str, environment: str, package: str) -> Peer:
+    return Peer(
+        f"Keras, {title}", "with_keras", ("keras",), ("keras", package), environment,
+        {"KERAS_BACKEND": backend}, {"framework": "keras"},
+    )  # fmt: skip
+
+
+PEERS = {
+    "lamina": Peer(
+        "Lamina", "with_keras",
+        # It loads its parts when they are first used; this is what any program uses.
+        ("lamina", "lamina.layers", "lamina.models", "lamina.losses", "lamina.optimizers"),
+        ("lamina", "jax"), options={"framework": "lamina"},
+    ),
+    "keras-jax": _keras("jax", "JAX", "keras-jax", "jax"),
+    "keras-tensorflow": _keras("tensorflow", "TensorFlow", "keras-tensorflow", "tensorflow_cpu"),
+    "keras-torch": _keras("torch", "PyTorch", "torch", "torch"),
+    "torch": Peer("PyTorch", "with_torch", ("torch",), ("torch",), "torch"),
+    "torch-compile": Peer(
+        "torch.compile", "with_torch", ("torch",), ("torch",), "torch",
+        options={"compiled": True},
+    ),
+    "nnx": Peer("Flax NNX", "with_nnx", ("flax.nnx", "optax"), ("flax", "optax", "jax"), "flax"),
+    "jax": Peer("JAX by hand", "with_jax", ("jax", "jax.numpy"), ("jax",), "flax"),
+}  # fmt: skip
+
+
+class SetupError(Exception):
+    """A peer's environment cannot be made; the message is the reason, in one line."""
+
+
+def python_of(peer: Peer) -> str:
+    """The interpreter that runs the peer; makes its environment on first use."""
+    if peer.environment is None:
+        return sys.executable
+    requirements = Path(__file__).parent / "requirements" / f"{peer.environment}.txt"
+    folder = ENVIRONMENTS / peer.environment
+    python, stamp = folder / "bin" / "python", folder / ".installed"
+    wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+    if not (stamp.exists() and stamp.read_text() == wanted):
+        print(f"Installing {requirements.name} into {folder.relative_to(ROOT)}", file=sys.stderr)
+        ENVIRONMENTS.mkdir(exist_ok=True)
+        (ENVIRONMENTS / ".gitignore").write_text("*\n")
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+        _run([str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)])
+        stamp.write_text(wanted)
+    return str(python)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise SetupError(f"not installed: {(errors or done.stderr.splitlines() or ['?'])[-1]}")

@@ -1,0 +1,104 @@
+"""What every peer is given: the models' names, their synthetic data, and how they are trained.
+
+The mathematics of each model (sizes, losses, optimizer) is written once per family of frameworks,
+in ``benchmarks/families``; each run checks that all of them compute the same function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+Arrays = list[np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """One model and its data.
+
+    Attributes:
+        title: what the tables call it.
+        kind: ``"train"``, ``"infer"`` (its predictions alone are timed) or ``"files"`` (built,
+            saved and loaded).
+        inputs: makes that many samples of each input.
+        targets: makes that many samples of each target.
+        batch: samples in a step.
+        steps: steps in an epoch.
+        many: samples of the large prediction; 0 where none is timed.
+    """
+
+    title: str
+    kind: str
+    inputs: Callable[[np.random.Generator, int], Arrays]
+    targets: Callable[[np.random.Generator, int], Arrays] = lambda _, __: []
+    batch: int = 1
+    steps: int = 1
+    many: int = 0
+
+    def data(self) -> tuple[Arrays, Arrays]:
+        """An epoch's samples: the same numbers for every peer."""
+        generator, size = np.random.default_rng(0), max(self.batch * self.steps, self.many)
+        return self.inputs(generator, size), self.targets(generator, size)
+
+
+def _images(*shape: int) -> Callable[[np.random.Generator, int], Arrays]:
+    return lambda generator, n: [generator.random((n, *shape), "float32")]
+
+
+def _tokens(vocabulary: int, length: int) -> Callable[[np.random.Generator, int], Arrays]:
+    return lambda generator, n: [generator.integers(0, vocabulary, (n, length), "int32")]
+
+
+def _classes(count: int, *shape: int) -> Callable[[np.random.Generator, int], Arrays]:
+    return lambda generator, n: [generator.integers(0, count, (n, *shape), "int32")]
+
+
+def _one_hot(count: int) -> Callable[[np.random.Generator, int], Arrays]:
+    return lambda generator, n: [np.eye(count, dtype="float32")[generator.integers(0, count, n)]]
+
+
+def _ticket(generator: np.random.Generator, n: int) -> Arrays:
+    title, body = (generator.integers(0, 10_000, (n, t), "int32") for t in (10, 100))
+    return [title, body, generator.integers(0, 2, (n, 12)).astype("float32")]
+
+
+def _ticket_targets(generator: np.random.Generator, n: int) -> Arrays:
+    return [generator.random((n, 1), "float32"), *_one_hot(4)(generator, n)]
+
+
+WORKLOADS = {
+    # the guide to the functional API
+    "mlp": Workload(
+        "MLP 784-64-64-10", "train", _images(784), _classes(10), batch=64, steps=750, many=48_000
+    ),
+    "autoencoder": Workload(
+        "autoencoder 28x28", "train", _images(28, 28, 1), _images(28, 28, 1), batch=64, steps=16
+    ),
+    "tickets": Workload(
+        "tickets (2 LSTMs)", "train", _ticket, _ticket_targets, batch=32, steps=40
+    ),
+    "resnet": Workload(
+        "toy ResNet 32x32", "train", _images(32, 32, 3), _one_hot(10), batch=64, steps=16
+    ),
+    # others that are common
+    "transformer": Workload(
+        "transformer, 128 tokens", "train", _tokens(10_000, 128), _classes(4), batch=32, steps=20
+    ),
+    "gru": Workload(
+        "GRU, 80 tokens", "train", _tokens(10_000, 80), _classes(2), batch=32, steps=30
+    ),
+    "conv1d": Workload(
+        "1-D CNN, 128 steps", "train", _images(128, 9), _classes(6), batch=64, steps=40
+    ),
+    "mobilenet": Workload(
+        "depthwise CNN 33x33", "train", _images(33, 33, 3), _classes(10), batch=32, steps=12
+    ),
+    "unet": Workload(
+        "U-Net 64x64", "train", _images(64, 64, 3), _classes(3, 64, 64), batch=8, steps=10
+    ),
+    "vgg19": Workload("VGG19 224x224", "infer", _images(224, 224, 3)),
+    "deep": Workload("200 Dense layers", "train", _images(8), _images(8), batch=64, steps=100),
+    "blocks": Workload("200 layers, in files", "files", _images(32, 32, 64)),
+}  # fmt: skip
