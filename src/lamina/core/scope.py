@@ -46,6 +46,7 @@ class Scope:
         key: the random key of the step; None outside of a compiled step.
         compute_dtype: what floating variables are cast to when read.
         path: names of the layers being called, outermost first.
+        layer: the innermost of them.
         pure: new values of variables go to the record, not to the variables.
         abstract: only shapes matter; variables read as zeros, whatever their value.
         building: the layer whose weights are being made.
@@ -57,17 +58,20 @@ class Scope:
     key: Any = None
     compute_dtype: str | None = None
     path: tuple[str, ...] = ()
+    layer: Any = None
     pure: bool = False
     abstract: bool = False
     building: Any = None
     record: Record = dataclasses.field(default_factory=Record)
 
-    def inside(self, name: str, training: bool | None, compute_dtype: str | None) -> Scope:
-        """The scope of a call of ``name`` from here."""
+    def inside(
+        self, name: str, layer: Any, training: bool | None, compute_dtype: str | None
+    ) -> Scope:
+        """The scope of a call of ``layer``, which is called ``name`` here."""
         return Scope(
-            self.values, training, self.key, compute_dtype, (*self.path, name), self.pure,
+            self.values, training, self.key, compute_dtype, (*self.path, name), layer, self.pure,
             self.abstract, None, self.record,
-        )  # fmt: skip
+        )
 
 
 _current: ContextVar[Scope | None] = ContextVar("lamina_scope", default=None)

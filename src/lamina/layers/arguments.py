@@ -28,6 +28,7 @@ class InputSpec:
         min_ndim: smallest number of axes.
         axes: required size of single axes, such as ``{-1: 64}``.
         optional: whether None may be passed instead of a tensor.
+        layout: what the axes mean, such as ``"(batch, time, features)"``, for messages.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class InputSpec:
         allow_last_axis_squeeze: bool = False,
         name: str | None = None,
         optional: bool = False,
+        layout: str = "",
     ) -> None:
         self.dtype = None if dtype is None else dtypes.standardize_dtype(dtype)
         self.shape = None if shape is None else tuple(shape)
@@ -50,12 +52,13 @@ class InputSpec:
         self.allow_last_axis_squeeze, self.name, self.optional = (
             allow_last_axis_squeeze, name, optional,
         )  # fmt: skip
+        self.layout = layout
 
     def mismatch(self, x: Any) -> str | None:
         """What ``x`` (anything with a shape and a dtype) violates, in words; None when it fits."""
         dims = dims_of(x)
         if self.ndim is not None and len(dims) != self.ndim:
-            return f"{self.ndim} axes"
+            return f"{self.ndim} axes{', ' if self.layout else ''}{self.layout}"
         if self.min_ndim is not None and len(dims) < self.min_ndim:
             return f"at least {self.min_ndim} axes"
         if self.max_ndim is not None and len(dims) > self.max_ndim:
@@ -71,9 +74,55 @@ class InputSpec:
                 return f"size {size} on axis {axis}"
         return None
 
+    def cure(self, x: Any) -> str:
+        """What probably helps against the mismatch of ``x``; empty when nothing is known."""
+        dims = dims_of(x)
+        maker = x.node.operation if is_symbolic(x) else None
+        if len(dims) < (self.min_ndim or 0) or len(dims) > (self.max_ndim or len(dims)):
+            return ""
+        if self.ndim is None or len(dims) == self.ndim:
+            sizes = [n for n in (*self.axes.values(), *(self.shape or ())) if n is not None]
+            if any(n in dims[1:] for n in sizes):
+                return "Are the axes in another order (channels first or last)?"
+            return (
+                "The first call made the weights for that size. For another size, make another "
+                "layer."
+            )
+        if len(dims) == self.ndim - 1:
+            if getattr(maker, "return_sequences", None) is False:
+                return (
+                    f"Give {x.node.operation.name!r} `return_sequences=True`: then it hands on "
+                    "every time step, and not only the last."
+                )
+            if self.layout.endswith((" channels)", " features)")):
+                missing = self.layout.rpartition(" ")[2][:-1]
+                return (
+                    f"If the axis of {missing} is missing, `lamina.ops.expand_dims(x, -1)` adds it."
+                )
+        if len(dims) == self.ndim + 1 and maker is not None and not x.node.inputs:
+            return (
+                "Is the batch size part of `Input`'s shape? It is left out there: "
+                f"`Input(shape={show_dims(dims[2:])})`."
+            )
+        return ""
+
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.__dict__.items() if v}
         return f"InputSpec({', '.join(f'{k}={v}' for k, v in shown.items())})"
+
+
+_SPACE = {1: ("steps",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+
+
+def layout(rank: int, data_format: str = "channels_last", *, time: bool = False) -> str:
+    """What the axes of sequences, images or volumes mean, for messages.
+
+    >>> layout(2), layout(1, "channels_first", time=True)
+    ('(batch, height, width, channels)', '(batch, time, channels, steps)')
+    """
+    space = _SPACE[rank]
+    inner = (*space, "channels") if data_format == "channels_last" else ("channels", *space)
+    return f"({', '.join(('batch', *(('time',) if time else ()), *inner))})"
 
 
 def dims_of(x: Any) -> tuple[Any, ...]:

@@ -172,7 +172,8 @@ class Layer(_LayerState):
         if training is None:
             training = here.training
         dtype = self.compute_dtype if self.autocast else None
-        return here.inside(self.name, training, dtype)
+        name = self.name if here.layer is None else here.layer.name_of(self)
+        return here.inside(name, self, training, dtype)
 
     @public
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -265,9 +266,11 @@ class Layer(_LayerState):
         for want, x in zip(specs, leaves, strict=False):
             wrong = want.mismatch(x)
             if wrong is not None:
+                cure = want.cure(x)
                 raise ShapeError(
                     f"Layer {self.name!r} ({type(self).__name__}) cannot take this input.\n"
-                    f"  expected: {wrong}\n  received: {show_dims(dims_of(x))}, {x.dtype}"
+                    f"  expected: {wrong}\n  received: {show_dims(dims_of(x))} {x.dtype}"
+                    + (f"\n{cure}" if cure else "")
                 )
 
     def _run(self, arguments: dict[str, Any]) -> Any:
@@ -501,8 +504,9 @@ class Layer(_LayerState):
         if "received:" not in said:
             shown = ", ".join(f"{show_dims(x.spec.dims_raw)} {x.dtype}" for x in tensors)
             lines.append(f"  received: {shown}")
-        if tensors:
-            lines.append(f"  way from the inputs: {way(tensors[0])} -> {self.name}")
+        for i, x in enumerate(list(dict.fromkeys(tensors))[:4]):
+            start = "  way from the inputs:" if i == 0 else " " * 22
+            lines.append(f"{start} {way(x)} -> {self.name}")
         lines.append(f"  called at: {user_location()}")
         if kind is type(e) and not isinstance(e, LaminaError):
             e.add_note("\n".join(lines))  # the user's own error, as it was

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
-from lamina import constraints, dtypes, initializers, regularizers
+from lamina import constraints, dtypes, initializers, regularizers, tree
 from lamina.core import naming, registry
 from lamina.core.fields import Configurable, field
 from lamina.core.operation import Operation
 from lamina.core.scope import Scope, current
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, NotBuiltError, StateError
+
+_changes = itertools.count(1)
+_last_change = 0
+
+
+def last_change() -> int:
+    """Grows when an argument of any layer is set anew, so that what was compiled is outdated."""
+    return _last_change
 
 
 class _LayerFields(Configurable):
@@ -36,6 +45,8 @@ class _Attributes:
     _losses: list[Any]
     _trainable: bool
     _made_in_call: bool
+    _auto_named: bool
+    _inner_names: dict[Any, str]
     _policy: dtypes.DTypePolicy
 
 
@@ -50,12 +61,20 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         self._own_weights = []
         self._losses = []
         self._trainable = True
+        self._inner_names = {}
         scope = current()
         self._made_in_call = scope is not None and bool(scope.path) and scope.building is None
         return self
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self)._fields:
+            global _last_change
+            _last_change = next(_changes)
+        object.__setattr__(self, name, value)
+
     def __post_init__(self) -> None:
-        if self.name is None:
+        self._auto_named = self.name is None
+        if self._auto_named:
             self.name = naming.auto_name(type(self).__name__)
         naming.check_name(self.name, "layer")
 
@@ -182,6 +201,24 @@ class _LayerState(_Attributes, Operation, _LayerFields):
             elif isinstance(x, (list, tuple, set)):
                 stack.extend(reversed(list(x)))
 
+    def name_of(self, inner: Any) -> str:
+        """What a layer inside is called here: its name, or if it was given none, its attribute.
+
+        Numbers in automatic names depend on what else the process made; attributes do not. Random
+        draws follow these names, so that a loaded model draws what the saved one would have drawn.
+        """
+        found = self._inner_names.get(inner)
+        if found is None:
+            self._inner_names |= {
+                x: "/".join(map(str, path)) if x._auto_named else x.name
+                for path, x in tree.flatten_with_path(
+                    {k: v for k, v in self.__dict__.items() if k not in ("nodes", "_captured")}
+                )
+                if isinstance(x, _LayerState)
+            }
+            found = self._inner_names.setdefault(inner, inner.name)
+        return found
+
     def _own_variables(self) -> list[Variable]:
         found = dict.fromkeys(x for x in self._children() if isinstance(x, Variable))
         return sorted(found, key=lambda v: not v.trainable)
@@ -189,6 +226,10 @@ class _LayerState(_Attributes, Operation, _LayerFields):
     def _saved_variables(self) -> list[Variable]:
         """The own variables that a file holds."""
         return self._own_variables()
+
+    def _listed_layers(self) -> list[Any]:
+        """The layers that files number in this order, rather than name by their attributes."""
+        return []
 
     def _sublayers(self) -> list[Any]:
         """The layers directly inside, in the order of their making."""
@@ -296,6 +337,19 @@ class _LayerState(_Attributes, Operation, _LayerFields):
                 f"an input shape. Call it on a tensor, or `{self.name}.build(input_shape)`."
             )
         return sum(v.size for v in self.weights)
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Write what a file keeps of this layer itself: arrays by name; the weights by default.
+
+        Override it together with :meth:`load_own_variables` to keep other arrays.
+        """
+        for i, variable in enumerate(self._saved_variables()):
+            store[str(i)] = variable.numpy()
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Take back what :meth:`save_own_variables` wrote."""
+        for i, variable in enumerate(self._saved_variables()):
+            variable.assign(store[str(i)])
 
     # ---- description ---------------------------------------------------------------------------
 

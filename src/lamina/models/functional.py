@@ -99,7 +99,7 @@ class Graph:
             ShapeError: an array does not fit its input, or one name has two sizes.
         """
         values = self.arrange(data)
-        sizes: dict[str, tuple[int, str]] = {}
+        sizes: dict[str, tuple[Any, str]] = {}
         return [
             _conform(v, x, name, sizes)
             for v, x, name in zip(values, self.inputs, self.input_names, strict=True)
@@ -170,7 +170,7 @@ def arrange(
     return leaves
 
 
-def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[int, str]]) -> Any:
+def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[Any, str]]) -> Any:
     """Check an array against its input, and bring it into the input's dtype and rank."""
     if value is None and x.node.operation.__dict__.get("optional"):
         return None
@@ -200,12 +200,12 @@ def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[int, str]]) -
 
 
 def _check_sizes(
-    value: Any, x: Any, name: str, sizes: dict[str, tuple[int, str]], given: tuple[Any, ...]
+    value: Any, x: Any, name: str, sizes: dict[str, tuple[Any, str]], given: tuple[Any, ...]
 ) -> None:
     """Compare ``value``, which came with the shape ``given``, with the input ``x``."""
     dims, shape = x.spec.dims_raw, tuple(value.shape)
     wrong = len(shape) != len(dims) or any(
-        isinstance(d, int) and isinstance(s, int) and d != s
+        isinstance(d, int) and not is_anonymous(s) and d != s
         for d, s in zip(dims, shape, strict=False)
     )
     if wrong:
@@ -229,13 +229,13 @@ def _check_sizes(
             f"  received: {given}{hint}"
         )
     for d, s in zip(dims, shape, strict=True):
-        if not isinstance(d, int) and isinstance(s, int) and not is_anonymous(d):
+        if not isinstance(d, int) and not is_anonymous(d) and not is_anonymous(s):
             symbol = show_dim(d)
             size, where = sizes.setdefault(symbol, (s, name))
             if size != s and symbol != "batch":
                 raise ShapeError(
-                    f"The size {symbol!r} has two values: {size} in input {where!r} and {s} in "
-                    f"input {name!r}. Sizes of one name must agree."
+                    f"The size {symbol!r} has two values: {show_dim(size)} in input {where!r} and "
+                    f"{show_dim(s)} in input {name!r}. Sizes of one name must agree."
                 )
 
 

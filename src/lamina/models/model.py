@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+import jax
+import jax.core
 import numpy as np
 
 from lamina import config as settings
@@ -14,10 +16,11 @@ from lamina.core import random, registry, spec
 from lamina.core.boundary import public
 from lamina.core.operation import Operation
 from lamina.core.registry import unknown_name
-from lamina.core.scope import Scope, current, entered
+from lamina.core.scope import Scope, current, entered, get_mask
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, NotCompiledError
-from lamina.layers import Layer
+from lamina.layers import Lambda, Layer
 from lamina.layers.base import shapes_of
+from lamina.layers.state import last_change
 from lamina.metrics import Metric
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
@@ -25,7 +28,7 @@ from lamina.saving import archive
 from lamina.training import loop
 from lamina.training.data import unpack
 from lamina.training.objective import Objective
-from lamina.training.step import standard_step
+from lamina.training.step import is_own, predict_program, standard_step
 from lamina.visualization.summary import print_summary
 
 
@@ -35,6 +38,8 @@ class _Attributes:
     _graph: Graph | None
     _objective: Objective | None
     _programs: dict[Any, Any]
+    _programs_of: int  # the last change of any layer's arguments that they know of
+    _call_is_pure: bool | None  # None: not yet found out
     _stack: list[Layer]  # of a Sequential
     _tensors: list[Any]  # of a Sequential: the input, then each layer's output
     optimizer: Any
@@ -77,7 +82,7 @@ class Model(_Attributes, Layer):
         self = super().__new__(made, *args, **kwargs)  # pyright: ignore[reportArgumentType]
         self._graph, self._objective, self.optimizer = None, None, None
         self._run_eagerly, self.stop_training, self.history = False, False, None
-        self._programs = {}
+        self._programs, self._programs_of, self._call_is_pure = {}, 0, None
         self.seed = settings.global_seed()
         return self  # pyright: ignore[reportReturnType]
 
@@ -101,7 +106,13 @@ class Model(_Attributes, Layer):
         self._graph = graph
         self.built = graph is not None
         self.supports_masking = True
-        self._programs = {}
+        self._programs, self._call_is_pure = {}, None
+
+    def programs(self) -> dict[Any, Any]:
+        """The compiled steps by purpose; forgotten when an argument of any layer was changed."""
+        if self._programs_of != last_change():
+            self._programs, self._programs_of, self._call_is_pure = {}, last_change(), None
+        return self._programs
 
     # ---- the graph -----------------------------------------------------------------------------
 
@@ -174,6 +185,12 @@ class Model(_Attributes, Layer):
     def layers(self, _: Any) -> None:
         raise AttributeError("`Model.layers` cannot be set. Use another name for your attribute.")
 
+    def _listed_layers(self) -> list[Layer]:
+        return self._graph.layers if self._graph is not None else []
+
+    def name_of(self, inner: Any) -> str:
+        return super().name_of(inner) if self._graph is None else inner.name
+
     def _sublayers(self) -> list[Layer]:
         own = super()._sublayers()
         return list(dict.fromkeys([*(self._graph.layers if self._graph else ()), *own]))
@@ -198,6 +215,43 @@ class Model(_Attributes, Layer):
             if layer.name == name:
                 return layer
         raise unknown_name(f"layer of {self.name!r}", name, [x.name for x in layers])
+
+    @public
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs for tensors or arrays, in the nesting of the outputs.
+
+        On arrays a graph of the library's own layers runs compiled, as in :meth:`predict`; a graph
+        with layers of yours, or with ``training=True``, runs layer by layer.
+        """
+        if (
+            self._graph is not None and current() is None and len(args) == 1
+            and not kwargs.get("training") and not kwargs.keys() - {"training"}
+            and all(isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, jax.core.Tracer)
+                    and get_mask(x) is None for x in tree.flatten(args[0]))
+            and self._may_run_compiled()
+        ):  # fmt: skip
+            program = predict_program(self, args)
+            leaves, moved = program.predict(program.weights(), args[0])
+            program.keep(moved)
+            self._losses = []
+            return tree.unflatten(self._graph.output_structure, leaves)
+        return super().__call__(*args, **kwargs)
+
+    def _may_run_compiled(self) -> bool:
+        """Whether a call leaves nothing behind that a compiled run would lose."""
+        self.programs()
+        if self._call_is_pure is None:
+            graph = self._need_graph("layers")
+            self._call_is_pure = (
+                not any(x.mask is not None for x in graph.outputs)
+                and type(self).call is Model.call and not is_own(self, "predict_step")
+                and all(
+                    registry.family_of(type(x)) in ("layers", "models")
+                    and x.activity_regularizer is None and not isinstance(x, Lambda)
+                    for x in self._flatten_layers() if x is not self
+                )
+            )  # fmt: skip
+        return self._call_is_pure and not self._run_eagerly
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Run the graph; a subclass that is no graph defines its own."""
@@ -593,12 +647,12 @@ class Model(_Attributes, Layer):
         """
         return self.stateless_call(*state, unpack(data)[0], training=False)
 
-    def compile_config(self) -> dict[str, Any]:
+    def get_compile_config(self) -> dict[str, Any]:
         """What :meth:`compile` was told, by argument name."""
         return {"optimizer": self.optimizer, **self.objective.given}
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """Compile as :meth:`compile_config` says."""
+        """Compile as :meth:`get_compile_config` says."""
         known = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly")
         self.compile(**{k: config[k] for k in known if k in config})
 
@@ -615,9 +669,14 @@ class Model(_Attributes, Layer):
         """Save the weights alone, as ``.weights.h5`` or ``.safetensors``."""
         archive.save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath: Any, skip_mismatch: bool = False) -> None:
-        """Read what :meth:`save_weights` wrote; all weights, or the model stays as it was."""
-        archive.load_weights(self, filepath, skip_mismatch)
+    def load_weights(
+        self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False
+    ) -> None:
+        """Read what :meth:`save_weights` wrote; all weights, or the model stays as it was.
+
+        See :func:`lamina.saving.load_weights`.
+        """
+        archive.load_weights(self, filepath, skip_mismatch, by_name)
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as JSON text; ``lamina.models.model_from_json`` reads it.

@@ -19,7 +19,7 @@ from lamina.errors import ArgumentError, TrainingWarning
 from lamina.training.callbacks import CallbackList, History
 from lamina.training.data import ArrayData, StreamData, adapt, one_batch, unpack
 from lamina.training.progress import Progress
-from lamina.training.step import NEVER, Program, State, Window, build, contains
+from lamina.training.step import NEVER, Program, State, Window, build, contains, predict_program
 
 _SECONDS_PER_DISPATCH = 0.1
 
@@ -33,22 +33,16 @@ def _program(model: Any, batch: Any, training: bool) -> Program:
         objective.bind(model.graph.output_names, model.graph.output_structure)
     key = ("train" if training else "test",
            tuple((a, trains) for a, (_, trains) in model.named_variables().items()))  # fmt: skip
-    program = model._programs.get(key)
+    programs = model.programs()
+    program = programs.get(key)
     if program is None:
         program = Program(model, objective, optimizer, model.run_eagerly)
-        model._programs[key] = program
+        programs[key] = program
     shapes = jax.tree.map(lambda a: (a.shape[1:], str(a.dtype)), batch)
-    if model._programs.get((key, "checked")) != repr(shapes):
+    if programs.get((key, "checked")) != repr(shapes):
         program.check(batch, training)
-        model._programs[key, "checked"] = repr(shapes)
+        programs[key, "checked"] = repr(shapes)
     return program
-
-
-def _weights(program: Program) -> State:
-    return {
-        "trainable": {a: v.value for a, v in program.trainable.items()},
-        "non_trainable": {a: v.value for a, v in program.non_trainable.items()},
-    }
 
 
 @contextlib.contextmanager
@@ -158,7 +152,7 @@ def _train(
                     model, validation, hooks, lambda i, _, n=count: progress.validating(i, n),
                     cell.state,
                 )  # fmt: skip
-                _keep(program, moved)
+                program.keep(moved)
                 logs |= {f"val_{k}": v for k, v in found.items()}
             progress.epoch_end(logs)
             hooks.on_epoch_end(epoch, logs)
@@ -342,12 +336,6 @@ def _evaluate(
     return logs, carry["moving"]
 
 
-def _keep(program: Program, moved: Mapping[str, Any]) -> None:
-    """Let the weights that moved in a test or prediction keep their new values."""
-    for address, value in moved.items():
-        program.non_trainable[address].assign(value)
-
-
 def _has_convolution(program: Program, weights: State, carry: Any, data: ArrayData) -> bool:
     batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), data.peek())
     return contains(
@@ -366,8 +354,8 @@ def evaluate(
         params = {"steps": data.steps, "verbose": verbose}
         hooks = CallbackList(callbacks, model=model, params=params)
         progress.epoch_begin(0)
-        logs, moved = _evaluate(model, data, hooks, progress.update, _weights(program))
-        _keep(program, moved)
+        logs, moved = _evaluate(model, data, hooks, progress.update, program.weights())
+        program.keep(moved)
         progress.epoch_end(logs)
     return logs if return_dict else _as_list(model, logs)
 
@@ -377,13 +365,6 @@ def _as_list(model: Any, logs: dict[str, float]) -> Any:
     names = list(model.objective.trackers)
     values = [logs[n] for n in names if n in logs] + [v for k, v in logs.items() if k not in names]
     return values[0] if len(values) == 1 else values
-
-
-def _predict_program(model: Any, batch: Any) -> Program:
-    build(model, batch)
-    if "predict" not in model._programs:
-        model._programs["predict"] = Program(model, None, None, model.run_eagerly)
-    return model._programs["predict"]
 
 
 def predict(
@@ -396,8 +377,8 @@ def predict(
 
 
 def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: Any) -> Any:
-    program = _predict_program(model, data.peek())
-    weights = _weights(program)
+    program = predict_program(model, data.peek())
+    weights = program.weights()
     params = {"steps": data.steps, "verbose": verbose}
     hooks = CallbackList(callbacks, model=model, params=params)
     progress = Progress(verbose, 1, data.steps)
@@ -411,7 +392,7 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
         outputs, moved = program.predict(weights, inputs)
         if moved:
             weights["non_trainable"] |= moved
-            _keep(program, moved)
+            program.keep(moved)
         parts.append(outputs)
         if by_batch:
             outputs = tree.unflatten(program.output_structure, jax.device_get(parts[-1]))
@@ -445,10 +426,10 @@ def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: b
     """See :meth:`lamina.Model.test_on_batch`."""
     batch = one_batch(x, y, sample_weight)
     program = _program(model, batch, training=False)
-    weights = _weights(program)
+    weights = program.weights()
     carry = program.carry(program.current_metrics(), weights)
     carry = program.test(weights, carry, batch)
-    _keep(program, carry["moving"])
+    program.keep(carry["moving"])
     for address, variable in program.metric_variables.items():
         variable.assign(carry["metrics"][address])
     logs = _floats(program, carry["metrics"])
@@ -458,7 +439,7 @@ def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: b
 def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
     batch = one_batch(x, None, None)
-    program = _predict_program(model, batch)
-    leaves, moved = program.predict(_weights(program), batch[0])
-    _keep(program, moved)
+    program = predict_program(model, batch)
+    leaves, moved = program.predict(program.weights(), batch[0])
+    program.keep(moved)
     return tree.unflatten(program.output_structure, [np.asarray(x) for x in leaves])

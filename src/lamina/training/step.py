@@ -144,6 +144,18 @@ class Program:
         }
         return values | {_LOG + k: jnp.zeros(x.shape, x.dtype) for k, x in self._reports.items()}
 
+    def weights(self) -> State:
+        """The weights' values, as they are."""
+        return {
+            "trainable": {a: v.value for a, v in self.trainable.items()},
+            "non_trainable": {a: v.value for a, v in self.non_trainable.items()},
+        }
+
+    def keep(self, moved: Mapping[str, Any]) -> None:
+        """Let the weights that moved in a test or prediction keep their new values."""
+        for address, value in moved.items():
+            self.non_trainable[address].assign(value)
+
     def carry(self, metrics: dict[str, Any], weights: State) -> State:
         """What test steps hand on: the metrics, and the weights that move."""
         moving = {a: jnp.copy(weights["non_trainable"][a]) for a in self._moving}
@@ -513,3 +525,12 @@ def build(model: Any, batch: Any) -> None:
             lambda a: spec.TensorSpec((spec.BATCH, *a.shape[1:]), a.dtype), x
         )
         model._build_on(specs)
+
+
+def predict_program(model: Any, batch: Any) -> Program:
+    """The steps for a model's outputs alone, kept with the model."""
+    build(model, batch)
+    programs = model.programs()
+    if "predict" not in programs:
+        programs["predict"] = Program(model, None, None, model.run_eagerly)
+    return programs["predict"]
