@@ -265,7 +265,7 @@ def clone_model(
                 x = given[inputs.index(original.name)]
                 return x.node.operation if isinstance(x.node.operation, InputLayer) else (
                     Input(tensor=x).node.operation)  # fmt: skip
-            return type(original).from_config(original.get_config())
+            return registry.deserialize(registry.serialize(original))
         if clone_function is not None:
             if recursive and getattr(original, "graph", None) is not None:
                 copy = clone_model(original, None, clone_function, None, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Self
@@ -11,7 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from lamina.core.variable import Variable
-from lamina.errors import CorruptFileError, StructureError, UnsafeFileError
+from lamina.errors import CorruptFileError, LaminaError, StructureError, UnsafeFileError
 
 # HDF5's own functions; they are compiled and have no annotations.
 _low: Any = h5py
@@ -88,11 +89,15 @@ class File:
 
     def names(self) -> list[str]:
         """The names of all arrays; what lies behind a link is not among them."""
-        names = []
+        return list(self._names)
+
+    @functools.cached_property
+    def _names(self) -> dict[str, None]:
+        names = {}
 
         def visit(name: bytes, info: Any) -> None:
             if info.type == _low.h5o.TYPE_DATASET:
-                names.append(name.decode("utf-8", "replace"))
+                names[name.decode("utf-8", "replace")] = None
 
         try:
             _low.h5o.visit(self._h5.id, visit, info=True)
@@ -109,31 +114,27 @@ class File:
         if not name:
             return self._h5.id
         if name not in self._found:
-            parent, _, own = name.rpartition("/")
-            group = self.find(parent)
             try:
-                self._found[name] = self._child(group, own.encode())
+                if name in self._names:  # reached without links, as all that HDF5 visits
+                    self._found[name] = _low.h5o.open(self._h5.id, name.encode())
+                else:
+                    parent, _, own = name.rpartition("/")
+                    self._found[name] = self._child(self.find(parent), own.encode())
             except DAMAGE as e:
-                if isinstance(e, UnsafeFileError):
+                if isinstance(e, LaminaError):
                     raise
                 raise CorruptFileError(f"{self.where}: cannot read {name!r}: {e}") from e
         return self._found[name]
 
     def _child(self, group: Any, name: bytes) -> Any:
-        if not isinstance(group, _low.h5g.GroupID) or name not in group:
-            # `in` also denies a link that leads nowhere.
-            if isinstance(group, _low.h5g.GroupID) and group.links.exists(name):
-                self._refuse_link(group, name)
+        if not isinstance(group, _low.h5g.GroupID) or not group.links.exists(name):
             return None
-        self._refuse_link(group, name)
-        return _low.h5o.open(group, name)
-
-    def _refuse_link(self, group: Any, name: bytes) -> None:
         if group.links.get_info(name).type != _low.h5l.TYPE_HARD:
             raise UnsafeFileError(
-                f"{self.where}: {name.decode('utf-8', 'replace')!r} is a link, which leads out of "
-                "its place. A file of weights holds its arrays itself."
+                f"{self.where}: {name.decode()!r} is a link, which leads out of its place. "
+                "A file of weights holds its arrays itself."
             )
+        return _low.h5o.open(group, name)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape that the array of that name declares, or None when there is none."""
@@ -171,7 +172,7 @@ class File:
             value = np.empty(shape, kept)
             dataset.read(_low.h5s.ALL, _low.h5s.ALL, value)
         except DAMAGE as e:
-            if isinstance(e, (UnsafeFileError, CorruptFileError)):
+            if isinstance(e, LaminaError):
                 raise
             raise CorruptFileError(f"{what} cannot be read: {e}") from e
         return value.view(ml_dtypes.bfloat16) if kept == _BFLOAT16 else value

@@ -9,11 +9,13 @@ several layers hold by each of them.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+import jax
 import numpy as np
 
 from lamina.core.registry import snake_case
@@ -23,6 +25,9 @@ from lamina.layers import Layer
 
 # Keras's names for classes that have another public name.
 _KERAS_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
+_MAY_HOLD_LAYERS = (Layer, list, tuple, dict, Mapping, set)
+# How many arrays go to the device in one call.
+_AT_A_TIME = 64
 
 
 class Places(NamedTuple):
@@ -120,28 +125,31 @@ def _writes_itself(layer: Layer) -> bool:
 def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     """Inner layers with their paths; a graph's or a stack's layers first."""
     yield from _in("layers", layer._listed_layers(), layer)
-    for attribute in sorted(layer.__dict__):
+    inner = [(k, v) for k, v in layer.__dict__.items() if isinstance(v, _MAY_HOLD_LAYERS)]
+    for attribute, value in sorted(inner, key=lambda item: item[0]):
         if attribute != "_captured":  # the constructor's arguments
-            yield from _in(attribute, layer.__dict__[attribute], layer)
+            yield from _in(attribute, value, layer)
+
+
+@functools.cache
+def _name_of(cls: type) -> str:
+    """How a file calls an entry of a list: by its class."""
+    name = _KERAS_NAMES.get(cls.__name__, cls.__name__)
+    return snake_case(name) if issubclass(cls, Layer) else "container"
 
 
 def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, Layer]]:
     if isinstance(value, Layer):
         yield path, value
-    elif isinstance(value, (Mapping, list, tuple)):
+    elif not isinstance(value, set):
         counts: Counter[str] = Counter()
         for x in value.values() if isinstance(value, Mapping) else value:
-            if isinstance(x, Layer):
-                name = type(x).__name__
-                name = snake_case(_KERAS_NAMES.get(name, name))
-            elif isinstance(x, (Mapping, list, tuple, set)):
-                name = "container"
-            else:
-                continue
-            n = counts[name]
-            counts[name] += 1
-            yield from _in(f"{path}/{name}_{n}" if n else f"{path}/{name}", x, owner)
-    elif isinstance(value, set) and any(isinstance(x, Layer) for x in value):
+            if isinstance(x, _MAY_HOLD_LAYERS):
+                name = _name_of(type(x))
+                n = counts[name]
+                counts[name] += 1
+                yield from _in(f"{path}/{name}_{n}" if n else f"{path}/{name}", x, owner)
+    elif any(isinstance(x, Layer) for x in value):
         raise SerializationError(
             f"Layer {owner.name!r} ({type(owner).__name__}) keeps layers in a set, `{path}`, which "
             "has no order, so a file could not tell them apart. Keep them in a list or a dict."
@@ -214,7 +222,7 @@ def fill(
             SavingWarning,
             stacklevel=2,
         )  # fmt: skip
-    values = [(v, stored.read(name)) for v, name in fitting.items()]
+    values = [(v, stored.read(name).astype(v.dtype, copy=False)) for v, name in fitting.items()]
     stores = [
         (
             layer,
@@ -223,8 +231,11 @@ def fill(
         for start, layer in places.stores.items()
     ]
     while values:
-        variable, value = values.pop()
-        variable.assign(value)
+        variables, arrays = zip(*values[-_AT_A_TIME:], strict=True)
+        del values[-_AT_A_TIME:]
+        # A copy: what a file maps into memory changes with the file.
+        for variable, array in zip(variables, jax.device_put(arrays, may_alias=False), strict=True):
+            variable.assign(array)
     for layer, store in stores:
         layer.load_own_variables(store)
 
