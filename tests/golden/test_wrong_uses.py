@@ -10,6 +10,7 @@ from lamina import layers
 from lamina.errors import (
     DataError,
     DTypeError,
+    DTypeError,
     GraphError,
     NotCompiledError,
     ShapeError,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from lamina import activations, config, constraints, initializers, regularizers
 from lamina.core.fields import field, int_tuple, one_of, positive_int
 from lamina.errors import ArgumentError
+from lamina.layers.arguments import layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.ops.lowering import conv as lowering
@@ -46,7 +47,7 @@ class _Convolution(_Arguments, Layer):
                 f"{type(self).__name__}(): `strides` and `dilation_rate` cannot both be above 1. "
                 f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}."
             )
-        self.input_spec = InputSpec(ndim=self.rank + 2)
+        self.input_spec = InputSpec(ndim=self.rank + 2, layout=layout(self.rank, self.data_format))
 
     @property
     def _channel_axis(self) -> int:
@@ -55,7 +56,11 @@ class _Convolution(_Arguments, Layer):
     def _see(self, input_shape: Any) -> int:
         """The number of input channels, which every later input must have."""
         channels = known_size(self, input_shape, self._channel_axis)
-        self.input_spec = InputSpec(ndim=self.rank + 2, axes={self._channel_axis: channels})
+        self.input_spec = InputSpec(
+            ndim=self.rank + 2,
+            axes={self._channel_axis: channels},
+            layout=layout(self.rank, self.data_format),
+        )
         return channels
 
     def _make(self, name: str, shape: tuple[int, ...], kind: str) -> Any:

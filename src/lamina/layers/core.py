@@ -35,6 +35,7 @@ class InputLayer(Layer):
         input_tensor: an existing symbolic tensor to take shape and dtype from.
         optional: whether None may be fed.
         name: the input's name.
+        dims: bounds of named sizes: ``{"time": (1, 512)}``, both ends included.
     """
 
     _file_module = "keras.layers"
@@ -50,6 +51,7 @@ class InputLayer(Layer):
         input_tensor: Any = None,
         optional: bool = False,
         name: str | None = None,
+        dims: Any = None,
         **kwargs: Any,
     ) -> None:
         if sparse or ragged:
@@ -74,8 +76,9 @@ class InputLayer(Layer):
         if not batch_shape:
             raise ArgumentError("`batch_shape` needs at least the batch axis. Received: ().")
         super().__init__(name=name or naming.auto_name("input_layer"), **kwargs)
-        dims = [spec.BATCH if batch_shape[0] is None else batch_shape[0], *batch_shape[1:]]
-        self.spec = TensorSpec(dims, dtypes.standardize_dtype(dtype))
+        sizes = [spec.BATCH if batch_shape[0] is None else batch_shape[0], *batch_shape[1:]]
+        self.spec = TensorSpec(sizes, dtypes.standardize_dtype(dtype))
+        self.bounds = {name: _bounds(name, b, self.spec) for name, b in dict(dims or {}).items()}
         self.optional = optional
         self.built = True
         record(self, (), {}, self.spec)
@@ -99,14 +102,39 @@ class InputLayer(Layer):
         return inputs
 
     def get_config(self) -> dict[str, Any]:
-        """Shape with the batch (names included), dtype and name."""
-        dims = [d if isinstance(d, int) else None if str(d) == "batch" or spec.is_anonymous(d)
-                else str(d) for d in self.spec.dims_raw]  # fmt: skip
+        """Shape with the batch, dtype and name."""
         config: dict[str, Any] = {
-            "batch_shape": tuple(dims), "dtype": self.dtype, "sparse": False, "ragged": False,
+            "batch_shape": self.batch_shape, "dtype": self.dtype, "sparse": False, "ragged": False,
             "name": self.name,
         }  # fmt: skip
         return {**config, "optional": True} if self.optional else config
+
+
+def _bounds(name: str, bounds: Any, shape: TensorSpec) -> tuple[int, int]:
+    """The bounds of a named size, read and checked."""
+    if name not in shape.dims:
+        raise ArgumentError(
+            f"`dims` gives bounds of {name!r}, which is not a name in the shape {shape.dims}."
+        )
+    low, high = bounds if isinstance(bounds, (tuple, list)) and len(bounds) == 2 else (None, None)
+    if not isinstance(low, int) or not isinstance(high, int) or not 0 <= low <= high:
+        raise ArgumentError(
+            f"The bounds of {name!r} are two integers (smallest, largest). Received: {bounds!r}."
+        )
+    return low, high
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The names of open sizes, for which Keras's configs have no place."""
+        dims = [d if isinstance(d, int) else None if str(d) == "batch" or spec.is_anonymous(d)
+                else str(d) for d in self.spec.dims_raw]  # fmt: skip
+        return {"dims": dims} if any(isinstance(d, str) for d in dims) else None
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Take back the names of open sizes, before anything was computed from them."""
+        dims = config.get("dims")
+        if dims is not None:
+            dims = [spec.BATCH if dims[0] is None else dims[0], *dims[1:]]
+            self.spec = self.output.spec = TensorSpec(dims, self.spec.dtype)
 
 
 def Input(
@@ -119,6 +147,7 @@ def Input(
     name: str | None = None,
     tensor: Any = None,
     optional: bool = False,
+    dims: Any = None,
 ) -> SymbolicTensor:
     """Start a graph: a symbolic tensor to call layers on.
 
@@ -134,6 +163,8 @@ def Input(
         name: the input's name, by which ``fit`` finds its data in a dict.
         tensor: a symbolic tensor to take shape and dtype from.
         optional: whether None may be fed.
+        dims: bounds of named sizes, both ends included, such as ``{"time": (1, 512)}``: data
+            outside of them is refused.
 
     Returns:
         The symbolic tensor.
@@ -147,7 +178,7 @@ def Input(
     """
     layer = InputLayer(
         shape=shape, batch_size=batch_size, dtype=dtype, sparse=sparse, ragged=ragged,
-        batch_shape=batch_shape, input_tensor=tensor, optional=optional, name=name,
+        batch_shape=batch_shape, input_tensor=tensor, optional=optional, name=name, dims=dims,
     )  # fmt: skip
     return layer.output
 
@@ -388,14 +419,20 @@ def known_size(layer: Layer, shape: Any, axis: int) -> int:
             f"Layer {layer.name!r} ({type(layer).__name__}) takes one tensor. "
             f"Received several, of shapes {shape}."
         )
-    size = shape[axis] if -len(shape) <= axis < len(shape) else None
-    if size is None:
+    who, rank = f"Layer {layer.name!r} ({type(layer).__name__})", len(shape)
+    if not -rank <= axis < rank:
         raise ShapeError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) needs a number on axis {axis} to make "
-            f"its weights.\n  expected: a known size\n  received: shape {tuple(shape)}\n"
-            "Give the `Input` a number there."
+            f"{who} has axis={axis}, which its input does not have.\n"
+            f"  expected: an axis from {-rank} to {rank - 1}"
         )
-    return size
+    if shape[axis] is None:
+        raise ShapeError(
+            f"{who} makes weights for each entry along axis {axis}, whose size is open.\n"
+            f"  expected: a number on axis {axis}\n"
+            "Give the `Input` a number there; or leave the open axis out before, for example with "
+            "a global pooling or a recurrent layer instead of `Flatten`."
+        )
+    return shape[axis]
 
 
 __all__ = [

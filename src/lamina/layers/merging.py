@@ -82,7 +82,7 @@ class _Elementwise(_Merge):
                 raise self._refusal(
                     inputs,
                     "equal batch sizes, and on every other axis sizes that are equal or 1",
-                    "Bring them to one shape first, for example with `Dense` or `Reshape`.",
+                    _cure(sizes, arrays[0].ndim),
                 )
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
@@ -93,6 +93,18 @@ class _Elementwise(_Merge):
         masks = [_widened(m, rank - x.ndim) for x, m in zip(inputs, previous_mask, strict=True)]
         axes = max(m.ndim for m in masks)
         return functools.reduce(jnp.logical_or, [_extended(m, axes) for m in masks])
+
+
+def _cure(sizes: Sequence[Any], rank: int) -> str:
+    """What brings tensors of this rank together that differ in these sizes."""
+    if not any(isinstance(n, int) for n in sizes):
+        return "Sizes of different names are different. If they are equal, give them one name."
+    if rank < 4:
+        return "Bring them to one shape first, for example with `Dense` or `Reshape`."
+    return (
+        "Bring them to one shape first: convolutions with padding='same' keep the sizes of an "
+        "image, and a convolution with kernel_size=1 changes the number of channels."
+    )
 
 
 def _widened(x: Any, count: int) -> Any:
@@ -229,9 +241,14 @@ class Concatenate(_Merge):
         """Join the inputs."""
         inputs = self._several(inputs)
         rank = inputs[0].ndim
-        fits = -rank <= self.axis < rank and all(x.ndim == rank for x in inputs)
-        others = {self._others(x.shape) for x in inputs} if fits else set()
-        if len(others) != 1:
+        same_rank = all(x.ndim == rank for x in inputs)
+        if same_rank and not -rank <= self.axis < rank:
+            raise self._refusal(
+                inputs,
+                f"tensors with an axis {self.axis}, the `axis` of this layer",
+                f"They have the axes {-rank} to {rank - 1}.",
+            )
+        if not same_rank or len({self._others(x.shape) for x in inputs}) != 1:
             raise self._refusal(
                 inputs,
                 f"equal numbers of axes, and equal sizes on all of them but axis {self.axis}",

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from lamina import config
 from lamina.core.fields import field, int_tuple, one_of
 from lamina.errors import ArgumentError
+from lamina.layers.arguments import layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.ops.lowering import pooling as lowering
 from lamina.ops.lowering.windows import spatial_axes
@@ -36,7 +37,7 @@ class _Pooling(Layer):
                 setattr(self, name, int_tuple(self.rank)(getattr(self, name)))
             except (ArgumentError, TypeError) as e:
                 raise ArgumentError(f"{type(self).__name__}(): `{name}`: {e}") from None
-        self.input_spec = InputSpec(ndim=self.rank + 2)
+        self.input_spec = InputSpec(ndim=self.rank + 2, layout=layout(self.rank, self.data_format))
 
     def call(self, inputs: Any) -> Any:
         return type(self).pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
@@ -51,7 +52,7 @@ class _GlobalPooling(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.input_spec = InputSpec(ndim=self.rank + 2)
+        self.input_spec = InputSpec(ndim=self.rank + 2, layout=layout(self.rank, self.data_format))
 
     @property
     def _axes(self) -> tuple[int, ...]:
@@ -74,7 +75,7 @@ class _AdaptivePooling(Layer):
             self.output_size = int_tuple(self.rank)(self.output_size)
         except (ArgumentError, TypeError) as e:
             raise ArgumentError(f"{type(self).__name__}(): `output_size`: {e}") from None
-        self.input_spec = InputSpec(ndim=self.rank + 2)
+        self.input_spec = InputSpec(ndim=self.rank + 2, layout=layout(self.rank, self.data_format))
 
     def call(self, inputs: Any) -> Any:
         return type(self).pool(inputs, self.output_size, self.data_format)

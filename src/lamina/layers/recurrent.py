@@ -16,7 +16,7 @@ from lamina.core.scope import Record, Scope, current, entered, random_key
 from lamina.core.spec import show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, ShapeError, StateError, StructureError
-from lamina.layers.arguments import autocast
+from lamina.layers.arguments import autocast, layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.recurrent_cells import (
@@ -140,7 +140,15 @@ class RNN(_Recurrent):
         self.cell: Any = cell
         first = self._first_cell()
         builtin = isinstance(first, _Cell)
-        self.input_spec = InputSpec(ndim=3 + first.rank) if builtin else InputSpec(min_ndim=2)
+        self.input_spec = InputSpec(min_ndim=2)
+        if builtin:
+            self.input_spec = InputSpec(ndim=3 + first.rank, layout=self._layout(first.rank))
+
+    def _layout(self, rank: int) -> str:
+        """What the axes of the input mean."""
+        if not rank:
+            return "(batch, time, features)"
+        return layout(rank, self.__dict__.get("data_format", "channels_last"), time=True)
 
     def _first_cell(self) -> Any:
         """The cell that reads the input."""
@@ -206,7 +214,9 @@ class RNN(_Recurrent):
         first = self._first_cell()
         if isinstance(first, _Cell):
             axes = {self._channel_axis: known_size(self, input_shape, self._channel_axis)}
-            self.input_spec = InputSpec(ndim=3 + first.rank, axes=axes)
+            self.input_spec = InputSpec(
+                ndim=3 + first.rank, axes=axes, layout=self._layout(first.rank)
+            )
         shape = self._channels_last(input_shape)
         if not self.cell.built:
             self.cell.build((shape[0], *shape[2:]))
@@ -287,13 +297,15 @@ def _listed(arrays: list[Any]) -> str:
 
 def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]]:
     """One step of a user's cell, called as the layer it is, with random keys of its own."""
-    scope, key = current() or Scope(), random_key(name=cell.name)
+    scope = current() or Scope()
+    # A compiled prediction has no key, and cells that draw only in training need none.
+    key = random_key(name=cell.name) if training or scope.key is not None else None
 
     def step(constants: None, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         x, t = x
         inner = dataclasses.replace(
             scope, values={**scope.values, **scope.record.updates}, training=training,
-            key=jax.random.fold_in(key, t), pure=True, record=Record(),
+            key=None if key is None else jax.random.fold_in(key, t), pure=True, record=Record(),
         )  # fmt: skip
         with entered(inner):
             result = cell(x, states)

@@ -13,7 +13,7 @@ from lamina.core.fields import field, positive_int
 from lamina.core.scope import random_key
 from lamina.errors import ArgumentError, StructureError
 from lamina.initializers.base import read_seed
-from lamina.layers.arguments import autocast
+from lamina.layers.arguments import autocast, layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.regularization import number
@@ -53,12 +53,17 @@ class _Cell(_CellArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.input_spec = InputSpec(ndim=2 + self.rank)
+        self.input_spec = InputSpec(ndim=2 + self.rank, layout=self.layout)
 
     @property
     def rank(self) -> int:
         """Number of spatial axes of one step's input."""
         return 0
+
+    @property
+    def layout(self) -> str:
+        """What the axes of one step's input mean."""
+        return layout(self.rank) if self.rank else "(batch, features)"
 
     @property
     def state_size(self) -> Any:
@@ -75,7 +80,7 @@ class _Cell(_CellArguments):
     ) -> None:
         """Make ``kernel``, ``recurrent_kernel`` and, where it has a shape, ``bias``."""
         features, outputs = known_size(self, input_shape, -1), self.gates * self.units
-        self.input_spec = InputSpec(ndim=2 + self.rank, axes={-1: features})
+        self.input_spec = InputSpec(ndim=2 + self.rank, axes={-1: features}, layout=self.layout)
         self.kernel = self.add_weight(
             (*window, features, outputs), self.kernel_initializer, name="kernel",
             regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,

@@ -18,6 +18,7 @@ from lamina.core.scope import random_key
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.initializers.base import read_seed
+from lamina.layers.arguments import layout
 from lamina.layers.base import InputSpec, Layer
 
 
@@ -165,9 +166,10 @@ class _SpatialDropout(_Dropout):
 
     _space: ClassVar[int]  # number of axes between batch and channels
 
-    def __post_init__(self) -> None:
+    def __post_init__(self: Any) -> None:
         super().__post_init__()
-        self.input_spec = InputSpec(ndim=self._space + 2)
+        axes = layout(self._space, self.data_format)
+        self.input_spec = InputSpec(ndim=self._space + 2, layout=axes)
 
     def _block_shape(self: Any, x: Any) -> tuple[Any, ...]:
         ones = (1,) * self._space

@@ -161,7 +161,7 @@ class RepeatVector(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.input_spec = InputSpec(ndim=2)
+        self.input_spec = InputSpec(ndim=2, layout="(batch, features)")
 
     def call(self, inputs: Any) -> Any:
         """Repeat along a new axis."""

@@ -11,6 +11,7 @@ from lamina import config
 from lamina.core.fields import field, int_tuple, one_of
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
+from lamina.layers.arguments import layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.ops.lowering.windows import spatial_axes
 
@@ -36,7 +37,7 @@ class _Spatial(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.data_format = self.__dict__.get("data_format", "channels_last")
-        self.input_spec = InputSpec(ndim=self.rank + 2)
+        self.input_spec = InputSpec(ndim=self.rank + 2, layout=layout(self.rank, self.data_format))
 
     @property
     def _axes(self) -> tuple[int, ...]:
