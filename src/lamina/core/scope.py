@@ -50,6 +50,7 @@ class Scope:
         pure: new values of variables go to the record, not to the variables.
         abstract: only shapes matter; variables read as zeros, whatever their value.
         building: the layer whose weights are being made.
+        tap: called with each layer and its outputs; what it returns goes on in their place.
         record: where the call leaves what is not its result.
     """
 
@@ -62,6 +63,7 @@ class Scope:
     pure: bool = False
     abstract: bool = False
     building: Any = None
+    tap: Any = None
     record: Record = dataclasses.field(default_factory=Record)
 
     def inside(
@@ -69,8 +71,17 @@ class Scope:
     ) -> Scope:
         """The scope of a call of ``layer``, which is called ``name`` here."""
         return Scope(
-            self.values, training, self.key, compute_dtype, (*self.path, name), layer, self.pure,
-            self.abstract, None, self.record,
+            self.values,
+            training,
+            self.key,
+            compute_dtype,
+            (*self.path, name),
+            layer,
+            self.pure,
+            self.abstract,
+            None,
+            self.tap,
+            self.record,
         )
 
 

@@ -190,7 +190,7 @@ class Layer(_LayerState):
         if not self.built:
             self._build_for(arguments)
         outer, scope = current(), self._scope(training)
-        with entered(scope):
+        with entered(scope), jax.named_scope(scope.path[-1]):
             try:
                 outputs = self._run(arguments)
             except Exception as e:
@@ -301,6 +301,8 @@ class Layer(_LayerState):
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned None. Is a "
                 "`return` missing?"
             )
+        if scope.tap is not None:
+            outputs = scope.tap(self, outputs)
         if self.activity_regularizer is not None:
             for x in tree.flatten(outputs):
                 self.add_loss(self.activity_regularizer(x) / x.shape[0])
@@ -500,10 +502,11 @@ class Layer(_LayerState):
             said = f"{who} cannot take this input: {type(e).__name__}: {e}"
         else:
             kind, said = type(e), f"In {who}:"
-        lines = [said]
-        if "received:" not in said:
+        lines = said.split("\n")
+        if "  received:" not in said:
             shown = ", ".join(f"{show_dims(x.spec.dims_raw)} {x.dtype}" for x in tensors)
-            lines.append(f"  received: {shown}")
+            after = [i for i, line in enumerate(lines) if line.startswith("  expected:")]
+            lines.insert(after[-1] + 1 if after else len(lines), f"  received: {shown}")
         for i, x in enumerate(list(dict.fromkeys(tensors))[:4]):
             start = "  way from the inputs:" if i == 0 else " " * 22
             lines.append(f"{start} {way(x)} -> {self.name}")

@@ -109,6 +109,24 @@ class InputLayer(Layer):
         }  # fmt: skip
         return {**config, "optional": True} if self.optional else config
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The names of open sizes, for which Keras's configs have no place."""
+        dims = [d if isinstance(d, int) else None if str(d) == "batch" or spec.is_anonymous(d)
+                else str(d) for d in self.spec.dims_raw]  # fmt: skip
+        if not any(isinstance(d, str) for d in dims):
+            return None
+        bounds = {name: list(ends) for name, ends in self.bounds.items()}
+        return {"dims": dims, "bounds": bounds} if bounds else {"dims": dims}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Take back the names of open sizes, before anything was computed from them."""
+        dims = config.get("dims")
+        if dims is not None:
+            dims = [spec.BATCH if dims[0] is None else dims[0], *dims[1:]]
+            self.spec = self.output.spec = TensorSpec(dims, self.spec.dtype)
+            bounds = config.get("bounds") or {}
+            self.bounds = {name: _bounds(name, ends, self.spec) for name, ends in bounds.items()}
+
 
 def _bounds(name: str, bounds: Any, shape: TensorSpec) -> tuple[int, int]:
     """The bounds of a named size, read and checked."""
@@ -122,19 +140,6 @@ def _bounds(name: str, bounds: Any, shape: TensorSpec) -> tuple[int, int]:
             f"The bounds of {name!r} are two integers (smallest, largest). Received: {bounds!r}."
         )
     return low, high
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        """The names of open sizes, for which Keras's configs have no place."""
-        dims = [d if isinstance(d, int) else None if str(d) == "batch" or spec.is_anonymous(d)
-                else str(d) for d in self.spec.dims_raw]  # fmt: skip
-        return {"dims": dims} if any(isinstance(d, str) for d in dims) else None
-
-    def build_from_config(self, config: Mapping[str, Any]) -> None:
-        """Take back the names of open sizes, before anything was computed from them."""
-        dims = config.get("dims")
-        if dims is not None:
-            dims = [spec.BATCH if dims[0] is None else dims[0], *dims[1:]]
-            self.spec = self.output.spec = TensorSpec(dims, self.spec.dtype)
 
 
 def Input(

@@ -105,6 +105,13 @@ class Graph:
             for v, x, name in zip(values, self.inputs, self.input_names, strict=True)
         ]
 
+    def sizes(self, data: Any) -> dict[str, int]:
+        """What each named size is in ``data``."""
+        found: dict[str, tuple[Any, str]] = {}
+        for v, x, name in zip(self.arrange(data), self.inputs, self.input_names, strict=True):
+            _check_sizes(v, x, name, found, tuple(np.shape(v)))
+        return {name: size for name, (size, _) in found.items()}
+
     def arrange(self, data: Any) -> list[Any]:
         """The leaves of ``data`` in the order of the inputs; names decide, sorting never does."""
         return arrange(
@@ -232,6 +239,12 @@ def _check_sizes(
         if not isinstance(d, int) and not is_anonymous(d) and not is_anonymous(s):
             symbol = show_dim(d)
             size, where = sizes.setdefault(symbol, (s, name))
+            low, high = getattr(x.node.operation, "bounds", {}).get(symbol, (s, s))
+            if isinstance(s, int) and not low <= s <= high:
+                raise ShapeError(
+                    f"The size {symbol!r} of input {name!r} is declared to be from {low} to "
+                    f"{high}. Received data of shape {given}, in which it is {s}."
+                )
             if size != s and symbol != "batch":
                 raise ShapeError(
                     f"The size {symbol!r} has two values: {show_dim(size)} in input {where!r} and "

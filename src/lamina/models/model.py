@@ -171,6 +171,22 @@ class Model(_Attributes, Layer):
         """The outputs' shapes, in their nesting."""
         return tree.map_structure(lambda x: x.shape, self.output)
 
+    def sizes(self, data: Any) -> dict[str, int]:
+        """What each named size of the inputs is in ``data``, the batch among them.
+
+        Args:
+            data: arrays in the nesting of the inputs, or a dict by name.
+
+        Raises:
+            ShapeError: they do not fit, or one name has two sizes.
+
+        >>> from lamina import layers
+        >>> x = layers.Input(("time", 8))
+        >>> Model(x, layers.LSTM(4)(x)).sizes(np.zeros((2, 30, 8)))
+        {'batch': 2, 'time': 30}
+        """
+        return self._need_graph("sizes").sizes(data)
+
     @property
     def operations(self) -> list[Operation]:
         """Layers and ops of the graph, in the order of the summary."""

@@ -1,0 +1,74 @@
+"""What a computation costs, counted from its traced program: operations on numbers, by layer."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+# One operation for each entry of the result. What only moves or converts entries counts nothing.
+_ELEMENTWISE = frozenset(
+    "abs add atan2 cbrt ceil clamp cos cosh div eq erf erf_inv erfc exp exp2 expm1 floor ge gt "
+    "integer_pow le log log1p logistic lt max min mul ne neg nextafter pow rem round rsqrt "
+    "select_n sign sin sinh sqrt square sub tan tanh acos asin atan add_any".split()
+)
+
+
+def operations(fn: Callable[..., Any], *structs: Any) -> dict[str, Any]:
+    """Arithmetic operations of ``fn`` by layer path; a multiplication and an addition count two.
+
+    Args:
+        fn: a traceable function.
+        structs: specs of its arguments; where sizes are open, the counts are formulas.
+
+    Returns:
+        The path of the layer (as in ``jax.named_scope``) to the count; ``""`` is outside of layers.
+
+    >>> x, w = jax.ShapeDtypeStruct((2, 3), "float32"), jax.ShapeDtypeStruct((3, 4), "float32")
+    >>> operations(jnp.matmul, x, w)
+    {'': 48}
+    """
+    counts: dict[str, Any] = defaultdict(int)
+    stack = [(jax.make_jaxpr(fn)(*structs).jaxpr, "", 1)]
+    while stack:
+        jaxpr, prefix, times = stack.pop()
+        for equation in jaxpr.eqns:
+            path = "/".join(filter(None, (prefix, str(equation.source_info.name_stack))))
+            inner = _inner(equation)
+            for program in inner:
+                repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
+                stack.append((program, path, times * repeats))
+            if not inner:
+                counts[path] += times * _count(equation)
+    return {path: n for path, n in counts.items() if not (isinstance(n, int) and n == 0)}
+
+
+def _inner(equation: Any) -> list[Any]:
+    if equation.primitive.name == "cond":  # one branch runs; they are taken to cost alike
+        return [equation.params["branches"][-1].jaxpr]
+    found = (getattr(p, "jaxpr", p) for p in equation.params.values())
+    return [p for p in found if hasattr(p, "eqns")]
+
+
+def _count(equation: Any) -> Any:
+    name = equation.primitive.name
+    shape = equation.outvars[0].aval.shape if equation.outvars else ()
+    size = math.prod(shape)
+    if name == "dot_general":
+        (contracted, _), _ = equation.params["dimension_numbers"]
+        return 2 * size * math.prod(equation.invars[0].aval.shape[i] for i in contracted)
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval.shape
+        _, inputs, *spatial = equation.params["dimension_numbers"].rhs_spec
+        return 2 * size * math.prod(kernel[i] for i in (inputs, *spatial))
+    if name.startswith(("reduce_window", "select_and_")):
+        return size * math.prod(equation.params.get("window_dimensions", ()))
+    if name.startswith(("reduce_", "cum", "argm")) and name != "reduce_precision":
+        return math.prod(equation.invars[0].aval.shape)
+    if name in _ELEMENTWISE and jnp.issubdtype(equation.invars[0].aval.dtype, jnp.inexact):
+        return size
+    return 0
