@@ -10,6 +10,7 @@ import collections
 import contextlib
 import hashlib
 import multiprocessing
+import os
 import pickle
 import queue
 import signal
@@ -267,6 +268,7 @@ def _main_module(needed: bool) -> Iterator[None]:
 def _serve(pipe: Any) -> None:
     """Run in a worker process: take the data set, then numbers of batches, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process decides what Ctrl-C means
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     dataset: Any = None
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -281,6 +283,14 @@ def _serve(pipe: Any) -> None:
             except Exception as e:  # noqa: BLE001 - whatever it is, the training process raises it
                 answer = pickle.dumps((False, _portable(e)), pickle.HIGHEST_PROTOCOL)
             pipe.send_bytes(answer)
+
+
+def _end_with_parent() -> None:
+    """Do not outlive a training process that was killed, whatever this one is doing."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 def _portable(error: Exception) -> Exception:
