@@ -7,7 +7,9 @@ the user's own frames in the traceback and takes out those of Lamina and JAX bet
 from __future__ import annotations
 
 import functools
+import sys
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -58,6 +60,17 @@ def _drop_jax_note(e: BaseException) -> None:
     kept = [n for n in notes if "JAX has removed its internal frames" not in n]
     if len(kept) != len(notes):
         e.__notes__ = kept
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the user's line: the innermost one outside of Lamina and JAX."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_INTERNAL):
+        frame = frame.f_back
+    warnings.warn_explicit(
+        message, category, frame.f_code.co_filename, frame.f_lineno,
+        frame.f_globals.get("__name__"), frame.f_globals.setdefault("__warningregistry__", {}),
+    )  # fmt: skip
 
 
 def raised_by_user(e: BaseException) -> bool:

@@ -8,7 +8,8 @@ size 1 more. Nothing is ever broadcast.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -24,8 +25,10 @@ from lamina.errors import ShapeError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-Kind = Literal["elements", "vectors", "classes"]
-"""What a formula compares: numbers one by one, whole vectors, or vectors with class numbers."""
+Kind = Literal["elements", "vectors", "classes", "labels"]
+"""What a formula compares: numbers one by one, whole vectors, scores with the number of a class
+(``"classes"``), or shapes of its own with numbers of classes (``"labels"``)."""
+_NUMBERS = ("classes", "labels")
 
 # ---- the shape rule ------------------------------------------------------------------------------
 
@@ -65,19 +68,20 @@ def matched(y_true: Any, y_pred: Any, where: str) -> tuple[Any, Any]:
     >>> matched(np.zeros((8, 1)), np.zeros((8, 3)), "mean_squared_error")
     Traceback (most recent call last):
     ...
-    lamina.errors.ShapeError: mean_squared_error: the targets do not fit the predictions. Expected \
-y_true of shape (8, 3), like y_pred, or with one trailing axis of size 1 more. Received: \
-y_true of shape (8, 1), y_pred of shape (8, 3). Give the last layer 1 unit instead of 3; or, if \
-y_true holds class numbers, use a `sparse_categorical_...` loss or metric.
+    lamina.errors.ShapeError: mean_squared_error: the targets do not fit the predictions.
+      expected: y_true of shape (8, 3), like y_pred, or with one trailing axis of size 1 more
+      received: y_true of shape (8, 1), y_pred of shape (8, 3)
+    Give the last layer 1 unit instead of 3; or, if y_true holds class numbers, use a \
+`sparse_categorical_...` loss or metric.
     """
     y_true, y_pred = aligned(y_true, y_pred)
     t, p = tuple(y_true.shape), tuple(y_pred.shape)
     if not _same(t, p):
         raise ShapeError(
-            f"{where}: the targets do not fit the predictions. Expected y_true of shape {p}, like "
-            "y_pred, or with one trailing axis of size 1 more"
-            f"{' or less' if p[-1:] == (1,) else ''}. Received: y_true of shape {t}, "
-            f"y_pred of shape {p}. {_cure(t, p)}"
+            f"{where}: the targets do not fit the predictions.\n"
+            f"  expected: y_true of shape {p}, like y_pred, or with one trailing axis of size 1 "
+            f"more{' or less' if p[-1:] == (1,) else ''}\n"
+            f"  received: y_true of shape {t}, y_pred of shape {p}\n{_cure(t, p)}"
         )
     return y_true, y_pred
 
@@ -100,24 +104,25 @@ def class_numbers(y_true: Any, y_pred: Any, axis: int, where: str) -> Any:
     t, p = tuple(y_true.shape), tuple(y_pred.shape)
     if not -len(p) <= axis < len(p):
         raise ShapeError(
-            f"{where}: y_pred needs an axis of classes. Expected an axis {axis}. Received: y_pred "
-            f"of shape {p}. Give the last layer one unit for each class."
+            f"{where}: y_pred needs an axis of classes.\n  expected: an axis {axis}\n"
+            f"  received: y_pred of shape {p}\nGive the last layer one unit for each class."
         )
     axis %= len(p)
     without, kept = p[:axis] + p[axis + 1 :], (*p[:axis], 1, *p[axis + 1 :])
     if p[axis] != 1 and _same(t, p):
         raise ShapeError(
-            f"{where}: the targets look one-hot. Expected class numbers of shape {without}. "
-            f"Received: y_true of shape {t}, like y_pred of shape {p}. Use the loss or metric "
-            "without `sparse`, or pass `y_true.argmax(axis)`."
+            f"{where}: the targets look one-hot.\n  expected: class numbers of shape {without}\n"
+            f"  received: y_true of shape {t}, like y_pred\n"
+            f"Use the loss or metric without `sparse`, or pass `y_true.argmax({axis - len(p)})`."
         )
     if _same(t, kept):
         y_true = ops.squeeze(y_true, axis)
     elif not _same(t, without):
         raise ShapeError(
-            f"{where}: the targets do not fit the predictions. Expected class numbers of shape "
-            f"{without} or {kept}: y_pred's shape without its class axis. Received: y_true of "
-            f"shape {t}, y_pred of shape {p}. {_cure(t, without)}"
+            f"{where}: the targets do not fit the predictions.\n"
+            f"  expected: class numbers of shape {without} or {kept}\n"
+            f"  received: y_true of shape {t}, y_pred of shape {p}\n"
+            f"{_cure_of_classes(t, p, without)}"
         )
     return ops.cast(y_true, "int32")
 
@@ -129,10 +134,31 @@ def _same(t: tuple[Any, ...], p: tuple[Any, ...]) -> bool:
     )
 
 
+_LENGTHS = "The batches have different lengths: check that x and y hold the same samples."
+_AXES = (
+    "y_pred has more axes than y_true: end the model with {} a sample (`Flatten` or a global "
+    "pooling before the last layer, or `return_sequences=False`)."
+)
+
+
+def _cure_of_classes(t: tuple[Any, ...], p: tuple[Any, ...], without: tuple[Any, ...]) -> str:
+    """What probably went wrong, where the targets are class numbers."""
+    if t and t[0] != p[0]:
+        return _LENGTHS
+    if t[:-1] == without:
+        return (
+            f"If y_true is one-hot with {t[-1]} classes, give the last layer {t[-1]} units and use "
+            "the loss or metric without `sparse`."
+        )
+    if len(t) < len(without):
+        return _AXES.format("one row of scores")
+    return "Reshape y_true to one class number for each row of scores in y_pred."
+
+
 def _cure(t: tuple[Any, ...], p: tuple[Any, ...]) -> str:
     """What probably went wrong."""
     if t and p and t[0] != p[0]:
-        return "The batches have different lengths: check that x and y hold the same samples."
+        return _LENGTHS
     if len(t) == len(p) and t[:-1] == p[:-1]:
         units = f"Give the last layer {t[-1]} unit{'s' * (t[-1] != 1)} instead of {p[-1]}"
         if t[-1] == 1:
@@ -148,10 +174,7 @@ def _cure(t: tuple[Any, ...], p: tuple[Any, ...]) -> str:
             "metric; if it holds single values, give the last layer 1 unit."
         )
     if len(p) > len(t):
-        return (
-            "y_pred has more axes than y_true: end the model with one value a target (Flatten, a "
-            "global pooling, or `return_sequences=False`)."
-        )
+        return _AXES.format("one value a target for")
     return "Reshape y_true to the model's output, or change the last layers to make that shape."
 
 
@@ -186,8 +209,9 @@ def weights_like(values: Any, weights: Any, what: str, where: str) -> Any:
         else:
             cure = "Give one weight for each sample, `(batch,)`, or each step, `(batch, time)`."
         raise ShapeError(
-            f"{where}: {what} does not fit the values that it weights. Expected shape {v}, or its "
-            f"first axes, as in {v[:1]}. Received: {what} of shape {shape}. {cure}"
+            f"{where}: {what} does not fit the values that it weights.\n"
+            f"  expected: shape {v}, or its first axes, as in {v[:1]}\n"
+            f"  received: {what} of shape {shape}\n{cure}"
         )
     if len(w) < len(v):
         weights = ops.expand_dims(weights, tuple(range(len(w), len(v))))
@@ -290,7 +314,7 @@ def pairwise(kind: Kind, fn: _F) -> _F:
 
     @functools.wraps(fn)
     def call(y_true: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Any:
-        if kind != "classes":
+        if kind not in _NUMBERS:
             y_true, y_pred = as_pair(y_true, y_pred, name)
         return fn(y_true, y_pred, *args, **kwargs)
 
@@ -307,7 +331,7 @@ def values_of(fn: Callable[..., Any], y_true: Any, y_pred: Any, **arguments: Any
     if tree.is_nested(y_true) or tree.is_nested(y_pred):
         return fn(y_true, y_pred, **arguments)
     kind = getattr(fn, "kind", None)
-    if kind != "classes":
+    if kind not in _NUMBERS:
         y_true, y_pred = aligned(y_true, y_pred)
     if kind == "elements" and len(y_true.shape) == len(y_pred.shape) == 1:
         y_true, y_pred = ops.expand_dims(y_true, -1), ops.expand_dims(y_pred, -1)
@@ -415,11 +439,33 @@ class Loss(Configurable):
         """Whether targets are integers that a float dtype might not hold."""
         return False
 
+    @property
+    def reads(self) -> Literal["logits", "probabilities"] | None:
+        """What the predictions are taken for, where a formula is meant for one of these."""
+        return None
+
+    @property
+    def class_axis(self) -> int | None:
+        """The axis of the predictions that targets, as class numbers, choose an entry of."""
+        return None
+
+    @property
+    def ignored_class(self) -> int | None:
+        """The class number that stands for a target to leave out."""
+        return None
+
     def get_config(self) -> dict[str, Any]:
         config_ = super().get_config()
         if config_.get("dtype") == config.floatx():
             del config_["dtype"]  # as Keras does: users' classes often take no `dtype`
         return config_
+
+
+def _parameters(fn: Any) -> Collection[str]:
+    try:
+        return inspect.signature(fn).parameters
+    except (TypeError, ValueError):  # of a callable that does not tell
+        return ()
 
 
 class FunctionLoss(Loss):
@@ -435,7 +481,23 @@ class FunctionLoss(Loss):
         return values_of(self._function, y_true, y_pred, **self._arguments())
 
     def _takes_class_numbers(self) -> bool:
-        return getattr(self._function, "kind", None) == "classes"
+        return getattr(self._function, "kind", None) in _NUMBERS
+
+    @property
+    def reads(self) -> Literal["logits", "probabilities"] | None:
+        if "from_logits" not in _parameters(self._function):
+            return None
+        return "logits" if self._arguments().get("from_logits") else "probabilities"
+
+    @property
+    def class_axis(self) -> int | None:
+        if getattr(self._function, "kind", None) != "classes":
+            return None
+        return self._arguments().get("axis", -1)
+
+    @property
+    def ignored_class(self) -> int | None:
+        return self._arguments().get("ignore_class")
 
 
 def _read_function(value: Any) -> Callable[..., Any]:

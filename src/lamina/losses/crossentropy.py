@@ -6,10 +6,10 @@ softmax they are. Logits are computed with directly, which loses no digits.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from lamina import config, ops
+from lamina.core.boundary import warn
 from lamina.core.fields import field
 from lamina.core.scope import set_mask
 from lamina.errors import ArgumentError, TrainingWarning
@@ -34,11 +34,10 @@ def _clipped(probabilities: Any) -> Any:
 
 def _check_classes(y_pred: Any, axis: int, where: str) -> None:
     if y_pred.shape[axis] == 1:
-        warnings.warn(
+        warn(
             f"{where}: y_pred of shape {tuple(y_pred.shape)} has one class only, so the loss is 0 "
             "whatever the model does. Use a binary loss, or give the last layer one unit a class.",
             TrainingWarning,
-            stacklevel=4,
         )
 
 

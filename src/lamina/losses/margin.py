@@ -80,7 +80,7 @@ def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
     return ops.maximum(rival - truth + 1.0, 0.0)
 
 
-@formula("classes")
+@formula("labels")
 def circle(
     y_true: Any,
     y_pred: Any,
@@ -148,10 +148,10 @@ def _labels_of(labels: Any, embeddings: Any, name: str, of: str) -> Any:
     shape, count = tuple(labels.shape), embeddings.shape[0]
     if len(embeddings.shape) != 2 or shape not in ((count,), (count, 1)):
         raise ShapeError(
-            f"circle: expected one class number for each embedding: {of} of shape "
-            f"(batch, features) and {name} of shape (batch,). Received: {of} of shape "
-            f"{tuple(embeddings.shape)}, {name} of shape {shape}. Flatten the embeddings, and turn "
-            "one-hot labels into numbers with `argmax(-1)`."
+            "circle: there must be one class number for each embedding.\n"
+            f"  expected: {of} of shape (batch, features), {name} of shape (batch,)\n"
+            f"  received: {of} of shape {tuple(embeddings.shape)}, {name} of shape {shape}\n"
+            "Flatten the embeddings, and turn one-hot labels into numbers with `argmax(-1)`."
         )
     return ops.reshape(labels, -1)
 

@@ -14,7 +14,7 @@ from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, as_float, formula
 _LOG_ZERO = -1e5
 
 
-@formula("classes")
+@formula("labels")
 def ctc(y_true: Any, y_pred: Any) -> Any:
     """``-log`` of the probability that the steps of ``y_pred`` spell the labels of ``y_true``.
 
@@ -38,9 +38,11 @@ def ctc(y_true: Any, y_pred: Any) -> Any:
     y_pred, labels = as_float(y_pred), jnp.asarray(y_true).astype("int32")
     if y_pred.ndim != 3 or labels.ndim != 2 or labels.shape[0] != y_pred.shape[0]:
         raise ShapeError(
-            "ctc: expected y_true of shape (batch, max_length), filled up with 0, and y_pred of "
-            f"shape (batch, time, classes). Received: y_true of shape {labels.shape}, y_pred of "
-            f"shape {y_pred.shape}."
+            "ctc: the targets do not fit the predictions.\n"
+            "  expected: y_true of shape (batch, max_length), y_pred of shape (batch, time, "
+            "classes)\n"
+            f"  received: y_true of shape {labels.shape}, y_pred of shape {y_pred.shape}\n"
+            "Fill shorter targets up with 0."
         )
     return _negative_log_likelihood(labels, y_pred)
 

@@ -115,7 +115,7 @@ class FunctionMetric(Mean):
             ShapeError: Targets that do not fit predictions, weights that do not fit values.
         """
         mask = None if tree.is_nested(y_pred) else get_mask(y_pred)
-        classes = getattr(self._function, "kind", None) == "classes"
+        classes = getattr(self._function, "kind", None) in ("classes", "labels")
         y_pred = tensors(y_pred, self._float_dtype())
         y_true = tensors(y_true, None if classes else self._float_dtype())
         values = values_of(self._function, y_true, y_pred, **self._arguments())

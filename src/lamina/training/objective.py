@@ -10,9 +10,11 @@ import jax.numpy as jnp
 from lamina import losses as losses_module
 from lamina import metrics as metrics_module
 from lamina import tree
+from lamina.core.graph import is_symbolic
 from lamina.core.registry import snake_case, unknown_name
 from lamina.core.scope import current
 from lamina.errors import ArgumentError, LaminaError, ShapeError, StructureError
+from lamina.training import checks
 
 _ACCURACY = {
     "accuracy": ("BinaryAccuracy", "CategoricalAccuracy", "SparseCategoricalAccuracy"),
@@ -35,12 +37,14 @@ class Objective:
     Attributes:
         trackers: log name to metric, the total loss first.
         output_names: set by :meth:`bind`.
+        output_shapes: likewise; None for open sizes.
     """
 
     def __init__(self, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> None:
         self.given = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics,
                       "weighted_metrics": weighted_metrics}  # fmt: skip
         self.output_names: list[str] | None = None
+        self.output_shapes: list[tuple[Any, ...]] = []
         self.trackers: dict[str, Any] = {"loss": metrics_module.Mean(name="loss")}
         self._losses: list[Any] = []
         self._weights: list[float] = []
@@ -77,8 +81,37 @@ class Objective:
             for own, items in zip(self._metrics, per_output, strict=True):
                 own.extend((None, item, weighted) for item in items)
         self.output_names = names
+        outputs = tree.flatten(structure)
+        self.output_shapes = [tuple(x.shape) for x in outputs]
+        if all(map(is_symbolic, outputs)):
+            chosen = [[item for _, item, _ in own] for own in self._metrics]
+            checks.check_outputs(names, outputs, self._losses, chosen)
         for i in range(len(names)):
             self._resolve(i)
+
+    def check_values(self, y: Any) -> None:
+        """Look at the targets' values, which a traced step does not see.
+
+        Raises:
+            DataError: class numbers that an output does not have.
+        """
+        targets = self.arrange(y, "target")
+        checks.check_targets(self.output_names or [], targets, self.output_shapes, self._losses)
+
+    def bindings(self, outputs: list[Any], targets: Any) -> list[tuple[str, ...]]:
+        """For each output: name, shape, target's shape, loss, metrics; all as text."""
+        rows = []
+        names = self.output_names or []
+        y = self.arrange(targets, "target")
+        for i, (name, output) in enumerate(zip(names, outputs, strict=True)):
+            loss = self._losses[i]
+            shown = "none" if loss is None else str(getattr(loss, "name", _function_name(loss)))
+            if self._weights[i] != 1:
+                shown = f"{self._weights[i]:g} x {shown}"
+            metrics = ", ".join(str(log_name) for log_name, _, _ in self._metrics[i])
+            target = "none" if y[i] is None else f"{tuple(y[i].shape)} {y[i].dtype}"
+            rows.append((name, f"{tuple(output.shape)} {output.dtype}", target, shown, metrics))
+        return rows
 
     # ---- inside a step -------------------------------------------------------------------------
 
