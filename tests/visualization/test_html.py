@@ -7,18 +7,18 @@ from html.parser import HTMLParser
 import pytest
 
 from lamina import layers
+from lamina.core import naming
 from lamina.errors import ArgumentError, NotBuiltError
 from lamina.models import Model, Sequential
 from lamina.visualization.html import repr_html, to_html
+from tests.guide.models import mlp, nested_autoencoder, tickets
 from tests.visualization.chromium import PROGRAM, Browser
-from tests.visualization.models import (
-    GUIDE,
-    everything,
-    mlp,
-    nested_autoencoder,
-    tickets,
-    two_doors,
-)
+from tests.visualization.models import ALL, everything
+
+
+@pytest.fixture(autouse=True)
+def _fresh_names():
+    naming.reset()
 
 
 class Elements(HTMLParser):
@@ -67,7 +67,7 @@ def test_page_needs_nothing_from_outside():
     assert "unsafe" not in policy
 
 
-@pytest.mark.parametrize("make", [*GUIDE, everything, two_doors])
+@pytest.mark.parametrize("make", ALL)
 def test_boxes_lie_apart_and_within(make):
     def check(diagram):
         sides = [(b["x"], b["y"], b["w"] / 2, b["h"] / 2) for b in diagram["boxes"]]
@@ -176,7 +176,7 @@ def test_models_without_graph():
 def test_notebook_form_lists_all_layers_in_a_scrolling_frame():
     text = repr_html(nested_autoencoder())
     assert text.startswith('<div style="max-height')
-    assert all(name in text for name in ("original", "e1", "d6"))
+    assert all(name in text for name in ("img", "conv2d", "conv2d_transpose_3"))
 
 
 def test_a_thousand_layers():
@@ -264,28 +264,20 @@ LOOSE = """(() => {
 
 def test_page_opens_and_nested_models_open_and_close(show):
     page = show(nested_autoencoder())
-    assert visible(page) == ["original", "encoder", "decoder"]
+    assert visible(page) == ["img", "encoder", "decoder"]
     page.run("document.querySelectorAll('.head')[1].click()")
     assert visible(page) == [
-        "original",
-        "encoder",
-        "img",
-        "e1",
-        "e2",
-        "e3",
-        "e4",
-        "e5",
-        "e6",
-        "decoder",
-    ]
+        "img", "encoder", "original_img", "conv2d", "conv2d_1", "max_pooling2d", "conv2d_2",
+        "conv2d_3", "global_max_pooling2d", "decoder",
+    ]  # fmt: skip
     assert page.run("document.querySelectorAll('.head')[1].getAttribute('aria-expanded')") == "true"
     page.run("document.getElementById('open').click()")
     assert len(visible(page)) == 17
     page.run("document.getElementById('close').click()")
-    assert visible(page) == ["original", "encoder", "decoder"]
+    assert visible(page) == ["img", "encoder", "decoder"]
 
 
-@pytest.mark.parametrize("make", [*GUIDE, everything, two_doors])
+@pytest.mark.parametrize("make", ALL)
 def test_nothing_overlaps_or_is_cut_and_wires_hold(show, make):
     page = show(make())
     for _ in range(2):  # closed, then open
@@ -298,13 +290,13 @@ def test_nothing_overlaps_or_is_cut_and_wires_hold(show, make):
 def test_search_finds_a_layer_in_a_closed_model(show):
     page = show(nested_autoencoder())
     page.press("/")
-    for key in "D5":
+    for key in "Transpose_2":
         page.press(key)
     assert page.run("document.getElementById('found').value") == "1 of 1"
-    assert page.run("document.querySelector('.hit .name').textContent") == "d5"
+    assert page.run("document.querySelector('.hit .name').textContent") == "conv2d_transpose_2"
     assert "encoder" in visible(page)
-    assert "e1" not in visible(page)
-    assert page.run("document.querySelector('#details h2').textContent") == "d5"
+    assert "conv2d" not in visible(page)
+    assert page.run("document.querySelector('#details h2').textContent") == "conv2d_transpose_2"
     assert page.run("(r => r.top > 0 && r.bottom < innerHeight)"
                     "(document.querySelector('.hit').getBoundingClientRect())")  # fmt: skip
     for key in "zzz":
@@ -315,13 +307,13 @@ def test_search_finds_a_layer_in_a_closed_model(show):
 def test_enter_goes_from_hit_to_hit(show):
     page = show(mlp())
     page.run("document.getElementById('search').focus()")
-    for key in "dense":
+    for key in "DENSE":
         page.press(key)
     found = []
     for _ in range(4):
         found.append(page.run("document.querySelector('#details h2').textContent"))
         page.press("Enter")
-    assert found == ["a", "b", "c", "a"]
+    assert found == ["dense", "dense_1", "dense_2", "dense"]
 
 
 def test_keyboard_moves_opens_and_shows(show):
@@ -332,9 +324,9 @@ def test_keyboard_moves_opens_and_shows(show):
     assert page.run(focus) == "encoder"
     assert page.run("document.querySelector('#details h2').textContent") == "encoder"
     page.press("Enter")
-    assert "e1" in visible(page)
+    assert "conv2d" in visible(page)
     page.press("ArrowDown")
-    assert page.run(focus) == "img"
+    assert page.run(focus) == "original_img"
     page.press("ArrowUp")
     assert page.run(focus) == "encoder"
     assert page.run("document.querySelectorAll('.head[tabindex=\"0\"]').length") == 1

@@ -1,30 +1,46 @@
 """Plots: every wire joins the right boxes at the right ports, and nothing overlaps or is cut."""
 
+import os
+import subprocess
 import sys
 import types
 import xml.etree.ElementTree as ET
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lamina import layers, utils
+from lamina.core import naming
 from lamina.errors import ArgumentError, NotBuiltError
 from lamina.models import Model, Sequential
-from lamina.visualization.plot import model_to_dot, plot_model, points_along
-from tests.visualization.models import (
-    GUIDE,
-    Halves,
+from lamina.visualization.plot import (
+    model_to_dot,
+    plot_model,
+    points_along,
+    square_loops,
+)
+from tests.guide.models import (
+    autoencoder,
+    encoder,
     ensemble,
-    everything,
     mlp,
     nested_autoencoder,
+    shared_embedding,
     tickets,
     toy_resnet,
-    two_doors,
 )
+from tests.visualization.models import ALL, Halves, everything
 
-ALL = [*GUIDE, everything, two_doors]
+ENCODER = ["conv2d", "conv2d_1", "max_pooling2d", "conv2d_2", "conv2d_3", "global_max_pooling2d"]
+DECODER = ["reshape", "conv2d_transpose", "conv2d_transpose_1", "up_sampling2d",
+           "conv2d_transpose_2", "conv2d_transpose_3"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _fresh_names():
+    naming.reset()
 
 
 def wires(graph):
@@ -45,50 +61,64 @@ def chain(*names):
 # ---- topology ------------------------------------------------------------------------------------
 
 
-def test_chains():
-    assert wires(model_to_dot(mlp(), show_shapes=True)) == sorted(chain("digits", "a", "b", "c"))
-    encoder, autoencoder = (f() for f in GUIDE[1:3])
-    names = ["img", "e1", "e2", "e3", "e4", "e5", "e6"]
-    assert wires(model_to_dot(encoder, show_shapes=True)) == sorted(chain(*names))
-    names += ["d1", "d2", "d3", "d4", "d5", "d6"]
-    assert wires(model_to_dot(autoencoder, show_shapes=True)) == sorted(chain(*names))
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (mlp, ["input_layer", "dense", "dense_1", "dense_2"]),
+        (encoder, ["img", *ENCODER]),
+        (autoencoder, ["img", *ENCODER, *DECODER]),
+    ],
+)
+def test_chains(make, names):
+    assert wires(model_to_dot(make(), show_shapes=True)) == sorted(chain(*names))
 
 
 def test_nested_models_closed_and_open():
     model = nested_autoencoder()
     closed = wires(model_to_dot(model, show_shapes=True))
-    assert closed == sorted(chain("original", "encoder", "decoder"))
-    inside = [f"encoder/{x}" for x in ("img", "e1", "e2", "e3", "e4", "e5", "e6")]
-    below = [f"decoder/{x}" for x in ("code", "d1", "d2", "d3", "d4", "d5", "d6")]
+    assert closed == sorted(chain("img", "encoder", "decoder"))
+    inside = [f"encoder/{x}" for x in ("original_img", *ENCODER)]
+    below = [f"decoder/{x}" for x in ("encoded_img", *DECODER)]
     assert wires(model_to_dot(model, show_shapes=True, expand_nested=True)) == sorted([
-        "original.out0_0 encoder/img.head", "encoder/e6.out0_0 decoder/code.head",
+        "img.out0_0 encoder/original_img.head", f"{inside[-1]}.out0_0 decoder/encoded_img.head",
         *chain(*inside), *chain(*below),
     ])  # fmt: skip
 
 
 def test_ensemble_votes_in_order():
-    closed = [f"shared_features.out0_0 model{i}.in0_0" for i in (1, 2, 3)]
-    closed += [f"model{i}.out0_0 vote.in0_{i - 1}" for i in (1, 2, 3)]
+    names = [("functional", "input_layer", "dense")]
+    names += [tuple(f"{name}_{i}" for name in names[0]) for i in (1, 2)]
+    closed = [f"input_layer_3.out0_0 {model}.in0_0" for model, _, _ in names]
+    closed += [f"{model}.out0_0 average.in0_{i}" for i, (model, _, _) in enumerate(names)]
     assert wires(model_to_dot(ensemble(), show_shapes=True)) == sorted(closed)
-    opened = [f"shared_features.out0_0 model{i}/features.head" for i in (1, 2, 3)]
-    opened += [f"model{i}/features.out0_0 model{i}/head.in0_0" for i in (1, 2, 3)]
-    opened += [f"model{i}/head.out0_0 vote.in0_{i - 1}" for i in (1, 2, 3)]
+    naming.reset()
+    opened = [f"input_layer_3.out0_0 {model}/{door}.head" for model, door, _ in names]
+    opened += [f"{model}/{door}.out0_0 {model}/{head}.in0_0" for model, door, head in names]
+    opened += [f"{model}/{x}.out0_0 average.in0_{i}" for i, (model, _, x) in enumerate(names)]
     assert wires(model_to_dot(ensemble(), show_shapes=True, expand_nested=True)) == sorted(opened)
 
 
 def test_several_inputs_and_outputs():
     assert wires(model_to_dot(tickets(), show_shapes=True)) == sorted([
-        *chain("title", "title_words", "title_state"), *chain("body", "body_words", "body_state"),
-        "title_state.out0_0 all.in0_0", "body_state.out0_0 all.in0_1", "tags.out0_0 all.in0_2",
-        "all.out0_0 priority.in0_0", "all.out0_0 department.in0_0",
+        *chain("title", "embedding", "lstm"), *chain("body", "embedding_1", "lstm_1"),
+        *(f"{x}.out0_0 concatenate.in0_{i}" for i, x in enumerate(("lstm", "lstm_1", "tags"))),
+        "concatenate.out0_0 priority.in0_0", "concatenate.out0_0 department.in0_0",
     ])  # fmt: skip
 
 
 def test_residual_connections():
-    expected = chain("img", "c1", "c2", "block1", "c3", "c4", "block2", "c5", "c6", "block3", "c7",
-                     "pool", "dense", "dropout", "logits")  # fmt: skip
-    expected += ["block1.out0_0 block2.in0_1", "block2.out0_0 block3.in0_1"]
+    expected = chain(
+        "img", "conv2d", "conv2d_1", "max_pooling2d", "conv2d_2", "conv2d_3", "add", "conv2d_4",
+        "conv2d_5", "add_1", "conv2d_6", "global_average_pooling2d", "dense", "dropout", "dense_1",
+    )  # fmt: skip
+    expected += ["max_pooling2d.out0_0 add.in0_1", "add.out0_0 add_1.in0_1"]
     assert wires(model_to_dot(toy_resnet(), show_shapes=True)) == sorted(expected)
+
+
+def test_a_shared_layer_is_one_box_with_ports_for_each_call():
+    assert wires(model_to_dot(shared_embedding())) == [
+        "input_layer.head embedding.in0_0", "input_layer_1.head embedding.in1_0",
+    ]  # fmt: skip
 
 
 def test_shared_nested_and_two_output_layers():
@@ -148,10 +178,10 @@ def test_values_that_pass_through_a_nested_model():
 
 def test_a_model_cut_out_of_another_starts_at_a_tensor():
     model = mlp()
-    cut = Model(model.get_layer("a").output, model.output, name="cut")
+    cut = Model(model.get_layer("dense").output, model.output, name="cut")
     graph = model_to_dot(cut, show_layer_names=True)
-    assert wires(graph) == ["b.head c.head", "input:a.head b.head"]
-    assert "<b>a</b>" in graph.get_node("input:a").attr["label"]
+    assert wires(graph) == ["dense_1.head dense_2.head", "input:dense.head dense_1.head"]
+    assert "<b>dense</b>" in graph.get_node("input:dense").attr["label"]
 
 
 def test_the_same_tensor_twice():
@@ -288,17 +318,49 @@ def test_nothing_overlaps_and_wires_end_at_their_ports(make, expand_nested):
         assert [ports[k] for k in sorted(ports)] == sorted(ports.values())
 
 
-def test_titles_of_frames_keep_clear_of_wires(tmp_path):
-    plot_model(ensemble(), tmp_path / "m.svg", expand_nested=True)
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (ensemble, ["functional", "functional_1", "functional_2"]),
+        (everything, ["splitter", "splitter", "stack", "wrap"]),
+    ],
+)
+def test_titles_of_frames_keep_clear_of_wires(tmp_path, make, names):
+    plot_model(make(), tmp_path / "m.svg", expand_nested=True, show_shapes=True, show_dtype=True)
     drawn = list(ET.parse(tmp_path / "m.svg").getroot().iter())
     paths = [e for g in drawn if g.get("class") == "edge" for e in g.iter() if e.get("d")]
     points = np.concatenate([points_along(e.get("d")[1:].replace("C", " ")) for e in paths])
-    titles = [e for e in drawn if e.text in ("model1", "model2", "model3")]
-    assert len(titles) == 3
+    titles = [e for e in drawn if e.tag.endswith("text") and e.text in names]
+    assert sorted(e.text for e in titles) == names
     for title in titles:
         x, y = float(title.get("x")), float(title.get("y"))
         in_title = (points > [x, y - 8]) & (points < [x + 6 * len(title.text), y + 2])
         assert not in_title.all(axis=1).any()
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "BT", "LR", "RL"])
+def test_a_wire_from_a_box_to_itself_leads_around_it(rankdir):
+    x = layers.Input((4,), name="x")
+    shared = layers.Dense(4, name="shared")
+    graph = model_to_dot(Model(x, shared(shared(shared(x)))), rankdir=rankdir, show_shapes=True)
+    graph.layout(prog="dot")
+    square_loops(graph)
+    box = graph.get_node("shared")
+    middle = np.array([float(v) for v in box.attr["pos"].split(",")])
+    half = 36 * np.array([float(box.attr["width"]), float(box.attr["height"])])
+    loops = [edge for edge in graph.edges() if edge[0] == edge[1]]
+    assert len(loops) == 2
+    drawn = []
+    for edge in loops:
+        points = points_along(edge.attr["pos"])
+        outside = np.abs(points - middle) >= half - 2.5  # ports lie within the border
+        assert outside.any(axis=1).all()  # it never crosses the box
+        steps = np.abs(np.diff(points, axis=0))
+        straight = steps.min(axis=1) < 1e-6
+        assert straight.mean() > 0.5
+        drawn.append(points)
+    apart = np.linalg.norm(drawn[0][:, None] - drawn[1][None], axis=-1)
+    assert apart.min() > 1
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -386,6 +448,27 @@ def test_a_thousand_layers(tmp_path):
         plot_model(model, tmp_path / "m.png", show_shapes=True)
     height = int.from_bytes((tmp_path / "m.png").read_bytes()[20:24])
     assert 20_000 < height <= 32_767
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere fontconfig does not decide")
+def test_a_machine_without_fonts_is_told(tmp_path):
+    (tmp_path / "fonts.conf").write_text(
+        f"<fontconfig><cachedir>{tmp_path}</cachedir></fontconfig>", encoding="utf-8"
+    )
+    code = (
+        "import warnings, lamina\nfrom tests.guide.models import mlp\n"
+        "for kind in ('svg', 'pdf', 'png'):\n"
+        "    with warnings.catch_warnings(record=True) as caught:\n"
+        f"        lamina.utils.plot_model(mlp(), {str(tmp_path)!r} + '/m.' + kind)\n"
+        "    print(kind, [str(w.message)[:28] for w in caught])\n"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"FONTCONFIG_FILE": str(tmp_path / "fonts.conf")},
+    )  # fmt: skip
+    told = ["This machine has no fonts, s"]
+    assert made.stdout.splitlines() == ["svg []", f"pdf {told}", f"png {told}"]
 
 
 def test_notebooks_show_the_picture(tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ from lamina.visualization.diagram import (
     state_of,
     trainability,
 )
-from lamina.visualization.plot import numbers, points_along
+from lamina.visualization.plot import numbers, points_along, square_loops
 from lamina.visualization.summary import summarize
 
 # Sizes in pixels. Names and shapes are set in a font of fixed width, so that counting characters
@@ -301,7 +301,7 @@ def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) 
     The border of an inner diagram is two strips, of ports that enter and of cells that leave.
     """
     graph: Any = pygraphviz.AGraph(directed=True, strict=False)
-    graph.graph_attr.update(nodesep="0.4", ranksep=str(_GAP / 72))
+    graph.graph_attr.update(rankdir="TB", nodesep="0.4", ranksep=str(_GAP / 72))
     graph.node_attr.update(shape="plain")
     graph.edge_attr.update(dir="none")
     for i, box in enumerate(boxes):
@@ -321,6 +321,7 @@ def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) 
             tailport=f"out{start[1]}:s", headport=f"in{stop[1]}:n",
         )  # fmt: skip
     graph.layout(prog="dot")
+    square_loops(graph)
 
     _, _, width, height = numbers(graph.graph_attr["bb"])
     # An inner diagram has its strips at the upper and the lower border; others have air there.

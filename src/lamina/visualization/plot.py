@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pygraphviz
+from rich.cells import cell_len
 
 from lamina.core.files import replacing
 from lamina.core.operation import Op
@@ -103,7 +105,7 @@ def model_to_dot(
     )  # fmt: skip
     graph.node_attr.update(shape="plain", fontname=_FONT, fontsize="11", fontcolor=_INK)
     graph.edge_attr.update(color=_MUTED, arrowsize="0.6")
-    frame = _frame(graph, "", f"<b>{html.escape(model.name)}</b>") if subgraph else graph
+    frame = _frame(graph, "", model.name) if subgraph else graph
     _draw_boxes(frame, diagram, options)
     leave, enter = _SIDES[rankdir]
     for start, stop in diagram.wires():
@@ -177,7 +179,15 @@ def plot_model(
 def _render(graph: Any, kind: str, dpi: int) -> bytes:
     graph.graph_attr["dpi"] = "72"  # else SVG and PDF, whose sizes are in points, would be blown up
     graph.layout(prog="dot")
+    square_loops(graph)
     _clear_titles(graph)
+    if kind != "svg" and not _has_fonts():
+        warnings.warn(
+            "This machine has no fonts, so every letter of the picture is an empty box. Install "
+            "one (`apt-get install fonts-dejavu-core`), or write an .svg file: its reader brings "
+            "the fonts.",
+            stacklevel=3,
+        )
     if kind == "png":
         inches = max(numbers(graph.graph_attr["bb"])) / 72 + 1
         if inches * dpi > _LARGEST_PNG:
@@ -193,6 +203,71 @@ def _render(graph: Any, kind: str, dpi: int) -> bytes:
     return graph.draw(format=kind)
 
 
+@functools.cache
+def _has_fonts() -> bool:
+    """Whether letters have widths of their own: without fonts, all are the same empty box."""
+    graph: Any = pygraphviz.AGraph()
+    for text in ("iiiiiiii", "WWWWWWWW"):
+        graph.add_node(text, shape="plain", fontname=_FONT)
+    graph.layout(prog="dot")
+    widths = {node.attr["width"] for node in graph.nodes()}
+    return len(widths) == 2
+
+
+def square_loops(graph: Any) -> None:
+    """Lead wires from a box to itself around it with right angles; laid out they are wild arcs."""
+    along = 1 if graph.graph_attr["rankdir"] in ("TB", "BT") else 0
+    for node in graph.nodes():
+        loops = [edge for edge in graph.out_edges(node) if edge[1] == node]
+        if not loops:
+            continue
+        arcs = [points_along(edge.attr["pos"]) for edge in loops]
+        middle = np.array(numbers(node.attr["pos"]))
+        across = np.concatenate(arcs)[:, 1 - along] - middle[1 - along]
+        far = across[np.abs(across).argmax()]
+        outwards = np.sign(far)
+        # The farther its ends are from the side where it passes, the farther out a wire lies: so
+        # no two of them cross.
+        starts, stops = (np.array([arc[i, 1 - along] for arc in arcs]) for i in (0, -1))
+        order = np.lexsort([-outwards * stops, -outwards * starts])
+        for rank, k in enumerate(order):
+            tip = loops[k].attr["pos"].split()[0]
+            head, shaft = ("", 0.0) if tip[0] != "e" else (f"{tip} ", 6.0)
+            start, stop = arcs[k][0], np.array(numbers(tip[2:])) if head else arcs[k][-1]
+            ahead = np.zeros(2)
+            ahead[along] = np.sign(start - middle)[along]
+            corners = [start, start + (5 + 4 * rank) * ahead, stop - (13 + 4 * rank) * ahead]
+            corners += [corners[-1], stop - shaft * ahead]
+            side = middle[1 - along] + far + 4 * rank * outwards
+            corners[2:3] = [_shifted(c, 1 - along, side) for c in corners[1:3]]
+            path = (f"{x:.2f},{y:.2f}" for x, y in _rounded(corners, 5))
+            loops[k].attr["pos"] = head + " ".join(path)
+
+
+def _shifted(point: np.ndarray, axis: int, to: float) -> np.ndarray:
+    point = point.copy()
+    point[axis] = to
+    return point
+
+
+def _rounded(corners: list[np.ndarray], radius: float) -> list[np.ndarray]:
+    """Control points of Bézier curves along straight lines that meet in rounded corners."""
+    control = [corners[0]]
+
+    def straight(to: np.ndarray) -> list[np.ndarray]:
+        here = control[-1]
+        return [here + (to - here) / 3, to + (here - to) / 3, to]
+
+    for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
+        enters, leaves = (
+            corner + (end - corner) * min(radius / float(np.abs(end - corner).sum()), 0.5)
+            for end in (before, after)
+        )
+        control += straight(enters)
+        control += [(enters + corner) / 2, (leaves + corner) / 2, leaves]
+    return control + straight(corners[-1])
+
+
 def _clear_titles(graph: Any) -> None:
     """Move the titles of frames sideways, each to the first place that no wire crosses."""
     frames = graph.subgraphs()
@@ -202,14 +277,17 @@ def _clear_titles(graph: Any) -> None:
         frames += frame.subgraphs()
         left, _, right, _ = numbers(frame.graph_attr["bb"])
         x, y = numbers(frame.graph_attr["lp"])
+        room = float(frame.graph_attr["comment"])
         width, height = (72 * float(frame.graph_attr[k]) for k in ("lwidth", "lheight"))
+        width -= room
+        x -= room / 2
         near = (strokes[..., 1].min(1) < y + height / 2) & (strokes[..., 1].max(1) > y - height / 2)
         taken = strokes[near][..., 0]
         low, high = taken.min(1) - width / 2 - 2, taken.max(1) + width / 2 + 2
         for place in (x, *np.sort(high)):
             fits = left + width / 2 < place < right - width / 2 - 6
             if fits and not np.any((low < place) & (place < high)):
-                frame.graph_attr["lp"] = f"{place:.2f},{y:.2f}"
+                frame.graph_attr["lp"] = f"{place + room / 2:.2f},{y:.2f}"
                 break
 
 
@@ -254,9 +332,8 @@ def _draw_boxes(graph: Any, diagram: Diagram, options: _Options) -> None:
         if box.inside is None:
             graph.add_node(_name(box), label=_label(box, options), tooltip=_name(box))
             continue
-        turn = _small("  call {} of {}".format(*box.turn)) if box.turn[1] > 1 else ""
-        title = f"<b>{html.escape(box.name)}</b>{turn}"
-        _draw_boxes(_frame(graph, _name(box), title), box.inside, options)
+        turn = "  call {} of {}".format(*box.turn) if box.turn[1] > 1 else ""
+        _draw_boxes(_frame(graph, _name(box), box.name, turn), box.inside, options)
 
 
 def _name(box: Box) -> str:
@@ -264,10 +341,18 @@ def _name(box: Box) -> str:
     return html.escape(box.path)
 
 
-def _frame(graph: Any, name: str, title: str) -> Any:
+def _frame(graph: Any, name: str, title: str, note: str = "") -> Any:
+    """A frame as wide as twice its title at least: beside a wire in the middle, there is room."""
+    room = 6 * cell_len(title) + 5 * cell_len(note) + 10
+    label = (
+        '<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr>'
+        f"<td><b>{html.escape(title)}</b>{_small(note) if note else ''}</td>"
+        f'<td width="{room}"></td></tr></table>'
+    )
     return graph.add_subgraph(
-        name=f"cluster_{name}", label=f"<{title}>", labeljust="l", style="rounded,filled",
+        name=f"cluster_{name}", label=f"<{label}>", labeljust="l", style="rounded,filled",
         color="#c9bfe0", fillcolor="#faf8fe", margin="14", tooltip=name,
+        comment=str(room),  # for _clear_titles
     )  # fmt: skip
 
 
