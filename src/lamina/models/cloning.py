@@ -11,12 +11,11 @@ from lamina import tree
 from lamina.core import registry
 from lamina.core.graph import Node, is_symbolic
 from lamina.core.operation import Op
-from lamina.core.symbolic import OPERATIONS, SymbolicTensor
+from lamina.core.symbolic import SymbolicTensor
 from lamina.errors import LaminaError, SerializationError
 from lamina.layers import Input, InputLayer, Layer
 from lamina.models.functional import Graph
-
-_OPS_MODULE = "keras.src.ops.numpy"
+from lamina.saving import operations
 
 
 def graph_config(graph: Graph) -> dict[str, Any]:
@@ -37,29 +36,32 @@ def graph_config(graph: Graph) -> dict[str, Any]:
         config = {"shape": list(x.shape), "dtype": x.dtype, "keras_history": reference(x)}
         return {"class_name": "__keras_tensor__", "config": config}
 
+    def call(args: Any, kwargs: Any) -> dict[str, Any]:
+        return {
+            "args": tree.map_structure(argument, list(args)),
+            "kwargs": {
+                k: tree.map_structure(argument, v) for k, v in kwargs.items() if v is not None
+            },
+        }
+
     nodes: dict[Any, list[Node]] = defaultdict(list)
     for node in index:
         nodes[node.operation].append(node)
     records = []
     for operation in graph.operations:
-        calls = [
-            {
-                "args": tree.map_structure(argument, list(node.args)),
-                "kwargs": tree.map_structure(argument, _without_defaults(node.kwargs)),
-            }
-            for node in nodes[operation] if node.inputs
-        ]  # fmt: skip
-        record = _op_record(operation) if isinstance(operation, Op) else _layer_record(operation)
+        if isinstance(operation, Op):
+            (node,) = nodes[operation]
+            record, args, kwargs = operations.describe(operation, node.args, node.kwargs)
+            calls = [call(args, kwargs)]
+        else:
+            record = _layer_record(operation)
+            calls = [call(node.args, node.kwargs) for node in nodes[operation] if node.inputs]
         records.append({**record, "name": operation.name, "inbound_nodes": calls})
     return {
         "layers": records,
         "input_layers": tree.map_structure(reference, graph.input_structure),
         "output_layers": tree.map_structure(reference, graph.output_structure),
     }
-
-
-def _without_defaults(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in kwargs.items() if v is not None}
 
 
 def _layer_record(layer: Any) -> dict[str, Any]:
@@ -73,24 +75,10 @@ def _layer_record(layer: Any) -> dict[str, Any]:
         ) from e
 
 
-def _camel(name: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-
-
-def _op_record(op: Op) -> dict[str, Any]:
-    return {
-        "module": _OPS_MODULE, "class_name": _camel(op.op_name), "config": {"name": op.name},
-        "registered_name": None,
-    }  # fmt: skip
-
-
 def _make_operation(record: Mapping[str, Any], custom_objects: Any) -> Any:
-    if str(record.get("module", "")).startswith("keras.src.ops"):
-        names = {_camel(n): n for n in OPERATIONS}
-        name = names.get(str(record.get("class_name")))
-        if name is None:
-            raise registry.unknown_name("op", record.get("class_name"), names)
-        return name
+    op = operations.read(record)
+    if op is not None:
+        return op
     layer = registry.deserialize(record, custom_objects)
     if not isinstance(layer, Layer):
         raise SerializationError(f"{record.get('class_name')!r} in a graph is no layer.")
@@ -178,24 +166,11 @@ def _call(operation: Any, name: str, call: Any, made: Any, custom_objects: Any) 
         return x
 
     args, kwargs = value(call["args"]), value(call["kwargs"])
-    if isinstance(operation, str):
-        args, kwargs = _static_tuples(args), _static_tuples(kwargs)
-        outputs = OPERATIONS[operation](*args, **kwargs)
+    outputs = operation(*args, **kwargs)
+    if isinstance(operation, operations.Described):
         for x in tree.flatten(outputs):
             x.node.operation.name = x.name = name
-    else:
-        outputs = operation(*args, **kwargs)
     return [x for x in tree.flatten(outputs) if isinstance(x, SymbolicTensor)]
-
-
-def _static_tuples(x: Any) -> Any:
-    """Lists without tensors as tuples: axes, shapes and indices, which JSON turned into lists."""
-    if isinstance(x, Mapping):
-        return {k: _static_tuples(v) for k, v in x.items()}
-    if isinstance(x, list):
-        values = [_static_tuples(v) for v in x]
-        return values if any(is_symbolic(v) for v in tree.flatten(values)) else tuple(values)
-    return x
 
 
 def _histories(x: Any) -> list[Any]:
@@ -259,7 +234,7 @@ def clone_model(
     def make(record: Mapping[str, Any], custom_objects: Any) -> Any:
         original = originals[record["name"]]
         if isinstance(original, Op):
-            return original.op_name
+            return operations.read(record)
         if isinstance(original, InputLayer):
             if given is not None:
                 x = given[inputs.index(original.name)]
