@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lamina import tree
-from lamina.core import naming, spec
+from lamina.core import naming, registry, spec
 from lamina.core.boundary import public
 from lamina.core.graph import Node, is_symbolic
 from lamina.core.scope import get_mask, set_mask
@@ -186,7 +186,7 @@ def op(
         return result
 
     call.__name__ = call.__qualname__ = op_name
-    OPERATIONS[op_name] = call = public(call)
+    OPERATIONS[op_name] = call = registry.public("ops")(public(call))
     return call
 
 

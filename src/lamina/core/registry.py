@@ -267,21 +267,38 @@ def serialize(obj: Any) -> Any:
 
 
 def _serialize_function(fn: Any) -> Any:
-    name = fn.__name__
-    family = family_of(fn)
-    if family and builtin(family, name) is fn:
+    """The name of a function: a built-in's by its family, a user's as it was registered."""
+    name = getattr(fn, "__name__", "<lambda>")
+    registered = _registered_names.get(fn)
+    namesakes = {r: f[name] for r, f in _families.items() if inspect.isfunction(f.get(name))}
+    own = [family for family, known in namesakes.items() if _is_made_of(known, fn)]
+    if registered is None and own and own != ["ops"]:
         return name
     if name == "<lambda>":
         raise SerializationError(
             "A lambda has no name, so a file cannot refer to it. Define it with `def`, and "
             "register it: `@lamina.saving.register_serializable()`."
         )
+    if registered is None and not own and namesakes:
+        family = next(iter(namesakes))
+        raise SerializationError(
+            f"The function {name!r} (of {fn.__module__}) has the name of another one, "
+            f"lamina.{family}.{name}, which a file would be read with. Pass the name {name!r} to "
+            "mean Lamina's; or register yours: `@lamina.saving.register_serializable()`."
+        )
     return {
-        "module": "builtins",
+        "module": "keras.ops" if own and registered is None else "builtins",
         "class_name": "function",
         "config": name,
-        "registered_name": get_registered_name(fn),
+        "registered_name": registered or name,
     }
+
+
+def _is_made_of(known: Any, fn: Any) -> bool:
+    """Whether ``fn`` is ``known``, or what ``known`` is a wrapper of."""
+    while known is not None and known is not fn:
+        known = getattr(known, "__wrapped__", None)
+    return known is fn
 
 
 # The rooms whose classes files may name. The list is fixed here: no file can add to it.
@@ -310,10 +327,11 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
                 f"Received: {str(candidate)[:80]!r}."
             )
     # A built-in's own record wins over a user's class of the same name.
-    if isinstance(module, str) and module.split(".")[0] in ("keras", "lamina") and not is_function:
+    if isinstance(module, str) and module.split(".")[0] in ("keras", "lamina"):
         rooms = [part for part in module.split(".")[1:] if part != "src"] or ["models"]
         known = [builtin(".".join(rooms), name), builtin(rooms[0], name)]
-        found = next((c for c in known if inspect.isclass(c)), None)
+        is_wanted = inspect.isfunction if is_function else inspect.isclass
+        found = next((c for c in known if is_wanted(c)), None)
         if name == "DTypePolicy":
             found = DTypePolicy
         if found is not None:
@@ -322,7 +340,8 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
     if found is None:
         found = get_registered_object(name, custom_objects)
     if found is None and is_function:
-        found = next((f[name] for f in _families.values() if inspect.isfunction(f.get(name))), None)
+        rooms = (f for room, f in _families.items() if room != "ops")
+        found = next((f[name] for f in rooms if inspect.isfunction(f.get(name))), None)
     if found is None and module is None:
         found = next((f[name] for f in _families.values() if inspect.isclass(f.get(name))), None)
     if found is None:

@@ -391,7 +391,9 @@ class Lambda(Layer):
     [9.0]
     """
 
-    function: Callable[..., Any] = field(convert=lambda f: registry.resolve("", f, "function"))
+    function: Callable[..., Any] = field(
+        convert=lambda f: registry.resolve("activations", f, "function")
+    )
     output_shape: Any = None
     mask: Any = None
     arguments: Any = field(None, convert=lambda a: dict(a or {}))
@@ -407,6 +409,17 @@ class Lambda(Layer):
         if mask is not None and code is not None and "mask" in code.co_varnames[: code.co_argcount]:
             keywords["mask"] = mask
         return self.function(inputs, **keywords)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments; the function by name, in the form that Keras's files have for it."""
+        config = super().get_config()
+        name = registry.serialize(self.function)
+        if isinstance(name, str):
+            config["function"] = {
+                "module": "builtins", "class_name": "function", "config": name,
+                "registered_name": name,
+            }  # fmt: skip
+        return config
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """The mask that was given, or its function's answer."""
