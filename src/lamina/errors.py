@@ -130,6 +130,13 @@ class DataError(LaminaError, ValueError):
     """Data that cannot make a batch: empty, of unequal lengths, or a generator that ran dry."""
 
 
+class NonFiniteError(LaminaError, FloatingPointError):
+    """A training step whose loss or new weights are NaN or infinite, under ``check_nans=True``.
+
+    Cure: the message names where it began: the data, a layer, the loss, a gradient.
+    """
+
+
 class StateError(LaminaError, RuntimeError):
     """A variable written where its new value would be lost, as inside somebody else's ``jit``.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from lamina import dtypes, tree
 from lamina.core import random, registry, spec
-from lamina.core.boundary import public, raised_by_user
+from lamina.core.boundary import public, raised_by_user, warn
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, any_symbolic, not_called, record, user_location
 from lamina.core.scope import Record, Scope, current, entered, get_mask, random_key, set_mask
@@ -363,12 +362,11 @@ class Layer(_LayerState):
         masked = [x for x in tree.flatten(arguments.get(signature.first or ""))
                   if is_symbolic(x) and x.mask is not None]  # fmt: skip
         if masked and not self.supports_masking and not signature.takes_mask:
-            warnings.warn(
+            warn(
                 f"Layer {self.name!r} ({type(self).__name__}) cannot use the mask that comes with "
                 f"{masked[0].name!r}; it ends here. If that is meant, nothing is wrong; if masked "
                 "positions must not count, use a layer that takes masks.",
                 MaskWarning,
-                stacklevel=4,
             )
 
     def _infer(self, arguments: dict[str, Any], training: bool | None) -> tuple[Any, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import tree
+from lamina.core.boundary import warn
 from lamina.core.graph import Node, Plan, depths, is_symbolic, make_plan
 from lamina.core.operation import Operation, not_called
 from lamina.core.scope import get_mask, set_mask
@@ -121,11 +121,10 @@ class Graph:
     def _tell_extra(self, extra: list[Any]) -> None:
         if not self._told_extra:
             self._told_extra = True
-            warnings.warn(
+            warn(
                 f"The data has entries that the model does not take, which are ignored: {extra}. "
                 f"Its inputs are {self.input_names}.",
                 TrainingWarning,
-                stacklevel=6,
             )
 
 

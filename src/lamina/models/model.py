@@ -457,6 +457,9 @@ class Model(_Attributes, Layer):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: Any = 1,
+        *,
+        dry_run: bool = False,
+        check_nans: bool = False,
     ) -> Any:
         """Train for a number of passes over the data.
 
@@ -480,6 +483,9 @@ class Model(_Attributes, Layer):
             validation_steps: batches of the validation data to use.
             validation_batch_size: ``batch_size`` when None.
             validation_freq: validate every so many epochs, or a list of epochs.
+            dry_run: check everything and return the report of :meth:`check`, without a step.
+            check_nans: stop at the first step that is not finite, before it changes the weights,
+                and say which layer, loss or gradient it began with. Slower: it waits for each step.
 
         Returns:
             A ``History``; ``history.history`` maps each log name to a list, one entry an epoch.
@@ -487,6 +493,7 @@ class Model(_Attributes, Layer):
         Raises:
             DataError: no samples, or arrays of different length.
             ShapeError, StructureError, UnknownNameError: data that does not fit the model.
+            NonFiniteError: with ``check_nans``, a step that is not finite.
         """
         return loop.fit(
             self, x, y, batch_size=batch_size, epochs=epochs, verbose=verbose,
@@ -495,7 +502,37 @@ class Model(_Attributes, Layer):
             sample_weight=sample_weight, initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch, validation_steps=validation_steps,
             validation_batch_size=validation_batch_size, validation_freq=validation_freq,
+            dry_run=dry_run, check_nans=check_nans,
         )  # fmt: skip
+
+    @public
+    def check(
+        self, x: Any, y: Any = None, sample_weight: Any = None, batch_size: int | None = None
+    ) -> Any:
+        """Look at a training step without taking it.
+
+        Names, shapes and dtypes are checked as :meth:`fit` would; of a model that is not compiled,
+        the forward pass alone.
+
+        Args:
+            x: as for :meth:`fit`.
+            y: as for :meth:`fit`.
+            sample_weight: as for :meth:`fit`.
+            batch_size: samples in the step; 32 when None.
+
+        Returns:
+            A report to print: each layer's output, mask, parameters, operations and memory; which
+            target and loss belong to which output; weights that no loss reaches; lost masks.
+
+        >>> from lamina import layers
+        >>> x = layers.Input((4,))
+        >>> model = Model(x, layers.Dense(1, name="out")(x))
+        >>> model.compile("sgd", "mse")
+        >>> found = model.check(np.ones((8, 4)), np.ones(8))
+        >>> found.operations, found.unreached, found.bindings[0][:4]
+        (72, [], ('out', '(8, 1) float32', '(8,) float32', 'mean_squared_error'))
+        """
+        return loop.check(self, x, y, sample_weight, batch_size)
 
     @public
     def evaluate(

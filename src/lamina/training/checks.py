@@ -131,7 +131,7 @@ def check_targets(
             if low < 0 or high > 1:
                 warn(
                     f"Output {name!r}: {loss.name} reads targets as probabilities, from 0 to 1. "
-                    f"Received numbers from {low:g} to {high:g}. {_scaled(low, high)}",
+                    f"Received {_span(low, high, None)}. {_scaled(low, high)}",
                     TrainingWarning,
                 )
 
@@ -157,7 +157,6 @@ def _check_classes(where: str, target: Any, classes: int | None, loss: Loss) -> 
     low, high = _extremes(target)
     if fraction is None and low >= 0 and high < classes:
         return
-    received = f"numbers from {low:g} to {high:g}" if fraction is None else f"{fraction:g}"
     if fraction is not None:
         cure = "Pass whole numbers, or use a loss of regression such as 'mean_squared_error'."
     elif low == 1 and high == classes:
@@ -169,7 +168,7 @@ def _check_classes(where: str, target: Any, classes: int | None, loss: Loss) -> 
     raise DataError(
         f"{where}: the targets are not classes of this output.\n"
         f"  expected: whole numbers from 0 to {classes - 1}, as it has {classes} units\n"
-        f"  received: {received}\n{cure}"
+        f"  received: {_span(low, high, fraction)}\n{cure}"
     )
 
 
@@ -195,14 +194,13 @@ def check_ids(graph: Any, x: Any) -> None:
         fraction, (low, high) = _fraction(ids), _extremes(ids)
         if fraction is None and low >= 0 and high < table.input_dim:
             continue
-        received = f"numbers from {low:g} to {high:g}" if fraction is None else f"{fraction:g}"
         cure = "Numbers that are no indices go into a `Dense` layer instead."
         if fraction is None:
             cure = f"Give it `input_dim={high + 1:g}`, or map rare numbers to one of its own."
         raise DataError(
             f"Input {name!r} holds numbers that are not in the table of layer {table.name!r} "
             f"(Embedding).\n  expected: whole numbers from 0 to {table.input_dim - 1}, because of "
-            f"input_dim={table.input_dim}\n  received: {received}\n{cure}"
+            f"input_dim={table.input_dim}\n  received: {_span(low, high, fraction)}\n{cure}"
         )
 
 
@@ -225,6 +223,12 @@ def _fraction(array: Any) -> float | None:
     broken = module.ravel(array != module.floor(array))
     at = int(module.argmax(broken))
     return float(module.ravel(array)[at]) if bool(broken[at]) else None
+
+
+def _span(low: float, high: float, fraction: float | None) -> str:
+    if fraction is not None:
+        return f"{fraction:g}"
+    return f"{low:g}" if low == high else f"numbers from {low:g} to {high:g}"
 
 
 def _extremes(array: Any) -> tuple[float, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,12 +13,25 @@ import numpy as np
 
 from lamina import tree
 from lamina.core import random
+from lamina.core.boundary import warn
 from lamina.core.variable import Cell
-from lamina.errors import ArgumentError, TrainingWarning
+from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.training.callbacks import CallbackList, History
+from lamina.training.checks import check_ids
 from lamina.training.data import ArrayData, StreamData, adapt, one_batch, unpack
+from lamina.training.nonfinite import first_nonfinite
 from lamina.training.progress import Progress
-from lamina.training.step import NEVER, Program, State, Window, build, contains, predict_program
+from lamina.training.report import Report, report
+from lamina.training.step import (
+    NEVER,
+    Program,
+    State,
+    Window,
+    build,
+    contains,
+    is_own,
+    predict_program,
+)
 
 _SECONDS_PER_DISPATCH = 0.1
 
@@ -43,6 +55,14 @@ def _program(model: Any, batch: Any, training: bool) -> Program:
         program.check(batch, training)
         programs[key, "checked"] = repr(shapes)
     return program
+
+
+def _look_at(model: Any, data: ArrayData | StreamData) -> None:
+    """Check the numbers of the data: all of them in memory, of a stream those of one batch."""
+    x, y, _ = data.batch if isinstance(data, ArrayData) and data.fits_device else data.peek()
+    check_ids(model.graph, x)
+    if y is not None and not any(is_own(model, m) for m in ("compute_loss", "train_step")):
+        model.objective.check_values(y)
 
 
 @contextlib.contextmanager
@@ -86,8 +106,8 @@ def fit(
     callbacks: Any, validation_split: float, validation_data: Any, shuffle: bool,
     class_weight: Mapping[int, float] | None, sample_weight: Any, initial_epoch: int,
     steps_per_epoch: int | None, validation_steps: int | None, validation_batch_size: int | None,
-    validation_freq: Any,
-) -> History:  # fmt: skip
+    validation_freq: Any, dry_run: bool, check_nans: bool,
+) -> Any:  # fmt: skip
     """See :meth:`lamina.Model.fit`."""
     _ = model.objective  # compiled?
     for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
@@ -113,19 +133,42 @@ def fit(
                 steps=validation_steps,
             )
             opened.callback(validation.close)
+        if dry_run:
+            if validation is not None:
+                _program(model, validation.peek(), training=False)
+            return _report(model, data)
         return _train(model, data, validation, epochs, initial_epoch, verbose, callbacks,
-                      steps_per_epoch, validation_freq)  # fmt: skip
+                      steps_per_epoch, validation_freq, check_nans)  # fmt: skip
+
+
+def check(model: Any, x: Any, y: Any, sample_weight: Any, batch_size: int | None) -> Report:
+    """See :meth:`lamina.Model.check`."""
+    data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=None,
+                 training=model.compiled)  # fmt: skip
+    with contextlib.closing(data):
+        return _report(model, data)
+
+
+def _report(model: Any, data: ArrayData | StreamData) -> Report:
+    batch = data.peek()
+    if model.compiled:
+        program = _program(model, batch, training=True)
+        _look_at(model, data)
+        return report(model, program, batch)
+    return report(model, predict_program(model, batch), batch)
 
 
 def _train(
     model: Any, data: ArrayData | StreamData, validation: ArrayData | StreamData | None,
     epochs: int, initial_epoch: int, verbose: Any, callbacks: Any, steps_per_epoch: int | None,
-    validation_freq: Any,
+    validation_freq: Any, check_nans: bool,
 ) -> History:  # fmt: skip
     first = data.peek()
     program = _program(model, first, training=True)
+    _look_at(model, data)
     if validation is not None:
         _program(model, validation.peek(), training=False)
+        _look_at(model, validation)
     steps = data.steps
     names = list(jax.eval_shape(program.results, program.fresh_metrics()))
     names += [f"val_{n}" for n in names] if validation is not None else []
@@ -134,7 +177,7 @@ def _train(
     progress = Progress(verbose, epochs, steps)
     model.stop_training = False
     with _training_state(program) as cell, contextlib.closing(progress):
-        runner = _Runner(program, data, cell, hooks, progress, steps_per_epoch, first)
+        runner = _Runner(program, data, cell, hooks, progress, steps_per_epoch, first, check_nans)
         hooks.on_train_begin()
         progress.train_begin()
         logs: dict[str, float] = {}
@@ -173,11 +216,12 @@ class _Runner:
 
     def __init__(
         self, program: Program, data: Any, cell: Cell, hooks: CallbackList, progress: Progress,
-        steps: int | None, first: Any,
+        steps: int | None, first: Any, check_nans: bool,
     ) -> None:  # fmt: skip
         self.program, self.data, self.cell = program, data, cell
         self.hooks, self.progress, self.steps = hooks, progress, steps
-        self.resident = isinstance(data, ArrayData) and data.fits_device
+        self.check_nans = check_nans
+        self.resident = isinstance(data, ArrayData) and data.fits_device and not check_nans
         self.warned = False
         self.compiled = False
         self.chunk = 1
@@ -206,12 +250,11 @@ class _Runner:
         step = int(self.cell.state["monitor"])
         if step != NEVER and not self.warned:
             self.warned = True
-            warnings.warn(
+            warn(
                 f"The loss is not finite since training step {step} (counted from 0). Common "
                 "causes: a learning rate that is too high, NaN in the data, a logarithm or "
                 "division without `epsilon`.",
                 TrainingWarning,
-                stacklevel=5,
             )
 
     def _step(self, step: int, run: Callable[[State], Any]) -> None:
@@ -223,6 +266,21 @@ class _Runner:
         if self.by_batch:
             self.hooks.on_train_batch_end(step, self.logs)
         self.progress.update(step + 1, self.logs)
+
+    def _checked_step(self, state: State, batch: Any) -> State:
+        """A step that stops before anything that is not finite gets into the weights."""
+        before = jax.tree.map(jnp.copy, state)
+        new = self.program.train(state, batch)
+        finite = [jnp.isfinite(x).all() for x in new["trainable"].values()]
+        if int(new["monitor"]) == NEVER and bool(jnp.stack(finite).all()):
+            return new
+        self.cell.state = before
+        step = int(before["optimizer"]["iteration"])
+        raise NonFiniteError(
+            f"Training step {step} (counted from 0) is not finite. "
+            f"{first_nonfinite(self.program, before, batch)}\nThe weights are those before the "
+            "step."
+        )
 
     def _resident_epoch(self) -> None:
         data, program = self.data, self.program
@@ -274,15 +332,15 @@ class _Runner:
     def _streamed_epoch(self) -> None:
         count = 0
         for count, batch in enumerate(self.data.batches(), 1):
-            self._step(count - 1, lambda s, b=batch: self.program.train(s, b))
+            run = self._checked_step if self.check_nans else self.program.train
+            self._step(count - 1, lambda s, b=batch, run=run: run(s, b))
             if self.hooks.model.stop_training and self.by_batch:
                 break
         if self.steps is not None and count < self.steps and not self.hooks.model.stop_training:
-            warnings.warn(
+            warn(
                 f"The data ended after {count} of {self.steps} steps. Make the data longer, or "
                 "`steps_per_epoch` smaller.",
                 TrainingWarning,
-                stacklevel=6,
             )
             self.hooks.model.stop_training = True
         self.compiled = True
@@ -351,6 +409,7 @@ def evaluate(
     data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps)
     with contextlib.closing(data), contextlib.closing(Progress(verbose, 1, data.steps)) as progress:
         program = _program(model, data.peek(), training=False)
+        _look_at(model, data)
         params = {"steps": data.steps, "verbose": verbose}
         hooks = CallbackList(callbacks, model=model, params=params)
         progress.epoch_begin(0)
@@ -378,6 +437,8 @@ def predict(
 
 def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: Any) -> Any:
     program = predict_program(model, data.peek())
+    if isinstance(data, ArrayData) and data.fits_device:
+        check_ids(model.graph, data.batch[0])
     weights = program.weights()
     params = {"steps": data.steps, "verbose": verbose}
     hooks = CallbackList(callbacks, model=model, params=params)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lamina.core import random
+from lamina.core.boundary import warn
 from lamina.errors import DataError, StructureError, TrainingWarning
 from lamina.training.pydataset import PyDataset, Workers
 
@@ -231,11 +231,10 @@ def _columns(dataset: Any, request: Request) -> tuple[Any, Callable[[Any], Any]]
             )
         ignored = [c for c in columns if c not in wanted]
         if ignored:
-            warnings.warn(
+            warn(
                 f"The data set has columns that the model does not take, which are ignored: "
                 f"{ignored}.",
                 TrainingWarning,
-                stacklevel=6,
             )
         dataset = dataset.select_columns([c for c in columns if c in wanted])
     return _as_numpy(dataset), lambda batch: {k: v for k, v in batch.items() if k in wanted}

@@ -169,20 +169,21 @@ class Program:
             self._check_own(structs, training)
             return
 
-        record = self._run_abstractly(structs, training)
+        record = self._run_apart(batch if self.eager else structs, training)
         self._reports = {k: _struct(x) for k, x in record.logs.items()}
         self._moving = [a for a, v in self.non_trainable.items() if v in record.updates]
         self._metric_variables = None  # some metrics make their state when they first see a batch
 
-    def _run_abstractly(self, structs: Any, training: bool) -> Record:
-        scope = Scope(training=training, pure=True, abstract=True, key=_abstract_key())
+    def _run_apart(self, batch: Any, training: bool) -> Record:
+        """Run a step's forward pass and forget its values: on shapes alone, unless eager."""
+        scope = Scope(training=training, pure=True, abstract=not self.eager, key=_abstract_key())
 
         def run(b: Any) -> Any:
             with entered(scope):
                 forward(self.model, b, training)
             return {k: jnp.asarray(x) for k, x in scope.record.logs.items()}
 
-        scope.record.logs = jax.eval_shape(run, structs)
+        scope.record.logs = run(batch) if self.eager else jax.eval_shape(run, batch)
         return scope.record
 
     def _check_own(self, structs: Any, training: bool) -> None:
@@ -195,7 +196,7 @@ class Program:
                 "`self.optimizer.stateless_apply` and `metric.stateless_update_state` inside."
             )
         if self.objective is not None and self.objective.waits_for_shapes:
-            self._run_abstractly(structs, training)
+            self._run_apart(structs, training)
         weights = {
             "trainable": {a: _struct(v) for a, v in self.trainable.items()},
             "non_trainable": {a: _struct(v) for a, v in self.non_trainable.items()},
@@ -519,6 +520,9 @@ def build(model: Any, batch: Any) -> None:
     """Make the weights of a model that has not seen an input, from a batch's shapes."""
     if is_own(model, "train_step") and not (is_own(model, "call") or model.graph):
         model.built = True  # its step calls the models inside, which are built already
+    elif model.run_eagerly and model.graph is None:
+        with entered(Scope(pure=True, key=_abstract_key())):  # values decide what it does
+            model(batch[0])
     elif not model.built or not getattr(model, "graph", None):
         x = batch[0]
         specs = tree.map_structure(

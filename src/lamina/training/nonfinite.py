@@ -1,0 +1,143 @@
+"""Where a NaN began: a training step that went wrong, taken again layer by layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+from lamina import tree
+from lamina.core.scope import Scope, current, entered, get_mask, set_mask
+from lamina.training.step import Program, State, forward
+
+
+def first_nonfinite(program: Program, state: State, batch: Any) -> str:
+    """Where the numbers of a training step first stop being finite.
+
+    Args:
+        program: the steps.
+        state: the training state before the step.
+        batch: the step's batch.
+
+    Returns:
+        A sentence for the user that names the data, layer, loss or weight.
+    """
+    for what, part in zip(("x", "y", "sample_weight"), batch, strict=True):
+        for path, leaf in tree.flatten_with_path(part):
+            if leaf is not None and not _finite(leaf):
+                rows = np.flatnonzero(~np.isfinite(np.asarray(leaf)).reshape(leaf.shape[0], -1)
+                                      .all(-1))[:5].tolist()  # fmt: skip
+                where = what + "".join(f"[{p!r}]" for p in path)
+                return f"The data: `{where}` of this batch is not finite in its samples {rows}."
+    bad = [a for a, x in state["trainable"].items() if not _finite(x)]
+    if bad:
+        return f"The weights {bad[:5]} were not finite before the step."
+    seen: dict[tuple[str, int], tuple[Any, Any]] = {}
+    total = _forward(program, state, batch, _recorder(seen))[0]
+    before = ""
+    for (path, _), (layer, outputs) in seen.items():
+        wrong = [x for x in outputs if not _finite(x)]
+        if wrong:
+            return (
+                f"The output of layer {path!r} ({type(layer).__name__}): {_range(wrong)}. The "
+                f"layers called before it were finite{before}."
+            )
+        before = f"; the last, {path!r}, gave {_range(outputs)}"
+    if not _finite(total):
+        return (
+            "The loss: all layers' outputs are finite, but the loss of them is not. Is there a "
+            "logarithm of 0 or a division by 0 in it?"
+        )
+    gradients = _output_gradients(program, state, batch, seen)
+    for (path, n), layer_gradients in reversed(gradients.items()):
+        if not all(_finite(g) for g in layer_gradients):
+            kind = type(seen[path, n][0]).__name__
+            return (
+                f"The gradient at the output of layer {path!r} ({kind}): {_range(layer_gradients)}."
+                " Outputs and loss are finite; the operations after this layer have no finite "
+                "derivative there (a square root or norm at 0, a division by a small number)."
+            )
+    return (
+        "The gradients of the weights, or the optimizer's step: outputs, loss and the gradients at "
+        "all outputs are finite. Is the learning rate too high?"
+    )
+
+
+def _forward(program: Program, state: State, batch: Any, tap: Any, trainable: Any = None) -> Any:
+    values = {
+        program.trainable[a]: x for a, x in (trainable or state["trainable"]).items()
+    } | {program.non_trainable[a]: x for a, x in state["non_trainable"].items()}  # fmt: skip
+    key = jax.random.fold_in(state["key"], state["optimizer"]["iteration"])
+    scope = Scope(values=values, training=True, key=key, pure=True, tap=tap)
+    with entered(scope):
+        return forward(program.model, batch, True), scope.record
+
+
+def _recorder(seen: dict[Any, Any]) -> Any:
+    """A tap that keeps every layer's outputs, but for those inside of compiled loops."""
+    counts: dict[str, int] = {}
+
+    def tap(layer: Any, outputs: Any) -> Any:
+        scope = current()
+        path = "/".join(scope.path[1:] if scope is not None else ())
+        leaves = [x for x in tree.flatten(outputs) if hasattr(x, "dtype")]
+        if path and not any(isinstance(x, jax.core.Tracer) for x in leaves):
+            n = counts[path] = counts.get(path, -1) + 1
+            seen[path, n] = layer, leaves
+        return outputs
+
+    return tap
+
+
+def _output_gradients(
+    program: Program, state: State, batch: Any, seen: dict[Any, Any]
+) -> dict[Any, list[Any]]:
+    """The gradient of the loss at every output in ``seen``: of zeros added to them."""
+    zeros = {key: [jnp.zeros(x.shape, x.dtype) for x in leaves
+                   if jnp.issubdtype(x.dtype, jnp.floating)]
+             for key, (_, leaves) in seen.items()}  # fmt: skip
+
+    def loss(added: Any) -> Any:
+        counts: dict[str, int] = {}
+
+        def tap(_: Any, outputs: Any) -> Any:
+            scope = current()
+            path = "/".join(scope.path[1:] if scope is not None else ())
+            n = counts[path] = counts.get(path, -1) + 1
+            mine = iter(added.get((path, n), ()))
+
+            def add(x: Any) -> Any:
+                if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.floating):
+                    return x
+                zero = next(mine, None)
+                new = x if zero is None else x + zero
+                if new is not x and get_mask(x) is not None:
+                    set_mask(new, get_mask(x))
+                return new
+
+            return tree.map_structure(add, outputs)
+
+        return _forward(program, state, batch, tap)[0]
+
+    names = {f"{i}": key for i, key in enumerate(zeros)}
+    found = jax.grad(lambda z: loss({names[i]: x for i, x in z.items()}))(
+        {i: zeros[key] for i, key in names.items()}
+    )
+    return {key: found[i] for i, key in names.items()}
+
+
+def _finite(x: Any) -> bool:
+    return not jnp.issubdtype(x.dtype, jnp.inexact) or bool(jnp.isfinite(x).all())
+
+
+def _range(arrays: list[Any]) -> str:
+    flat = np.concatenate([np.asarray(x, "float64").ravel() for x in arrays])
+    fine = flat[np.isfinite(flat)]
+    span = f"from {fine.min():.3g} to {fine.max():.3g}" if fine.size else ""
+    if fine.size == flat.size:
+        return f"{flat.size} values {span}"
+    said = f"{np.isnan(flat).sum()} NaN and {np.isinf(flat).sum()} infinite of {flat.size} values"
+    return said + (f", the others {span}" if span else "")

@@ -1,0 +1,212 @@
+"""A dry run: what a training step would do, found without taking it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from lamina import tree
+from lamina.core import cost, random
+from lamina.core.scope import Scope, current, entered
+from lamina.training.step import Program, forward
+
+
+@dataclasses.dataclass
+class LayerReport:
+    """One layer in a dry run.
+
+    Attributes:
+        path: names of the layers around it and its own.
+        kind: its class.
+        outputs: shape and dtype of each output, the batch as it was.
+        calls: how often it is called.
+        masked: whether a mask travels with its output.
+        parameters: number of weights' elements.
+        operations: arithmetic operations of the forward pass.
+        activation_bytes: size of the outputs, which training keeps for the gradient.
+    """
+
+    path: str
+    kind: str
+    outputs: list[tuple[tuple[int, ...], str]]
+    calls: int = 1
+    masked: bool = False
+    parameters: int = 0
+    operations: int = 0
+    activation_bytes: int = 0
+
+
+@dataclasses.dataclass
+class Report:
+    """What :meth:`lamina.Model.check` found. ``print`` shows it as tables.
+
+    Attributes:
+        layers: in the order of their calls.
+        bindings: for each output: its name, shape, target's shape, loss, metrics.
+        logs: names that training would report.
+        unreached: addresses of trainable weights that no loss can reach.
+        lost_masks: layers that receive a mask and hand none on.
+        weight_bytes, optimizer_bytes, activation_bytes: sizes.
+        operations: arithmetic operations of the forward pass for the batch.
+        batch_size: samples in the batch that was looked at.
+    """
+
+    layers: list[LayerReport]
+    bindings: list[tuple[str, ...]]
+    logs: list[str]
+    unreached: list[str]
+    lost_masks: list[str]
+    weight_bytes: int
+    optimizer_bytes: int
+    operations: int
+    batch_size: int
+
+    @property
+    def activation_bytes(self) -> int:
+        """Size of all layers' outputs for the batch."""
+        return sum(x.activation_bytes for x in self.layers)
+
+    def __str__(self) -> str:
+        file = io.StringIO()
+        console = Console(file=file, width=110)
+        table = Table("Layer", "Output", "Mask", title=f"A batch of {self.batch_size}")
+        for column in ("Param #", "FLOPs", "Activations"):
+            table.add_column(column, justify="right")
+        for x in self.layers:
+            shapes = "\n".join(f"{shape} {dtype}" for shape, dtype in x.outputs)
+            table.add_row(
+                f"{x.path} ({x.kind})" + (f" x{x.calls}" if x.calls > 1 else ""), shapes,
+                "yes" if x.masked else "", f"{x.parameters:,}", f"{x.operations:,}",
+                _size(x.activation_bytes),
+            )  # fmt: skip
+        console.print(table)
+        if self.bindings:
+            bound = Table("Output", "Shape", "Target", "Loss", "Metrics")
+            for row in self.bindings:
+                bound.add_row(*row)
+            console.print(bound)
+        sizes = (self.weight_bytes, self.optimizer_bytes, self.activation_bytes)
+        said = [
+            f"FLOPs: {self.operations:,} forward, about 3 times as many in training",
+            "Memory: weights {}, optimizer {}, activations {}".format(*map(_size, sizes)),
+        ]
+        if self.logs:
+            said.append(f"Reported: {', '.join(self.logs)}")
+        if self.unreached:
+            said.append(f"No loss reaches these weights: {', '.join(self.unreached)}")
+        if self.lost_masks:
+            said.append(f"A mask ends in: {', '.join(self.lost_masks)}")
+        for line in said:
+            console.print(line, markup=False)
+        return file.getvalue().rstrip()
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1024 or unit == "GB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"
+
+
+def report(model: Any, program: Program, batch: Any) -> Report:
+    """What a step on ``batch`` would do.
+
+    Args:
+        model: the model, built.
+        program: its steps; without an objective only the forward pass is looked at.
+        batch: ``(x, y, sample_weight)``.
+    """
+    structs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), batch)
+    found: dict[tuple[str, ...], tuple[Any, list[Any]]] = {}
+    calls: dict[tuple[str, ...], int] = {}
+    outputs: list[Any] = []
+
+    def tap(layer: Any, result: Any) -> Any:
+        scope = current()
+        path = scope.path if scope is not None else ()
+        leaves = [x for x in tree.flatten(result) if hasattr(x, "shape")]
+        found.setdefault(path, (layer, [(tuple(x.shape), str(x.dtype)) for x in leaves]))
+        calls[path] = calls.get(path, 0) + 1
+        if layer is model:
+            outputs[:] = leaves
+        return result
+
+    def run(b: Any) -> Any:
+        key = random.base_key(0)
+        with entered(Scope(training=True, pure=True, abstract=True, key=key, tap=tap)):
+            return model(b[0], training=True)
+
+    counts = cost.operations(run, structs)
+    root = next(path for path, (layer, _) in found.items() if layer is model)
+    shown = {root} | {p for p, (layer, _) in found.items() if getattr(layer, "graph", None)}
+    masked, lost = _masks(model)
+    rows = []
+    for path, (layer, leaves) in found.items():
+        if path == root or path[:-1] not in shown or path in shown:
+            continue
+        name = "/".join(path)
+        rows.append(LayerReport(
+            "/".join(path[len(root):]), type(layer).__name__, leaves, calls[path],
+            layer in masked, sum(v.size for v in layer.weights),
+            sum(n for p, n in counts.items() if p == name or p.startswith(name + "/")),
+            calls[path] * sum(int(np.prod(s)) * jnp.dtype(d).itemsize for s, d in leaves),
+        ))  # fmt: skip
+    compiled = program.objective is not None
+    return Report(
+        layers=rows,
+        bindings=program.objective.bindings(outputs, batch[1]) if program.objective else [],
+        logs=list(jax.eval_shape(program.results, program.fresh_metrics())) if compiled else [],
+        unreached=_unreached(program, structs) if compiled else [],
+        lost_masks=lost,
+        weight_bytes=sum(v.size * jnp.dtype(v.dtype).itemsize for v in model.weights),
+        optimizer_bytes=sum(v.size * jnp.dtype(v.dtype).itemsize
+                            for v in program.build_optimizer().variables) if compiled else 0,
+        operations=sum(counts.values()),
+        batch_size=tree.flatten(batch[0])[0].shape[0],
+    )  # fmt: skip
+
+
+def _masks(model: Any) -> tuple[set[Any], list[str]]:
+    """Layers whose output carries a mask, and names of those where one ends."""
+    masked, lost = set(), []
+    for node in model.graph.nodes if model.graph else ():
+        operation = node.operation
+        uses = operation.supports_masking or operation._call_signature().takes_mask
+        if any(x.mask is not None for x in node.output_leaves):
+            masked.add(operation)
+        elif any(x.mask is not None for x in node.inputs) and not uses:
+            lost.append(operation.name)
+    return masked, lost
+
+
+def _unreached(program: Program, structs: Any) -> list[str]:
+    """Addresses of trainable weights whose gradient is zero whatever the values are."""
+
+    def loss(trainable: Any, batch: Any) -> Any:
+        values = {program.trainable[a]: x for a, x in trainable.items()}
+        key = random.base_key(0)
+        with entered(Scope(values=values, training=True, pure=True, abstract=True, key=key)):
+            return forward(program.model, batch, True)
+
+    weights = {a: jax.ShapeDtypeStruct(v.shape, v.dtype) for a, v in program.trainable.items()}
+    jaxpr = jax.make_jaxpr(jax.grad(loss))(weights, structs).jaxpr
+    made_by = {v: equation for equation in jaxpr.eqns for v in equation.outvars}
+
+    def is_zero(x: Any) -> bool:
+        while not hasattr(x, "val"):  # no literal
+            equation = made_by.get(x)
+            if equation is None or equation.primitive.name != "broadcast_in_dim":
+                return False
+            x = equation.invars[0]
+        return bool(np.all(x.val == 0))
+
+    return [a for a, v in zip(sorted(weights), jaxpr.outvars, strict=True) if is_zero(v)]
