@@ -30,6 +30,7 @@ from lamina.layers import InputLayer
 Shape = tuple[Any, ...]
 _BATCH = show_dim(BATCH)
 _JOINED = "\xa0"  # a space at which lines are broken only when nothing else helps
+_NUMBERS = 2  # the place of the column that holds numbers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class ModelSummary:
         columns: list[tuple[str, Callable[[Row], str]]] = [
             ("Layer (type)", lambda row: f"{row.name} ({row.type})"),
             ("Output Shape", lambda row: row.shape_text),
-            ("Param #", lambda row: row.params_text),
+            (f"Param{_JOINED}#", lambda row: row.params_text),
         ]
         if self.show_connections:
             columns.append(("Connected to", lambda row: "\n".join(row.connected_to) or "-"))
@@ -180,9 +181,9 @@ class ModelSummary:
         widths = self._widths([[cells[0][0], *framed], *cells[1:]], available)
         table = Table(show_lines=True, header_style="bold")
         table.width = sum(widths) + 3 * len(widths) + 1
-        for (title, _), width in zip(columns, widths, strict=True):
+        for i, ((title, _), width) in enumerate(zip(columns, widths, strict=True)):
             header = Text("\n".join(_wrap(title, width)))
-            justify = "right" if title == "Param #" else "left"
+            justify = "right" if i == _NUMBERS else "left"
             table.add_column(header, justify=justify, width=width, overflow="fold")
         for frame, first, *rest in zip(frames, *(column[1:] for column in cells), strict=True):
             others = [_wrap(text, width) for text, width in zip(rest, widths[1:], strict=True)]
@@ -201,10 +202,13 @@ class ModelSummary:
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def _repr_html_(self) -> str:
-        def row(tag: str, texts: Iterable[str]) -> str:
+        # Styles stand in the elements: nothing outside of this table may change by it.
+        def row(tag: str, texts: Iterable[str], line: str = "") -> str:
+            look = f"vertical-align: top; padding: 0.15em 0.8em; white-space: nowrap{line}"
             cells = (html.escape(t).replace("\n", "<br>").replace("  ", "&nbsp; ") for t in texts)
             aligned = (
-                f'<{tag} style="text-align: {"right" if i == 2 else "left"}">{c}</{tag}>'
+                f'<{tag} style="text-align: {"right" if i == _NUMBERS else "left"}; {look}">'
+                f"{c}</{tag}>"
                 for i, c in enumerate(cells)
             )
             return f"<tr>{''.join(aligned)}</tr>"
@@ -214,12 +218,13 @@ class ModelSummary:
         for r in self.rows:
             first, *rest = (show(r) for _, show in columns)
             body.append(row("td", [r.frame + first, *rest]))
+        head = row("th", [title for title, _ in columns], "; border-bottom: 1px solid")
         totals = "<br>".join(f"<b>{label}:</b> {weights}" for label, weights in self.totals.items())
         return (
             f"<p><b>Model: {html.escape(self.name)}</b></p>"
-            f"<table><thead>{row('th', [title for title, _ in columns])}</thead>"
-            f"<tbody>{''.join(body)}</tbody></table><p>{totals}</p>"
-        )  # fmt: skip
+            '<table style="border-collapse: collapse; font-variant-numeric: tabular-nums">'
+            f"<thead>{head}</thead><tbody>{''.join(body)}</tbody></table><p>{totals}</p>"
+        )
 
 
 def summarize(
