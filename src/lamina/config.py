@@ -1,8 +1,10 @@
-"""Process-wide defaults: float type, fuzz factor, image layout, random seed, tracebacks."""
+"""Process-wide defaults: float type, fuzz factor, image layout, seed, tracebacks, cache folder."""
 
 from __future__ import annotations
 
+import os
 import secrets
+from pathlib import Path
 
 from lamina.errors import ArgumentError
 
@@ -85,3 +87,8 @@ def enable_traceback_filtering() -> None:
 def disable_traceback_filtering() -> None:
     """Show whole tracebacks, to look for a defect in Lamina itself."""
     _settings["filter_tracebacks"] = False
+
+
+def cache_home() -> Path:
+    """The folder for downloads and compiled programs: ``$LAMINA_HOME``, else ``~/.lamina``."""
+    return Path(os.environ.get("LAMINA_HOME") or "~/.lamina").expanduser()

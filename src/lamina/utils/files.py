@@ -20,6 +20,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lamina import config
 from lamina.errors import ArgumentError, CorruptFileError, DownloadError
 from lamina.utils._archive import extract as extract_archive
 
@@ -28,11 +29,6 @@ _MOST_REDIRECTIONS = 10
 _CHUNK = 1 << 20
 _DIGEST_LENGTHS = {"sha256": 64, "md5": 32}
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz", ".tar", ".zip")
-
-
-def cache_home() -> Path:
-    """The folder for everything downloaded: the variable ``LAMINA_HOME``, else ``~/.lamina``."""
-    return Path(os.environ.get("LAMINA_HOME") or "~/.lamina").expanduser()
 
 
 def get_file(
@@ -66,7 +62,7 @@ def get_file(
             else ``fname`` with ``_extracted`` for the suffix. Links, devices and names that lead
             outside are refused.
         archive_format: ``"tar"``, ``"zip"``, or ``"auto"`` to look at the file.
-        cache_dir: Folder of the cache, by default `cache_home()`.
+        cache_dir: Folder of the cache, by default :func:`lamina.config.cache_home`.
         force_download: Download even when the file is cached.
         max_bytes: Largest size of the download, and of the unpacked content.
 
@@ -98,7 +94,7 @@ def get_file(
             "get_file() expects `fname` to name a file below the cache folder, or to be an "
             f"absolute path. Received: {str(name)!r}."
         )
-    target = Path(cache_dir or cache_home(), cache_subdir, name).expanduser().absolute()
+    target = Path(cache_dir or config.cache_home(), cache_subdir, name).expanduser().absolute()
     stem = _without_archive_suffix(target)
     unpacked = target if stem == target else stem.with_name(f"{stem.name}_extracted")
     if extract and unpacked == target:
