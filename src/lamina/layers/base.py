@@ -193,7 +193,12 @@ class Layer(_LayerState):
             try:
                 outputs = self._run(arguments)
             except Exception as e:
-                if repr(self.name) not in str(e) and (outer is None or not outer.abstract):
+                called = getattr(self, "graph", None) is not None and not (outer and outer.path)
+                if (
+                    repr(self.name) not in str(e)
+                    and not called  # the user's own model, in a call that shows in the traceback
+                    and (outer is None or not outer.abstract)
+                ):
                     e.add_note(f"In layer {self.name!r} ({type(self).__name__}).")
                 raise
         if outer is None:
@@ -218,7 +223,8 @@ class Layer(_LayerState):
                             for p in signature.signature.parameters.values()],
                 return_annotation=inspect.Signature.empty,
             ).parameters.values()))  # fmt: skip
-            several = len(args) > 1 and all(is_symbolic(x) or spec.is_array(x) for x in args)
+            tensors = len(args) > 1 and all(is_symbolic(x) or spec.is_array(x) for x in args)
+            several = tensors and self.input_spec is None
             raise SignatureError(
                 f"Layer {self.name!r} ({type(self).__name__}) was called with wrong arguments: {e}."
                 f" Its call takes ({shown})."

@@ -136,7 +136,7 @@ def _same(t: tuple[Any, ...], p: tuple[Any, ...]) -> bool:
 
 _LENGTHS = "The batches have different lengths: check that x and y hold the same samples."
 _AXES = (
-    "y_pred has more axes than y_true: end the model with {} a sample (`Flatten` or a global "
+    "y_pred has more axes than y_true: end the model with {} (`Flatten` or a global "
     "pooling before the last layer, or `return_sequences=False`)."
 )
 
@@ -151,7 +151,7 @@ def _cure_of_classes(t: tuple[Any, ...], p: tuple[Any, ...], without: tuple[Any,
             "the loss or metric without `sparse`."
         )
     if len(t) < len(without):
-        return _AXES.format("one row of scores")
+        return _AXES.format("one row of scores for each sample")
     return "Reshape y_true to one class number for each row of scores in y_pred."
 
 
@@ -174,7 +174,7 @@ def _cure(t: tuple[Any, ...], p: tuple[Any, ...]) -> str:
             "metric; if it holds single values, give the last layer 1 unit."
         )
     if len(p) > len(t):
-        return _AXES.format("one value a target for")
+        return _AXES.format("one value for each target")
     return "Reshape y_true to the model's output, or change the last layers to make that shape."
 
 

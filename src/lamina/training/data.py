@@ -303,7 +303,8 @@ def _named_leaves(batch: Batch) -> list[tuple[str, Any]]:
 
 def describe(batch: Batch) -> str:
     """The arrays of a batch by name, with their shapes."""
-    return ", ".join(f"{name} of shape {np.shape(a)}" for name, a in _named_leaves(batch))
+    shown = [f"{name} of shape {np.shape(a)}" for name, a in _named_leaves(batch)]
+    return ", ".join(shown if len(shown) <= 8 else [*shown[:4], "...", *shown[-2:]])
 
 
 def _common_length(batch: Batch) -> int:
@@ -314,8 +315,12 @@ def _common_length(batch: Batch) -> int:
     if not all(shapes):
         raise DataError(f"Data needs an axis of samples in front. Received: {describe(batch)}.")
     if len({shape[0] for shape in shapes}) > 1:
+        x, y, _ = batch
+        listed = isinstance(x, list) and getattr(y, "shape", (0,))[0] == len(x)
+        cure = "\nA list means several inputs. `np.stack(x)` makes one array of the samples."
         raise DataError(
             f"All data must have the same number of samples. Received: {describe(batch)}."
+            + (cure if listed else "")
         )
     return shapes[0][0]
 

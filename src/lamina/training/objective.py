@@ -10,10 +10,17 @@ import jax.numpy as jnp
 from lamina import losses as losses_module
 from lamina import metrics as metrics_module
 from lamina import tree
+from lamina.core.boundary import warn
 from lamina.core.graph import is_symbolic
 from lamina.core.registry import snake_case, unknown_name
 from lamina.core.scope import current
-from lamina.errors import ArgumentError, LaminaError, ShapeError, StructureError
+from lamina.errors import (
+    ArgumentError,
+    LaminaError,
+    ShapeError,
+    StructureError,
+    TrainingWarning,
+)
 from lamina.training import checks
 
 _ACCURACY = {
@@ -69,6 +76,14 @@ class Objective:
         losses = _per_output(given["loss"], names, structure, "loss", broadcast=True)
         weights = _per_output(given["loss_weights"], names, structure, "loss_weights")
         self._losses = [losses_module.as_loss(x) for x in losses]
+        if isinstance(given["loss"], Mapping) and any(losses):
+            without = [n for n in names if n not in _flat_names(given["loss"])]
+            if without:
+                warn(
+                    f"`loss` has no entry for the outputs {without}: what only they need does not "
+                    "train. If that is meant, write None for them.",
+                    TrainingWarning,
+                )
         for name, weight in zip(names, weights, strict=True):
             if weight is not None and not isinstance(weight, (int, float)):
                 raise ArgumentError(
@@ -159,9 +174,13 @@ class Objective:
             if loss is None:
                 continue
             if targets[i] is None:
+                wanted = [n for n, x in zip(names, self._losses, strict=True) if x is not None]
+                received = f"entries for {list(y)}" if isinstance(y, Mapping) else "no `y`"
                 raise StructureError(
-                    f"Output {name!r} has a loss but no target. Pass `y` with an entry for "
-                    f"{[n for n, x in zip(names, self._losses, strict=True) if x is not None]}."
+                    f"Output {name!r} has a loss but no target.\n"
+                    f"  expected: targets for {wanted}\n  received: {received}\n"
+                    "Pass them as `y`; validation data and the batches of a generator are tuples "
+                    "`(x, y)`."
                 )
             try:
                 value = loss(targets[i], outputs[i], weights[i])
