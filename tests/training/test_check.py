@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import lamina as keras
-from lamina import layers
-from lamina.errors import NonFiniteError, ShapeError
+from lamina import dtypes, layers
+from lamina.errors import NonFiniteError, ShapeError, TrainingWarning
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype("float32")
@@ -74,7 +74,7 @@ def test_weights_that_no_loss_reaches_are_named():
     stopped = Function(jax.lax.stop_gradient)(hidden)
     model = keras.Model(inputs, {"a": layers.Dense(1, name="a")(stopped),
                                  "b": layers.Dense(1, name="b")(inputs)})  # fmt: skip
-    model.compile("sgd", {"a": "mse"})
+    model.compile("sgd", {"a": "mse", "b": None})
     found = model.check(X, {"a": Y})
     assert found.unreached == ["b/bias", "b/kernel", "cut_off/bias", "cut_off/kernel"]
     assert [row[3] for row in found.bindings] == ["mean_squared_error", "none"]
@@ -207,3 +207,40 @@ def test_an_eager_run_has_values_everywhere_and_the_same_results():
     )
     for a, b in zip(eager.get_weights(), compiled.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+# ---- what is told once ---------------------------------------------------------------------------
+
+
+def test_an_output_without_a_loss_is_told_unless_it_is_meant():
+    inputs = keras.Input((4,))
+    outputs = {"a": layers.Dense(1)(inputs), "b": layers.Dense(1)(inputs)}
+    model = keras.Model(inputs, outputs)
+    with pytest.warns(TrainingWarning, match=r"no entry for the outputs \['b'\]"):
+        model.compile("sgd", {"a": "mse"})
+    model.compile("sgd", {"a": "mse", "b": None})
+
+
+def test_many_shapes_are_told_once():
+    inputs = keras.Input((None, 4))
+    model = keras.Model(inputs, layers.GlobalAveragePooling1D()(inputs))
+
+    def run():
+        for n in range(1, 9):
+            model.predict(np.ones((2, n, 4)), verbose=0)
+
+    with pytest.warns(
+        TrainingWarning, match=r"predict\(\) of 'functional.*' is compiled anew"
+    ) as w:
+        run()
+    assert len(w) == 1
+
+
+def test_half_precision_scales_the_loss():
+    dtypes.set_dtype_policy("mixed_float16")
+    try:
+        model = model_with(layers.ReLU())
+    finally:
+        dtypes.set_dtype_policy(None)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"]).all()

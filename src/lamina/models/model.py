@@ -367,7 +367,8 @@ class Model(_Attributes, Layer):
             steps_per_execution: kept for compatibility: the loop finds how many steps to run in
                 one dispatch by itself.
             jit_compile: kept for compatibility: everything is compiled.
-            auto_scale_loss: kept for compatibility.
+            auto_scale_loss: under the policy ``"mixed_float16"``, scale the loss so that small
+                gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
 
         Raises:
             UnknownNameError: a name that no table knows, or no output has.
@@ -376,6 +377,9 @@ class Model(_Attributes, Layer):
         if self._graph is not None:
             objective.bind(self._graph.output_names, self._graph.output_structure)
         self.optimizer = optimizers.get(optimizer)
+        scales = isinstance(self.optimizer, optimizers.LossScaleOptimizer)
+        if auto_scale_loss and not scales and self.dtype_policy.name == "mixed_float16":
+            self.optimizer = optimizers.LossScaleOptimizer(self.optimizer)
         self._objective = objective
         self._run_eagerly = run_eagerly
         self._programs = {}

@@ -17,14 +17,16 @@ import numpy as np
 
 from lamina import tree
 from lamina.core import registry, spec, xla
+from lamina.core.boundary import warn
 from lamina.core.scope import Record, Scope, current, entered, random_key
 from lamina.core.variable import Variable
-from lamina.errors import ArgumentError, StructureError
+from lamina.errors import ArgumentError, StructureError, TrainingWarning
 from lamina.training.data import unpack
 from lamina.training.objective import Objective
 
 State = dict[str, Any]
 NEVER = np.iinfo(np.int32).max
+_MANY_SHAPES = 6
 _LOG = "log/"  # the metrics' group also carries what a user's own step reports, by these addresses
 
 
@@ -100,6 +102,7 @@ class Program:
         # Name to shape and dtype of what a user's own step reports.
         self._reports: dict[str, Any] = {}
         self._metric_variables: dict[str, Variable] | None = None
+        self._traced: dict[str, list[str]] = {}
 
     # ---- state ---------------------------------------------------------------------------------
 
@@ -238,7 +241,22 @@ class Program:
     def _bound(self, *groups: tuple[Mapping[str, Variable], Mapping[str, Any]]) -> dict[Any, Any]:
         return {v: values[a] for variables, values in groups for a, v in variables.items()}
 
+    def _note_trace(self, what: str, batch: Any) -> None:
+        """Say once that a step is compiled again and again, and for which shapes."""
+        shapes = self._traced.setdefault(what, [])
+        now = ", ".join(str(tuple(x.shape)) for x in jax.tree.leaves(batch))
+        if now not in shapes:
+            shapes.append(now)
+        if len(shapes) == _MANY_SHAPES and not self.eager:
+            warn(
+                f"{what} of {self.model.name!r} is compiled anew for each shape of a batch, so far "
+                f"for {'; '.join(shapes)}. Batches of one shape (padded, or with the last one left "
+                "out) need one compilation. This is said once.",
+                TrainingWarning,
+            )
+
     def _train(self, state: State, batch: Any, key: Any = None) -> State:
+        self._note_trace("The training step", batch)
         iteration = state["optimizer"]["iteration"]
         key = jax.random.fold_in(state["key"], iteration) if key is None else key
 
@@ -288,6 +306,7 @@ class Program:
         }
 
     def _predict(self, weights: State, x: Any) -> tuple[list[Any], dict[str, Any]]:
+        self._note_trace("predict()", x)
         values = self._bound(
             (self.trainable, weights["trainable"]), (self.non_trainable, weights["non_trainable"])
         )
