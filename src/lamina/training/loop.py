@@ -26,7 +26,7 @@ from lamina.training.step import (
     NEVER,
     Program,
     State,
-    Window,
+    Static,
     build,
     contains,
     is_own,
@@ -34,6 +34,8 @@ from lamina.training.step import (
 )
 
 _SECONDS_PER_DISPATCH = 0.1
+_BATCHES_WORTH_A_LOOP = 16
+_BYTES_OF_BLOCK = 8 * 2**20
 
 
 def _program(model: Any, batch: Any, training: bool) -> Program:
@@ -287,7 +289,7 @@ class _Runner:
         size = min(data.batch_size, data.size)
         full = data.size // size
         order = jnp.asarray(data.order(self.iteration))
-        window, device = Window(size), self.on_device
+        window, device = Static(size), self.on_device
         if self.single or self.by_batch:
             for i in range(full):
                 self._step(i, lambda s, i=i: program.train_at(
@@ -304,7 +306,7 @@ class _Runner:
         self.compiled = True
         self.iteration += full + bool(rest)
 
-    def _chunks(self, full: int, order: Any, window: Window) -> None:
+    def _chunks(self, full: int, order: Any, window: Static) -> None:
         """Dispatches of as many steps as fill a tenth of a second, one dispatch ahead."""
         at, token = 0, None
         while at < full:
@@ -366,7 +368,7 @@ def _evaluate(
 
     if isinstance(data, ArrayData) and data.fits_device and not by_batch:
         size = min(data.batch_size, data.size)
-        full, window = data.size // size, Window(size)
+        full, window = data.size // size, Static(size)
         device, order = data.on_device(), jnp.arange(data.size, dtype="int32")
         single = program.eager or (
             jax.default_backend() == "cpu" and _has_convolution(program, weights, carry, data)
@@ -446,8 +448,10 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
     by_batch = hooks.wants_batches("predict")
     hooks.on_predict_begin()
     progress.epoch_begin(0)
-    parts = []
-    for i, (inputs, _, _) in enumerate(data.batches()):
+    parts = None if by_batch else _predict_in_loop(program, weights, data, progress)
+    done = parts is not None
+    parts = parts or []
+    for i, (inputs, _, _) in enumerate(() if done else data.batches()):
         if by_batch:
             hooks.on_predict_batch_begin(i)
         outputs, moved = program.predict(weights, inputs)
@@ -464,6 +468,41 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
     progress.epoch_end({})
     hooks.on_predict_end()
     return outputs
+
+
+def _predict_in_loop(
+    program: Program, weights: State, data: ArrayData | StreamData, progress: Progress
+) -> list[Any] | None:
+    """The outputs for data on the device in a few dispatches; None where that is not faster."""
+    if not isinstance(data, ArrayData) or not data.fits_device:
+        return None
+    size = data.batch_size
+    full = data.size // size
+    if full < _BATCHES_WORTH_A_LOOP:
+        return None
+    first = data.peek()[0]
+    shapes = program.outputs_in_loop(weights, first)
+    if shapes is None:
+        return None
+    x = data.batch[0]
+    bytes_of_batch = sum(a.nbytes for a in jax.tree.leaves(first))
+    block = min(full, max(1, _BYTES_OF_BLOCK // max(1, bytes_of_batch)))
+    parts = []
+    for at in range(0, full, block):
+        count = min(block, full - at)
+        rows = jax.tree.map(lambda a, at=at, n=count: a[at * size : (at + n) * size], x)
+        if count < block:  # the program is compiled for one size of block
+            rows = jax.tree.map(lambda a, n=block - count: _lengthened(a, n * size), rows)
+        outputs = program.predict_many(weights, rows, Static(shapes), Static(size), np.int32(count))
+        parts.append([a[: count * size] for a in map(np.asarray, outputs)])
+        progress.update(at + count, dict)
+    if data.size % size:
+        parts.append(program.predict(weights, jax.tree.map(lambda a: a[full * size :], x))[0])
+    return parts
+
+
+def _lengthened(a: Any, count: int) -> Any:
+    return np.concatenate([np.asarray(a), np.zeros((count, *a.shape[1:]), a.dtype)])
 
 
 # ---- single batches ------------------------------------------------------------------------------

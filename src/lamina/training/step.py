@@ -26,6 +26,7 @@ from lamina.training.objective import Objective
 
 State = dict[str, Any]
 NEVER = np.iinfo(np.int32).max
+_CONVOLUTION = "conv_general_dilated"
 _MANY_SHAPES = 6
 _LOG = "log/"  # the metrics' group also carries what a user's own step reports, by these addresses
 
@@ -94,7 +95,9 @@ class Program:
         self.test_many = jit(self._test_many, donate_argnums=1)
         self.train_at = jit(self._train_at, donate_argnums=0)
         self.test_at = jit(self._test_at, donate_argnums=1)
-        self.predict = jit(predict)
+        self._inner_predict: Any = predict if eager else jax.jit(predict)
+        self.predict = jit(self._inner_predict)
+        self.predict_many = jit(self._predict_many)
         self.results = jit(self._results)
         self.output_structure: Any = None
         # Weights that move even in a test (a recurrent layer's state), by address.
@@ -431,6 +434,34 @@ class Program:
     ) -> State:
         return self._inner_test(weights, carry, gather(data, order, i, size))
 
+    def _predict_many(self, weights: State, x: Any, shapes: Any, size: Any, count: Any) -> Any:
+        """The outputs of the first ``count`` batches of a block of data."""
+        block = tree.flatten(x)[0].shape[0]
+        outputs = [jnp.zeros((block, *s.shape[1:]), s.dtype) for s in shapes.value]
+
+        def body(i: Any, outputs: Any) -> Any:
+            at = i * size.value
+            batch = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, at, size.value), x)
+            leaves, _ = self._inner_predict(weights, batch)
+            return [
+                jax.lax.dynamic_update_slice_in_dim(whole, new, at, 0)
+                for whole, new in zip(outputs, leaves, strict=True)
+            ]
+
+        return jax.lax.fori_loop(0, count, body, outputs)
+
+    def outputs_in_loop(self, weights: State, x: Any) -> tuple[Any, ...] | None:
+        """Shapes of the outputs for a batch, if batches can be predicted in a compiled loop."""
+        if self.eager:
+            return None
+        traced = self._inner_predict.trace(weights, x)
+        leaves, moved = traced.out_info
+        size = tree.flatten(x)[0].shape[0]
+        slow = jax.default_backend() == "cpu" and contains(traced.jaxpr.jaxpr, _CONVOLUTION)
+        if moved or slow or any(s.shape[:1] != (size,) for s in leaves):
+            return None
+        return tuple(leaves)
+
     def wants_single_steps(self, state: State, batch: Any) -> bool:
         """Whether this program runs faster step by step than in a compiled loop.
 
@@ -440,7 +471,7 @@ class Program:
             return True
         if jax.default_backend() != "cpu":
             return False
-        return contains(self._inner_train.trace(state, batch).jaxpr.jaxpr, "conv_general_dilated")
+        return contains(self._inner_train.trace(state, batch).jaxpr.jaxpr, _CONVOLUTION)
 
 
 _STATE = {
@@ -503,19 +534,19 @@ def standard_step(model: Any, step: str, state: Any, data: Any) -> tuple[dict[st
     return program._results(new["metrics"]), lists
 
 
-class Window:
-    """The static number of samples in a batch, as a pytree without leaves."""
+class Static:
+    """A value that a compiled step knows while it is traced: a pytree without leaves."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-
-jax.tree_util.register_pytree_node(Window, lambda w: ((), w.size), lambda size, _: Window(size))
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
-def gather(data: Any, order: Any, i: Any, window: Window) -> Any:
+jax.tree_util.register_pytree_node(Static, lambda s: ((), s.value), lambda value, _: Static(value))
+
+
+def gather(data: Any, order: Any, i: Any, window: Static) -> Any:
     """Batch ``i`` of data on the device."""
-    index = jax.lax.dynamic_slice(order, (i * window.size,), (window.size,))
+    index = jax.lax.dynamic_slice(order, (i * window.value,), (window.value,))
     return jax.tree.map(lambda a: jnp.take(a, index, axis=0), data)
 
 
