@@ -11,7 +11,7 @@ import jax.core
 import numpy as np
 
 from lamina import config as settings
-from lamina import optimizers, tree
+from lamina import optimizers, tree, visualization
 from lamina.core import random, registry, spec
 from lamina.core.boundary import public
 from lamina.core.operation import Operation
@@ -337,6 +337,9 @@ class Model(_Attributes, Layer):
             self, line_length=line_length, positions=positions, print_fn=print_fn,
             expand_nested=expand_nested, show_trainable=show_trainable, layer_range=layer_range,
         )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return visualization.repr_html(self)
 
     # ---- training ------------------------------------------------------------------------------
 
