@@ -118,6 +118,11 @@ class SymbolicTensor:
         return size
 
     def __iter__(self) -> Any:
+        if not isinstance(self.spec.dims_raw[0] if self.spec.dims_raw else None, int):
+            self._no_values(
+                "A loop (`for`, `list()`, unpacking)",
+                "How many entries its first axis has is not known yet; ops work on all of them.",
+            )
         return (OPERATIONS["get_item"](self, i) for i in range(len(self)))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:

@@ -70,9 +70,9 @@ class Sequential(Model):
         if is_symbolic(layer) and isinstance(layer.node.operation, InputLayer):
             layer = layer.node.operation
         if not isinstance(layer, Layer):
-            hint = (
-                " Did you write `Dense` instead of `Dense(...)`?" if isinstance(layer, type) else ""
-            )
+            hint = ""
+            if isinstance(layer, type):
+                hint = f" Did you write `{layer.__name__}` instead of `{layer.__name__}(...)`?"
             raise GraphError(f"Sequential.add() takes a layer. Received: {layer!r}.{hint}")
         if isinstance(layer, InputLayer):
             if self._stack or self._tensors:

@@ -127,7 +127,7 @@ def _numpy(x: Any) -> np.ndarray:
         return np.asarray(x.float() if "bfloat16" in str(x.dtype) else x)
     if hasattr(x, "to_numpy"):
         values = x.to_numpy()
-        if values.dtype == object and values.ndim == 2:
+        if values.dtype == object and hasattr(x, "items") and hasattr(x, "columns"):
             # pandas falls back to objects when a frame mixes bool and numbers.
             values = np.stack([as_array(column) for _, column in x.items()], axis=1)
         return values
@@ -135,9 +135,15 @@ def _numpy(x: Any) -> np.ndarray:
         return np.asarray(x)
     except ValueError as e:
         raise DataError(
-            f"A {type(x).__name__} does not make an array: {e}\nPad rows of different length to "
-            "one length."
+            f"This {type(x).__name__} does not make an array: it has rows of different length. "
+            "Pad them to one length."
         ) from e
+
+
+_TEXT = (
+    "Turn text into numbers first: `np.unique(text, return_inverse=True)[1]` numbers the names of "
+    "classes."
+)
 
 
 def _dtype(array: Any, given: Any = None) -> np.dtype[Any]:
@@ -150,8 +156,8 @@ def _dtype(array: Any, given: Any = None) -> np.dtype[Any]:
     name = getattr(given, "name", None)
     what = f"{type(array if given is None else given).__name__}" + (f" {name!r}" if name else "")
     hint = {
-        "U": "Turn text into numbers first.",
-        "S": "Turn text into numbers first.",
+        "U": _TEXT,
+        "S": _TEXT,
         "M": "Turn dates into numbers first.",
         "m": "Turn times into numbers first: divide them by a unit.",
     }.get(

@@ -1,0 +1,1244 @@
+"""The commonest mistakes, and the whole of what is said to them.
+
+``python tests/golden/test_mistakes.py`` prints them all as a page. Long lines are wrapped, and the
+path of this file and the line numbers in it are left out.
+"""
+
+import re
+import textwrap
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lamina as keras
+from lamina import layers, ops
+
+MISTAKES = []
+X = np.ones((8, 4), "float32")
+CLASSES = np.array([0, 1, 2, 0, 1, 2, 0, 1])
+
+
+def mistake(answer):
+    """Decorator of a function that makes a mistake, with the answer to it."""
+
+    def enter(function):
+        MISTAKES.append((function, answer))
+        return function
+
+    return enter
+
+
+def classifier(units=3, activation="softmax", loss="sparse_categorical_crossentropy", **kwargs):
+    inputs = keras.Input((4,), name="features")
+    outputs = layers.Dense(units, activation=activation, name="scores")(inputs)
+    model = keras.Model(inputs, outputs, name="classifier")
+    model.compile(optimizer="sgd", loss=loss, **kwargs)
+    return model
+
+
+def two_inputs(structure):
+    title, body = keras.Input((2,), name="title"), keras.Input((2,), name="body")
+    inputs = structure({"title": title, "body": body})
+    return keras.Model(inputs, layers.Dense(1)(layers.concatenate([title, body])), name="reader")
+
+
+def two_outputs():
+    inputs = keras.Input((4,), name="features")
+    outputs = {"price": layers.Dense(1)(inputs), "rating": layers.Dense(1)(inputs)}
+    return keras.Model(inputs, outputs, name="two_outputs")
+
+
+def batches():
+    while True:
+        yield X, CLASSES
+
+
+# ---- making layers -------------------------------------------------------------------------------
+
+
+@mistake("""\
+SignatureError: Unknown argument of Dense(): 'activaton'. Did you mean 'activation'?
+""")
+def a_misspelled_argument():
+    layers.Dense(3, activaton="relu")
+
+
+@mistake("""SignatureError: Unknown argument of Adam(): 'lr'. Did you mean 'learning_rate'?""")
+def an_argument_of_another_age():
+    keras.optimizers.Adam(lr=0.1)
+
+
+@mistake("""SignatureError: Conv2D() needs the argument `kernel_size`.""")
+def a_missing_argument():
+    layers.Conv2D(32)
+
+
+@mistake("""\
+UnknownNameError: Unknown activation: 'rellu'. Did you mean 'relu' or 'relu6' or 'elu'?
+""")
+def a_misspelled_activation():
+    layers.Dense(3, activation="rellu")
+
+
+@mistake("""ArgumentError: Dense(): `units`: expected a positive integer. Received: 32.0.""")
+def a_size_that_is_no_integer():
+    layers.Dense(64 / 2)
+
+
+@mistake("""ArgumentError: Dense(): `units`: expected a positive integer. Received: -3.""")
+def a_negative_size():
+    layers.Dense(-3)
+
+
+@mistake("""ArgumentError: Dropout(): `rate`: expected a number in [0, 1]. Received: 50.""")
+def a_rate_in_percent():
+    layers.Dropout(50)
+
+
+@mistake("""\
+ArgumentError: Conv2D(): `padding`: expected one of ['valid', 'same', 'causal']. Received:
+    'smae'.
+""")
+def a_misspelled_padding():
+    layers.Conv2D(32, 3, padding="smae")
+
+
+@mistake("""\
+ArgumentError: Dense(): `dtype`: `dtype` expects a dtype or its name, such as 'float32' or
+    'int32'. Received: 'flot32'.
+""")
+def a_misspelled_dtype():
+    layers.Dense(3, dtype="flot32")
+
+
+@mistake("""\
+SignatureError: Dense(): `activation` received the tensor 'features'. A layer is made first
+    and called then: `Dense(...)(x)`.
+""")
+def the_tensor_among_the_arguments():
+    x = keras.Input((4,), name="features")
+    layers.Dense(10, x)
+
+
+@mistake("""\
+SignatureError: Dense(): `units` received the tensor 'features'. A layer is made first and
+    called then: `Dense(...)(x)`.
+""")
+def a_class_called_on_a_tensor():
+    x = keras.Input((4,), name="features")
+    layers.Dense(x)
+
+
+@mistake("""\
+ArgumentError: The name of a layer is a non-empty text of at most 200 characters without
+    slashes, colons or control characters. Received: 'encoder/first'.
+""")
+def a_name_with_a_slash():
+    layers.Dense(3, name="encoder/first")
+
+
+@mistake("""ArgumentError: `shape` is a tuple of sizes. Received 784; did you mean (784,)?""")
+def a_shape_that_is_a_number():
+    keras.Input(784)
+
+
+# ---- calling layers ------------------------------------------------------------------------------
+
+
+@mistake("""\
+GraphError: Layer 'out' received the layer 'hidden' itself, not a tensor. Expected the
+    result of calling it. Did you forget to call it? Write `hidden(x)` instead of `hidden`.
+  called at: test_mistakes.py:N
+""")
+def a_layer_instead_of_its_result():
+    hidden = layers.Dense(8, name="hidden")
+    layers.Dense(1, name="out")(hidden)
+
+
+@mistake("""\
+GraphError: Layer 'out' received the class Dense itself, not a tensor. Make a layer and call
+    it: `Dense(...)(x)`.
+""")
+def a_class_instead_of_a_tensor():
+    layers.Dense(1, name="out")(layers.Dense)
+
+
+@mistake("""\
+SignatureError: Layer 'join' (Concatenate) was called with wrong arguments: too many
+    positional arguments. Its call takes (inputs). Several tensors go into one list:
+    `join([a, b])`.
+""")
+def two_tensors_for_a_merge_without_a_list():
+    left, right = keras.Input((2,), name="left"), keras.Input((2,), name="right")
+    layers.Concatenate(name="join")(left, right)
+
+
+@mistake("""\
+StructureError: Layer 'join' (Concatenate) takes a list of tensors. Received no list. Write
+    `layer([a, b])`.
+  received: (batch, 2) float32
+  way from the inputs: left (batch, 2) -> join
+  called at: test_mistakes.py:N
+""")
+def one_tensor_for_a_merge():
+    layers.Concatenate(name="join")(keras.Input((2,), name="left"))
+
+
+@mistake("""\
+StructureError: Layer 'out' (Dense) takes one tensor. Received 2.
+  received: (batch, 2) float32, (batch, 2) float32
+  way from the inputs: left (batch, 2) -> out
+                       right (batch, 2) -> out
+  called at: test_mistakes.py:N
+""")
+def several_tensors_for_a_layer_of_one():
+    left, right = keras.Input((2,), name="left"), keras.Input((2,), name="right")
+    layers.Dense(3, name="out")([left, right])
+
+
+@mistake("""\
+SignatureError: Layer 'attention' (MultiHeadAttention) was called with wrong arguments:
+    missing a required argument: 'value'. Its call takes (query, value, key=None,
+    query_mask=None, value_mask=None, key_mask=None, attention_mask=None,
+    return_attention_scores=False, training=None, use_causal_mask=False).
+""")
+def attention_without_a_value():
+    x = keras.Input((5, 4), name="steps")
+    layers.MultiHeadAttention(num_heads=2, key_dim=3, name="attention")(x)
+
+
+# ---- shapes --------------------------------------------------------------------------------------
+
+
+@mistake("""\
+ShapeError: Layer 'lstm' (LSTM) cannot take this input.
+  expected: 3 axes, (batch, time, features)
+  received: (batch, 4) float32
+If the axis of features is missing, `lamina.ops.expand_dims(x, -1)` adds it.
+  way from the inputs: features (batch, 4) -> lstm
+  called at: test_mistakes.py:N
+""")
+def features_for_a_recurrent_layer():
+    layers.LSTM(8, name="lstm")(keras.Input((4,), name="features"))
+
+
+@mistake("""\
+ShapeError: Layer 'second' (LSTM) cannot take this input.
+  expected: 3 axes, (batch, time, features)
+  received: (batch, 8) float32
+Give 'first' `return_sequences=True`: then it hands on every time step, and not only the
+    last.
+  way from the inputs: steps (batch, None, 4) -> first (batch, 8) -> second
+  called at: test_mistakes.py:N
+""")
+def stacked_recurrent_layers():
+    x = keras.Input((None, 4), name="steps")
+    x = layers.LSTM(8, name="first")(x)
+    layers.LSTM(8, name="second")(x)
+
+
+@mistake("""\
+ShapeError: Layer 'conv' (Conv2D) cannot take this input.
+  expected: 4 axes, (batch, height, width, channels)
+  received: (batch, 28, 28) float32
+If the axis of channels is missing, `lamina.ops.expand_dims(x, -1)` adds it.
+  way from the inputs: photo (batch, 28, 28) -> conv
+  called at: test_mistakes.py:N
+""")
+def an_image_without_channels():
+    layers.Conv2D(8, 3, name="conv")(keras.Input((28, 28), name="photo"))
+
+
+@mistake("""\
+ShapeError: Layer 'conv' (Conv2D) cannot take this input.
+  expected: 4 axes, (batch, height, width, channels)
+  received: (batch, None, 28, 28, 1) float32
+Is the batch size part of `Input`'s shape? It is left out there: `Input(shape=(28, 28, 1))`.
+  way from the inputs: photo (batch, None, 28, 28, 1) -> conv
+  called at: test_mistakes.py:N
+""")
+def the_batch_size_in_the_shape():
+    layers.Conv2D(8, 3, name="conv")(keras.Input((None, 28, 28, 1), name="photo"))
+
+
+@mistake("""\
+ShapeError: A kernel that extends over (5, 5) does not fit on this input: the output would
+    be empty.
+  expected: sizes of at least (5, 5) on the axes (1, 2)
+  received: (batch, 3, 3, 3) float32
+Use a smaller window or padding='same', or shrink the input less before.
+  way from the inputs: photo (batch, 6, 6, 3) -> pool (batch, 3, 3, 3) -> conv
+  called at: test_mistakes.py:N
+""")
+def a_window_larger_than_the_image():
+    x = layers.MaxPooling2D(name="pool")(keras.Input((6, 6, 3), name="photo"))
+    layers.Conv2D(8, 5, name="conv")(x)
+
+
+@mistake("""\
+ShapeError: A kernel that extends over (5, 5) does not fit on this input: the output would
+    be empty.
+  expected: sizes of at least (5, 5) on the axes (1, 2)
+  received: (batch, 3, 32, 32) float32
+Use a smaller window or padding='same', or shrink the input less before. Or are the channels
+    on axis 1? Then say `data_format='channels_first'`.
+  way from the inputs: photo (batch, 3, 32, 32) -> conv
+  called at: test_mistakes.py:N
+""")
+def channels_first_for_channels_last():
+    layers.Conv2D(8, 5, name="conv")(keras.Input((3, 32, 32), name="photo"))
+
+
+@mistake("""\
+ShapeError: Layer 'sum' (Add) cannot combine tensors of these shapes.
+  expected: equal batch sizes, and on every other axis sizes that are equal or 1
+  received: (batch, 3, 4), (batch, 3, 5)
+Bring them to one shape first, for example with `Dense` or `Reshape`.
+  way from the inputs: left (batch, 3, 4) -> sum
+                       right (batch, 3, 5) -> sum
+  called at: test_mistakes.py:N
+""")
+def a_sum_of_different_sizes():
+    left, right = keras.Input((3, 4), name="left"), keras.Input((3, 5), name="right")
+    layers.Add(name="sum")([left, right])
+
+
+@mistake("""\
+ShapeError: lamina.ops.add cannot take these tensors: TypeError: add got incompatible shapes
+    for broadcasting: (batch, 3, 4), (batch, 3, 5).
+  received: left (batch, 3, 4), right (batch, 3, 5)
+  called at: test_mistakes.py:N
+""")
+def plus_of_different_sizes():
+    left, right = keras.Input((3, 4), name="left"), keras.Input((3, 5), name="right")
+    left + right
+
+
+@mistake("""\
+ShapeError: Layer 'add' (Add) cannot combine tensors of these shapes.
+  expected: equal batch sizes, and on every other axis sizes that are equal or 1
+  received: (batch, 8, 8, 3), (batch, 6, 6, 16)
+Bring them to one shape first: convolutions with padding='same' keep the sizes of an image,
+    and a convolution with kernel_size=1 changes the number of channels.
+  way from the inputs: photo (batch, 8, 8, 3) -> add
+                       photo (batch, 8, 8, 3) -> conv (batch, 6, 6, 16) -> add
+  called at: test_mistakes.py:N
+""")
+def a_shortcut_around_a_convolution():
+    photo = keras.Input((8, 8, 3), name="photo")
+    layers.add([photo, layers.Conv2D(16, 3, name="conv")(photo)])
+
+
+@mistake("""\
+ShapeError: Layer 'join' (Concatenate) cannot combine tensors of these shapes.
+  expected: equal numbers of axes, and equal sizes on all of them but axis -1
+  received: (batch, 5, 4), (batch, 6, 4)
+Choose another `axis`, or bring the other sizes together first.
+  way from the inputs: left (batch, 5, 4) -> join
+                       right (batch, 6, 4) -> join
+  called at: test_mistakes.py:N
+""")
+def different_time_lengths():
+    left, right = keras.Input((5, 4), name="left"), keras.Input((6, 4), name="right")
+    layers.Concatenate(name="join")([left, right])
+
+
+@mistake("""\
+ShapeError: Layer 'sum' (Add) cannot combine tensors of these shapes.
+  expected: equal batch sizes, and on every other axis sizes that are equal or 1
+  received: (batch, time, 4), (batch, words, 4)
+Sizes of different names are different. If they are equal, give them one name.
+  way from the inputs: left (batch, time, 4) -> sum
+                       right (batch, words, 4) -> sum
+  called at: test_mistakes.py:N
+""")
+def sizes_of_different_names():
+    left, right = keras.Input(("time", 4), name="left"), keras.Input(("words", 4), name="right")
+    layers.Add(name="sum")([left, right])
+
+
+@mistake("""\
+ShapeError: Layer 'norm' (BatchNormalization) has axis=3, which its input does not have.
+  expected: an axis from -2 to 1
+  received: (batch, 4) float32
+  way from the inputs: features (batch, 4) -> norm
+  called at: test_mistakes.py:N
+""")
+def an_axis_that_does_not_exist():
+    layers.BatchNormalization(axis=3, name="norm")(keras.Input((4,), name="features"))
+
+
+@mistake("""\
+ShapeError: Layer 'shared' (Dense) cannot take this input.
+  expected: size 5 on axis -1
+  received: (batch, 6) float32
+The first call made the weights for that size. For another size, make another layer.
+  way from the inputs: long (batch, 6) -> shared
+  called at: test_mistakes.py:N
+""")
+def another_size_for_the_same_layer():
+    shared = layers.Dense(3, name="shared")
+    shared(keras.Input((5,), name="short"))
+    shared(keras.Input((6,), name="long"))
+
+
+@mistake("""\
+ShapeError: Layer 'out' (Dense) makes weights for each entry along axis -1, whose size is
+    open.
+  expected: a number on axis -1
+  received: (batch, None) float32
+Give the `Input` a number there; or leave the open axis out before, for example with a
+    global pooling or a recurrent layer instead of `Flatten`.
+  way from the inputs: steps (batch, None, 4) -> flat (batch, None) -> out
+  called at: test_mistakes.py:N
+""")
+def flattening_an_open_size():
+    x = layers.Flatten(name="flat")(keras.Input((None, 4), name="steps"))
+    layers.Dense(3, name="out")(x)
+
+
+@mistake("""\
+ShapeError: Layer 'reshape' (Reshape) cannot give these entries that shape.
+  expected: as many entries as (5, 5) has
+  received: (batch, 24), 24 entries in each sample
+`target_shape` is without the batch; one size may be -1, to be found.
+  way from the inputs: features (batch, 24) -> reshape
+  called at: test_mistakes.py:N
+""")
+def reshaping_to_another_number_of_entries():
+    layers.Reshape((5, 5), name="reshape")(keras.Input((24,), name="features"))
+
+
+@mistake("""\
+ShapeError: lamina.ops.get_item cannot take these tensors: IndexError: index 7 is outside of
+    an axis of size 5
+  received: steps (batch, 5, 3)
+  called at: test_mistakes.py:N
+""")
+def an_index_out_of_range():
+    x = keras.Input((5, 3), name="steps")
+    x[:, 7]
+
+
+# ---- symbolic tensors as if they were numbers ----------------------------------------------------
+
+
+@mistake("""\
+SymbolicTensorError: A Python condition (`if`, `while`, `and`, `not`) needs numbers.
+    'greater' is a symbolic tensor of shape (): it stands for values that exist only when
+    the model runs. Use `lamina.ops.where(condition, a, b)`, or write a layer whose `call`
+    does it.
+""")
+def an_if_on_a_tensor():
+    x = keras.Input((4,), name="features")
+    if ops.mean(x) > 0:
+        pass
+
+
+@mistake("""\
+SymbolicTensorError: A loop (`for`, `list()`, unpacking) needs numbers. 'steps' is a
+    symbolic tensor of shape (batch, None, 4): it stands for values that exist only when the
+    model runs. How many entries its first axis has is not known yet; ops work on all of
+    them.
+""")
+def a_loop_over_a_tensor():
+    for _ in keras.Input((None, 4), name="steps"):
+        pass
+
+
+@mistake("""\
+SymbolicTensorError: A NumPy function needs numbers. 'matrix' is a symbolic tensor of shape
+    (batch, 4, 4): it stands for values that exist only when the model runs. Use the
+    function of the same name in `lamina.ops`.
+""")
+def numpy_on_a_tensor():
+    np.linalg.svd(keras.Input((4, 4), name="matrix"))
+
+
+@mistake("""\
+SymbolicTensorError: A function of jax.numpy needs numbers. 'features' is a symbolic tensor
+    of shape (batch, 4): it stands for values that exist only when the model runs. Use the
+    function of the same name in `lamina.ops`, or put it into a layer's `call`.
+""")
+def jax_on_a_tensor():
+    jnp.tanh(keras.Input((4,), name="features"))
+
+
+@mistake("""\
+AttributeError: A symbolic tensor has no attribute 'mean'. Write `lamina.ops.mean(x, ...)`
+    instead of `x.mean(...)`.
+""")
+def a_method_that_arrays_have():
+    keras.Input((4,), name="features").mean()
+
+
+@mistake("""\
+AttributeError: A symbolic tensor has no attribute 'numpy'. It has no values yet: call the
+    finished model on an array to get numbers.
+""")
+def the_values_of_a_tensor():
+    keras.Input((4,), name="features").numpy()
+
+
+@mistake("""\
+SymbolicTensorError: Assigning to entries needs numbers. 'features' is a symbolic tensor of
+    shape (batch, 4): it stands for values that exist only when the model runs. Compute a
+    new tensor instead, with `lamina.ops.where` or `lamina.ops.concatenate`.
+""")
+def an_assignment_to_entries():
+    keras.Input((4,), name="features")[:, 0] = 1
+
+
+# ---- layers of one's own -------------------------------------------------------------------------
+
+
+@mistake("""\
+NotBuiltError: Scale.__init__ did not call `super().__init__()`. Add it as the first line of
+    the constructor.
+""")
+def no_super_init():
+    class Scale(layers.Layer):
+        def __init__(self, factor):
+            self.factor = factor
+
+        def call(self, inputs):
+            return inputs * self.factor
+
+    Scale(2.0)(keras.Input((4,), name="features"))
+
+
+@mistake("""\
+StructureError: `call` of layer 'double' (Double) returned None. Is a `return` missing?
+  received: (batch, 4) float32
+  way from the inputs: features (batch, 4) -> double
+  called at: test_mistakes.py:N
+""")
+def a_call_without_return():
+    class Double(layers.Layer):
+        def call(self, inputs):
+            inputs * 2
+
+    Double(name="double")(keras.Input((4,), name="features"))
+
+
+@mistake("""\
+SignatureError: Layer 'double' of class Double has no `call`. Define `def call(self,
+    inputs): ...` in the class.
+  received: (batch, 4) float32
+  way from the inputs: features (batch, 4) -> double
+  called at: test_mistakes.py:N
+""")
+def no_call():
+    class Double(layers.Layer):
+        def forward(self, inputs):
+            return inputs * 2
+
+    Double(name="double")(keras.Input((4,), name="features"))
+
+
+@mistake("""\
+StateError: Layer 'dense' (Dense) was made inside the `call` of 'block', so its weights
+    would be new at each call. Make the layer in `__init__` or `build`, keep it as an
+    attribute, and call that.
+  received: (batch, 4) float32
+  way from the inputs: features (batch, 4) -> block
+  called at: test_mistakes.py:N
+""")
+def a_layer_made_in_call():
+    class Block(layers.Layer):
+        def call(self, inputs):
+            return layers.Dense(3)(inputs)
+
+    Block(name="block")(keras.Input((4,), name="features"))
+
+
+@mistake("""\
+StateError: Layer 'scale' (Scale) makes its weight 'factor' inside `call` (of scale), so it
+    would be a new one at each call. Make weights in `build(self, input_shape)` or
+    `__init__`.
+  received: (batch, 4) float32
+  way from the inputs: features (batch, 4) -> scale
+  called at: test_mistakes.py:N
+""")
+def a_weight_made_in_call():
+    class Scale(layers.Layer):
+        def call(self, inputs):
+            return inputs * self.add_weight(shape=(4,), name="factor")
+
+    Scale(name="scale")(keras.Input((4,), name="features"))
+
+
+@mistake("""\
+SymbolicTensorError: Layer 'flip' (Flip) needs the values of a tensor, or a size that is not
+    known, while only shapes are known: TracerBoolConversionError: Attempted boolean
+    conversion of traced array with shape bool[].
+In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy:
+    `lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes.
+  received: (batch, 4) float32
+  way from the inputs: features (batch, 4) -> flip
+  called at: test_mistakes.py:N
+""")
+def an_if_in_call():
+    class Flip(layers.Layer):
+        def call(self, inputs):
+            return inputs if jnp.mean(inputs) > 0 else -inputs
+
+    Flip(name="flip")(keras.Input((4,), name="features"))
+
+
+@mistake("""\
+AttributeError: 'Block' object has no attribute 'dens'
+In Layer 'block' (Block):
+  received: (batch, 4) float32
+  way from the inputs: features (batch, 4) -> block
+  called at: test_mistakes.py:N
+""")
+def a_misspelled_attribute_in_call():
+    class Block(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = layers.Dense(3)
+
+        def call(self, inputs):
+            return self.dens(inputs)
+
+    Block(name="block")(keras.Input((4,), name="features"))
+
+
+# ---- models --------------------------------------------------------------------------------------
+
+
+@mistake("""\
+GraphError: The outputs depend on the input 'forgotten', which is not among the model's
+    inputs.
+  Given inputs: ['used']
+  The way from it to the output: forgotten -> hidden -> sum
+  'forgotten' was made at test_mistakes.py:N
+Add it to `inputs`, or compute the outputs from the given inputs only.
+""")
+def an_output_that_the_inputs_do_not_reach():
+    used, forgotten = keras.Input((4,), name="used"), keras.Input((4,), name="forgotten")
+    hidden = layers.Dense(4, name="hidden")(forgotten)
+    keras.Model(used, layers.Add(name="sum")([used, hidden]))
+
+
+@mistake("""\
+GraphError: The outputs depend on the input 'features', which is not among the model's
+    inputs.
+  Given inputs: ['out']
+  The way from it to the output: features
+  'features' was made at test_mistakes.py:N
+Are `inputs` and `outputs` swapped? The order is Model(inputs, outputs).
+""")
+def inputs_and_outputs_swapped():
+    inputs = keras.Input((4,), name="features")
+    keras.Model(layers.Dense(1, name="out")(inputs), inputs)
+
+
+@mistake("""\
+GraphError: `outputs` of the model received the layer 'out' itself, not a tensor. Expected
+    the result of calling it. Did you forget to call it? Write `out(x)` instead of `out`.
+  called at: test_mistakes.py:N
+""")
+def a_model_of_a_layer():
+    inputs = keras.Input((4,), name="features")
+    keras.Model(inputs, layers.Dense(1, name="out"))
+
+
+@mistake("""\
+GraphError: Two layers of this model are called 'hidden': <Dense name=hidden, units=4>
+    (called at test_mistakes.py:N) and <Dense name=hidden, units=4> (called at
+    test_mistakes.py:N). Give one another `name`, or set `layer.name` before the model is
+    made.
+""")
+def two_layers_of_one_name():
+    inputs = keras.Input((4,), name="features")
+    x = layers.Dense(4, name="hidden")(inputs)
+    keras.Model(inputs, layers.Dense(4, name="hidden")(x))
+
+
+@mistake("""\
+ArgumentError: Sequential() takes its layers in one list: `Sequential([a, b])`. Received:
+    <Dense name=dense, units=3>, ....
+""")
+def layers_without_a_list():
+    keras.Sequential(layers.Dense(3), layers.Dense(2))
+
+
+@mistake("""\
+GraphError: Sequential.add() takes a layer. Received: <class
+    'lamina.layers.activation.ReLU'>. Did you write `ReLU` instead of `ReLU(...)`?
+""")
+def a_class_in_a_sequential():
+    keras.Sequential([layers.Dense(3), layers.ReLU])
+
+
+@mistake("""\
+NotBuiltError: `output` of 'stack' is known only for a model that is a graph. Sequential has
+    seen no input yet: start it with an `Input`, or build it with a shape.
+""")
+def the_output_of_an_unbuilt_model():
+    _ = keras.Sequential([layers.Dense(3)], name="stack").output
+
+
+@mistake("""\
+NotBuiltError: Layer 'stack' has no weights yet: they are made when the layer first sees an
+    input shape. Call it on a tensor, or `stack.build(input_shape)`.
+""")
+def counting_before_building():
+    keras.Sequential([layers.Dense(3)], name="stack").count_params()
+
+
+@mistake("""\
+UnknownNameError: Unknown layer of 'classifier': 'score'. Did you mean 'scores'?
+""")
+def a_layer_of_another_name():
+    classifier().get_layer("score")
+
+
+# ---- compile -------------------------------------------------------------------------------------
+
+
+@mistake("""\
+UnknownNameError: Unknown loss: 'mean_square_error'. Did you mean 'mean_squared_error' or
+    'mean_squared_logarithmic_error' or 'mean_absolute_error'?
+""")
+def a_misspelled_loss():
+    classifier(loss="mean_square_error")
+
+
+@mistake("""\
+UnknownNameError: Unknown optimizer: 'adm'. Did you mean 'adam' or 'adamw' or 'Nadam'?
+""")
+def a_misspelled_optimizer():
+    classifier().compile(optimizer="adm", loss="mse")
+
+
+@mistake("""\
+UnknownNameError: Unknown metric: 'acuracy'. Did you mean 'accuracy' or 'BinaryAccuracy' or
+    'auc'?
+""")
+def a_misspelled_metric():
+    classifier(metrics=["acuracy"])
+
+
+@mistake("""\
+ArgumentError: `metrics` is a list or a dict by output name. Received: 'accuracy'. Did you
+    mean ['accuracy']?
+""")
+def metrics_without_a_list():
+    classifier(metrics="accuracy")
+
+
+@mistake("""UnknownNameError: Unknown output in `loss`: 'score'. Did you mean 'scores'?""")
+def a_loss_for_an_unknown_output():
+    classifier(loss={"score": "mse"})
+
+
+@mistake("""\
+StructureError: `metrics` is a list of 1. The model has 2 outputs, ['price', 'rating']: pass
+    one entry (or a list of them) for each, or a dict by these names.
+""")
+def metrics_for_one_of_two_outputs():
+    two_outputs().compile(loss="mse", metrics=["mae"])
+
+
+@mistake("""\
+ArgumentError: A learning rate is a number >= 0, a LearningRateSchedule, or a callable
+    without arguments. Received: -0.1.
+""")
+def a_negative_learning_rate():
+    keras.optimizers.Adam(learning_rate=-0.1)
+
+
+@mistake("""\
+TrainingWarning: Output 'scores' has no activation, so it may be any number, and its loss
+    sparse_categorical_crossentropy takes it for a probability. Set from_logits=True in the
+    loss, or give the last layer activation='softmax'.
+  at test_mistakes.py:N
+""")
+def logits_for_probabilities():
+    classifier(activation=None)
+
+
+@mistake("""\
+TrainingWarning: Output 'scores' ends with softmax, and its loss
+    sparse_categorical_crossentropy applies such a function once more, for from_logits=True.
+    Set from_logits=False, or take the activation off the last layer.
+  at test_mistakes.py:N
+""")
+def probabilities_for_logits():
+    classifier(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
+
+@mistake("""\
+TrainingWarning: Output 'scores' is the softmax of a single unit, which is always 1. Use
+    activation='sigmoid' for two classes, or one unit for each class.
+  at test_mistakes.py:N
+""")
+def the_softmax_of_one_unit():
+    classifier(1, loss="binary_crossentropy")
+
+
+@mistake("""\
+TrainingWarning: Output 'scores' is a logit, whose middle is 0, and its accuracy compares it
+    with 0.5, the middle of a probability. Use
+    `lamina.metrics.BinaryAccuracy(threshold=0.0)`.
+  at test_mistakes.py:N
+""")
+def the_accuracy_of_logits():
+    logits = keras.losses.BinaryCrossentropy(from_logits=True)
+    classifier(1, activation=None, loss=logits, metrics=["accuracy"])
+
+
+# ---- data ----------------------------------------------------------------------------------------
+
+
+@mistake("""\
+NotCompiledError: Model 'regression' has no loss or optimizer yet. Call
+    `model.compile(optimizer="adam", loss=...)` first.
+""")
+def fit_before_compile():
+    inputs = keras.Input((4,), name="features")
+    keras.Model(inputs, layers.Dense(1)(inputs), name="regression").fit(X, np.ones(8))
+
+
+@mistake("""\
+StructureError: Output 'scores' has a loss but no target.
+  expected: targets for ['scores']
+  received: no `y`
+Pass them as `y`; validation data and the batches of a generator are tuples `(x, y)`.
+""")
+def fit_without_targets():
+    classifier().fit(X, verbose=0)
+
+
+@mistake("""\
+ShapeError: The data for input 'features' does not fit.
+  expected: (batch, 4)
+  received: (4,)
+Is the batch axis missing? One sample is a batch of one: `x[None]`.
+""")
+def one_sample_without_a_batch():
+    classifier().predict(X[0], verbose=0)
+
+
+@mistake("""\
+ShapeError: The data for input 'features' does not fit.
+  expected: (batch, 4)
+  received: (8, 5)
+""")
+def data_of_another_size():
+    classifier().predict(np.ones((8, 5)), verbose=0)
+
+
+@mistake("""\
+ShapeError: The data for input 'photo' does not fit.
+  expected: (batch, 32, 32, 3)
+  received: (2, 3, 32, 32)
+Are the axes in another order (channels first or last)?
+""")
+def images_in_another_order_of_axes():
+    inputs = keras.Input((32, 32, 3), name="photo")
+    model = keras.Model(inputs, layers.Conv2D(4, 3)(inputs))
+    model.predict(np.ones((2, 3, 32, 32)), verbose=0)
+
+
+@mistake("""\
+ShapeError: The data for input 'photo' does not fit.
+  expected: (batch, 28, 28, 3)
+  received: (5, 28, 28)
+Is the last axis missing? `x[..., None]` adds it.
+""")
+def images_without_their_channel():
+    inputs = keras.Input((28, 28, 3), name="photo")
+    model = keras.Model(inputs, layers.Flatten()(inputs))
+    model.predict(np.ones((5, 28, 28)), verbose=0)
+
+
+@mistake("""\
+ShapeError: The data for input 'hidden' does not fit.
+  expected: (batch, 6)
+  received: (8, 4)
+'hidden' is the output of a layer here, not an `Input`. Was `inputs` reused?
+""")
+def an_overwritten_input():
+    x = keras.Input((4,), name="features")
+    x = layers.Dense(6, name="hidden")(x)
+    keras.Model(x, layers.Dense(1)(x)).predict(X, verbose=0)
+
+
+@mistake("""\
+DataError: All data must have the same number of samples. Received: x of shape (8, 4), y of
+    shape (7,).
+""")
+def other_numbers_of_inputs_and_targets():
+    classifier().fit(X, CLASSES[:7], verbose=0)
+
+
+@mistake("""\
+DataError: All data must have the same number of samples. Received: x[0] of shape (4,), x[1]
+    of shape (4,), x[2] of shape (4,), x[3] of shape (4,), ..., x[7] of shape (4,), y of
+    shape (8,).
+A list means several inputs. `np.stack(x)` makes one array of the samples.
+""")
+def a_list_of_samples():
+    classifier().fit(list(X), CLASSES, verbose=0)
+
+
+@mistake("""\
+DataError: This list does not make an array: it has rows of different length. Pad them to
+    one length.
+""")
+def rows_of_different_length():
+    classifier().predict([[1, 2, 3, 4], [1, 2]], verbose=0)
+
+
+@mistake("""\
+DTypeError: Data for a model is numbers. Received a ndarray of dtype <U3. Turn text into
+    numbers first: `np.unique(text, return_inverse=True)[1]` numbers the names of classes.
+""")
+def text_as_data():
+    classifier().fit(X, np.array(["cat", "dog"] * 4), verbose=0)
+
+
+@mistake("""\
+StructureError: The model declares its inputs by name. The model's inputs are ['title',
+    'body']. Received a list, which has no names; pass a dict.
+""")
+def a_list_for_named_inputs():
+    two_inputs(dict).predict([np.ones((3, 2)), np.ones((3, 2))], verbose=0)
+
+
+@mistake("""\
+StructureError: The input data has no entry for ['title']. The model's inputs are ['title',
+    'body']. Received the keys ['body', 'titel'].
+""")
+def a_missing_entry():
+    two_inputs(dict).predict({"body": np.ones((3, 2)), "titel": np.ones((3, 2))}, verbose=0)
+
+
+@mistake("""\
+StructureError: Expected 2 input array(s). The model's inputs are ['title', 'body'].
+    Received 1.
+""")
+def one_array_for_two_inputs():
+    two_inputs(lambda named: list(named.values())).predict(np.ones((3, 2)), verbose=0)
+
+
+@mistake("""\
+StructureError: The model has the outputs ['price', 'rating']. Received one target array;
+    pass a list in this order, or a dict by these names.
+""")
+def one_target_for_two_outputs():
+    model = two_outputs()
+    model.compile(loss="mse")
+    model.fit(X, np.ones(8), verbose=0)
+
+
+@mistake("""\
+StructureError: Output 'rating' has a loss but no target.
+  expected: targets for ['price', 'rating']
+  received: entries for ['price', 'stars']
+Pass them as `y`; validation data and the batches of a generator are tuples `(x, y)`.
+""")
+def a_target_of_another_name():
+    model = two_outputs()
+    model.compile(loss="mse")
+    model.fit(X, {"price": np.ones(8), "stars": np.ones(8)}, verbose=0)
+
+
+@mistake("""\
+ShapeError: Output 'scores': sparse_categorical_crossentropy: the targets look one-hot.
+  expected: class numbers of shape (8,)
+  received: y_true of shape (8, 3), like y_pred
+Use the loss or metric without `sparse`, or pass `y_true.argmax(-1)`.
+""")
+def one_hot_targets_for_a_sparse_loss():
+    classifier().fit(X, np.eye(3)[CLASSES], verbose=0)
+
+
+@mistake("""\
+ShapeError: Output 'scores': categorical_crossentropy: the targets do not fit the
+    predictions.
+  expected: y_true of shape (8, 3), like y_pred, or with one trailing axis of size 1 more
+  received: y_true of shape (8,), y_pred of shape (8, 3)
+y_true lacks the last axis. If it holds class numbers, make them one-hot with
+    `lamina.utils.to_categorical(y, 3)` or use a `sparse_categorical_...` loss or metric; if
+    it holds single values, give the last layer 1 unit.
+""")
+def class_numbers_for_a_dense_loss():
+    classifier(loss="categorical_crossentropy").fit(X, CLASSES, verbose=0)
+
+
+@mistake("""\
+ShapeError: Output 'scores': binary_crossentropy: the targets do not fit the predictions.
+  expected: y_true of shape (8, 2), like y_pred, or with one trailing axis of size 1 more
+  received: y_true of shape (8,), y_pred of shape (8, 2)
+y_true lacks the last axis. If it holds class numbers, make them one-hot with
+    `lamina.utils.to_categorical(y, 2)` or use a `sparse_categorical_...` loss or metric; if
+    it holds single values, give the last layer 1 unit.
+""")
+def class_numbers_for_a_binary_loss():
+    classifier(2, loss="binary_crossentropy").fit(X, CLASSES % 2, verbose=0)
+
+
+@mistake("""\
+ShapeError: Output 'scores': categorical_crossentropy: the targets do not fit the
+    predictions.
+  expected: y_true of shape (8, 10), like y_pred, or with one trailing axis of size 1 more
+  received: y_true of shape (8, 3), y_pred of shape (8, 10)
+Give the last layer 3 units instead of 10, or choose the columns of y_true that the model
+    predicts.
+""")
+def another_number_of_units():
+    classifier(10, loss="categorical_crossentropy").fit(X, np.eye(3)[CLASSES], verbose=0)
+
+
+@mistake("""\
+ShapeError: Output 'scores': sparse_categorical_crossentropy: the targets do not fit the
+    predictions.
+  expected: class numbers of shape (8, 28) or (8, 28, 1)
+  received: y_true of shape (8,), y_pred of shape (8, 28, 10)
+y_pred has more axes than y_true: end the model with one row of scores for each sample
+    (`Flatten` or a global pooling before the last layer, or `return_sequences=False`).
+""")
+def no_flatten_before_the_last_layer():
+    inputs = keras.Input((28, 28), name="photo")
+    outputs = layers.Dense(10, activation="softmax", name="scores")(inputs)
+    model = keras.Model(inputs, outputs)
+    model.compile(loss="sparse_categorical_crossentropy")
+    model.fit(np.ones((8, 28, 28)), CLASSES, verbose=0)
+
+
+@mistake("""\
+DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not classes of
+    this output.
+  expected: whole numbers from 0 to 2, as it has 3 units
+  received: numbers from 1 to 3
+If the classes are counted from 1, pass `y - 1`.
+""")
+def classes_counted_from_one():
+    classifier().fit(X, CLASSES + 1, verbose=0)
+
+
+@mistake("""\
+DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not classes of
+    this output.
+  expected: whole numbers from 0 to 2, as it has 3 units
+  received: numbers from 0 to 10
+Give the last layer 11 units, or number the classes from 0.
+""")
+def more_classes_than_units():
+    classifier().fit(X, CLASSES * 5, verbose=0)
+
+
+@mistake("""\
+DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not classes of
+    this output.
+  expected: whole numbers from 0 to 2, as it has 3 units
+  received: 0.5
+Pass whole numbers, or use a loss of regression such as 'mean_squared_error'.
+""")
+def classes_that_are_not_whole():
+    classifier().fit(X, CLASSES / 2, verbose=0)
+
+
+@mistake("""\
+TrainingWarning: Output 'scores': binary_crossentropy reads targets as probabilities, from 0
+    to 1. Received numbers from -1 to 1. Pass `(y + 1) / 2`, or use the loss 'hinge', whose
+    targets are -1 and 1.
+  at test_mistakes.py:N
+""")
+def binary_targets_of_minus_one():
+    model = classifier(1, "sigmoid", "binary_crossentropy")
+    model.fit(X, np.array([-1.0, 1.0] * 4), verbose=0)
+
+
+@mistake("""\
+DataError: Input 'words' holds numbers that are not in the table of layer 'table'
+    (Embedding).
+  expected: whole numbers from 0 to 9, because of input_dim=10
+  received: 10
+Give it `input_dim=11`, or map rare numbers to one of its own.
+""")
+def a_word_that_the_table_lacks():
+    inputs = keras.Input((5,), dtype="int32", name="words")
+    model = keras.Model(inputs, layers.Embedding(10, 3, name="table")(inputs))
+    model.predict(np.full((2, 5), 10), verbose=0)
+
+
+@mistake("""\
+DataError: Input 'words' holds numbers that are not in the table of layer 'table'
+    (Embedding).
+  expected: whole numbers from 0 to 9, because of input_dim=10
+  received: 0.5
+Numbers that are no indices go into a `Dense` layer instead.
+""")
+def fractions_for_an_embedding():
+    inputs = keras.Input((5,), name="words")
+    model = keras.Model(inputs, layers.Embedding(10, 3, name="table")(inputs))
+    model.predict(np.full((2, 5), 0.5), verbose=0)
+
+
+@mistake("""\
+ArgumentError: `y` and `sample_weight` come with `x` only when `x` is arrays. An iterable
+    yields tuples (x, y) or (x, y, sample_weight) instead.
+""")
+def targets_beside_a_generator():
+    classifier().fit(batches(), CLASSES, steps_per_epoch=1, verbose=0)
+
+
+@mistake("""ArgumentError: `validation_split` works on arrays. Pass `validation_data`.""")
+def a_validation_split_of_a_generator():
+    classifier().fit(batches(), steps_per_epoch=1, validation_split=0.2, verbose=0)
+
+
+@mistake("""\
+StructureError: Expected 1 input array(s). The model's inputs are ['features']. Received 2.
+    A batch of inputs and targets is a tuple `(x, y)`, not a list.
+""")
+def batches_that_are_lists():
+    classifier().fit(([X, CLASSES] for _ in range(2)), verbose=0)
+
+
+@mistake("""\
+UnknownNameError: EarlyStopping monitors 'val_loss', which is not in the logs. The logs
+    have: ['loss']. Names with `val_` need `validation_data` or `validation_split` in fit().
+""")
+def watching_validation_without_validation():
+    stop = keras.callbacks.EarlyStopping(monitor="val_loss")
+    classifier().fit(X, CLASSES, callbacks=[stop], verbose=0)
+
+
+@mistake("""\
+TrainingWarning: The loss is not finite since training step 0 (counted from 0). Common
+    causes: a learning rate that is too high, NaN in the data, a logarithm or division
+    without `epsilon`.
+  at test_mistakes.py:N
+""")
+def numbers_that_are_not_finite():
+    x = X.copy()
+    x[0] = np.nan
+    classifier().fit(x, CLASSES, verbose=0)
+
+
+# ---- weights and files ---------------------------------------------------------------------------
+
+
+@mistake("""\
+ArgumentError: set_weights() of 'classifier': shapes differ:
+  scores/kernel: expected shape (4, 3), received (4, 5)
+  scores/bias: expected shape (3,), received (5,)
+""")
+def weights_of_other_shapes():
+    classifier().set_weights([np.ones((4, 5)), np.ones(5)])
+
+
+@mistake("""\
+ArgumentError: A model's file ends in '.keras'. Received: 'model.h5'. For weights alone, use
+    `model.save_weights('name.weights.h5')` or '.safetensors'.
+""")
+def a_file_of_another_kind():
+    classifier().save("model.h5")
+
+
+@mistake("""\
+ArgumentError: A file of weights ends in '.weights.h5' or '.safetensors'. Received:
+    'weights.npz'.
+""")
+def weights_in_a_file_of_another_kind():
+    classifier().save_weights("weights.npz")
+
+
+@mistake("""\
+StructureError: small.weights.h5 does not fit the model, which stays as it was.
+  of another shape: scores/kernel: expected (4, 5), found (4, 3) at 'layers/dense/vars/0';
+    scores/bias: expected (5,), found (3,) at 'layers/dense/vars/1'
+Load it into the architecture that it was saved from, or pass `skip_mismatch=True` to load
+    what fits.
+""")
+def weights_of_another_model():
+    classifier(3).save_weights("small.weights.h5")
+    classifier(5).load_weights("small.weights.h5")
+
+
+@mistake("""FileNotFoundError: There is no file 'model.keras'.""")
+def a_file_that_is_not_there():
+    keras.saving.load_model("model.keras")
+
+
+@mistake("""\
+SerializationError: The config names class 'Twice' (module '...'), which is not built in and
+    not registered. Pass `custom_objects={'Twice': ...}`, or decorate it with
+    `@lamina.saving.register_serializable()` before loading.
+""")
+def a_class_that_loading_does_not_know():
+    class Twice(layers.Layer):
+        def call(self, inputs):
+            return inputs * 2
+
+    inputs = keras.Input((4,), name="features")
+    keras.Model(inputs, Twice(name="twice")(inputs)).save("custom.keras")
+    keras.saving.load_model("custom.keras")
+
+
+@mistake("""\
+SerializationError: Layer 'double' of class Lambda cannot be described as data: A lambda has
+    no name, so a file cannot refer to it. Define it with `def`, and register it:
+    `@lamina.saving.register_serializable()`.
+""")
+def a_lambda_in_a_file():
+    inputs = keras.Input((4,), name="features")
+    model = keras.Model(inputs, layers.Lambda(lambda x: x * 2, name="double")(inputs))
+    model.save("lambda.keras")
+
+
+# ---- the tests -----------------------------------------------------------------------------------
+
+
+def answer(function):
+    """What the user reads: the warnings, or the error with its notes."""
+    keras.utils.clear_session()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            function()
+            said = [f"{w.category.__name__}: {w.message}\n  at {w.filename}:{w.lineno}"
+                    for w in caught]  # fmt: skip
+        except Exception as e:  # noqa: BLE001 - whatever it is, it is the answer
+            said = ["\n".join([f"{type(e).__name__}: {e}", *getattr(e, "__notes__", ())])]
+    text = re.sub(r"\S*[\\/](\w+\.py):\d+", r"\1:N", "\n".join(said))
+    return wrapped(re.sub(r"module '[\w.]+'", "module '...'", text))
+
+
+def wrapped(text):
+    return "\n".join(
+        shown for line in text.split("\n")
+        for shown in textwrap.wrap(line, 92, subsequent_indent="    ", drop_whitespace=True,
+                                   break_long_words=False, break_on_hyphens=False)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"), MISTAKES, ids=lambda x: getattr(x, "__name__", "")
+)
+def test_the_answer_is(function, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert answer(function) == expected.strip()
+    assert len(expected.strip().splitlines()) <= 20
+
+
+def test_all_errors_are_lamina_s_but_the_user_s_own():
+    known = {n for n, c in vars(keras.errors).items() if isinstance(c, type)}
+    own = [f.__name__ for f, said in MISTAKES if said.strip().partition(":")[0] not in known]
+    assert own == ["a_method_that_arrays_have", "the_values_of_a_tensor",
+                   "a_misspelled_attribute_in_call", "a_file_that_is_not_there"]  # fmt: skip
+
+
+if __name__ == "__main__":
+    for function, _ in MISTAKES:
+        print(f"{function.__name__.replace('_', ' ')}\n")
+        print(textwrap.indent(answer(function), "    ") + "\n")
