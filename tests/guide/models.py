@@ -71,12 +71,12 @@ def ensemble():
     return keras.Model(inputs, layers.average([m(inputs) for m in members]))
 
 
-def tickets(words=10_000):
-    """``words``: the size of the vocabulary; the guide's, unless a test wants to be quick."""
+def tickets(words=10_000, read=layers.LSTM):
+    """``words`` and ``read`` are the guide's, unless a test wants to be quick."""
     title, body = (keras.Input(shape=(None,), name=name) for name in ("title", "body"))
     tags = keras.Input(shape=(12,), name="tags")
     title_words, body_words = (layers.Embedding(words, 64)(x) for x in (title, body))
-    features = [layers.LSTM(128)(title_words), layers.LSTM(32)(body_words), tags]
+    features = [read(128)(title_words), read(32)(body_words), tags]
     x = layers.concatenate(features)
     outputs = [layers.Dense(1, name="priority")(x), layers.Dense(4, name="department")(x)]
     return keras.Model(inputs=[title, body, tags], outputs=outputs)
