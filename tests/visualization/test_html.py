@@ -174,7 +174,9 @@ def test_models_without_graph():
 
 
 def test_notebook_form_lists_all_layers_in_a_scrolling_frame():
-    text = repr_html(nested_autoencoder())
+    model = nested_autoencoder()
+    text = model._repr_html_()
+    assert text == repr_html(model)
     assert text.startswith('<div style="max-height')
     assert all(name in text for name in ("img", "conv2d", "conv2d_transpose_3"))
 
