@@ -565,6 +565,35 @@ def test_extra_names_are_told_once():
     np.testing.assert_allclose(first["ant_out"], np.full((16, 1), 40.0))
 
 
+def test_extra_targets_are_told_once():
+    model = two(dict)
+    x, y = {"zebra": A, "ant": B}, {"zebra_out": P, "ant_out": Q, "weather": P}
+    with pytest.warns(TrainingWarning, match=r"target data .* ignored: \['weather'\]") as told:
+        model.fit(x, y, verbose=0)
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(x, y, verbose=0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_nested_dicts_bind_by_their_paths(stream):
+    a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
+    ones = keras.initializers.Constant(1)
+    outputs = {
+        "heads": {
+            n: layers.Dense(1, kernel_initializer=ones)(x) for n, x in {"y": b, "x": a}.items()
+        }
+    }
+    model = keras.Model({"in": {"b": b, "a": a}}, outputs)
+    model.compile("sgd", "mse")
+    x, y = {"in": {"a": A, "b": B}}, {"heads": {"x": P, "y": Q}}
+    data = (Loader([(x, y)]),) if stream else (x, y)
+    history = model.fit(*data, batch_size=16, verbose=0).history
+    np.testing.assert_allclose(history["heads/x_loss"], [(2.0 - 3.0) ** 2], rtol=1e-6)
+    np.testing.assert_allclose(history["heads/y_loss"], [(20.0 - 5.0) ** 2], rtol=1e-6)
+
+
 # ---- bad data ----------------------------------------------------------------------------------
 
 

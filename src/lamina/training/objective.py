@@ -57,6 +57,7 @@ class Objective:
         self._weights: list[float] = []
         # For each output: (log name, metric or what it is resolved from, weighted).
         self._metrics: list[list[tuple[str | None, Any, bool]]] = []
+        self._told_extra: list[list[str]] = []
 
     def bind(self, names: list[str], structure: Any) -> None:
         """Assign every loss, weight and metric to one of the outputs.
@@ -136,10 +137,18 @@ class Objective:
         if data is None:
             return [None] * len(names)
         if isinstance(data, Mapping):
-            unknown = [k for k in data if k not in names]
-            if unknown and not any(k in names for k in data):
+            flat = _flat_names(data)
+            unknown = [k for k in flat if k not in names]
+            if len(unknown) == len(flat) and unknown:
                 raise unknown_name(f"output in the {what} data", unknown[0], names)
-            return [data.get(n) for n in names]
+            if unknown and unknown not in self._told_extra:
+                self._told_extra.append(unknown)
+                warn(
+                    f"The {what} data has entries that the model does not take, which are ignored: "
+                    f"{unknown}. Its outputs are {names}.",
+                    TrainingWarning,
+                )
+            return [flat.get(n) for n in names]
         if isinstance(data, (list, tuple)):
             leaves = tree.flatten(data)
             if len(leaves) == len(names):
