@@ -472,21 +472,40 @@ class Model(_Attributes, Layer):
 
         Everything is checked before the first step: names, shapes, dtypes, targets against outputs.
 
+        ``x`` is one of these; none of the libraries is imported that does not come with it:
+
+        * Arrays in the nesting of the inputs (a dict by name always works): of NumPy or JAX,
+          tensors, pandas and polars frames and columns, lists of numbers. What is memory-mapped,
+          in HDF5 or a SciPy sparse matrix is read and made dense a batch at a time.
+        * A :class:`lamina.utils.PyDataset`.
+        * A PyTorch ``DataLoader``, a ``tf.data.Dataset``, or a grain ``DataLoader``,
+          ``MapDataset`` or ``IterDataset``, whose elements are batches.
+        * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``. The columns named like inputs
+          and outputs are taken; the first kind is batched and shuffled like arrays.
+        * A generator or another iterable of batches.
+
+        A batch is ``x``, ``(x, y)`` or ``(x, y, sample_weight)``. One dict may hold inputs and
+        targets together: then the entries named like outputs are the targets.
+
+        Batches of iterables are made by one background thread, at most two ahead of need and never
+        beyond ``steps_per_epoch``: a generator's rest is still there afterwards.
+
         Args:
-            x: arrays in the nesting of the inputs (a dict by name always works), or an iterable of
-                batches ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+            x: inputs, or batches.
             y: targets, in the nesting of the outputs or a dict by name; not for iterables.
-            batch_size: samples in a step; 32 when None.
+            batch_size: samples in a step, of arrays and tables; 32 when None.
             epochs: index of the last epoch, counted from 1.
             verbose: 0 silent, 1 progress line, 2 one line an epoch, ``"auto"``.
             callbacks: :class:`~lamina.callbacks.Callback` objects.
             validation_split: share of the samples, from the end, kept apart for validation.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or an iterable of batches.
-            shuffle: whether each epoch takes the samples in a new order.
+            shuffle: whether each epoch takes the samples, of a ``PyDataset`` the batches, in a new
+                order. Other iterables keep their own.
             class_weight: weight of each class number in the loss.
             sample_weight: weight of each sample in the loss.
             initial_epoch: epoch to begin with.
-            steps_per_epoch: steps that make an epoch; needed for endless generators.
+            steps_per_epoch: steps that make an epoch; needed for data without end. The next epoch
+                goes on where this one stopped. Data that ends begins anew; a generator cannot.
             validation_steps: batches of the validation data to use.
             validation_batch_size: ``batch_size`` when None.
             validation_freq: validate every so many epochs, or a list of epochs.
