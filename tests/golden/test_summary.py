@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lamina import ops
+from lamina import layers, ops
 from lamina.core import naming
 from lamina.core.fields import field
 from lamina.errors import ArgumentError, UnknownNameError
@@ -486,3 +486,23 @@ def test_a_range_that_matches_nothing_lists_the_layers(mlp):
         summarize(mlp, layer_range=("conv.*", "dense"))
     with pytest.raises(ArgumentError, match=r"is a pair \(first, last\).*Received: 'dense'"):
         summarize(mlp, layer_range="dense")
+
+
+def test_costs_are_counted_with_named_sizes_in_them():
+    ids = layers.Input(("time",), name="ids")
+    tags = layers.Input((None,), name="tags")
+    x = layers.LSTM(16, name="read")(layers.Embedding(50, 8, name="look")(ids))
+    x = layers.Dense(3, name="out")(x) * 2.0
+    model = Model([ids, tags], [x, layers.Embedding(9, 4, name="other")(tags)])
+    rows = {row.name: row for row in summarize(model, show_cost=True).rows}
+    assert str(rows["read"].operations) == "3344*time"
+    assert str(rows["look"].activation_bytes) == "32*time"
+    assert rows["out"].operations == (2 * 16 + 1) * 3
+    assert rows["out"].activation_bytes == 12
+    text = str(summarize(model, show_cost=True, line_length=120))
+    assert "3344*time" in text
+    assert "32*time B" in text
+    assert rows["ids"].operations == 0
+    without = {row.name: row for row in summarize(model).rows}
+    assert without["read"].operations is None
+    assert "FLOPs" not in str(summarize(model))

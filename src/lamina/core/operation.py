@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from lamina import tree
@@ -109,7 +110,8 @@ class Op(Operation):
         self.nodes = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return OPERATIONS[self.op_name](*args, **kwargs)
+        with jax.named_scope(self.name):
+            return OPERATIONS[self.op_name](*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<Op {self.op_name} name={self.name}>"

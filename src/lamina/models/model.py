@@ -320,6 +320,7 @@ class Model(_Attributes, Layer):
         expand_nested: bool = False,
         show_trainable: bool = False,
         layer_range: Any = None,
+        show_cost: bool = False,
     ) -> None:
         """Print the table of layers, output shapes and parameter counts.
 
@@ -330,12 +331,14 @@ class Model(_Attributes, Layer):
             expand_nested: also show the layers inside of nested models.
             show_trainable: add a column that says what trains.
             layer_range: first and last layer to show, by name or regular expression.
+            show_cost: add columns for one sample: arithmetic operations, memory of the outputs.
 
         ``lamina.visualization.summarize(model)`` returns the same table as an object.
         """
         print_summary(
             self, line_length=line_length, positions=positions, print_fn=print_fn,
             expand_nested=expand_nested, show_trainable=show_trainable, layer_range=layer_range,
+            show_cost=show_cost,
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -786,6 +789,7 @@ class Model(_Attributes, Layer):
         graph = graph_from_config(config, custom_objects)
         made: Any = Functional if cls is Model else cls
         model = made(graph.input_structure, graph.output_structure, name=config.get("name"))
+        model.graph.list_as(record["name"] for record in config["layers"])
         if config.get("trainable") is False:
             model.trainable = False
         return model

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import io
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,9 +21,12 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lamina import tree
+from lamina.core import cost
 from lamina.core.graph import Node
 from lamina.core.operation import Op
-from lamina.core.spec import BATCH, show_dim
+from lamina.core.scope import Scope, entered
+from lamina.core.spec import BATCH, TensorSpec, is_anonymous, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.layers import InputLayer
@@ -30,7 +34,7 @@ from lamina.layers import InputLayer
 Shape = tuple[Any, ...]
 _BATCH = show_dim(BATCH)
 _JOINED = "\xa0"  # a space at which lines are broken only when nothing else helps
-_NUMBERS = 2  # the place of the column that holds numbers
+_NUMBERS = (f"Param{_JOINED}#", "FLOPs", "Activations")  # the columns of numbers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +52,9 @@ class Row:
         trainable: whether any weight trains; None for what has no weights.
         depth: 0 for the model's own layers, 1 for those inside of a nested model, ...
         frame: the lines that lead the eye from a nested model to this row.
+        operations: arithmetic operations of all calls for one sample: a number, a formula of named
+            sizes, or None when unknown or not asked for.
+        activation_bytes: size of the outputs for one sample, likewise.
     """
 
     name: str
@@ -59,6 +66,8 @@ class Row:
     trainable: bool | None
     depth: int
     frame: str = ""
+    operations: Any = None
+    activation_bytes: Any = None
 
     @property
     def shape_text(self) -> str:
@@ -114,6 +123,7 @@ class ModelSummary:
         optimizer: the optimizer's own state, once there is one.
         show_connections: whether the table says what each layer reads; a chain needs no telling.
         show_trainable: whether it says what trains.
+        show_cost: whether it says what one sample costs.
         line_length: its width in characters; as wide as needed, within the terminal, when None.
     """
 
@@ -124,6 +134,7 @@ class ModelSummary:
     optimizer: Weights
     show_connections: bool = False
     show_trainable: bool = False
+    show_cost: bool = False
     line_length: int | None = None
 
     @property
@@ -152,6 +163,9 @@ class ModelSummary:
             columns.append(("Connected to", lambda row: "\n".join(row.connected_to) or "-"))
         if self.show_trainable:
             columns.append(("Trainable", lambda row: row.trainable_text))
+        if self.show_cost:
+            columns.append(("FLOPs", lambda row: _show_amount(row.operations)))
+            columns.append(("Activations", lambda row: _show_amount(row.activation_bytes, "B")))
         return columns
 
     def _widths(self, cells: list[list[str]], available: int) -> list[int]:
@@ -181,9 +195,9 @@ class ModelSummary:
         widths = self._widths([[cells[0][0], *framed], *cells[1:]], available)
         table = Table(show_lines=True, header_style="bold")
         table.width = sum(widths) + 3 * len(widths) + 1
-        for i, ((title, _), width) in enumerate(zip(columns, widths, strict=True)):
+        for (title, _), width in zip(columns, widths, strict=True):
             header = Text("\n".join(_wrap(title, width)))
-            justify = "right" if i == _NUMBERS else "left"
+            justify = "right" if title in _NUMBERS else "left"
             table.add_column(header, justify=justify, width=width, overflow="fold")
         for frame, first, *rest in zip(frames, *(column[1:] for column in cells), strict=True):
             others = [_wrap(text, width) for text, width in zip(rest, widths[1:], strict=True)]
@@ -202,18 +216,19 @@ class ModelSummary:
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def _repr_html_(self) -> str:
+        columns = self._columns
+
         # Styles stand in the elements: nothing outside of this table may change by it.
         def row(tag: str, texts: Iterable[str], line: str = "") -> str:
             look = f"vertical-align: top; padding: 0.15em 0.8em; white-space: nowrap{line}"
             cells = (html.escape(t).replace("\n", "<br>").replace("  ", "&nbsp; ") for t in texts)
             aligned = (
-                f'<{tag} style="text-align: {"right" if i == _NUMBERS else "left"}; {look}">'
+                f'<{tag} style="text-align: {"right" if title in _NUMBERS else "left"}; {look}">'
                 f"{c}</{tag}>"
-                for i, c in enumerate(cells)
+                for (title, _), c in zip(columns, cells, strict=True)
             )
             return f"<tr>{''.join(aligned)}</tr>"
 
-        columns = self._columns
         body = []
         for r in self.rows:
             first, *rest = (show(r) for _, show in columns)
@@ -235,6 +250,7 @@ def summarize(
     expand_nested: bool = False,
     show_trainable: bool = False,
     layer_range: Sequence[str] | None = None,
+    show_cost: bool = False,
 ) -> ModelSummary:
     """Read a model into a table of its layers.
 
@@ -248,6 +264,9 @@ def summarize(
         layer_range: ``(first, last)``: list only the layers from the first one whose name is, or
             matches, ``first`` to the last one whose name is, or matches, ``last``. The totals
             count the whole model all the same.
+        show_cost: add columns for one sample: the arithmetic operations of the forward pass, a
+            multiplication and an addition counting two, and the bytes of the outputs. Open sizes
+            that have names stay in them: ``128*time``.
 
     Returns:
         The table; ``print`` it, or read its ``rows`` and totals.
@@ -259,7 +278,7 @@ def summarize(
     if line_length is not None and line_length < 1:
         raise ArgumentError(f"`line_length` is a positive number. Received: {line_length!r}.")
     trains = dict(model.named_variables().values())
-    reader = _Reader(trains, expand_nested)
+    reader = _Reader(trains, expand_nested, _operations(model) if show_cost else None)
     rows = list(reader.rows(model, 0, "", layer_range))
     optimizer = getattr(model, "optimizer", None)
     state = optimizer.state_variables if optimizer is not None and optimizer.built else {}
@@ -271,6 +290,7 @@ def summarize(
         optimizer=Weights.of(state.values()),
         show_connections=reader.branches,
         show_trainable=show_trainable,
+        show_cost=show_cost,
         line_length=line_length,
     )
 
@@ -284,6 +304,7 @@ def print_summary(
     expand_nested: bool = False,
     show_trainable: bool = False,
     layer_range: Sequence[str] | None = None,
+    show_cost: bool = False,
 ) -> None:
     """Print the table of :func:`summarize`, in colour where the output is a terminal.
 
@@ -295,10 +316,11 @@ def print_summary(
         expand_nested: as for :func:`summarize`.
         show_trainable: as for :func:`summarize`.
         layer_range: as for :func:`summarize`.
+        show_cost: as for :func:`summarize`.
     """
     summary = summarize(
         model, line_length=line_length, positions=positions, expand_nested=expand_nested,
-        show_trainable=show_trainable, layer_range=layer_range,
+        show_trainable=show_trainable, layer_range=layer_range, show_cost=show_cost,
     )  # fmt: skip
     if print_fn is not None:
         print_fn(str(summary))
@@ -312,12 +334,16 @@ def print_summary(
 class _Reader:
     """Makes rows; remembers on the way whether any of the graphs branches."""
 
-    def __init__(self, trains: dict[Variable, bool], expand_nested: bool) -> None:
+    def __init__(
+        self, trains: dict[Variable, bool], expand_nested: bool, costs: dict[str, Any] | None
+    ) -> None:
         self.trains, self.expand_nested, self.branches = trains, expand_nested, False
+        self.costs = costs
 
     def rows(
-        self, model: Any, depth: int, frame: str, layer_range: Sequence[str] | None = None
-    ) -> Iterator[Row]:
+        self, model: Any, depth: int, frame: str, layer_range: Sequence[str] | None = None,
+        path: str = "",
+    ) -> Iterator[Row]:  # fmt: skip
         """The rows of a model's layers, each followed by those inside of it."""
         graph = getattr(model, "graph", None)
         nodes = _nodes_by_operation(graph)
@@ -328,12 +354,16 @@ class _Reader:
         operations = _within(operations, layer_range)
         for i, operation in enumerate(operations):
             last = i == len(operations) - 1
-            yield self._row(operation, nodes, depth, frame + ("└ " if last else "├ ") * (depth > 0))
+            lines = frame + ("└ " if last else "├ ") * (depth > 0)
+            where = f"{path}{operation.name}"
+            yield self._row(operation, nodes, depth, lines, where)
             if self.expand_nested and isinstance(getattr(operation, "layers", None), list):
                 inner = frame + ("  " if last else "│ ") * (depth > 0)
-                yield from self.rows(operation, depth + 1, inner)
+                yield from self.rows(operation, depth + 1, inner, path=f"{where}/")
 
-    def _row(self, operation: Any, nodes: dict[Any, list[Node]], depth: int, frame: str) -> Row:
+    def _row(
+        self, operation: Any, nodes: dict[Any, list[Node]], depth: int, frame: str, path: str
+    ) -> Row:
         calls = nodes.get(operation, [])
         is_op = isinstance(operation, Op)
         variables = [] if is_op else [v for v, _ in operation.named_variables().values()]
@@ -350,7 +380,34 @@ class _Reader:
             trainable=any(self.trains.get(v, False) for v in variables) if variables else None,
             depth=depth,
             frame=frame,
+            operations=_total(self.costs, path) if calls and self.costs is not None else None,
+            activation_bytes=_bytes_of_outputs(calls) if self.costs is not None else None,
         )  # fmt: skip
+
+
+def _operations(model: Any) -> dict[str, Any]:
+    """Arithmetic operations for one sample, by the path of the layer inside of ``model``."""
+    graph = getattr(model, "graph", None)
+    if graph is None:
+        return {}
+    structs = [TensorSpec((1, *x.spec.dims_raw[1:]), x.spec.dtype).struct for x in graph.inputs]
+
+    def run(*arrays: Any) -> Any:
+        with entered(Scope(pure=True, abstract=True)):
+            return graph.run(tree.unflatten(graph.input_structure, list(arrays)))
+
+    return cost.operations(run, *structs)
+
+
+def _total(costs: dict[str, Any], path: str) -> Any:
+    return sum(n for p, n in costs.items() if p == path or p.startswith(f"{path}/"))
+
+
+def _bytes_of_outputs(calls: list[Node]) -> Any:
+    return sum(
+        math.prod(x.spec.dims_raw[1:]) * jnp.dtype(x.spec.dtype).itemsize
+        for node in calls for x in node.output_leaves
+    )  # fmt: skip
 
 
 def _nodes_by_operation(graph: Any) -> dict[Any, list[Node]]:
@@ -438,6 +495,14 @@ def _show_output(output: Shape | list[Shape]) -> str:
         return f"[{', '.join(map(_show_output, output))}]"
     inner = f",{_JOINED}".join(map(str, output))
     return f"({inner},)" if len(output) == 1 else f"({inner})"
+
+
+def _show_amount(amount: Any, unit: str = "") -> str:
+    """A number of operations or bytes; a formula where sizes are open, ``?`` where unknown."""
+    if amount is None or not isinstance(amount, int):
+        named = amount is not None and not is_anonymous(amount)
+        return f"{show_dim(amount)} {unit}".strip() if named else "?"
+    return _readable(amount) if unit else f"{amount:,}"
 
 
 def _readable(size: float) -> str:
