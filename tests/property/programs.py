@@ -235,11 +235,11 @@ class Program:
         )
 
     def tensor(self, fits: Callable[[Tensor], bool]) -> Tensor:
-        """Some tensor that fits; the newest ones first, so that programs grow long."""
-        found = [t for t in self.tensors if fits(t)]
+        """Some tensor that fits; rather one of the newest, so that programs grow long."""
+        found = [t for t in reversed(self.tensors) if fits(t)]
         if not found:
             raise Refused
-        return self.choose(reversed(found))
+        return self.choose(found[: self.choose([1, 2, 4, len(found)])])
 
     # ---- statements ------------------------------------------------------------------------------
 
@@ -436,12 +436,12 @@ class Program:
     # ---- the model -------------------------------------------------------------------------------
 
     def model(self, name: str) -> Any:
-        """The model of some of the tensors, its inputs and outputs in some structure."""
-        results = [t for t in self.tensors if t not in self.inputs] or self.tensors
-        chosen = [results[-1], *(
-            t for t in dict.fromkeys(self.choose(results) for _ in range(self.choose([0, 1, 2])))
-            if t is not results[-1]
-        )]  # fmt: skip
+        """The model of tensors that nothing reads, its inputs and outputs in some structure."""
+        read = {t for s in self.statements for t in s.arguments}
+        ends = [t for t in self.tensors if t not in read and t not in self.inputs] or self.tensors
+        chosen = list(dict.fromkeys([ends[-1], *ends[: self.choose([0, 1, 3])]]))
+        if self.choose([0, 0, 1]):  # an input, or a tensor that others read
+            chosen = list(dict.fromkeys([*chosen, self.choose(self.tensors)]))
         self.results = chosen
         needed, todo = set(), list(chosen)
         makers = {t: s for s in self.statements for t in s.outputs}

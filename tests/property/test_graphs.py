@@ -78,7 +78,7 @@ def test_random_graphs(record_property):
         database=None, print_blob=False, suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink),
     )  # fmt: skip
-    @given(st.integers(0, RUN_EVERY - 1), st.binary(min_size=100))
+    @given(st.integers(0, RUN_EVERY - 1), st.binary(min_size=300))
     def law(turn, tape):
         to_file, run = turn % FILE_EVERY == 0, turn == 0
         program, model = drawn(tape)

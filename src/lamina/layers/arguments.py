@@ -13,7 +13,7 @@ import numpy as np
 from lamina import dtypes, tree
 from lamina.core.graph import is_symbolic
 from lamina.core.scope import get_mask, set_mask
-from lamina.core.spec import show_dims
+from lamina.core.spec import is_anonymous, show_dims
 from lamina.core.variable import Variable
 
 
@@ -70,7 +70,8 @@ class InputSpec:
             wanted |= dict(enumerate(self.shape))
         for axis, size in wanted.items():
             here = dims[axis] if -len(dims) <= axis < len(dims) else 0
-            if size is not None and isinstance(here, int) and here != size:
+            # A size without a name may turn out to fit; one with a name is another size.
+            if size is not None and here != size and not is_anonymous(here):
                 return f"size {size} on axis {axis}"
         return None
 
