@@ -9,129 +9,233 @@ from __future__ import annotations
 
 
 class LaminaError(Exception):
-    """Base of every exception that Lamina raises on purpose."""
+    """Base of every exception that Lamina raises on purpose.
+
+    >>> import lamina
+    >>> try:
+    ...     lamina.layers.Dense(-3)
+    ... except lamina.errors.LaminaError as e:
+    ...     print(e)
+    Dense(): `units`: expected a positive integer. Received: -3.
+    """
 
 
 class ShapeError(LaminaError, ValueError):
     """Sizes that do not fit: a layer's input, a merge of branches, a target against an output.
 
-    Fails::
+    >>> import lamina
+    >>> image = lamina.Input((32, 32, 3), name="image")
+    >>> lamina.layers.LSTM(8, name="lstm")(image)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.ShapeError: Layer 'lstm' (LSTM) cannot take this input.
+      expected: 3 axes, (batch, time, features)
+      received: (batch, 32, 32, 3) float32
+    ...
 
-        x = lamina.Input((32, 32, 3))
-        lamina.layers.Dense(10)(lamina.layers.LSTM(8)(x))  # LSTM wants (batch, time, features)
+    Cure: give the layer the axes that it asks for, here one row of the image a time step:
 
-    Cure: give the layer the number of axes it asks for, here one image row a time step::
-
-        x = lamina.Input((32, 96))
+    >>> rows = lamina.layers.Reshape((32, 96))(image)
+    >>> lamina.layers.LSTM(8)(rows).shape
+    (None, 8)
     """
 
 
 class DTypeError(LaminaError, TypeError):
-    """A value of a kind that the receiver cannot use (text in a number input, float class ids).
+    """A value of a kind that the receiver cannot use, such as text in an input of numbers.
 
-    Fails::
+    >>> import lamina
+    >>> import numpy as np
+    >>> inputs = lamina.Input((2,))
+    >>> model = lamina.Model(inputs, lamina.layers.Dense(1)(inputs))
+    >>> model.predict(np.array([["red", "large"]]), verbose=0)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.DTypeError: Data for a model is numbers. ...
 
-        model.predict(np.array(["a", "b"]))
+    Cure: turn text into numbers first, for example with an index of words:
 
-    Cure: turn text into numbers first, for example with an index of words.
+    >>> words = {"red": 0, "blue": 1, "small": 2, "large": 3}
+    >>> model.predict(np.array([[words["red"], words["large"]]]), verbose=0).shape
+    (1, 1)
     """
 
 
 class StructureError(LaminaError, ValueError):
     """Inputs, targets or weights whose nesting or names differ from what the model declares.
 
-    Fails::
+    >>> import lamina
+    >>> import numpy as np
+    >>> title, body = lamina.Input((2,)), lamina.Input((2,))
+    >>> model = lamina.Model({"title": title, "body": body}, title + body)
+    >>> x = np.ones((1, 2))
+    >>> model({"title": x})
+    Traceback (most recent call last):
+    ...
+    lamina.errors.StructureError: The input data has no entry for ['body']. ...
 
-        model = lamina.Model({"title": a, "body": b}, y)
-        model.predict({"title": titles})  # "body" is missing
+    Cure: pass one entry for each declared name:
 
-    Cure: pass one entry for each declared name.
+    >>> model({"title": x, "body": x}).tolist()
+    [[2.0, 2.0]]
     """
 
 
 class ArgumentError(LaminaError, ValueError):
     """An argument with a value outside of what the function accepts.
 
-    Fails::
+    >>> import lamina
+    >>> lamina.layers.Dropout(50)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.ArgumentError: Dropout(): `rate`: expected a number in [0, 1]. Received: 50.
 
-        lamina.layers.Dense(-3)
+    Cure: the message names the argument, what it accepts and what it received:
 
-    Cure: read the message; it names the argument, what it accepts and what it received.
+    >>> lamina.layers.Dropout(0.5).rate
+    0.5
     """
 
 
 class SignatureError(LaminaError, TypeError):
-    """A constructor or a layer called with arguments that it does not have.
+    """An argument that a constructor or a call does not have, or one that is missing.
 
-    Fails::
+    >>> import lamina
+    >>> left, right = lamina.Input((2,)), lamina.Input((3,))
+    >>> lamina.layers.Concatenate(name="join")(left, right)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.SignatureError: Layer 'join' (Concatenate) was called with wrong arguments: ...
 
-        lamina.layers.Dense(10, 5, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+    Cure: the message shows what the call takes, here one list of tensors:
 
-    Cure: the message shows which arguments there are; pass all but the first by name.
+    >>> lamina.layers.Concatenate()([left, right]).shape
+    (None, 5)
     """
 
 
 class UnknownNameError(LaminaError, ValueError):
     """A name that no table knows: a loss, metric, optimizer, activation, layer or output.
 
-    Fails::
+    >>> import lamina
+    >>> lamina.losses.get("mean_square_error")
+    Traceback (most recent call last):
+    ...
+    lamina.errors.UnknownNameError: Unknown loss: 'mean_square_error'. Did you mean ...?
 
-        model.compile(loss="mean_square_error")
+    Cure: the message lists the closest known names:
 
-    Cure: the message lists the closest known names; here ``"mean_squared_error"``.
+    >>> lamina.losses.get("mean_squared_error").__name__
+    'mean_squared_error'
     """
 
 
 class GraphError(LaminaError, ValueError):
     """A graph that cannot become a model: an output that no input reaches, a layer not called.
 
-    Fails::
+    >>> import lamina
+    >>> a, b = lamina.Input((4,), name="a"), lamina.Input((4,), name="b")
+    >>> y = lamina.layers.Dense(1)(lamina.layers.add([a, b]))
+    >>> lamina.Model(a, y)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.GraphError: The outputs depend on the input 'b', which is not among the ...
 
-        a, b = lamina.Input((4,)), lamina.Input((4,))
-        lamina.Model(a, lamina.layers.Dense(1)(b))  # b is not among the inputs
+    Cure: list every ``Input`` that the outputs are computed from:
 
-    Cure: list every ``Input`` that the outputs are computed from.
+    >>> lamina.Model([a, b], y).output_shape
+    (None, 1)
     """
 
 
 class SymbolicTensorError(LaminaError, TypeError):
     """A symbolic tensor used where only numbers can be: ``if x > 0``, ``float(x)``, ``numpy(x)``.
 
-    A symbolic tensor has a shape and a dtype but no values yet. Fails::
+    A symbolic tensor has a shape and a dtype, and no values yet.
 
-        x = lamina.Input((4,))
-        if x.sum() > 0:
-            ...
+    >>> import lamina
+    >>> x = lamina.Input((4,))
+    >>> y = x if lamina.ops.sum(x) > 0 else -x
+    Traceback (most recent call last):
+    ...
+    lamina.errors.SymbolicTensorError: A Python condition (`if`, ...) needs numbers. ...
 
-    Cure: use an op (``lamina.ops.where(condition, a, b)``), or move the code into a layer's
-    ``call``, or call the finished model on an array.
+    Cure: use an op, or call the finished model on an array:
+
+    >>> lamina.ops.where(lamina.ops.sum(x) > 0, x, -x).shape
+    (None, 4)
     """
 
 
 class NotBuiltError(LaminaError, ValueError):
-    """Weights, shapes or a summary asked of a layer or model that has not seen an input yet.
+    """Weights, shapes or a file asked of a layer or model that has not seen an input yet.
 
-    Fails::
+    >>> import lamina
+    >>> lamina.Sequential([lamina.layers.Dense(3)], name="net").count_params()
+    Traceback (most recent call last):
+    ...
+    lamina.errors.NotBuiltError: Layer 'net' has no weights yet: ...
 
-        lamina.Sequential([lamina.layers.Dense(3)]).count_params()
+    Cure: start with an ``Input``, or call ``model.build((None, 4))`` or the model once:
 
-    Cure: start with ``lamina.Input((4,))``, or call ``model.build((None, 4))`` or the model once.
+    >>> lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(3)]).count_params()
+    15
     """
 
 
 class NotCompiledError(LaminaError, RuntimeError):
     """Training or evaluation asked of a model that has no optimizer or loss yet.
 
-    Cure: ``model.compile(optimizer="adam", loss="mse")`` before ``fit`` or ``evaluate``.
+    >>> import lamina
+    >>> import numpy as np
+    >>> model = lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(1)], name="net")
+    >>> model.evaluate(np.ones((2, 4)), np.ones(2))
+    Traceback (most recent call last):
+    ...
+    lamina.errors.NotCompiledError: Model 'net' has no loss or optimizer yet. ...
+
+    Cure: compile before ``fit`` or ``evaluate``:
+
+    >>> model.compile(optimizer="adam", loss="mse")
+    >>> model.evaluate(np.ones((2, 4)), np.ones(2), verbose=0) >= 0
+    True
     """
 
 
 class DataError(LaminaError, ValueError):
-    """Data that cannot make a batch: empty, of unequal lengths, or a generator that ran dry."""
+    """Data that cannot make a batch, or numbers that cannot be what they stand for.
+
+    >>> import lamina
+    >>> import numpy as np
+    >>> words = lamina.Input((2,), dtype="int32", name="words")
+    >>> model = lamina.Model(words, lamina.layers.Embedding(10, 3, name="table")(words))
+    >>> model.predict(np.array([[1, 10]]), verbose=0)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.DataError: Input 'words' holds numbers that are not in the table of layer 'table'
+    (Embedding).
+      expected: whole numbers from 0 to 9, because of input_dim=10
+      received: numbers from 1 to 10
+    ...
+
+    Cure: as the message says, here ``Embedding(11, 3)``, or numbers below 10:
+
+    >>> model.predict(np.array([[1, 9]]), verbose=0).shape
+    (1, 2, 3)
+    """
 
 
 class NonFiniteError(LaminaError, FloatingPointError):
     """A training step whose loss or new weights are NaN or infinite, under ``check_nans=True``.
+
+    >>> import lamina
+    >>> import numpy as np
+    >>> model = lamina.Sequential([lamina.Input((1,)), lamina.layers.Dense(1)])
+    >>> model.compile(optimizer="sgd", loss="mse")
+    >>> model.fit(np.array([[np.nan]]), np.ones(1), verbose=0, check_nans=True)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.NonFiniteError: ...
 
     Cure: the message names where it began: the data, a layer, the loss, a gradient.
     """
@@ -140,41 +244,154 @@ class NonFiniteError(LaminaError, FloatingPointError):
 class StateError(LaminaError, RuntimeError):
     """A variable written where its new value would be lost, as inside somebody else's ``jit``.
 
-    Fails::
+    >>> import jax
+    >>> import lamina
+    >>> import numpy as np
+    >>> norm, x = lamina.layers.BatchNormalization(), np.ones((2, 3), "float32")
+    >>> norm.build((None, 3))
+    >>> jax.jit(lambda x: norm(x, training=True))(x)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.StateError: ...
 
-        jax.jit(lambda x: batch_norm(x, training=True))(x)  # moving averages have nowhere to go
+    Cure: the pure form of a call, which returns the new values:
 
-    Cure: use ``layer.stateless_call(...)``, which returns the new values.
+    >>> values = [[v.value for v in norm.weights if v.trainable == t] for t in (True, False)]
+    >>> y, moved = jax.jit(lambda x: norm.stateless_call(*values, x, training=True))(x)
+    >>> [m.shape for m in moved]
+    [(3,), (3,)]
     """
 
 
 class SerializationError(LaminaError, ValueError):
     """An object that has no description as data, or a description that names no known class.
 
-    Cure: write ``get_config``, register the class with
-    ``lamina.saving.register_serializable``, or pass ``custom_objects={"Name": Class}``.
+    >>> import lamina
+    >>> class Twice(lamina.Layer):
+    ...     def call(self, inputs):
+    ...         return inputs * 2
+    >>> record = lamina.saving.serialize_keras_object(Twice(name="twice"))
+    >>> lamina.saving.deserialize_keras_object(record)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.SerializationError: The config names class 'Twice' ...
+
+    Cure: pass the class, or register it with ``lamina.saving.register_serializable``:
+
+    >>> lamina.saving.deserialize_keras_object(record, custom_objects={"Twice": Twice}).name
+    'twice'
     """
 
 
 class UnsafeFileError(LaminaError, ValueError):
-    """A file that asks for more than data: code, links, paths outside, another file's content."""
+    """A file that asks for more than data: code, links, paths outside, another file's content.
+
+    >>> import pathlib, tempfile
+    >>> import h5py
+    >>> import lamina
+    >>> model = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.weights.h5")
+    ...     with h5py.File(path, "w") as file:
+    ...         file["layers"] = h5py.ExternalLink("private.h5", "/")
+    ...     model.load_weights(path)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.UnsafeFileError: ...'layers' is a link, which leads out of its place. ...
+
+    Cure: none here; ask whoever made the file.
+    """
 
 
 class CorruptFileError(LaminaError, ValueError):
-    """A file that is truncated, altered, or not of the format that its name promises."""
+    """A file that is truncated, altered, or not of the format that its name promises.
+
+    >>> import pathlib, tempfile
+    >>> import lamina
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.keras")
+    ...     _ = path.write_bytes(b"half a download")
+    ...     lamina.saving.load_model(path)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.CorruptFileError: ...
+
+    Cure: fetch or save the file again. A save of Lamina appears whole or not at all.
+    """
 
 
 class DownloadError(LaminaError, OSError):
-    """A download that failed: no network, a refused address, a wrong digest, too many bytes."""
+    """A download that failed: no network, a refused address, a wrong digest, too many bytes.
+
+    >>> import tempfile
+    >>> import lamina
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lamina.utils.get_file("cats.zip", "http://localhost:9/cats.zip", cache_dir=folder)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.DownloadError: ...
+
+    Cure: the message says why; a file that is already in the cache needs no download.
+    """
 
 
 class MaskWarning(UserWarning):
-    """A mask reached a layer that cannot use it, and ends there."""
+    """A mask reached a layer that cannot use it, and ends there.
+
+    >>> import warnings
+    >>> import lamina
+    >>> words = lamina.Input((5,), dtype="int32", name="words")
+    >>> x = lamina.layers.Embedding(10, 3, mask_zero=True, name="table")(words)
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error")
+    ...     lamina.layers.Flatten(name="flat")(x)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.MaskWarning: Layer 'flat' (Flatten) cannot use the mask that comes with ...
+
+    Cure: a layer that takes masks; or nothing, where masked positions may count.
+
+    >>> lamina.layers.GlobalAveragePooling1D()(x).shape
+    (None, 3)
+    """
 
 
 class TrainingWarning(UserWarning):
-    """Something in training that is legal but rarely meant: a NaN loss, an ignored key, ..."""
+    """Something in training that is legal but rarely meant: a NaN loss, an ignored key, ...
+
+    >>> import warnings
+    >>> import lamina
+    >>> inputs = lamina.Input((4,))
+    >>> model = lamina.Model(inputs, lamina.layers.Dense(3, name="scores")(inputs))
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error")
+    ...     model.compile(loss="sparse_categorical_crossentropy")
+    Traceback (most recent call last):
+    ...
+    lamina.errors.TrainingWarning: Output 'scores' has no activation, so it may be any number, ...
+
+    Cure: as the message says, or nothing, where it is meant:
+
+    >>> model.compile(loss=lamina.losses.SparseCategoricalCrossentropy(from_logits=True))
+    """
 
 
 class SavingWarning(UserWarning):
-    """Something that a file leaves out, or that is left out of what a file holds."""
+    """Something that a file leaves out, or that is left out of what a file holds.
+
+    >>> import pathlib, tempfile, warnings
+    >>> import lamina
+    >>> small, large = (
+    ...     lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(n)]) for n in (1, 3)
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    ...     warnings.simplefilter("error")
+    ...     path = pathlib.Path(folder, "small.weights.h5")
+    ...     small.save_weights(path)
+    ...     large.load_weights(path, skip_mismatch=True)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.SavingWarning: ...
+
+    Cure: nothing, where that is meant; else a model of the shapes that the file holds.
+    """
