@@ -12,7 +12,8 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Self, TypeVar
 
@@ -31,10 +32,28 @@ from lamina.errors import (
 _T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(>[A-Za-z_][A-Za-z0-9_]*)?")
 
+
+class _Occurrences:
+    """The objects with weights that one description holds: those that occur twice get a number."""
+
+    def __init__(self, shared: dict[int, int]) -> None:
+        self.seen: dict[int, Any] = {}
+        self.shared = shared
+
+    def count(self, obj: Any) -> int | None:
+        """The number of ``obj``, if it is known to occur more than once."""
+        if id(obj) in self.seen:
+            self.shared.setdefault(id(obj), len(self.shared) + 1)
+        self.seen[id(obj)] = obj
+        return self.shared.get(id(obj))
+
+
 _families: dict[str, dict[str, Any]] = {}
 _custom: dict[str, Any] = {}
 _registered_names: dict[Any, str] = {}
 _scoped: ContextVar[Mapping[str, Any] | None] = ContextVar("lamina_custom_objects", default=None)
+_described: ContextVar[_Occurrences | None] = ContextVar("lamina_described", default=None)
+_rebuilt: ContextVar[dict[int, Any] | None] = ContextVar("lamina_rebuilt", default=None)
 
 
 def snake_case(name: str) -> str:
@@ -212,6 +231,41 @@ def module_name(cls: type) -> str | None:
     return "keras" if family in ("models", "") else f"keras.{family}"
 
 
+def describe_together(describe: Callable[[], _T]) -> _T:
+    """Run what describes several objects; layers that occur more than once are numbered.
+
+    Each of their records has the same ``shared_object_id``, by which :func:`deserialize` makes them
+    one layer again.
+    """
+    if _described.get() is not None:
+        return describe()
+    shared: dict[int, int] = {}
+    while True:
+        known = len(shared)
+        token = _described.set(_Occurrences(shared))
+        try:
+            description = describe()
+        finally:
+            _described.reset(token)
+        if len(shared) == known:
+            return description
+
+
+@contextmanager
+def rebuild_together() -> Iterator[dict[int, Any]]:
+    """Context in which records of one ``shared_object_id`` become one object."""
+    table = _rebuilt.get()
+    if table is not None:
+        yield table
+        return
+    table = {}
+    token = _rebuilt.set(table)
+    try:
+        yield table
+    finally:
+        _rebuilt.reset(token)
+
+
 def serialize(obj: Any) -> Any:
     """Describe ``obj`` as JSON data: numbers, text, lists, dicts, and ``class_name`` records.
 
@@ -223,10 +277,16 @@ def serialize(obj: Any) -> Any:
     """
     if obj is None or isinstance(obj, (bool, int, float, str)):
         return obj
+    return describe_together(lambda: _describe(obj))
+
+
+def _describe(obj: Any) -> Any:
+    if obj is None or isinstance(obj, (bool, int, float, str)):
+        return obj
     if isinstance(obj, (list, tuple)):
-        return [serialize(v) for v in obj]
+        return [_describe(v) for v in obj]
     if isinstance(obj, Mapping):
-        return {str(k): serialize(v) for k, v in obj.items()}
+        return {str(k): _describe(v) for k, v in obj.items()}
     if isinstance(obj, np.generic):
         return obj.item()
     if isinstance(obj, (np.ndarray, jax.Array)):
@@ -239,7 +299,7 @@ def serialize(obj: Any) -> Any:
         return obj.name
     if isinstance(obj, slice):
         config = {"start": obj.start, "stop": obj.stop, "step": obj.step}
-        return {"class_name": "__slice__", "config": serialize(config)}
+        return {"class_name": "__slice__", "config": _describe(config)}
     if obj is Ellipsis:
         return {"class_name": "__ellipsis__", "config": {}}
     if inspect.isfunction(obj) or inspect.isbuiltin(obj) or inspect.isclass(obj):
@@ -252,17 +312,21 @@ def serialize(obj: Any) -> Any:
             "`get_config` method that returns its constructor's arguments."
         )
     cls = type(obj)
-    record = {
+    occurrences = _described.get()
+    number = occurrences.count(obj) if occurrences and hasattr(cls, "weights") else None
+    record: dict[str, Any] = {
         "module": module_name(cls),
         "class_name": cls.__name__,
-        "config": serialize(obj.get_config()),
+        "config": _describe(obj.get_config()),
         "registered_name": None
         if family_of(cls) or isinstance(obj, DTypePolicy)
         else get_registered_name(cls),
     }
     build_config = getattr(obj, "get_build_config", lambda: None)()
     if build_config is not None:
-        record["build_config"] = serialize(build_config)
+        record["build_config"] = _describe(build_config)
+    if number is not None:
+        record["shared_object_id"] = number
     return record
 
 
@@ -389,8 +453,14 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
             return found
         if not inspect.isclass(found):
             raise SerializationError(f"The config wants a class. {name!r} is {found!r}.")
-        with CustomObjectScope(custom_objects or {}):
-            return _make(found, inner, config.get("build_config"))
+        number = config.get("shared_object_id")
+        with CustomObjectScope(custom_objects or {}), rebuild_together() as table:
+            if isinstance(number, int) and isinstance(table.get(number), found):
+                return table[number]
+            obj = _make(found, inner, config.get("build_config"))
+            if isinstance(number, int) and hasattr(found, "weights"):
+                table[number] = obj
+            return obj
     except (SerializationError, UnsafeFileError):
         raise
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as e:

@@ -20,6 +20,10 @@ from lamina.saving import operations
 
 def graph_config(graph: Graph) -> dict[str, Any]:
     """The graph as JSON data: each operation once, with the calls that belong to this graph."""
+    return registry.describe_together(lambda: _graph_config(graph))
+
+
+def _graph_config(graph: Graph) -> dict[str, Any]:
     index: dict[Node, int] = {}
     counts: dict[Any, int] = defaultdict(int)
     for node in [x.node for x in graph.inputs if not x.node.inputs] + graph.nodes:
@@ -99,7 +103,8 @@ def graph_from_config(
         SerializationError: a call that refers to a tensor that no call makes.
     """
     try:
-        return _rebuild(config, custom_objects, make)
+        with registry.rebuild_together():
+            return _rebuild(config, custom_objects, make)
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as e:
         if isinstance(e, LaminaError):
             raise
@@ -225,36 +230,54 @@ def clone_model(
     """
     if call_function is not None:
         raise SerializationError("clone_model() does not take a `call_function`; leave it out.")
-    if model.graph is None:
-        return type(model).from_config(model.get_config())
+    own = {type(x).__name__: type(x) for x in model._flatten_layers()
+           if registry.family_of(type(x)) is None}  # fmt: skip
+    with registry.CustomObjectScope(own), registry.rebuild_together() as made:
+        if model.graph is None:
+            return type(model).from_config(registry.serialize(model)["config"])
+        return _clone_graph(model, input_tensors, clone_function, recursive, made)
+
+
+def _clone_graph(
+    model: Any, input_tensors: Any, clone_function: Any, recursive: bool, made: dict[int, Any]
+) -> Any:
     originals = {op.name: op for op in model.operations}
     given = None if input_tensors is None else tree.flatten(input_tensors)
     inputs = [x.node.operation.name for x in model.inputs]
 
-    def make(record: Mapping[str, Any], custom_objects: Any) -> Any:
-        original = originals[record["name"]]
-        if isinstance(original, Op):
-            return operations.read(record)
+    def copy_of(record: Mapping[str, Any], original: Any) -> Any:
         if isinstance(original, InputLayer):
-            if given is not None:
-                x = given[inputs.index(original.name)]
-                return x.node.operation if isinstance(x.node.operation, InputLayer) else (
-                    Input(tensor=x).node.operation)  # fmt: skip
-            return registry.deserialize(registry.serialize(original))
-        if clone_function is not None:
-            if recursive and getattr(original, "graph", None) is not None:
-                copy = clone_model(original, None, clone_function, None, True)
-                copy.name = original.name
-                return copy
+            if given is None:
+                return registry.deserialize(registry.serialize(original))
+            x = given[inputs.index(original.name)]
+            is_input = isinstance(x.node.operation, InputLayer)
+            return x.node.operation if is_input else Input(tensor=x).node.operation
+        if clone_function is None:
+            copy = type(original).from_config(record["config"])
+        elif recursive and getattr(original, "graph", None) is not None:
+            copy = clone_model(original, None, clone_function, None, True)
+        else:
             return clone_function(original)
-        copy = type(original).from_config(registry.serialize(original)["config"])
         copy.name = original.name
         return copy
 
-    if hasattr(model, "add"):
+    def make(record: Mapping[str, Any], _: Any) -> Any:
+        original = originals[record["name"]]
+        if isinstance(original, Op):
+            return operations.read(record)
+        number = record.get("shared_object_id")
+        copy = made.get(number) if number is not None else None
+        if copy is None:
+            copy = copy_of(record, original)
+            if number is not None:
+                made[number] = copy
+        return copy
+
+    if type(model)._hide_inputs:
+        config = registry.describe_together(model.get_config)["layers"][1:]
         first = given[0] if given else Input(batch_shape=model.inputs[0].spec.dims_raw,
                                              dtype=model.inputs[0].dtype)  # fmt: skip
-        layers = [make({"name": layer.name}, None) for layer in model.layers]
+        layers = [make(record, None) for record in config]
         return type(model)([first, *layers], name=model.name, trainable=model.trainable)
     graph = graph_from_config(graph_config(model.graph), None, make)
     return type(model)(graph.input_structure, graph.output_structure, name=model.name)

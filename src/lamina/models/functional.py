@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -66,6 +66,11 @@ class Graph:
     def layers(self) -> list[Layer]:
         """The layers among the operations."""
         return [x for x in self.operations if isinstance(x, Layer)]
+
+    def list_as(self, names: Iterable[str]) -> None:
+        """List the operations in the order of ``names``, in which a file numbers their weights."""
+        place = {name: i for i, name in enumerate(names)}
+        self.operations.sort(key=lambda op: place.get(op.name, len(place)))
 
     @property
     def is_chain(self) -> bool:

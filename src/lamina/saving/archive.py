@@ -402,12 +402,11 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     _may_write(path, overwrite)
     if not model.built:
         raise NotBuiltError(f"{model.name!r} has no weights yet. Call it on data before saving.")
-    arrays = locate(model).arrays() if kind == "h5" else _addressed(model)
     with replacing(path) as part:
         if kind == "h5":
-            hdf5.write(str(part), arrays)
+            hdf5.write(str(part), locate(model).arrays())
         else:
-            safetensors.write(part, arrays)
+            safetensors.write(part, _addressed(model))
 
 
 @public

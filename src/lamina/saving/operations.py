@@ -117,6 +117,11 @@ def class_name(op_name: str) -> str:
     return _CLASSES.get(op_name, words)
 
 
+def module_name(op_name: str) -> str:
+    """Keras's module of the op's class."""
+    return f"{_PACKAGE}.{_ROOM.get(op_name, 'numpy')}"
+
+
 def constructor_names(op_name: str) -> dict[str, str]:
     """Arguments of the op that go to the constructor of Keras's class, with their names there."""
     return _STATIC.get(op_name, {})
@@ -154,7 +159,7 @@ def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any],
         else:
             keywords[name] = bound[name]
     record = {
-        "module": f"{_PACKAGE}.{_ROOM.get(op.op_name, 'numpy')}",
+        "module": module_name(op.op_name),
         "class_name": class_name(op.op_name),
         "config": registry.serialize(config),
         "registered_name": None,

@@ -1,0 +1,428 @@
+"""Files go to Keras and come from Keras: every layer, op, optimizer; the same numbers after."""
+
+import functools
+import importlib
+import inspect
+import io
+import zipfile
+
+import h5py
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+import lamina
+from lamina import layers, tree
+from lamina.core.symbolic import OPERATIONS
+from lamina.saving import operations
+from tests.cases import Case, layers_core, layers_recurrent
+from tests.cases.layers_attention import GROUPS, itself
+from tests.laws.test_layers import CASES, draw, outputs_of, symbols
+
+# Most of the time would go into compiling programs that run once.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+# Rows whose numbers Keras does not give: it refuses integers; it wants queries, values and keys of
+# one size; it divides the kernel in training only (see the test of its own below).
+NOT_KERASS = ("softmax_integers", "group_query", "spectral")
+EXTRA = [
+    Case("grouped", layers.GroupQueryAttention, {**GROUPS, "use_gate": True},
+         [((2, 4, 3), "float32")], call=itself),
+    Case("stateful", layers.LSTM, {"units": 3, "stateful": True}, [((2, 5, 3), "float32")]),
+    Case("bfloat16", layers.Dense, {"units": 3, "dtype": "bfloat16"}, [((2, 4), "float32")],
+         rtol=1e-2),
+    Case("mixed", layers.Dense, {"units": 3, "dtype": "mixed_bfloat16"}, [((2, 4), "float32")],
+         rtol=1e-2),
+]  # fmt: skip
+
+
+class LeakyCell(keras.layers.Layer):
+    """The twin in Keras of the cell in tests/cases/layers_recurrent.py."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
+
+    def call(self, inputs, states):
+        kept = 0.5 * states[0] + keras.ops.tanh(keras.ops.matmul(inputs, self.kernel))
+        return 2 * kept, [kept]
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def squared(x):
+    return keras.ops.square(x)
+
+
+IN_KERAS = {"tests>LeakyCell": LeakyCell, "tests>squared": squared}
+HERE = {"LeakyCell": layers_recurrent.LeakyCell, "squared": layers_core.squared}
+
+
+FAMILIES = {"extra": EXTRA}
+for _case in CASES:
+    if not _case.name.startswith(NOT_KERASS):
+        FAMILIES.setdefault(_case.cls.__module__.rpartition(".")[2], []).append(_case)
+
+
+def build(cases):
+    """A model that holds one layer for each row, with weights that are not the initial ones."""
+    inputs, outputs = [], []
+    for case in cases:
+        x = symbols(case) if case.name != "stateful" else lamina.Input((5, 3), batch_size=2)
+        inputs.append(x)
+        outputs.append(outputs_of(case.cls(**case.kwargs), x, case))
+    model = lamina.Model(inputs, outputs)
+    rng = np.random.default_rng(1)
+    model.set_weights([
+        np.abs(np.asarray(w, "float32") + 0.3 * rng.normal(size=w.shape)).astype(w.dtype)
+        for w in model.get_weights()
+    ])  # fmt: skip
+    return model
+
+
+def arrays(path):
+    """The names and shapes of the arrays in a file."""
+    found = {}
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("model.weights.h5")
+    with h5py.File(io.BytesIO(content)) as h5:
+        h5.visititems(
+            lambda name, x: found.update({name: x.shape}) if isinstance(x, h5py.Dataset) else None
+        )
+    return found
+
+
+def run(model, data):
+    """The outputs, flat; in one compiled program, which is faster than layer by layer."""
+    trainable = [v.value for v in model.trainable_variables]
+    fixed = [v.value for v in model.non_trainable_variables]
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def call(trainable, fixed, data):
+        return model.stateless_call(trainable, fixed, data, training=False)[0]
+
+    return [np.asarray(x) for x in tree.flatten(call(trainable, fixed, data))]
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Keras draws no initial weights, which the file replaces: most of the time would go there."""
+    drawn = keras.initializers.VarianceScaling, keras.initializers.Orthogonal
+    for cls in (*drawn, keras.initializers.RandomUniform, keras.initializers.TruncatedNormal):
+        monkeypatch.setattr(cls, "__call__", lambda _, shape, dtype=None: jnp.zeros(shape, dtype))
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.filterwarnings("ignore:You passed `rms_scaling")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layers(family, tmp_path):
+    cases = FAMILIES[family]
+    ours = build(cases)
+    data = [draw(case) for case in cases]
+    ours.save(tmp_path / "ours.keras")
+    theirs = keras.saving.load_model(tmp_path / "ours.keras", IN_KERAS, safe_mode=False)
+    theirs.save(tmp_path / "theirs.keras")
+    again = lamina.saving.load_model(tmp_path / "theirs.keras", HERE)
+
+    assert arrays(tmp_path / "ours.keras") == arrays(tmp_path / "theirs.keras")
+    for x, y, z in zip(*(run(m, data) for m in (ours, theirs, again)), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, z)
+        np.testing.assert_allclose(np.float64(x), np.float64(y), rtol=1e-5, atol=1e-5)
+
+
+def test_spectral_normalization_divides_in_every_call(tmp_path):
+    """Keras on JAX divides in training only: it predicts with another kernel than it trained."""
+    case = next(c for c in CASES if c.cls is layers.SpectralNormalization)
+    ours, x = build([case]), [draw(case)]
+    ours.save(tmp_path / "ours.keras")
+    theirs = keras.saving.load_model(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    again = lamina.saving.load_model(tmp_path / "theirs.keras")
+    assert arrays(tmp_path / "ours.keras") == arrays(tmp_path / "theirs.keras")
+    np.testing.assert_array_equal(run(ours, x)[0], run(again, x)[0])
+    divided = np.asarray(theirs(x, training=True))
+    np.testing.assert_allclose(run(ours, x)[0], divided, rtol=1e-5, atol=1e-5)
+
+
+# ---- ops -----------------------------------------------------------------------------------------
+
+A, B = (np.random.default_rng(i).uniform(0.1, 1, (3, 4, 6)).astype("float32") for i in (0, 1))
+REDUCTIONS = "sum mean max min prod std var all any median logsumexp count_nonzero".split()
+POINTWISE = """relu gelu softmax silu sigmoid tanh elu celu selu softplus softsign relu6 leaky_relu
+    log_softmax log_sigmoid hard_sigmoid hard_silu hard_tanh soft_shrink exp log sqrt rsqrt square
+    sin erf floor sign stop_gradient negative reciprocal""".split()
+OPS = {
+    **{n: lambda o, x, y, n=n: o.cast(getattr(o, n)(x, axis=-1), "float32") for n in REDUCTIONS},
+    **{n: lambda o, x, y, n=n: getattr(o, n)(x) for n in POINTWISE},
+    "index": lambda o, x, y: x[:, 1:3, ..., None] + x[:, 0, None, ::-1, None],
+    "operators": lambda o, x, y: 2 - x**2 / (y + 1) * 3 + abs(-x) // 0.1,
+    "matmul": lambda o, x, y: x @ o.transpose(y, (0, 2, 1)),
+    "comparison": lambda o, x, y: o.cast(o.logical_and(x > y, x >= 0.2), "float32"),
+    "keepdims": lambda o, x, y: x - o.mean(x, axis=(1, 2), keepdims=True),
+    "argmax": lambda o, x, y: o.argmax(x, axis=1),
+    "exact gelu": lambda o, x, y: o.gelu(x, approximate=False),
+    "softmax of all": lambda o, x, y: o.softmax(x, axis=None),
+    "slope": lambda o, x, y: o.leaky_relu(x - 0.5, negative_slope=0.3),
+    "glu": lambda o, x, y: o.glu(x, axis=1),
+    "threshold": lambda o, x, y: o.threshold(x, 0.5, 2.0),
+    "concatenate": lambda o, x, y: o.concatenate([x, y], axis=1),
+    "stack": lambda o, x, y: o.stack([x, y], axis=2),
+    "split": lambda o, x, y: o.split(x, 2, axis=2),
+    "reshape": lambda o, x, y: o.reshape(x, (-1, 24)),
+    "expand_dims": lambda o, x, y: o.squeeze(o.expand_dims(x, 1), axis=1),
+    "clip": lambda o, x, y: o.clip(x, 0.2, 0.6),
+    "where": lambda o, x, y: o.where(x > 0.5, x, 0.0) + o.where(x > y, x, y),
+    "maximum": lambda o, x, y: o.maximum(x, y) + o.minimum(x, 0.5),
+    "tile": lambda o, x, y: o.tile(x, (1, 2, 1)),
+    "repeat": lambda o, x, y: o.repeat(x, 2, axis=1),
+    "pad": lambda o, x, y: o.pad(x, ((0, 0), (1, 1), (0, 2)), constant_values=3.0),
+    "reflect": lambda o, x, y: o.pad(x, ((0, 0), (1, 1), (0, 2)), mode="reflect"),
+    "einsum": lambda o, x, y: o.einsum("bij,bkj->bik", x, y),
+    "top_k": lambda o, x, y: o.top_k(x, 2),
+    "cumsum": lambda o, x, y: o.cumsum(x, axis=1),
+    "sort": lambda o, x, y: o.sort(x, axis=1) + o.argsort(x, axis=1),
+    "take": lambda o, x, y: o.take(x, np.array([0, 2]), axis=1),
+    "constant": lambda o, x, y: x * np.arange(6, dtype="float32"),
+    "tensordot": lambda o, x, y: o.tensordot(x, np.ones((6, 2), "float32"), axes=1),
+    "one_hot": lambda o, x, y: o.one_hot(o.cast(x * 5, "int32"), 6),
+    "normalize": lambda o, x, y: o.normalize(x, axis=1, order=1),
+    "moments": lambda o, x, y: o.moments(x, axes=[1]),
+    "average": lambda o, x, y: o.average(x, weights=y) + o.average(x, axis=1, weights=y),
+    "axes": lambda o, x, y: o.swapaxes(o.moveaxis(x, 1, 2), 0, 2),
+    "roll": lambda o, x, y: o.roll(o.flip(x, axis=1), 1, axis=2),
+    "like": lambda o, x, y: o.zeros_like(x) + o.full_like(x, 3.0) + o.ones_like(y),
+    "triangle": lambda o, x, y: o.tril(x, -1) + o.triu(x, 1),
+    "isclose": lambda o, x, y: o.cast(o.isclose(x, y, rtol=0.5), "float32"),
+    "meshgrid": lambda o, x, y: o.meshgrid(x[0, 0], y[0, 0], indexing="ij"),
+    "loss": lambda o, x, y: o.binary_crossentropy(x, y, from_logits=True),
+}  # fmt: skip
+
+
+def test_ops(tmp_path):
+    """A graph of all of ``OPS``, there and back."""
+    names = []
+
+    def graph(library):
+        x, y = library.Input((4, 6)), library.Input((4, 6))
+        outputs = [fn(library.ops, x, y) for fn in OPS.values()]
+        return library.Model([x, y], outputs)
+
+    ours, theirs = graph(lamina), graph(keras)
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    models = {
+        "built in Keras": theirs,
+        "ours, loaded in Keras": keras.saving.load_model(tmp_path / "ours.keras"),
+        "ours": lamina.saving.load_model(tmp_path / "ours.keras"),
+        "theirs": lamina.saving.load_model(tmp_path / "theirs.keras"),
+        "cloned": lamina.models.clone_model(ours),
+    }
+    names = [n for n, fn in OPS.items() for _ in tree.flatten(fn(lamina.ops, A, B))]
+    expected = run(ours, [A, B])
+    for what, model in models.items():
+        for name, a, b in zip(names, expected, run(model, [A, B]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=f"{what}: {name}")
+
+
+def test_the_table_of_ops_is_that_of_keras():
+    classes = {}
+    for room in ("numpy", "nn", "math", "core", "linalg", "image"):
+        module = importlib.import_module(f"keras.src.ops.{room}")
+        for name, cls in vars(module).items():
+            if inspect.isclass(cls) and cls.__module__ == module.__name__:
+                arguments = set(inspect.signature(cls).parameters) - {"name", "args", "kwargs"}
+                classes[name] = (module.__name__, arguments)
+    for op_name in OPERATIONS:
+        if operations.class_name(op_name) in classes:
+            module, arguments = classes[operations.class_name(op_name)]
+            assert module == operations.module_name(op_name), op_name
+            # What Lamina does not take at all.
+            arguments -= {"sparse", "synchronized"}
+            assert set(operations.constructor_names(op_name).values()) == arguments, op_name
+
+
+# ---- models of models, containers, states of optimizers ------------------------------------------
+
+
+def nested(library, shares=False):
+    """Models in a model; with ``shares``, one of them has a layer of the outer one too."""
+    layers = library.layers
+    image, text = library.Input((4,), name="image"), library.Input((4,), name="text")
+    shared = layers.Dense(4, activation="relu", name="shared")
+    first = shared if shares else layers.Dense(4)
+    inner = library.Sequential([layers.Dense(3), layers.BatchNormalization()], name="stack")
+    tower = library.Model(image, inner(first(image)), name="tower")
+    joined = layers.concatenate([tower(image), tower(text), shared(shared(text))])
+    both = {"kind": layers.Dense(2, name="kind")(joined), "size": layers.Dense(1)(joined)[:, 0]}
+    return library.Model({"image": image, "text": text}, both)
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "shares"),
+    [
+        (keras, lamina, False),
+        (lamina, keras, False),
+        (keras, lamina, True),
+        (lamina, lamina, True),
+        # Keras reads neither its own file of such a model nor this one: it mixes up the calls.
+    ],
+)
+def test_nested_models_and_shared_layers(there, here, shares, tmp_path):
+    rng = np.random.default_rng(0)
+    data = {k: rng.normal(size=(5, 4)).astype("float32") for k in ("image", "text")}
+    model = nested(there, shares)
+    model.set_weights([np.abs(w + rng.normal(size=w.shape)) for w in model.get_weights()])
+    model.save(tmp_path / "model.keras")
+    again = here.saving.load_model(tmp_path / "model.keras")
+    a, b = model.predict(data, verbose=0), again.predict(data, verbose=0)
+    for name in ("kind", "size"):
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-5, atol=1e-5)
+    again.save(tmp_path / "again.keras")
+    assert arrays(tmp_path / "model.keras") == arrays(tmp_path / "again.keras")
+    if here is lamina:
+        in_tower = again.get_layer("tower").layers[1]
+        assert (again.get_layer("shared") is in_tower) == shares
+
+
+def blocks(library):
+    """A model with layers in every kind of container, and a layer under two names."""
+    layers = library.layers
+
+    class Block(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.zz = self.first = layers.Dense(2)
+            self.parts = [1, [layers.Dense(2)], layers.Dense(2), {"x": (layers.Dense(2), None)}]
+            self.by_name = {"b/c": layers.Dense(2), "a": [layers.Dense(2)]}
+            self._hidden = layers.BatchNormalization()
+
+        def build(self, input_shape):
+            self.moving = self.add_weight(shape=(2,), trainable=False, name="moving")
+            self.factor = self.add_weight(shape=(), name="factor")
+
+        def call(self, x):
+            inner = (self.zz, self.parts[1][0], self.parts[2], self.parts[3]["x"][0],
+                     self.by_name["b/c"], self.by_name["a"][0], self._hidden)  # fmt: skip
+            for layer in inner:
+                x = layer(x)
+            return x * self.factor + self.moving
+
+    class Net(library.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.block, self.head = Block(), library.Sequential([layers.Dense(3)])
+
+        def call(self, x):
+            return self.head(self.block(x))
+
+    return Net, {"Net": Net, "Block": Block}
+
+
+def test_containers_of_layers(tmp_path):
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    pair = [(keras, *blocks(keras)), (lamina, *blocks(lamina))]
+    for (_, net, _), (library, _, custom) in (pair, pair[::-1]):
+        model = net()
+        model.predict(x, verbose=0)
+        rng = np.random.default_rng(1)
+        model.set_weights([rng.uniform(0.5, 1, w.shape) for w in model.get_weights()])
+        model.save(tmp_path / "model.keras")
+        again = library.saving.load_model(tmp_path / "model.keras", custom)
+        a, b = model.predict(x, verbose=0), again.predict(x, verbose=0)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+        model.save_weights(tmp_path / "model.weights.h5")
+        again.load_weights(tmp_path / "model.weights.h5")
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* looks like it has unbuilt state")
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        ("Adam", {"amsgrad": True, "learning_rate": 0.01}),
+        ("AdamW", {"weight_decay": 0.1}),
+        ("RMSprop", {"momentum": 0.5, "centered": True}),
+        ("SGD", {"momentum": 0.9, "nesterov": True, "learning_rate": 0.01}),
+        ("SGD", {"learning_rate": 0.1}),
+        ("Adagrad", {"clipnorm": 1.0}),
+        ("Adam", {"gradient_accumulation_steps": 2}),
+    ],
+)
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_training_goes_on_in_the_other_library(optimizer, options, way, tmp_path):
+    """Compile settings and optimizer state: the next steps are those of the saved model."""
+    there, here = (lamina, keras) if way == "there" else (keras, lamina)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(24, 4)).astype("float32"), rng.integers(0, 3, 24)
+    inputs = there.Input((4,))
+    hidden = there.layers.Dense(5, activation="tanh")(inputs)
+    model = there.Model(inputs, there.layers.Dense(3)(hidden))
+    model.set_weights([0.3 * rng.normal(size=w.shape) for w in model.get_weights()])
+    model.compile(
+        getattr(there.optimizers, optimizer)(**options),
+        there.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy", there.metrics.SparseTopKCategoricalAccuracy(2, name="top")],
+    )
+    fit = {"batch_size": 8, "shuffle": False, "verbose": 0}
+    model.fit(x, y, epochs=2, **fit)
+    model.save(tmp_path / "model.keras")
+    again = here.saving.load_model(tmp_path / "model.keras")
+    assert int(again.optimizer.iterations) == int(model.optimizer.iterations)
+    a, b = (m.evaluate(x, y, verbose=0, return_dict=True) for m in (model, again))
+    assert sorted(a) == sorted(b) == ["accuracy", "loss", "top"]
+    a, b = (m.fit(x, y, epochs=2, **fit).history for m in (model, again))
+    assert sorted(a) == sorted(b) == ["accuracy", "loss", "top"]
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-4, err_msg=name)
+    for u, v in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(u, v, rtol=1e-4, atol=1e-5)
+
+
+def test_schedules_and_named_losses(tmp_path):
+    """Compile settings by name, and what is inside of them."""
+    data = {k: np.ones((4, 4), "float32") for k in ("image", "text")}
+    target = {"kind": np.zeros((4, 2), "float32"), "size": np.ones(4, "float32")}
+    for there, here in ((keras, lamina), (lamina, keras)):
+        model = nested(there)
+        schedule = there.optimizers.schedules.CosineDecay(0.1, 100)
+        model.compile(
+            there.optimizers.SGD(schedule), {"kind": "mse", "size": there.losses.Huber(0.5)},
+            loss_weights={"kind": 2.0, "size": 0.5}, metrics={"kind": ["mae"]},
+        )  # fmt: skip
+        model.fit(data, target, verbose=0)
+        model.save(tmp_path / "model.keras")
+        again = here.saving.load_model(tmp_path / "model.keras")
+        assert again.optimizer.get_config()["learning_rate"]["config"]["decay_steps"] == 100
+        a, b = (m.evaluate(data, target, verbose=0, return_dict=True) for m in (model, again))
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-5, err_msg=name)
+
+
+def test_names_of_sizes_stay_here_and_are_open_there(tmp_path):
+    x = lamina.Input((None, "time", 4))
+    model = lamina.Model(x, layers.Dense(2)(x))
+    model.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").output_shape == (None, None, None, 2)
+    again = lamina.saving.load_model(tmp_path / "model.keras")
+    copies = [again, lamina.models.clone_model(model), lamina.Model.from_config(model.get_config())]
+    for copy in [*copies, lamina.models.model_from_json(model.to_json())]:
+        assert copy.output.dims == ("batch", None, "time", 2)
+
+
+def test_json_goes_both_ways():
+    for there, here in ((keras, lamina), (lamina, keras)):
+        model = nested(there)
+        again = here.models.model_from_json(model.to_json(indent=2))
+        assert [x.shape for x in again.outputs] == [x.shape for x in model.outputs]
+        assert [x.name for x in again.layers] == [x.name for x in model.layers]
+    # Keras's text does not say that a layer is shared; Lamina's does.
+    model = nested(lamina, shares=True)
+    copies = lamina.models.model_from_json(model.to_json()), lamina.models.clone_model(model)
+    for copy in (*copies, lamina.Model.from_config(model.get_config())):
+        assert copy.get_layer("shared") is copy.get_layer("tower").get_layer("shared")
