@@ -10,7 +10,6 @@ from lamina import layers
 from lamina.errors import (
     DataError,
     DTypeError,
-    DTypeError,
     GraphError,
     NotCompiledError,
     ShapeError,
