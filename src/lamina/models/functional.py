@@ -233,6 +233,9 @@ def _check_sizes(
                 )
         elif len(given) == len(dims) - 1 and _fit(given, dims[:-1]):
             hint = "\nIs the last axis missing? `x[..., None]` adds it."
+        elif len(shape) == len(dims) and _fit(shape[1:], rest):
+            hint = f"\nThe batch of this input is fixed: pass multiples of {dims[0]} samples, with "
+            hint += f"`batch_size={dims[0]}`, or leave `batch_size` out of its `Input`."
         elif len(shape) == len(dims) and sorted(map(str, shape[1:])) == sorted(map(str, dims[1:])):
             hint = "\nAre the axes in another order (channels first or last)?"
         raise ShapeError(

@@ -11,6 +11,7 @@ import numpy as np
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import op
 from lamina.dtypes import standardize_dtype
+from lamina.errors import SymbolicTensorError
 
 __all__ = [
     "arange", "cast", "convert_to_numpy", "convert_to_tensor", "eye", "full", "linspace", "ones",
@@ -44,19 +45,32 @@ def shape(x: Any) -> tuple[Any, ...]:
     return x.shape
 
 
+def _sizes(shape: Any, name: str) -> Any:
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    if None in sizes:
+        raise SymbolicTensorError(
+            f"ops.{name} needs numbers for its shape. Received: {tuple(sizes)}; None is a size that "
+            f"is not known while building. Use `ops.{name}_like(x)`, or call ops.{name} in a "
+            "layer's `call`, where open sizes can be used."
+        )
+    return shape
+
+
 def zeros(shape: Any, dtype: Any = None) -> jax.Array:
     """A tensor of zeros."""
-    return jnp.zeros(shape, standardize_dtype(dtype))
+    return jnp.zeros(_sizes(shape, "zeros"), standardize_dtype(dtype))
 
 
 def ones(shape: Any, dtype: Any = None) -> jax.Array:
     """A tensor of ones."""
-    return jnp.ones(shape, standardize_dtype(dtype))
+    return jnp.ones(_sizes(shape, "ones"), standardize_dtype(dtype))
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> jax.Array:
     """A tensor filled with one value."""
-    return jnp.full(shape, fill_value, None if dtype is None else standardize_dtype(dtype))
+    return jnp.full(
+        _sizes(shape, "full"), fill_value, None if dtype is None else standardize_dtype(dtype)
+    )
 
 
 def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> jax.Array:
