@@ -49,8 +49,8 @@ def _sizes(shape: Any, name: str) -> Any:
     sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
     if None in sizes:
         raise SymbolicTensorError(
-            f"ops.{name} needs numbers for its shape. Received: {tuple(sizes)}; None is a size that "
-            f"is not known while building. Use `ops.{name}_like(x)`, or call ops.{name} in a "
+            f"ops.{name} needs numbers for its shape. Received: {tuple(sizes)}; None is a size "
+            f"that is not known while building. Use `ops.{name}_like(x)`, or call ops.{name} in a "
             "layer's `call`, where open sizes can be used."
         )
     return shape
