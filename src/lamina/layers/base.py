@@ -502,7 +502,7 @@ class Layer(_LayerState):
                 "In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy: "
                 "`lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes."
             )
-        elif isinstance(e, (TypeError, ValueError)) and not raised_by_user(e):
+        elif isinstance(e, (TypeError, ValueError, AssertionError)) and not raised_by_user(e):
             said = f"{who} cannot take this input: {type(e).__name__}: {e}"
         else:
             kind, said = type(e), f"In {who}:"
