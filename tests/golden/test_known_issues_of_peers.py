@@ -204,3 +204,20 @@ def test_a_model_with_taken_names_says_how_to_rename():
     inputs = keras.Input((3,))
     with pytest.raises(keras.errors.GraphError, match=r"'backbone'.*`layer.name`"):
         keras.Model(inputs, layers.add([backbone()(inputs), backbone()(inputs)]))
+
+
+# keras-team/keras#22413: changing `trainable` after `compile` had no effect, without a word.
+def test_freezing_after_compile_takes_effect_at_the_next_fit():
+    inputs = keras.Input((3,))
+    hidden = layers.Dense(4, name="hidden")
+    model = keras.Model(inputs, layers.Dense(1, name="head")(hidden(inputs)))
+    model.compile(optimizer="sgd", loss="mse")
+    y = np.ones(8)
+    for trains in (True, False, True):
+        hidden.trainable = trains
+        before = [v.numpy() for v in model.weights]
+        model.fit(X, y, verbose=0)
+        moved = {v.path for v, b in zip(model.weights, before, strict=True)
+                 if not np.array_equal(v.numpy(), b)}  # fmt: skip
+        own = {"hidden/kernel", "hidden/bias"}
+        assert moved == {"head/kernel", "head/bias"} | (own if trains else set())
