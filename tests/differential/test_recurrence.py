@@ -654,9 +654,9 @@ def test_the_forget_gate_starts_open():
 def test_weights_live_where_keras_has_them():
     stack = RNN([LSTMCell(4, name="first"), GRUCell(2, name="second")], name="rnn")
     stack(X)
-    cells = f"rnn/{stack.cell.name}"
+    # What was given no name is called by its attribute, which no other layer's making changes.
     assert [v.path for v in stack.weights] == [
-        f"{cells}/{cell}/{name}"
+        f"rnn/cell/{cell}/{name}"
         for cell in ("first", "second")
         for name in ("kernel", "recurrent_kernel", "bias")
     ]
