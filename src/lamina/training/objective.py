@@ -256,6 +256,9 @@ class Objective:
                 item = metric
             resolved.append((log_name, item, weighted))
         self._metrics[i] = resolved
+        ordered = [name for own in self._metrics for name, _, _ in own if name is not None]
+        for name in ordered:  # the order of `compile`, whichever was known first
+            self.trackers[name] = self.trackers.pop(name)
 
     @property
     def waits_for_shapes(self) -> bool:
