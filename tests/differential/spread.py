@@ -22,9 +22,9 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@keras.saving.register_keras_serializable(package="tests", name="LeakyCell")
-class KerasLeakyCell(keras.Layer):
-    """The user's cell of the table, for Keras."""
+@keras.saving.register_keras_serializable(package="tests")
+class LeakyCell(keras.Layer):
+    """The twin in Keras of the cell in tests/cases/layers_recurrent.py."""
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
@@ -36,6 +36,9 @@ class KerasLeakyCell(keras.Layer):
     def call(self, inputs, states):
         kept = 0.5 * states[0] + keras.ops.tanh(keras.ops.matmul(inputs, self.kernel))
         return 2 * kept, [kept]
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
 
 
 class Spread:

@@ -19,6 +19,7 @@ from lamina.core.symbolic import OPERATIONS
 from lamina.saving import operations
 from tests.cases import Case, layers_core, layers_recurrent
 from tests.cases.layers_attention import GROUPS, itself
+from tests.differential.spread import LeakyCell
 from tests.laws.test_layers import CASES, draw, outputs_of, symbols
 
 # Most of the time would go into compiling programs that run once.
@@ -35,24 +36,6 @@ EXTRA = [
     Case("mixed", layers.Dense, {"units": 3, "dtype": "mixed_bfloat16"}, [((2, 4), "float32")],
          rtol=1e-2),
 ]  # fmt: skip
-
-
-class LeakyCell(keras.layers.Layer):
-    """The twin in Keras of the cell in tests/cases/layers_recurrent.py."""
-
-    def __init__(self, units, **kwargs):
-        super().__init__(**kwargs)
-        self.units = self.state_size = units
-
-    def build(self, input_shape):
-        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
-
-    def call(self, inputs, states):
-        kept = 0.5 * states[0] + keras.ops.tanh(keras.ops.matmul(inputs, self.kernel))
-        return 2 * kept, [kept]
-
-    def get_config(self):
-        return {**super().get_config(), "units": self.units}
 
 
 def squared(x):
