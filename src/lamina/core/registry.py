@@ -67,6 +67,14 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def _is_function(x: Any) -> bool:
+    return callable(x) and not inspect.isclass(x)
+
+
+# JAX's own activations, which a file may name too; some compute something else than namesakes.
+_JAX_NN = {n: f for n, f in vars(jax.nn).items() if n[0] != "_" and _is_function(f)}
+
+
 def family_of(obj: Any) -> str | None:
     """The namespace of a built-in class or function, or None: the folder that it is defined in.
 
@@ -334,16 +342,21 @@ def _serialize_function(fn: Any) -> Any:
     """The name of a function: a built-in's by its family, a user's as it was registered."""
     name = getattr(fn, "__name__", "<lambda>")
     registered = _registered_names.get(fn)
-    namesakes = {r: f[name] for r, f in _families.items() if inspect.isfunction(f.get(name))}
+    namesakes = {r: f[name] for r, f in _families.items() if _is_function(f.get(name))}
     own = [family for family, known in namesakes.items() if _is_made_of(known, fn)]
-    if registered is None and own and own != ["ops"]:
-        return name
+    module = "builtins"
+    if registered is None and own:
+        if own != ["ops"]:
+            return name
+        module = "keras.ops"
+    elif registered is None and _JAX_NN.get(name) is fn:
+        module = "jax.nn"
     if name == "<lambda>":
         raise SerializationError(
             "A lambda has no name, so a file cannot refer to it. Define it with `def`, and "
             "register it: `@lamina.saving.register_serializable()`."
         )
-    if registered is None and not own and namesakes:
+    if registered is None and namesakes and module == "builtins":
         family = next(iter(namesakes))
         raise SerializationError(
             f"The function {name!r} (of {fn.__module__}) has the name of another one, "
@@ -351,7 +364,7 @@ def _serialize_function(fn: Any) -> Any:
             "mean Lamina's; or register yours: `@lamina.saving.register_serializable()`."
         )
     return {
-        "module": "keras.ops" if own and registered is None else "builtins",
+        "module": module,
         "class_name": "function",
         "config": name,
         "registered_name": registered or name,
@@ -391,10 +404,12 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
                 f"Received: {str(candidate)[:80]!r}."
             )
     # A built-in's own record wins over a user's class of the same name.
+    if module == "jax.nn" and is_function and name in _JAX_NN:
+        return _JAX_NN[name]
     if isinstance(module, str) and module.split(".")[0] in ("keras", "lamina"):
         rooms = [part for part in module.split(".")[1:] if part != "src"] or ["models"]
         known = [builtin(".".join(rooms), name), builtin(rooms[0], name)]
-        is_wanted = inspect.isfunction if is_function else inspect.isclass
+        is_wanted = _is_function if is_function else inspect.isclass
         found = next((c for c in known if is_wanted(c)), None)
         if name == "DTypePolicy":
             found = DTypePolicy
@@ -405,7 +420,7 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
         found = get_registered_object(name, custom_objects)
     if found is None and is_function:
         rooms = (f for room, f in _families.items() if room != "ops")
-        found = next((f[name] for f in rooms if inspect.isfunction(f.get(name))), None)
+        found = next((f[name] for f in rooms if _is_function(f.get(name))), None)
     if found is None and module is None:
         found = next((f[name] for f in _families.values() if inspect.isclass(f.get(name))), None)
     if found is None:
@@ -464,9 +479,10 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     except (SerializationError, UnsafeFileError):
         raise
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as e:
-        own = inner.get("name") if isinstance(inner, Mapping) else None
+        keys = list(inner) if isinstance(inner, Mapping) else inner
+        own = f" {inner['name']!r}" if isinstance(inner, Mapping) and "name" in inner else ""
         raise SerializationError(
-            f"{name}{f' {own!r}' if isinstance(own, str) else ''} cannot be made from its config: "
+            f"{name}{own} cannot be made from its config, which has {keys}: "
             f"{e if isinstance(e, LaminaError) else repr(e)}"
         ) from e
 
