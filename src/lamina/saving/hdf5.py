@@ -235,16 +235,24 @@ class File:
             )
         found: dict[str, Variable] = {}
         for name, layer in pairs:
-            # Keras's order: all that trains, then the rest.
-            variables = sorted(layer.weights, key=lambda v: not v.trainable)
+            variables = layer.weights
             if len(groups[name]) != len(variables):
                 raise StructureError(
                     f"{self.where} has {len(groups[name])} weights for layer {name!r}. The "
                     f"model's layer {layer.name!r} has {len(variables)}."
                 )
-            for weight, variable in zip(groups[name], variables, strict=True):
-                found[f"{root}/{name}/{weight}".lstrip("/")] = variable
+            paths = [f"{root}/{name}/{weight}".lstrip("/") for weight in groups[name]]
+            # What trained comes first, then the rest; in a frozen layer all come in their order.
+            orders = [sorted(variables, key=lambda v: not v.trainable), variables]
+            likely = max(orders, key=lambda order: self._likeness(paths, order))
+            found |= dict(zip(paths, likely, strict=True))
         return found
+
+    def _likeness(self, names: list[str], variables: list[Variable]) -> tuple[bool, int]:
+        """How well arrays fit variables: whether all shapes agree, and how many names."""
+        pairs = list(zip(names, variables, strict=True))
+        shapes = all(self.shape(name) == v.shape for name, v in pairs)
+        return shapes, sum(n.rpartition("/")[2].partition(":")[0] == v.name for n, v in pairs)
 
 
 def _few(names: Any) -> str:
