@@ -73,12 +73,15 @@ class Blending(layers.Layer):
 
 # ---- what a statement can do ---------------------------------------------------------------------
 
-Move = tuple[str, int, Callable[..., Any]]  # text with {} for tensors, smallest rank, function
+# Text with {} for tensors, smallest rank, function. Python's operators on symbolic tensors are ops,
+# on arrays they are JAX's own, which know nothing of masks: there the fourth entry is called.
+Move = tuple[str, int, Callable[..., Any]] | tuple[str, int, Callable[..., Any], Callable[..., Any]]
 
 UNARY: list[Move] = [
-    ("{0} * 2.0 + 1", 1, lambda x: x * 2.0 + 1),
-    ("1.0 - {0}", 1, lambda x: 1.0 - x),
-    ("abs(-{0}) ** 2", 1, lambda x: abs(-x) ** 2),
+    ("{0} * 2.0 + 1", 1, lambda x: x * 2.0 + 1, lambda x: ops.add(ops.multiply(x, 2.0), 1)),
+    ("1.0 - {0}", 1, lambda x: 1.0 - x, lambda x: ops.subtract(1.0, x)),
+    ("abs(-{0}) ** 2", 1, lambda x: abs(-x) ** 2,
+     lambda x: ops.power(ops.absolute(ops.negative(x)), 2)),
     ("{0}[:, 0]", 3, lambda x: x[:, 0]),
     ("{0}[:, -1:]", 2, lambda x: x[:, -1:]),
     ("{0}[:, ::2]", 2, lambda x: x[:, ::2]),
@@ -98,11 +101,12 @@ UNARY: list[Move] = [
     ("ops.roll({0}, 1, axis=1)", 2, lambda x: ops.roll(x, 1, axis=1)),
     ("ops.cumsum({0}, axis=1)", 2, lambda x: ops.cumsum(x, axis=1)),
     ("ops.repeat({0}, 2, axis=1)", 2, lambda x: ops.repeat(x, 2, axis=1)),
-    ("ops.concatenate([{0}, {0} * 2], 1)", 2, lambda x: ops.concatenate([x, x * 2], 1)),
+    ("ops.concatenate([{0}, {0}], 1)", 2, lambda x: ops.concatenate([x, x], 1)),
     ("ops.stack([{0}, {0}], 1)", 1, lambda x: ops.stack([x, x], 1)),
     ("ops.split({0}, 2, axis=-1)", 2, lambda x: ops.split(x, 2, axis=-1)),
-    ("ops.where({0} > 0, {0}, 0.0)", 1, lambda x: ops.where(x > 0, x, 0.0)),
-    ("ops.cast({0} > 0, 'float32')", 1, lambda x: ops.cast(x > 0, "float32")),
+    ("ops.where({0} > 0, {0}, 0.0)", 1, lambda x: ops.where(ops.greater(x, 0), x, 0.0)),
+    ("ops.cast({0} > 0, 'float32')", 1, lambda x: ops.cast(x > 0, "float32"),
+     lambda x: ops.cast(ops.greater(x, 0), "float32")),
     ("ops.argmax({0}, axis=-1)", 2, lambda x: ops.argmax(x, axis=-1)),
     ("ops.reshape({0}, (-1, 2))", 2, lambda x: ops.reshape(x, (-1, 2))),
     ("ops.einsum('b...d->bd', {0})", 3, lambda x: ops.einsum("b...d->bd", x)),
@@ -111,9 +115,9 @@ UNARY: list[Move] = [
 ]  # fmt: skip
 
 BINARY: list[Move] = [
-    ("{0} + {1}", 1, lambda a, b: a + b),
-    ("{0} - {1}", 1, lambda a, b: a - b),
-    ("{0} * {1}", 1, lambda a, b: a * b),
+    ("{0} + {1}", 1, lambda a, b: a + b, ops.add),
+    ("{0} - {1}", 1, lambda a, b: a - b, ops.subtract),
+    ("{0} * {1}", 1, lambda a, b: a * b, ops.multiply),
     ("ops.maximum({0}, {1})", 1, ops.maximum),
     ("ops.concatenate([{0}, {1}], -1)", 2, lambda a, b: ops.concatenate([a, b], -1)),
     ("ops.concatenate([{0}, {1}], 1)", 2, lambda a, b: ops.concatenate([a, b], 1)),
@@ -244,9 +248,19 @@ class Program:
     # ---- statements ------------------------------------------------------------------------------
 
     def execute(
-        self, function: Any, twin: Any, arguments: list[Tensor], text: str, share: Any = None
-    ) -> list[Tensor]:
-        """Call on symbolic tensors and on concrete specs, and compare."""
+        self, function: Any, twin: Any, arguments: list[Tensor], text: str, share: bool = False,
+        direct: Any = None,
+    ) -> None:  # fmt: skip
+        """Call on symbolic tensors and on concrete specs, and compare.
+
+        Args:
+            function: what the statement calls.
+            twin: the same with weights of its own, for the concrete specs.
+            arguments: what it is called on.
+            text: the statement as one would write it.
+            share: whether later statements may call it again.
+            direct: what is called on arrays, where that is not ``function``.
+        """
         built: Any = None
         refusal: Exception | None = None
         try:
@@ -282,14 +296,13 @@ class Program:
             outputs.append(Tensor(name, symbol, concrete))
         names = ", ".join(t.name for t in outputs)
         self.say(f"{names} = {text}" if len(outputs) == 1 else f"[{names}] = flatten({text})")
-        self.statements.append(Statement(function, arguments, outputs))
+        self.statements.append(Statement(direct or function, arguments, outputs))
         # Tensors without a batch or without entries are legal, and lead nowhere.
         self.tensors += [t for t in outputs if t.rank and all(np.prod(s.dims_raw)
                                                               for s in t.concrete)]  # fmt: skip
-        if share is not None:
+        if share:
             signature = [(t.rank, t.symbol.dtype) for t in arguments]
             self.calls.append((function, twin, text, signature))
-        return outputs
 
     def compare(
         self, symbol: Any, concrete: tuple[TensorSpec, ...], text: str, lenient: bool
@@ -336,15 +349,16 @@ class Program:
         )  # fmt: skip
 
     def unary(self) -> None:
-        text, rank, function = self.choose(UNARY)
+        text, rank, function, *direct = self.choose(UNARY)
         x = self.tensor(lambda t: t.floating and t.rank >= rank)
-        self.execute(function, function, [x], text.format(x.name))
+        self.execute(function, function, [x], text.format(x.name), direct=(*direct, None)[0])
 
     def binary(self) -> None:
-        text, rank, function = self.choose(BINARY)
+        text, rank, function, *direct = self.choose(BINARY)
         a = self.tensor(lambda t: t.floating and t.rank >= rank)
         b = self.tensor(lambda t: t.floating and t.rank == a.rank)
-        self.execute(function, function, [a, b], text.format(a.name, b.name))
+        shown = text.format(a.name, b.name)
+        self.execute(function, function, [a, b], shown, direct=(*direct, None)[0])
 
     def dense(self) -> None:
         units, n = self.choose([4, 6, 1]), next(self.numbers)

@@ -30,10 +30,8 @@ def drawn(tape) -> tuple[Program, lamina.Model]:
     numbers = (a * 256 + b for a, b in zip(tape[::2], tape[1::2], strict=False))
     program = Program(numbers)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MaskWarning)
-            program.grow(1 + program.choose(range(14)))
-            return program, program.model("model")
+        program.grow(1 + program.choose(range(14)))
+        return program, program.model("model")
     finally:
         hypothesis.note(program.text)
 
@@ -85,8 +83,10 @@ def test_random_graphs(record_property):
         to_file, run = turn % FILE_EVERY == 0, turn == 0
         if counts["graphs"] % 200 == 199:
             jax.clear_caches()  # which otherwise keep every program of every graph
-        program, model = drawn(tape)
-        check(program, model, to_file, run)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MaskWarning)
+            program, model = drawn(tape)
+            check(program, model, to_file, run)
         for what, n in zip(counts, (1, len(program.statements), len(model.graph.nodes), to_file,
                                     run), strict=True):  # fmt: skip
             counts[what] += n
