@@ -235,6 +235,14 @@ def nest(config):
     layer(config)["config"]["activation"] = {"class_name": "Dense", "config": {"units": inner}}
 
 
+def models_in_models(config):
+    record = layer(config)
+    for i in range(250):
+        inner = {"name": f"s{i}", "layers": [record]}
+        record = {"module": "keras", "class_name": "Sequential", "config": inner}
+    config["config"]["layers"][1] = {**record, "name": "first", "inbound_nodes": []}
+
+
 BAD_CONFIGS = {
     "not JSON": lambda c: "{",
     "not UTF-8": lambda c: b"\xff\xfe{",
@@ -242,9 +250,10 @@ BAD_CONFIGS = {
     "a key twice": lambda c: '{"class_name": "Dense", "class_name": "Dense", "config": {}}',
     "too deep": deep,
     "deep": nest,
-    "no class": lambda c: c.pop("class_name"),
+    "models in models": models_in_models,
+    "no class": lambda c: c.pop("class_name") and None,
     "a layer as model": lambda c: c.update(layer(c)),
-    "no layers": lambda c: c["config"].pop("layers"),
+    "no layers": lambda c: c["config"].pop("layers") and None,
     "unknown class": lambda c: layer(c).update(class_name="Dence"),
     "class is a number": lambda c: layer(c).update(class_name=7),
     "a path as class": lambda c: layer(c).update(class_name="os.system", module="os"),
@@ -257,7 +266,7 @@ BAD_CONFIGS = {
     ),
     "config is a list": lambda c: layer(c).update(config=[1]),
     "unknown argument": lambda c: layer(c)["config"].update(unit=3),
-    "missing argument": lambda c: layer(c)["config"].pop("units"),
+    "missing argument": lambda c: layer(c)["config"].pop("units") and None,
     "wrong kind": lambda c: layer(c)["config"].update(units="many"),
     "wrong shape": lambda c: layer(c, 0)["config"].update(batch_shape=[None, "four", {}]),
     "wrong dtype": lambda c: layer(c)["config"].update(dtype="float31"),
@@ -268,7 +277,7 @@ BAD_CONFIGS = {
         keras_history=["second", 0, 0]
     ),
     "a name twice": lambda c: layer(c, 2).update(name="first"),
-    "no calls": lambda c: layer(c).pop("inbound_nodes"),
+    "no calls": lambda c: layer(c).pop("inbound_nodes") and None,
     "an op that is none": lambda c: layer(c).update(
         class_name="Nothing", module="keras.src.ops.numpy", config={"name": "first"}
     ),

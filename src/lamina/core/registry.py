@@ -450,6 +450,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     if "class_name" not in config or "config" not in config:
         return {k: deserialize(v, custom_objects) for k, v in config.items()}
     name, inner = config["class_name"], config["config"]
+    found: Any = np.ndarray  # until the record names another class
     try:
         if name in ("__numpy__", "__tensor__"):
             return np.array(inner["value"], dtype=standardize_dtype(inner["dtype"]))
@@ -463,7 +464,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
                 "Where the file is made, define the function with `def`, register it with "
                 "`@keras.saving.register_keras_serializable()`, and save again."
             )
-        found: Any = _lookup(config, custom_objects)
+        found = _lookup(config, custom_objects)
         if name == "function":
             return found
         if not inspect.isclass(found):
@@ -478,11 +479,13 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
             return obj
     except (SerializationError, UnsafeFileError):
         raise
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as e:
-        keys = list(inner) if isinstance(inner, Mapping) else inner
-        own = f" {inner['name']!r}" if isinstance(inner, Mapping) and "name" in inner else ""
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as e:
+        entries = inner if isinstance(inner, Mapping) else {}
+        own = f" {entries['name']!r}" if "name" in entries else ""
+        # What a class of the user's own needs is known to its `get_config` alone.
+        shown = f", which has {list(entries)}" if family_of(found) is None else ""
         raise SerializationError(
-            f"{name}{own} cannot be made from its config, which has {keys}: "
+            f"{name}{own} cannot be made from its config{shown}: "
             f"{e if isinstance(e, LaminaError) else repr(e)}"
         ) from e
 

@@ -26,6 +26,7 @@ from lamina.core.variable import Variable
 from lamina.errors import (
     ArgumentError,
     CorruptFileError,
+    LaminaError,
     NotBuiltError,
     SavingWarning,
     SerializationError,
@@ -206,7 +207,7 @@ def _is_describable(settings: Any) -> bool:
 def _compile(model: Any, settings: Any, custom_objects: Any, path: Path) -> None:
     try:
         model.compile_from_config(registry.deserialize(settings, custom_objects))
-    except SerializationError as e:
+    except LaminaError as e:
         raise SerializationError(
             f"{path} holds what the model was compiled with, which cannot be made again: {e}\n"
             "`compile=False` loads the model alone."
