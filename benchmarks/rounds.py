@@ -35,6 +35,7 @@ class Process:
         fixed = {
             "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "",
             "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore",
+            "JAX_ENABLE_COMPILATION_CACHE": "false",  # each run compiles anew
         }  # fmt: skip
         self.log = log.open("a")
         self.process = subprocess.Popen(

@@ -1,1 +1,3 @@
-"""The engine: specs, names, variables, randomness, the class table, the graph."""
+"""The engine: specs, variables, randomness, scopes, graphs; and how XLA and memory are driven."""
+
+from lamina.core import xla as xla

@@ -267,7 +267,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
             names: set[str] = set()
             below = []
             for sub in layer._sublayers():
-                name = _free(names, sub.name)
+                name = _free(names, layer.name_of(sub))
                 names.add(name)
                 below.append((f"{prefix}{name}/", sub, trains and sub._trainable))
             stack.extend(reversed(below))

@@ -9,6 +9,7 @@ average 2x2: 1.0, average 3x3 with strides 2: 0.2.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
 from collections.abc import Callable
@@ -66,7 +67,11 @@ def max_pool(
     lowest = -jnp.inf if floating else jnp.iinfo(x.dtype).min
     check_fits(f"A pooling window of {window}", x, window, padding, data_format)
     x = channels_last(x, data_format)
-    return as_before(_reduce(x, _larger, lax.max, lowest, window, strides, padding), data_format)
+    if floating and window == strides and unrolls(x) and math.prod(window) <= UNROLLED:
+        y = _largest(_tiles(_padded(x, window, strides, padding, lowest), window))
+    else:
+        y = _reduce(x, _larger, lax.max, lowest, window, strides, padding)
+    return as_before(y, data_format)
 
 
 @_pooled
@@ -112,6 +117,65 @@ def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where((a >= b) | (a != a), a, b)
 
 
+def _padded(x: jax.Array, window: Sizes, strides: Sizes, padding: str, value: Any) -> jax.Array:
+    if padding == "same":
+        x = pad(x, same_padding(x.shape[1:-1], window, strides), value)
+    return x
+
+
+# ---- windows that do not overlap -----------------------------------------------------------------
+
+
+def _tiles(x: jax.Array, window: Sizes) -> jax.Array:
+    """``(batch, *sizes, channels)`` to ``(batch, places, window, ..., channels)``, axis by axis."""
+    places = [n // k for n, k in zip(x.shape[1:-1], window, strict=True)]
+    x = lax.slice(x, (0,) * x.ndim, (x.shape[0], *map(operator.mul, places, window), x.shape[-1]))
+    pairs = itertools.chain.from_iterable(zip(places, window, strict=True))
+    return jnp.reshape(x, (x.shape[0], *pairs, x.shape[-1]))
+
+
+@jax.custom_jvp
+def _largest(tiles: jax.Array) -> jax.Array:
+    """The largest entry of each tile, the first one of equals.
+
+    Its gradient asks of each entry whether it was chosen, in one pass; the gradient of a fold goes
+    entry by entry and pads each to the input's size. 3x3 over 24x24x32: 0.14 of the time; over
+    28x28x64: 0.18; 2x2 over 64x64x16: 0.7.
+    """
+    return _chosen(tiles)[0]
+
+
+def _chosen(tiles: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The largest entry of each tile, and its number in row-major order."""
+    views = [tiles]
+    for axis in range(2, tiles.ndim // 2 + 1):  # each taken axis brings the next window beside it
+        views = [
+            lax.index_in_dim(view, entry, axis, keepdims=False)
+            for view in views
+            for entry in range(view.shape[axis])
+        ]
+    best, which = views[0], jnp.zeros(views[0].shape, jnp.int32)
+    for number, view in enumerate(views[1:], 1):
+        better = ((view > best) | (view != view)) & (best == best)  # the first NaN wins
+        best, which = jnp.where(better, view, best), jnp.where(better, number, which)
+    return best, which
+
+
+@_largest.defjvp
+def _largest_tangent(primals: tuple[Any], tangents: tuple[Any]) -> tuple[jax.Array, jax.Array]:
+    (tiles,), (tangent,) = primals, tangents
+    best, which = _chosen(tiles)
+    axes = range(2, tiles.ndim - 1, 2)
+    number: Any = 0
+    for axis in axes:
+        number = number * tiles.shape[axis] + lax.broadcasted_iota(jnp.int32, tiles.shape, axis)
+    chosen = jnp.expand_dims(which, tuple(axes)) == number
+    return best, jnp.sum(jnp.where(chosen, tangent, 0), tuple(axes))
+
+
+# ---- any windows ---------------------------------------------------------------------------------
+
+
 def _reduce(
     x: jax.Array,
     fold: Callable[[Any, Any], Any],
@@ -126,8 +190,7 @@ def _reduce(
             x, np.asarray(start, x.dtype)[()], reducer, (1, *window, 1), (1, *strides, 1),
             padding.upper(),
         )  # fmt: skip
-    if padding == "same":
-        x = pad(x, same_padding(x.shape[1:-1], window, strides), start)
+    x = _padded(x, window, strides, padding, start)
     # The last axis first: of equal entries the first in row-major order then comes out.
     for axis in reversed(range(len(window))):
         ones = (1,) * len(window)
