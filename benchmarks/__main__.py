@@ -46,15 +46,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent,
                         help="folder of results.json, RESULTS.md and results.svg")  # fmt: skip
     options = parser.parse_args()
-    results, began = Results(), time.perf_counter()
+    results, began, text = Results(), time.perf_counter(), ""
     load = os.getloadavg()[0]
     for model in options.models:
         print(f"{time.perf_counter() - began:5.0f} s  {WORKLOADS[model].title}", file=sys.stderr)
         measure(model, options.peers, options.rounds, options.seconds, results)
+        # After each model: a run that is stopped keeps what it has.
+        text = _write(options, results, load, (time.perf_counter() - began) / 60)
+    print(text)
+
+
+def _write(options: argparse.Namespace, results: Results, load: float, minutes: float) -> str:
     found = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": {**dict(machine()), "load before": f"{load:.1f}"},
-        "minutes": round((time.perf_counter() - began) / 60, 1),
+        "minutes": round(minutes, 1),
         "rounds": options.rounds,
         "seconds": options.seconds,
         "versions": results.versions,
@@ -66,7 +72,7 @@ def main() -> None:
     text = report.markdown(found)
     (options.out / "RESULTS.md").write_text(text)
     report.plot(found, options.out / "results.svg")
-    print(text)
+    return text
 
 
 if __name__ == "__main__":
