@@ -56,8 +56,11 @@ def reload_and_compare(program, model, specs, graph):
         model.save(Path(folder) / "model.keras")
         again = lamina.saving.load_model(Path(folder) / "model.keras")
     assert graph == computation(again, lambda xs: again(program.feed(xs)), specs)
-    for ours, theirs in zip(model.weights, again.weights, strict=True):
-        np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
+    ours, theirs = model.named_variables(), again.named_variables()
+    assert list(ours) == list(theirs)
+    for address, (variable, trains) in ours.items():
+        np.testing.assert_array_equal(variable.numpy(), theirs[address][0].numpy(), address)
+        assert trains == theirs[address][1]
     return again
 
 
