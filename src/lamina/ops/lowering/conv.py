@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import Any
 
 import jax
@@ -220,16 +221,15 @@ def _as_matmul(x: jax.Array, kernel: jax.Array, strides: Sizes, dilation: Sizes)
 def _depthwise(x: jax.Array, kernel: jax.Array, strides: Sizes, dilation: Sizes) -> jax.Array:
     """The sum over the window's entries of shifted inputs times a number for each channel.
 
-    3x3 over 16x16x128: 0.1 of the time; with two filters for each channel: 0.02.
+    3x3 over 17x17x128: 0.06 of the time; over 33x33x32: 0.07; with two filters for each channel:
+    0.01. Without axes of size 1 in the sums: with one, XLA's sums for the gradient take 6 times as
+    long.
     """
-    window, channels = kernel.shape[:-2], x.shape[-1]
-    views = taps(x, window, strides, dilation)
-    # A copy for each sample and row: its gradient is then summed by all cores, in half the time.
-    copies = (len(views), x.shape[0], views[0].shape[1], *(1,) * (len(window) - 1))
-    kernel = jnp.reshape(kernel, (len(views), *(1,) * (len(window) + 1), channels, -1))
-    kernel = jnp.broadcast_to(kernel, (*copies, *kernel.shape[-2:]))
-    y: Any = sum(view[..., None] * entry for view, entry in zip(views, kernel, strict=True))
-    return jnp.reshape(y, (*y.shape[:-2], -1))
+    *window, _, filters = kernel.shape
+    x = jnp.repeat(x, filters // x.shape[-1], axis=-1)
+    views = taps(x, tuple(window), strides, dilation)
+    entries = jnp.reshape(kernel, (len(views), filters))
+    return functools.reduce(operator.add, map(operator.mul, views, entries))
 
 
 def _as_planes(
