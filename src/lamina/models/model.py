@@ -26,7 +26,7 @@ from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.saving import archive
 from lamina.training import loop
-from lamina.training.data import unpack
+from lamina.training.data import unpack_x_y_sample_weight
 from lamina.training.objective import Objective
 from lamina.training.step import is_own, predict_program, standard_step
 from lamina.visualization.summary import print_summary
@@ -727,7 +727,7 @@ class Model(_Attributes, Layer):
         Returns:
             ``(outputs, non_trainable_variables)``.
         """
-        return self.stateless_call(*state, unpack(data)[0], training=False)
+        return self.stateless_call(*state, unpack_x_y_sample_weight(data)[0], training=False)
 
     def get_compile_config(self) -> dict[str, Any]:
         """What :meth:`compile` was told, by argument name."""

@@ -23,8 +23,12 @@ _RESIDENT_BYTES = 2 * 2**30
 Batch = tuple[Any, Any, Any]
 
 
-def unpack(data: Any) -> Batch:
-    """``x``, ``(x, y)`` or ``(x, y, sample_weight)`` as a triple."""
+def unpack_x_y_sample_weight(data: Any) -> Batch:
+    """``x``, ``(x, y)`` or ``(x, y, sample_weight)`` as a triple, with None for what is not there.
+
+    >>> unpack_x_y_sample_weight((1, 2))
+    (1, 2, None)
+    """
     if not isinstance(data, tuple):
         return data, None, None
     if not 1 <= len(data) <= 3:
@@ -33,6 +37,19 @@ def unpack(data: Any) -> Batch:
             "these are several inputs, put them into a list or a dict."
         )
     return (*data, None, None)[:3]  # pyright: ignore[reportReturnType]
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """A batch as users meet it: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+
+    >>> pack_x_y_sample_weight(1, 2)
+    (1, 2)
+    """
+    if sample_weight is not None:
+        return x, y, sample_weight
+    if y is not None:
+        return x, y
+    return (x,) if isinstance(x, tuple) else x
 
 
 def separate(data: Batch, request: Request) -> Batch:
@@ -223,7 +240,7 @@ class StreamData:
 
     def _arrays(self, data: Any, number: int) -> Batch:
         """A batch as arrays, checked against the first one."""
-        x, y, sample_weight = separate(unpack(data), self._request)
+        x, y, sample_weight = separate(unpack_x_y_sample_weight(data), self._request)
         batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
         batch = _map(lambda a: a[:] if isinstance(a, Rows) else a, batch)
         if self._class_weight is not None:

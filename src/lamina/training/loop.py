@@ -18,7 +18,7 @@ from lamina.core.variable import Cell
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.training.callbacks import CallbackList, History
 from lamina.training.checks import check_ids
-from lamina.training.data import ArrayData, StreamData, adapt, one_batch, unpack
+from lamina.training.data import ArrayData, StreamData, adapt, one_batch, unpack_x_y_sample_weight
 from lamina.training.nonfinite import first_nonfinite
 from lamina.training.progress import Progress
 from lamina.training.report import Report, report
@@ -130,7 +130,7 @@ def fit(
         if validation_data is not None:
             validation = adapt(
                 model,
-                unpack(validation_data),
+                unpack_x_y_sample_weight(validation_data),
                 batch_size=validation_batch_size or batch_size,
                 steps=validation_steps,
             )

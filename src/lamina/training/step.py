@@ -21,7 +21,7 @@ from lamina.core.boundary import warn
 from lamina.core.scope import Record, Scope, current, entered, random_key
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, StructureError, TrainingWarning
-from lamina.training.data import unpack
+from lamina.training.data import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from lamina.training.objective import Objective
 
 State = dict[str, Any]
@@ -387,7 +387,7 @@ class Program:
         """Call the user's step on lists; what it assigns to variables counts as returned."""
         lists = tuple([state[group][a] for a in variables] for group, variables in groups)
         with entered(scope):
-            result = getattr(self.model, step)(lists, _packed(batch))
+            result = getattr(self.model, step)(lists, pack_x_y_sample_weight(*batch))
         lengths = tuple(map(len, lists))
         if (
             not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], dict))
@@ -489,14 +489,6 @@ def _struct(x: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype)
 
 
-def _packed(batch: Any) -> Any:
-    """A batch as users meet it: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``."""
-    x, y, sample_weight = batch
-    if sample_weight is not None:
-        return x, y, sample_weight
-    return (x, y) if y is not None or isinstance(x, tuple) else x
-
-
 def _with_logs(metrics: dict[str, Any], logs: Mapping[str, Any]) -> dict[str, Any]:
     return metrics | {_LOG + k: jnp.asarray(getattr(x, "value", x)) for k, x in logs.items()}
 
@@ -515,7 +507,7 @@ def standard_step(model: Any, step: str, state: Any, data: Any) -> tuple[dict[st
         "non_trainable": dict(zip(program.non_trainable, state[1], strict=True)),
     }
     metrics = dict(zip(program.metric_variables, state[-1], strict=True))
-    batch = unpack(data)
+    batch = unpack_x_y_sample_weight(data)
     if step == "test_step":
         carry = {"metrics": metrics, "moving": weights["non_trainable"]}
         new = program._test(weights, carry, batch)

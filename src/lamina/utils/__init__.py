@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lamina.core.registry import deserialize as deserialize_keras_object
     from lamina.core.registry import register_serializable as register_keras_serializable
     from lamina.core.registry import serialize as serialize_keras_object
+    from lamina.training.data import pack_x_y_sample_weight, unpack_x_y_sample_weight
     from lamina.training.pydataset import PyDataset
     from lamina.utils.files import get_file
     from lamina.utils.numerical import normalize, to_categorical
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CustomObjectScope", "PyDataset", "clear_session", "custom_object_scope",
     "deserialize_keras_object", "get_custom_objects", "get_file", "get_registered_name",
-    "get_registered_object", "model_to_dot", "normalize", "plot_model",
+    "get_registered_object", "model_to_dot", "normalize", "pack_x_y_sample_weight", "plot_model",
     "register_keras_serializable", "serialize_keras_object", "set_random_seed", "to_categorical",
+    "unpack_x_y_sample_weight",
 ]  # fmt: skip
 
 # Name: its module, and what it is called there where that differs.
@@ -43,11 +45,13 @@ _HOMES = {
     "get_registered_object": "lamina.core.registry",
     "model_to_dot": "lamina.visualization.plot",
     "normalize": "lamina.utils.numerical",
+    "pack_x_y_sample_weight": "lamina.training.data",
     "plot_model": "lamina.visualization.plot",
     "register_keras_serializable": "lamina.core.registry:register_serializable",
     "serialize_keras_object": "lamina.core.registry:serialize",
     "set_random_seed": "lamina.core.random",
     "to_categorical": "lamina.utils.numerical",
+    "unpack_x_y_sample_weight": "lamina.training.data",
 }
 
 
