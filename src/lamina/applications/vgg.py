@@ -6,29 +6,52 @@ Both depths come from one table; layer names are those of the published weight f
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from lamina import layers
-from lamina.applications.imagenet import image_input, load_published, preprocess_caffe
+from lamina.applications import imagenet_utils
 from lamina.errors import ArgumentError
 from lamina.models import Model
 
-preprocess_input = preprocess_caffe
+
+class _Variant(NamedTuple):
+    """Convolutions in each block, and the md5 sums of the published files."""
+
+    convolutions: tuple[int, ...]
+    whole: str
+    headless: str
+
 
 _FILTERS = (64, 128, 256, 512, 512)
-# Convolutions in each block, and the md5 sums of the published files: whole, and without the top.
 _VARIANTS = {
-    "vgg16": ((2, 2, 3, 3, 3),
-              "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"),
-    "vgg19": ((2, 2, 4, 4, 4),
-              "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"),
+    "vgg16": _Variant((2, 2, 3, 3, 3), "64373286793e3c8b2b4e3219cbf3544b",
+                      "6d6bbae143d832006294945121d1f1fc"),
+    "vgg19": _Variant((2, 2, 4, 4, 4), "cbe5617147190e668d6c5d5026f83318",
+                      "253f8cb515780f3b799900260a226db6"),
 }  # fmt: skip
 _HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
-def _builder(variant: str) -> Callable[..., Model]:
-    convolutions, whole, headless = _VARIANTS[variant]
+def published(variant: str, include_top: bool) -> tuple[str, str]:
+    """Address and md5 sum of the file of weights trained on ImageNet."""
+    top, digest = (
+        ("", _VARIANTS[variant].whole) if include_top else ("_notop", _VARIANTS[variant].headless)
+    )
+    return f"{_HOST}/{variant}/{variant}_weights_tf_dim_ordering_tf_kernels{top}.h5", digest
 
+
+def preprocess_input(x: Any, data_format: str | None = None) -> Any:
+    """Bring RGB images into the form that VGG was trained on: BGR, minus ImageNet's mean.
+
+    Args:
+        x: images, ``(batch, height, width, 3)`` or one image, values 0 to 255; a NumPy array, a
+            tensor or a symbolic tensor. It is not changed.
+        data_format: where the channels are; the default layout when None.
+    """
+    return imagenet_utils.preprocess_input(x, data_format, "caffe")
+
+
+def _builder(variant: str) -> Callable[..., Model]:
     def build(
         include_top: bool = True,
         weights: Any = "imagenet",
@@ -39,16 +62,14 @@ def _builder(variant: str) -> Callable[..., Model]:
         classifier_activation: Any = "softmax",
         name: str = variant,
     ) -> Model:
-        if weights == "imagenet" and include_top and classes != 1000:
-            raise ArgumentError(
-                "The published ImageNet weights have 1000 classes. "
-                f"Received: classes={classes}. Use weights=None, or include_top=False."
-            )
+        imagenet_utils.check_weights(weights, classes, classifier_activation, include_top)
         if pooling not in (None, "avg", "max"):
             raise ArgumentError(f"`pooling` is None, 'avg' or 'max'. Received: {pooling!r}.")
-        inputs = image_input(input_tensor, input_shape, 224, 32, include_top)
-        x = inputs
-        for block, (count, filters) in enumerate(zip(convolutions, _FILTERS, strict=True), 1):
+        x = start = imagenet_utils.image_input(
+            input_tensor, input_shape, 224, 32, include_top, weights == "imagenet"
+        )
+        blocks = zip(_VARIANTS[variant].convolutions, _FILTERS, strict=True)
+        for block, (count, filters) in enumerate(blocks, 1):
             for i in range(1, count + 1):
                 x = layers.Conv2D(filters, kernel_size=3, activation="relu", padding="same",
                                   name=f"block{block}_conv{i}")(x)  # fmt: skip
@@ -62,14 +83,10 @@ def _builder(variant: str) -> Callable[..., Model]:
             x = layers.GlobalAveragePooling2D()(x)
         elif pooling == "max":
             x = layers.GlobalMaxPooling2D()(x)
-        model = Model(inputs, x, name=name)
-        top = "" if include_top else "_notop"
-        file = f"{variant}_weights_tf_dim_ordering_tf_kernels{top}.h5"
-        load_published(
-            model, weights,
-            lambda: (f"{_HOST}/{variant}/{file}", whole if include_top else headless),
-        )  # fmt: skip
-        return model
+        model = Model(start, x, name=name)
+        imagenet_utils.load_published(model, weights, *published(variant, include_top))
+        sources = imagenet_utils.sources_of(start)
+        return model if sources is start else Model(sources, x, name=name)
 
     depth = variant.removeprefix("vgg")
     build.__name__ = build.__qualname__ = variant.upper()
@@ -77,8 +94,10 @@ def _builder(variant: str) -> Callable[..., Model]:
 
     Args:
         include_top: whether the three dense layers at the end are part of the model.
-        weights: None (newly drawn), ``"imagenet"`` (downloaded once), or a file's path.
-        input_tensor: a symbolic tensor to build on, instead of a new ``Input``.
+        weights: None (newly drawn), ``"imagenet"`` (downloaded once, checked by its md5 sum), or
+            the path of a file of weights, in the published layout or as ``save_weights`` writes it.
+        input_tensor: a symbolic tensor to build on, instead of a new ``Input``; the model then
+            starts at the inputs that it is computed from.
         input_shape: sizes of one image, at least 32 x 32; 224 x 224 x 3 with the top.
         pooling: without the top: None (the feature map), ``"avg"`` or ``"max"`` over it.
         classes: number of classes of the top.
@@ -90,7 +109,9 @@ def _builder(variant: str) -> Callable[..., Model]:
         through :func:`preprocess_input` first.
 
     Raises:
-        ArgumentError: a size, a pooling or a file that does not fit.
+        ArgumentError: a size, a pooling, a number of classes or a file that does not fit.
+        StructureError: the file holds other weights, such as those of a model without the top.
+        DownloadError: the published file is neither cached nor reachable.
 
     Source: Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
     Recognition", arXiv:1409.1556.

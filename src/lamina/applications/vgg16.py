@@ -1,6 +1,6 @@
 """VGG16 and what goes with it."""
 
-from lamina.applications.imagenet import decode_predictions
+from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.vgg import VGG16, preprocess_input
 
 __all__ = ["VGG16", "decode_predictions", "preprocess_input"]
