@@ -16,7 +16,7 @@ class ModelCheckpoint(Monitor):
     Args:
         filepath: where to; may name the epoch and logs, as in
             ``"run/{epoch:02d}-{val_loss:.2f}.keras"`` (epochs and batches count from 1 here).
-            Ends in ``.weights.h5`` for weights only, in ``.keras`` otherwise.
+            Ends in ``.weights.h5`` or ``.safetensors`` for weights only, in ``.keras`` otherwise.
         monitor: the log that says what is best.
         verbose: 1 to tell what is saved.
         save_best_only: save only what is better than all before, over the last one.
@@ -52,11 +52,11 @@ class ModelCheckpoint(Monitor):
         self.filepath, self.verbose = os.fspath(filepath), verbose
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.save_freq = save_freq
-        endings = (".weights.h5",) if save_weights_only else (".keras", ".h5")
+        endings = (".weights.h5", ".safetensors") if save_weights_only else (".keras",)
         if not self.filepath.endswith(endings):
             raise ArgumentError(
                 f"ModelCheckpoint: with save_weights_only={save_weights_only}, `filepath` ends in "
-                f"{endings[0]!r}. Received: {self.filepath!r}."
+                f"{' or '.join(map(repr, endings))}. Received: {self.filepath!r}."
             )
         if save_freq != "epoch":
             if isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1:
