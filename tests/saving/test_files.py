@@ -144,6 +144,39 @@ def test_safetensors_are_those_of_everyone(saved, tmp_path):
     assert weights_equal(before, model.get_weights())
 
 
+class Cells(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = [layers.Dense(3), layers.Dense(3)]
+
+    def call(self, x):
+        return self.parts[1](self.parts[0](x))
+
+
+def test_addresses_do_not_depend_on_what_else_was_made(tmp_path):
+    """Automatic names are numbered in the process; in a file they are numbered in the model."""
+
+    def build():
+        inputs = keras.Input((4,))
+        inner = keras.Sequential([layers.Dense(3), layers.Dense(3)], name="stack")
+        return keras.Model(inputs, Cells()(inner(layers.Dense(4)(layers.Dense(4)(inputs)))))
+
+    first, second = build(), build()
+    assert first.layers[1].name != second.layers[1].name
+    first.save_weights(tmp_path / "model.safetensors")
+    first.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras", {"Cells": Cells})
+    for model in (second, loaded):
+        model.load_weights(tmp_path / "model.safetensors")
+        assert weights_equal(first.get_weights(), model.get_weights())
+    content = (tmp_path / "model.safetensors").read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert [name for name in header if name.endswith("kernel")] == [
+        "dense/kernel", "dense_1/kernel", "stack/dense/kernel", "stack/dense_1/kernel",
+        "cells/parts/0/kernel", "cells/parts/1/kernel",
+    ]  # fmt: skip
+
+
 # ---- weights that do not fit ---------------------------------------------------------------------
 
 

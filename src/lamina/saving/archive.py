@@ -33,7 +33,7 @@ from lamina.errors import (
     StructureError,
 )
 from lamina.saving import hdf5, safetensors
-from lamina.saving.weights import Places, fill, locate
+from lamina.saving.weights import Places, addresses, fill, locate
 
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _MAX_JSON = 64 * 2**20
@@ -220,19 +220,21 @@ def _optimizer_variables(optimizer: Any) -> dict[str, Variable]:
 
 def _optimized(model: Any) -> list[str]:
     """The addresses of the weights that the optimizer has a state for, in its order."""
-    addresses = {v: address for address, (v, _) in model.named_variables().items()}
-    return [addresses[v] for v in model.optimizer._parameters.values() if v in addresses]
+    known = {v: address for address, v in addresses(model).items()}
+    return [known[v] for v in model.optimizer._parameters.values() if v in known]
 
 
-def _read_optimizer(stored: hdf5.File, model: Any, addresses: Any) -> None:
+def _read_optimizer(stored: hdf5.File, model: Any, optimized: Any) -> None:
     """Give the optimizer its state; where the file's is another one's, none."""
     count = sum(n.startswith("optimizer/vars/") for n in stored.names())
     if not count:
         return
-    named = model.named_variables()
-    if not isinstance(addresses, list) or not all(a in named for a in addresses):
-        addresses = [a for a, (_, trains) in named.items() if trains]
-    model.optimizer.build({a: named[a][0] for a in addresses})
+    named = {address: v for address, (v, trains) in model.named_variables().items() if trains}
+    places = addresses(model)
+    if isinstance(optimized, list) and all(isinstance(a, str) and a in places for a in optimized):
+        own = {v: address for address, (v, _) in model.named_variables().items()}
+        named = {own[places[a]]: places[a] for a in optimized}
+    model.optimizer.build(named)
     variables = _optimizer_variables(model.optimizer)
     shapes = {n: stored.shape(n) for n in variables}
     if count != len(variables) or any(shapes[n] != v.shape for n, v in variables.items()):
@@ -461,15 +463,14 @@ def load_weights(
 
 def _addressed(model: Any) -> dict[str, Variable]:
     """Address to variable, for the safetensors."""
-    places = locate(model)
-    if places.stores:
-        layer = next(iter(places.stores.values()))
+    stores = locate(model).stores
+    if stores:
+        layer = next(iter(stores.values()))
         raise SerializationError(
             f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, for which "
             "'.safetensors' has no place. Use a name that ends in '.weights.h5'."
         )
-    kept = set(places.variables.values())
-    return {a: v for a, (v, _) in model.named_variables().items() if v in kept}
+    return addresses(model)
 
 
 def _weights_kind(path: Path, writing: bool = False) -> str:

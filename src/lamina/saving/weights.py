@@ -10,6 +10,7 @@ several layers hold by each of them.
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ from lamina.layers import Layer
 
 # Keras's names for classes that have another public name.
 _KERAS_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
+_NUMBER = re.compile(r"(_\d+)?")
 _MAY_HOLD_LAYERS = (Layer, list, tuple, dict, Mapping, set)
 # How many arrays go to the device in one call.
 _AT_A_TIME = 64
@@ -106,6 +108,41 @@ def locate(model: Layer) -> Places:
                 found.variables[f"{prefix}vars/{i}"] = variable
         stack.extend(reversed([(f"{prefix}{path}/", sub) for path, sub in _children(layer)]))
     return found
+
+
+def addresses(model: Layer) -> dict[str, Variable]:
+    """Address to variable: names of layers, then the weight's, as ``"encoder/dense_1/kernel"``.
+
+    Automatic names count within the layer above, not within the process, so that the addresses of
+    a model made by the same code are always the same.
+    """
+    found: dict[str, Variable] = {}
+    seen: set[Any] = set()
+    stack: list[tuple[str, Layer]] = [("", model)]
+    while stack:
+        prefix, layer = stack.pop()
+        if layer in seen:
+            continue
+        seen.add(layer)
+        for variable in layer._saved_variables():
+            if variable not in seen:
+                seen.add(variable)
+                found[_free(found, prefix + variable.name)] = variable
+        below: dict[str, Layer] = {}
+        for inner in layer._sublayers():
+            name, automatic = layer.name_of(inner), _name_of(type(inner))
+            is_automatic = name.startswith(automatic) and _NUMBER.fullmatch(name[len(automatic) :])
+            below[_free(below, automatic if is_automatic else name)] = inner
+        stack.extend(reversed([(f"{prefix}{name}/", inner) for name, inner in below.items()]))
+    return found
+
+
+def _free(taken: Mapping[str, Any], name: str) -> str:
+    n, candidate = 0, name
+    while candidate in taken:
+        n += 1
+        candidate = f"{name}_{n}"
+    return candidate
 
 
 def _writes_itself(layer: Layer) -> bool:
