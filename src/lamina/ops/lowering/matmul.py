@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import jax
 import jax.numpy as jnp
 
+from lamina.ops.lowering.windows import unrolls
 
-@jax.custom_jvp
+_SMALL = 128 * 128
+
+
 def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """``x @ kernel`` for ``x`` of shape ``(batch, rows, features)``.
+    """``x @ kernel``, for one matrix and any number of axes before the last one of ``x``.
 
-    The gradient of the kernel is made sample by sample and then added up. As one product it has a
-    huge inner size and a small result, which XLA does not divide among the cores of a CPU.
-    Measured against ``jnp.matmul`` (2 cores): 0.51 of its time for 32x128x64 times 64x64.
+    On CPU the gradient of a small kernel is made sample by sample and then added up: as one product
+    it has a huge inner size and a small result, at which XLA is slow. Forward and gradients on 2
+    cores: 0.57 of the time for 32x128x64 times 64x64, 0.66 for 32x80x64 times 64x192, 0.87 for
+    32x128x128 times 128x128, but 1.2 from 128x256 on; a transformer of 128 tokens and 64 features
+    trains 1.2 times as fast. A gradient for each sample takes memory: only where that is less than
+    inputs and outputs take.
+
+    Args:
+        x: ``(batch, ..., features)``.
+        kernel: ``(features, units)``.
+
+    Returns:
+        ``(batch, ..., units)``.
 
     >>> matmul(jnp.ones((2, 5, 3)), jnp.ones((3, 4))).shape
     (2, 5, 4)
     """
+    if x.ndim < 3 or not unrolls(x):
+        return jnp.matmul(x, kernel)
+    rows = math.prod(x.shape[1:-1])
+    if math.prod(kernel.shape) > min(_SMALL, rows * sum(kernel.shape)):
+        return jnp.matmul(x, kernel)
+    y = _by_sample(jnp.reshape(x, (x.shape[0], rows, x.shape[-1])), kernel)
+    return jnp.reshape(y, (*x.shape[:-1], kernel.shape[-1]))
+
+
+@jax.custom_jvp
+def _by_sample(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.matmul(x, kernel)
 
 
-@matmul.defjvp
-def _tangent(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+@_by_sample.defjvp
+def _tangent(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
     x, kernel = primals
     dx, dkernel = tangents
     copies = jnp.broadcast_to(dkernel, (x.shape[0], *dkernel.shape))
-    return matmul(x, kernel), jnp.matmul(dx, kernel) + jnp.matmul(x, copies)
+    return _by_sample(x, kernel), jnp.matmul(dx, kernel) + jnp.matmul(x, copies)
