@@ -89,9 +89,9 @@ class File:
         return self._entries[name][1] if name in self._entries else None
 
     def read(self, name: str) -> np.ndarray:
-        """The array of that name, a view into the file."""
+        """The array of that name; a copy, which does not change with the file."""
         kind, shape, begin, end = self._entries[name]
-        return self._data[begin:end].view(kind).reshape(shape)
+        return np.array(self._data[begin:end]).view(kind).reshape(shape)
 
 
 def _entry(entry: Any, total: int) -> tuple[np.dtype, tuple[int, ...], int, int]:

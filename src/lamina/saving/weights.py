@@ -270,8 +270,7 @@ def fill(
     while values:
         variables, arrays = zip(*values[-_AT_A_TIME:], strict=True)
         del values[-_AT_A_TIME:]
-        # A copy: what a file maps into memory changes with the file.
-        for variable, array in zip(variables, jax.device_put(arrays, may_alias=False), strict=True):
+        for variable, array in zip(variables, jax.device_put(arrays), strict=True):
             variable.assign(array)
     for layer, store in stores:
         layer.load_own_variables(store)
