@@ -433,6 +433,42 @@ def test_an_optimizers_state_that_does_not_fit(saved):
     model.fit(X, X[:, :2], verbose=0)
 
 
+def test_states_that_are_no_weights(saved):
+    """Older releases of Keras keep the states of random generators; others' arrays are told of."""
+    path = saved / "model.weights.h5"
+    with h5py.File(path, "r+") as h5:
+        h5["layers/dropout/seed_generator/vars/0"] = np.zeros(2, "uint32")
+    make().load_weights(path)
+    archive = rewritten(saved / "model.keras", weights=path.read_bytes())
+    assert int(load_model(archive).optimizer.iterations) == 0  # these are weights alone
+    with h5py.File(path, "r+") as h5:
+        h5["tracker/vars/0"] = np.zeros(())
+    with pytest.warns(SavingWarning, match=r"no place for.*tracker/vars/0"):
+        load_model(rewritten(saved / "model.keras", weights=path.read_bytes()))
+
+
+def test_weights_are_numbered_as_the_file_lists_its_layers(tmp_path):
+    """Two branches of one class and shape: the order of the config says whose arrays are whose."""
+    inputs = keras.Input((4,))
+    both = [layers.Dense(2, name=name)(inputs) for name in ("left", "right")]
+    model = keras.Model(inputs, both)
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    with h5py.File(tmp_path / "model.weights.h5", "r+") as h5:
+        h5.move("layers/dense", "other")
+        h5.move("layers/dense_1", "layers/dense")
+        h5.move("other", "layers/dense_1")
+
+    def swap(config):
+        records = config["config"]["layers"]
+        records[1], records[2] = records[2], records[1]
+
+    weights = (tmp_path / "model.weights.h5").read_bytes()
+    again = load_model(rewritten(tmp_path / "model.keras", swap, weights=weights))
+    for a, b in zip(model.predict(X, verbose=0), again.predict(X, verbose=0), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 # ---- hostile HDF5 --------------------------------------------------------------------------------
 
 KERNEL = "layers/dense/vars/0"
