@@ -48,7 +48,7 @@ def doors(family: str, what: str, default: Any = None) -> tuple[Callable[..., An
     Raises:
         UnknownNameError: No such name; the message lists the closest ones.
     """
-    serialize.__doc__ = f"Describe a {what} as JSON data."
+    serialize.__doc__ = f"Describe one {what} as JSON data."
     deserialize.__doc__ = f"""The {what} that :func:`serialize` described.
 
     Args:
