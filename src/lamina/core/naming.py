@@ -10,6 +10,7 @@ from lamina.core.registry import snake_case
 from lamina.errors import ArgumentError
 
 _BAD = re.compile(r"[/\\\x00-\x1f:]|^\.+$|^\s*$")
+_NUMBER = re.compile(r"(_\d+)?")
 _counts: Counter[str] = Counter()
 _occurrences: Counter[str] = Counter()
 
@@ -20,6 +21,21 @@ def auto_name(prefix: str) -> str:
     n = _counts[prefix]
     _counts[prefix] += 1
     return f"{prefix}_{n}" if n else prefix
+
+
+def is_automatic(name: str, prefix: str) -> bool:
+    """Whether :func:`auto_name` could have made ``name`` from ``prefix``."""
+    start = snake_case(prefix)
+    return name.startswith(start) and _NUMBER.fullmatch(name, len(start)) is not None
+
+
+def free(taken: Any, name: str) -> str:
+    """``name``, with a number if it is among ``taken``."""
+    n, candidate = 0, name
+    while candidate in taken:
+        n += 1
+        candidate = f"{name}_{n}"
+    return candidate
 
 
 def occurrence(path: str) -> int:

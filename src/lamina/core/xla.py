@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from lamina import config
 
@@ -18,13 +20,14 @@ from lamina import config
 # library for reductions only.
 _OPTIONS = {"cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}}
 
+_ALIGNMENT = 64  # bytes, of the arrays that XLA:CPU computes with
 _MIB = 1 << 20
 # Parameters of glibc's `mallopt` (malloc.h): number and value.
 _MALLOC = {
     "M_ARENA_MAX": (-8, 1),  # threads share one heap; that of any other thread has no large blocks
-    "M_MMAP_THRESHOLD": (-3, 1024 * _MIB),  # blocks up to this come from the heap ...
-    "M_TRIM_THRESHOLD": (-1, 2047 * _MIB),  # ... which gives nothing back below this,
-    "M_TOP_PAD": (-2, 256 * _MIB),  # and grows by this
+    "M_MMAP_THRESHOLD": (-3, 256 * _MIB),  # blocks up to this come from a heap ...
+    "M_TRIM_THRESHOLD": (-1, 512 * _MIB),  # ... which gives nothing back below this,
+    "M_TOP_PAD": (-2, 32 * _MIB),  # and grows by this
 }
 
 
@@ -54,11 +57,8 @@ def _keep_memory() -> None:
 
     XLA:CPU allocates the buffers of each step anew. glibc asks the system for a large block and
     returns it when it is freed, so that every step waits for pages to be mapped and cleared: a
-    fifth of the processor time of a convolutional autoencoder's steps, none of it with these
-    settings. The price is up to 2 GiB that stay with the process after large models are gone.
-
-    It must come before JAX makes its threads, which keep the heaps that they begin with: adding 1
-    to 64 MiB takes 29 ms with heaps of their own, and 7 with this one.
+    fifth to a third of a convolutional network's steps, none of it with these settings. The price
+    is up to 512 MiB a heap that stay with the process after large models are gone.
 
     What a user chose in the environment stays, and nothing is changed where JAX has no CPU.
     """
@@ -71,6 +71,19 @@ def _keep_memory() -> None:
     if mallopt is not None:  # None: another C library
         for parameter, value in _MALLOC.values():
             mallopt(parameter, value)
+
+
+def has_own_memory() -> bool:
+    """Whether the device has another memory than the host, so that data has to be sent to it."""
+    return jax.default_backend() != "cpu"
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array in host memory that XLA:CPU reads where it lies; any other it copies first."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def jit(fn: Callable[..., Any], **kwargs: Any) -> Any:

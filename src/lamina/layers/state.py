@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -45,7 +45,6 @@ class _Attributes:
     _losses: list[Any]
     _trainable: bool
     _made_in_call: bool
-    _auto_named: bool
     _inner_names: dict[Any, str]
     _policy: dtypes.DTypePolicy
 
@@ -73,8 +72,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         object.__setattr__(self, name, value)
 
     def __post_init__(self) -> None:
-        self._auto_named = self.name is None
-        if self._auto_named:
+        if self.name is None:
             self.name = naming.auto_name(type(self).__name__)
         naming.check_name(self.name, "layer")
 
@@ -202,7 +200,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
                 stack.extend(reversed(list(x)))
 
     def name_of(self, inner: Any) -> str:
-        """What a layer inside is called here: its name, or if it was given none, its attribute.
+        """What a layer inside is called here: its name, or if that is automatic, its attribute.
 
         Numbers in automatic names depend on what else the process made; attributes do not. Random
         draws follow these names, so that a loaded model draws what the saved one would have drawn.
@@ -210,7 +208,9 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         found = self._inner_names.get(inner)
         if found is None:
             self._inner_names |= {
-                x: "/".join(map(str, path)) if x._auto_named else x.name
+                x: "/".join(map(str, path))
+                if naming.is_automatic(x.name, type(x).__name__)
+                else x.name
                 for path, x in tree.flatten_with_path(
                     {k: v for k, v in self.__dict__.items() if k not in ("nodes", "_captured")}
                 )
@@ -252,6 +252,11 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         The address is the path of layer names from here, then the weight's name; equal names side
         by side are told apart by a number.
         """
+        return self._addressed(lambda layer: layer._own_variables(), lambda x, sub: x.name_of(sub))
+
+    def _addressed(
+        self, variables_of: Callable[[Any], list[Variable]], name_of: Callable[[Any, Any], str]
+    ) -> dict[str, tuple[Variable, bool]]:
         found: dict[str, tuple[Variable, bool]] = {}
         seen: set[Any] = set()
         stack: list[tuple[str, Any, bool]] = [("", self, self._trainable)]
@@ -260,17 +265,17 @@ class _LayerState(_Attributes, Operation, _LayerFields):
             if layer in seen:
                 continue
             seen.add(layer)
-            for v in layer._own_variables():
+            for v in variables_of(layer):
                 if v not in seen:
                     seen.add(v)
-                    found[_free(found, prefix + v.name)] = (v, trains and v.trainable)
-            names: set[str] = set()
-            below = []
+                    found[naming.free(found, prefix + v.name)] = (v, trains and v.trainable)
+            below: dict[str, Any] = {}
             for sub in layer._sublayers():
-                name = _free(names, layer.name_of(sub))
-                names.add(name)
-                below.append((f"{prefix}{name}/", sub, trains and sub._trainable))
-            stack.extend(reversed(below))
+                below[naming.free(below, name_of(layer, sub))] = sub
+            stack.extend(
+                (f"{prefix}{name}/", sub, trains and sub._trainable)
+                for name, sub in reversed(below.items())
+            )
         return found
 
     @property
@@ -380,11 +385,3 @@ class _LayerState(_Attributes, Operation, _LayerFields):
 
     def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return id(self)
-
-
-def _free(taken: Any, name: str) -> str:
-    n, candidate = 0, name
-    while candidate in taken:
-        n += 1
-        candidate = f"{name}_{n}"
-    return candidate

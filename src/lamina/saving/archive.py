@@ -11,7 +11,6 @@ import io
 import json
 import os
 import tempfile
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lamina.core import registry
-from lamina.core.boundary import public
+from lamina.core.boundary import public, warn
 from lamina.core.files import replacing
 from lamina.core.variable import Variable
 from lamina.errors import (
@@ -165,11 +164,10 @@ def load_model(
             )  # fmt: skip
             unknown = places.unknown(stored.names())
             if unknown:
-                warnings.warn(
+                warn(
                     f"{path} holds arrays that the model has no place for, which were left out: "
                     f"{unknown[:5]}{' ...' if len(unknown) > 5 else ''}.",
                     SavingWarning,
-                    stacklevel=3,
                 )
             if settings and model.optimizer is not None:
                 _read_optimizer(stored, model, own.get("optimizer_addresses"))
@@ -187,11 +185,10 @@ def _compile_config(model: Any, include_optimizer: bool) -> Any:
         return registry.serialize(settings)
     except SerializationError as e:
         if include_optimizer or not _is_describable({**settings, "optimizer": None}):
-            warnings.warn(
+            warn(
                 f"The file of {model.name!r} keeps architecture and weights, but not how the model "
                 f"was compiled: {e}\nCall `compile` again after loading.",
                 SavingWarning,
-                stacklevel=5,
             )
         return {}
 
@@ -238,12 +235,11 @@ def _read_optimizer(stored: hdf5.File, model: Any, optimized: Any) -> None:
     variables = _optimizer_variables(model.optimizer)
     shapes = {n: stored.shape(n) for n in variables}
     if count != len(variables) or any(shapes[n] != v.shape for n, v in variables.items()):
-        warnings.warn(
+        warn(
             f"{stored.where} holds {count} arrays of the optimizer's state, which do not fit "
             f"{type(model.optimizer).__name__} with its {len(variables)}. It starts anew. Were "
             "layers frozen or unfrozen between training and saving?",
             SavingWarning,
-            stacklevel=4,
         )
         return
     fill(stored, Places(variables, {}), error=CorruptFileError, way_out="", whole=False)

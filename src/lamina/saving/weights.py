@@ -10,8 +10,6 @@ several layers hold by each of them.
 from __future__ import annotations
 
 import functools
-import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -19,6 +17,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from lamina.core import naming
+from lamina.core.boundary import warn
 from lamina.core.registry import snake_case
 from lamina.core.variable import Variable
 from lamina.errors import SavingWarning, SerializationError
@@ -26,7 +26,6 @@ from lamina.layers import Layer
 
 # Keras's names for classes that have another public name.
 _KERAS_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
-_NUMBER = re.compile(r"(_\d+)?")
 _MAY_HOLD_LAYERS = (Layer, list, tuple, dict, Mapping, set)
 # How many arrays go to the device in one call.
 _AT_A_TIME = 64
@@ -116,33 +115,14 @@ def addresses(model: Layer) -> dict[str, Variable]:
     Automatic names count within the layer above, not within the process, so that the addresses of
     a model made by the same code are always the same.
     """
-    found: dict[str, Variable] = {}
-    seen: set[Any] = set()
-    stack: list[tuple[str, Layer]] = [("", model)]
-    while stack:
-        prefix, layer = stack.pop()
-        if layer in seen:
-            continue
-        seen.add(layer)
-        for variable in layer._saved_variables():
-            if variable not in seen:
-                seen.add(variable)
-                found[_free(found, prefix + variable.name)] = variable
-        below: dict[str, Layer] = {}
-        for inner in layer._sublayers():
-            name, automatic = layer.name_of(inner), _name_of(type(inner))
-            is_automatic = name.startswith(automatic) and _NUMBER.fullmatch(name[len(automatic) :])
-            below[_free(below, automatic if is_automatic else name)] = inner
-        stack.extend(reversed([(f"{prefix}{name}/", inner) for name, inner in below.items()]))
-    return found
 
+    def name_of(layer: Layer, inner: Layer) -> str:
+        name = layer.name_of(inner)
+        prefix = _name_of(type(inner))
+        return prefix if naming.is_automatic(name, prefix) else name
 
-def _free(taken: Mapping[str, Any], name: str) -> str:
-    n, candidate = 0, name
-    while candidate in taken:
-        n += 1
-        candidate = f"{name}_{n}"
-    return candidate
+    named = model._addressed(lambda layer: layer._saved_variables(), name_of)
+    return {address: variable for address, (variable, _) in named.items()}
 
 
 def _writes_itself(layer: Layer) -> bool:
@@ -253,11 +233,10 @@ def fill(
             + _listed("without a place in the model", unknown) + "\n" + way_out
         )  # fmt: skip
     if missing or wrong:
-        warnings.warn(
+        warn(
             f"Of {stored.where} some weights were skipped, which stay as they were."
             + _listed("missing from the file", missing) + _listed("of another shape", wrong),
             SavingWarning,
-            stacklevel=2,
         )  # fmt: skip
     values = [(v, stored.read(name).astype(v.dtype, copy=False)) for v, name in fitting.items()]
     stores = [

@@ -9,16 +9,20 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lamina import config, tree
+from lamina.core import xla
 from lamina.errors import ArgumentError, DataError, StructureError
 from lamina.training.arrays import Rows, arrays_of, holds_arrays
 from lamina.training.sources import Request, Source, order, rows_source, source_of
 
-# Data up to this many bytes goes to the device once, whole.
+# Data up to this many bytes goes to a GPU or TPU once, whole.
 _RESIDENT_BYTES = 2 * 2**30
+# The batches of one dispatch: small enough to be made while the one before is computed with.
+_BLOCK_BYTES = 16 * 2**20
 
 Batch = tuple[Any, Any, Any]
 
@@ -84,9 +88,11 @@ class ArrayData:
         x, y, sample_weight = data
         self.batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
         self.size = _common_length(self.batch)
+        self._nbytes = sum(a.nbytes for a in tree.flatten(self.batch) if a is not None)
         self.batch_size = request.batch_size
         self._source: Source | None = None
         self._running: Any = None
+        self._on_device: Any = None
         if self.size == 0:
             raise DataError(f"There are no samples: {describe(self.batch)}.")
 
@@ -96,15 +102,52 @@ class ArrayData:
         return self._request.steps or -(-self.size // self.batch_size)
 
     @property
-    def fits_device(self) -> bool:
-        """Whether passes are over all samples, which are in memory and fit into the device's."""
-        leaves = [x for x in tree.flatten(self.batch) if x is not None]
-        whole = self._request.steps is None and not any(isinstance(x, Rows) for x in leaves)
-        return whole and sum(x.nbytes for x in leaves) <= _RESIDENT_BYTES
+    def in_memory(self) -> bool:
+        """Whether passes are over all samples, none of which has to be read from a file."""
+        return self._request.steps is None and not self._has_rows
 
-    def on_device(self) -> Any:
-        """The arrays, on the device."""
-        return _map(jnp.asarray, self.batch)
+    @property
+    def _has_rows(self) -> bool:
+        return any(isinstance(a, Rows) for a in tree.flatten(self.batch))
+
+    @property
+    def steps_in_block(self) -> int:
+        """Batches that go into one dispatch, whatever the number of samples."""
+        leaves = [a for a in tree.flatten(self.batch) if a is not None]
+        return max(
+            1, _BLOCK_BYTES // max(1, self.batch_size * sum(a.nbytes for a in leaves) // self.size)
+        )
+
+    def block(self, rows: np.ndarray | slice, length: int) -> Batch:
+        """Samples by their numbers, then others without a meaning up to ``length``.
+
+        They are copied from where the data is: on a GPU or TPU from its memory, if they fit there.
+        """
+        if self._on_device is None and not self._has_rows and xla.has_own_memory():
+            self._on_device = jax.device_put(self.batch) if self._nbytes <= _RESIDENT_BYTES else ()
+        if self._on_device:
+            index = np.arange(self.size)[rows] if isinstance(rows, slice) else rows
+            return _taken(self._on_device, np.resize(index, length))
+        return _map(lambda a: _copied(a, rows, length), self.batch)
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether several batches can go into one dispatch."""
+        return self.in_memory and self.steps_in_block > 1
+
+    def blocks(self) -> Iterator[tuple[Batch, int]]:
+        """All full batches in the samples' own order, in blocks, with their number in each."""
+        size, most = self.batch_size, self.steps_in_block
+        full = self.size // size
+        for at in range(0, full, most):
+            count = min(most, full - at)
+            yield self.block(slice(at * size, (at + count) * size), most * size), count
+
+    def rest(self) -> Iterator[Batch]:
+        """The last batch, where it is smaller than the others."""
+        rest = self.size % self.batch_size
+        if rest:
+            yield self.block(slice(self.size - rest, self.size), rest)
 
     def order(self, at: int) -> np.ndarray:
         """The order of the samples in the pass that begins at training step ``at``."""
@@ -115,20 +158,17 @@ class ArrayData:
         return _map(lambda a: a[: self.batch_size], self.batch)
 
     def batches(self) -> Iterator[Batch]:
-        """The batches of one pass, in host memory."""
+        """The batches of one pass."""
         shuffle = self._request.shuffle
 
         def take(rows: np.ndarray) -> Batch:
-            if not shuffle:
-                return _map(lambda a: a[rows[0] : rows[-1] + 1], self.batch)
-            return _map(lambda a: (a if isinstance(a, Rows) else np.asarray(a))[rows], self.batch)
+            return self.block(rows if shuffle else slice(rows[0], rows[-1] + 1), len(rows))
 
         if self._source is None:
             self._source = rows_source(self.size, take, self._request)
         made = self._source.batches(self._request)
-        # Slices of arrays in memory cost nothing, so nothing is gained by making them ahead.
-        costs = shuffle or any(isinstance(a, Rows) for a in tree.flatten(self.batch))
-        self._running = ahead(made) if costs and self.steps > 1 else made
+        # What is in memory already is taken in less time than a thread needs to hand it over.
+        self._running = ahead(made) if self._has_rows and self.steps > 1 else made
         return self._running
 
     def split(self, share: float) -> tuple[ArrayData, Batch]:
@@ -303,6 +343,23 @@ def ahead(items: Iterator[Any]) -> Iterator[Any]:
         with contextlib.suppress(queue.Empty):  # room for the one item that may still come
             ready.get_nowait()
         thread.join(timeout=1)
+
+
+def _copied(a: Any, rows: np.ndarray | slice, length: int) -> np.ndarray:
+    if isinstance(a, Rows):
+        return a[rows]
+    a = np.asarray(a)
+    copy = xla.empty((length, *a.shape[1:]), a.dtype)
+    if isinstance(rows, slice):
+        copy[: rows.stop - rows.start] = a[rows]
+    else:
+        np.take(a, rows, axis=0, out=copy[: len(rows)], mode="clip")
+    return copy
+
+
+@jax.jit
+def _taken(data: Any, index: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.take(a, index, axis=0), data)
 
 
 def _map(fn: Callable[[Any], Any], batch: Any) -> Any:

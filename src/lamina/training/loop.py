@@ -28,14 +28,12 @@ from lamina.training.step import (
     State,
     Static,
     build,
-    contains,
     is_own,
     predict_program,
 )
 
 _SECONDS_PER_DISPATCH = 0.1
 _BATCHES_WORTH_A_LOOP = 16
-_BYTES_OF_BLOCK = 8 * 2**20
 
 
 def _program(model: Any, batch: Any, training: bool) -> Program:
@@ -61,7 +59,7 @@ def _program(model: Any, batch: Any, training: bool) -> Program:
 
 def _look_at(model: Any, data: ArrayData | StreamData) -> None:
     """Check the numbers of the data: all of them in memory, of a stream those of one batch."""
-    x, y, _ = data.batch if isinstance(data, ArrayData) and data.fits_device else data.peek()
+    x, y, _ = data.batch if isinstance(data, ArrayData) and data.in_memory else data.peek()
     check_ids(model.graph, x)
     if y is not None and not any(is_own(model, m) for m in ("compute_loss", "train_step")):
         model.objective.check_values(y)
@@ -85,7 +83,7 @@ def _training_state(program: Program) -> Iterator[Cell]:
     cell.state |= {
         "metrics": program.fresh_metrics(),
         "monitor": jnp.array(NEVER, "int32"),
-        "key": random.base_key(program.model.seed, "fit"),
+        "key": jax.random.key_data(random.base_key(program.model.seed, "fit")),
     }
     try:
         yield cell
@@ -223,24 +221,26 @@ class _Runner:
         self.program, self.data, self.cell = program, data, cell
         self.hooks, self.progress, self.steps = hooks, progress, steps
         self.check_nans = check_nans
-        self.resident = isinstance(data, ArrayData) and data.fits_device and not check_nans
         self.warned = False
         self.compiled = False
-        self.chunk = 1
         self.by_batch = hooks.wants_batches("train")
-        if self.resident:
-            self.on_device = data.on_device()
-            self.iteration = int(cell.state["optimizer"]["iteration"])
-            self.single = program.wants_single_steps(cell.state, jax.tree.map(jnp.asarray, first))
+        self.token: Any = None
+        self.iteration = int(cell.state["optimizer"]["iteration"])
+        self.loops = (
+            isinstance(data, ArrayData) and data.has_blocks
+            and not check_nans and not self.by_batch
+            and program.loops("train", cell.state, jax.tree.map(jnp.asarray, first))
+        )  # fmt: skip
 
     def epoch(self) -> None:
         """All steps of an epoch."""
         if not self.compiled:
             self.progress.compiling()
-        if self.resident:
-            self._resident_epoch()
+        if self.loops:
+            self._epoch_in_loops()
         else:
-            self._streamed_epoch()
+            self._epoch_in_steps()
+        self.compiled = True
         jax.block_until_ready(self.cell.state["monitor"])
 
     def logs(self) -> dict[str, float]:
@@ -259,23 +259,29 @@ class _Runner:
                 TrainingWarning,
             )
 
-    def _step(self, step: int, run: Callable[[State], Any]) -> None:
+    def _run(self, run: Callable[..., Any], *args: Any) -> None:
+        """A dispatch, while the one before may still run; it waits for any earlier one."""
+        self.cell.state, token = run(self.cell.state, *args)
+        if self.token is not None:
+            jax.block_until_ready(self.token)
+        self.token = token
+
+    def _step(self, step: int, batch: Any) -> None:
         """One step with its hooks."""
         if self.by_batch:
             self.hooks.on_train_batch_begin(step)
-        result = run(self.cell.state)
-        self.cell.state = result[0] if isinstance(result, tuple) else result
+        self._run(self._checked_step if self.check_nans else self.program.train, batch)
         if self.by_batch:
             self.hooks.on_train_batch_end(step, self.logs)
         self.progress.update(step + 1, self.logs)
 
-    def _checked_step(self, state: State, batch: Any) -> State:
+    def _checked_step(self, state: State, batch: Any) -> tuple[State, Any]:
         """A step that stops before anything that is not finite gets into the weights."""
         before = jax.tree.map(jnp.copy, state)
-        new = self.program.train(state, batch)
+        new, token = self.program.train(state, batch)
         finite = [jnp.isfinite(x).all() for x in new["trainable"].values()]
         if int(new["monitor"]) == NEVER and bool(jnp.stack(finite).all()):
-            return new
+            return new, token
         self.cell.state = before
         step = int(before["optimizer"]["iteration"])
         raise NonFiniteError(
@@ -284,58 +290,32 @@ class _Runner:
             "step."
         )
 
-    def _resident_epoch(self) -> None:
+    def _epoch_in_loops(self) -> None:
+        """Dispatches of as many steps as fill a tenth of a second, or a block of data."""
         data, program = self.data, self.program
-        size = min(data.batch_size, data.size)
-        full = data.size // size
-        order = jnp.asarray(data.order(self.iteration))
-        window, device = Static(size), self.on_device
-        if self.single or self.by_batch:
-            for i in range(full):
-                self._step(i, lambda s, i=i: program.train_at(
-                    s, device, order, window, np.int32(i)))  # fmt: skip
-                if self.hooks.model.stop_training and self.by_batch:
-                    break
-        else:
-            self._chunks(full, order, window)
-        rest = data.size - full * size
-        if rest:
-            index = order[full * size :]
-            batch = jax.tree.map(lambda a: jnp.take(a, index, axis=0), device)
-            self._step(full, lambda s: program.train(s, batch))
-        self.compiled = True
-        self.iteration += full + bool(rest)
-
-    def _chunks(self, full: int, order: Any, window: Static) -> None:
-        """Dispatches of as many steps as fill a tenth of a second, one dispatch ahead."""
-        at, token = 0, None
-        while at < full:
-            to = min(full, at + self.chunk)
+        size, most = data.batch_size, data.steps_in_block
+        full, rest = divmod(data.size, size)
+        order = data.order(self.iteration)
+        at, began = 0, 0.0
+        while at < full and not self.hooks.model.stop_training:
+            count = min(program.chunk, most, full - at)
+            block = data.block(order[at * size : (at + count) * size], most * size)
+            self._run(program.train_many, block, Static(size), np.int32(count))
+            if began and count == program.chunk:
+                rate = count / (time.perf_counter() - began)
+                program.chunk = int(np.clip(rate * _SECONDS_PER_DISPATCH, 1, 4 * count))
             began = time.perf_counter()
-            self.cell.state, next_token = self.program.train_many(
-                self.cell.state, self.on_device, order, window, np.int32(at), np.int32(to)
-            )
-            if token is not None:
-                token.block_until_ready()
-            if not self.compiled:  # the first call compiled; only later ones can be timed
-                next_token.block_until_ready()
-                self.compiled = True
-            elif token is not None or to - at == self.chunk:
-                next_token.block_until_ready() if self.chunk < 32 else None
-                spent = max(time.perf_counter() - began, 1e-6)
-                rate = (to - at) / spent
-                self.chunk = int(np.clip(rate * _SECONDS_PER_DISPATCH, 1, 4 * self.chunk))
-            token, at = next_token, to
+            at += count
             self.progress.update(at, self.logs)
             self.hooks.on_train_batch_end(at - 1, self.logs)
-            if self.hooks.model.stop_training:
-                break
+        if rest and not self.hooks.model.stop_training:
+            self._step(full, data.block(order[full * size :], rest))
+        self.iteration += full + bool(rest)
 
-    def _streamed_epoch(self) -> None:
+    def _epoch_in_steps(self) -> None:
         count = 0
         for count, batch in enumerate(self.data.batches(), 1):
-            run = self._checked_step if self.check_nans else self.program.train
-            self._step(count - 1, lambda s, b=batch, run=run: run(s, b))
+            self._step(count - 1, batch)
             if self.hooks.model.stop_training and self.by_batch:
                 break
         if self.steps is not None and count < self.steps and not self.hooks.model.stop_training:
@@ -345,7 +325,6 @@ class _Runner:
                 TrainingWarning,
             )
             self.hooks.model.stop_training = True
-        self.compiled = True
 
 
 # ---- evaluate and predict ----------------------------------------------------------------------
@@ -366,41 +345,23 @@ def _evaluate(
             hooks.on_test_batch_end(step - 1, lambda: _floats(program, carry["metrics"]))
         tell(step, lambda: _floats(program, carry["metrics"]))
 
-    if isinstance(data, ArrayData) and data.fits_device and not by_batch:
-        size = min(data.batch_size, data.size)
-        full, window = data.size // size, Static(size)
-        device, order = data.on_device(), jnp.arange(data.size, dtype="int32")
-        single = program.eager or (
-            jax.default_backend() == "cpu" and _has_convolution(program, weights, carry, data)
-        )
-        if single:
-            for i in range(full):
-                carry = program.test_at(weights, carry, device, order, window, np.int32(i))
-                report(i + 1)
-        else:
-            carry = program.test_many(
-                weights, carry, device, order, window, np.int32(0), np.int32(full)
-            )
-        if data.size % size:
-            rest = jax.tree.map(lambda a: a[full * size :], device)
-            carry = program.test(weights, carry, rest)
-        report(data.steps)
-    else:
-        for i, batch in enumerate(data.batches()):
-            if by_batch:
-                hooks.on_test_batch_begin(i)
-            carry = program.test(weights, carry, batch)
-            report(i + 1)
+    done, batches = 0, data.batches
+    if isinstance(data, ArrayData) and data.has_blocks and not by_batch:
+        structs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), data.peek())
+        if program.loops("test", weights, carry, structs):
+            size, batches = Static(data.batch_size), data.rest
+            for block, count in data.blocks():
+                carry = program.test_many(weights, carry, block, size, np.int32(count))
+                done += count
+                report(done)
+    for i, batch in enumerate(batches(), done):
+        if by_batch:
+            hooks.on_test_batch_begin(i)
+        carry = program.test(weights, carry, batch)
+        report(i + 1)
     logs = _floats(program, carry["metrics"])
     hooks.on_test_end(logs)
     return logs, carry["moving"]
-
-
-def _has_convolution(program: Program, weights: State, carry: Any, data: ArrayData) -> bool:
-    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), data.peek())
-    return contains(
-        program._inner_test.trace(weights, carry, batch).jaxpr.jaxpr, "conv_general_dilated"
-    )
 
 
 def evaluate(
@@ -439,70 +400,63 @@ def predict(
 
 def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: Any) -> Any:
     program = predict_program(model, data.peek())
-    if isinstance(data, ArrayData) and data.fits_device:
+    if isinstance(data, ArrayData) and data.in_memory:
         check_ids(model.graph, data.batch[0])
     weights = program.weights()
     params = {"steps": data.steps, "verbose": verbose}
     hooks = CallbackList(callbacks, model=model, params=params)
     progress = Progress(verbose, 1, data.steps)
-    by_batch = hooks.wants_batches("predict")
     hooks.on_predict_begin()
     progress.epoch_begin(0)
-    parts = None if by_batch else _predict_in_loop(program, weights, data, progress)
-    done = parts is not None
-    parts = parts or []
-    for i, (inputs, _, _) in enumerate(() if done else data.batches()):
-        if by_batch:
-            hooks.on_predict_batch_begin(i)
-        outputs, moved = program.predict(weights, inputs)
-        if moved:
-            weights["non_trainable"] |= moved
-            program.keep(moved)
-        parts.append(outputs)
-        if by_batch:
-            outputs = tree.unflatten(program.output_structure, jax.device_get(parts[-1]))
-            hooks.on_predict_batch_end(i, {"outputs": outputs})
-        progress.update(i + 1, dict)
-    leaves = [np.concatenate([np.asarray(a) for a in same]) for same in zip(*parts, strict=True)]
+    results = _predictions(program, weights, data, hooks, progress)
+    parts = list(_on_host(results))
+    leaves = [np.concatenate(same) for same in zip(*parts, strict=True)]
     outputs = tree.unflatten(program.output_structure, leaves)
     progress.epoch_end({})
     hooks.on_predict_end()
     return outputs
 
 
-def _predict_in_loop(
-    program: Program, weights: State, data: ArrayData | StreamData, progress: Progress
-) -> list[Any] | None:
-    """The outputs for data on the device in a few dispatches; None where that is not faster."""
-    if not isinstance(data, ArrayData) or not data.fits_device:
-        return None
-    size = data.batch_size
-    full = data.size // size
-    if full < _BATCHES_WORTH_A_LOOP:
-        return None
-    first = data.peek()[0]
-    shapes = program.outputs_in_loop(weights, first)
-    if shapes is None:
-        return None
-    x = data.batch[0]
-    bytes_of_batch = sum(a.nbytes for a in jax.tree.leaves(first))
-    block = min(full, max(1, _BYTES_OF_BLOCK // max(1, bytes_of_batch)))
-    parts = []
-    for at in range(0, full, block):
-        count = min(block, full - at)
-        rows = jax.tree.map(lambda a, at=at, n=count: a[at * size : (at + n) * size], x)
-        if count < block:  # the program is compiled for one size of block
-            rows = jax.tree.map(lambda a, n=block - count: _lengthened(a, n * size), rows)
-        outputs = program.predict_many(weights, rows, Static(shapes), Static(size), np.int32(count))
-        parts.append([a[: count * size] for a in map(np.asarray, outputs)])
-        progress.update(at + count, dict)
-    if data.size % size:
-        parts.append(program.predict(weights, jax.tree.map(lambda a: a[full * size :], x))[0])
-    return parts
+def _predictions(
+    program: Program, weights: State, data: ArrayData | StreamData, hooks: CallbackList,
+    progress: Progress,
+) -> Iterator[list[Any]]:  # fmt: skip
+    """The outputs' leaves, some batches at a time."""
+    by_batch = hooks.wants_batches("predict")
+    done, batches = 0, data.batches
+    if isinstance(data, ArrayData) and data.has_blocks and not by_batch:
+        many = data.size >= _BATCHES_WORTH_A_LOOP * data.batch_size
+        shapes = program.outputs_in_loop(weights, data.peek()[0]) if many else None
+        if shapes is not None:
+            size, batches = Static(data.batch_size), data.rest
+            for (x, _, _), count in data.blocks():
+                outputs = program.predict_many(weights, x, Static(shapes), size, np.int32(count))
+                done += count
+                progress.update(done, dict)
+                yield [a[: count * data.batch_size] for a in outputs]
+    for i, (x, _, _) in enumerate(batches(), done):
+        if by_batch:
+            hooks.on_predict_batch_begin(i)
+        outputs, moved = program.predict(weights, x)
+        if moved:
+            weights["non_trainable"] |= moved
+            program.keep(moved)
+        if by_batch:
+            shown = tree.unflatten(program.output_structure, jax.device_get(outputs))
+            hooks.on_predict_batch_end(i, {"outputs": shown})
+        progress.update(i + 1, dict)
+        yield outputs
 
 
-def _lengthened(a: Any, count: int) -> Any:
-    return np.concatenate([np.asarray(a), np.zeros((count, *a.shape[1:]), a.dtype)])
+def _on_host(results: Iterator[list[Any]]) -> Iterator[list[np.ndarray]]:
+    """Each result in host memory, fetched while the one after it is computed."""
+    waiting = None
+    for result in results:
+        if waiting is not None:
+            yield jax.device_get(waiting)
+        waiting = result
+    if waiting is not None:
+        yield jax.device_get(waiting)
 
 
 # ---- single batches ------------------------------------------------------------------------------
@@ -515,7 +469,8 @@ def train_on_batch(
     batch = one_batch(x, y, sample_weight, class_weight)
     program = _program(model, batch, training=True)
     with _training_state(program) as cell:
-        cell.state = program.train({**cell.state, "metrics": program.current_metrics()}, batch)
+        state = {**cell.state, "metrics": program.current_metrics()}
+        cell.state, _ = program.train(state, batch)
         for address, variable in program.metric_variables.items():
             variable.assign(cell.state["metrics"][address])
         logs = _floats(program, cell.state["metrics"])

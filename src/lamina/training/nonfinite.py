@@ -11,7 +11,7 @@ import numpy as np
 
 from lamina import tree
 from lamina.core.scope import Scope, current, entered, get_mask, set_mask
-from lamina.training.step import Program, State, forward
+from lamina.training.step import Program, State, forward, step_key
 
 
 def first_nonfinite(program: Program, state: State, batch: Any) -> str:
@@ -70,7 +70,7 @@ def _forward(program: Program, state: State, batch: Any, tap: Any, trainable: An
     values = {
         program.trainable[a]: x for a, x in (trainable or state["trainable"]).items()
     } | {program.non_trainable[a]: x for a, x in state["non_trainable"].items()}  # fmt: skip
-    key = jax.random.fold_in(state["key"], state["optimizer"]["iteration"])
+    key = step_key(state)
     scope = Scope(values=values, training=True, key=key, pure=True, tap=tap)
     with entered(scope):
         return forward(program.model, batch, True), scope.record

@@ -89,12 +89,10 @@ class Program:
         self._inner_train: Any = train if eager else jax.jit(train)
         self._inner_test: Any = test if eager else jax.jit(test)
         jit = (lambda fn, **_: fn) if eager else xla.jit
-        self.train = jit(self._inner_train, donate_argnums=0)
+        self.train = jit(self._train_one, donate_argnums=0)
         self.test = jit(self._inner_test, donate_argnums=1)
         self.train_many = jit(self._train_many, donate_argnums=0)
         self.test_many = jit(self._test_many, donate_argnums=1)
-        self.train_at = jit(self._train_at, donate_argnums=0)
-        self.test_at = jit(self._test_at, donate_argnums=1)
         self._inner_predict: Any = predict if eager else jax.jit(predict)
         self.predict = jit(self._inner_predict)
         self.predict_many = jit(self._predict_many)
@@ -102,6 +100,8 @@ class Program:
         self.output_structure: Any = None
         # Weights that move even in a test (a recurrent layer's state), by address.
         self._moving: list[str] = []
+        # Training steps that fill the time of one dispatch, as found so far.
+        self.chunk = 1
         # Name to shape and dtype of what a user's own step reports.
         self._reports: dict[str, Any] = {}
         self._metric_variables: dict[str, Variable] | None = None
@@ -207,7 +207,7 @@ class Program:
             "trainable": {a: _struct(v) for a, v in self.trainable.items()},
             "non_trainable": {a: _struct(v) for a, v in self.non_trainable.items()},
         }
-        key = jax.eval_shape(_abstract_key)
+        key = jax.eval_shape(lambda: jax.random.key_data(_abstract_key()))
         for _ in range(2):  # some metrics make their state when they first see a batch
             self._metric_variables = None
             metrics = {a: _struct(v) for a, v in self.metric_variables.items()}
@@ -261,7 +261,7 @@ class Program:
     def _train(self, state: State, batch: Any, key: Any = None) -> State:
         self._note_trace("The training step", batch)
         iteration = state["optimizer"]["iteration"]
-        key = jax.random.fold_in(state["key"], iteration) if key is None else key
+        key = step_key(state) if key is None else key
 
         def loss(trainable: Any) -> Any:
             values = self._bound(
@@ -339,10 +339,9 @@ class Program:
             ("trainable", self.trainable), ("non_trainable", self.non_trainable),
             ("optimizer", self.optimizer.state_variables), ("metrics", self.metric_variables),
         )  # fmt: skip
-        key = jax.random.fold_in(state["key"], iteration)
         scope = Scope(
             values=self._bound(*((variables, state[group]) for group, variables in groups)),
-            key=key, pure=True,
+            key=step_key(state), pure=True,
         )  # fmt: skip
         logs, new = self._call_own("train_step", scope, state, groups, batch)
         total = logs.get("loss", 0.0)
@@ -407,32 +406,26 @@ class Program:
         }  # fmt: skip
         return logs, new
 
-    # ---- many steps in one dispatch --------------------------------------------------------------
+    # ---- dispatches ------------------------------------------------------------------------------
 
-    def _train_many(self, state: State, data: Any, order: Any, size: Any, lo: Any, hi: Any) -> Any:
-        """Steps ``lo`` to ``hi`` over data that lives on the device; returns a token to wait on."""
-
-        def body(i: Any, s: State) -> State:
-            return self._inner_train(s, gather(data, order, i, size))
-
-        state = jax.lax.fori_loop(lo, hi, body, state)
+    def _train_one(self, state: State, batch: Any) -> tuple[State, Any]:
+        """One step; returns a token too, to wait on, because the next step takes the state."""
+        state = self._inner_train(state, batch)
         return state, jnp.copy(state["optimizer"]["iteration"])
 
-    def _test_many(self, weights: State, carry: State, data: Any, order: Any, size: Any,
-                   lo: Any, hi: Any) -> Any:  # fmt: skip
-        def body(i: Any, c: State) -> State:
-            return self._inner_test(weights, c, gather(data, order, i, size))
-
-        return jax.lax.fori_loop(lo, hi, body, carry)
-
-    def _train_at(self, state: State, data: Any, order: Any, size: Any, i: Any) -> Any:
-        state = self._inner_train(state, gather(data, order, i, size))
+    def _train_many(self, state: State, block: Any, size: Static, count: Any) -> tuple[State, Any]:
+        """Steps over the first ``count`` batches of a block of data; returns a token too."""
+        state = jax.lax.fori_loop(
+            0, count, lambda i, s: self._inner_train(s, batch_of(block, i, size)), state
+        )
         return state, jnp.copy(state["optimizer"]["iteration"])
 
-    def _test_at(
-        self, weights: State, carry: State, data: Any, order: Any, size: Any, i: Any
+    def _test_many(
+        self, weights: State, carry: State, block: Any, size: Static, count: Any
     ) -> State:
-        return self._inner_test(weights, carry, gather(data, order, i, size))
+        return jax.lax.fori_loop(
+            0, count, lambda i, c: self._inner_test(weights, c, batch_of(block, i, size)), carry
+        )
 
     def _predict_many(self, weights: State, x: Any, shapes: Any, size: Any, count: Any) -> Any:
         """The outputs of the first ``count`` batches of a block of data."""
@@ -440,9 +433,8 @@ class Program:
         outputs = [jnp.zeros((block, *s.shape[1:]), s.dtype) for s in shapes.value]
 
         def body(i: Any, outputs: Any) -> Any:
+            leaves, _ = self._inner_predict(weights, batch_of(x, i, size))
             at = i * size.value
-            batch = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, at, size.value), x)
-            leaves, _ = self._inner_predict(weights, batch)
             return [
                 jax.lax.dynamic_update_slice_in_dim(whole, new, at, 0)
                 for whole, new in zip(outputs, leaves, strict=True)
@@ -457,21 +449,25 @@ class Program:
         traced = self._inner_predict.trace(weights, x)
         leaves, moved = traced.out_info
         size = tree.flatten(x)[0].shape[0]
-        slow = jax.default_backend() == "cpu" and contains(traced.jaxpr.jaxpr, _CONVOLUTION)
+        slow = _is_slow_in_loop(traced)
         if moved or slow or any(s.shape[:1] != (size,) for s in leaves):
             return None
         return tuple(leaves)
 
-    def wants_single_steps(self, state: State, batch: Any) -> bool:
-        """Whether this program runs faster step by step than in a compiled loop.
+    def loops(self, what: str, *args: Any) -> bool:
+        """Whether many steps (``"train"`` or ``"test"``) in one dispatch are faster than one each.
 
-        XLA:CPU runs a convolution inside a loop up to 60 times slower than outside of one.
+        Args:
+            what: the step.
+            args: what it will be called with, as arrays or their shapes.
         """
-        if self.eager:
-            return True
-        if jax.default_backend() != "cpu":
-            return False
-        return contains(self._inner_train.trace(state, batch).jaxpr.jaxpr, _CONVOLUTION)
+        step = self._inner_train if what == "train" else self._inner_test
+        return not self.eager and not _is_slow_in_loop(step.trace(*args))
+
+
+def _is_slow_in_loop(traced: Any) -> bool:
+    """XLA:CPU runs a convolution inside a loop up to 60 times slower than outside of one."""
+    return jax.default_backend() == "cpu" and contains(traced.jaxpr.jaxpr, _CONVOLUTION)
 
 
 _STATE = {
@@ -483,6 +479,16 @@ _STATE = {
 
 def _abstract_key() -> Any:
     return jax.random.key(0)
+
+
+def step_key(state: State) -> Any:
+    """The key of the random draws of the step that comes next.
+
+    The state has the key's bare data: a typed key costs each dispatch 0.1 ms.
+    """
+    return jax.random.fold_in(
+        jax.random.wrap_key_data(state["key"]), state["optimizer"]["iteration"]
+    )
 
 
 def _struct(x: Any) -> jax.ShapeDtypeStruct:
@@ -536,10 +542,11 @@ class Static:
 jax.tree_util.register_pytree_node(Static, lambda s: ((), s.value), lambda value, _: Static(value))
 
 
-def gather(data: Any, order: Any, i: Any, window: Static) -> Any:
-    """Batch ``i`` of data on the device."""
-    index = jax.lax.dynamic_slice(order, (i * window.value,), (window.value,))
-    return jax.tree.map(lambda a: jnp.take(a, index, axis=0), data)
+def batch_of(block: Any, i: Any, size: Static) -> Any:
+    """Batch ``i`` of a block of data."""
+    return jax.tree.map(
+        lambda a: jax.lax.dynamic_slice_in_dim(a, i * size.value, size.value), block
+    )
 
 
 def contains(jaxpr: Any, primitive: str) -> bool:

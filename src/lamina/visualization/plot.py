@@ -6,7 +6,6 @@ import functools
 import html
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 import pygraphviz
 from rich.cells import cell_len
 
+from lamina.core.boundary import warn
 from lamina.core.files import replacing
 from lamina.core.operation import Op
 from lamina.core.variable import Variable
@@ -182,21 +182,21 @@ def _render(graph: Any, kind: str, dpi: int) -> bytes:
     square_loops(graph)
     _clear_titles(graph)
     if kind != "svg" and not _has_fonts():
-        warnings.warn(
+        warn(
             "This machine has no fonts, so every letter of the picture is an empty box. Install "
             "one (`apt-get install fonts-dejavu-core`), or write an .svg file: its reader brings "
             "the fonts.",
-            stacklevel=3,
+            UserWarning,
         )
     if kind == "png":
         inches = max(numbers(graph.graph_attr["bb"])) / 72 + 1
         if inches * dpi > _LARGEST_PNG:
             fitting = int(_LARGEST_PNG / inches)
-            warnings.warn(
+            warn(
                 f"The picture is {inches:.0f} inches long, and a PNG can hold {_LARGEST_PNG:,} "
                 f"pixels: it is drawn at {fitting} dpi instead of {dpi}. Write an .svg or .pdf "
                 "file to keep it sharp.",
-                stacklevel=3,
+                UserWarning,
             )
             dpi = fitting
         graph.graph_attr["dpi"] = str(dpi)
