@@ -10,7 +10,7 @@ PROGRAM = """
 import resource, jax, jax.numpy as jnp
 if {tuned}:
     import lamina.core
-x = jnp.zeros(16 << 20, "float32")  # 64 MiB
+x = jnp.zeros(8 << 20, "float32")  # 32 MiB
 step = jax.jit(lambda x: x + 1)
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 seen = []

@@ -24,7 +24,7 @@ _ALIGNMENT = 64  # bytes, of the arrays that XLA:CPU computes with
 _MIB = 1 << 20
 # Parameters of glibc's `mallopt` (malloc.h): number and value.
 _MALLOC = {
-    "M_ARENA_MAX": (-8, 1),  # threads share one heap; that of any other thread has no large blocks
+    "M_ARENA_MAX": (-8, 2),
     "M_MMAP_THRESHOLD": (-3, 256 * _MIB),  # blocks up to this come from a heap ...
     "M_TRIM_THRESHOLD": (-1, 512 * _MIB),  # ... which gives nothing back below this,
     "M_TOP_PAD": (-2, 32 * _MIB),  # and grows by this
@@ -71,6 +71,13 @@ def _keep_memory() -> None:
     if mallopt is not None:  # None: another C library
         for parameter, value in _MALLOC.values():
             mallopt(parameter, value)
+
+
+def give_back_memory() -> None:
+    """Return to the system what lies free in the heap, such as after a compilation."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def has_own_memory() -> bool:

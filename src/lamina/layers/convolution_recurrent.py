@@ -12,7 +12,7 @@ from lamina import activations, config, tree
 from lamina.core.fields import field, int_tuple, one_of, positive_int
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.recurrent import _OwnCell
-from lamina.layers.recurrent_cells import LSTMCell, _Cell
+from lamina.layers.recurrent_cells import LSTMCell, _Cell, plain
 from lamina.ops.lowering.conv import conv
 from lamina.ops.lowering.recurrence import LSTMStep, Step, convolution_by_products
 
@@ -43,7 +43,9 @@ class _ConvLSTMCell(LSTMCell):
         return y.reshape(*leading, *y.shape[1:])
 
     def step(self) -> Step:
-        return LSTMStep(self.activation, self.recurrent_activation, convolution_by_products)
+        return LSTMStep(
+            plain(self.activation), plain(self.recurrent_activation), convolution_by_products
+        )
 
     def output_shape(self, shape: Any) -> tuple[Any, ...]:
         """The shape of a state for one step's input of this shape."""

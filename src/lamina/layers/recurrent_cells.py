@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,6 +22,14 @@ from lamina.ops.lowering.dropout import keep_factors
 from lamina.ops.lowering.recurrence import Constants, GRUStep, LSTMStep, SimpleStep, Step
 
 _rate = number("[0, 1]", lambda v: 0 <= v <= 1)
+
+
+_PLAIN = {activations.sigmoid: jax.nn.sigmoid, activations.tanh: jnp.tanh}
+
+
+def plain(function: Any) -> Any:
+    """JAX's own function, by which steps know the usual ones."""
+    return _PLAIN.get(function, function)
 
 
 class _CellArguments(Layer):
@@ -198,7 +207,7 @@ class SimpleRNNCell(_Cell):
 
     def step(self) -> Step:
         """``activation(x + h @ recurrent_kernel)``."""
-        return SimpleStep(self.activation)
+        return SimpleStep(plain(self.activation))
 
 
 class GRUCell(_Cell):
@@ -262,7 +271,7 @@ class GRUCell(_Cell):
 
     def step(self) -> Step:
         """See :class:`lamina.ops.lowering.recurrence.GRUStep`."""
-        return GRUStep(self.activation, self.recurrent_activation, self.reset_after)
+        return GRUStep(plain(self.activation), plain(self.recurrent_activation), self.reset_after)
 
 
 class _OpenForgetGate(initializers.Initializer):
@@ -342,7 +351,7 @@ class LSTMCell(_Cell):
 
     def step(self) -> Step:
         """See :class:`lamina.ops.lowering.recurrence.LSTMStep`."""
-        return LSTMStep(self.activation, self.recurrent_activation, jnp.matmul)
+        return LSTMStep(plain(self.activation), plain(self.recurrent_activation))
 
 
 def read_cells(value: Any) -> list[Layer]:

@@ -101,4 +101,8 @@ def sparse_categorical_crossentropy(
             f"shape {output.shape}."
         )
     log = jax.nn.log_softmax(output, axis) if from_logits else _log_probabilities(output, axis)
-    return -jnp.squeeze(jnp.take_along_axis(log, target, axis), axis)
+    # A comparison fuses with what is around it; a gather and its gradient, a scatter, do not.
+    classes = jax.lax.broadcasted_iota("int32", log.shape, axis % log.ndim)
+    chosen = jnp.sum(jnp.where(classes == target, log, 0), axis)
+    target = jnp.squeeze(target, axis)
+    return -jnp.where((target >= 0) & (target < log.shape[axis]), chosen, jnp.nan)

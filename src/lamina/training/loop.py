@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import tree
-from lamina.core import random
+from lamina.core import random, xla
 from lamina.core.boundary import warn
 from lamina.core.variable import Cell
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
@@ -264,6 +264,10 @@ class _Runner:
         self.cell.state, token = run(self.cell.state, *args)
         if self.token is not None:
             jax.block_until_ready(self.token)
+        elif not self.program.ran:
+            self.program.ran = True
+            jax.block_until_ready(token)
+            xla.give_back_memory()  # what the compilation has used
         self.token = token
 
     def _step(self, step: int, batch: Any) -> None:

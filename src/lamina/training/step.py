@@ -100,8 +100,8 @@ class Program:
         self.output_structure: Any = None
         # Weights that move even in a test (a recurrent layer's state), by address.
         self._moving: list[str] = []
-        # Training steps that fill the time of one dispatch, as found so far.
-        self.chunk = 1
+        # Whether a training step was compiled, and how many of them fill a dispatch's time.
+        self.ran, self.chunk = False, 1
         # Name to shape and dtype of what a user's own step reports.
         self._reports: dict[str, Any] = {}
         self._metric_variables: dict[str, Variable] | None = None
