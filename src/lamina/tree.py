@@ -14,7 +14,9 @@ from lamina.errors import StructureError
 
 def is_nested(x: Any) -> bool:
     """True for the containers that these functions look into."""
-    return isinstance(x, (Mapping, list, tuple))
+    if isinstance(x, (dict, list, tuple)):
+        return True
+    return not hasattr(x, "shape") and isinstance(x, Mapping)  # which is slow to ask an array
 
 
 def _children(x: Any) -> Iterator[tuple[Any, Any]]:

@@ -38,7 +38,9 @@ def operations(fn: Callable[..., Any], *structs: Any) -> dict[str, Any]:
         jaxpr, prefix, times = stack.pop()
         for equation in jaxpr.eqns:
             path = "/".join(filter(None, (prefix, str(equation.source_info.name_stack))))
-            inner = _inner(equation)
+            inner = programs_in(equation)
+            if equation.primitive.name == "cond":  # one branch runs; they are taken to cost alike
+                inner = inner[-1:]
             for program in inner:
                 repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
                 stack.append((program, path, times * repeats))
@@ -47,11 +49,40 @@ def operations(fn: Callable[..., Any], *structs: Any) -> dict[str, Any]:
     return {path: n for path, n in counts.items() if not (isinstance(n, int) and n == 0)}
 
 
-def _inner(equation: Any) -> list[Any]:
-    if equation.primitive.name == "cond":  # one branch runs; they are taken to cost alike
-        return [equation.params["branches"][-1].jaxpr]
-    found = (getattr(p, "jaxpr", p) for p in equation.params.values())
-    return [p for p in found if hasattr(p, "eqns")]
+def programs_in(equation: Any) -> list[Any]:
+    """The programs inside an equation: a loop's body, branches, a compiled function."""
+    values = equation.params.values()
+    found = (x for v in values for x in (v if isinstance(v, (tuple, list)) else (v,)))
+    inner = (getattr(x, "jaxpr", x) for x in found)
+    return [x for x in inner if hasattr(x, "eqns")]
+
+
+def uses(program: Any, primitive: str) -> bool:
+    """Whether a traced program uses a primitive, at any depth.
+
+    >>> uses(jax.make_jaxpr(jax.jit(jnp.sin))(1.0).jaxpr, "sin")
+    True
+    """
+    stack = [program]
+    while stack:
+        for equation in stack.pop().eqns:
+            if equation.primitive.name == primitive:
+                return True
+            stack += programs_in(equation)
+    return False
+
+
+def readable(size: float) -> str:
+    """Bytes as text.
+
+    >>> readable(220_200)
+    '215.04 KB'
+    """
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if size < 1024:
+            return f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} PB"
 
 
 def _count(equation: Any) -> Any:

@@ -123,7 +123,7 @@ class Variable:
     def _own(self) -> Any:
         if self._cell is not None:
             # A copy: the next step takes the live buffer for its own result.
-            return jnp.copy(self._cell.state[self._group][self._address])
+            return copied(self._cell.state[self._group][self._address])
         if self._value is None:
             self._value = self._initial()
         return self._value
@@ -206,7 +206,8 @@ class Variable:
     def bind(self, cell: Cell | None, group: str = "", address: str = "") -> None:
         """Live in ``cell`` under ``group`` and ``address``; with None, take the value back."""
         if cell is None:
-            self._value, self._cell = self._own(), None
+            if self._cell is not None:  # which runs no more steps
+                self._value, self._cell = self._cell.state[self._group][self._address], None
         else:
             self._cell, self._group, self._address = cell, group, address
             self._value = None
@@ -257,9 +258,14 @@ class Variable:
 
 def _concrete(value: Any, dtype: str) -> Any:
     with jax.ensure_compile_time_eval():
-        return (
-            jnp.array(value, dtype) if isinstance(value, np.ndarray) else jnp.asarray(value, dtype)
-        )
+        if not isinstance(value, jax.Array):
+            value = np.array(value, jnp.dtype(dtype))  # JAX would compile a program to convert it
+        return jnp.asarray(value, dtype)
+
+
+def copied(values: Any) -> Any:
+    """Copies of arrays in any nesting, where they are; without a program to be compiled for it."""
+    return jax.device_put(values, may_alias=False)
 
 
 def _operator(name: str) -> Callable[..., Any]:

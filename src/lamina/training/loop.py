@@ -14,7 +14,7 @@ import numpy as np
 from lamina import tree
 from lamina.core import random, xla
 from lamina.core.boundary import warn
-from lamina.core.variable import Cell
+from lamina.core.variable import Cell, copied
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.training.callbacks import CallbackList, History
 from lamina.training.checks import check_ids
@@ -30,6 +30,7 @@ from lamina.training.step import (
     build,
     is_own,
     predict_program,
+    struct_of,
 )
 
 _SECONDS_PER_DISPATCH = 0.1
@@ -76,13 +77,14 @@ def _training_state(program: Program) -> Iterator[Cell]:
     cell = Cell({group: {} for group in groups})
     for group, variables in groups.items():
         for address, variable in variables.items():
-            # A copy, because the steps take the buffers for their results.
-            value = jnp.array(variable.value, variable.dtype, copy=True)
-            cell.state[group][address] = value
+            cell.state[group][address] = variable.value
+    cell.state = copied(cell.state)  # the steps take the buffers for their results
+    for group, variables in groups.items():
+        for address, variable in variables.items():
             variable.bind(cell, group, address)
     cell.state |= {
         "metrics": program.fresh_metrics(),
-        "monitor": jnp.array(NEVER, "int32"),
+        "monitor": jnp.asarray(np.int32(NEVER)),
         "key": jax.random.key_data(random.base_key(program.model.seed, "fit")),
     }
     try:
@@ -229,7 +231,7 @@ class _Runner:
         self.loops = (
             isinstance(data, ArrayData) and data.has_blocks
             and not check_nans and not self.by_batch
-            and program.loops("train", cell.state, jax.tree.map(jnp.asarray, first))
+            and program.loops("train", cell.state, jax.tree.map(struct_of, first))
         )  # fmt: skip
 
     def epoch(self) -> None:
@@ -281,7 +283,7 @@ class _Runner:
 
     def _checked_step(self, state: State, batch: Any) -> tuple[State, Any]:
         """A step that stops before anything that is not finite gets into the weights."""
-        before = jax.tree.map(jnp.copy, state)
+        before = copied(state)
         new, token = self.program.train(state, batch)
         finite = [jnp.isfinite(x).all() for x in new["trainable"].values()]
         if int(new["monitor"]) == NEVER and bool(jnp.stack(finite).all()):
@@ -350,14 +352,15 @@ def _evaluate(
         tell(step, lambda: _floats(program, carry["metrics"]))
 
     done, batches = 0, data.batches
-    if isinstance(data, ArrayData) and data.has_blocks and not by_batch:
-        structs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), data.peek())
-        if program.loops("test", weights, carry, structs):
-            size, batches = Static(data.batch_size), data.rest
-            for block, count in data.blocks():
-                carry = program.test_many(weights, carry, block, size, np.int32(count))
-                done += count
-                report(done)
+    if (
+        isinstance(data, ArrayData) and data.has_blocks and not by_batch
+        and program.loops("test", weights, carry, jax.tree.map(struct_of, data.peek()))
+    ):  # fmt: skip
+        size, batches = Static(data.batch_size), data.rest
+        for block, count in data.blocks():
+            carry = program.test_many(weights, carry, block, size, np.int32(count))
+            done += count
+            report(done)
     for i, batch in enumerate(batches(), done):
         if by_batch:
             hooks.on_test_batch_begin(i)
@@ -457,10 +460,10 @@ def _on_host(results: Iterator[list[Any]]) -> Iterator[list[np.ndarray]]:
     waiting = None
     for result in results:
         if waiting is not None:
-            yield jax.device_get(waiting)
+            yield [np.asarray(a) for a in waiting]
         waiting = result
     if waiting is not None:
-        yield jax.device_get(waiting)
+        yield [np.asarray(a) for a in waiting]
 
 
 # ---- single batches ------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class Report:
             table.add_row(
                 f"{x.path} ({x.kind})" + (f" x{x.calls}" if x.calls > 1 else ""), shapes,
                 "yes" if x.masked else "", f"{x.parameters:,}", f"{x.operations:,}",
-                _size(x.activation_bytes),
+                cost.readable(x.activation_bytes),
             )  # fmt: skip
         console.print(table)
         if self.bindings:
@@ -95,7 +95,7 @@ class Report:
         sizes = (self.weight_bytes, self.optimizer_bytes, self.activation_bytes)
         said = [
             f"FLOPs: {self.operations:,} forward, about 3 times as many in training",
-            "Memory: weights {}, optimizer {}, activations {}".format(*map(_size, sizes)),
+            "Memory: weights {}, optimizer {}, activations {}".format(*map(cost.readable, sizes)),
         ]
         if self.logs:
             said.append(f"Reported: {', '.join(self.logs)}")
@@ -106,15 +106,6 @@ class Report:
         for line in said:
             console.print(line, markup=False)
         return file.getvalue().rstrip()
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1024 or unit == "GB":
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"
 
 
 def report(model: Any, program: Program, batch: Any) -> Report:

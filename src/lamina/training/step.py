@@ -18,8 +18,9 @@ import numpy as np
 from lamina import tree
 from lamina.core import registry, spec, xla
 from lamina.core.boundary import warn
+from lamina.core.cost import uses
 from lamina.core.scope import Record, Scope, current, entered, random_key
-from lamina.core.variable import Variable
+from lamina.core.variable import Variable, copied
 from lamina.errors import ArgumentError, StructureError, TrainingWarning
 from lamina.training.data import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from lamina.training.objective import Objective
@@ -145,10 +146,11 @@ class Program:
     def current_metrics(self, updates: Mapping[Variable, Any] | None = None) -> dict[str, Any]:
         """The metrics' state as it is, but for ``updates``: copies, which a step may take."""
         values = {
-            a: jnp.array((updates or {}).get(v, v.value), v.dtype, copy=True)
+            a: jnp.asarray((updates or {}).get(v, v.value), v.dtype)
             for a, v in self.metric_variables.items()
         }
-        return values | {_LOG + k: jnp.zeros(x.shape, x.dtype) for k, x in self._reports.items()}
+        reports = {_LOG + k: np.zeros(x.shape, x.dtype) for k, x in self._reports.items()}
+        return copied(values | reports)
 
     def weights(self) -> State:
         """The weights' values, as they are."""
@@ -164,19 +166,19 @@ class Program:
 
     def carry(self, metrics: dict[str, Any], weights: State) -> State:
         """What test steps hand on: the metrics, and the weights that move."""
-        moving = {a: jnp.copy(weights["non_trainable"][a]) for a in self._moving}
-        return {"metrics": metrics, "moving": moving}
+        moving = {a: weights["non_trainable"][a] for a in self._moving}
+        return {"metrics": metrics, "moving": copied(moving)}
 
     def check(self, batch: Any, training: bool) -> None:
         """Run a step abstractly: every mismatch of names, shapes and dtypes is told here."""
-        structs = jax.tree.map(_struct, batch)
+        structs = jax.tree.map(struct_of, batch)
         self._metric_variables, self._reports, self._moving = None, {}, []
         if is_own(self.model, "train_step" if training else "test_step"):
             self._check_own(structs, training)
             return
 
         record = self._run_apart(batch if self.eager else structs, training)
-        self._reports = {k: _struct(x) for k, x in record.logs.items()}
+        self._reports = {k: struct_of(x) for k, x in record.logs.items()}
         self._moving = [a for a, v in self.non_trainable.items() if v in record.updates]
         self._metric_variables = None  # some metrics make their state when they first see a batch
 
@@ -204,16 +206,16 @@ class Program:
         if self.objective is not None and self.objective.waits_for_shapes:
             self._run_apart(structs, training)
         weights = {
-            "trainable": {a: _struct(v) for a, v in self.trainable.items()},
-            "non_trainable": {a: _struct(v) for a, v in self.non_trainable.items()},
+            "trainable": {a: struct_of(v) for a, v in self.trainable.items()},
+            "non_trainable": {a: struct_of(v) for a, v in self.non_trainable.items()},
         }
         key = jax.eval_shape(lambda: jax.random.key_data(_abstract_key()))
         for _ in range(2):  # some metrics make their state when they first see a batch
             self._metric_variables = None
-            metrics = {a: _struct(v) for a, v in self.metric_variables.items()}
+            metrics = {a: struct_of(v) for a, v in self.metric_variables.items()}
             if training:
                 self.build_optimizer()
-                optimizer = {a: _struct(v) for a, v in self.optimizer.state_variables.items()}
+                optimizer = {a: struct_of(v) for a, v in self.optimizer.state_variables.items()}
                 state = {**weights, "optimizer": optimizer, "metrics": metrics, "key": key,
                          "monitor": jax.ShapeDtypeStruct((), "int32")}  # fmt: skip
                 found = jax.eval_shape(self._train_by_user, state, structs)
@@ -467,7 +469,7 @@ class Program:
 
 def _is_slow_in_loop(traced: Any) -> bool:
     """XLA:CPU runs a convolution inside a loop up to 60 times slower than outside of one."""
-    return jax.default_backend() == "cpu" and contains(traced.jaxpr.jaxpr, _CONVOLUTION)
+    return jax.default_backend() == "cpu" and uses(traced.jaxpr.jaxpr, _CONVOLUTION)
 
 
 _STATE = {
@@ -491,7 +493,8 @@ def step_key(state: State) -> Any:
     )
 
 
-def _struct(x: Any) -> jax.ShapeDtypeStruct:
+def struct_of(x: Any) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of an array."""
     return jax.ShapeDtypeStruct(x.shape, x.dtype)
 
 
@@ -547,22 +550,6 @@ def batch_of(block: Any, i: Any, size: Static) -> Any:
     return jax.tree.map(
         lambda a: jax.lax.dynamic_slice_in_dim(a, i * size.value, size.value), block
     )
-
-
-def contains(jaxpr: Any, primitive: str) -> bool:
-    """Whether a program uses a primitive, at any depth."""
-    stack = [jaxpr]
-    while stack:
-        current = stack.pop()
-        for equation in current.eqns:
-            if equation.primitive.name == primitive:
-                return True
-            for value in equation.params.values():
-                for inner in value if isinstance(value, (tuple, list)) else (value,):
-                    inner = getattr(inner, "jaxpr", inner)
-                    if hasattr(inner, "eqns"):
-                        stack.append(inner)
-    return False
 
 
 def build(model: Any, batch: Any) -> None:

@@ -106,7 +106,7 @@ class Weights:
         return Weights(self.params + other.params, self.bytes + other.bytes)
 
     def __str__(self) -> str:
-        return f"{self.params:,} ({_readable(self.bytes)})"
+        return f"{self.params:,} ({cost.readable(self.bytes)})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -502,20 +502,7 @@ def _show_amount(amount: Any, unit: str = "") -> str:
     if amount is None or not isinstance(amount, int):
         named = amount is not None and not is_anonymous(amount)
         return f"{show_dim(amount)} {unit}".strip() if named else "?"
-    return _readable(amount) if unit else f"{amount:,}"
-
-
-def _readable(size: float) -> str:
-    """Bytes as text.
-
-    >>> _readable(220_200)
-    '215.04 KB'
-    """
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if size < 1024:
-            return f"{size:.2f} {unit}"
-        size /= 1024
-    return f"{size:.2f} PB"
+    return cost.readable(amount) if unit else f"{amount:,}"
 
 
 def _in_ascii(frame: str) -> str:

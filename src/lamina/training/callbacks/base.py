@@ -239,9 +239,7 @@ class CallbackList:
         for callback in self.callbacks:
             callback.set_params(self.params)
             callback.set_model(model)
-        self._listeners = {
-            hook: [getattr(c, hook) for c in self.callbacks if _listens(c, hook)] for hook in HOOKS
-        }
+        self._listeners: dict[str, list[Any]] = {}
 
     def wants_batches(self, mode: str) -> bool:
         """Whether some callback must hear of each single batch.
@@ -259,7 +257,10 @@ class CallbackList:
         )
 
     def _call(self, hook: str, logs: Logs, *position: int) -> None:
-        listeners = self._listeners[hook]
+        listeners = self._listeners.get(hook)
+        if listeners is None:  # looked for when first needed: a prediction has few events
+            listeners = [getattr(c, hook) for c in self.callbacks if _listens(c, hook)]
+            self._listeners[hook] = listeners
         if listeners:
             logs = logs() if callable(logs) else logs
             logs = {} if logs is None else logs
