@@ -29,7 +29,6 @@ from lamina.training import loop
 from lamina.training.data import unpack_x_y_sample_weight
 from lamina.training.objective import Objective
 from lamina.training.step import is_own, predict_program, standard_step
-from lamina.visualization.summary import print_summary
 
 
 class _Attributes:
@@ -335,7 +334,7 @@ class Model(_Attributes, Layer):
 
         ``lamina.visualization.summarize(model)`` returns the same table as an object.
         """
-        print_summary(
+        visualization.print_summary(
             self, line_length=line_length, positions=positions, print_fn=print_fn,
             expand_nested=expand_nested, show_trainable=show_trainable, layer_range=layer_range,
             show_cost=show_cost,

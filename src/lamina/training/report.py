@@ -9,8 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from lamina import tree
 from lamina.core import cost, random
@@ -75,6 +73,9 @@ class Report:
 
     def __str__(self) -> str:
         file = io.StringIO()
+        from rich.console import Console
+        from rich.table import Table
+
         console = Console(file=file, width=110)
         table = Table("Layer", "Output", "Mask", title=f"A batch of {self.batch_size}")
         for column in ("Param #", "FLOPs", "Activations"):

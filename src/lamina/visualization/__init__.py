@@ -5,23 +5,27 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from lamina.visualization.summary import ModelSummary as ModelSummary
-from lamina.visualization.summary import Row as Row
-from lamina.visualization.summary import Weights as Weights
-from lamina.visualization.summary import print_summary as print_summary
-from lamina.visualization.summary import summarize as summarize
-
 if TYPE_CHECKING:
     from lamina.visualization.html import repr_html as repr_html
     from lamina.visualization.html import to_html as to_html
     from lamina.visualization.plot import model_to_dot as model_to_dot
     from lamina.visualization.plot import plot_model as plot_model
+    from lamina.visualization.summary import ModelSummary as ModelSummary
+    from lamina.visualization.summary import Row as Row
+    from lamina.visualization.summary import Weights as Weights
+    from lamina.visualization.summary import print_summary as print_summary
+    from lamina.visualization.summary import summarize as summarize
 
-# Every model prints summaries; Graphviz is loaded by those who draw.
+# Graphviz and Rich are loaded by those who draw and print.
 _HOMES = {
+    "ModelSummary": "lamina.visualization.summary",
+    "Row": "lamina.visualization.summary",
+    "Weights": "lamina.visualization.summary",
     "model_to_dot": "lamina.visualization.plot",
     "plot_model": "lamina.visualization.plot",
+    "print_summary": "lamina.visualization.summary",
     "repr_html": "lamina.visualization.html",
+    "summarize": "lamina.visualization.summary",
     "to_html": "lamina.visualization.html",
 }
 
