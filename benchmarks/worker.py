@@ -118,6 +118,8 @@ class Worker:
                 w + generator.uniform(-0.02, 0.02, w.shape).astype("float32")
                 for w in self.session.get_weights()
             ]
+            # A vector may be a variance, which is positive.
+            weights = [abs(w) if w.ndim == 1 else w for w in weights]
             self.session.set_weights(weights)
             np.savez(path, *weights, **{f"y{i}": y for i, y in enumerate(self.session.call(one))})
             return {}

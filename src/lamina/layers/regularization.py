@@ -20,6 +20,7 @@ from lamina.errors import ArgumentError, ShapeError
 from lamina.initializers.base import read_seed
 from lamina.layers.arguments import layout
 from lamina.layers.base import InputSpec, Layer
+from lamina.ops.lowering.dropout import keep
 
 
 def number(interval: str, inside: Callable[[float], bool]) -> Callable[[Any], float]:
@@ -90,7 +91,7 @@ class _Dropout(_Stochastic):
 
     def _kept(self: Any, x: Any) -> Any:
         """True for the entries that stay."""
-        return jax.random.bernoulli(random_key(self.seed, ""), 1 - self.rate, self._block_shape(x))
+        return keep(random_key(self.seed, ""), self.rate, self._block_shape(x))
 
     def _changed(self: Any, x: Any) -> Any:
         if self.rate == 1:

@@ -23,6 +23,7 @@ from lamina.training.sources import Request, Source, order, rows_source, source_
 _RESIDENT_BYTES = 2 * 2**30
 # The batches of one dispatch: small enough to be made while the one before is computed with.
 _BLOCK_BYTES = 16 * 2**20
+_MOST_STEPS = 1024
 
 Batch = tuple[Any, Any, Any]
 
@@ -113,10 +114,8 @@ class ArrayData:
     @property
     def steps_in_block(self) -> int:
         """Batches that go into one dispatch, whatever the number of samples."""
-        leaves = [a for a in tree.flatten(self.batch) if a is not None]
-        return max(
-            1, _BLOCK_BYTES // max(1, self.batch_size * sum(a.nbytes for a in leaves) // self.size)
-        )
+        bytes_of_step = self.batch_size * self._nbytes // self.size
+        return max(1, min(_MOST_STEPS, _BLOCK_BYTES // max(1, bytes_of_step)))
 
     def block(self, rows: np.ndarray | slice, length: int) -> Batch:
         """Samples by their numbers, then others without a meaning up to ``length``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -427,8 +428,8 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
 def _predictions(
     program: Program, weights: State, data: ArrayData | StreamData, hooks: CallbackList,
     progress: Progress,
-) -> Iterator[list[Any]]:  # fmt: skip
-    """The outputs' leaves, some batches at a time."""
+) -> Iterator[tuple[list[Any], int | None]]:  # fmt: skip
+    """The outputs' leaves, some batches at a time, and how many rows of them count."""
     by_batch = hooks.wants_batches("predict")
     done, batches = 0, data.batches
     if isinstance(data, ArrayData) and data.has_blocks and not by_batch:
@@ -440,7 +441,7 @@ def _predictions(
                 outputs = program.predict_many(weights, x, Static(shapes), size, np.int32(count))
                 done += count
                 progress.update(done, dict)
-                yield [a[: count * data.batch_size] for a in outputs]
+                yield outputs, count * data.batch_size
     for i, (x, _, _) in enumerate(batches(), done):
         if by_batch:
             hooks.on_predict_batch_begin(i)
@@ -452,18 +453,15 @@ def _predictions(
             shown = tree.unflatten(program.output_structure, jax.device_get(outputs))
             hooks.on_predict_batch_end(i, {"outputs": shown})
         progress.update(i + 1, dict)
-        yield outputs
+        yield outputs, None
 
 
-def _on_host(results: Iterator[list[Any]]) -> Iterator[list[np.ndarray]]:
-    """Each result in host memory, fetched while the one after it is computed."""
-    waiting = None
-    for result in results:
-        if waiting is not None:
-            yield [np.asarray(a) for a in waiting]
-        waiting = result
-    if waiting is not None:
-        yield [np.asarray(a) for a in waiting]
+def _on_host(
+    results: Iterator[tuple[list[Any], int | None]],
+) -> Iterator[list[np.ndarray]]:
+    """The rows that count of each result, fetched while the one after it is computed."""
+    for (outputs, rows), _ in itertools.pairwise(itertools.chain(results, [([], None)])):
+        yield [np.asarray(a)[:rows] for a in outputs]
 
 
 # ---- single batches ------------------------------------------------------------------------------

@@ -1,11 +1,50 @@
-"""Random multipliers that drop entries and keep the expected value."""
+"""Random choices of the entries that dropout keeps."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.random import threefry_2x32
+
+
+def keep(key: jax.Array, rate: float, shape: tuple[Any, ...]) -> jax.Array:
+    """False with probability ``rate``, each entry for itself.
+
+    Random bits are most of what dropout costs. Where sizes are known and neither outcome is rare,
+    an entry takes 16 of them, and the probability is rounded to a multiple of 2^-16: half of the
+    time of ``jax.random.bernoulli``, measured on 2 cores.
+
+    Args:
+        key: a JAX random key.
+        rate: from 0 to 1.
+        shape: shape of the result; sizes may be symbolic.
+
+    >>> float(keep(jax.random.key(0), 0.25, (1000,)).mean())
+    0.7...
+    """
+    short = (
+        min(rate, 1 - rate) > 2**-10
+        and all(isinstance(n, int) for n in shape)
+        and str(jax.random.key_impl(key)) == "threefry2x32"
+    )
+    width = 16 if short else 32
+    kept = round((1 - rate) * 2**width)  # of all the values of that many bits
+    if kept in (0, 2**width):
+        return jnp.full(shape, kept > 0)
+    bits = _short_bits(key, shape) if short else jax.random.bits(key, shape)
+    return bits < np.uint32(kept)
+
+
+def _short_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Numbers of 16 random bits: both halves of Threefry's words."""
+    size = math.prod(shape)
+    words = threefry_2x32(jax.random.key_data(key), lax.iota("uint32", (size + 1) // 2))
+    return jnp.concatenate([words & 0xFFFF, words >> 16])[:size].reshape(shape)
 
 
 def keep_factors(key: jax.Array, rate: float, shape: tuple[Any, ...], dtype: Any) -> jax.Array:
@@ -24,5 +63,5 @@ def keep_factors(key: jax.Array, rate: float, shape: tuple[Any, ...], dtype: Any
     """
     if rate >= 1:
         return jnp.zeros(shape, dtype)
-    kept = jax.random.bernoulli(key, 1 - rate, shape)
-    return jnp.where(kept, jnp.asarray(1 / (1 - rate), dtype), jnp.zeros((), dtype))
+    factor = jnp.asarray(1 / (1 - rate), dtype)
+    return jnp.where(keep(key, rate, shape), factor, jnp.zeros((), dtype))

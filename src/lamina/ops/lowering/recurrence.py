@@ -80,26 +80,33 @@ def _loop(
     return_sequences: bool,
     zero_output_for_mask: bool,
 ) -> tuple[Any, Any, Any]:
+    is_state = isinstance(step, Step)
     if isinstance(step, Step):
         step, constants = step.prepared(constants)
     step = functools.partial(step, constants)
     length = jax.tree.leaves(inputs)[0].shape[0]
-    first = _output_before_the_first_step(step, inputs, states)
+    # A unit's output is its first state; that of any other step is handed on beside the states.
+    first = None if is_state else _output_before_the_first_step(step, inputs, states)
 
     def body(carried: Any, now: Any) -> tuple[Any, Any]:
         before, old = carried
         x, counts = now
         output, new = step(x, old)
         if counts is not None:
-            repeated = jnp.zeros_like(output) if zero_output_for_mask else before
-            output = _where(counts, output, repeated)
             new = jax.tree.map(lambda n, o: _where(counts, n, o), new, old)
-        return (output, new), output if return_sequences else None
+            repeated = old[0] if is_state else before
+            repeated = jnp.zeros_like(output) if zero_output_for_mask else repeated
+            output = _where(counts, output, repeated)
+        return (None if is_state else output, new), output if return_sequences else None
 
     written_out = unroll and isinstance(length, int)
     (output, states), outputs = lax.scan(
         body, (first, states), (inputs, mask), unroll=True if written_out else 1
     )
+    if is_state:
+        output = states[0]
+        if zero_output_for_mask and mask is not None:
+            output = _where(mask[-1], output, jnp.zeros_like(output))
     return output, outputs, states
 
 
@@ -188,7 +195,10 @@ def squash(gates: jax.Array, sigmoids: tuple[bool, ...]) -> list[jax.Array]:
 
 
 class Step:
-    """One step of a unit; equal steps compute the same, so their loops compile once."""
+    """One step of a unit, whose output is its first state.
+
+    Equal steps compute the same, so their loops compile once.
+    """
 
     @property
     def squashes(self) -> bool:
