@@ -133,11 +133,11 @@ def measure(model: str, peers: list[str], rounds: int, seconds: float, results: 
             turn(do="first", seconds=seconds)
             for i in range(rounds):
                 turn(i, do="train")
+            turn(do="memory")
             for found in results.values[model].values():
                 if "steps_per_s" in found:
                     usual = WORKLOADS[model].steps / statistics.median(found["steps_per_s"])
                     found["first_step_s"] = [max(found["first_epoch_s"][0] - usual, 0.0)]
-        turn(do="memory")
         _compare(model, alive, folder / "reference.npz", results)
         turn(do="warm")
         for i in range(rounds):
