@@ -262,10 +262,11 @@ def test_an_error_in_a_step_ends_the_workers(identity, tmp_path):
 
 
 SLOW = """
-import sys
+import signal, sys
 from lamina.training.pydataset import Workers
 from tests.training.worker_datasets import Slow
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     workers = Workers(Slow(sys.argv[1], workers=2, use_multiprocessing=True))
     try:
         list(workers.run(range(1, 5)))

@@ -358,6 +358,10 @@ class _OwnCell(_CellArguments, RNN):
             )
         )
 
+    def name_of(self, inner: Any) -> str:
+        """The cell's name, which is the same for all layers of this class."""
+        return inner.name
+
     def _more_for_the_cell(self) -> dict[str, Any]:
         return {}
 
