@@ -24,6 +24,8 @@ _ALIGNMENT = 64  # bytes, of the arrays that XLA:CPU computes with
 _MIB = 1 << 20
 # Parameters of glibc's `mallopt` (malloc.h): number and value.
 _MALLOC = {
+    # Only the first heap takes blocks above 64 MiB, and the more heaps, the fewer threads have it;
+    # with just one, the threads of small models wait for each other.
     "M_ARENA_MAX": (-8, 2),
     "M_MMAP_THRESHOLD": (-3, 256 * _MIB),  # blocks up to this come from a heap ...
     "M_TRIM_THRESHOLD": (-1, 512 * _MIB),  # ... which gives nothing back below this,
@@ -52,6 +54,11 @@ def _keep_compiled() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
+def _from_libc(name: str) -> Any:
+    """A function of glibc's; None where the C library is another."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
 def _keep_memory() -> None:
     """Let the C library keep the memory that a step frees, for the next step to use.
 
@@ -67,15 +74,15 @@ def _keep_memory() -> None:
         return
     if "cpu" not in (jax.config.values["jax_platforms"] or "cpu"):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:  # None: another C library
+    mallopt = _from_libc("mallopt")
+    if mallopt is not None:
         for parameter, value in _MALLOC.values():
             mallopt(parameter, value)
 
 
 def give_back_memory() -> None:
     """Return to the system what lies free in the heap, such as after a compilation."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    trim = _from_libc("malloc_trim")
     if trim is not None:
         trim(0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any, ClassVar
 
@@ -12,9 +13,9 @@ from lamina import activations, config, tree
 from lamina.core.fields import field, int_tuple, one_of, positive_int
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.recurrent import _OwnCell
-from lamina.layers.recurrent_cells import LSTMCell, _Cell, plain
+from lamina.layers.recurrent_cells import LSTMCell, _Cell
 from lamina.ops.lowering.conv import conv
-from lamina.ops.lowering.recurrence import LSTMStep, Step, convolution_by_products
+from lamina.ops.lowering.recurrence import LSTMStep, convolution_by_products
 
 _padding = one_of("valid", "same")
 
@@ -42,10 +43,8 @@ class _ConvLSTMCell(LSTMCell):
         y = conv(images, kernel, self.strides, self.padding, self.dilation_rate)
         return y.reshape(*leading, *y.shape[1:])
 
-    def step(self) -> Step:
-        return LSTMStep(
-            plain(self.activation), plain(self.recurrent_activation), convolution_by_products
-        )
+    def step(self) -> LSTMStep:
+        return dataclasses.replace(super().step(), convolution=convolution_by_products)
 
     def output_shape(self, shape: Any) -> tuple[Any, ...]:
         """The shape of a state for one step's input of this shape."""

@@ -22,13 +22,11 @@ from lamina.ops.lowering.dropout import keep_factors
 from lamina.ops.lowering.recurrence import Constants, GRUStep, LSTMStep, SimpleStep, Step
 
 _rate = number("[0, 1]", lambda v: 0 <= v <= 1)
-
-
 _PLAIN = {activations.sigmoid: jax.nn.sigmoid, activations.tanh: jnp.tanh}
 
 
-def plain(function: Any) -> Any:
-    """JAX's own function, by which steps know the usual ones."""
+def _plain(function: Any) -> Any:
+    """JAX's own function, by which a step knows the usual ones."""
     return _PLAIN.get(function, function)
 
 
@@ -207,7 +205,7 @@ class SimpleRNNCell(_Cell):
 
     def step(self) -> Step:
         """``activation(x + h @ recurrent_kernel)``."""
-        return SimpleStep(plain(self.activation))
+        return SimpleStep(self.activation)
 
 
 class GRUCell(_Cell):
@@ -271,7 +269,7 @@ class GRUCell(_Cell):
 
     def step(self) -> Step:
         """See :class:`lamina.ops.lowering.recurrence.GRUStep`."""
-        return GRUStep(plain(self.activation), plain(self.recurrent_activation), self.reset_after)
+        return GRUStep(self.activation, self.recurrent_activation, self.reset_after)
 
 
 class _OpenForgetGate(initializers.Initializer):
@@ -349,9 +347,9 @@ class LSTMCell(_Cell):
         given = self.bias_initializer
         return _OpenForgetGate(given) if self.unit_forget_bias else given
 
-    def step(self) -> Step:
+    def step(self) -> LSTMStep:
         """See :class:`lamina.ops.lowering.recurrence.LSTMStep`."""
-        return LSTMStep(plain(self.activation), plain(self.recurrent_activation))
+        return LSTMStep(_plain(self.activation), _plain(self.recurrent_activation))
 
 
 def read_cells(value: Any) -> list[Layer]:

@@ -226,10 +226,11 @@ def _read_optimizer(stored: hdf5.File, model: Any, optimized: Any) -> None:
     count = sum(n.startswith("optimizer/vars/") for n in stored.names())
     if not count:
         return
-    named = {address: v for address, (v, trains) in model.named_variables().items() if trains}
+    every = model.named_variables()
+    named = {address: v for address, (v, trains) in every.items() if trains}
     places = addresses(model)
     if isinstance(optimized, list) and all(isinstance(a, str) and a in places for a in optimized):
-        own = {v: address for address, (v, _) in model.named_variables().items()}
+        own = {v: address for address, (v, _) in every.items()}
         named = {own[places[a]]: places[a] for a in optimized}
     model.optimizer.build(named)
     variables = _optimizer_variables(model.optimizer)

@@ -122,7 +122,7 @@ class ArrayData:
 
         They are copied from where the data is: on a GPU or TPU from its memory, if they fit there.
         """
-        if self._on_device is None and not self._has_rows and xla.has_own_memory():
+        if xla.has_own_memory() and self._on_device is None and not self._has_rows:
             self._on_device = jax.device_put(self.batch) if self._nbytes <= _RESIDENT_BYTES else ()
         if self._on_device:
             index = np.arange(self.size)[rows] if isinstance(rows, slice) else rows

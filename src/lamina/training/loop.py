@@ -15,7 +15,7 @@ import numpy as np
 from lamina import tree
 from lamina.core import random, xla
 from lamina.core.boundary import warn
-from lamina.core.variable import Cell, copied
+from lamina.core.variable import Cell, copied, read
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.training.callbacks import CallbackList, History
 from lamina.training.checks import check_ids
@@ -75,11 +75,8 @@ def _training_state(program: Program) -> Iterator[Cell]:
         "trainable": program.trainable, "non_trainable": program.non_trainable,
         "optimizer": optimizer.state_variables,
     }  # fmt: skip
-    cell = Cell({group: {} for group in groups})
-    for group, variables in groups.items():
-        for address, variable in variables.items():
-            cell.state[group][address] = variable.value
-    cell.state = copied(cell.state)  # the steps take the buffers for their results
+    values = {group: read(variables) for group, variables in groups.items()}
+    cell = Cell(copied(values))  # the steps take the buffers for their results
     for group, variables in groups.items():
         for address, variable in variables.items():
             variable.bind(cell, group, address)

@@ -20,7 +20,7 @@ from lamina.core import registry, spec, xla
 from lamina.core.boundary import warn
 from lamina.core.cost import uses
 from lamina.core.scope import Record, Scope, current, entered, random_key
-from lamina.core.variable import Variable, copied
+from lamina.core.variable import Variable, copied, read
 from lamina.errors import ArgumentError, StructureError, TrainingWarning
 from lamina.training.data import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from lamina.training.objective import Objective
@@ -155,8 +155,8 @@ class Program:
     def weights(self) -> State:
         """The weights' values, as they are."""
         return {
-            "trainable": {a: v.value for a, v in self.trainable.items()},
-            "non_trainable": {a: v.value for a, v in self.non_trainable.items()},
+            "trainable": read(self.trainable),
+            "non_trainable": read(self.non_trainable),
         }
 
     def keep(self, moved: Mapping[str, Any]) -> None:

@@ -81,7 +81,7 @@ def _loop(
     zero_output_for_mask: bool,
 ) -> tuple[Any, Any, Any]:
     is_state = isinstance(step, Step)
-    if isinstance(step, Step):
+    if is_state:
         step, constants = step.prepared(constants)
     step = functools.partial(step, constants)
     length = jax.tree.leaves(inputs)[0].shape[0]
