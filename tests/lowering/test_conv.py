@@ -109,3 +109,29 @@ def test_sums_of_the_depthwise_gradient_have_no_axis_of_size_one():
     sums = [line for line in text.splitlines() if "stablehlo.reduce(" in line]
     assert sums
     assert not any("x4x1xf32>" in line for line in sums)
+
+
+def test_convolution_by_channel_has_every_derivative():
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.normal(size=s).astype("float32") for s in ((2, 7, 6, 3), (3, 2, 3, 2)))
+    plain = lambda x, k: lax.conv_general_dilated(
+        x, k.reshape(3, 2, 1, -1), (2, 1), "SAME", feature_group_count=3,
+        dimension_numbers=LAYOUTS[2],
+    )  # fmt: skip
+    ours = lambda x, k: depthwise_conv(x, k, (2, 1), "same", (1, 1))
+
+    def norm_of_gradient(fn, x, k):
+        return sum(jnp.sum(g * g) for g in jax.grad(lambda *a: jnp.sum(fn(*a) ** 3), (0, 1))(x, k))
+
+    for derivative in (
+        lambda fn: jax.jvp(fn, (x, kernel), (x + 1, kernel - 1)),
+        lambda fn: jax.grad(norm_of_gradient, (1, 2))(fn, x, kernel),
+        lambda fn: jax.vmap(jax.grad(lambda k, x: jnp.sum(fn(x, k) ** 2)), (None, 0))(
+            kernel, x[:, None]
+        ),
+    ):
+        for found, expected in zip(
+            jax.tree.leaves(derivative(ours)), jax.tree.leaves(derivative(plain)), strict=True
+        ):
+            atol = 1e-5 * float(jnp.max(jnp.abs(expected)))
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=atol)

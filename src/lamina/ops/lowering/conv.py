@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from lamina.core.spec import show_dims
@@ -227,9 +228,46 @@ def _depthwise(x: jax.Array, kernel: jax.Array, strides: Sizes, dilation: Sizes)
     """
     *window, _, filters = kernel.shape
     x = jnp.repeat(x, filters // x.shape[-1], axis=-1)
-    views = taps(x, tuple(window), strides, dilation)
-    entries = jnp.reshape(kernel, (len(views), filters))
+    entries = jnp.reshape(kernel, (-1, filters))
+    return _sum_of_taps(x, entries, tuple(window), strides, dilation)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def _sum_of_taps(
+    x: jax.Array, entries: jax.Array, window: Sizes, strides: Sizes, dilation: Sizes
+) -> jax.Array:
+    views = taps(x, window, strides, dilation)
     return functools.reduce(operator.add, map(operator.mul, views, entries))
+
+
+@_sum_of_taps.defjvp
+def _(window: Sizes, strides: Sizes, dilation: Sizes, primals: Any, tangents: Any) -> Any:
+    (x, entries), (dx, dentries) = primals, tangents
+    y = _sum_of_taps(x, entries, window, strides, dilation)
+    dy = _sum_of_taps(dx, entries, window, strides, dilation)
+    return y, dy + _sum_in_loop(x, dentries, y.shape, window, strides, dilation)
+
+
+def _sum_in_loop(
+    x: jax.Array, entries: jax.Array, shape: Sizes, window: Sizes, strides: Sizes, dilation: Sizes
+) -> jax.Array:
+    """:func:`_sum_of_taps`, one entry after the other.
+
+    The gradient to the entries is a sum over each view. XLA would make all views first, to add
+    them up with its library: 3x3 over 33x33x32 takes 0.75 of that time, and 0.1 of the memory.
+    """
+    sizes = shape[1:-1]
+    extent = [(n - 1) * s + 1 for n, s in zip(sizes, strides, strict=True)]
+    starts = np.array(list(np.ndindex(*window))) * dilation
+
+    @jax.checkpoint  # keeps `x` for the gradient, not its views
+    def add(y: jax.Array, entry: Any) -> tuple[jax.Array, None]:
+        start, numbers = entry
+        view = lax.dynamic_slice(x, (0, *start, 0), (shape[0], *extent, shape[-1]))
+        view = lax.slice(view, (0,) * view.ndim, view.shape, (1, *strides, 1))
+        return y + view * numbers, None
+
+    return lax.scan(add, jnp.zeros(shape, entries.dtype), (starts, entries))[0]
 
 
 def _as_planes(
