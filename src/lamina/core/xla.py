@@ -20,13 +20,13 @@ from lamina import config
 # library for reductions only.
 _OPTIONS = {"cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}}
 
-_ALIGNMENT = 64  # bytes, of the arrays that XLA:CPU computes with
+ALIGNMENT = 64  # bytes, of the arrays that XLA:CPU computes with
 _MIB = 1 << 20
 # Parameters of glibc's `mallopt` (malloc.h): number and value.
 _MALLOC = {
     # Only the first heap takes blocks above 64 MiB, and the more heaps, the fewer threads have it;
     # with just one, the threads of small models wait for each other.
-    "M_ARENA_MAX": (-8, 2),
+    "M_ARENA_MAX": (-8, 3),
     "M_MMAP_THRESHOLD": (-3, 256 * _MIB),  # blocks up to this come from a heap ...
     "M_TRIM_THRESHOLD": (-1, 512 * _MIB),  # ... which gives nothing back below this,
     "M_TOP_PAD": (-2, 32 * _MIB),  # and grows by this
@@ -95,9 +95,14 @@ def has_own_memory() -> bool:
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array in host memory that XLA:CPU reads where it lies; any other it copies first."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = misaligned(memory)
     return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def misaligned(array: np.ndarray) -> int:
+    """After how many bytes an array reaches an address from which XLA:CPU reads in place."""
+    return -array.ctypes.data % ALIGNMENT
 
 
 def jit(fn: Callable[..., Any], **kwargs: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,13 +18,14 @@ from lamina import config, tree
 from lamina.core import xla
 from lamina.errors import ArgumentError, DataError, StructureError
 from lamina.training.arrays import Rows, arrays_of, holds_arrays
+from lamina.training.inplace import samples_in_place
 from lamina.training.sources import Request, Source, order, rows_source, source_of
 
 # Data up to this many bytes goes to a GPU or TPU once, whole.
 _RESIDENT_BYTES = 2 * 2**30
 # The batches of one dispatch: small enough to be made while the one before is computed with.
 _BLOCK_BYTES = 16 * 2**20
-_MOST_STEPS = 1024
+MOST_STEPS = 1024
 
 Batch = tuple[Any, Any, Any]
 
@@ -115,7 +117,14 @@ class ArrayData:
     def steps_in_block(self) -> int:
         """Batches that go into one dispatch, whatever the number of samples."""
         bytes_of_step = self.batch_size * self._nbytes // self.size
-        return max(1, min(_MOST_STEPS, _BLOCK_BYTES // max(1, bytes_of_step)))
+        return max(1, min(MOST_STEPS, _BLOCK_BYTES // max(1, bytes_of_step)))
+
+    @functools.cached_property
+    def in_place(self) -> Any:
+        """The samples for :class:`InPlace`, where that saves copies; else None."""
+        if xla.has_own_memory() or self._has_rows or self._nbytes <= _BLOCK_BYTES:
+            return None
+        return samples_in_place(self.batch, _BLOCK_BYTES)
 
     def block(self, rows: np.ndarray | slice, length: int) -> Batch:
         """Samples by their numbers, then others without a meaning up to ``length``.

@@ -19,7 +19,15 @@ from lamina.core.variable import Cell, copied, read
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.training.callbacks import CallbackList, History
 from lamina.training.checks import check_ids
-from lamina.training.data import ArrayData, StreamData, adapt, one_batch, unpack_x_y_sample_weight
+from lamina.training.data import (
+    MOST_STEPS,
+    ArrayData,
+    StreamData,
+    adapt,
+    one_batch,
+    unpack_x_y_sample_weight,
+)
+from lamina.training.inplace import InPlace
 from lamina.training.nonfinite import first_nonfinite
 from lamina.training.progress import Progress
 from lamina.training.report import Report, report
@@ -231,6 +239,9 @@ class _Runner:
             and not check_nans and not self.by_batch
             and program.loops("train", cell.state, jax.tree.map(struct_of, first))
         )  # fmt: skip
+        self.place = data.in_place if self.loops else None
+        if self.place is not None and not program.takes_in_place(self.place):
+            self.place = None
 
     def epoch(self) -> None:
         """All steps of an epoch."""
@@ -297,13 +308,18 @@ class _Runner:
     def _epoch_in_loops(self) -> None:
         """Dispatches of as many steps as fill a tenth of a second, or a block of data."""
         data, program = self.data, self.program
-        size, most = data.batch_size, data.steps_in_block
+        size, place = data.batch_size, self.place
+        most = data.steps_in_block if place is None else MOST_STEPS
         full, rest = divmod(data.size, size)
         order = data.order(self.iteration)
         at, began = 0, 0.0
         while at < full and not self.hooks.model.stop_training:
             count = min(program.chunk, most, full - at)
-            block = data.block(order[at * size : (at + count) * size], most * size)
+            rows = order[at * size : (at + count) * size]
+            if place is None:
+                block = data.block(rows, most * size)
+            else:
+                block = InPlace(np.resize(rows.astype("int32"), most * size), place)
             self._run(program.train_many, block, Static(size), np.int32(count))
             if began and count == program.chunk:
                 rate = count / (time.perf_counter() - began)

@@ -23,6 +23,7 @@ from lamina.core.scope import Record, Scope, current, entered, random_key
 from lamina.core.variable import Variable, copied, read
 from lamina.errors import ArgumentError, StructureError, TrainingWarning
 from lamina.training.data import pack_x_y_sample_weight, unpack_x_y_sample_weight
+from lamina.training.inplace import InPlace
 from lamina.training.objective import Objective
 
 State = dict[str, Any]
@@ -103,6 +104,8 @@ class Program:
         self._moving: list[str] = []
         # Whether a training step was compiled, and how many of them fill a dispatch's time.
         self.ran, self.chunk = False, 1
+        # The shapes of the samples that the training loop takes in place; see `takes_in_place`.
+        self._in_place: Any = None
         # Name to shape and dtype of what a user's own step reports.
         self._reports: dict[str, Any] = {}
         self._metric_variables: dict[str, Variable] | None = None
@@ -444,6 +447,15 @@ class Program:
 
         return jax.lax.fori_loop(0, count, body, outputs)
 
+    def takes_in_place(self, samples: Any) -> bool:
+        """Whether to train on samples where they lie: the loop is compiled for their number.
+
+        Of other samples than the first it is not: blocks have one shape for any number.
+        """
+        shapes = jax.tree.map(jnp.shape, samples)
+        self._in_place = self._in_place or shapes
+        return self._in_place == shapes
+
     def outputs_in_loop(self, weights: State, x: Any) -> tuple[Any, ...] | None:
         """Shapes of the outputs for a batch, if batches can be predicted in a compiled loop."""
         if self.eager:
@@ -546,7 +558,9 @@ jax.tree_util.register_pytree_node(Static, lambda s: ((), s.value), lambda value
 
 
 def batch_of(block: Any, i: Any, size: Static) -> Any:
-    """Batch ``i`` of a block of data."""
+    """Batch ``i`` of a block of data, or of samples that stay where they are."""
+    if isinstance(block, InPlace):
+        return block.batch(i, size.value)
     return jax.tree.map(
         lambda a: jax.lax.dynamic_slice_in_dim(a, i * size.value, size.value), block
     )
