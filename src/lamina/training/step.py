@@ -106,9 +106,11 @@ class Program:
         self.ran, self.chunk = False, 1
         # The shapes of the samples that the training loop takes in place; see `takes_in_place`.
         self._in_place: Any = None
+        # Whether steps are run in loops, by step and shapes.
+        self._in_loops: dict[Any, bool] = {}
         # Name to shape and dtype of what a user's own step reports.
         self._reports: dict[str, Any] = {}
-        self._metric_variables: dict[str, Variable] | None = None
+        self._forget_metrics()
         self._traced: dict[str, list[str]] = {}
 
     # ---- state ---------------------------------------------------------------------------------
@@ -120,12 +122,17 @@ class Program:
         For a model with a step of its own, just ``model.metrics``, in whose order the step finds
         their values.
         """
-        held = list(self.model.metrics)
-        own = is_own(self.model, "train_step") or is_own(self.model, "test_step")
-        if self.objective is None or own:
-            return held
-        trackers = list(self.objective.trackers.values())
-        return [*trackers, *(m for m in held if all(m is not t for t in trackers))]
+        if self._metrics is None:
+            self._metrics = held = list(self.model.metrics)
+            own = is_own(self.model, "train_step") or is_own(self.model, "test_step")
+            if self.objective is not None and not own:
+                trackers = list(self.objective.trackers.values())
+                self._metrics = trackers + [m for m in held if all(m is not t for t in trackers)]
+        return self._metrics
+
+    def _forget_metrics(self) -> None:
+        self._metrics: list[Any] | None = None
+        self._metric_variables: dict[str, Variable] | None = None
 
     @property
     def metric_variables(self) -> dict[str, Variable]:
@@ -175,7 +182,8 @@ class Program:
     def check(self, batch: Any, training: bool) -> None:
         """Run a step abstractly: every mismatch of names, shapes and dtypes is told here."""
         structs = jax.tree.map(struct_of, batch)
-        self._metric_variables, self._reports, self._moving = None, {}, []
+        self._reports, self._moving = {}, []
+        self._forget_metrics()
         if is_own(self.model, "train_step" if training else "test_step"):
             self._check_own(structs, training)
             return
@@ -183,7 +191,7 @@ class Program:
         record = self._run_apart(batch if self.eager else structs, training)
         self._reports = {k: struct_of(x) for k, x in record.logs.items()}
         self._moving = [a for a, v in self.non_trainable.items() if v in record.updates]
-        self._metric_variables = None  # some metrics make their state when they first see a batch
+        self._forget_metrics()  # some make their state when they first see a batch
 
     def _run_apart(self, batch: Any, training: bool) -> Record:
         """Run a step's forward pass and forget its values: on shapes alone, unless eager."""
@@ -214,7 +222,7 @@ class Program:
         }
         key = jax.eval_shape(lambda: jax.random.key_data(_abstract_key()))
         for _ in range(2):  # some metrics make their state when they first see a batch
-            self._metric_variables = None
+            self._forget_metrics()
             metrics = {a: struct_of(v) for a, v in self.metric_variables.items()}
             if training:
                 self.build_optimizer()
@@ -228,7 +236,7 @@ class Program:
             self._reports = {
                 k.removeprefix(_LOG): x for k, x in found["metrics"].items() if k.startswith(_LOG)
             }
-        self._metric_variables = None
+        self._forget_metrics()
 
     def build_optimizer(self) -> Any:
         """The optimizer, with state for what trains now."""
@@ -473,10 +481,13 @@ class Program:
 
         Args:
             what: the step.
-            args: what it will be called with, as arrays or their shapes.
+            args: what it will be called with, as arrays or their shapes; the batch is the last.
         """
-        step = self._inner_train if what == "train" else self._inner_test
-        return not self.eager and not _is_slow_in_loop(step.trace(*args))
+        key = (what, *((x.shape, x.dtype) for x in jax.tree.leaves(args[-1])))
+        if key not in self._in_loops:
+            step = self._inner_train if what == "train" else self._inner_test
+            self._in_loops[key] = not self.eager and not _is_slow_in_loop(step.trace(*args))
+        return self._in_loops[key]
 
 
 def _is_slow_in_loop(traced: Any) -> bool:
