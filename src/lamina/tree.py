@@ -16,23 +16,21 @@ def is_nested(x: Any) -> bool:
     """True for the containers that these functions look into."""
     if isinstance(x, (dict, list, tuple)):
         return True
-    return not hasattr(x, "shape") and isinstance(x, Mapping)  # which is slow to ask an array
+    # Which is slow to ask.
+    return x is not None and not hasattr(x, "shape") and isinstance(x, Mapping)
 
 
 def _children(x: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(x, Mapping):
+    if not isinstance(x, (list, tuple)):
         return iter(x.items())
-    if hasattr(x, "_fields"):
-        return zip(x._fields, x, strict=True)
-    return iter(enumerate(x))
+    names = getattr(x, "_fields", None)
+    return iter(enumerate(x)) if names is None else zip(names, x, strict=True)
 
 
 def _rebuild(like: Any, values: list[Any]) -> Any:
-    if isinstance(like, Mapping):
-        return type(like)(zip(like, values, strict=True))  # pyright: ignore[reportCallIssue]
-    if hasattr(like, "_fields"):
-        return type(like)(*values)
-    return type(like)(values)
+    if not isinstance(like, (list, tuple)):
+        return type(like)(zip(like, values, strict=True))
+    return type(like)(*values) if hasattr(like, "_fields") else type(like)(values)
 
 
 def flatten_with_path(x: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:

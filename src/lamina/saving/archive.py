@@ -31,8 +31,8 @@ from lamina.errors import (
     SerializationError,
     StructureError,
 )
-from lamina.saving import hdf5, safetensors
-from lamina.saving.weights import Places, addresses, fill, locate
+from lamina.saving import safetensors
+from lamina.saving.weights import Places, Stored, addresses, fill, locate
 
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _MAX_JSON = 64 * 2**20
@@ -42,6 +42,13 @@ _LAYOUT = "3.15.1"
 # What zipfile raises about an archive that is damaged.
 _DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError,
            zlib.error)  # fmt: skip
+
+
+def _hdf5() -> Any:
+    """HDF5 files: loaded when there is one, because HDF5's library takes a fifth of the import."""
+    from lamina.saving import hdf5
+
+    return hdf5
 
 
 @public
@@ -106,7 +113,7 @@ def save_model(
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name[:60]}.", suffix=".part"
         ) as weights:
-            hdf5.write(weights.name, arrays)
+            _hdf5().write(weights.name, arrays)
             archive.write(weights.name, _WEIGHTS)
 
 
@@ -221,7 +228,7 @@ def _optimized(model: Any) -> list[str]:
     return [known[v] for v in model.optimizer._parameters.values() if v in known]
 
 
-def _read_optimizer(stored: hdf5.File, model: Any, optimized: Any) -> None:
+def _read_optimizer(stored: Stored, model: Any, optimized: Any) -> None:
     """Give the optimizer its state; where the file's is another one's, none."""
     count = sum(n.startswith("optimizer/vars/") for n in stored.names())
     if not count:
@@ -303,7 +310,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def _weights_member(archive: zipfile.ZipFile, path: Path) -> Iterator[hdf5.File]:
+def _weights_member(archive: zipfile.ZipFile, path: Path) -> Iterator[Stored]:
     """The member of weights, opened where it lies in the file, and checked by its CRC."""
     info = archive.getinfo(_WEIGHTS)
     where = f"{path}: {_WEIGHTS}"
@@ -318,7 +325,7 @@ def _weights_member(archive: zipfile.ZipFile, path: Path) -> Iterator[hdf5.File]
         if isinstance(e, CorruptFileError):
             raise
         raise CorruptFileError(f"{where} cannot be read: {e}") from e
-    with source, hdf5.File(source, where) as stored:
+    with source, _hdf5().File(source, where) as stored:
         yield stored
 
 
@@ -404,7 +411,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
         raise NotBuiltError(f"{model.name!r} has no weights yet. Call it on data before saving.")
     with replacing(path) as part:
         if kind == "h5":
-            hdf5.write(str(part), locate(model).arrays())
+            _hdf5().write(str(part), locate(model).arrays())
         else:
             safetensors.write(part, _addressed(model))
 
@@ -443,7 +450,7 @@ def load_weights(
         raise NotBuiltError(
             f"{model.name!r} has no weights yet. Call it on data, or `build` it, before loading."
         )
-    with (safetensors if kind == "safetensors" else hdf5).File(path, str(path)) as stored:
+    with (safetensors if kind == "safetensors" else _hdf5()).File(path, str(path)) as stored:
         if kind == "h5":
             places = locate(model)
         elif isinstance(stored, safetensors.File):
