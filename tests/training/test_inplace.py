@@ -52,8 +52,10 @@ def assert_same(ours, theirs):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int32", "uint8", "bool"])
-@pytest.mark.parametrize("entries", [0, 1, 15])
+@pytest.mark.parametrize(
+    ("dtype", "entries"),
+    [("float32", 0), ("int32", 15), ("bfloat16", 1), ("uint8", 15), ("bool", 1)],
+)
 def test_every_sample_is_found(dtype, entries):
     values = RNG.integers(0, 200, (COUNT, 4, 16)).astype(jnp.dtype(dtype))
     large, tiny = shifted(values, entries), values[:, 0, 0].copy()
