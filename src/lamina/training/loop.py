@@ -309,8 +309,8 @@ class _Runner:
         """Dispatches of as many steps as fill a tenth of a second, or a block of data."""
         data, program = self.data, self.program
         size, place = data.batch_size, self.place
-        most = data.steps_in_block if place is None else MOST_STEPS
         full, rest = divmod(data.size, size)
+        most = data.steps_in_block if place is None else min(MOST_STEPS, full)
         order = data.order(self.iteration)
         at, began = 0, 0.0
         while at < full and not self.hooks.model.stop_training:
