@@ -1,5 +1,6 @@
 """Settings that must stand before JAX and Keras are imported, and room for many tests."""
 
+import contextlib
 import gc
 import os
 import resource
@@ -22,3 +23,25 @@ def _compiled_programs_go():
     if "jax" in sys.modules and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _ENOUGH:
         gc.collect()
         sys.modules["jax"].clear_caches()
+
+
+@pytest.fixture
+def compilations():
+    """A context manager that gives the names of the programs compiled inside it."""
+    import jax.monitoring
+
+    @contextlib.contextmanager
+    def noted():
+        compiled = []
+
+        def note(event, _, fun_name=None, **__):
+            if event.endswith("backend_compile_duration"):
+                compiled.append(fun_name)
+
+        jax.monitoring.register_event_duration_secs_listener(note)
+        try:
+            yield compiled
+        finally:
+            jax.monitoring.unregister_event_duration_listener(note)
+
+    return noted

@@ -99,23 +99,15 @@ def test_training_is_the_same_as_on_blocks(entries, monkeypatch):
     assert_same(trained(images), expected)
 
 
-def test_data_of_other_lengths_goes_into_blocks_of_one_shape(monkeypatch):
+def test_data_of_other_lengths_goes_into_blocks_of_one_shape(monkeypatch, compilations):
     counts = (500, 400, 496, 500)
     made = model()
     expected = [trained(count=count, made=made) for count in counts]  # all in one block
     monkeypatch.setattr("lamina.training.data._BLOCK_BYTES", 40_000)
-    made, compiled = model(), []
-
-    def note(event, _, fun_name=None, **__):
-        if event.endswith("backend_compile_duration"):
-            compiled.append(fun_name)
-
+    made = model()
     found = [trained(count=count, made=made) for count in counts[:2]]
-    jax.monitoring.register_event_duration_secs_listener(note)
-    try:
+    with compilations() as compiled:
         found += [trained(count=count, made=made) for count in counts[2:]]
-    finally:
-        jax.monitoring.unregister_event_duration_listener(note)
     assert compiled == []
     for ours, theirs in zip(found, expected, strict=True):
         assert_same(ours, theirs)
