@@ -123,13 +123,14 @@ class Tensor:
     [
         jnp.asarray,
         lambda a: a.astype("float64"),
+        lambda a: a.astype(">f4"),
         lambda a: a.tolist(),
         Frame,
         Tensor,
         lambda a: {"features" if a.shape[1] == 3 else "target": a},
         lambda a: [a],
     ],
-    ids=["jax", "float64", "numbers", "frame", "tensor", "dict", "list"],
+    ids=["jax", "float64", "big-endian", "numbers", "frame", "tensor", "dict", "list"],
 )
 def test_every_form_of_arrays_trains_alike(form, expected):
     np.testing.assert_allclose(losses(form(X), form(Y)), expected, rtol=1e-6)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import config, tree
-from lamina.dtypes import canonical
 from lamina.errors import DataError, DTypeError
 
 _SCALARS = (bool, int, float, str, bytes, np.generic)
@@ -152,7 +151,7 @@ def _dtype(array: Any, given: Any = None) -> np.dtype[Any]:
     if dtype.kind == "f" and dtype.itemsize == 8:
         return np.dtype(config.floatx())
     if jnp.issubdtype(dtype, np.number) or dtype.kind == "b":
-        return np.dtype(canonical(dtype.name))
+        return jax.dtypes.canonicalize_dtype(dtype.newbyteorder("="))
     name = getattr(given, "name", None)
     what = f"{type(array if given is None else given).__name__}" + (f" {name!r}" if name else "")
     hint = {

@@ -91,7 +91,9 @@ class ArrayData:
         x, y, sample_weight = data
         self.batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
         self.size = _common_length(self.batch)
-        self._nbytes = sum(a.nbytes for a in tree.flatten(self.batch) if a is not None)
+        arrays = [a for a in tree.flatten(self.batch) if a is not None]
+        self._nbytes = sum(a.nbytes for a in arrays)
+        self._has_rows = any(isinstance(a, Rows) for a in arrays)
         self.batch_size = request.batch_size
         self._source: Source | None = None
         self._running: Any = None
@@ -110,10 +112,6 @@ class ArrayData:
         return self._request.steps is None and not self._has_rows
 
     @property
-    def _has_rows(self) -> bool:
-        return any(isinstance(a, Rows) for a in tree.flatten(self.batch))
-
-    @property
     def steps_in_block(self) -> int:
         """Batches that go into one dispatch, whatever the number of samples."""
         bytes_of_step = self.batch_size * self._nbytes // self.size
@@ -129,7 +127,8 @@ class ArrayData:
     def block(self, rows: np.ndarray | slice, length: int) -> Batch:
         """Samples by their numbers, then others without a meaning up to ``length``.
 
-        They are copied from where the data is: on a GPU or TPU from its memory, if they fit there.
+        On a GPU or TPU they come from its memory, if the data fits there. Consecutive samples that
+        need no others are a view of the data.
         """
         if xla.has_own_memory() and self._on_device is None and not self._has_rows:
             self._on_device = jax.device_put(self.batch) if self._nbytes <= _RESIDENT_BYTES else ()
@@ -357,6 +356,8 @@ def _copied(a: Any, rows: np.ndarray | slice, length: int) -> np.ndarray:
     if isinstance(a, Rows):
         return a[rows]
     a = np.asarray(a)
+    if isinstance(rows, slice) and rows.stop - rows.start == length:
+        return a[rows]
     copy = xla.empty((length, *a.shape[1:]), a.dtype)
     if isinstance(rows, slice):
         copy[: rows.stop - rows.start] = a[rows]

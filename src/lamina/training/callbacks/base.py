@@ -173,11 +173,13 @@ class History(Callback):
 def _listens(callback: Any, hook: str) -> bool:
     """Whether ``callback`` does anything at that event; lambdas set on the object count."""
     aliases = (hook, hook.replace("_train_", "_")) if "_train_batch_" in hook else (hook,)
-    methods = ((getattr(callback, name, None), name) for name in aliases)
-    return any(
-        method is not None and getattr(method, "__func__", method) is not getattr(Callback, name)
-        for method, name in methods
-    )
+    for name in aliases:
+        method = getattr(callback, name, None)
+        if method is not None and getattr(method, "__func__", method) is not getattr(
+            Callback, name
+        ):
+            return True
+    return False
 
 
 def _may_log(callback: Callback) -> bool:
