@@ -26,6 +26,7 @@ class Peer:
         environment: which of ``benchmarks/requirements`` it runs with; None: with this Python.
         variables: environment variables of its process.
         options: arguments of the family's ``Session``.
+        keeps: whether a second process finds what the first has compiled.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Peer:
     environment: str | None = None
     variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    keeps: bool = False
 
 
 def _keras(backend: str, title: str, environment: str, package: str) -> Peer:
@@ -49,7 +51,7 @@ PEERS = {
         "Lamina", "with_keras",
         # It loads its parts when they are first used; this is what any program uses.
         ("lamina", "lamina.layers", "lamina.models", "lamina.losses", "lamina.optimizers"),
-        ("lamina", "jax"), options={"framework": "lamina"},
+        ("lamina", "jax"), options={"framework": "lamina"}, keeps=True,
     ),
     "keras-jax": _keras("jax", "JAX", "keras-jax", "jax"),
     "keras-tensorflow": _keras("tensorflow", "TensorFlow", "keras-tensorflow", "tensorflow_cpu"),
@@ -57,7 +59,7 @@ PEERS = {
     "torch": Peer("PyTorch", "with_torch", ("torch",), ("torch",), "torch"),
     "torch-compile": Peer(
         "torch.compile", "with_torch", ("torch",), ("torch",), "torch",
-        options={"compiled": True},
+        options={"compiled": True}, keeps=True,
     ),
     "nnx": Peer("Flax NNX", "with_nnx", ("flax.nnx", "optax"), ("flax", "optax", "jax"), "flax"),
     "jax": Peer("JAX by hand", "with_jax", ("jax", "jax.numpy"), ("jax",), "flax"),

@@ -18,9 +18,18 @@ Found = dict[str, Any]
 # measure: heading, format of a value, whether more is better
 MEASURES = {
     "steps_per_s": ("Training: steps per second in `fit`, or in the loop one writes", "{:.4g}", 1),
-    "first_step_s": ("First step: what the first epoch takes longer than another, s", "{:.2f}", 0),
-    "trace_s": ("Of it tracing and lowering, s (as JAX reports it)", "{:.2f}", 0),
-    "compile_s": ("Of it compiling, s (as JAX reports it)", "{:.2f}", 0),
+    "first_step_s": ("First step of a process: training on one batch, s", "{:.2f}", 0),
+    "trace_s": (
+        "Building and first step: tracing and lowering, s (as JAX reports it)",
+        "{:.2f}",
+        0,
+    ),
+    "compile_s": ("Building and first step: compiling, s (as JAX reports it)", "{:.2f}", 0),
+    "second_process_s": (
+        "First step of a second process, which finds what the first has compiled, s",
+        "{:.2f}",
+        0,
+    ),
     "predict_one_ms": ("`predict` of one sample, ms", "{:.3g}", 0),
     "call_one_ms": ("`model(x)` of one sample, ms", "{:.3g}", 0),
     "predict_many_s": ("`predict` of 48,000 samples, s", "{:.3g}", 0),

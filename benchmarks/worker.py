@@ -81,15 +81,21 @@ class Worker:
     def _build(self) -> None:
         self.session.build(self.model, self.workload, self.data)
 
-    def first(self, seconds: float) -> dict[str, Any]:
-        """The first epoch, and one more, which sets the length of a round."""
-        first = _seconds(lambda: self.session.train(1))
-        found = {}
+    def step(self) -> dict[str, Any]:
+        """Train a new model on a single batch, the first thing that this process computes."""
+        batch = self.workload.batch
+        data = tuple([a[:batch] for a in arrays] for arrays in self.data)
+        self.session.build(self.model, self.workload, data)
+        found = {"first_step_s": _seconds(lambda: self.session.train(1))}
         if self.clock:
-            found = {f"{kind}_s": self.clock.seconds(kind) for kind in self.clock.spans}
-        again = _seconds(lambda: self.session.train(1))
-        self.epochs = max(1, round(seconds / again))
-        return {"first_epoch_s": first, **found}
+            found |= {f"{kind}_s": self.clock.seconds(kind) for kind in self.clock.spans}
+        return found
+
+    def first(self, seconds: float) -> dict[str, Any]:
+        """Two epochs: one that compiles, and one that sets the length of a round."""
+        self.session.train(1)
+        self.epochs = max(1, round(seconds / _seconds(lambda: self.session.train(1))))
+        return {}
 
     def train(self) -> dict[str, Any]:
         """Steps per second over the epochs of one round."""
