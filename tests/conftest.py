@@ -16,6 +16,15 @@ os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
 _ENOUGH = 2 * 2**20  # KiB
 
 
+@pytest.fixture(autouse=True)
+def _fresh_program():
+    """Automatic names and the seed are those of a new program, whatever ran before."""
+    import lamina
+
+    lamina.utils.clear_session()
+    lamina.utils.set_random_seed(0)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _compiled_programs_go():
     """What thousands of tests compile would fill several GB."""

@@ -239,10 +239,10 @@ def test_a_loop_of_ones_own_around_two_models():
         tuple([v.value for v in o.variables] for o in optimizers),
     )
     losses = []
-    for i in range(30):
+    for i in range(100):
         state, now = step(state, X[:32] + 3.0, jax.random.key(i))
         losses.append(np.asarray(now))
-    assert losses[-1][1] < losses[0][1]
+    assert losses[-1][1] < losses[0][1] / 4
     for model, values in zip(models, state[0], strict=True):
         model.set_weights(values)
     assert float(np.mean(critic.predict(X + 3.0, verbose=0))) > 0.3
