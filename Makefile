@@ -15,7 +15,14 @@ VENV ?= .venv
 DATA_VENV ?= .venv-data
 JOBS ?= 2
 
+# Tests that run thousands of small programs once each. They compare numbers, which are the same
+# however well XLA optimizes; the others run with XLA's defaults, as users do.
+NUMBERS := tests/differential tests/laws tests/property tests/saving
+QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
+  --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
+
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 STAMP := $(VENV)/.installed
 DATA_STAMP := $(DATA_VENV)/.installed
 
@@ -25,7 +32,8 @@ demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n $(JOBS)
+	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) $(NUMBERS)
+	$(PYTEST) $(addprefix --ignore=,$(NUMBERS))
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -6,20 +6,10 @@ Among it, layers that take several tensors in the form in which the oracle calls
 import dataclasses
 import functools
 
-import jax
 import keras
-import pytest
 
 from lamina.core import registry
 from tests.differential import oracle
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Most of the time of these tests is XLA's."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @keras.saving.register_keras_serializable(package="tests")

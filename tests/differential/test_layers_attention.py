@@ -12,7 +12,7 @@ from lamina.layers.attention_unprojected import AdditiveAttention, Attention
 from lamina.layers.core import Embedding
 from lamina.ops.lowering.attention import attend
 from tests.cases.layers_attention import CASES
-from tests.differential.spread import compare, quick_compilation  # noqa: F401
+from tests.differential.spread import compare
 
 RNG = np.random.default_rng(0)
 QUERY = RNG.normal(size=(2, 4, 3)).astype("float32")

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.cases.layers_recurrent import CASES
-from tests.differential.spread import compare, quick_compilation  # noqa: F401
+from tests.differential.spread import compare
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

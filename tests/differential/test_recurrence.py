@@ -19,7 +19,6 @@ from lamina.layers.regularization import Dropout
 from lamina.layers.wrappers import TimeDistributed
 from lamina.ops.lowering.recurrence import _compiled_loop, convolution_by_products
 from tests.cases.layers_recurrent import LeakyCell
-from tests.differential.spread import quick_compilation  # noqa: F401
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3, 5, 3)).astype("float32")

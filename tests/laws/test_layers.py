@@ -23,10 +23,17 @@ CASES = [
 ]
 # Abstract bases, and what is tested as the engine.
 NO_ROW = {"Layer", "InputLayer", "Wrapper"}
-every = pytest.mark.parametrize("case", CASES, ids=str)
 # Laws that no option of a layer changes are tried on one row of each class.
 FIRST = list({c.cls: c for c in reversed(CASES)}.values())
-first = pytest.mark.parametrize("case", FIRST, ids=str)
+
+
+def _rows(cases):
+    """All laws of a row meet in one process, which then has compiled the layer's parts."""
+    marked = [pytest.param(c, id=str(c), marks=pytest.mark.xdist_group(str(c))) for c in cases]
+    return pytest.mark.parametrize("case", marked)
+
+
+every, first = _rows(CASES), _rows(FIRST)
 
 
 def draw(case, seed=0, sizes=None):
@@ -68,6 +75,16 @@ def outputs_of(layer, x, case, training=False):
     return case.apply(layer, x if isinstance(x, list) else [x], **extra)
 
 
+def pure(layer, case):
+    """The call as a function of the weights' values and of inputs; and the values."""
+
+    def run(values, x):
+        with entered(Scope(values=dict(zip(layer.weights, values, strict=True)), pure=True)):
+            return outputs_of(layer, x, case)
+
+    return run, [v.value for v in layer.weights]
+
+
 def test_every_public_layer_has_a_row():
     public = {
         n for n, c in vars(layers).items() if inspect.isclass(c) and issubclass(c, layers.Layer)
@@ -82,7 +99,7 @@ def test_spec_is_what_comes_out(case):
     symbolic = outputs_of(layer, symbols(case, case.unknown_axes), case)
     for batch, grow in ((2, 0), (3, 2)):
         sizes = {0: batch} | {a: case.inputs[0][0][a] + grow for a in case.unknown_axes}
-        real = outputs_of(layer, draw(case, sizes=sizes), case)
+        real = jax.eval_shape(*pure(layer, case), draw(case, sizes=sizes))
         for s, r in zip(tree.flatten(symbolic), tree.flatten(real), strict=True):
             assert s.dtype == str(r.dtype)
             assert len(s.shape) == r.ndim
@@ -95,15 +112,8 @@ def test_jit_is_eager(case):
     layer = make(case)
     x = draw(case)
     eager = outputs_of(layer, x, case)
-    values = {v: v.value for v in layer.weights}
-    names = list(values)
-
-    def run(arrays, x):
-        scope = Scope(values=dict(zip(names, arrays, strict=True)), pure=True)
-        with entered(scope):
-            return outputs_of(layer, x, case)
-
-    jitted = jax.jit(run)([values[v] for v in names], x)
+    run, values = pure(layer, case)
+    jitted = jax.jit(run)(values, x)
     for a, b in zip(tree.flatten(eager), tree.flatten(jitted), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
 
@@ -163,19 +173,17 @@ def test_nothing_recompiles_on_the_second_call(case):
     layer = make(case)
     x = draw(case)
     outputs_of(layer, x, case)
-    values = [v.value for v in layer.weights]
+    run, values = pure(layer, case)
     traces = 0
 
     @jax.jit
-    def run(arrays, x):
+    def counted(values, x):
         nonlocal traces
         traces += 1
-        scope = Scope(values=dict(zip(layer.weights, arrays, strict=True)), pure=True)
-        with entered(scope):
-            return outputs_of(layer, x, case)
+        return run(values, x)
 
-    run(values, x)
-    run(values, draw(case, seed=1))
+    counted(values, x)
+    counted(values, draw(case, seed=1))
     assert traces == 1
 
 
@@ -205,6 +213,7 @@ def test_gradients_are_finite_differences(case):
     values = {v: v.value for v in layer.weights}
     moving = [v for v in values if v.trainable and v.dtype == "float32"]
 
+    @jax.jit
     def loss(weights, arrays):
         bound = values | dict(zip(moving, weights, strict=True))
         with entered(Scope(values=bound, pure=True)):

@@ -8,7 +8,6 @@ import zipfile
 
 import h5py
 import jax
-import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
@@ -29,11 +28,10 @@ from tests.cases import (
     regularizers,
 )
 from tests.cases.layers_attention import GROUPS, itself
+from tests.differential.oracle import undrawn
 from tests.differential.spread import LeakyCell
 from tests.laws.test_layers import CASES, draw, outputs_of, symbols
 
-# Most of the time would go into compiling programs that run once.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 # Rows whose numbers Keras does not give: it refuses integers; it wants queries, values and keys of
 # one size; it divides the kernel in training only (see the test of its own below).
 NOT_KERASS = ("softmax_integers", "group_query", "spectral")
@@ -95,22 +93,13 @@ def run(model, data):
     trainable = [v.value for v in model.trainable_variables]
     fixed = [v.value for v in model.non_trainable_variables]
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def call(trainable, fixed, data):
         return model.stateless_call(trainable, fixed, data, training=False)[0]
 
     return [np.asarray(x) for x in tree.flatten(call(trainable, fixed, data))]
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Keras draws no initial weights, which the file replaces: most of the time would go there."""
-    drawn = keras.initializers.VarianceScaling, keras.initializers.Orthogonal
-    for cls in (*drawn, keras.initializers.RandomUniform, keras.initializers.TruncatedNormal):
-        monkeypatch.setattr(cls, "__call__", lambda _, shape, dtype=None: jnp.zeros(shape, dtype))
-
-
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.filterwarnings("ignore:You passed `rms_scaling")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_layers(family, tmp_path):
@@ -118,7 +107,8 @@ def test_layers(family, tmp_path):
     ours = build(cases)
     data = [draw(case) for case in cases]
     ours.save(tmp_path / "ours.keras")
-    theirs = keras.saving.load_model(tmp_path / "ours.keras", IN_KERAS, safe_mode=False)
+    with undrawn():
+        theirs = keras.saving.load_model(tmp_path / "ours.keras", IN_KERAS, safe_mode=False)
     theirs.save(tmp_path / "theirs.keras")
     again = lamina.saving.load_model(tmp_path / "theirs.keras", HERE)
 
