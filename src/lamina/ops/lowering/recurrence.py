@@ -257,16 +257,19 @@ class GRUStep(Step):
 
     def __call__(self, constants: Constants, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         h, dropped = states[0], constants.drop(states[0])
-        ends = 2 * h.shape[-1]
+        # Split before anything is computed, or XLA:CPU makes and keeps the sums for the gradient.
+        xz, xr, xc = jnp.split(x, 3, axis=-1)
         if self.reset_after:
             u = product(dropped, constants.kernel, constants.transposed)
             u = u if constants.bias is None else u + constants.bias
-            z, r = jnp.split(self.gate(x[..., :ends] + u[..., :ends]), 2, axis=-1)
-            c = self.activation(x[..., ends:] + r * u[..., ends:])
+            uz, ur, uc = jnp.split(u, 3, axis=-1)
+            z, r = self.gate(xz + uz), self.gate(xr + ur)
+            c = self.activation(xc + r * uc)
         else:
-            gates, candidate = jnp.split(constants.kernel, [ends], axis=1)
-            z, r = jnp.split(self.gate(x[..., :ends] + jnp.matmul(dropped, gates)), 2, axis=-1)
-            c = self.activation(x[..., ends:] + jnp.matmul(r * dropped, candidate))
+            gates, candidate = jnp.split(constants.kernel, [2 * h.shape[-1]], axis=1)
+            uz, ur = jnp.split(jnp.matmul(dropped, gates), 2, axis=-1)
+            z, r = self.gate(xz + uz), self.gate(xr + ur)
+            c = self.activation(xc + jnp.matmul(r * dropped, candidate))
         h = z * h + (1 - z) * c
         return h, [h]
 
