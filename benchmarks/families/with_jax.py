@@ -22,7 +22,10 @@ from benchmarks.workloads import Arrays, Workload
 
 jit = functools.partial(
     jax.jit,
-    compiler_options={"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"},
+    compiler_options={
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+        "xla_backend_optimization_level": 1,
+    },
 )
 
 

@@ -1,10 +1,12 @@
-"""Where compiled programs are kept."""
+"""How programs are compiled, and where they are kept."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+
+from lamina.core import xla
 
 PROGRAM = """
 import numpy as np, lamina as keras
@@ -30,3 +32,11 @@ def test_compiled_programs_are_kept_in_the_users_own_folder(case, tmp_path):
     assert bool(kept) == (case == "kept")
     if case == "kept":
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_options_that_a_user_chose_stay(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    ours = xla.options()
+    assert ours["xla_backend_optimization_level"] == 1
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    assert ours.keys() - xla.options().keys() == {"xla_backend_optimization_level"}
