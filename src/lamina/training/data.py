@@ -169,8 +169,9 @@ class ArrayData:
     def batches(self) -> Iterator[Batch]:
         """The batches of one pass."""
         shuffle = self._request.shuffle
+        # Numbering the rows of a single batch would take as long as a small model's prediction.
         if self.in_memory and self.steps == 1 and not shuffle and not xla.has_own_memory():
-            return iter((self.batch,))  # a single prediction takes as long as the way to it
+            return iter((_map(np.asarray, self.batch),))
 
         def take(rows: np.ndarray) -> Batch:
             return self.block(rows if shuffle else slice(rows[0], rows[-1] + 1), len(rows))
