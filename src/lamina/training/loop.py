@@ -89,7 +89,7 @@ def _training_state(program: Program) -> Iterator[Cell]:
         for address, variable in variables.items():
             variable.bind(cell, group, address)
     cell.state |= {
-        "metrics": program.fresh_metrics(),
+        "metrics": program.current_metrics(),
         "monitor": jnp.asarray(np.int32(NEVER)),
         "key": jax.random.key_data(random.base_key(program.model.seed, "fit")),
     }
@@ -178,7 +178,7 @@ def _train(
         _program(model, validation.peek(), training=False)
         _look_at(model, validation)
     steps = data.steps
-    names = list(jax.eval_shape(program.results, program.fresh_metrics()))
+    names = list(jax.eval_shape(program.results, program.current_metrics()))
     names += [f"val_{n}" for n in names] if validation is not None else []
     params = {"epochs": epochs, "steps": steps, "verbose": verbose, "metrics": names}
     hooks = CallbackList(callbacks, model=model, params=params)
@@ -487,8 +487,7 @@ def train_on_batch(
     batch = one_batch(x, y, sample_weight, class_weight)
     program = _program(model, batch, training=True)
     with _training_state(program) as cell:
-        state = {**cell.state, "metrics": program.current_metrics()}
-        cell.state, _ = program.train(state, batch)
+        cell.state, _ = program.train(cell.state, batch)
         for address, variable in program.metric_variables.items():
             variable.assign(cell.state["metrics"][address])
         logs = _floats(program, cell.state["metrics"])
