@@ -178,7 +178,7 @@ def _train(
         _program(model, validation.peek(), training=False)
         _look_at(model, validation)
     steps = data.steps
-    names = list(jax.eval_shape(program.results, program.current_metrics()))
+    names = program.log_names()
     names += [f"val_{n}" for n in names] if validation is not None else []
     params = {"epochs": epochs, "steps": steps, "verbose": verbose, "metrics": names}
     hooks = CallbackList(callbacks, model=model, params=params)

@@ -156,7 +156,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
     return Report(
         layers=rows,
         bindings=program.objective.bindings(outputs, batch[1]) if program.objective else [],
-        logs=list(jax.eval_shape(program.results, program.fresh_metrics())) if compiled else [],
+        logs=program.log_names() if compiled else [],
         unreached=_unreached(program, structs) if compiled else [],
         lost_masks=lost,
         weight_bytes=sum(v.size * jnp.dtype(v.dtype).itemsize for v in model.weights),

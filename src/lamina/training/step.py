@@ -145,6 +145,12 @@ class Program:
             }
         return self._metric_variables
 
+    def log_names(self) -> list[str]:
+        """The names under which a pass reports, in their order."""
+        state = {a: struct_of(v) for a, v in self.metric_variables.items()}
+        reports = {_LOG + k: x for k, x in self._reports.items()}
+        return list(jax.eval_shape(self.results, state | reports))
+
     def fresh_metrics(self) -> dict[str, Any]:
         """The metrics' state before any batch."""
         scope = Scope(pure=True)
