@@ -59,8 +59,9 @@ def _keep_compiled() -> None:
     mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     if mine and not status.st_mode & 0o022 and os.access(folder, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.25)
+        limit = "jax_persistent_cache_min_compile_time_secs"
+        if limit.upper() not in os.environ and settings[limit] == 1.0:  # JAX's own
+            jax.config.update(limit, 0.25)
 
 
 def _from_libc(name: str) -> Any:
