@@ -45,7 +45,7 @@ class Process:
             "JAX_ENABLE_COMPILATION_CACHE": "false" if home is None else "true",
         }  # fmt: skip
         if home is not None:
-            fixed |= dict.fromkeys(("HOME", "XDG_CACHE_HOME", "TMPDIR"), str(home))
+            fixed |= dict.fromkeys(("HOME", "LAMINA_HOME", "XDG_CACHE_HOME", "TMPDIR"), str(home))
         self.log = log.open("a")
         self.process = subprocess.Popen(
             [python_of(setup), "-m", "benchmarks.worker", peer, model],
