@@ -18,7 +18,6 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(lamina.__path__, "lamina.
 def test_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where an example may write
     module = importlib.import_module(name)
-    lamina.utils.clear_session()
     found = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert found.failed == 0
 
