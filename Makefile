@@ -1,6 +1,6 @@
 # make demo    train and show a small model
 # make test    the whole test suite
-# make check   format, lint, types, floors
+# make check   format, lint, types, import contracts
 # make bench   speed, side by side with the peers
 #
 # make test-data   the tests that need PyTorch, TensorFlow, grain, datasets, pandas and polars

@@ -14,9 +14,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lamina import activations as activations
     from lamina import applications as applications
+    from lamina import callbacks as callbacks
     from lamina import config as config
     from lamina import constraints as constraints
     from lamina import datasets as datasets
+    from lamina import dtype_policies as dtype_policies
     from lamina import errors as errors
     from lamina import initializers as initializers
     from lamina import layers as layers
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
     from lamina import optimizers as optimizers
     from lamina import regularizers as regularizers
     from lamina import saving as saving
+    from lamina import tree as tree
     from lamina import utils as utils
     from lamina import visualization as visualization
     from lamina.core.variable import Variable as Variable
-    from lamina.dtypes import DTypePolicy as DTypePolicy
+    from lamina.dtype_policies import DTypePolicy as DTypePolicy
     from lamina.initializers import Initializer as Initializer
     from lamina.layers import Input as Input
     from lamina.layers import InputSpec as InputSpec
@@ -42,18 +45,17 @@ if TYPE_CHECKING:
     from lamina.models import Sequential as Sequential
     from lamina.optimizers import Optimizer as Optimizer
     from lamina.regularizers import Regularizer as Regularizer
-    from lamina.training import callbacks as callbacks
 
 _MODULES = {
     name: f"lamina.{name}"
     for name in (
-        "activations", "applications", "config", "constraints", "datasets", "dtypes",
-        "errors", "initializers", "layers", "losses", "metrics", "models", "ops",
-        "optimizers", "regularizers", "saving", "utils", "visualization",
+        "activations", "applications", "callbacks", "config", "constraints", "datasets",
+        "dtype_policies", "errors", "initializers", "layers", "losses", "metrics", "models", "ops",
+        "optimizers", "regularizers", "saving", "tree", "utils", "visualization",
     )
-} | {"callbacks": "lamina.training.callbacks"}  # fmt: skip
+}  # fmt: skip
 _OBJECTS = {
-    "DTypePolicy": "lamina.dtypes",
+    "DTypePolicy": "lamina.dtype_policies",
     "Functional": "lamina.models",
     "Initializer": "lamina.initializers",
     "Input": "lamina.layers",

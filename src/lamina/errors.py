@@ -7,6 +7,9 @@ Python would expect (``ValueError``, ``TypeError``, ...), so ``except lamina.err
 
 from __future__ import annotations
 
+import difflib
+from typing import Any
+
 
 class LaminaError(Exception):
     """Base of every exception that Lamina raises on purpose.
@@ -395,3 +398,22 @@ class SavingWarning(UserWarning):
 
     Cure: nothing, where that is meant; else a model of the shapes that the file holds.
     """
+
+
+def _likeness(a: str, b: Any) -> float:
+    return difflib.SequenceMatcher(None, a, str(b)).ratio()
+
+
+def unknown_name(what: str, name: Any, known: Any) -> UnknownNameError:
+    """An error that lists the closest of the known names."""
+    names = sorted({str(k) for k in known})
+    spellings: dict[str, str] = {}
+    for n in names:  # of several spellings of one name, the one closest to what was asked for
+        plain = n.lower().replace("_", "")
+        if plain not in spellings or _likeness(n, name) > _likeness(spellings[plain], name):
+            spellings[plain] = n
+    close = difflib.get_close_matches(str(name), list(spellings.values()), 3, 0.5)
+    if not close and str(name).isalpha() and len(str(name)) > 1:  # initials, as in `lr`
+        close = [n for n in names if "".join(w[:1] for w in n.split("_")) == name]
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {names}."
+    return UnknownNameError(f"Unknown {what}: {name!r}. {hint}")

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 
 from lamina import layers
-from lamina.core.registry import register_serializable
+from lamina.serialization.registry import register_serializable
 from tests.cases import Case
 
 

@@ -3,13 +3,13 @@
 import jax.numpy as jnp
 
 from lamina import Layer
-from lamina.core.registry import register_serializable
 from lamina.layers.bidirectional import Bidirectional
 from lamina.layers.convolution_recurrent import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from lamina.layers.core import Dense
 from lamina.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
 from lamina.layers.recurrent_cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from lamina.layers.wrappers import TimeDistributed
+from lamina.serialization.registry import register_serializable
 from tests.cases import Case
 
 SEQUENCE = [((2, 5, 3), "float32")]

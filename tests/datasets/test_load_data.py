@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from lamina import config
+from lamina import settings
 from lamina.datasets import _sources, cifar10, cifar100, fashion_mnist, mnist
 from lamina.datasets._pickled import PickledArray, read_pickle
 from lamina.errors import ArgumentError, CorruptFileError, DownloadError, UnsafeFileError
@@ -109,11 +109,11 @@ def test_cifar10(publish, cache):
 
 
 def test_cifar10_channels_first(publish):
-    config.set_image_data_format("channels_first")
+    settings.set_image_data_format("channels_first")
     try:
         (x_train, _), _ = cifar10.load_data()
     finally:
-        config.set_image_data_format("channels_last")
+        settings.set_image_data_format("channels_last")
     np.testing.assert_array_equal(x_train[:4], PIXELS["data_batch_1"].reshape(4, 3, 32, 32))
 
 

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 import lamina
-from lamina import tree
-from lamina.core import registry
+from lamina.serialization import registry
+from lamina.tree import nested
 
 
 def draw(case, seed=0):
@@ -65,7 +65,7 @@ def _zeros(_, shape, dtype=None, **__):
 
 def agree(ours, theirs, case, what):
     """Equal within the case's tolerance, relative to the largest number of each array."""
-    ours, theirs = tree.flatten(ours), tree.flatten(theirs)
+    ours, theirs = nested.flatten(ours), nested.flatten(theirs)
     assert len(ours) == len(theirs), what
     for a, b in zip(ours, theirs, strict=True):
         assert a.dtype == b.dtype, what
@@ -90,8 +90,8 @@ def compare(case, training=None):
             outputs, new = layer.stateless_call(trainable, [v.value for v in fixed], x, **extra)
             updated = [n for v, n in zip(fixed, new, strict=True) if id(v) in weights]
             waves = [jnp.cos(jnp.arange(x.size, dtype="float32")).reshape(x.shape)
-                     for x in tree.flatten(outputs)]  # fmt: skip
-            total = sum(jnp.sum(x * w) for x, w in zip(tree.flatten(outputs), waves, strict=True))
+                     for x in nested.flatten(outputs)]  # fmt: skip
+            total = sum(jnp.sum(x * w) for x, w in zip(nested.flatten(outputs), waves, strict=True))
             return total, (outputs, updated)
 
         gradient = jax.grad(loss, (0, 1) if floating else (0,), has_aux=True)

@@ -8,7 +8,7 @@ import functools
 
 import keras
 
-from lamina.core import registry
+from lamina.serialization import registry
 from tests.differential import oracle
 
 

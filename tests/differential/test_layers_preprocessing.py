@@ -25,6 +25,8 @@ def test_another_number_of_channels(argument, symbolic):
 
 def test_arrays_survive_a_file():
     layer = layers.Rescaling(np.array([1.0, 2.0]))
-    again = lamina.core.registry.deserialize(lamina.core.registry.serialize(layer))
+    again = lamina.serialization.registry.deserialize(
+        lamina.serialization.registry.serialize(layer)
+    )
     x = np.ones((3, 2), "float32")
     np.testing.assert_array_equal(again(x), layer(x))

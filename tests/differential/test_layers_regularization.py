@@ -6,7 +6,7 @@ import pytest
 
 import lamina
 from lamina import layers
-from lamina.core import random
+from lamina.core import prng
 from lamina.core.scope import Scope, entered
 from lamina.errors import ArgumentError, ShapeError
 from tests.cases.layers_regularization import CASES
@@ -18,7 +18,7 @@ ONES = jnp.ones((2000, 100))
 
 def train(layer, x, step=0, run=0):
     """A call as a compiled training step makes it: the key is that of the step."""
-    with entered(Scope(key=random.derive(random.base_key(run), step), pure=True)):
+    with entered(Scope(key=prng.derive(prng.base_key(run), step), pure=True)):
         return np.asarray(layer(x, training=True))
 
 
@@ -192,7 +192,7 @@ def test_integers_become_floats_in_both_modes():
 def test_gradients_see_the_same_draw(case):
     layer = case.cls(**case.kwargs)
     x = draw(case)[0]
-    key = random.base_key(0)
+    key = prng.base_key(0)
 
     def run(x):
         return layer.apply_pure({}, x, training=True, key=key)[0]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import lamina
-from lamina.core import registry
 from lamina.core.scope import get_mask
 from lamina.errors import ArgumentError, ShapeError, StateError, StructureError
 from lamina.layers.bidirectional import Bidirectional
@@ -18,6 +17,7 @@ from lamina.layers.recurrent_cells import GRUCell, LSTMCell, SimpleRNNCell, Stac
 from lamina.layers.regularization import Dropout
 from lamina.layers.wrappers import TimeDistributed
 from lamina.ops.lowering.recurrence import _compiled_loop, convolution_by_products
+from lamina.serialization import registry
 from tests.cases.layers_recurrent import LeakyCell
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 
 import lamina
 from lamina import layers, ops
-from lamina.core import random
+from lamina.core import prng
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError, StateError
 
 
@@ -95,7 +95,7 @@ def test_gradients_of_the_pure_form():
 
 def test_initial_values_depend_on_seed_and_path_only():
     def kernel(extra):
-        random.set_random_seed(7)
+        prng.set_random_seed(7)
         lamina.core.naming.reset()
         if extra:
             layers.Dense(9, name="other")(jnp.ones((1, 4)))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lamina.core import xla
+from lamina.runtime import xla
 
 PROGRAM = """
 import numpy as np, lamina as keras

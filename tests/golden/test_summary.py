@@ -12,11 +12,11 @@ from rich.console import Console
 
 from lamina import layers, ops
 from lamina.core import naming
-from lamina.core.fields import field
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.layers import Activation, Dense, Embedding, Input, Layer
 from lamina.models import Model, Sequential
 from lamina.optimizers.adam import Adam
+from lamina.serialization.fields import field
 from lamina.visualization import print_summary, summarize
 
 

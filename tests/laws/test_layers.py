@@ -11,9 +11,10 @@ import pytest
 
 import lamina
 import tests.cases
-from lamina import layers, tree
-from lamina.core import registry
+from lamina import layers
 from lamina.core.scope import Scope, entered
+from lamina.serialization import registry
+from lamina.tree import nested
 
 CASES = [
     case
@@ -100,7 +101,7 @@ def test_spec_is_what_comes_out(case):
     for batch, grow in ((2, 0), (3, 2)):
         sizes = {0: batch} | {a: case.inputs[0][0][a] + grow for a in case.unknown_axes}
         real = jax.eval_shape(*pure(layer, case), draw(case, sizes=sizes))
-        for s, r in zip(tree.flatten(symbolic), tree.flatten(real), strict=True):
+        for s, r in zip(nested.flatten(symbolic), nested.flatten(real), strict=True):
             assert s.dtype == str(r.dtype)
             assert len(s.shape) == r.ndim
             for known, actual in zip(s.shape, r.shape, strict=True):
@@ -114,7 +115,7 @@ def test_jit_is_eager(case):
     eager = outputs_of(layer, x, case)
     run, values = pure(layer, case)
     jitted = jax.jit(run)(values, x)
-    for a, b in zip(tree.flatten(eager), tree.flatten(jitted), strict=True):
+    for a, b in zip(nested.flatten(eager), nested.flatten(jitted), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
 
 
@@ -136,7 +137,7 @@ def test_a_copy_with_the_weights_computes_the_same(case):
     outputs_of(again, x, case)
     again.set_weights(layer.get_weights())
     got = outputs_of(again, x, case)
-    for a, b in zip(tree.flatten(want), tree.flatten(got), strict=True):
+    for a, b in zip(nested.flatten(want), nested.flatten(got), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -157,11 +158,11 @@ def test_same_seed_same_start(case):
 def test_mixed_precision_computes_in_sixteen_bits(case):
     if any(not d.startswith("float") for _, d in case.inputs) or case.cls is layers.Lambda:
         pytest.skip("takes integers")
-    if any(isinstance(v, layers.Layer) for v in tree.flatten(case.kwargs)):
+    if any(isinstance(v, layers.Layer) for v in nested.flatten(case.kwargs)):
         pytest.skip("the layers inside have policies of their own")
     layer = make(case, dtype="mixed_bfloat16")
     out = outputs_of(layer, draw(case), case)
-    for x in tree.flatten(out):
+    for x in nested.flatten(out):
         if jnp.issubdtype(x.dtype, jnp.floating):
             assert str(x.dtype) == "bfloat16"
     for v in layer.weights:
@@ -207,7 +208,7 @@ def test_gradients_are_finite_differences(case):
     if case.cls is layers.SpectralNormalization:
         pytest.skip("by definition takes its singular vectors as constants")
     layer = make(case)
-    shapes = [o.shape for o in tree.flatten(outputs_of(layer, x, case))]
+    shapes = [o.shape for o in nested.flatten(outputs_of(layer, x, case))]
     rng = np.random.default_rng(5)
     waves = [rng.normal(size=s).astype("float32") for s in shapes]
     values = {v: v.value for v in layer.weights}
@@ -218,7 +219,7 @@ def test_gradients_are_finite_differences(case):
         bound = values | dict(zip(moving, weights, strict=True))
         with entered(Scope(values=bound, pure=True)):
             out = outputs_of(layer, arrays if isinstance(x, list) else arrays[0], case)
-            return sum(jnp.sum(o * w) for o, w in zip(tree.flatten(out), waves, strict=True))
+            return sum(jnp.sum(o * w) for o, w in zip(nested.flatten(out), waves, strict=True))
 
     at = ([values[v] for v in moving], [jnp.asarray(a) for a in arrays])
     way = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), "float32"), at)
@@ -239,7 +240,7 @@ def test_inference_is_the_default_and_repeats(case):
     if getattr(layer, "stateful", False):
         pytest.skip("remembers the call before")
     for run in runs[1:]:
-        for a, b in zip(tree.flatten(runs[0]), tree.flatten(run), strict=True):
+        for a, b in zip(nested.flatten(runs[0]), nested.flatten(run), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -251,5 +252,5 @@ def test_a_file_gives_the_same_layer_bit_for_bit(case, tmp_path):
     model.save(tmp_path / "model.keras")
     again = lamina.saving.load_model(tmp_path / "model.keras")
     x = draw(case)
-    for a, b in zip(tree.flatten(model(x)), tree.flatten(again(x)), strict=True):
+    for a, b in zip(nested.flatten(model(x)), nested.flatten(again(x)), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from lamina import optimizers
-from lamina.core.registry import serialize
 from lamina.core.variable import Variable
 from lamina.optimizers import schedules
+from lamina.serialization.registry import serialize
 from tests.cases.optimizers import COMMON, OPTIMIZERS, SCHEDULES
 
 ROWS = [(name, arguments) for name, rows in OPTIMIZERS.items() for arguments in rows]

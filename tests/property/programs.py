@@ -19,11 +19,13 @@ import numpy as np
 
 import lamina
 import tests.cases
-from lamina import layers, ops, tree
-from lamina.core import registry, spec
+from lamina import layers, ops
+from lamina.core import spec
 from lamina.core.scope import Scope, entered
 from lamina.core.spec import TensorSpec
 from lamina.errors import LaminaError
+from lamina.serialization import registry
+from lamina.tree import nested
 from tests.cases import Case
 
 # Three readings of the open sizes. Names get sizes that differ, so that different names stay
@@ -166,7 +168,7 @@ def abstractly(function: Callable[..., Any], specs: list[TensorSpec]) -> list[Te
     """The specs of what comes out for arrays of these concrete specs."""
     scope = Scope(pure=True, abstract=True, key=jax.random.key(0))
     with entered(scope):
-        return tree.flatten(spec.evaluate(function, specs))
+        return nested.flatten(spec.evaluate(function, specs))
 
 
 def at(dim: Any, sizes: dict[Any, int], anonymous: set[str]) -> int | None:
@@ -288,7 +290,7 @@ class Program:
             if lenient or any(words in str(failure) for words in TOO_SMALL):
                 raise Refused
             raise Unequal(f"{text}\nbuilds, but does not run:\n{failure!r}")
-        symbols = [x for x in tree.flatten(built) if x is not None]
+        symbols = [x for x in nested.flatten(built) if x is not None]
         if any(np.prod(s.dims_raw) > LARGEST for specs in ran for s in specs if s):
             raise Refused
         outputs = []
@@ -472,9 +474,9 @@ class Program:
         self.output_structure = self.nested(chosen)
 
         def symbols(structure: Any) -> Any:
-            return tree.map_structure(lambda t: t.symbol, structure)
+            return nested.map_structure(lambda t: t.symbol, structure)
 
-        shown = [tree.map_structure(lambda t: t.name, s)
+        shown = [nested.map_structure(lambda t: t.name, s)
                  for s in (self.input_structure, self.output_structure)]  # fmt: skip
         self.say(f"{name} = Model({shown[0]}, {shown[1]})")
         return lamina.Model(symbols(self.input_structure), symbols(self.output_structure),
@@ -495,7 +497,7 @@ class Program:
     def feed(self, leaves: list[Any]) -> Any:
         """Arrays for the inputs, in the structure of the inputs."""
         values = dict(zip(self.inputs, leaves, strict=True))
-        return tree.map_structure(lambda t: values[t], self.input_structure)
+        return nested.map_structure(lambda t: values[t], self.input_structure)
 
     def compose(self, leaves: list[Any]) -> list[Any]:
         """The results by calling everything on arrays, statement after statement."""
@@ -503,12 +505,12 @@ class Program:
         wanted = set(self.results)
         for s in self.statements:
             if all(t in values for t in s.arguments):
-                made = [x for x in tree.flatten(s.function(*(values[t] for t in s.arguments)))
+                made = [x for x in nested.flatten(s.function(*(values[t] for t in s.arguments)))
                         if x is not None]  # fmt: skip
                 values |= dict(zip(s.outputs, made, strict=True))
             if wanted <= values.keys():
                 break
-        return [values[t] for t in tree.flatten(self.output_structure)]
+        return [values[t] for t in nested.flatten(self.output_structure)]
 
     @property
     def text(self) -> str:
@@ -523,7 +525,7 @@ def copy_of(case: Case, name: str) -> Any:
 
 
 def holds_layers(value: Any) -> bool:
-    return any(isinstance(x, layers.Layer) for x in tree.flatten(value))
+    return any(isinstance(x, layers.Layer) for x in nested.flatten(value))
 
 
 # ---- what a traced program computes --------------------------------------------------------------
@@ -571,7 +573,7 @@ def computation(model: Any, function: Callable[..., Any], specs: list[TensorSpec
 
     def run(weights: list[Any], *arrays: Any) -> list[Any]:
         with entered(Scope(values=dict(zip(variables, weights, strict=True)), pure=True)):
-            return tree.flatten(function(list(arrays)))
+            return nested.flatten(function(list(arrays)))
 
     weights = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in variables]
     closed = jax.make_jaxpr(run)(weights, *(s.struct for s in specs))

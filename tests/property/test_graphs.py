@@ -16,8 +16,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
 import lamina
-from lamina import tree
 from lamina.errors import MaskWarning
+from lamina.tree import nested
 from tests.property.programs import SIZES, Program, abstractly, arrays, computation
 
 GRAPHS = int(os.environ.get("LAMINA_GRAPHS", "60"))
@@ -40,7 +40,7 @@ def check(program, model, to_file, run) -> None:
     for i, sizes in enumerate(SIZES):
         specs = [t.concrete[i] for t in program.inputs]
         got = abstractly(lambda *xs: model(program.feed(list(xs))), specs)
-        want = [t.concrete[i] for t in tree.flatten(program.output_structure)]
+        want = [t.concrete[i] for t in nested.flatten(program.output_structure)]
         assert got == want, f"the model gives {got}, its statements give {want} for {sizes}"
     specs = [t.concrete[0] for t in program.inputs]
     graph = computation(model, lambda xs: model(program.feed(xs)), specs)
@@ -67,7 +67,7 @@ def reload_and_compare(program, model, specs, graph):
 def run_and_compare(program, model, again, specs) -> None:
     data = arrays(specs)
     want = [np.asarray(x) for x in program.compose(data)]
-    one, other = (tree.flatten(m.predict(program.feed(data), verbose=0)) for m in (model, again))
+    one, other = (nested.flatten(m.predict(program.feed(data), verbose=0)) for m in (model, again))
     for a, b, c in zip(want, one, other, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
         np.testing.assert_array_equal(b, c)

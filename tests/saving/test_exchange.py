@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import lamina
-from lamina import layers, tree
-from lamina.core import registry
+from lamina import layers
 from lamina.core.symbolic import OPERATIONS
 from lamina.saving import operations
+from lamina.serialization import registry
+from lamina.tree import nested as structures
 from tests.cases import (
     Case,
     initializers,
@@ -97,7 +98,7 @@ def run(model, data):
     def call(trainable, fixed, data):
         return model.stateless_call(trainable, fixed, data, training=False)[0]
 
-    return [np.asarray(x) for x in tree.flatten(call(trainable, fixed, data))]
+    return [np.asarray(x) for x in structures.flatten(call(trainable, fixed, data))]
 
 
 @pytest.mark.filterwarnings("ignore:You passed `rms_scaling")
@@ -198,7 +199,7 @@ def test_ops(tmp_path):
     def graph(library):
         x, y = library.Input((4, 6)), library.Input((4, 6))
         outputs = {name: fn(library.ops, x, y) for name, fn in OPS.items()}
-        names = [name for name, out in outputs.items() for _ in tree.flatten(out)]
+        names = [name for name, out in outputs.items() for _ in structures.flatten(out)]
         return library.Model([x, y], list(outputs.values())), names
 
     (ours, names), (theirs, _) = graph(lamina), graph(keras)

@@ -6,7 +6,7 @@ import pytest
 
 import lamina as keras
 from lamina import layers
-from lamina.core import xla
+from lamina.runtime import xla
 from lamina.training.data import ArrayData
 from lamina.training.sources import Request
 

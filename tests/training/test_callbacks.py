@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from lamina.errors import ArgumentError, UnknownNameError
-from lamina.training.callbacks import (
+from lamina.callbacks import (
     Callback,
     CallbackList,
     CSVLogger,
@@ -20,6 +19,7 @@ from lamina.training.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
+from lamina.errors import ArgumentError, UnknownNameError
 
 
 class Optimizer:

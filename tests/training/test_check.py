@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import lamina as keras
-from lamina import dtypes, layers
+from lamina import layers
+from lamina.config import set_dtype_policy
 from lamina.errors import NonFiniteError, ShapeError, TrainingWarning
 
 RNG = np.random.default_rng(0)
@@ -237,10 +238,10 @@ def test_many_shapes_are_told_once():
 
 
 def test_half_precision_scales_the_loss():
-    dtypes.set_dtype_policy("mixed_float16")
+    set_dtype_policy("mixed_float16")
     try:
         model = model_with(layers.ReLU())
     finally:
-        dtypes.set_dtype_policy(None)
+        set_dtype_policy(None)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"]).all()

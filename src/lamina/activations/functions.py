@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from lamina import ops
-from lamina.core.family import doors
-from lamina.core.registry import public
+from lamina.serialization.namespaces import accessors
+from lamina.serialization.registry import builtin
 
-_enter = public("activations")
+_enter = builtin("activations")
 
 
 @_enter
@@ -91,7 +91,7 @@ def gelu(x: Any, approximate: bool = False) -> Any:
     return ops.gelu(x, approximate)
 
 
-@public("activations", "swish")
+@builtin("activations", "swish")
 def silu(x: Any) -> Any:
     """:func:`lamina.ops.silu`: ``x * sigmoid(x)``; also called swish."""
     return ops.silu(x)
@@ -115,7 +115,7 @@ def hard_sigmoid(x: Any) -> Any:
     return ops.hard_sigmoid(x)
 
 
-@public("activations", "hard_swish")
+@builtin("activations", "hard_swish")
 def hard_silu(x: Any) -> Any:
     """:func:`lamina.ops.hard_silu`: ``x * hard_sigmoid(x)``; also called hard swish."""
     return ops.hard_silu(x)
@@ -225,4 +225,4 @@ def glu(x: Any, axis: int = -1) -> Any:
 
 swish, hard_swish = silu, hard_silu
 
-get, serialize, deserialize = doors("activations", "activation", default=linear)
+get, serialize, deserialize = accessors("activations", "activation", default=linear)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lamina import config, ops
+from lamina import ops, settings
 from lamina.core.graph import is_symbolic
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers import Input
@@ -60,8 +60,8 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
     if mode not in _MODES:
         raise ArgumentError(f"`mode` is one of {list(_MODES)}. Received: {mode!r}.")
     statistics = _MODES[mode]
-    axis = -1 if config.standardize_data_format(data_format) == "channels_last" else -3
-    dtype = config.floatx()
+    axis = -1 if settings.standardize_data_format(data_format) == "channels_last" else -3
+    dtype = settings.floatx()
     is_numpy = isinstance(x, np.ndarray)
     x = x.astype(dtype, copy=False) if is_numpy else ops.cast(x, dtype)
     if statistics.is_bgr:
@@ -117,7 +117,7 @@ def image_input(
         is_pretrained: whether the published weights are asked for, which are for RGB images and,
             with the top, for images of the default size.
     """
-    last = config.image_data_format() == "channels_last"
+    last = settings.image_data_format() == "channels_last"
     if input_tensor is not None:
         if not is_symbolic(input_tensor):
             raise ArgumentError(

@@ -1,9 +1,9 @@
 """Constraints: what weights are brought back to after each step of the optimizer."""
 
 from lamina.constraints.projections import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
-from lamina.core.family import doors
+from lamina.serialization.namespaces import accessors
 
-get, serialize, deserialize = doors("constraints", "constraint")
+get, serialize, deserialize = accessors("constraints", "constraint")
 
 # Keras's other names for them.
 max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm

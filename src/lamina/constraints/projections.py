@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lamina import config, ops
-from lamina.core.fields import Configurable, field
+from lamina import ops, settings
 from lamina.errors import ArgumentError
+from lamina.serialization.fields import Configurable, field
+from lamina.serialization.registry import builtin
 
 Axes = int | Sequence[int] | None
 
 
+@builtin("constraints")
 class Constraint(Configurable):
     """A function of a weight that returns the weight to use instead.
 
@@ -48,6 +50,7 @@ def _norm(w: Any, axis: Axes) -> Any:
     return ops.sqrt(ops.sum(ops.square(w), axis=axes, keepdims=True))
 
 
+@builtin("constraints")
 class MaxNorm(Constraint):
     """Shorten vectors that are longer than ``max_value``: ``w * min(norm, max_value) / norm``.
 
@@ -66,9 +69,10 @@ class MaxNorm(Constraint):
 
     def __call__(self, w: Any) -> Any:
         norm = _norm(w, self.axis)
-        return w * (ops.clip(norm, 0, self.max_value) / (config.epsilon() + norm))
+        return w * (ops.clip(norm, 0, self.max_value) / (settings.epsilon() + norm))
 
 
+@builtin("constraints")
 class NonNeg(Constraint):
     """Set negative weights to 0.
 
@@ -80,6 +84,7 @@ class NonNeg(Constraint):
         return ops.maximum(w, 0)
 
 
+@builtin("constraints")
 class UnitNorm(Constraint):
     """Give every vector the length 1: ``w / norm``.
 
@@ -93,9 +98,10 @@ class UnitNorm(Constraint):
     axis: Axes = field(0, convert=_axes)
 
     def __call__(self, w: Any) -> Any:
-        return w / (config.epsilon() + _norm(w, self.axis))
+        return w / (settings.epsilon() + _norm(w, self.axis))
 
 
+@builtin("constraints")
 class MinMaxNorm(Constraint):
     """Move the length of every vector towards the interval ``[min_value, max_value]``.
 
@@ -120,4 +126,4 @@ class MinMaxNorm(Constraint):
         norm = _norm(w, self.axis)
         bounded = ops.clip(norm, self.min_value, self.max_value)
         length = self.rate * bounded + (1 - self.rate) * norm
-        return w * (length / (config.epsilon() + norm))
+        return w * (length / (settings.epsilon() + norm))

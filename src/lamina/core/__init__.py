@@ -1,3 +1,3 @@
-"""The engine: specs, variables, randomness, scopes, graphs; and how XLA and memory are driven."""
+"""The engine: specs, variables, the graph, and the one ambient value."""
 
-from lamina.core import xla as xla
+from lamina.runtime import xla as xla  # sets the allocator, before JAX's threads start

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from lamina import config
+from lamina import settings
 from lamina.core.scope import current
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -31,7 +31,7 @@ def public(fn: _F) -> _F:
         try:
             return fn(*args, **kwargs)
         except Exception as e:
-            if current() is not None or not config.is_traceback_filtering_enabled():
+            if current() is not None or not settings.is_traceback_filtering_enabled():
                 raise  # inside of another verb: that one is the edge
             shown: BaseException | None = e
             while shown is not None:

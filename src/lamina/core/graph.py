@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from lamina import tree
 from lamina.errors import GraphError
+from lamina.tree import nested
 
 
 class Node:
@@ -29,7 +29,7 @@ class Node:
         self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], location: str
     ) -> None:
         self.operation, self.args, self.kwargs, self.location = operation, args, kwargs, location
-        self.inputs = [x for x in tree.flatten((args, kwargs)) if is_symbolic(x)]
+        self.inputs = [x for x in nested.flatten((args, kwargs)) if is_symbolic(x)]
         self.outputs: Any = None
         self.index = len(operation.nodes)
         operation.nodes.append(self)
@@ -37,7 +37,7 @@ class Node:
     @property
     def output_leaves(self) -> list[Any]:
         """The symbolic tensors that the call returned, flat."""
-        return [x for x in tree.flatten(self.outputs) if is_symbolic(x)]
+        return [x for x in nested.flatten(self.outputs) if is_symbolic(x)]
 
     @property
     def parents(self) -> list[Node]:
@@ -125,9 +125,9 @@ class Plan:
             return slots[x.index] if isinstance(x, Slot) else x
 
         for step in self.steps:
-            args, kwargs = tree.map_structure(fill, (step.args, step.kwargs))
+            args, kwargs = nested.map_structure(fill, (step.args, step.kwargs))
             result = call(step, args, kwargs)
-            leaves = [x for x in tree.flatten(result) if x is not None]
+            leaves = [x for x in nested.flatten(result) if x is not None]
             for index, value in zip(step.outputs, leaves, strict=True):
                 if index >= 0:
                     slots[index] = value
@@ -154,7 +154,7 @@ def make_plan(inputs: list[Any], outputs: list[Any]) -> Plan:
     for node in topological_order(outputs, inputs):
         if not node.inputs:
             raise GraphError(_unreached(node, outputs, inputs))
-        args, kwargs = tree.map_structure(slotted, (node.args, node.kwargs))
+        args, kwargs = nested.map_structure(slotted, (node.args, node.kwargs))
         indices = []
         for x in node.output_leaves:
             # A tensor that is also an input of the model keeps the fed value: -1 drops this one.
@@ -179,7 +179,7 @@ def verify(plan: Plan) -> None:
     """
     written = set(plan.inputs)
     for step in plan.steps:
-        for x in tree.flatten((step.args, step.kwargs)):
+        for x in nested.flatten((step.args, step.kwargs)):
             if isinstance(x, Slot) and x.index not in written:
                 raise GraphError(f"Plan reads slot {x.index} in {step.node} before it is written.")
         fresh = [i for i in step.outputs if i >= 0]

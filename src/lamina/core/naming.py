@@ -6,13 +6,23 @@ import re
 from collections import Counter
 from typing import Any
 
-from lamina.core.registry import snake_case
 from lamina.errors import ArgumentError
 
 _BAD = re.compile(r"[/\\\x00-\x1f:]|^\.+$|^\s*$")
 _NUMBER = re.compile(r"(_\d+)?")
 _counts: Counter[str] = Counter()
 _occurrences: Counter[str] = Counter()
+
+
+def snake_case(name: str) -> str:
+    """``"MaxPooling2D"`` to ``"max_pooling2d"``: how automatic names are spelled.
+
+    >>> snake_case("Conv2DTranspose"), snake_case("BatchNormalization")
+    ('conv2d_transpose', 'batch_normalization')
+    """
+    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def auto_name(prefix: str) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina import tree
-from lamina.core import naming, registry, spec
+from lamina.core import naming, spec
 from lamina.core.boundary import public
 from lamina.core.graph import Node, is_symbolic
 from lamina.core.scope import get_mask, set_mask
@@ -19,6 +18,7 @@ from lamina.core.spec import TensorSpec
 from lamina.core.symbolic import OPERATIONS, SymbolicTensor
 from lamina.core.variable import Variable
 from lamina.errors import GraphError, LaminaError, ShapeError
+from lamina.tree import nested
 
 _OWN = __name__.partition(".")[0] + "."
 
@@ -55,7 +55,7 @@ class Operation:
 
 def any_symbolic(*structures: Any) -> bool:
     """True when a symbolic tensor is among the leaves."""
-    return any(is_symbolic(x) for x in tree.flatten(structures))
+    return any(is_symbolic(x) for x in nested.flatten(structures))
 
 
 def user_location() -> str:
@@ -77,7 +77,7 @@ def record(operation: Operation, args: Any, kwargs: Any, outputs: Any, masks: An
         masks: a spec or None for each output leaf, or None for no masks.
     """
     node = Node(operation, args, kwargs, user_location())
-    leaves = tree.flatten(outputs)
+    leaves = nested.flatten(outputs)
     mask_list = [None] * len(leaves) if masks is None else masks
     count = sum(leaf is not None for leaf in leaves)
     made = []
@@ -88,7 +88,7 @@ def record(operation: Operation, args: Any, kwargs: Any, outputs: Any, masks: An
         index = sum(m is not None for m in made)
         name = operation.name if count == 1 else f"{operation.name}/{index}"
         made.append(SymbolicTensor(leaf, node, index, name, mask))
-    node.outputs = tree.unflatten(outputs, made)
+    node.outputs = nested.unflatten(outputs, made)
     return node.outputs
 
 
@@ -126,15 +126,17 @@ class _Template:
     __slots__ = ("_hash", "_leaves", "structure")
 
     def __init__(self, args: Any, kwargs: Any) -> None:
-        fill = tree.map_structure(lambda x: _HOLE if is_symbolic(x) else _unwrap(x), (args, kwargs))
+        fill = nested.map_structure(
+            lambda x: _HOLE if is_symbolic(x) else _unwrap(x), (args, kwargs)
+        )
         self.structure = fill
         # With the types: 1, 1.0 and True are equal but compute differently.
-        self._leaves = tuple((path, type(x), x) for path, x in tree.flatten_with_path(fill))
+        self._leaves = tuple((path, type(x), x) for path, x in nested.flatten_with_path(fill))
         self._hash: int | None = None
 
     def call(self, fn: Callable[..., Any], *arrays: Any) -> Any:
         it = iter(arrays)
-        args, kwargs = tree.map_structure(lambda x: next(it) if x is _HOLE else x, self.structure)
+        args, kwargs = nested.map_structure(lambda x: next(it) if x is _HOLE else x, self.structure)
         return fn(*args, **kwargs)
 
     def __hash__(self) -> int:
@@ -175,11 +177,11 @@ def op(
 
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
-        leaves = tree.flatten((args, kwargs))
+        leaves = nested.flatten((args, kwargs))
         if any(is_symbolic(x) for x in leaves):
             return _record_op(op_name, fn, args, kwargs, elementwise)
         if any(isinstance(x, Variable) for x in leaves):
-            args, kwargs = tree.map_structure(_unwrap, (args, kwargs))
+            args, kwargs = nested.map_structure(_unwrap, (args, kwargs))
         result = fn(*args, **kwargs)
         if elementwise:
             mask = merge_masks([get_mask(x) for x in leaves])
@@ -188,7 +190,7 @@ def op(
         return result
 
     call.__name__ = call.__qualname__ = op_name
-    OPERATIONS[op_name] = call = registry.public("ops")(public(call))
+    OPERATIONS[op_name] = call = public(call)
     return call
 
 
@@ -201,7 +203,7 @@ def merge_masks(masks: list[Any]) -> Any:
 def _record_op(
     op_name: str, fn: Callable[..., Any], args: Any, kwargs: Any, elementwise: bool
 ) -> Any:
-    leaves = tree.flatten((args, kwargs))
+    leaves = nested.flatten((args, kwargs))
     inputs = [x for x in leaves if is_symbolic(x)]
     specs = tuple(x.spec for x in inputs)
     for x in leaves:

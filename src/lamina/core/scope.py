@@ -19,8 +19,8 @@ import jax
 import jax.core
 import jax.numpy as jnp
 
-from lamina import config
-from lamina.core import random
+from lamina import settings
+from lamina.core import prng
 from lamina.errors import StateError
 
 
@@ -114,7 +114,7 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
     if scope is not None and scope.key is not None:
         n = scope.record.draws[path]
         scope.record.draws[path] += 1
-        return random.derive(scope.key, path, n, *(() if seed is None else (seed,)))
+        return prng.derive(scope.key, path, n, *(() if seed is None else (seed,)))
     if isinstance(jnp.zeros(()), jax.core.Tracer):
         raise StateError(
             f"{path.rstrip('/')!r} draws random numbers inside a `jax.jit` of your own, where "
@@ -122,8 +122,8 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
             "`model.stateless_call(..., training=True, seed=key)` with a new `jax.random.key` (or "
             "integer) at each run."
         )
-    n = random.eager_draw(path)
-    return random.base_key(config.global_seed() if seed is None else seed, path, n)
+    n = prng.eager_draw(path)
+    return prng.base_key(settings.global_seed() if seed is None else seed, path, n)
 
 
 # ---- masks ---------------------------------------------------------------------------------------

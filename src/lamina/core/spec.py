@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from lamina import tree
-from lamina.dtypes import standardize_dtype
+from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError
+from lamina.tree import nested
 
 Dim = Any  # an int, or a symbolic expression of jax.export
 _SCOPE = export.SymbolicScope()
@@ -213,12 +213,12 @@ def _once(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
 
     def flat(*arrays: Any) -> list[Any]:
         result = fn(*arrays)
-        leaves = tree.flatten(result)
-        out_tree[:] = [tree.map_structure(is_array, result)]
+        leaves = nested.flatten(result)
+        out_tree[:] = [nested.map_structure(is_array, result)]
         return [jnp.asarray(leaf) for leaf in leaves if leaf is not None and is_array(leaf)]
 
     structs = iter(jax.eval_shape(flat, *(s.struct for s in specs)))
-    return tree.map_structure(
+    return nested.map_structure(
         lambda array: TensorSpec((s := next(structs)).shape, s.dtype) if array else None,
         out_tree[0],
     )
@@ -300,7 +300,7 @@ def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) 
                 for i in range(len(found[0].dims_raw))]  # fmt: skip
         return TensorSpec(dims, found[0].dtype)
 
-    return tree.map_structure(merge, *(out for _, out in samples))
+    return nested.map_structure(merge, *(out for _, out in samples))
 
 
 def _explain(sizes: list[int], samples: list[Any], specs: list[TensorSpec]) -> Dim:

@@ -10,10 +10,10 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import config
-from lamina.core import naming, random
+from lamina import settings
+from lamina.core import naming, prng
 from lamina.core.scope import current
-from lamina.dtypes import canonical, is_float, standardize_dtype
+from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.errors import ShapeError, StateError
 
 
@@ -80,7 +80,7 @@ class Variable:
         self._cell: Cell | None = None
         self._group = self._address = ""
         self._value: Any = None
-        self._seed = config.global_seed()
+        self._seed = settings.global_seed()
         self._occurrence = naming.occurrence(self.path)
         if callable(initializer):
             if shape is None or any(not isinstance(d, (int, np.integer)) for d in shape):
@@ -94,7 +94,7 @@ class Variable:
             self.dtype = canonical(standardize_dtype(dtype))
         else:
             value = np.asarray(initializer)
-            wanted = dtype or (config.floatx() if value.dtype == np.float64 else value.dtype)
+            wanted = dtype or (settings.floatx() if value.dtype == np.float64 else value.dtype)
             self.initializer = None
             self.dtype = canonical(standardize_dtype(wanted))
             self.shape = value.shape
@@ -137,9 +137,9 @@ class Variable:
             else:
                 seed = getattr(self.initializer, "seed", None)
                 rng = (
-                    random.stream("initializer", seed)
+                    prng.stream("initializer", seed)
                     if isinstance(seed, int)
-                    else random.stream(self._seed, self.path, self._occurrence)
+                    else prng.stream(self._seed, self.path, self._occurrence)
                 )
                 value = draw(rng, self.shape, self.dtype)
         if tuple(np.shape(value)) != self.shape:

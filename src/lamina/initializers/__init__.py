@@ -1,6 +1,5 @@
 """Initializers: what the first values of weights are."""
 
-from lamina.core.family import doors
 from lamina.initializers.base import Initializer
 from lamina.initializers.constant import STFT, Constant, Identity, Ones, Zeros
 from lamina.initializers.random import (
@@ -16,8 +15,9 @@ from lamina.initializers.random import (
     TruncatedNormal,
     VarianceScaling,
 )
+from lamina.serialization.namespaces import accessors
 
-get, serialize, deserialize = doors("initializers", "initializer")
+get, serialize, deserialize = accessors("initializers", "initializer")
 
 # Keras's other names for them.
 STFTInitializer = stft = STFT

@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import config
-from lamina.core import random
-from lamina.core.fields import Configurable
-from lamina.dtypes import canonical, standardize_dtype
+from lamina import settings
+from lamina.core import prng
+from lamina.dtype_policies.dtypes import canonical, standardize_dtype
 from lamina.errors import ArgumentError
+from lamina.serialization.fields import Configurable
+from lamina.serialization.registry import builtin
 
 
+@builtin("initializers")
 class Initializer(Configurable):
     """What makes the first value of a weight.
 
@@ -59,10 +61,10 @@ class Initializer(Configurable):
         name = canonical(standardize_dtype(dtype))
         seed = getattr(self, "seed", None)
         if seed is None:
-            count = random.eager_draw("initializer")
-            rng = random.stream(config.global_seed(), "initializer", count)
+            count = prng.eager_draw("initializer")
+            rng = prng.stream(settings.global_seed(), "initializer", count)
         else:
-            rng = random.stream("initializer", seed)
+            rng = prng.stream("initializer", seed)
         return jnp.asarray(self.draw(rng, tuple(shape), name), name)
 
     def clone(self) -> Self:

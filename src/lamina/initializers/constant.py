@@ -7,11 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core.fields import field, one_of
 from lamina.errors import ShapeError
 from lamina.initializers.base import Initializer
+from lamina.serialization.fields import field, one_of
+from lamina.serialization.registry import builtin
 
 
+@builtin("initializers", "zero")
 class Zeros(Initializer):
     """All zeros.
 
@@ -19,12 +21,11 @@ class Zeros(Initializer):
     Array([0., 0.], dtype=float32)
     """
 
-    aliases = ("zero",)
-
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return np.zeros(shape, jnp.dtype(dtype))
 
 
+@builtin("initializers", "one")
 class Ones(Initializer):
     """All ones.
 
@@ -32,12 +33,11 @@ class Ones(Initializer):
     Array([1, 1], dtype=int32)
     """
 
-    aliases = ("one",)
-
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return np.ones(shape, jnp.dtype(dtype))
 
 
+@builtin("initializers")
 class Constant(Initializer):
     """The same value everywhere.
 
@@ -54,6 +54,7 @@ class Constant(Initializer):
         return np.broadcast_to(np.asarray(self.value), shape)
 
 
+@builtin("initializers", "IdentityInitializer")
 class Identity(Initializer):
     """``gain`` times the identity matrix; for weights with two axes.
 
@@ -65,7 +66,6 @@ class Identity(Initializer):
            [0., 2., 0.]], dtype=float32)
     """
 
-    aliases = ("IdentityInitializer",)
     gain: float = 1.0
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -77,6 +77,7 @@ class Identity(Initializer):
         return self.gain * np.eye(*shape)
 
 
+@builtin("initializers", "STFTInitializer")
 class STFT(Initializer):
     """The windowed Fourier basis: a kernel with which a convolution computes spectrograms.
 
@@ -95,7 +96,6 @@ class STFT(Initializer):
            [ 1., -1.]], dtype=float32)
     """
 
-    aliases = ("STFTInitializer",)
     side: str = field(default="real", convert=one_of("real", "imag"))
     window: str | None = "hann"
     scaling: str | None = field(default="density", convert=one_of("density", "spectrum", None))

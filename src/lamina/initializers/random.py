@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lamina.core.fields import field, one_of
 from lamina.errors import ArgumentError, ShapeError
 from lamina.initializers.base import Initializer, read_seed, working_dtype
+from lamina.serialization.fields import field, one_of
+from lamina.serialization.registry import builtin
 
 # Standard deviation of a standard normal variable cut off at -2 and 2.
 _CUT_STDDEV = 0.87962566103423978
@@ -26,6 +27,7 @@ def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) ->
     return values.reshape(shape)
 
 
+@builtin("initializers", "normal")
 class RandomNormal(Initializer):
     """Values of a normal distribution.
 
@@ -38,7 +40,6 @@ class RandomNormal(Initializer):
     (2, 3)
     """
 
-    aliases = ("normal",)
     mean: float = 0.0
     stddev: float = 0.05
     seed: int | None = field(default=None, convert=read_seed)
@@ -47,6 +48,7 @@ class RandomNormal(Initializer):
         return self.mean + self.stddev * rng.standard_normal(shape, working_dtype(dtype))
 
 
+@builtin("initializers")
 class TruncatedNormal(Initializer):
     """Values of a normal distribution, none more than two standard deviations from its mean.
 
@@ -67,6 +69,7 @@ class TruncatedNormal(Initializer):
         return self.mean + self.stddev * _cut_normal(rng, shape, working_dtype(dtype))
 
 
+@builtin("initializers", "uniform")
 class RandomUniform(Initializer):
     """Values spread evenly over ``[minval, maxval)``.
 
@@ -80,7 +83,6 @@ class RandomUniform(Initializer):
     True
     """
 
-    aliases = ("uniform",)
     minval: float = -0.05
     maxval: float = 0.05
     seed: int | None = field(default=None, convert=read_seed)
@@ -89,6 +91,7 @@ class RandomUniform(Initializer):
         return self.minval + (self.maxval - self.minval) * rng.random(shape, working_dtype(dtype))
 
 
+@builtin("initializers", "OrthogonalInitializer")
 class Orthogonal(Initializer):
     """A random matrix whose columns (or rows, the fewer) are orthogonal and of length ``gain``.
 
@@ -105,7 +108,6 @@ class Orthogonal(Initializer):
     True
     """
 
-    aliases = ("OrthogonalInitializer",)
     gain: float = 1.0
     seed: int | None = field(default=None, convert=read_seed)
 
@@ -188,6 +190,7 @@ def _distribution(value: Any) -> str:
     return one_of("truncated_normal", "untruncated_normal", "uniform")(word)
 
 
+@builtin("initializers")
 class VarianceScaling(Initializer):
     """Values with mean 0 and variance ``scale / fan``: signals keep their size through layers.
 
@@ -220,6 +223,7 @@ class VarianceScaling(Initializer):
         return _draw_scaled(self, rng, shape, dtype)
 
 
+@builtin()
 class _Preset(Initializer):
     """A :class:`VarianceScaling` with a name of its own."""
 
@@ -238,6 +242,7 @@ class _Preset(Initializer):
         return _draw_scaled(self, rng, shape, dtype)
 
 
+@builtin("initializers")
 class GlorotUniform(_Preset):
     """Uniform on ``[-a, a]`` with ``a = sqrt(6 / (fan_in + fan_out))``; the default of most layers.
 
@@ -255,6 +260,7 @@ class GlorotUniform(_Preset):
     scale, mode, distribution = 1.0, "fan_avg", "uniform"
 
 
+@builtin("initializers")
 class GlorotNormal(_Preset):
     """Truncated normal with variance ``2 / (fan_in + fan_out)``.
 
@@ -272,6 +278,7 @@ class GlorotNormal(_Preset):
     scale, mode, distribution = 1.0, "fan_avg", "truncated_normal"
 
 
+@builtin("initializers")
 class HeUniform(_Preset):
     """Uniform on ``[-a, a]`` with ``a = sqrt(6 / fan_in)``; made for ReLU.
 
@@ -289,6 +296,7 @@ class HeUniform(_Preset):
     scale, mode, distribution = 2.0, "fan_in", "uniform"
 
 
+@builtin("initializers")
 class HeNormal(_Preset):
     """Truncated normal with variance ``2 / fan_in``; made for ReLU.
 
@@ -306,6 +314,7 @@ class HeNormal(_Preset):
     scale, mode, distribution = 2.0, "fan_in", "truncated_normal"
 
 
+@builtin("initializers")
 class LecunUniform(_Preset):
     """Uniform on ``[-a, a]`` with ``a = sqrt(3 / fan_in)``; goes with SELU.
 
@@ -323,6 +332,7 @@ class LecunUniform(_Preset):
     scale, mode, distribution = 1.0, "fan_in", "uniform"
 
 
+@builtin("initializers")
 class LecunNormal(_Preset):
     """Truncated normal with variance ``1 / fan_in``; goes with SELU.
 

@@ -8,15 +8,17 @@ import jax
 import jax.numpy as jnp
 
 from lamina import activations, constraints, initializers, regularizers
-from lamina.core.fields import field
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.regularization import number
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
 
 _non_negative = number("[0, inf)", lambda v: v >= 0)
 
 
+@builtin()
 class _Activation(Layer):
     """What all have in common: the shape stays, and masks pass."""
 
@@ -25,6 +27,7 @@ class _Activation(Layer):
         self.supports_masking = True
 
 
+@builtin("layers")
 class ReLU(_Activation):
     """Rectified linear unit, ``max(x, 0)`` with the defaults.
 
@@ -51,6 +54,7 @@ class ReLU(_Activation):
         return activations.relu(inputs, self.negative_slope, self.max_value, self.threshold)
 
 
+@builtin("layers")
 class LeakyReLU(_Activation):
     """``x`` where positive, else ``negative_slope * x``.
 
@@ -81,6 +85,7 @@ class LeakyReLU(_Activation):
         return activations.leaky_relu(inputs, self.negative_slope)
 
 
+@builtin("layers")
 class ELU(_Activation):
     """Exponential linear unit: ``x`` where positive, else ``alpha * (exp(x) - 1)``.
 
@@ -115,6 +120,7 @@ def _read_shared(value: Any) -> tuple[int, ...] | None:
     return tuple(int(a) for a in axes)
 
 
+@builtin("layers")
 class PReLU(_Activation):
     """A leaky ReLU that learns its slope: ``x`` where positive, else ``alpha * x``.
 
@@ -167,6 +173,7 @@ class PReLU(_Activation):
         return jnp.where(inputs > 0, inputs, self.alpha.value * inputs)
 
 
+@builtin("layers")
 class Softmax(_Activation):
     """``exp(x) / sum(exp(x), axis)``: positive numbers that sum to 1 along ``axis``.
 

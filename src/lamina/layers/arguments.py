@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import dtypes, tree
 from lamina.core.graph import is_symbolic
 from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import is_anonymous, show_dims
 from lamina.core.variable import Variable
+from lamina.dtype_policies import dtypes
+from lamina.tree import nested
 
 
 class InputSpec:
@@ -157,7 +158,7 @@ class CallSignature:
 
 def shapes_of(x: Any) -> Any:
     """The shapes of tensors, in their nesting; None for open sizes."""
-    return tree.map_structure(lambda t: None if t is None else _shape_of(t), x)
+    return nested.map_structure(lambda t: None if t is None else _shape_of(t), x)
 
 
 def _shape_of(x: Any) -> Any:
@@ -176,7 +177,7 @@ def map_shapes(fn: Callable[[Any], Any], x: Any) -> Any:
         return None
     if isinstance(x, Mapping):
         return {k: map_shapes(fn, v) for k, v in x.items()}
-    if all(d is None or not tree.is_nested(d) for d in x):
+    if all(d is None or not nested.is_nested(d) for d in x):
         return fn(x)
     return [map_shapes(fn, v) for v in x]
 
@@ -191,7 +192,7 @@ def as_array(x: Any) -> Any:
 def as_tensors(x: Any) -> Any:
     """Numbers in lists become one array, as ``layer([[1., 2.]])`` means it."""
     if isinstance(x, (list, tuple)) and x:
-        leaves = tree.flatten(x)
+        leaves = nested.flatten(x)
         if leaves and all(isinstance(v, (int, float)) for v in leaves):
             return np.asarray(x, None if isinstance(leaves[0], int) else "float32")
     return x
@@ -210,13 +211,13 @@ def autocast(x: Any, dtype: str) -> Any:
 
 def may_carry_mask(x: Any) -> bool:
     """Whether an array is among the leaves."""
-    return any(isinstance(leaf, jax.Array) for leaf in tree.flatten(x))
+    return any(isinstance(leaf, jax.Array) for leaf in nested.flatten(x))
 
 
 def masks_of(x: Any) -> Any:
     """The masks in the nesting of ``x``; None when there is none."""
-    masks = tree.map_structure(get_mask, x)
-    return None if all(m is None for m in tree.flatten(masks)) else masks
+    masks = nested.map_structure(get_mask, x)
+    return None if all(m is None for m in nested.flatten(masks)) else masks
 
 
 def way(x: Any) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 
 from lamina import constraints, initializers, regularizers
 from lamina.core import naming
-from lamina.core.fields import field, positive_int
 from lamina.core.scope import random_key
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
@@ -23,6 +22,8 @@ from lamina.layers.regularization import number
 from lamina.layers.shapes import agree
 from lamina.ops.lowering.attention import attend, flash_attend, window_mask
 from lamina.ops.lowering.dropout import keep_factors
+from lamina.serialization.fields import field, positive_int
+from lamina.serialization.registry import builtin
 
 _rate = number("[0, 1]", lambda v: 0 <= v <= 1)
 
@@ -44,6 +45,7 @@ def _integers(value: Any) -> tuple[int, ...] | None:
 # ---- projections ---------------------------------------------------------------------------------
 
 
+@builtin()
 class _AsMatrix(initializers.Initializer):
     """Initial values of a matrix, in the shape of a kernel with several axes on a side."""
 
@@ -58,6 +60,7 @@ class _AsMatrix(initializers.Initializer):
         return np.asarray(matrix).reshape(shape)
 
 
+@builtin()
 class _ProjectionArguments(Layer):
     """How kernels and biases start, what is added to the loss for them, what they are held to."""
 
@@ -69,6 +72,7 @@ class _ProjectionArguments(Layer):
     bias_constraint: Any = field(None, convert=constraints.get, kw_only=True)
 
 
+@builtin()
 class _Projection(_ProjectionArguments):
     """``x @ kernel + bias``, where rows and columns of the kernel may have several axes each."""
 
@@ -185,6 +189,7 @@ class _Heads(NamedTuple):
     flash: bool | None
 
 
+@builtin()
 class _Attention(_ProjectionArguments):
     """Attention between projections of queries, keys and values."""
 
@@ -351,6 +356,7 @@ class _Attention(_ProjectionArguments):
         return None if previous_mask is None else [previous_mask, None]
 
 
+@builtin("layers")
 class MultiHeadAttention(_Attention):
     """Several heads, each of which lets every query gather from the values whose keys match it.
 
@@ -447,6 +453,7 @@ class MultiHeadAttention(_Attention):
         return f"_{role}_dense" if role == "gate" else f"{role}_dense"
 
 
+@builtin("layers", file_name="GroupedQueryAttention")
 class GroupQueryAttention(_Attention):
     """Multi-head attention whose heads share keys and values, in groups.
 

@@ -7,8 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina import tree
-from lamina.core.fields import field, one_of
 from lamina.core.scope import random_key
 from lamina.core.spec import show_dims
 from lamina.core.variable import Variable
@@ -20,8 +18,12 @@ from lamina.layers.regularization import number
 from lamina.layers.shapes import agree
 from lamina.ops.lowering.attention import window_mask
 from lamina.ops.lowering.dropout import keep_factors
+from lamina.serialization.fields import field, one_of
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 
+@builtin()
 class _Unprojected(Layer):
     """``softmax(scores(query, key)) @ value``, for the scores of a subclass."""
 
@@ -75,11 +77,11 @@ class _Unprojected(Layer):
 
     def _unpack(self, inputs: Any, of_shapes: bool = False) -> tuple[Any, Any, Any]:
         """Query, value and key; they fit one another."""
-        nested = isinstance(inputs, (list, tuple)) and all(
-            tree.is_nested(x) if of_shapes else hasattr(x, "shape") for x in inputs
+        is_list = isinstance(inputs, (list, tuple)) and all(
+            nested.is_nested(x) if of_shapes else hasattr(x, "shape") for x in inputs
         )
-        if not nested or len(inputs) not in (2, 3):
-            count = f"{len(inputs)} tensors" if nested else "one tensor"
+        if not is_list or len(inputs) not in (2, 3):
+            count = f"{len(inputs)} tensors" if is_list else "one tensor"
             raise StructureError(
                 f"Layer {self.name!r} ({type(self).__name__}) takes a list.\n"
                 f"  expected: [query, value] or [query, value, key]\n  received: {count}"
@@ -124,6 +126,7 @@ class _Unprojected(Layer):
         return [previous_mask[0], None]
 
 
+@builtin("layers")
 class Attention(_Unprojected):
     """Let each query gather from the values whose keys match it: ``softmax(scores) @ value``.
 
@@ -174,6 +177,7 @@ class Attention(_Unprojected):
         return self.concat_score_weight.value * jnp.tanh(scale * sums).sum(axis=-1)
 
 
+@builtin("layers")
 class AdditiveAttention(_Unprojected):
     """Let each query gather from the values whose keys match it, by additive scores.
 

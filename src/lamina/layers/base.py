@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import dtypes, tree
-from lamina.core import random, registry, spec
+from lamina.core import prng, spec
 from lamina.core.boundary import public, raised_by_user, warn
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, any_symbolic, not_called, record, user_location
 from lamina.core.scope import Record, Scope, current, entered, get_mask, random_key, set_mask
 from lamina.core.spec import TensorSpec, show_dims
 from lamina.core.variable import Variable
+from lamina.dtype_policies import dtypes
 from lamina.errors import (
     ArgumentError,
     GraphError,
@@ -47,6 +47,9 @@ from lamina.layers.arguments import (
     way,
 )
 from lamina.layers.state import _LayerState
+from lamina.serialization import registry
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 
 def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,6 +82,7 @@ _NEEDS_VALUES = (
 _NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
 
 
+@builtin("layers")
 class Layer(_LayerState):
     """A computation with weights: the node type that models are made of.
 
@@ -184,7 +188,7 @@ class Layer(_LayerState):
         training, arguments = self._bind(args, kwargs)
         if any_symbolic(tuple(arguments.values())):
             return self._call_symbolic(arguments, training)
-        arguments = {k: tree.map_structure(as_array, v) for k, v in arguments.items()}
+        arguments = {k: nested.map_structure(as_array, v) for k, v in arguments.items()}
         self._check_input(arguments)
         if not self.built:
             self._build_for(arguments)
@@ -242,7 +246,7 @@ class Layer(_LayerState):
     def _check_input(self, arguments: Mapping[str, Any]) -> None:
         first = self._call_signature().first
         inputs = arguments.get(first or "")
-        for x in tree.flatten(inputs):
+        for x in nested.flatten(inputs):
             if isinstance(x, Layer):
                 raise not_called(x, f"Layer {self.name!r}")
             if x is None or is_symbolic(x) or spec.is_array(x) or isinstance(x, Variable):
@@ -261,8 +265,8 @@ class Layer(_LayerState):
                 )
         if self.input_spec is None:
             return
-        specs = tree.flatten(self.input_spec)
-        leaves = [x for x in tree.flatten(inputs) if x is not None]
+        specs = nested.flatten(self.input_spec)
+        leaves = [x for x in nested.flatten(inputs) if x is not None]
         if len(specs) == 1 and len(leaves) > 1:
             raise StructureError(
                 f"Layer {self.name!r} ({type(self).__name__}) takes one tensor. Received "
@@ -286,7 +290,7 @@ class Layer(_LayerState):
         masks = {k: masks_of(v) for k, v in arguments.items() if may_carry_mask(v)}
         if self.autocast and dtypes.is_float(self.compute_dtype):
             arguments = {
-                k: tree.map_structure(functools.partial(autocast, dtype=self.compute_dtype), v)
+                k: nested.map_structure(functools.partial(autocast, dtype=self.compute_dtype), v)
                 for k, v in arguments.items()
             }
         if signature.takes_training and arguments.get("training") is None:
@@ -309,7 +313,7 @@ class Layer(_LayerState):
         if scope.tap is not None:
             outputs = scope.tap(self, outputs)
         if self.activity_regularizer is not None:
-            for x in tree.flatten(outputs):
+            for x in nested.flatten(outputs):
                 self.add_loss(self.activity_regularizer(x) / x.shape[0])
         self._propagate_mask(arguments.get(signature.first or ""), previous, outputs)
         return outputs
@@ -338,8 +342,8 @@ class Layer(_LayerState):
             masks = self.compute_mask(inputs, previous)
             if masks is None:
                 return
-            leaves = tree.flatten(outputs)
-            mask_leaves = tree.flatten(masks)
+            leaves = nested.flatten(outputs)
+            mask_leaves = nested.flatten(masks)
             if len(mask_leaves) == 1:
                 mask_leaves = mask_leaves * len(leaves)
             for x, mask in zip(leaves, mask_leaves, strict=False):
@@ -365,7 +369,7 @@ class Layer(_LayerState):
 
     def _warn_of_lost_mask(self, arguments: Mapping[str, Any]) -> None:
         signature = self._call_signature()
-        masked = [x for x in tree.flatten(arguments.get(signature.first or ""))
+        masked = [x for x in nested.flatten(arguments.get(signature.first or ""))
                   if is_symbolic(x) and x.mask is not None]  # fmt: skip
         if masked and not self.supports_masking and not signature.takes_mask:
             warn(
@@ -380,7 +384,7 @@ class Layer(_LayerState):
         overridden = self._user_spec(arguments)
         if overridden is not None:
             return overridden, None
-        symbolic = [x for x in tree.flatten(tuple(arguments.values())) if is_symbolic(x)]
+        symbolic = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
         specs = [x.spec for x in symbolic]
         mask_specs = [x.mask for x in symbolic]
         present = [m for m in mask_specs if m is not None]
@@ -400,15 +404,15 @@ class Layer(_LayerState):
                         set_mask(x, next(masks))
                 fill = iter(tensors)
                 filled = {
-                    k: tree.map_structure(lambda x: next(fill) if is_symbolic(x) else x, v)
+                    k: nested.map_structure(lambda x: next(fill) if is_symbolic(x) else x, v)
                     for k, v in arguments.items()
                 }
                 with entered(self._scope(training)):
                     outputs = self._run(filled)
-                return outputs, [get_mask(x) for x in tree.flatten(outputs)]
+                return outputs, [get_mask(x) for x in nested.flatten(outputs)]
 
         outputs, masks = spec.evaluate(run, [*specs, *present])
-        if not any(isinstance(x, TensorSpec) for x in tree.flatten(outputs)):
+        if not any(isinstance(x, TensorSpec) for x in nested.flatten(outputs)):
             raise StructureError(
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned no tensor. "
                 f"Received: {outputs!r}."
@@ -422,7 +426,7 @@ class Layer(_LayerState):
     def _evaluation_key(self, arguments: Mapping[str, Any], training: bool | None) -> Any:
         """What, besides the specs, decides a built-in layer's output spec; None: do not cache."""
         cls = type(self)
-        if registry.family_of(cls) != "layers" or any(
+        if registry.registration_of(cls) is None or any(
             isinstance(x, Layer) for x in self.__dict__.values()
         ):
             return None
@@ -432,10 +436,10 @@ class Layer(_LayerState):
         ]  # fmt: skip
         static = [
             (k, "*" if is_symbolic(x) else x)
-            for k, v in arguments.items() for x in tree.flatten(v)
+            for k, v in arguments.items() for x in nested.flatten(v)
         ]  # fmt: skip
         key = (cls, self._policy.name, training, tuple(values), tuple(static),
-               str(tree.map_structure(lambda _: 0, dict(arguments))))  # fmt: skip
+               str(nested.map_structure(lambda _: 0, dict(arguments))))  # fmt: skip
         try:
             hash(key)
         except TypeError:
@@ -446,12 +450,12 @@ class Layer(_LayerState):
         """The answer of a user's own ``compute_output_spec`` or ``_shape``, if there is one."""
         cls = type(self)
         inputs = arguments.get(self._call_signature().first or "")
-        if registry.family_of(cls.compute_output_spec) is None:
+        if registry.defined_by_user(cls, "compute_output_spec"):
             answer = self.compute_output_spec(inputs)
-            return tree.map_structure(lambda x: x.spec if is_symbolic(x) else x, answer)
-        if registry.family_of(cls.compute_output_shape) is None:
+            return nested.map_structure(lambda x: x.spec if is_symbolic(x) else x, answer)
+        if registry.defined_by_user(cls, "compute_output_shape"):
             shape = self.compute_output_shape(shapes_of(inputs))
-            batch = next(x for x in tree.flatten(inputs) if is_symbolic(x)).spec.dims_raw[:1]
+            batch = next(x for x in nested.flatten(inputs) if is_symbolic(x)).spec.dims_raw[:1]
 
             def to_spec(s: Any) -> TensorSpec:
                 s = tuple(s)
@@ -485,11 +489,11 @@ class Layer(_LayerState):
 
         arguments = dict(zip(names, (map_shapes(stand_in, s) for s in shapes), strict=False))
         specs = self.compute_output_spec(**arguments)
-        return tree.map_structure(lambda s: s.shape, specs)
+        return nested.map_structure(lambda s: s.shape, specs)
 
     def _dressed(self, e: Exception, arguments: Mapping[str, Any]) -> Exception:
         """The error with what the user needs: layer, received dims, way from the inputs, line."""
-        tensors = [x for x in tree.flatten(tuple(arguments.values())) if is_symbolic(x)]
+        tensors = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
         who = f"Layer {self.name!r} ({type(self).__name__})"
         kind: type[Exception] = ShapeError
         if isinstance(e, LaminaError):
@@ -527,7 +531,7 @@ class Layer(_LayerState):
         scope = current()
         if scope is None:
             raise ArgumentError("add_loss() works inside `call`, where the loss has its values.")
-        scope.record.losses.extend(jnp.sum(x) for x in tree.flatten(loss))
+        scope.record.losses.extend(jnp.sum(x) for x in nested.flatten(loss))
 
     @property
     def losses(self) -> list[Any]:
@@ -596,7 +600,7 @@ class Layer(_LayerState):
                 )
         values = {v: getattr(x, "value", x) for v, x in values.items()}
         if seed is not None and not hasattr(seed, "dtype"):
-            seed = random.base_key(seed)
+            seed = prng.base_key(seed)
         elif seed is not None and not jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
             seed = jax.random.key(seed) if seed.ndim == 0 else jax.random.wrap_key_data(seed)
         outputs, rec = self.apply_pure(values, *args, key=seed, **kwargs)
@@ -622,7 +626,7 @@ class _StandIn(Operation):
 @functools.cache
 def _abstract_key() -> Any:
     with jax.ensure_compile_time_eval():
-        return random.base_key(0)
+        return prng.base_key(0)
 
 
 __all__ = ["InputSpec", "Layer"]

@@ -7,13 +7,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import tree
-from lamina.core.fields import field, one_of
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
 from lamina.layers.base import Layer
 from lamina.layers.recurrent import RNN, _Recurrent
 from lamina.layers.recurrent_cells import count_states
+from lamina.serialization.fields import field, one_of
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 _MERGE: dict[str, Callable[[Any, Any], Any]] = {
     "sum": jnp.add,
@@ -33,6 +34,7 @@ def _read_recurrent(value: Any) -> Layer:
     return value
 
 
+@builtin("layers")
 class Bidirectional(_Recurrent):
     """Read a sequence in both directions, with separate weights, and merge the two results.
 
@@ -139,7 +141,7 @@ class Bidirectional(_Recurrent):
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
         """Read in both directions and merge."""
-        states = tree.flatten(initial_state)
+        states = nested.flatten(initial_state)
         ahead = count_states(self.forward_layer.cell)
         halves = (None, None) if initial_state is None else (states[:ahead], states[ahead:])
         forward, after = self._separate(
@@ -152,7 +154,7 @@ class Bidirectional(_Recurrent):
             backward = jnp.flip(backward, 1)
         merge = _MERGE.get(self.merge_mode)
         outputs: Any = (forward, backward) if merge is None else (merge(forward, backward),)
-        outputs = tree.map_structure(self._in_own_dtype, (*outputs, *after, *before))
+        outputs = nested.map_structure(self._in_own_dtype, (*outputs, *after, *before))
         return outputs if len(outputs) > 1 else outputs[0]
 
     def _separate(self, result: Any) -> tuple[Any, Any]:
@@ -174,7 +176,7 @@ def _copy(x: Any, **changes: Any) -> Any:
     """A layer of the same configuration with weights of its own; anything else as it is."""
     if not isinstance(x, Layer):
         return x
-    return type(x).from_config({**tree.map_structure(_copy, x.get_config()), **changes})
+    return type(x).from_config({**nested.map_structure(_copy, x.get_config()), **changes})
 
 
 __all__ = ["Bidirectional"]

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from lamina import activations, config, constraints, initializers, regularizers
-from lamina.core.fields import field, int_tuple, one_of, positive_int
+from lamina import activations, constraints, initializers, regularizers, settings
 from lamina.errors import ArgumentError
 from lamina.layers.arguments import layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.ops.lowering import conv as lowering
+from lamina.serialization.fields import field, int_tuple, one_of, positive_int
+from lamina.serialization.registry import builtin
 
 
 class _Arguments:
@@ -30,6 +31,7 @@ class _Arguments:
     bias: Any
 
 
+@builtin()
 class _Convolution(_Arguments, Layer):
     """What all convolutions share: sizes as tuples of the right rank, checks, bias, activation."""
 
@@ -80,12 +82,13 @@ class _Convolution(_Arguments, Layer):
         return self.activation(y)
 
 
+@builtin()
 class _Plain(_Convolution):
     filters: int = field(convert=positive_int)
     kernel_size: Any = field()
     strides: Any = 1
     padding: str = field("valid", convert=one_of("valid", "same", "causal"))
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
     dilation_rate: Any = 1
     groups: int = field(1, convert=positive_int)
     activation: Any = field(None, convert=activations.get)
@@ -128,13 +131,14 @@ class _Plain(_Convolution):
         return self._finish(y)
 
 
+@builtin()
 class _Transposed(_Convolution):
     filters: int = field(convert=positive_int)
     kernel_size: Any = field()
     strides: Any = 1
     padding: str = field("valid", convert=one_of("valid", "same"))
     output_padding: Any = None
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
     dilation_rate: Any = 1
     activation: Any = field(None, convert=activations.get)
     use_bias: bool = True
@@ -171,12 +175,13 @@ class _Transposed(_Convolution):
         return self._finish(y)
 
 
+@builtin()
 class _Depthwise(_Convolution):
     kernel_size: Any = field()
     strides: Any = 1
     padding: str = field("valid", convert=one_of("valid", "same"))
     depth_multiplier: int = field(1, convert=positive_int)
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
     dilation_rate: Any = 1
     activation: Any = field(None, convert=activations.get)
     use_bias: bool = True
@@ -201,12 +206,13 @@ class _Depthwise(_Convolution):
         return self._finish(y)
 
 
+@builtin()
 class _Separable(_Convolution):
     filters: int = field(convert=positive_int)
     kernel_size: Any = field()
     strides: Any = 1
     padding: str = field("valid", convert=one_of("valid", "same"))
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
     dilation_rate: Any = 1
     depth_multiplier: int = field(1, convert=positive_int)
     activation: Any = field(None, convert=activations.get)
@@ -238,6 +244,7 @@ class _Separable(_Convolution):
         return self._finish(y)
 
 
+@builtin("layers")
 class Conv1D(_Plain):
     """Convolution over one axis: each filter slides over the input.
 
@@ -271,6 +278,7 @@ class Conv1D(_Plain):
     rank = 1
 
 
+@builtin("layers")
 class Conv2D(_Plain):
     """Convolution over two axes: each filter slides over the input.
 
@@ -303,6 +311,7 @@ class Conv2D(_Plain):
     rank = 2
 
 
+@builtin("layers")
 class Conv3D(_Plain):
     """Convolution over three axes: each filter slides over the input.
 
@@ -335,6 +344,7 @@ class Conv3D(_Plain):
     rank = 3
 
 
+@builtin("layers")
 class Conv1DTranspose(_Transposed):
     """Transposed convolution over one axis: the gradient of a convolution, used to enlarge.
 
@@ -366,6 +376,7 @@ class Conv1DTranspose(_Transposed):
     rank = 1
 
 
+@builtin("layers")
 class Conv2DTranspose(_Transposed):
     """Transposed convolution over two axes: the gradient of a convolution, used to enlarge.
 
@@ -397,6 +408,7 @@ class Conv2DTranspose(_Transposed):
     rank = 2
 
 
+@builtin("layers")
 class Conv3DTranspose(_Transposed):
     """Transposed convolution over three axes: the gradient of a convolution, used to enlarge.
 
@@ -428,6 +440,7 @@ class Conv3DTranspose(_Transposed):
     rank = 3
 
 
+@builtin("layers")
 class DepthwiseConv1D(_Depthwise):
     """Depthwise convolution over one axis: each channel has filters of its own.
 
@@ -456,6 +469,7 @@ class DepthwiseConv1D(_Depthwise):
     rank = 1
 
 
+@builtin("layers")
 class DepthwiseConv2D(_Depthwise):
     """Depthwise convolution over two axes: each channel has filters of its own.
 
@@ -484,6 +498,7 @@ class DepthwiseConv2D(_Depthwise):
     rank = 2
 
 
+@builtin("layers")
 class SeparableConv1D(_Separable):
     """Separable convolution over one axis: depthwise, then 1-wide across the channels.
 
@@ -513,6 +528,7 @@ class SeparableConv1D(_Separable):
     rank = 1
 
 
+@builtin("layers")
 class SeparableConv2D(_Separable):
     """Separable convolution over two axes: depthwise, then 1-wide across the channels.
 

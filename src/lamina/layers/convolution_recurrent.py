@@ -9,17 +9,20 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jax import ShapeDtypeStruct, eval_shape
 
-from lamina import activations, config, tree
-from lamina.core.fields import field, int_tuple, one_of, positive_int
+from lamina import activations, settings
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.recurrent import _OwnCell
 from lamina.layers.recurrent_cells import LSTMCell, _Cell
 from lamina.ops.lowering.conv import conv
 from lamina.ops.lowering.recurrence import LSTMStep, convolution_by_products
+from lamina.serialization.fields import field, int_tuple, one_of, positive_int
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 _padding = one_of("valid", "same")
 
 
+@builtin()
 class _ConvLSTMCell(LSTMCell):
     """An LSTM cell whose products are convolutions; channels are the last axis."""
 
@@ -53,6 +56,7 @@ class _ConvLSTMCell(LSTMCell):
         return (*eval_shape(self._input_product, image, kernel).shape[:-1], self.units)
 
 
+@builtin()
 class _ConvLSTM(_OwnCell):
     """ConvLSTM1D, 2D and 3D: all but the rank."""
 
@@ -62,7 +66,7 @@ class _ConvLSTM(_OwnCell):
     kernel_size: Any = field()
     strides: Any = 1
     padding: str = field("valid", convert=_padding)
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
     dilation_rate: Any = 1
     activation: Any = field("tanh", convert=activations.get)
     recurrent_activation: Any = field("sigmoid", convert=activations.get)
@@ -111,11 +115,12 @@ class _ConvLSTM(_OwnCell):
         if self.data_format == "channels_last":
             return super().call(sequences, initial_state, mask, training)
         if initial_state is not None:
-            initial_state = [jnp.moveaxis(x, 1, -1) for x in tree.flatten(initial_state)]
+            initial_state = [jnp.moveaxis(x, 1, -1) for x in nested.flatten(initial_state)]
         outputs = super().call(jnp.moveaxis(sequences, 2, -1), initial_state, mask, training)
-        return tree.map_structure(lambda y: jnp.moveaxis(y, -1, y.ndim - self.rank - 1), outputs)
+        return nested.map_structure(lambda y: jnp.moveaxis(y, -1, y.ndim - self.rank - 1), outputs)
 
 
+@builtin("layers")
 class ConvLSTM1D(_ConvLSTM):
     """A long short-term memory over a sequence of rows: its products are convolutions.
 
@@ -169,6 +174,7 @@ class ConvLSTM1D(_ConvLSTM):
     rank: ClassVar[int] = 1
 
 
+@builtin("layers")
 class ConvLSTM2D(_ConvLSTM):
     """A long short-term memory over a sequence of images: its products are convolutions.
 
@@ -222,6 +228,7 @@ class ConvLSTM2D(_ConvLSTM):
     rank: ClassVar[int] = 2
 
 
+@builtin("layers")
 class ConvLSTM3D(_ConvLSTM):
     """A long short-term memory over a sequence of volumes: its products are convolutions.
 

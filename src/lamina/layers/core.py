@@ -7,15 +7,20 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import activations, constraints, dtypes, initializers, regularizers, tree
-from lamina.core import naming, registry, spec
-from lamina.core.fields import field, positive_int
+from lamina import activations, constraints, initializers, regularizers
+from lamina.core import naming, spec
 from lamina.core.operation import record
 from lamina.core.scope import set_mask
 from lamina.core.spec import TensorSpec
 from lamina.core.symbolic import SymbolicTensor
+from lamina.dtype_policies import dtypes
+from lamina.dtype_policies.policy import get_policy
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.base import InputSpec, Layer
+from lamina.serialization import registry
+from lamina.serialization.fields import field, positive_int
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 initializer = initializers.get
 regularizer = regularizers.get
@@ -23,6 +28,7 @@ constraint = constraints.get
 activation = activations.get
 
 
+@builtin("layers", file_module="keras.layers")
 class InputLayer(Layer):
     """A door of the graph: the node that an :func:`Input` comes from.
 
@@ -37,8 +43,6 @@ class InputLayer(Layer):
         name: the input's name.
         dims: bounds of named sizes: ``{"time": (1, 512)}``, both ends included.
     """
-
-    _file_module = "keras.layers"
 
     def __init__(
         self,
@@ -95,7 +99,7 @@ class InputLayer(Layer):
 
     @dtype.setter
     def dtype(self, value: Any) -> None:
-        self._policy = dtypes.get_policy(value)
+        self._policy = get_policy(value)
 
     def call(self, inputs: Any) -> Any:
         """The fed value itself."""
@@ -188,6 +192,7 @@ def Input(
     return layer.output
 
 
+@builtin("layers")
 class Dense(Layer):
     """A fully connected layer: ``activation(inputs @ kernel + bias)``.
 
@@ -251,6 +256,7 @@ class Dense(Layer):
         return self.activation(x)
 
 
+@builtin("layers")
 class Embedding(Layer):
     """A learned vector for each integer: ``embeddings[inputs]``.
 
@@ -308,6 +314,7 @@ class Embedding(Layer):
         return inputs != 0 if self.mask_zero else None
 
 
+@builtin("layers")
 class Activation(Layer):
     """Apply a function element by element (softmax: along the last axis).
 
@@ -329,6 +336,7 @@ class Activation(Layer):
         return self.activation(inputs)
 
 
+@builtin("layers")
 class Identity(Layer):
     """Return the input as it is.
 
@@ -345,6 +353,7 @@ class Identity(Layer):
         return inputs
 
 
+@builtin("layers")
 class Masking(Layer):
     """Mask the time steps in which every feature equals ``mask_value``.
 
@@ -375,6 +384,7 @@ class Masking(Layer):
         return outputs
 
 
+@builtin("layers")
 class Lambda(Layer):
     """Any function of tensors as a layer.
 
@@ -432,7 +442,7 @@ def known_size(layer: Layer, shape: Any, axis: int) -> int:
     Raises:
         ShapeError: the size is open, or the axis does not exist.
     """
-    if isinstance(shape, Mapping) or (shape and any(tree.is_nested(s) for s in shape)):
+    if isinstance(shape, Mapping) or (shape and any(nested.is_nested(s) for s in shape)):
         raise ShapeError(
             f"Layer {layer.name!r} ({type(layer).__name__}) takes one tensor. "
             f"Received several, of shapes {shape}."

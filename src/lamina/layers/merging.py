@@ -10,13 +10,15 @@ import jax
 import jax.numpy as jnp
 
 from lamina import ops
-from lamina.core import registry
-from lamina.core.fields import field
+from lamina.core.naming import snake_case
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError, StructureError
 from lamina.layers.base import Layer
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
 
 
+@builtin()
 class _Merge(Layer):
     """What all have in common: they take a list of tensors."""
 
@@ -46,6 +48,7 @@ class _Merge(Layer):
         )
 
 
+@builtin()
 class _Elementwise(_Merge):
     """Combine tensors entry by entry, from the first to the last.
 
@@ -117,6 +120,7 @@ def _extended(mask: Any, rank: int) -> Any:
     return jnp.reshape(mask, (*mask.shape, *[1] * (rank - mask.ndim)))
 
 
+@builtin("layers")
 class Add(_Elementwise):
     """The sum of the inputs: ``a + b + ...``.
 
@@ -132,6 +136,7 @@ class Add(_Elementwise):
     _combine = staticmethod(jnp.add)
 
 
+@builtin("layers")
 class Subtract(_Elementwise):
     """The difference of two inputs: ``a - b``.
 
@@ -149,6 +154,7 @@ class Subtract(_Elementwise):
     _count = 2
 
 
+@builtin("layers")
 class Multiply(_Elementwise):
     """The product of the inputs: ``a * b * ...``; masked entries count as 1.
 
@@ -166,6 +172,7 @@ class Multiply(_Elementwise):
     _all_masked = 0
 
 
+@builtin("layers")
 class Average(Add):
     """The mean of the inputs: ``(a + b + ...) / n``.
 
@@ -184,6 +191,7 @@ class Average(Add):
         return super().call(inputs, mask) / len(inputs)
 
 
+@builtin("layers")
 class Maximum(_Elementwise):
     """The largest of the inputs, entry by entry: ``max(a, b, ...)``; masked entries are left out.
 
@@ -200,6 +208,7 @@ class Maximum(_Elementwise):
     _skips_masked = True
 
 
+@builtin("layers")
 class Minimum(_Elementwise):
     """The smallest of the inputs, entry by entry: ``min(a, b, ...)``; masked entries are left out.
 
@@ -216,6 +225,7 @@ class Minimum(_Elementwise):
     _skips_masked = True
 
 
+@builtin("layers")
 class Concatenate(_Merge):
     """Put tensors one behind the other along an axis.
 
@@ -283,6 +293,7 @@ def _read_axes(value: Any) -> int | tuple[int, int]:
     raise ArgumentError(f"expected an axis or a pair of axes. Received: {value!r}.")
 
 
+@builtin("layers")
 class Dot(_Merge):
     """Sums of products along one axis of each of two tensors, sample by sample.
 
@@ -339,7 +350,7 @@ def _function(cls: type[_Merge], **defaults: Any) -> Callable[..., Any]:
         given = dict(zip(cls._fields, args, strict=False))
         return cls(**{**defaults, **given, **kwargs})(inputs)
 
-    merge.__name__ = merge.__qualname__ = registry.snake_case(cls.__name__)
+    merge.__name__ = merge.__qualname__ = snake_case(cls.__name__)
     merge.__doc__ = f"Functional form of :class:`{cls.__name__}`: the list, then its arguments."
     return merge
 

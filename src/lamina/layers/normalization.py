@@ -13,14 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from lamina import constraints, initializers, ops, regularizers
-from lamina.core import registry
-from lamina.core.fields import field, positive_int
 from lamina.core.scope import Scope, current, entered
 from lamina.core.spec import show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
+from lamina.serialization import registry
+from lamina.serialization.fields import field, positive_int
+from lamina.serialization.registry import builtin
 
 
 def _read_axes(value: Any) -> int | tuple[int, ...]:
@@ -42,6 +43,7 @@ def _wide(x: Any) -> Any:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+@builtin()
 class _Normalization(Layer):
     """What all have in common: masks pass, and a factor and a shift may be learned."""
 
@@ -71,6 +73,7 @@ class _Normalization(Layer):
         return x if self.beta is None else x + jnp.reshape(self.beta.value, shape)
 
 
+@builtin("layers")
 class BatchNormalization(_Normalization):
     """Bring each channel to mean 0 and variance 1 over the batch, then scale and shift it.
 
@@ -181,6 +184,7 @@ class BatchNormalization(_Normalization):
         moving.assign(_wide(moving.value) * self.momentum + batch * (1 - self.momentum))
 
 
+@builtin("layers")
 class LayerNormalization(_Normalization):
     """Bring each sample to mean 0 and variance 1 over some axes, then scale and shift it.
 
@@ -244,6 +248,7 @@ def _read_groups(value: Any) -> int:
     return -1 if value == -1 else positive_int(value)
 
 
+@builtin("layers")
 class GroupNormalization(_Normalization):
     """Bring groups of channels to mean 0 and variance 1 within each sample, then scale and shift.
 
@@ -315,6 +320,7 @@ class GroupNormalization(_Normalization):
         return self._affine(jnp.reshape(x, inputs.shape), (axis,)).astype(self.compute_dtype)
 
 
+@builtin("layers")
 class RMSNormalization(Layer):
     """Bring each sample to a root mean square of 1 over some axes, then scale it.
 
@@ -355,6 +361,7 @@ class RMSNormalization(Layer):
         return result.astype(self.compute_dtype)
 
 
+@builtin("layers")
 class UnitNormalization(Layer):
     """Bring each sample to length 1 over some axes: ``x / sqrt(sum(x ** 2))``; zeros stay zeros.
 
@@ -386,6 +393,7 @@ def _read_layer(value: Any) -> Layer:
     return layer
 
 
+@builtin("layers")
 class SpectralNormalization(Layer):
     """Wrap a layer so that its kernel, as a matrix, has a largest singular value of 1.
 

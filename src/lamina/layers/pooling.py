@@ -10,15 +10,17 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from lamina import config
-from lamina.core.fields import field, int_tuple, one_of
+from lamina import settings
 from lamina.errors import ArgumentError
 from lamina.layers.arguments import layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.ops.lowering import pooling as lowering
 from lamina.ops.lowering.windows import spatial_axes
+from lamina.serialization.fields import field, int_tuple, one_of
+from lamina.serialization.registry import builtin
 
 
+@builtin()
 class _Pooling(Layer):
     rank: ClassVar[int] = 2
     pool: ClassVar[Callable[..., Any]] = staticmethod(lowering.max_pool)
@@ -26,7 +28,7 @@ class _Pooling(Layer):
     pool_size: Any = 2
     strides: Any = None
     padding: str = field("valid", convert=one_of("valid", "same"))
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,11 +45,12 @@ class _Pooling(Layer):
         return type(self).pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
 
+@builtin()
 class _GlobalPooling(Layer):
     rank: ClassVar[int] = 2
     reduce: ClassVar[Callable[..., Any]] = staticmethod(jnp.max)
 
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
     keepdims: bool = False
 
     def __post_init__(self) -> None:
@@ -62,12 +65,13 @@ class _GlobalPooling(Layer):
         return type(self).reduce(inputs, axis=self._axes, keepdims=self.keepdims)
 
 
+@builtin()
 class _AdaptivePooling(Layer):
     rank: ClassVar[int] = 2
     pool: ClassVar[Callable[..., Any]] = staticmethod(lowering.adaptive_max_pool)
 
     output_size: Any = field()
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,6 +85,7 @@ class _AdaptivePooling(Layer):
         return type(self).pool(inputs, self.output_size, self.data_format)
 
 
+@builtin("layers")
 class MaxPooling1D(_Pooling):
     """The largest entry of each window, along one axis.
 
@@ -104,6 +109,7 @@ class MaxPooling1D(_Pooling):
     pool = staticmethod(lowering.max_pool)
 
 
+@builtin("layers")
 class MaxPooling2D(_Pooling):
     """The largest entry of each window, along two axes.
 
@@ -127,6 +133,7 @@ class MaxPooling2D(_Pooling):
     pool = staticmethod(lowering.max_pool)
 
 
+@builtin("layers")
 class MaxPooling3D(_Pooling):
     """The largest entry of each window, along three axes.
 
@@ -150,6 +157,7 @@ class MaxPooling3D(_Pooling):
     pool = staticmethod(lowering.max_pool)
 
 
+@builtin("layers")
 class AveragePooling1D(_Pooling):
     """The mean entry of each window, along one axis.
 
@@ -173,6 +181,7 @@ class AveragePooling1D(_Pooling):
     pool = staticmethod(lowering.average_pool)
 
 
+@builtin("layers")
 class AveragePooling2D(_Pooling):
     """The mean entry of each window, along two axes.
 
@@ -196,6 +205,7 @@ class AveragePooling2D(_Pooling):
     pool = staticmethod(lowering.average_pool)
 
 
+@builtin("layers")
 class AveragePooling3D(_Pooling):
     """The mean entry of each window, along three axes.
 
@@ -219,6 +229,7 @@ class AveragePooling3D(_Pooling):
     pool = staticmethod(lowering.average_pool)
 
 
+@builtin("layers")
 class GlobalMaxPooling1D(_GlobalPooling):
     """The largest of all entries of each channel, along one axis.
 
@@ -240,6 +251,7 @@ class GlobalMaxPooling1D(_GlobalPooling):
     reduce = staticmethod(jnp.max)
 
 
+@builtin("layers")
 class GlobalMaxPooling2D(_GlobalPooling):
     """The largest of all entries of each channel, along two axes.
 
@@ -261,6 +273,7 @@ class GlobalMaxPooling2D(_GlobalPooling):
     reduce = staticmethod(jnp.max)
 
 
+@builtin("layers")
 class GlobalMaxPooling3D(_GlobalPooling):
     """The largest of all entries of each channel, along three axes.
 
@@ -282,6 +295,7 @@ class GlobalMaxPooling3D(_GlobalPooling):
     reduce = staticmethod(jnp.max)
 
 
+@builtin("layers")
 class GlobalAveragePooling1D(_GlobalPooling):
     """The mean of all entries of each channel, along one axis.
 
@@ -320,6 +334,7 @@ class GlobalAveragePooling1D(_GlobalPooling):
         """The axis of the mask is gone."""
 
 
+@builtin("layers")
 class GlobalAveragePooling2D(_GlobalPooling):
     """The mean of all entries of each channel, along two axes.
 
@@ -341,6 +356,7 @@ class GlobalAveragePooling2D(_GlobalPooling):
     reduce = staticmethod(jnp.mean)
 
 
+@builtin("layers")
 class GlobalAveragePooling3D(_GlobalPooling):
     """The mean of all entries of each channel, along three axes.
 
@@ -362,6 +378,7 @@ class GlobalAveragePooling3D(_GlobalPooling):
     reduce = staticmethod(jnp.mean)
 
 
+@builtin("layers")
 class AdaptiveAveragePooling1D(_AdaptivePooling):
     """The mean entry of each of ``output_size`` even parts, along one axis.
 
@@ -383,6 +400,7 @@ class AdaptiveAveragePooling1D(_AdaptivePooling):
     pool = staticmethod(lowering.adaptive_average_pool)
 
 
+@builtin("layers")
 class AdaptiveAveragePooling2D(_AdaptivePooling):
     """The mean entry of each of ``output_size`` even parts, along two axes.
 
@@ -404,6 +422,7 @@ class AdaptiveAveragePooling2D(_AdaptivePooling):
     pool = staticmethod(lowering.adaptive_average_pool)
 
 
+@builtin("layers")
 class AdaptiveAveragePooling3D(_AdaptivePooling):
     """The mean entry of each of ``output_size`` even parts, along three axes.
 
@@ -425,6 +444,7 @@ class AdaptiveAveragePooling3D(_AdaptivePooling):
     pool = staticmethod(lowering.adaptive_average_pool)
 
 
+@builtin("layers")
 class AdaptiveMaxPooling1D(_AdaptivePooling):
     """The largest entry of each of ``output_size`` even parts, along one axis.
 
@@ -446,6 +466,7 @@ class AdaptiveMaxPooling1D(_AdaptivePooling):
     pool = staticmethod(lowering.adaptive_max_pool)
 
 
+@builtin("layers")
 class AdaptiveMaxPooling2D(_AdaptivePooling):
     """The largest entry of each of ``output_size`` even parts, along two axes.
 
@@ -467,6 +488,7 @@ class AdaptiveMaxPooling2D(_AdaptivePooling):
     pool = staticmethod(lowering.adaptive_max_pool)
 
 
+@builtin("layers")
 class AdaptiveMaxPooling3D(_AdaptivePooling):
     """The largest entry of each of ``output_size`` even parts, along three axes.
 

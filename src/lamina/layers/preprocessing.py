@@ -6,12 +6,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina.core.fields import field
 from lamina.core.spec import show_dims
 from lamina.errors import ShapeError
 from lamina.layers.base import Layer
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
 
 
+@builtin("layers")
 class Rescaling(Layer):
     """``inputs * scale + offset``, in training and out of it.
 

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from lamina import activations, tree
-from lamina.core.fields import field, positive_int
-from lamina.core.registry import snake_case
+from lamina import activations
+from lamina.core.naming import snake_case
 from lamina.core.scope import Record, Scope, current, entered, random_key
 from lamina.core.spec import show_dims
 from lamina.core.variable import Variable
@@ -32,8 +31,12 @@ from lamina.layers.recurrent_cells import (
 )
 from lamina.layers.shapes import agree
 from lamina.ops.lowering.recurrence import recur
+from lamina.serialization.fields import field, positive_int
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 
+@builtin()
 class _Recurrent(Layer):
     """A layer that takes states besides its sequence, and may keep them between calls."""
 
@@ -64,6 +67,7 @@ class _Recurrent(Layer):
         return mask.astype(bool)
 
 
+@builtin("layers")
 class RNN(_Recurrent):
     """A recurrence over time: ``output, states = cell(x[:, t], states)`` for each step ``t``.
 
@@ -195,7 +199,7 @@ class RNN(_Recurrent):
         zeros = self._zero_states(sequences.shape)
         if given is None:
             return zeros
-        leaves, wanted = tree.flatten(given), tree.flatten(zeros)
+        leaves, wanted = nested.flatten(given), nested.flatten(zeros)
         if len(leaves) != len(wanted) or not all(
             agree(x.shape, z.shape) for x, z in zip(leaves, wanted, strict=True)
         ):
@@ -205,7 +209,7 @@ class RNN(_Recurrent):
                 f"  received: {len(leaves)} of shape {_listed(leaves)}"
             )
         cast = [x.astype(z.dtype) for x, z in zip(leaves, wanted, strict=True)]
-        return tree.unflatten(zeros, cast)
+        return nested.unflatten(zeros, cast)
 
     # ---- the loop ------------------------------------------------------------------------------
 
@@ -232,7 +236,7 @@ class RNN(_Recurrent):
             )
         self._state_variables = [
             self.add_weight(state.shape, "zeros", trainable=False, name="rnn_state")
-            for state in tree.flatten(self._zero_states(shape))
+            for state in nested.flatten(self._zero_states(shape))
         ]
 
     def _channels_last(self, shape: Any) -> Any:
@@ -252,10 +256,10 @@ class RNN(_Recurrent):
         last, outputs, states = self._loop(
             self.cell, inputs, states, mask, training, self.return_sequences
         )
-        for variable, state in zip(self._state_variables, tree.flatten(states), strict=False):
+        for variable, state in zip(self._state_variables, nested.flatten(states), strict=False):
             variable.assign(state)
         output = last if outputs is None else jnp.swapaxes(outputs, 0, 1)
-        output, *states = tree.map_structure(self._in_own_dtype, [output, *states])
+        output, *states = nested.map_structure(self._in_own_dtype, [output, *states])
         return (output, *states) if self.return_state else output
 
     def _loop(
@@ -320,8 +324,8 @@ def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]
                 f"The cell {cell.name!r} ({type(cell).__name__}) is expected to return "
                 f"(output, [state, ...]).\n  received: {result!r}"
             )
-        output, new = result[0], tree.flatten(result[1])
-        old = tree.flatten(states)
+        output, new = result[0], nested.flatten(result[1])
+        old = nested.flatten(states)
         if [n.shape for n in new] != [o.shape for o in old]:
             raise ShapeError(
                 f"The cell {cell.name!r} ({type(cell).__name__}) is expected to return states of "
@@ -329,11 +333,12 @@ def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]
                 f"  received: {_listed(new)}"
             )
         new = [n.astype(o.dtype) for n, o in zip(new, old, strict=True)]
-        return output, tree.unflatten(states, new)
+        return output, nested.unflatten(states, new)
 
     return step
 
 
+@builtin()
 class _OwnCell(_CellArguments, RNN):
     """An RNN that makes its cell from its own arguments."""
 
@@ -366,6 +371,7 @@ class _OwnCell(_CellArguments, RNN):
         return {}
 
 
+@builtin("layers")
 class SimpleRNN(_OwnCell):
     """The plainest recurrence: ``h[t] = activation(x[t] @ kernel + h[t-1] @ recurrent + bias)``.
 
@@ -410,6 +416,7 @@ class SimpleRNN(_OwnCell):
     use_bias: bool = True
 
 
+@builtin("layers")
 class GRU(_OwnCell):
     """A gated recurrent unit over time; the formula of a step is :class:`GRUCell`'s.
 
@@ -463,6 +470,7 @@ class GRU(_OwnCell):
     use_cudnn: Any = field("auto", kw_only=True)
 
 
+@builtin("layers")
 class LSTM(_OwnCell):
     """A long short-term memory over time; the formula of a step is :class:`LSTMCell`'s.
 

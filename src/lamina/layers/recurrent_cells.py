@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import activations, constraints, initializers, regularizers, tree
-from lamina.core.fields import field, positive_int
+from lamina import activations, constraints, initializers, regularizers
 from lamina.core.scope import random_key
 from lamina.errors import ArgumentError, StructureError
 from lamina.initializers.base import read_seed
@@ -20,6 +19,9 @@ from lamina.layers.core import known_size
 from lamina.layers.regularization import number
 from lamina.ops.lowering.dropout import keep_factors
 from lamina.ops.lowering.recurrence import Constants, GRUStep, LSTMStep, SimpleStep, Step
+from lamina.serialization.fields import field, positive_int
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 _rate = number("[0, 1]", lambda v: 0 <= v <= 1)
 _PLAIN = {activations.sigmoid: jax.nn.sigmoid, activations.tanh: jnp.tanh}
@@ -30,6 +32,7 @@ def _plain(function: Any) -> Any:
     return _PLAIN.get(function, function)
 
 
+@builtin()
 class _CellArguments(Layer):
     """What every recurrent cell with weights takes by name, and so every layer that makes one."""
 
@@ -47,6 +50,7 @@ class _CellArguments(Layer):
     seed: int | None = field(None, convert=read_seed, kw_only=True)
 
 
+@builtin()
 class _Cell(_CellArguments):
     """What the built-in cells share: weights, the input part, states, and one step.
 
@@ -108,7 +112,7 @@ class _Cell(_CellArguments):
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
         """Zeros ``(batch_size, features)`` for each state."""
-        sizes = tree.flatten(self.state_size)
+        sizes = nested.flatten(self.state_size)
         return [jnp.zeros((batch_size, n), self.compute_dtype) for n in sizes]
 
     def project(self, inputs: Any, training: bool) -> Any:
@@ -152,7 +156,7 @@ class _Cell(_CellArguments):
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
         """One step: the output, and the new states in the nesting of the given ones."""
-        old = tree.flatten(states)
+        old = nested.flatten(states)
         if len(old) != count_states(self):
             raise StructureError(
                 f"Layer {self.name!r} ({type(self).__name__}) has {count_states(self)} state(s) of "
@@ -160,9 +164,10 @@ class _Cell(_CellArguments):
             )
         x, constants = self.project(inputs, training), self.constants(old, training)
         output, new = self.step()(constants, x, old)
-        return output, tree.unflatten(states, new)
+        return output, nested.unflatten(states, new)
 
 
+@builtin("layers")
 class SimpleRNNCell(_Cell):
     """One step of the plainest recurrence: ``h' = activation(x @ kernel + h @ recurrent + bias)``.
 
@@ -208,6 +213,7 @@ class SimpleRNNCell(_Cell):
         return SimpleStep(self.activation)
 
 
+@builtin("layers")
 class GRUCell(_Cell):
     """One step of a gated recurrent unit.
 
@@ -272,6 +278,7 @@ class GRUCell(_Cell):
         return GRUStep(self.activation, self.recurrent_activation, self.reset_after)
 
 
+@builtin()
 class _OpenForgetGate(initializers.Initializer):
     """The given initial biases, but ones for the forget gate: at first nothing is forgotten."""
 
@@ -287,6 +294,7 @@ class _OpenForgetGate(initializers.Initializer):
         return value
 
 
+@builtin("layers")
 class LSTMCell(_Cell):
     """One step of a long short-term memory.
 
@@ -375,6 +383,7 @@ def read_cell(value: Any) -> Layer:
     )
 
 
+@builtin("layers")
 class StackedRNNCells(Layer):
     """Several cells as one: each takes the output of the one before it.
 
@@ -423,9 +432,9 @@ class StackedRNNCells(Layer):
         for cell, state in zip(self.cells, states, strict=True):
             inputs, after = cell(inputs, state)
             # An inner cell of another policy leaves the dtype of the states as it is.
-            dtypes = [x.dtype for x in tree.flatten(state)]
-            cast = [x.astype(d) for x, d in zip(tree.flatten(after), dtypes, strict=True)]
-            new.append(tree.unflatten(after, cast))
+            dtypes = [x.dtype for x in nested.flatten(state)]
+            cast = [x.astype(d) for x, d in zip(nested.flatten(after), dtypes, strict=True)]
+            new.append(nested.unflatten(after, cast))
         return autocast(inputs, self.compute_dtype), new
 
 
@@ -439,7 +448,7 @@ def count_states(cell: Any) -> int:
 def output_size(cell: Any) -> Any:
     """The features of a cell's output: as it says, or those of its first state."""
     size = getattr(cell, "output_size", None)
-    return tree.flatten(cell.state_size)[0] if size is None else size
+    return nested.flatten(cell.state_size)[0] if size is None else size
 
 
 def initial_state(cell: Any, batch_size: Any) -> list[Any]:

@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from lamina import config, regularizers
-from lamina.core.fields import field
+from lamina import regularizers, settings
 from lamina.core.scope import random_key
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
@@ -21,6 +20,8 @@ from lamina.initializers.base import read_seed
 from lamina.layers.arguments import layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.ops.lowering.dropout import keep
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
 
 
 def number(interval: str, inside: Callable[[float], bool]) -> Callable[[Any], float]:
@@ -49,6 +50,7 @@ def _read_noise_shape(value: Any) -> tuple[int | None, ...] | None:
     return tuple(value)
 
 
+@builtin()
 class _Stochastic(Layer):
     """What all have in common: without training the inputs pass as they are."""
 
@@ -72,6 +74,7 @@ class _Stochastic(Layer):
         return jax.random.normal(random_key(self.seed, ""), x.shape, x.dtype)
 
 
+@builtin()
 class _Dropout(_Stochastic):
     """Entries are kept or dropped, each for itself or in blocks that share one draw."""
 
@@ -99,6 +102,7 @@ class _Dropout(_Stochastic):
         return jnp.where(self._kept(x), x / (1 - self.rate), jnp.zeros((), x.dtype))
 
 
+@builtin("layers")
 class Dropout(_Dropout):
     """Set a part of the entries to 0 while training, and scale the rest up by ``1 / (1 - rate)``.
 
@@ -128,6 +132,7 @@ class Dropout(_Dropout):
     seed: int | None = field(None, convert=read_seed)
 
 
+@builtin("layers")
 class AlphaDropout(_Dropout):
     """Dropout for networks of SELUs: dropped entries become SELU's lower bound, not 0.
 
@@ -162,6 +167,7 @@ class AlphaDropout(_Dropout):
         return a * jnp.where(self._kept(x), x, jnp.asarray(bound, x.dtype)) + b
 
 
+@builtin()
 class _SpatialDropout(_Dropout):
     """Whole channels are kept or dropped: the draw has size 1 along the space."""
 
@@ -183,6 +189,7 @@ class _SpatialDropout(_Dropout):
         return {k: v for k, v in super().get_config().items() if k != "trainable"}
 
 
+@builtin("layers")
 class SpatialDropout1D(_SpatialDropout):
     """Dropout of whole channels of a sequence: a channel is 0 at every step, or at none.
 
@@ -208,6 +215,7 @@ class SpatialDropout1D(_SpatialDropout):
     _space = 1
 
 
+@builtin("layers")
 class SpatialDropout2D(_SpatialDropout):
     """Dropout of whole channels of images: a channel is 0 at every position, or at none.
 
@@ -231,11 +239,12 @@ class SpatialDropout2D(_SpatialDropout):
     """
 
     rate: float = field(convert=_rate)
-    data_format: str = field(None, convert=config.standardize_data_format)
+    data_format: str = field(None, convert=settings.standardize_data_format)
     seed: int | None = field(None, convert=read_seed)
     _space = 2
 
 
+@builtin("layers")
 class SpatialDropout3D(SpatialDropout2D):
     """Dropout of whole channels of volumes: a channel is 0 at every position, or at none.
 
@@ -260,6 +269,7 @@ class SpatialDropout3D(SpatialDropout2D):
     _space = 3
 
 
+@builtin("layers")
 class GaussianDropout(_Stochastic):
     """Multiply by normal noise of mean 1 and standard deviation ``sqrt(rate / (1 - rate))``.
 
@@ -284,6 +294,7 @@ class GaussianDropout(_Stochastic):
         return x * (1 + math.sqrt(self.rate / (1 - self.rate)) * self._normal(x))
 
 
+@builtin("layers")
 class GaussianNoise(_Stochastic):
     """Add normal noise of mean 0 and standard deviation ``stddev``.
 
@@ -305,6 +316,7 @@ class GaussianNoise(_Stochastic):
         return x + self.stddev * self._normal(x)
 
 
+@builtin("layers")
 class ActivityRegularization(Layer):
     """Add ``(l1 * sum(|x|) + l2 * sum(x ** 2)) / batch`` to the loss; the inputs pass unchanged.
 

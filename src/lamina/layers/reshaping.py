@@ -8,14 +8,16 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import config
-from lamina.core.fields import field, positive_int
+from lamina import settings
 from lamina.core.scope import current
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.base import InputSpec, Layer
+from lamina.serialization.fields import field, positive_int
+from lamina.serialization.registry import builtin
 
 
+@builtin("layers")
 class Flatten(Layer):
     """One row of features for each sample.
 
@@ -34,7 +36,7 @@ class Flatten(Layer):
     (2, 12)
     """
 
-    data_format: str = field(None, convert=config.standardize_data_format)
+    data_format: str = field(None, convert=settings.standardize_data_format)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,6 +63,7 @@ def _read_target(value: Any) -> tuple[int, ...]:
     return sizes
 
 
+@builtin("layers")
 class Reshape(Layer):
     """The same entries in another shape, sample by sample and in the same order.
 
@@ -115,6 +118,7 @@ def _read_permutation(value: Any) -> tuple[int, ...]:
     return tuple(int(axis) for axis in value)
 
 
+@builtin("layers")
 class Permute(Layer):
     """The axes in another order.
 
@@ -142,6 +146,7 @@ class Permute(Layer):
         return jnp.transpose(inputs, (0, *self.dims))
 
 
+@builtin("layers")
 class RepeatVector(Layer):
     """The same vector ``n`` times, as a sequence.
 

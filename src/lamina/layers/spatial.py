@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from lamina import config
-from lamina.core.fields import field, int_tuple, one_of
+from lamina import settings
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.arguments import layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.ops.lowering.windows import spatial_axes
+from lamina.serialization.fields import field, int_tuple, one_of
+from lamina.serialization.registry import builtin
 
 
 def _pairs(value: Any, rank: int, what: str) -> tuple[tuple[int, int], ...]:
@@ -31,6 +32,7 @@ def _pairs(value: Any, rank: int, what: str) -> tuple[tuple[int, int], ...]:
     return pairs  # pyright: ignore[reportReturnType]
 
 
+@builtin()
 class _Spatial(Layer):
     rank: ClassVar[int] = 2
 
@@ -44,9 +46,10 @@ class _Spatial(Layer):
         return tuple(spatial_axes(self.rank, self.data_format))
 
 
+@builtin()
 class _UpSampling(_Spatial):
     size: Any = 2
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,6 +64,7 @@ class _UpSampling(_Spatial):
         return inputs
 
 
+@builtin("layers")
 class UpSampling1D(_Spatial):
     """Repeat each time step ``size`` times.
 
@@ -80,6 +84,7 @@ class UpSampling1D(_Spatial):
         return jnp.repeat(inputs, self.size, 1)
 
 
+@builtin("layers")
 class UpSampling2D(_UpSampling):
     """Enlarge images by whole factors.
 
@@ -109,6 +114,7 @@ class UpSampling2D(_UpSampling):
         return jax.image.resize(inputs, shape, method)
 
 
+@builtin("layers")
 class UpSampling3D(_UpSampling):
     """Repeat each entry along three axes.
 
@@ -126,9 +132,10 @@ class UpSampling3D(_UpSampling):
     rank = 3
 
 
+@builtin()
 class _ZeroPadding(_Spatial):
     padding: Any = 1
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,6 +148,7 @@ class _ZeroPadding(_Spatial):
         return jnp.pad(inputs, [widths.get(axis, (0, 0)) for axis in range(inputs.ndim)])
 
 
+@builtin()
 class _Cropping(_Spatial):
     cropping: Any = 1
 
@@ -164,6 +172,7 @@ class _Cropping(_Spatial):
         return inputs[tuple(index)]
 
 
+@builtin("layers")
 class ZeroPadding1D(_ZeroPadding):
     """Add zeros before and after, along the axis of time.
 
@@ -182,6 +191,7 @@ class ZeroPadding1D(_ZeroPadding):
     rank = 1
 
 
+@builtin("layers")
 class ZeroPadding2D(_ZeroPadding):
     """Add zeros before and after, along height and width.
 
@@ -200,6 +210,7 @@ class ZeroPadding2D(_ZeroPadding):
     rank = 2
 
 
+@builtin("layers")
 class ZeroPadding3D(_ZeroPadding):
     """Add zeros before and after, along three axes.
 
@@ -218,6 +229,7 @@ class ZeroPadding3D(_ZeroPadding):
     rank = 3
 
 
+@builtin("layers")
 class Cropping1D(_Cropping):
     """Cut entries off before and after, along the axis of time.
 
@@ -235,6 +247,7 @@ class Cropping1D(_Cropping):
     rank = 1
 
 
+@builtin("layers")
 class Cropping2D(_Cropping):
     """Cut entries off before and after, along height and width.
 
@@ -252,9 +265,10 @@ class Cropping2D(_Cropping):
 
     rank = 2
     cropping: Any = 0
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
 
 
+@builtin("layers")
 class Cropping3D(_Cropping):
     """Cut entries off before and after, along three axes.
 
@@ -271,7 +285,7 @@ class Cropping3D(_Cropping):
     """
 
     rank = 3
-    data_format: Any = field(None, convert=config.standardize_data_format)
+    data_format: Any = field(None, convert=settings.standardize_data_format)
 
 
 __all__ = [

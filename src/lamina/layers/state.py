@@ -9,13 +9,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from lamina import constraints, dtypes, initializers, regularizers, tree
-from lamina.core import naming, registry
-from lamina.core.fields import Configurable, field
+from lamina import constraints, initializers, regularizers
+from lamina.core import naming
 from lamina.core.operation import Operation
 from lamina.core.scope import Scope, current
 from lamina.core.variable import Variable
+from lamina.dtype_policies import dtypes
+from lamina.dtype_policies.policy import DTypePolicy, get_policy
 from lamina.errors import ArgumentError, NotBuiltError, StateError
+from lamina.serialization import registry
+from lamina.serialization.fields import Configurable, field
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 _changes = itertools.count(1)
 _last_change = 0
@@ -26,12 +31,13 @@ def last_change() -> int:
     return _last_change
 
 
+@builtin()
 class _LayerFields(Configurable):
     """The arguments that every layer takes, by name only."""
 
     activity_regularizer: Any = field(None, convert=regularizers.get, kw_only=True)
     trainable: bool = field(True, convert=bool, kw_only=True)
-    dtype: Any = field(None, convert=dtypes.get_policy, kw_only=True)
+    dtype: Any = field(None, convert=get_policy, kw_only=True)
     autocast: bool = field(True, convert=bool, kw_only=True)
     name: Any = field(None, kw_only=True)
 
@@ -46,9 +52,10 @@ class _Attributes:
     _trainable: bool
     _made_in_call: bool
     _inner_names: dict[Any, str]
-    _policy: dtypes.DTypePolicy
+    _policy: DTypePolicy
 
 
+@builtin()
 class _LayerState(_Attributes, Operation, _LayerFields):
     """Arguments, dtypes and weights; :class:`~lamina.layers.Layer` adds the call."""
 
@@ -91,7 +98,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
     # ---- dtype and mode ------------------------------------------------------------------------
 
     @property
-    def dtype_policy(self) -> dtypes.DTypePolicy:
+    def dtype_policy(self) -> DTypePolicy:
         """The pair of dtypes for weights and for computation."""
         return self._policy
 
@@ -102,7 +109,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
 
     @dtype.setter
     def dtype(self, value: Any) -> None:
-        self._policy = dtypes.get_policy(value)
+        self._policy = get_policy(value)
 
     variable_dtype = dtype
 
@@ -211,7 +218,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
                 x: "/".join(map(str, path))
                 if naming.is_automatic(x.name, type(x).__name__)
                 else x.name
-                for path, x in tree.flatten_with_path(
+                for path, x in nested.flatten_with_path(
                     {k: v for k, v in self.__dict__.items() if k not in ("nodes", "_captured")}
                 )
                 if isinstance(x, _LayerState)
@@ -359,7 +366,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
     # ---- description ---------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name; see :class:`~lamina.core.fields.Configurable`."""
+        """The constructor's arguments, by name; see :class:`~lamina.serialization.fields.Configurable`."""
         config = super().get_config()
         base = {"name": self.name, "trainable": self.trainable, "dtype": self._policy}
         config.pop("autocast", None)
@@ -370,7 +377,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         ):
             config.pop("activity_regularizer", None)
         owner = next(c for c in type(self).__mro__ if "get_config" in c.__dict__)
-        if registry.family_of(owner):
+        if registry.registration_of(owner):
             parameters = inspect.signature(type(self).__init__).parameters
             open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
             base = {k: v for k, v in base.items() if open_ended or k in parameters}

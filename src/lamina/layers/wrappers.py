@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina import tree
-from lamina.core.fields import field
 from lamina.core.scope import set_mask
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.arguments import autocast, map_shapes
 from lamina.layers.base import Layer
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 
 def _read_layer(value: Any) -> Layer:
@@ -21,6 +22,7 @@ def _read_layer(value: Any) -> Layer:
     return value
 
 
+@builtin("layers")
 class Wrapper(Layer):
     """Base of layers that change what another layer does: override ``call``, use ``self.layer``.
 
@@ -45,6 +47,7 @@ class Wrapper(Layer):
             self.layer.built = True
 
 
+@builtin("layers")
 class TimeDistributed(Wrapper):
     """Apply a layer to each time step: to ``x[:, t]`` for all ``t``, with the same weights.
 
@@ -94,13 +97,13 @@ class TimeDistributed(Wrapper):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Merge batch and time, call, take them apart."""
-        batch, time = tree.flatten(inputs)[0].shape[:2]
-        merged = tree.map_structure(lambda x: x.reshape(self._merged(x.shape)), inputs)
-        for x, m in zip(tree.flatten(merged), tree.flatten(mask), strict=False):
+        batch, time = nested.flatten(inputs)[0].shape[:2]
+        merged = nested.map_structure(lambda x: x.reshape(self._merged(x.shape)), inputs)
+        for x, m in zip(nested.flatten(merged), nested.flatten(mask), strict=False):
             if m is not None and m.ndim > 2:
                 set_mask(x, m.reshape(self._merged(m.shape)))
         outputs = self.layer(merged, training=training)
-        return tree.map_structure(
+        return nested.map_structure(
             lambda y: autocast(y.reshape(batch, time, *y.shape[1:]), self.compute_dtype), outputs
         )
 

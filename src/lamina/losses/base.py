@@ -14,14 +14,18 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from lamina import config, ops, tree
-from lamina.core import naming, registry
-from lamina.core.family import doors
-from lamina.core.fields import Configurable, field, one_of
+from lamina import ops, settings
+from lamina.core import naming
 from lamina.core.operation import merge_masks
 from lamina.core.scope import get_mask
-from lamina.dtypes import canonical, get_policy, is_float, standardize_dtype
+from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
+from lamina.dtype_policies.policy import get_policy
 from lamina.errors import ShapeError
+from lamina.serialization import registry
+from lamina.serialization.fields import Configurable, field, one_of
+from lamina.serialization.namespaces import accessors
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -282,7 +286,7 @@ def reduce(values: Any, sample_weight: Any, mask: Any, reduction: str | None, wh
 def as_float(x: Any) -> Any:
     """A tensor of ``x``, of its own dtype when that is a float, of ``floatx`` otherwise."""
     x = ops.convert_to_tensor(x)
-    return x if is_float(standardize_dtype(x.dtype)) else ops.cast(x, config.floatx())
+    return x if is_float(standardize_dtype(x.dtype)) else ops.cast(x, settings.floatx())
 
 
 def as_pair(y_true: Any, y_pred: Any, where: str) -> tuple[Any, Any]:
@@ -303,7 +307,7 @@ def formula(kind: Kind, *aliases: str) -> Callable[[_F], _F]:
     """
 
     def publish(fn: _F) -> _F:
-        return registry.public("losses", *aliases)(pairwise(kind, fn))
+        return registry.builtin("losses", *aliases)(pairwise(kind, fn))
 
     return publish
 
@@ -328,7 +332,7 @@ def values_of(fn: Callable[..., Any], y_true: Any, y_pred: Any, **arguments: Any
     For formulas that compare numbers one by one, ``(batch,)`` then means what ``(batch, 1)`` does.
     Users' functions get what :func:`aligned` returns: they may compare any shapes they like.
     """
-    if tree.is_nested(y_true) or tree.is_nested(y_pred):
+    if nested.is_nested(y_true) or nested.is_nested(y_pred):
         return fn(y_true, y_pred, **arguments)
     kind = getattr(fn, "kind", None)
     if kind not in _NUMBERS:
@@ -343,7 +347,7 @@ def values_of(fn: Callable[..., Any], y_true: Any, y_pred: Any, **arguments: Any
 
 def compute_dtype(value: Any) -> str:
     """The name of the dtype that a loss or metric works in: ``floatx`` unless one is given."""
-    return get_policy(config.floatx() if value is None else value).compute_dtype
+    return get_policy(settings.floatx() if value is None else value).compute_dtype
 
 
 REDUCTION: Any = field(default="sum_over_batch_size", convert=one_of(*REDUCTIONS))
@@ -352,13 +356,14 @@ DTYPE: Any = field(default=None, convert=compute_dtype)
 
 def tensors(x: Any, dtype: str | None) -> Any:
     """``x`` with tensors as leaves; a list of plain numbers is one tensor."""
-    if isinstance(x, Mapping) or any(hasattr(leaf, "shape") for leaf in tree.flatten(x)):
-        return tree.map_structure(
+    if isinstance(x, Mapping) or any(hasattr(leaf, "shape") for leaf in nested.flatten(x)):
+        return nested.map_structure(
             lambda leaf: None if leaf is None else ops.convert_to_tensor(leaf, dtype), x
         )
     return None if x is None else ops.convert_to_tensor(np.asarray(x), dtype)
 
 
+@builtin("losses")
 class Loss(Configurable):
     """How wrong predictions are: a value for each sample, and their reduction to one number.
 
@@ -427,7 +432,7 @@ class Loss(Configurable):
         Raises:
             ShapeError: Targets that do not fit predictions, weights that do not fit values.
         """
-        mask = None if tree.is_nested(y_pred) else get_mask(y_pred)
+        mask = None if nested.is_nested(y_pred) else get_mask(y_pred)
         dtype = canonical(self.dtype)
         y_pred = tensors(y_pred, dtype)
         y_true = tensors(y_true, None if self._takes_class_numbers() else dtype)
@@ -456,7 +461,7 @@ class Loss(Configurable):
 
     def get_config(self) -> dict[str, Any]:
         config_ = super().get_config()
-        if config_.get("dtype") == config.floatx():
+        if config_.get("dtype") == settings.floatx():
             del config_["dtype"]  # as Keras does: users' classes often take no `dtype`
         return config_
 
@@ -468,6 +473,7 @@ def _parameters(fn: Any) -> Collection[str]:
         return ()
 
 
+@builtin("losses")
 class FunctionLoss(Loss):
     """A loss whose values a function computes: the base of all built-in ones."""
 
@@ -507,6 +513,7 @@ def _read_function(value: Any) -> Callable[..., Any]:
 FUNCTION: Any = field(convert=_read_function)
 
 
+@builtin("losses")
 class LossFunctionWrapper(FunctionLoss):
     """Any function ``(y_true, y_pred) -> values`` as a :class:`Loss`.
 
@@ -543,7 +550,7 @@ class LossFunctionWrapper(FunctionLoss):
         return {**super().get_config(), **self._extra}
 
 
-get, serialize, deserialize = doors("losses", "loss")
+get, serialize, deserialize = accessors("losses", "loss")
 
 
 def as_loss(identifier: Any) -> Loss | None:

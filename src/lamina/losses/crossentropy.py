@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina import config, ops
+from lamina import ops, settings
 from lamina.core.boundary import warn
-from lamina.core.fields import field
 from lamina.core.scope import set_mask
 from lamina.errors import ArgumentError, TrainingWarning
 from lamina.losses.base import (
@@ -21,6 +20,8 @@ from lamina.losses.base import (
     class_numbers,
     formula,
 )
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
 
 
 def _smoothed(y_true: Any, amount: float, classes: int) -> Any:
@@ -29,7 +30,7 @@ def _smoothed(y_true: Any, amount: float, classes: int) -> Any:
 
 
 def _clipped(probabilities: Any) -> Any:
-    return ops.clip(probabilities, config.epsilon(), 1.0 - config.epsilon())
+    return ops.clip(probabilities, settings.epsilon(), 1.0 - settings.epsilon())
 
 
 def _check_classes(y_pred: Any, axis: int, where: str) -> None:
@@ -186,7 +187,7 @@ def categorical_focal_crossentropy(
     if from_logits:
         y_pred = ops.softmax(y_pred, axis)
     else:
-        y_pred = y_pred / ops.maximum(ops.sum(y_pred, axis=axis, keepdims=True), config.epsilon())
+        y_pred = y_pred / ops.maximum(ops.sum(y_pred, axis=axis, keepdims=True), settings.epsilon())
     p = _clipped(y_pred)
     weight = ops.convert_to_tensor(alpha, p.dtype) * ops.power(1.0 - p, gamma)
     return -ops.sum(weight * y_true * ops.log(p), axis=axis)
@@ -276,6 +277,7 @@ def _share(value: float) -> float:
     return value
 
 
+@builtin("losses")
 class BinaryCrossentropy(FunctionLoss):
     """Cross-entropy of yes-or-no answers: see :func:`binary_crossentropy`.
 
@@ -300,6 +302,7 @@ class BinaryCrossentropy(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class BinaryFocalCrossentropy(FunctionLoss):
     """Binary cross-entropy for few ones among many zeros: see :func:`binary_focal_crossentropy`.
 
@@ -330,6 +333,7 @@ class BinaryFocalCrossentropy(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class CategoricalCrossentropy(FunctionLoss):
     """Cross-entropy of one-hot targets: see :func:`categorical_crossentropy`.
 
@@ -354,6 +358,7 @@ class CategoricalCrossentropy(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class CategoricalFocalCrossentropy(FunctionLoss):
     """Categorical cross-entropy for rare classes: see :func:`categorical_focal_crossentropy`.
 
@@ -382,6 +387,7 @@ class CategoricalFocalCrossentropy(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class SparseCategoricalCrossentropy(FunctionLoss):
     """Cross-entropy of class numbers: see :func:`sparse_categorical_crossentropy`.
 
@@ -408,6 +414,7 @@ class SparseCategoricalCrossentropy(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class CategoricalGeneralizedCrossEntropy(FunctionLoss):
     """Bounded cross-entropy for noisy labels: see :func:`categorical_generalized_cross_entropy`.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina import config, ops
+from lamina import ops, settings
 from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, formula
+from lamina.serialization.registry import builtin
 
 
 @formula("vectors", "kld", "KLD")
@@ -27,8 +28,8 @@ def kl_divergence(y_true: Any, y_pred: Any) -> Any:
     >>> kl_divergence([[0.5, 0.5]], [[0.5, 0.5]])
     Array([0.], dtype=float32)
     """
-    y_true = ops.clip(y_true, config.epsilon(), 1.0)
-    y_pred = ops.clip(y_pred, config.epsilon(), 1.0)
+    y_true = ops.clip(y_true, settings.epsilon(), 1.0)
+    y_pred = ops.clip(y_pred, settings.epsilon(), 1.0)
     return ops.sum(y_true * ops.log(y_true / y_pred), axis=-1)
 
 
@@ -51,9 +52,10 @@ def poisson(y_true: Any, y_pred: Any) -> Any:
     >>> poisson([[0.0, 2.0]], [[1.0, 1.0]])
     Array([0.9999999], dtype=float32)
     """
-    return ops.mean(y_pred - y_true * ops.log(y_pred + config.epsilon()), axis=-1)
+    return ops.mean(y_pred - y_true * ops.log(y_pred + settings.epsilon()), axis=-1)
 
 
+@builtin("losses")
 class KLDivergence(FunctionLoss):
     """How much one distribution differs from another: see :func:`kl_divergence`.
 
@@ -72,6 +74,7 @@ class KLDivergence(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class Poisson(FunctionLoss):
     """Likelihood of counts at predicted rates: see :func:`poisson`.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina import config, ops
+from lamina import ops, settings
 from lamina.core.scope import set_mask
 from lamina.errors import ShapeError
 from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, as_float, formula
+from lamina.serialization.registry import builtin
 
 
 def _signs(y_true: Any) -> Any:
@@ -158,9 +159,10 @@ def _labels_of(labels: Any, embeddings: Any, name: str, of: str) -> Any:
 
 def _logsumexp(x: Any, chosen: Any) -> Any:
     """Over the chosen entries of each row; very negative where there are none."""
-    return ops.logsumexp(ops.where(chosen, x, -1.0 / config.epsilon()), axis=1)
+    return ops.logsumexp(ops.where(chosen, x, -1.0 / settings.epsilon()), axis=1)
 
 
+@builtin("losses")
 class Hinge(FunctionLoss):
     """Hinge of maximum-margin classifiers: see :func:`hinge`.
 
@@ -179,6 +181,7 @@ class Hinge(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class SquaredHinge(FunctionLoss):
     """Squared hinge: see :func:`squared_hinge`.
 
@@ -197,6 +200,7 @@ class SquaredHinge(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class CategoricalHinge(FunctionLoss):
     """Hinge between the true class and its strongest rival: see :func:`categorical_hinge`.
 
@@ -215,6 +219,7 @@ class CategoricalHinge(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class Circle(FunctionLoss):
     """Metric learning from class labels: see :func:`circle`.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina import config, ops
-from lamina.core.fields import field
+from lamina import ops, settings
 from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, formula
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
 
 Axes = int | tuple[int, ...] | None
 
@@ -44,7 +45,7 @@ def tversky(
     overlap = ops.sum(y_true * y_pred, axis=axis)
     false_positives = ops.sum((1.0 - y_true) * y_pred, axis=axis)
     false_negatives = ops.sum(y_true * (1.0 - y_pred), axis=axis)
-    epsilon = config.epsilon()
+    epsilon = settings.epsilon()
     below = overlap + alpha * false_negatives + beta * false_positives + epsilon
     return 1.0 - (overlap + epsilon) / below
 
@@ -71,9 +72,10 @@ def dice(y_true: Any, y_pred: Any, axis: Axes = None) -> Any:
     """
     overlap = ops.sum(y_true * y_pred, axis=axis)
     both = ops.sum(y_true, axis=axis) + ops.sum(y_pred, axis=axis)
-    return 1.0 - (2.0 * overlap + config.epsilon()) / (both + config.epsilon())
+    return 1.0 - (2.0 * overlap + settings.epsilon()) / (both + settings.epsilon())
 
 
+@builtin("losses")
 class Tversky(FunctionLoss):
     """Overlap with separate weights for excess and lack: see :func:`tversky`.
 
@@ -98,6 +100,7 @@ class Tversky(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class Dice(FunctionLoss):
     """Overlap of two regions: see :func:`dice`.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lamina import config, ops
+from lamina import ops, settings
 from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, formula
+from lamina.serialization.registry import builtin
 
 
 @formula("elements", "mse", "MSE")
@@ -71,7 +72,7 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     >>> mean_absolute_percentage_error([[2.0, 4.0]], [[1.0, 5.0]])
     Array([37.5], dtype=float32)
     """
-    error = ops.abs(y_true - y_pred) / ops.maximum(ops.abs(y_true), config.epsilon())
+    error = ops.abs(y_true - y_pred) / ops.maximum(ops.abs(y_true), settings.epsilon())
     return 100.0 * ops.mean(error, axis=-1)
 
 
@@ -94,7 +95,7 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
     >>> round(mean_squared_logarithmic_error([[0.0, 1.0]], [[0.0, 3.0]]).item(), 4)
     0.2402
     """
-    epsilon = config.epsilon()
+    epsilon = settings.epsilon()
     log_true = ops.log(ops.maximum(y_true, epsilon) + 1.0)
     log_pred = ops.log(ops.maximum(y_pred, epsilon) + 1.0)
     return ops.mean(ops.square(log_true - log_pred), axis=-1)
@@ -174,6 +175,7 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     return -ops.sum(ops.normalize(y_true, axis) * ops.normalize(y_pred, axis), axis=axis)
 
 
+@builtin("losses")
 class MeanSquaredError(FunctionLoss):
     """Mean of the squared errors: see :func:`mean_squared_error`.
 
@@ -192,6 +194,7 @@ class MeanSquaredError(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class MeanAbsoluteError(FunctionLoss):
     """Mean of the absolute errors: see :func:`mean_absolute_error`.
 
@@ -210,6 +213,7 @@ class MeanAbsoluteError(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class MeanAbsolutePercentageError(FunctionLoss):
     """Mean of the relative errors, in percent: see :func:`mean_absolute_percentage_error`.
 
@@ -228,6 +232,7 @@ class MeanAbsolutePercentageError(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class MeanSquaredLogarithmicError(FunctionLoss):
     """Mean of the squared differences of logarithms: see :func:`mean_squared_logarithmic_error`.
 
@@ -246,6 +251,7 @@ class MeanSquaredLogarithmicError(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class Huber(FunctionLoss):
     """Squared for small errors, absolute for large ones: see :func:`huber`.
 
@@ -266,6 +272,7 @@ class Huber(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class LogCosh(FunctionLoss):
     """Logarithm of the hyperbolic cosine of the error: see :func:`log_cosh`.
 
@@ -284,6 +291,7 @@ class LogCosh(FunctionLoss):
     dtype: Any = DTYPE
 
 
+@builtin("losses")
 class CosineSimilarity(FunctionLoss):
     """Minus the cosine of the angle between two vectors: see :func:`cosine_similarity`.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from lamina.errors import ShapeError
 from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, as_float, formula
+from lamina.serialization.registry import builtin
 
 # Stands for log 0: an impossible sequence costs about 1e5, and its gradient is finite.
 _LOG_ZERO = -1e5
@@ -76,6 +77,7 @@ def _shifted(x: jax.Array, by: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (by, 0)), constant_values=_LOG_ZERO)[:, :-by]
 
 
+@builtin("losses")
 class CTC(FunctionLoss):
     """Sequences of labels without their positions in time: see :func:`ctc`.
 

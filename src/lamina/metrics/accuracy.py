@@ -10,6 +10,7 @@ from lamina import ops
 from lamina.losses.base import DTYPE, as_float, class_numbers
 from lamina.metrics.base import formula
 from lamina.metrics.reduction import FunctionMetric
+from lamina.serialization.registry import builtin
 
 
 @formula("elements")
@@ -146,6 +147,7 @@ def sparse_top_k_categorical_accuracy(
     return hit.astype(y_pred.dtype)
 
 
+@builtin("metrics")
 class Accuracy(FunctionMetric):
     """How often predictions equal targets.
 
@@ -164,6 +166,7 @@ class Accuracy(FunctionMetric):
     dtype: Any = DTYPE
 
 
+@builtin("metrics")
 class BinaryAccuracy(FunctionMetric):
     """How often yes-or-no predictions are right: see :func:`binary_accuracy`.
 
@@ -184,6 +187,7 @@ class BinaryAccuracy(FunctionMetric):
     threshold: float = 0.5
 
 
+@builtin("metrics")
 class CategoricalAccuracy(FunctionMetric):
     """How often the likeliest class is the true one, of one-hot targets.
 
@@ -202,6 +206,7 @@ class CategoricalAccuracy(FunctionMetric):
     dtype: Any = DTYPE
 
 
+@builtin("metrics")
 class SparseCategoricalAccuracy(FunctionMetric):
     """How often the likeliest class is the true one, of class numbers.
 
@@ -220,6 +225,7 @@ class SparseCategoricalAccuracy(FunctionMetric):
     dtype: Any = DTYPE
 
 
+@builtin("metrics")
 class TopKCategoricalAccuracy(FunctionMetric):
     """How often the true class is among the k likeliest, of one-hot targets.
 
@@ -240,6 +246,7 @@ class TopKCategoricalAccuracy(FunctionMetric):
     dtype: Any = DTYPE
 
 
+@builtin("metrics")
 class SparseTopKCategoricalAccuracy(FunctionMetric):
     """How often the true class is among the k likeliest, of class numbers.
 

@@ -8,14 +8,17 @@ from typing import Any, TypeVar
 
 import jax.numpy as jnp
 
-from lamina import initializers, tree
-from lamina.core import naming, registry
-from lamina.core.family import doors
-from lamina.core.fields import Configurable
+from lamina import initializers
+from lamina.core import naming
 from lamina.core.scope import Record, Scope, current, entered
 from lamina.core.variable import Variable
-from lamina.dtypes import canonical, is_float
+from lamina.dtype_policies.dtypes import canonical, is_float
 from lamina.losses.base import DTYPE, Kind, pairwise, weights_like
+from lamina.serialization import registry
+from lamina.serialization.fields import Configurable
+from lamina.serialization.namespaces import accessors
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -30,11 +33,12 @@ def formula(kind: Kind) -> Callable[[_F], _F]:
     """
 
     def publish(fn: _F) -> _F:
-        return registry.public("metric_functions")(pairwise(kind, fn))
+        return registry.builtin("metric_functions")(pairwise(kind, fn))
 
     return publish
 
 
+@builtin("metrics")
 class Metric(Configurable):
     """A number (or an array, or a dict of numbers) gathered over many batches.
 
@@ -119,7 +123,7 @@ class Metric(Configurable):
         """The whole state, that of metrics held as attributes included."""
         found = dict.fromkeys(self._variables)
         held = [value for name, value in vars(self).items() if name != "_captured"]
-        for value in tree.flatten(held):
+        for value in nested.flatten(held):
             if isinstance(value, Metric):
                 found |= dict.fromkeys(value.variables)
             elif isinstance(value, Variable):
@@ -222,4 +226,4 @@ class Metric(Configurable):
         return None if weights is None else jnp.broadcast_to(weights, values.shape)
 
 
-get, serialize, deserialize = doors("metrics", "metric")
+get, serialize, deserialize = accessors("metrics", "metric")

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core.fields import field, positive_int
 from lamina.core.scope import get_mask
 from lamina.errors import ArgumentError
 from lamina.losses.base import DTYPE, as_pair, safe_divide
 from lamina.metrics.base import Metric
+from lamina.serialization.fields import field, positive_int
+from lamina.serialization.registry import builtin
 
 # Up to so many thresholds, comparing with each is faster than counting in a histogram.
 _FEW = 8
@@ -82,6 +83,7 @@ THRESHOLDS: Any = field(default=None, convert=_read_thresholds)
 TOP_K: Any = field(default=None, convert=lambda k: None if k is None else positive_int(k))
 
 
+@builtin("metrics")
 class DecisionMetric(Metric):
     """Base of metrics made of counts: brings targets, predictions and weights into one shape."""
 
@@ -113,6 +115,7 @@ class DecisionMetric(Metric):
 # ---- single counts -------------------------------------------------------------------------------
 
 
+@builtin()
 class _SingleCount(DecisionMetric):
     _counted: ClassVar[str]
     thresholds: Any = THRESHOLDS
@@ -146,6 +149,7 @@ def _one_or_all(values: Any) -> Any:
     return values[0] if values.shape[0] == 1 else values
 
 
+@builtin("metrics")
 class TruePositives(_SingleCount):
     """How many entries are 1 and predicted above the threshold.
 
@@ -163,6 +167,7 @@ class TruePositives(_SingleCount):
     _counted = "true_positives"
 
 
+@builtin("metrics")
 class FalsePositives(_SingleCount):
     """How many entries are 0 but predicted above the threshold.
 
@@ -180,6 +185,7 @@ class FalsePositives(_SingleCount):
     _counted = "false_positives"
 
 
+@builtin("metrics")
 class TrueNegatives(_SingleCount):
     """How many entries are 0 and not predicted above the threshold.
 
@@ -197,6 +203,7 @@ class TrueNegatives(_SingleCount):
     _counted = "true_negatives"
 
 
+@builtin("metrics")
 class FalseNegatives(_SingleCount):
     """How many entries are 1 but not predicted above the threshold.
 
@@ -217,6 +224,7 @@ class FalseNegatives(_SingleCount):
 # ---- precision and recall ------------------------------------------------------------------------
 
 
+@builtin()
 class _Share(DecisionMetric):
     """True positives as a share of themselves and one kind of error."""
 
@@ -256,6 +264,7 @@ class _Share(DecisionMetric):
         return _one_or_all(safe_divide(right, right + self._errors.value))
 
 
+@builtin("metrics")
 class Precision(_Share):
     """The share of right ones among positive predictions: ``TP / (TP + FP)``; 0 of none.
 
@@ -276,6 +285,7 @@ class Precision(_Share):
     _error = "false_positives"
 
 
+@builtin("metrics")
 class Recall(_Share):
     """The share of the positives that are found: ``TP / (TP + FN)``; 0 of none.
 

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from lamina import config
-from lamina.core.fields import field, one_of, positive_int
+from lamina import settings
 from lamina.errors import ArgumentError, ShapeError
 from lamina.losses.base import DTYPE, safe_divide
 from lamina.metrics.confusion import Counts, DecisionMetric, counts
+from lamina.serialization.fields import field, one_of, positive_int
+from lamina.serialization.registry import builtin
 
 
 def _between(count: int) -> list[float]:
@@ -19,6 +20,7 @@ def _between(count: int) -> list[float]:
     return [(i + 1) / (count + 1) for i in range(count)]
 
 
+@builtin()
 class _Curve(DecisionMetric):
     """The four counts at many thresholds."""
 
@@ -57,6 +59,7 @@ def _floats(values: Any) -> list[float] | None:
     return None if values is None else [float(v) for v in values]
 
 
+@builtin("metrics")
 class AUC(_Curve):
     """The area under a curve that decisions ``y_pred > threshold`` draw.
 
@@ -105,7 +108,7 @@ class AUC(_Curve):
         super().__post_init__()
         inner = self.thresholds or _between(self.num_thresholds - 2)
         # Beyond 0 and 1, so that the ends of the curve are "all" and "none".
-        self._points = [-config.epsilon(), *inner, 1.0 + config.epsilon()]
+        self._points = [-settings.epsilon(), *inner, 1.0 + settings.epsilon()]
         if self.num_labels is not None and not self.multi_label:
             raise ArgumentError(
                 "AUC(): `num_labels` needs `multi_label=True`. Received: multi_label=False, "
@@ -227,6 +230,7 @@ RATE: Any = field(convert=_rate)
 NUM_THRESHOLDS: Any = field(default=200, convert=positive_int)
 
 
+@builtin()
 class _BestAt(_Curve):
     """The best of one rate over the thresholds at which another is high enough."""
 
@@ -264,6 +268,7 @@ class _BestAt(_Curve):
         return jnp.max(jnp.where(rates[self._held] >= self._least(), rates[self._best], 0))
 
 
+@builtin("metrics")
 class SensitivityAtSpecificity(_BestAt):
     """The best ``TP / (TP + FN)`` where ``TN / (TN + FP)`` is at least ``specificity``.
 
@@ -291,6 +296,7 @@ class SensitivityAtSpecificity(_BestAt):
         return self.specificity
 
 
+@builtin("metrics")
 class SpecificityAtSensitivity(_BestAt):
     """The best ``TN / (TN + FP)`` where ``TP / (TP + FN)`` is at least ``sensitivity``.
 
@@ -318,6 +324,7 @@ class SpecificityAtSensitivity(_BestAt):
         return self.sensitivity
 
 
+@builtin("metrics")
 class PrecisionAtRecall(_BestAt):
     """The best ``TP / (TP + FP)`` where ``TP / (TP + FN)`` is at least ``recall``.
 
@@ -345,6 +352,7 @@ class PrecisionAtRecall(_BestAt):
         return self.recall
 
 
+@builtin("metrics")
 class RecallAtPrecision(_BestAt):
     """The best ``TP / (TP + FN)`` where ``TP / (TP + FP)`` is at least ``precision``.
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import config
-from lamina.core.fields import field, one_of
+from lamina import settings
 from lamina.core.scope import get_mask
 from lamina.errors import ArgumentError
 from lamina.losses.base import DTYPE, safe_divide, weighted
 from lamina.metrics.base import Metric
 from lamina.metrics.regression import as_columns
+from lamina.serialization.fields import field, one_of
+from lamina.serialization.registry import builtin
 
 
 def _positive(value: Any) -> float:
@@ -31,6 +32,7 @@ AVERAGE: Any = field(default=None, convert=one_of(None, "micro", "macro", "weigh
 THRESHOLD: Any = field(default=None, convert=_read_threshold)
 
 
+@builtin()
 class _FScore(Metric):
     average: str | None = AVERAGE
     threshold: float | None = THRESHOLD
@@ -85,13 +87,14 @@ class _FScore(Metric):
         recall = safe_divide(right, right + missed)
         square = self._beta() ** 2
         score = (1 + square) * precision * recall
-        score = score / (square * precision + recall + config.epsilon())
+        score = score / (square * precision + recall + settings.epsilon())
         if self.average == "weighted":
             support = right + missed
             return safe_divide(jnp.sum(score * support), jnp.sum(support))
         return score if self.average is None else jnp.mean(score)
 
 
+@builtin("metrics")
 class FBetaScore(_FScore):
     """``(1 + beta ** 2) * precision * recall / (beta ** 2 * precision + recall)`` of each class.
 
@@ -124,6 +127,7 @@ class FBetaScore(_FScore):
         return self.beta
 
 
+@builtin("metrics")
 class F1Score(_FScore):
     """``2 * precision * recall / (precision + recall)`` of each class.
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import config
-from lamina.core.fields import field, positive_int
+from lamina import settings
 from lamina.core.scope import get_mask
 from lamina.errors import ArgumentError
 from lamina.losses.base import DTYPE, class_numbers, matched, safe_divide
 from lamina.metrics.base import Metric
+from lamina.serialization.fields import field, positive_int
+from lamina.serialization.registry import builtin
 
 
 def _ids(value: Any) -> list[int]:
@@ -23,6 +24,7 @@ NUM_CLASSES: Any = field(convert=positive_int)
 TARGET_CLASS_IDS: Any = field(convert=_ids)
 
 
+@builtin()
 class _Overlap(Metric):
     """Base: counts pairs of a true and a predicted class. Entries of other classes are left out."""
 
@@ -79,9 +81,10 @@ class _Overlap(Metric):
         chosen = jnp.asarray(self._averaged())
         both, union = both[chosen], union[chosen]
         # Classes that occur nowhere do not count.
-        return safe_divide(jnp.sum(both / (union + config.epsilon())), jnp.sum(union != 0))
+        return safe_divide(jnp.sum(both / (union + settings.epsilon())), jnp.sum(union != 0))
 
 
+@builtin()
 class _OverlapOfClasses(_Overlap):
     num_classes: int = NUM_CLASSES
     name: str | None = None
@@ -111,6 +114,7 @@ class _OverlapOfClasses(_Overlap):
         return t if self.ignore_class is None else jnp.where(t == self.ignore_class, -1, t), p
 
 
+@builtin("metrics")
 class IoU(_OverlapOfClasses):
     """``TP / (TP + FP + FN)`` of the target classes, averaged.
 
@@ -149,6 +153,7 @@ class IoU(_OverlapOfClasses):
         return self.target_class_ids
 
 
+@builtin("metrics")
 class MeanIoU(_OverlapOfClasses):
     """``TP / (TP + FP + FN)`` averaged over all classes that occur: see :class:`IoU`.
 
@@ -179,6 +184,7 @@ class MeanIoU(_OverlapOfClasses):
         return not self.sparse_y_true
 
 
+@builtin("metrics")
 class OneHotIoU(_OverlapOfClasses):
     """:class:`IoU` of one-hot targets.
 
@@ -209,6 +215,7 @@ class OneHotIoU(_OverlapOfClasses):
         return self.target_class_ids
 
 
+@builtin("metrics")
 class OneHotMeanIoU(_OverlapOfClasses):
     """:class:`MeanIoU` of one-hot targets.
 
@@ -234,6 +241,7 @@ class OneHotMeanIoU(_OverlapOfClasses):
     axis: int = -1
 
 
+@builtin("metrics")
 class BinaryIoU(_Overlap):
     """:class:`IoU` of two classes, told apart by a threshold.
 

@@ -7,15 +7,17 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from lamina import tree
-from lamina.core import registry
-from lamina.core.fields import field
 from lamina.core.operation import merge_masks
 from lamina.core.scope import get_mask
 from lamina.losses.base import DTYPE, safe_divide, tensors, values_of, weighted
 from lamina.metrics.base import Metric
+from lamina.serialization import registry
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 
+@builtin("metrics")
 class Sum(Metric):
     """``sum(sample_weight * values)`` over all batches.
 
@@ -46,6 +48,7 @@ class Sum(Metric):
         return self.total.value
 
 
+@builtin("metrics")
 class Mean(Metric):
     """``sum(sample_weight * values) / sum(sample_weight)`` over all batches; 0 of nothing.
 
@@ -91,6 +94,7 @@ class Mean(Metric):
         return safe_divide(self.total.value, self.count.value)
 
 
+@builtin("metrics")
 class FunctionMetric(Mean):
     """The mean of what a function of targets and predictions returns: base of many metrics."""
 
@@ -114,7 +118,7 @@ class FunctionMetric(Mean):
         Raises:
             ShapeError: Targets that do not fit predictions, weights that do not fit values.
         """
-        mask = None if tree.is_nested(y_pred) else get_mask(y_pred)
+        mask = None if nested.is_nested(y_pred) else get_mask(y_pred)
         classes = getattr(self._function, "kind", None) in ("classes", "labels")
         y_pred = tensors(y_pred, self._float_dtype())
         y_true = tensors(y_true, None if classes else self._float_dtype())
@@ -130,6 +134,7 @@ def _read_function(value: Any) -> Callable[..., Any]:
 FUNCTION: Any = field(convert=_read_function)
 
 
+@builtin("metrics")
 class MeanMetricWrapper(FunctionMetric):
     """Any function ``(y_true, y_pred) -> values`` as a metric: the mean of its values.
 

@@ -15,13 +15,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import config, losses
-from lamina.core.fields import field, one_of
+from lamina import losses, settings
 from lamina.core.scope import get_mask
 from lamina.errors import ArgumentError
 from lamina.losses.base import DTYPE, as_pair, safe_divide, weighted
 from lamina.metrics.base import Metric, formula
 from lamina.metrics.reduction import FunctionMetric
+from lamina.serialization.fields import field, one_of
+from lamina.serialization.registry import builtin
 
 # ---- means of loss functions ---------------------------------------------------------------------
 
@@ -86,6 +87,7 @@ SparseCategoricalCrossentropy = _mean_of(
 )  # fmt: skip
 
 
+@builtin("metrics")
 class RootMeanSquaredError(FunctionMetric):
     """``sqrt(mean((y_true - y_pred) ** 2))`` over all batches.
 
@@ -162,10 +164,11 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     """
     (mean_t, t), (mean_p, p) = _centred(y_true, axis), _centred(y_pred, axis)
     spread = jnp.mean(t * t, axis=axis) + jnp.mean(p * p, axis=axis)
-    below = spread + jnp.square(mean_t - mean_p) + config.epsilon()
+    below = spread + jnp.square(mean_t - mean_p) + settings.epsilon()
     return 2.0 * jnp.mean(t * p, axis=axis) / below
 
 
+@builtin("metrics")
 class PearsonCorrelation(FunctionMetric):
     """Mean of the samples' :func:`pearson_correlation`.
 
@@ -186,6 +189,7 @@ class PearsonCorrelation(FunctionMetric):
     axis: int = -1
 
 
+@builtin("metrics")
 class ConcordanceCorrelation(FunctionMetric):
     """Mean of the samples' :func:`concordance_correlation`.
 
@@ -212,6 +216,7 @@ def _count(value: Any) -> int:
     return int(value)
 
 
+@builtin("metrics")
 class R2Score(Metric):
     """The share of the targets' variance that predictions explain.
 

@@ -7,8 +7,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lamina import tree
-from lamina.core import registry
 from lamina.core.graph import Node, is_symbolic
 from lamina.core.operation import Op
 from lamina.core.symbolic import SymbolicTensor
@@ -16,6 +14,8 @@ from lamina.errors import LaminaError, SerializationError
 from lamina.layers import Input, InputLayer, Layer
 from lamina.models.functional import Graph
 from lamina.saving import operations
+from lamina.serialization import registry
+from lamina.tree import nested
 
 
 def graph_config(graph: Graph) -> dict[str, Any]:
@@ -42,9 +42,9 @@ def _graph_config(graph: Graph) -> dict[str, Any]:
 
     def call(args: Any, kwargs: Any) -> dict[str, Any]:
         return {
-            "args": tree.map_structure(argument, list(args)),
+            "args": nested.map_structure(argument, list(args)),
             "kwargs": {
-                k: tree.map_structure(argument, v) for k, v in kwargs.items() if v is not None
+                k: nested.map_structure(argument, v) for k, v in kwargs.items() if v is not None
             },
         }
 
@@ -63,8 +63,8 @@ def _graph_config(graph: Graph) -> dict[str, Any]:
         records.append({**record, "name": operation.name, "inbound_nodes": calls})
     return {
         "layers": records,
-        "input_layers": tree.map_structure(reference, graph.input_structure),
-        "output_layers": tree.map_structure(reference, graph.output_structure),
+        "input_layers": nested.map_structure(reference, graph.input_structure),
+        "output_layers": nested.map_structure(reference, graph.output_structure),
     }
 
 
@@ -173,9 +173,9 @@ def _call(operation: Any, name: str, call: Any, made: Any, custom_objects: Any) 
     args, kwargs = value(call["args"]), value(call["kwargs"])
     outputs = operation(*args, **kwargs)
     if isinstance(operation, operations.Described):
-        for x in tree.flatten(outputs):
+        for x in nested.flatten(outputs):
             x.node.operation.name = x.name = name
-    return [x for x in tree.flatten(outputs) if isinstance(x, SymbolicTensor)]
+    return [x for x in nested.flatten(outputs) if isinstance(x, SymbolicTensor)]
 
 
 def _histories(x: Any) -> list[Any]:
@@ -231,7 +231,7 @@ def clone_model(
     if call_function is not None:
         raise SerializationError("clone_model() does not take a `call_function`; leave it out.")
     own = {type(x).__name__: type(x) for x in model._flatten_layers()
-           if registry.family_of(type(x)) is None}  # fmt: skip
+           if registry.registration_of(type(x)) is None}  # fmt: skip
     with registry.CustomObjectScope(own), registry.rebuild_together() as made:
         if model.graph is None:
             return type(model).from_config(registry.serialize(model)["config"])
@@ -242,7 +242,7 @@ def _clone_graph(
     model: Any, input_tensors: Any, clone_function: Any, recursive: bool, made: dict[int, Any]
 ) -> Any:
     originals = {op.name: op for op in model.operations}
-    given = None if input_tensors is None else tree.flatten(input_tensors)
+    given = None if input_tensors is None else nested.flatten(input_tensors)
     inputs = [x.node.operation.name for x in model.inputs]
 
     def copy_of(record: Mapping[str, Any], original: Any) -> Any:

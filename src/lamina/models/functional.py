@@ -8,16 +8,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import tree
 from lamina.core.boundary import warn
 from lamina.core.graph import Node, Plan, depths, is_symbolic, make_plan
 from lamina.core.operation import Operation, not_called
 from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import is_anonymous, is_array, show_dim, show_dims
 from lamina.core.variable import Variable
-from lamina.dtypes import is_float
+from lamina.dtype_policies.dtypes import is_float
 from lamina.errors import DTypeError, GraphError, ShapeError, StructureError, TrainingWarning
 from lamina.layers import InputLayer, Layer
+from lamina.tree import nested
 
 
 class Graph:
@@ -41,8 +41,8 @@ class Graph:
     def __init__(self, inputs: Any, outputs: Any) -> None:
         self.input_structure = _checked(inputs, "inputs")
         self.output_structure = _checked(outputs, "outputs")
-        self.inputs: list[Any] = tree.flatten(self.input_structure)
-        self.outputs: list[Any] = tree.flatten(self.output_structure)
+        self.inputs: list[Any] = nested.flatten(self.input_structure)
+        self.outputs: list[Any] = nested.flatten(self.output_structure)
         if not self.inputs or not self.outputs:
             raise GraphError("A model needs at least one input and one output.")
         self.plan: Plan = make_plan(self.inputs, self.outputs)
@@ -90,11 +90,11 @@ class Graph:
         """Compute the outputs for arrays in the inputs' nesting (or another that binds to it)."""
         values = self.bind(inputs)
         if masks is not None:
-            for x, mask in zip(values, tree.flatten(masks), strict=False):
+            for x, mask in zip(values, nested.flatten(masks), strict=False):
                 if mask is not None and get_mask(x) is None:
                     set_mask(x, mask)
         outputs = self.plan.run(values, lambda step, args, kwargs: step.operation(*args, **kwargs))
-        return tree.unflatten(self.output_structure, outputs)
+        return nested.unflatten(self.output_structure, outputs)
 
     def bind(self, data: Any) -> list[Any]:
         """One array for each input, in declaration order, from whatever nesting names them.
@@ -148,7 +148,9 @@ def arrange(
     """
     wants = f"The model's {what}s are {names}."
     if isinstance(data, Mapping):
-        if not isinstance(structure, Mapping) or all(not tree.is_nested(v) for v in data.values()):
+        if not isinstance(structure, Mapping) or all(
+            not nested.is_nested(v) for v in data.values()
+        ):
             own = [x.name for x in tensors]
             found, missing = [], []
             for name, alias in zip(names, own, strict=True):
@@ -163,14 +165,14 @@ def arrange(
             if extra:
                 tell(extra)
             return found
-        tree.assert_same_structure(structure, data)
-        return tree.flatten(tree.map_structure(lambda _, v: v, structure, data))
+        nested.assert_same_structure(structure, data)
+        return nested.flatten(nested.map_structure(lambda _, v: v, structure, data))
     if isinstance(structure, Mapping) and len(names) > 1:
         raise StructureError(
             f"The model declares its {what}s by name. {wants} Received a "
             f"{type(data).__name__}, which has no names; pass a dict."
         )
-    leaves = tree.flatten(data) if isinstance(data, (list, tuple)) else [data]
+    leaves = nested.flatten(data) if isinstance(data, (list, tuple)) else [data]
     if len(leaves) != len(names):
         pair = " A batch of inputs and targets is a tuple `(x, y)`, not a list." if (
             isinstance(data, list) and len(data) == 2 and len(names) == 1
@@ -267,12 +269,12 @@ def _fit(shape: tuple[Any, ...], dims: tuple[Any, ...]) -> bool:
 
 def _checked(structure: Any, what: str) -> Any:
     if (
-        not tree.is_nested(structure)
+        not nested.is_nested(structure)
         and not is_symbolic(structure)
         and hasattr(structure, "__iter__")
     ):
         structure = list(structure)  # views such as dict.values()
-    for path, x in tree.flatten_with_path(structure):
+    for path, x in nested.flatten_with_path(structure):
         if is_symbolic(x):
             continue
         where = f"`{what}`" + "".join(f"[{p!r}]" for p in path) + " of the model"
@@ -288,7 +290,7 @@ def _checked(structure: Any, what: str) -> Any:
 def _names(structure: Any) -> list[str]:
     """A unique name for each leaf: its path of dict keys, else its layer's name."""
     names: list[str] = []
-    for path, x in tree.flatten_with_path(structure):
+    for path, x in nested.flatten_with_path(structure):
         keys = [str(p) for p in path]
         named = path and isinstance(path[-1], str)
         name = base = "/".join(keys) if named else x.name

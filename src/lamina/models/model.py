@@ -10,14 +10,12 @@ import jax
 import jax.core
 import numpy as np
 
-from lamina import config as settings
-from lamina import optimizers, tree, visualization
-from lamina.core import random, registry, spec
+from lamina import optimizers, settings, visualization
+from lamina.core import prng, spec
 from lamina.core.boundary import public
 from lamina.core.operation import Operation
-from lamina.core.registry import unknown_name
 from lamina.core.scope import Scope, current, entered, get_mask
-from lamina.errors import ArgumentError, GraphError, NotBuiltError, NotCompiledError
+from lamina.errors import ArgumentError, GraphError, NotBuiltError, NotCompiledError, unknown_name
 from lamina.layers import Lambda, Layer
 from lamina.layers.base import shapes_of
 from lamina.layers.state import last_change
@@ -25,10 +23,13 @@ from lamina.metrics import Metric
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.saving import archive
+from lamina.serialization import registry
+from lamina.serialization.registry import builtin
 from lamina.training import loop
 from lamina.training.data import unpack_x_y_sample_weight
 from lamina.training.objective import Objective
-from lamina.training.step import is_own, predict_program, standard_step
+from lamina.training.step import predict_program, standard_step
+from lamina.tree import nested
 
 
 class _Attributes:
@@ -47,6 +48,7 @@ class _Attributes:
     seed: int
 
 
+@builtin("models", file_module="keras")
 class Model(_Attributes, Layer):
     """A graph of layers, or a subclass with a ``call``, that can be trained.
 
@@ -73,7 +75,6 @@ class Model(_Attributes, Layer):
     50890
     """
 
-    _file_module = "keras"
     _hide_inputs = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -163,12 +164,12 @@ class Model(_Attributes, Layer):
     @property
     def input_shape(self) -> Any:
         """The inputs' shapes, in their nesting."""
-        return tree.map_structure(lambda x: x.shape, self.input)
+        return nested.map_structure(lambda x: x.shape, self.input)
 
     @property
     def output_shape(self) -> Any:
         """The outputs' shapes, in their nesting."""
-        return tree.map_structure(lambda x: x.shape, self.output)
+        return nested.map_structure(lambda x: x.shape, self.output)
 
     def sizes(self, data: Any) -> dict[str, int]:
         """What each named size of the inputs is in ``data``, the batch among them.
@@ -242,14 +243,14 @@ class Model(_Attributes, Layer):
             self._graph is not None and current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
             and all(isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, jax.core.Tracer)
-                    and get_mask(x) is None for x in tree.flatten(args[0]))
+                    and get_mask(x) is None for x in nested.flatten(args[0]))
             and self._may_run_compiled()
         ):  # fmt: skip
             program = predict_program(self, args)
             leaves, moved = program.predict(program.weights(), args[0])
             program.keep(moved)
             self._losses = []
-            return tree.unflatten(self._graph.output_structure, leaves)
+            return nested.unflatten(self._graph.output_structure, leaves)
         return super().__call__(*args, **kwargs)
 
     def _may_run_compiled(self) -> bool:
@@ -259,9 +260,9 @@ class Model(_Attributes, Layer):
             graph = self._need_graph("layers")
             self._call_is_pure = (
                 not any(x.mask is not None for x in graph.outputs)
-                and type(self).call is Model.call and not is_own(self, "predict_step")
+                and type(self).call is Model.call and not registry.defined_by_user(type(self), "predict_step")
                 and all(
-                    registry.family_of(type(x)) in ("layers", "models")
+                    registry.registration_of(type(x)) is not None
                     and x.activity_regularizer is None and not isinstance(x, Lambda)
                     for x in self._flatten_layers() if x is not self
                 )
@@ -300,11 +301,11 @@ class Model(_Attributes, Layer):
 
     def _build_on(self, specs: Any) -> None:
         """Make all weights by running ``call`` abstractly on specs."""
-        leaves = tree.flatten(specs)
+        leaves = nested.flatten(specs)
 
         def run(*arrays: Any) -> Any:
-            with entered(Scope(pure=True, abstract=True, key=random.base_key(0))):
-                return self(tree.unflatten(specs, list(arrays)))
+            with entered(Scope(pure=True, abstract=True, key=prng.base_key(0))):
+                return self(nested.unflatten(specs, list(arrays)))
 
         spec.evaluate(run, leaves)
         self.built = True
@@ -424,7 +425,7 @@ class Model(_Attributes, Layer):
         compiled = [] if self._objective is None else list(self._objective.trackers.values())
         held = (
             x for layer in self._flatten_layers() for k, v in layer.__dict__.items()
-            if k != "_captured" for x in tree.flatten(v) if isinstance(x, Metric)
+            if k != "_captured" for x in nested.flatten(v) if isinstance(x, Metric)
         )  # fmt: skip
         return list({id(m): m for m in (*compiled, *held)}.values())
 
@@ -800,10 +801,9 @@ class Model(_Attributes, Layer):
         )
 
 
+@builtin("models", file_module="keras.src.models.functional")
 class Functional(Model):
     """A model made of ``inputs`` and ``outputs``; what ``Model(inputs, outputs)`` returns."""
-
-    _file_module = "keras.src.models.functional"
 
 
 def _is_plain_functional(cls: type) -> bool:

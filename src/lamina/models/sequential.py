@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from lamina import tree
-from lamina.core import registry, spec
+from lamina.core import spec
 from lamina.core.graph import is_symbolic
-from lamina.core.registry import unknown_name
-from lamina.errors import ArgumentError, GraphError, StructureError
+from lamina.errors import ArgumentError, GraphError, StructureError, unknown_name
 from lamina.layers import Input, InputLayer, Layer
 from lamina.models.functional import Graph
 from lamina.models.model import Model
+from lamina.serialization import registry
+from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 
+@builtin("models", file_module="keras")
 class Sequential(Model):
     """Layers applied one after the other.
 
@@ -32,7 +34,6 @@ class Sequential(Model):
     ((None, 2), 23)
     """
 
-    _file_module = "keras"
     _hide_inputs = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -103,7 +104,7 @@ class Sequential(Model):
                 self._stack.remove(layer)
                 raise GraphError(
                     f"A layer of a Sequential returns one tensor. {layer.name!r} returned "
-                    f"{len(tree.flatten(output))}. Use `Model(inputs, outputs)` instead."
+                    f"{len(nested.flatten(output))}. Use `Model(inputs, outputs)` instead."
                 )
             self._tensors.append(output)
         if self._stack:
@@ -146,7 +147,7 @@ class Sequential(Model):
         self._start(specs)
 
     def _start(self, specs: Any) -> None:
-        leaves = tree.flatten(specs)
+        leaves = nested.flatten(specs)
         if len(leaves) != 1:
             raise StructureError(f"{self.name!r} takes one tensor. Received {len(leaves)}.")
         dims = leaves[0].dims_raw
@@ -156,7 +157,7 @@ class Sequential(Model):
     def _build_for(self, arguments: Any) -> None:
         if self._graph is None:
             inputs = arguments["inputs"]
-            specs = tree.map_structure(
+            specs = nested.map_structure(
                 lambda x: x.spec if is_symbolic(x) else spec.spec_of(x), inputs
             )
             self._start(specs)

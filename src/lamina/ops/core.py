@@ -10,7 +10,7 @@ import numpy as np
 
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import op
-from lamina.dtypes import standardize_dtype
+from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import SymbolicTensorError
 
 __all__ = [

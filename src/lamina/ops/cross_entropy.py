@@ -7,14 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina import config
+from lamina import settings
 from lamina.core.operation import op
 from lamina.errors import ArgumentError
 
 
 def _float(x: Any) -> jax.Array:
     x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(config.floatx())
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(settings.floatx())
 
 
 def _check_same_shape(name: str, target: jax.Array, output: jax.Array) -> None:
@@ -27,7 +27,7 @@ def _check_same_shape(name: str, target: jax.Array, output: jax.Array) -> None:
 
 def _log_probabilities(output: jax.Array, axis: int) -> jax.Array:
     """Logarithms of probabilities, scaled to sum 1 and kept away from 0 and 1."""
-    epsilon = config.epsilon()
+    epsilon = settings.epsilon()
     output = output / jnp.sum(output, axis, keepdims=True)
     return jnp.log(jnp.clip(output, epsilon, 1 - epsilon))
 
@@ -38,7 +38,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 
     Args:
         target: Zeros and ones (or numbers between), of the shape of ``output``.
-        output: Probabilities, kept ``config.epsilon()`` away from 0 and 1; or logits.
+        output: Probabilities, kept ``settings.epsilon()`` away from 0 and 1; or logits.
         from_logits: Whether ``output`` holds logits, whose sigmoid is the probability.
 
     >>> f"{binary_crossentropy(1.0, 0.5):.3f}"
@@ -48,7 +48,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     _check_same_shape("binary_crossentropy", target, output)
     if from_logits:
         return jax.nn.softplus(output) - target * output
-    output = jnp.clip(output, config.epsilon(), 1 - config.epsilon())
+    output = jnp.clip(output, settings.epsilon(), 1 - settings.epsilon())
     return -(target * jnp.log(output) + (1 - target) * jnp.log(1 - output))
 
 

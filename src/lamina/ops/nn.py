@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina import config
+from lamina import settings
 from lamina.core.operation import op
-from lamina.dtypes import standardize_dtype
+from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError
 from lamina.ops.cross_entropy import (
     binary_crossentropy,
@@ -44,7 +44,7 @@ def _tuple(axis: Axes) -> int | tuple[int, ...] | None:
 
 def _float(x: Any) -> jax.Array:
     x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(config.floatx())
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(settings.floatx())
 
 
 # ---- activations ---------------------------------------------------------------------------------
@@ -466,7 +466,7 @@ def normalize(x: Any, axis: Axes = -1, order: int = 2, epsilon: float | None = N
         x: Tensor.
         axis: The axis or axes whose entries form one vector.
         order: Order of the norm, an integer >= 1.
-        epsilon: Lower bound of the norm, ``config.epsilon()`` by default.
+        epsilon: Lower bound of the norm, ``settings.epsilon()`` by default.
 
     >>> normalize(jnp.array([3.0, 4.0]))
     Array([0.6, 0.8], dtype=float32)
@@ -474,7 +474,7 @@ def normalize(x: Any, axis: Axes = -1, order: int = 2, epsilon: float | None = N
     if not isinstance(order, int) or order < 1:
         raise ArgumentError(f"normalize(): `order` is an integer >= 1. Received: {order!r}.")
     x = _float(x)
-    epsilon = config.epsilon() if epsilon is None else epsilon
+    epsilon = settings.epsilon() if epsilon is None else epsilon
     if order == 2:  # a square root of 0 has no gradient; bounding the square first has
         square = jnp.sum(jnp.square(x), axis=_tuple(axis), keepdims=True)
         return x * jax.lax.rsqrt(jnp.maximum(square, epsilon**2))
@@ -550,7 +550,7 @@ def layer_normalization(
         gamma: Factor, of the sizes of the normalized axes, or None.
         beta: Shift, of the sizes of the normalized axes, or None.
         axis: The axis or axes that are normalized together.
-        epsilon: Keeps the division finite; ``config.epsilon()`` by default.
+        epsilon: Keeps the division finite; ``settings.epsilon()`` by default.
 
     Ba et al. 2016, arXiv:1607.06450.
 
@@ -558,7 +558,7 @@ def layer_normalization(
     Array([-1.,  1.], dtype=float32)
     """
     x = _float(x)
-    epsilon = config.epsilon() if epsilon is None else epsilon
+    epsilon = settings.epsilon() if epsilon is None else epsilon
     mean, variance = _moments(x, axis, True)
     result = (x - mean) * jax.lax.rsqrt(variance + epsilon)
     result = result if gamma is None else result * _along(gamma, x, axis)
@@ -576,13 +576,13 @@ def rms_normalization(
         x: Tensor.
         scale: Of the sizes of the normalized axes, or None.
         axis: The axis or axes that are normalized together.
-        epsilon: Keeps the division finite; ``config.epsilon()`` by default.
+        epsilon: Keeps the division finite; ``settings.epsilon()`` by default.
 
     >>> rms_normalization(jnp.array([3.0, 3.0]), epsilon=0.0)
     Array([1., 1.], dtype=float32)
     """
     x = _float(x)
-    epsilon = config.epsilon() if epsilon is None else epsilon
+    epsilon = settings.epsilon() if epsilon is None else epsilon
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     square = jnp.mean(jnp.square(wide), axis=_tuple(axis), keepdims=True)
     result = wide * jax.lax.rsqrt(square + epsilon)

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 
 from lamina.core.variable import Variable
 from lamina.initializers import Constant
-from lamina.optimizers.face import Arrays
+from lamina.optimizers.base import Arrays
 from lamina.optimizers.optimizer import Optimizer
+from lamina.serialization.registry import builtin
 
 
+@builtin("optimizers")
 class Adagrad(Optimizer):
     """Gradient descent that slows each entry down by what it has moved so far.
 
@@ -49,6 +51,7 @@ class Adagrad(Optimizer):
         return parameter - change, {"accumulator": total}
 
 
+@builtin("optimizers")
 class Adadelta(Optimizer):
     """Steps in the weights' own unit: by the root mean square of past steps over that of gradients.
 
@@ -87,6 +90,7 @@ class Adadelta(Optimizer):
         return parameter + learning_rate * change, new
 
 
+@builtin("optimizers")
 class RMSprop(Optimizer):
     """Gradient descent scaled by the root of a running mean of squared gradients.
 
@@ -135,6 +139,7 @@ class RMSprop(Optimizer):
         return parameter - change, new
 
 
+@builtin("optimizers")
 class Ftrl(Optimizer):
     """Follow the regularized leader: sparse weights for many features that are rarely seen.
 
@@ -198,6 +203,7 @@ class Ftrl(Optimizer):
         return value, {"accumulator": n_new, "linear": z}
 
 
+@builtin("optimizers")
 class Adafactor(Optimizer):
     """Adam's second moment from the sums of its rows and columns, without a first moment.
 

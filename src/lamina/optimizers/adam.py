@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina.optimizers.face import Arrays
+from lamina.optimizers.base import Arrays
 from lamina.optimizers.optimizer import Optimizer
+from lamina.serialization.registry import builtin
 
 
 def _blend(old: jax.Array, new: jax.Array, keep: float) -> jax.Array:
@@ -17,6 +18,7 @@ def _blend(old: jax.Array, new: jax.Array, keep: float) -> jax.Array:
     return old + (new - old) * (1 - keep)
 
 
+@builtin("optimizers")
 class Adam(Optimizer):
     """Gradient descent scaled by running means of the gradient and of its square.
 
@@ -64,6 +66,7 @@ class Adam(Optimizer):
         return parameter - alpha * m / (jnp.sqrt(v) + self.epsilon), new
 
 
+@builtin("optimizers")
 class AdamW(Adam):
     """:class:`Adam` with weight decay that is not part of the gradient.
 
@@ -95,6 +98,7 @@ class AdamW(Adam):
             raise self._refuse("a number for `weight_decay`", None)
 
 
+@builtin("optimizers")
 class Adamax(Optimizer):
     """:class:`Adam` with the largest recent gradient in place of the mean square.
 
@@ -137,6 +141,7 @@ def _seen(keep: float, step: jax.Array) -> jax.Array:
     return -jnp.expm1(step * math.log(keep)) if keep else jnp.ones_like(step)
 
 
+@builtin("optimizers")
 class Nadam(Optimizer):
     """:class:`Adam` with Nesterov's look ahead.
 
@@ -187,6 +192,7 @@ class Nadam(Optimizer):
         return parameter - learning_rate * forward / root, {"momentum": m, "velocity": v}
 
 
+@builtin("optimizers")
 class Lamb(Optimizer):
     """:class:`Adam` whose step is as long as the learning rate times the weight: for huge batches.
 

@@ -9,12 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina.core.fields import field
 from lamina.core.variable import Variable
-from lamina.optimizers.face import Arrays
+from lamina.optimizers.base import Arrays
 from lamina.optimizers.optimizer import Optimizer
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
 
 
+@builtin("optimizers")
 class SGD(Optimizer):
     """Gradient descent, with momentum.
 
@@ -58,6 +60,7 @@ class SGD(Optimizer):
         return parameter + change, {"momentum": velocity}
 
 
+@builtin("optimizers")
 class Lion(Optimizer):
     """The sign of a momentum: every entry moves by the learning rate.
 
@@ -93,6 +96,7 @@ class Lion(Optimizer):
         return parameter - learning_rate * direction, {"momentum": m}
 
 
+@builtin("optimizers")
 class Muon(Optimizer):
     """Momentum made orthogonal for matrices, AdamW for everything else.
 

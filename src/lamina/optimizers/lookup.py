@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from lamina.core import registry
-from lamina.core.family import doors
 from lamina.errors import ArgumentError
-from lamina.optimizers.face import _Face
+from lamina.optimizers.base import _Face
 from lamina.optimizers.transformation import Optax
+from lamina.serialization import registry
+from lamina.serialization.namespaces import accessors
 
-_get, serialize, _ = doors("optimizers", "optimizer")
+_get, serialize, _ = accessors("optimizers", "optimizer")
 
 
 def get(identifier: Any) -> Any:

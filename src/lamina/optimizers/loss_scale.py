@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core.fields import field, positive_int
 from lamina.core.variable import Variable
 from lamina.initializers import Constant
-from lamina.optimizers.face import Arrays, _Face
+from lamina.optimizers.base import Arrays, _Face
 from lamina.optimizers.lookup import get
+from lamina.serialization.fields import field, positive_int
+from lamina.serialization.registry import builtin
 
 
+@builtin("optimizers")
 class LossScaleOptimizer(_Face):
     """Multiplies the loss by a scale that follows the size of the gradients.
 

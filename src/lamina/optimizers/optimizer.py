@@ -12,14 +12,15 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core.registry import serialize
 from lamina.core.scope import Scope, entered
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
-from lamina.optimizers.face import Arrays, _Face
+from lamina.optimizers.base import Arrays, _Face
 from lamina.optimizers.schedules.base import LearningRateSchedule
+from lamina.serialization.registry import builtin, serialize
 
 
+@builtin("optimizers")
 class Optimizer(_Face):
     """What changes weights by their gradients: a formula, and the common rules around it.
 

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, SerializationError, StructureError
-from lamina.optimizers.face import Arrays, _enter, _Face
+from lamina.optimizers.base import Arrays, _enter, _Face
+from lamina.serialization.registry import builtin
 
 
+@builtin("optimizers")
 class Optax(_Face):
     """A transformation of gradients as an optimizer: ``compile(optimizer=optax.adam(1e-3))``.
 

@@ -1,9 +1,9 @@
 """Regularizers: penalties on weights or activations that are added to the loss."""
 
-from lamina.core.family import doors
 from lamina.regularizers.penalties import L1, L1L2, L2, OrthogonalRegularizer, Regularizer
+from lamina.serialization.namespaces import accessors
 
-get, serialize, deserialize = doors("regularizers", "regularizer")
+get, serialize, deserialize = accessors("regularizers", "regularizer")
 
 # Keras's other names for them.
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer

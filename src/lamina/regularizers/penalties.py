@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from lamina import ops
-from lamina.core.fields import Configurable, field, one_of
 from lamina.errors import ArgumentError, ShapeError
+from lamina.serialization.fields import Configurable, field, one_of
+from lamina.serialization.registry import builtin
 
 
+@builtin("regularizers")
 class Regularizer(Configurable):
     """A penalty: an object that turns a tensor into one number to add to the loss.
 
@@ -32,6 +34,7 @@ def _strength(value: Any) -> float:
     return float(value)
 
 
+@builtin("regularizers")
 class L1(Regularizer):
     """``l1 * sum(|x|)``: drives weights to exactly zero.
 
@@ -48,6 +51,7 @@ class L1(Regularizer):
         return self.l1 * ops.sum(ops.abs(x))
 
 
+@builtin("regularizers")
 class L2(Regularizer):
     """``l2 * sum(x ** 2)``: keeps weights small.
 
@@ -64,6 +68,7 @@ class L2(Regularizer):
         return self.l2 * ops.sum(ops.square(x))
 
 
+@builtin("regularizers", "l1_l2")
 class L1L2(Regularizer):
     """``l1 * sum(|x|) + l2 * sum(x ** 2)``.
 
@@ -75,7 +80,6 @@ class L1L2(Regularizer):
     16.0
     """
 
-    aliases = ("l1_l2",)
     l1: float = field(0.0, convert=_strength)
     l2: float = field(0.0, convert=_strength)
 
@@ -83,6 +87,7 @@ class L1L2(Regularizer):
         return self.l1 * ops.sum(ops.abs(x)) + self.l2 * ops.sum(ops.square(x))
 
 
+@builtin("regularizers")
 class OrthogonalRegularizer(Regularizer):
     """The mean of ``|cosine|`` between the rows (or columns) of a matrix, times ``factor / 2``.
 

@@ -18,9 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lamina.core import registry
 from lamina.core.boundary import public, warn
-from lamina.core.files import replacing
 from lamina.core.variable import Variable
 from lamina.errors import (
     ArgumentError,
@@ -31,8 +29,10 @@ from lamina.errors import (
     SerializationError,
     StructureError,
 )
+from lamina.runtime.files import replacing
 from lamina.saving import safetensors
 from lamina.saving.weights import Places, Stored, addresses, fill, locate
+from lamina.serialization import registry
 
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _MAX_JSON = 64 * 2**20

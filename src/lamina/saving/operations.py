@@ -12,12 +12,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lamina import tree
-from lamina.core import registry
 from lamina.core.operation import Op
 from lamina.core.symbolic import OPERATIONS
-from lamina.dtypes import standardize_dtype
-from lamina.errors import SerializationError
+from lamina.dtype_policies.dtypes import standardize_dtype
+from lamina.errors import SerializationError, unknown_name
+from lamina.serialization import registry
+from lamina.tree import nested
 
 _PACKAGE = "keras.src.ops"
 # Ops whose classes are elsewhere than in Keras's file "numpy".
@@ -209,7 +209,7 @@ def read(record: Mapping[str, Any]) -> Described | None:
     names = {class_name(n): n for n in OPERATIONS}
     op_name = names.get(str(record.get("class_name")))
     if op_name is None:
-        raise SerializationError(str(registry.unknown_name("op", record.get("class_name"), names)))
+        raise SerializationError(str(unknown_name("op", record.get("class_name"), names)))
     ours = {theirs: name for name, theirs in constructor_names(op_name).items()}
     static = {}
     for key, value in record["config"].items():
@@ -227,5 +227,5 @@ def _tupled(x: Any) -> Any:
         return {k: _tupled(v) for k, v in x.items()}
     if isinstance(x, list):
         values = [_tupled(v) for v in x]
-        return values if any(hasattr(v, "shape") for v in tree.flatten(values)) else tuple(values)
+        return values if any(hasattr(v, "shape") for v in nested.flatten(values)) else tuple(values)
     return x

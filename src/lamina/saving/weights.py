@@ -19,13 +19,12 @@ import numpy as np
 
 from lamina.core import naming
 from lamina.core.boundary import warn
-from lamina.core.registry import snake_case
+from lamina.core.naming import snake_case
 from lamina.core.variable import Variable
 from lamina.errors import SavingWarning, SerializationError
 from lamina.layers import Layer
+from lamina.serialization.registry import registration_of
 
-# Keras's names for classes that have another public name.
-_KERAS_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
 _MAY_HOLD_LAYERS = (Layer, list, tuple, dict, Mapping, set)
 # How many arrays go to the device in one call.
 _AT_A_TIME = 64
@@ -151,7 +150,8 @@ def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
 @functools.cache
 def _name_of(cls: type) -> str:
     """How a file calls an entry of a list: by its class."""
-    name = _KERAS_NAMES.get(cls.__name__, cls.__name__)
+    declared = registration_of(cls)
+    name = cls.__name__ if declared is None else declared.file_name
     return snake_case(name) if issubclass(cls, Layer) else "container"
 
 

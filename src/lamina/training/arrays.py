@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import config, tree
+from lamina import settings
 from lamina.errors import DataError, DTypeError
+from lamina.tree import nested
 
 _SCALARS = (bool, int, float, str, bytes, np.generic)
 
@@ -94,7 +95,7 @@ def holds_arrays(x: Any) -> bool:
 def arrays_of(structure: Any) -> Any:
     """Every leaf as an array; lists of plain numbers, in any depth, count as one leaf."""
     if isinstance(structure, (list, tuple)):
-        if all(isinstance(v, _SCALARS) for v in tree.flatten(structure)):
+        if all(isinstance(v, _SCALARS) for v in nested.flatten(structure)):
             return as_array(structure)
         values = [arrays_of(v) for v in structure]
         if hasattr(structure, "_fields"):
@@ -149,7 +150,7 @@ def _dtype(array: Any, given: Any = None) -> np.dtype[Any]:
     """The dtype that the model will see; ``given`` is what ``array`` was made from."""
     dtype = np.dtype(array.dtype)
     if dtype.kind == "f" and dtype.itemsize == 8:
-        return np.dtype(config.floatx())
+        return np.dtype(settings.floatx())
     if jnp.issubdtype(dtype, np.number) or dtype.kind == "b":
         return jax.dtypes.canonicalize_dtype(dtype.newbyteorder("="))
     name = getattr(given, "name", None)

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import layers, metrics
-from lamina.core import registry
 from lamina.core.boundary import warn
 from lamina.core.operation import Op
 from lamina.errors import DataError, TrainingWarning
 from lamina.losses import Loss
+from lamina.serialization import registry
 
 _PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax")
 
@@ -96,11 +96,11 @@ def last_function(tensor: Any) -> str | None:
         name = operation.op_name
     elif hasattr(operation, "activation") and not hasattr(operation, "recurrent_activation"):
         name = getattr(operation.activation, "__name__", "")  # pyright: ignore[reportAttributeAccessIssue]
-        if registry.builtin("activations", name) is not operation.activation:  # pyright: ignore[reportAttributeAccessIssue]
+        if registry.find_builtin("activations", name) is not operation.activation:  # pyright: ignore[reportAttributeAccessIssue]
             return None
     else:
         return None
-    return name if registry.builtin("activations", name) is not None else None
+    return name if registry.find_builtin("activations", name) is not None else None
 
 
 # ---- the numbers of the data ---------------------------------------------------------------------

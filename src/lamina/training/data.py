@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import config, tree
-from lamina.core import xla
+from lamina import settings
 from lamina.errors import ArgumentError, DataError, StructureError
+from lamina.runtime import xla
 from lamina.training.arrays import Rows, arrays_of, holds_arrays
 from lamina.training.inplace import samples_in_place
 from lamina.training.sources import Request, Source, order, rows_source, source_of
+from lamina.tree import nested
 
 # Data up to this many bytes goes to a GPU or TPU once, whole.
 _RESIDENT_BYTES = 2 * 2**30
@@ -91,7 +92,7 @@ class ArrayData:
         x, y, sample_weight = data
         self.batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
         self.size = _common_length(self.batch)
-        arrays = [a for a in tree.flatten(self.batch) if a is not None]
+        arrays = [a for a in nested.flatten(self.batch) if a is not None]
         self._nbytes = sum(a.nbytes for a in arrays)
         self._has_rows = any(isinstance(a, Rows) for a in arrays)
         self.batch_size = request.batch_size
@@ -298,7 +299,7 @@ class StreamData:
         if self._class_weight is not None:
             x, y, sample_weight = batch
             batch = x, y, weights_of_classes(y, self._class_weight, sample_weight)
-        structure = {path: leaf is None for path, leaf in tree.flatten_with_path(batch)}
+        structure = {path: leaf is None for path, leaf in nested.flatten_with_path(batch)}
         if self._structure is None:
             self._structure, self._example = structure, describe(batch)
         elif structure != self._structure:
@@ -377,14 +378,14 @@ def _taken(data: Any, index: Any) -> Any:
 
 
 def _map(fn: Callable[[Any], Any], batch: Any) -> Any:
-    return tree.map_structure(lambda x: None if x is None else fn(x), batch)
+    return nested.map_structure(lambda x: None if x is None else fn(x), batch)
 
 
 def _named_leaves(batch: Batch) -> list[tuple[str, Any]]:
     return [
         (what + "".join(f"[{p!r}]" for p in path), leaf)
         for what, part in zip(("x", "y", "sample_weight"), batch, strict=True)
-        for path, leaf in tree.flatten_with_path(part)
+        for path, leaf in nested.flatten_with_path(part)
         if leaf is not None
     ]
 
@@ -397,7 +398,7 @@ def describe(batch: Batch) -> str:
 
 def _common_length(batch: Batch) -> int:
     """The number of samples, which all arrays agree on."""
-    shapes = [leaf.shape for leaf in tree.flatten(batch) if leaf is not None]
+    shapes = [leaf.shape for leaf in nested.flatten(batch) if leaf is not None]
     if not shapes:
         raise DataError("There is no data. Received x=None; pass arrays or an iterable.")
     if not all(shapes):
@@ -480,7 +481,7 @@ def weights_of_classes(y: Any, class_weight: Mapping[int, float], sample_weight:
         class_weight: a number for each class; classes not listed count 1.
         sample_weight: weights to multiply with, or None.
     """
-    leaves = tree.flatten(y)
+    leaves = nested.flatten(y)
     if len(leaves) != 1 or leaves[0] is None:
         raise ArgumentError(
             "`class_weight` works for models with one target. For several outputs, pass "
@@ -490,7 +491,7 @@ def weights_of_classes(y: Any, class_weight: Mapping[int, float], sample_weight:
     if labels.ndim > 1:
         labels = labels.argmax(-1) if labels.shape[-1] != 1 else labels[..., 0]
     keys = [int(k) for k in class_weight]
-    table = np.ones(max([*keys, int(labels.max(initial=0))]) + 1, config.floatx())
+    table = np.ones(max([*keys, int(labels.max(initial=0))]) + 1, settings.floatx())
     for k, w in class_weight.items():
         table[int(k)] = w
     weights = table[labels.astype(np.int64)]

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lamina import tree
-from lamina.core import xla
+from lamina.runtime import xla
+from lamina.tree import nested
 
 
 @jax.tree_util.register_dataclass
@@ -81,10 +81,10 @@ def samples_in_place(data: Any, most_bytes: int) -> Any:
         data: NumPy or JAX arrays, or None, in any nesting.
         most_bytes: arrays whose samples are too small to be read in place are copied up to this.
     """
-    found = tree.map_structure(lambda a: None if a is None else _samples(a, most_bytes), data)
+    found = nested.map_structure(lambda a: None if a is None else _samples(a, most_bytes), data)
     whole = all(
         (a is None) == (s is None)
-        for a, s in zip(tree.flatten(data), tree.flatten(found), strict=True)
+        for a, s in zip(nested.flatten(data), nested.flatten(found), strict=True)
     )
     return found if whole else None
 

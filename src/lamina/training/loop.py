@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import tree
-from lamina.core import random, xla
+from lamina.callbacks import CallbackList, History
+from lamina.core import prng
 from lamina.core.boundary import warn
 from lamina.core.variable import Cell, copied, read
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
-from lamina.training.callbacks import CallbackList, History
+from lamina.runtime import xla
 from lamina.training.checks import check_ids
 from lamina.training.data import (
     MOST_STEPS,
@@ -41,6 +41,7 @@ from lamina.training.step import (
     predict_program,
     struct_of,
 )
+from lamina.tree import nested
 
 _SECONDS_PER_DISPATCH = 0.1
 _BATCHES_WORTH_A_LOOP = 16
@@ -91,7 +92,7 @@ def _training_state(program: Program) -> Iterator[Cell]:
     cell.state |= {
         "metrics": program.current_metrics(),
         "monitor": jnp.asarray(np.int32(NEVER)),
-        "key": jax.random.key_data(random.base_key(program.model.seed, "fit")),
+        "key": jax.random.key_data(prng.base_key(program.model.seed, "fit")),
     }
     try:
         yield cell
@@ -432,7 +433,7 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
     results = _predictions(program, weights, data, hooks, progress)
     parts = list(_on_host(results))
     leaves = [np.concatenate(same) for same in zip(*parts, strict=True)]
-    outputs = tree.unflatten(program.output_structure, leaves)
+    outputs = nested.unflatten(program.output_structure, leaves)
     progress.epoch_end({})
     hooks.on_predict_end()
     return outputs
@@ -463,7 +464,7 @@ def _predictions(
             weights["non_trainable"] |= moved
             program.keep(moved)
         if by_batch:
-            shown = tree.unflatten(program.output_structure, jax.device_get(outputs))
+            shown = nested.unflatten(program.output_structure, jax.device_get(outputs))
             hooks.on_predict_batch_end(i, {"outputs": shown})
         progress.update(i + 1, dict)
         yield outputs, None
@@ -514,4 +515,4 @@ def predict_on_batch(model: Any, x: Any) -> Any:
     program = predict_program(model, batch)
     leaves, moved = program.predict(program.weights(), batch[0])
     program.keep(moved)
-    return tree.unflatten(program.output_structure, [np.asarray(x) for x in leaves])
+    return nested.unflatten(program.output_structure, [np.asarray(x) for x in leaves])

@@ -9,9 +9,9 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import tree
 from lamina.core.scope import Scope, current, entered, get_mask, set_mask
 from lamina.training.step import Program, State, forward, step_key
+from lamina.tree import nested
 
 
 def first_nonfinite(program: Program, state: State, batch: Any) -> str:
@@ -26,7 +26,7 @@ def first_nonfinite(program: Program, state: State, batch: Any) -> str:
         A sentence for the user that names the data, layer, loss or weight.
     """
     for what, part in zip(("x", "y", "sample_weight"), batch, strict=True):
-        for path, leaf in tree.flatten_with_path(part):
+        for path, leaf in nested.flatten_with_path(part):
             if leaf is not None and not _finite(leaf):
                 rows = np.flatnonzero(~np.isfinite(np.asarray(leaf)).reshape(leaf.shape[0], -1)
                                       .all(-1))[:5].tolist()  # fmt: skip
@@ -83,7 +83,7 @@ def _recorder(seen: dict[Any, Any]) -> Any:
     def tap(layer: Any, outputs: Any) -> Any:
         scope = current()
         path = "/".join(scope.path[1:] if scope is not None else ())
-        leaves = [x for x in tree.flatten(outputs) if hasattr(x, "dtype")]
+        leaves = [x for x in nested.flatten(outputs) if hasattr(x, "dtype")]
         if path and not any(isinstance(x, jax.core.Tracer) for x in leaves):
             n = counts[path] = counts.get(path, -1) + 1
             seen[path, n] = layer, leaves
@@ -118,7 +118,7 @@ def _output_gradients(
                     set_mask(new, get_mask(x))
                 return new
 
-            return tree.map_structure(add, outputs)
+            return nested.map_structure(add, outputs)
 
         return _forward(program, state, batch, tap)[0]
 

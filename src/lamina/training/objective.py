@@ -9,10 +9,9 @@ import jax.numpy as jnp
 
 from lamina import losses as losses_module
 from lamina import metrics as metrics_module
-from lamina import tree
 from lamina.core.boundary import warn
 from lamina.core.graph import is_symbolic
-from lamina.core.registry import snake_case, unknown_name
+from lamina.core.naming import snake_case
 from lamina.core.scope import current
 from lamina.errors import (
     ArgumentError,
@@ -20,8 +19,10 @@ from lamina.errors import (
     ShapeError,
     StructureError,
     TrainingWarning,
+    unknown_name,
 )
 from lamina.training import checks
+from lamina.tree import nested
 
 _ACCURACY = {
     "accuracy": ("BinaryAccuracy", "CategoricalAccuracy", "SparseCategoricalAccuracy"),
@@ -97,7 +98,7 @@ class Objective:
             for own, items in zip(self._metrics, per_output, strict=True):
                 own.extend((None, item, weighted) for item in items)
         self.output_names = names
-        outputs = tree.flatten(structure)
+        outputs = nested.flatten(structure)
         self.output_shapes = [tuple(x.shape) for x in outputs]
         if all(map(is_symbolic, outputs)):
             chosen = [[item for _, item, _ in own] for own in self._metrics]
@@ -150,7 +151,7 @@ class Objective:
                 )
             return [flat.get(n) for n in names]
         if isinstance(data, (list, tuple)):
-            leaves = tree.flatten(data)
+            leaves = nested.flatten(data)
             if len(leaves) == len(names):
                 return leaves
             raise StructureError(
@@ -203,7 +204,7 @@ class Objective:
 
     def outputs_of(self, y_pred: Any) -> list[Any]:
         """The outputs, flat; the first time they also name the outputs of a model without graph."""
-        leaves = tree.flatten(y_pred)
+        leaves = nested.flatten(y_pred)
         if self.output_names is None:
             self.bind(names_of(y_pred), y_pred)
         return leaves
@@ -278,7 +279,7 @@ class Objective:
 def names_of(outputs: Any) -> list[str]:
     """Names for the outputs of a model that is no graph: dict keys, or output, output_1, ..."""
     names = []
-    for path, _ in tree.flatten_with_path(outputs):
+    for path, _ in nested.flatten_with_path(outputs):
         named = path and isinstance(path[-1], str)
         base = name = "/".join(map(str, path)) if named else "output"
         n = 0

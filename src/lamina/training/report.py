@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import tree
-from lamina.core import cost, random
+from lamina.core import prng
 from lamina.core.scope import Scope, current, entered
+from lamina.runtime import cost
 from lamina.training.step import Program, forward
+from lamina.tree import nested
 
 
 @dataclasses.dataclass
@@ -125,7 +126,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
     def tap(layer: Any, result: Any) -> Any:
         scope = current()
         path = scope.path if scope is not None else ()
-        leaves = [x for x in tree.flatten(result) if hasattr(x, "shape")]
+        leaves = [x for x in nested.flatten(result) if hasattr(x, "shape")]
         found.setdefault(path, (layer, [(tuple(x.shape), str(x.dtype)) for x in leaves]))
         calls[path] = calls.get(path, 0) + 1
         if layer is model:
@@ -133,7 +134,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
         return result
 
     def run(b: Any) -> Any:
-        key = random.base_key(0)
+        key = prng.base_key(0)
         with entered(Scope(training=True, pure=True, abstract=True, key=key, tap=tap)):
             return model(b[0], training=True)
 
@@ -163,7 +164,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
         optimizer_bytes=sum(v.size * jnp.dtype(v.dtype).itemsize
                             for v in program.build_optimizer().variables) if compiled else 0,
         operations=sum(counts.values()),
-        batch_size=tree.flatten(batch[0])[0].shape[0],
+        batch_size=nested.flatten(batch[0])[0].shape[0],
     )  # fmt: skip
 
 
@@ -185,7 +186,7 @@ def _unreached(program: Program, structs: Any) -> list[str]:
 
     def loss(trainable: Any, batch: Any) -> Any:
         values = {program.trainable[a]: x for a, x in trainable.items()}
-        key = random.base_key(0)
+        key = prng.base_key(0)
         with entered(Scope(values=values, training=True, pure=True, abstract=True, key=key)):
             return forward(program.model, batch, True)
 

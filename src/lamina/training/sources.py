@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina.core import random
+from lamina.core import prng
 from lamina.core.boundary import warn
 from lamina.errors import DataError, StructureError, TrainingWarning
 from lamina.training.pydataset import PyDataset, Workers
@@ -145,7 +145,7 @@ def order(size: int, request: Request, at: int) -> np.ndarray:
     """The order of batches or samples in the pass that begins at training step ``at``."""
     if not request.shuffle:
         return np.arange(size, dtype=np.int32)
-    return random.stream(request.seed, "shuffle", at).permutation(size).astype(np.int32)
+    return prng.stream(request.seed, "shuffle", at).permutation(size).astype(np.int32)
 
 
 def rows_source(size: int, take: Callable[[np.ndarray], Any], request: Request) -> NumberedSource:

@@ -15,16 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import tree
-from lamina.core import registry, spec, xla
+from lamina.core import spec
 from lamina.core.boundary import warn
-from lamina.core.cost import uses
 from lamina.core.scope import Record, Scope, current, entered, random_key
 from lamina.core.variable import Variable, copied, read
 from lamina.errors import ArgumentError, StructureError, TrainingWarning
+from lamina.runtime import xla
+from lamina.runtime.cost import uses
+from lamina.serialization import registry
 from lamina.training.data import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from lamina.training.inplace import InPlace
 from lamina.training.objective import Objective
+from lamina.tree import nested
 
 State = dict[str, Any]
 NEVER = np.iinfo(np.int32).max
@@ -35,7 +37,7 @@ _LOG = "log/"  # the metrics' group also carries what a user's own step reports,
 
 def is_own(model: Any, method: str) -> bool:
     """Whether a user's class defines ``method`` in place of the library's."""
-    return registry.family_of(getattr(type(model), method)) is None
+    return registry.defined_by_user(type(model), method)
 
 
 def forward(model: Any, batch: Any, training: bool) -> Any:
@@ -57,7 +59,7 @@ def forward(model: Any, batch: Any, training: bool) -> Any:
         x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=training
     )
     total = jnp.mean(jnp.asarray(total, "float32"))
-    objective.track(total, scope.record.parts, tree.flatten(x)[0].shape[0])
+    objective.track(total, scope.record.parts, nested.flatten(x)[0].shape[0])
     if is_own(model, "compute_metrics"):
         scope.record.logs |= model.compute_metrics(x, y, outputs, sample_weight)
     else:
@@ -340,8 +342,8 @@ class Program:
 
     def _flat(self, outputs: Any) -> list[Any]:
         # JAX would sort the keys of a dict; the nesting is kept apart from the arrays.
-        self.output_structure = tree.map_structure(lambda _: None, outputs)
-        return tree.flatten(outputs)
+        self.output_structure = nested.map_structure(lambda _: None, outputs)
+        return nested.flatten(outputs)
 
     def _results(self, metrics: Any) -> dict[str, Any]:
         assert self.objective is not None  # noqa: S101 - only asked of compiled models
@@ -448,7 +450,7 @@ class Program:
 
     def _predict_many(self, weights: State, x: Any, shapes: Any, size: Any, count: Any) -> Any:
         """The outputs of the first ``count`` batches of a block of data."""
-        block = tree.flatten(x)[0].shape[0]
+        block = nested.flatten(x)[0].shape[0]
         outputs = [jnp.zeros((block, *s.shape[1:]), s.dtype) for s in shapes.value]
 
         def body(i: Any, outputs: Any) -> Any:
@@ -476,7 +478,7 @@ class Program:
             return None
         traced = self._inner_predict.trace(weights, x)
         leaves, moved = traced.out_info
-        size = tree.flatten(x)[0].shape[0]
+        size = nested.flatten(x)[0].shape[0]
         slow = _is_slow_in_loop(traced)
         if moved or slow or any(s.shape[:1] != (size,) for s in leaves):
             return None
@@ -592,7 +594,7 @@ def build(model: Any, batch: Any) -> None:
             model(batch[0])
     elif not model.built or not getattr(model, "graph", None):
         x = batch[0]
-        specs = tree.map_structure(
+        specs = nested.map_structure(
             lambda a: spec.TensorSpec((spec.BATCH, *a.shape[1:]), a.dtype), x
         )
         model._build_on(specs)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.core.naming import reset as clear_session
-    from lamina.core.random import set_random_seed
-    from lamina.core.registry import (
+    from lamina.core.prng import set_random_seed
+    from lamina.serialization.registry import (
         CustomObjectScope,
         get_custom_objects,
         get_registered_name,
         get_registered_object,
     )
-    from lamina.core.registry import CustomObjectScope as custom_object_scope
-    from lamina.core.registry import deserialize as deserialize_keras_object
-    from lamina.core.registry import register_serializable as register_keras_serializable
-    from lamina.core.registry import serialize as serialize_keras_object
+    from lamina.serialization.registry import CustomObjectScope as custom_object_scope
+    from lamina.serialization.registry import deserialize as deserialize_keras_object
+    from lamina.serialization.registry import register_serializable as register_keras_serializable
+    from lamina.serialization.registry import serialize as serialize_keras_object
     from lamina.training.data import pack_x_y_sample_weight, unpack_x_y_sample_weight
     from lamina.training.pydataset import PyDataset
     from lamina.utils.files import get_file
@@ -34,22 +34,22 @@ __all__ = [
 
 # Name: its module, and what it is called there where that differs.
 _HOMES = {
-    "CustomObjectScope": "lamina.core.registry",
+    "CustomObjectScope": "lamina.serialization.registry",
     "PyDataset": "lamina.training.pydataset",
     "clear_session": "lamina.core.naming:reset",
-    "custom_object_scope": "lamina.core.registry:CustomObjectScope",
-    "deserialize_keras_object": "lamina.core.registry:deserialize",
-    "get_custom_objects": "lamina.core.registry",
+    "custom_object_scope": "lamina.serialization.registry:CustomObjectScope",
+    "deserialize_keras_object": "lamina.serialization.registry:deserialize",
+    "get_custom_objects": "lamina.serialization.registry",
     "get_file": "lamina.utils.files",
-    "get_registered_name": "lamina.core.registry",
-    "get_registered_object": "lamina.core.registry",
+    "get_registered_name": "lamina.serialization.registry",
+    "get_registered_object": "lamina.serialization.registry",
     "model_to_dot": "lamina.visualization.plot",
     "normalize": "lamina.utils.numerical",
     "pack_x_y_sample_weight": "lamina.training.data",
     "plot_model": "lamina.visualization.plot",
-    "register_keras_serializable": "lamina.core.registry:register_serializable",
-    "serialize_keras_object": "lamina.core.registry:serialize",
-    "set_random_seed": "lamina.core.random",
+    "register_keras_serializable": "lamina.serialization.registry:register_serializable",
+    "serialize_keras_object": "lamina.serialization.registry:serialize",
+    "set_random_seed": "lamina.core.prng",
     "to_categorical": "lamina.utils.numerical",
     "unpack_x_y_sample_weight": "lamina.training.data",
 }

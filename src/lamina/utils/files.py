@@ -20,7 +20,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lamina import config
+from lamina import settings
 from lamina.errors import ArgumentError, CorruptFileError, DownloadError
 from lamina.utils._archive import extract as extract_archive
 
@@ -94,7 +94,7 @@ def get_file(
             "get_file() expects `fname` to name a file below the cache folder, or to be an "
             f"absolute path. Received: {str(name)!r}."
         )
-    target = Path(cache_dir or config.cache_home(), cache_subdir, name).expanduser().absolute()
+    target = Path(cache_dir or settings.cache_home(), cache_subdir, name).expanduser().absolute()
     stem = _without_archive_suffix(target)
     unpacked = target if stem == target else stem.with_name(f"{stem.name}_extracted")
     if extract and unpacked == target:

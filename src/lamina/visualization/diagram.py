@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from lamina import tree
 from lamina.core.graph import Node, Slot, Step, is_symbolic
 from lamina.core.operation import Op
 from lamina.core.spec import BATCH, TensorSpec, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, NotBuiltError
 from lamina.layers import InputLayer, Layer
+from lamina.tree import nested
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ def _inner_order(step: Step) -> list[int | None] | None:
         return None
     arguments = [*step.args, *step.kwargs.values()]
     numbers = iter(range(len(step.node.inputs)))
-    numbered = tree.map_structure(
+    numbered = nested.map_structure(
         lambda x: next(numbers) if isinstance(x, Slot) else None, arguments
     )
     order = graph.arrange(numbered[0])
@@ -227,7 +227,7 @@ def _inner_order(step: Step) -> list[int | None] | None:
 
 
 def _slots(step: Step) -> list[int]:
-    return [x.index for x in tree.flatten((step.args, step.kwargs)) if isinstance(x, Slot)]
+    return [x.index for x in nested.flatten((step.args, step.kwargs)) if isinstance(x, Slot)]
 
 
 def _call(node: Node) -> Call:

@@ -20,10 +20,10 @@ from typing import Any
 import pygraphviz
 from rich.cells import cell_len
 
-from lamina.core.files import replacing
 from lamina.core.operation import Op
 from lamina.core.variable import Variable
 from lamina.layers import InputLayer, Layer
+from lamina.runtime.files import replacing
 from lamina.visualization.diagram import (
     Box,
     Diagram,

@@ -14,11 +14,11 @@ import pygraphviz
 from rich.cells import cell_len
 
 from lamina.core.boundary import warn
-from lamina.core.files import replacing
 from lamina.core.operation import Op
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
 from lamina.layers import InputLayer
+from lamina.runtime.files import replacing
 from lamina.visualization.diagram import (
     Box,
     Diagram,

@@ -21,8 +21,6 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lamina import tree
-from lamina.core import cost
 from lamina.core.graph import Node
 from lamina.core.operation import Op
 from lamina.core.scope import Scope, entered
@@ -30,6 +28,8 @@ from lamina.core.spec import BATCH, TensorSpec, is_anonymous, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.layers import InputLayer
+from lamina.runtime import cost
+from lamina.tree import nested
 
 Shape = tuple[Any, ...]
 _BATCH = show_dim(BATCH)
@@ -394,7 +394,7 @@ def _operations(model: Any) -> dict[str, Any]:
 
     def run(*arrays: Any) -> Any:
         with entered(Scope(pure=True, abstract=True)):
-            return graph.run(tree.unflatten(graph.input_structure, list(arrays)))
+            return graph.run(nested.unflatten(graph.input_structure, list(arrays)))
 
     return cost.operations(run, *structs)
 

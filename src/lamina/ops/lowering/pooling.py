@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lamina import config
+from lamina import settings
 from lamina.ops.lowering.windows import (
     UNROLLED,
     Sizes,
@@ -110,7 +110,7 @@ def average_pool(
 
 
 def _floating(x: jax.Array) -> jax.Array:
-    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(config.floatx())
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(settings.floatx())
 
 
 def _larger(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -1,6 +1,5 @@
 """Schedules: learning rates that depend on the number of updates."""
 
-from lamina.core.registry import deserialize, serialize
 from lamina.optimizers.schedules.base import LearningRateSchedule
 from lamina.optimizers.schedules.decay import (
     CosineDecay,
@@ -10,6 +9,7 @@ from lamina.optimizers.schedules.decay import (
     PiecewiseConstantDecay,
     PolynomialDecay,
 )
+from lamina.serialization.registry import deserialize, serialize
 
 __all__ = [
     "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",

@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 
-from lamina.core.fields import Configurable
+from lamina.serialization.fields import Configurable
+from lamina.serialization.registry import builtin
 
 
+@builtin("optimizers.schedules")
 class LearningRateSchedule(Configurable):
     """A learning rate that depends on the number of updates made so far.
 

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina.core.fields import field
 from lamina.errors import ArgumentError
 from lamina.optimizers.schedules.base import LearningRateSchedule
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
 
 
 def _above_zero(value: Any) -> Any:
@@ -25,6 +26,7 @@ def _progress(step: Any, steps: Any, staircase: bool = False) -> jax.Array:
     return jnp.floor(passed) if staircase else passed
 
 
+@builtin("optimizers.schedules")
 class ExponentialDecay(LearningRateSchedule):
     """``initial_learning_rate * decay_rate ** (step / decay_steps)``.
 
@@ -50,6 +52,7 @@ class ExponentialDecay(LearningRateSchedule):
         return self.initial_learning_rate * jnp.power(self.decay_rate, periods)
 
 
+@builtin("optimizers.schedules")
 class InverseTimeDecay(LearningRateSchedule):
     """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
 
@@ -75,6 +78,7 @@ class InverseTimeDecay(LearningRateSchedule):
         return self.initial_learning_rate / (1 + self.decay_rate * periods)
 
 
+@builtin("optimizers.schedules")
 class PiecewiseConstantDecay(LearningRateSchedule):
     """``values[i]`` while ``boundaries[i - 1] < step <= boundaries[i]``.
 
@@ -104,6 +108,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         return jnp.asarray(self.values, jnp.float32)[passed]
 
 
+@builtin("optimizers.schedules")
 class PolynomialDecay(LearningRateSchedule):
     """From the initial to the end learning rate along a polynomial.
 
@@ -138,6 +143,7 @@ class PolynomialDecay(LearningRateSchedule):
         return self.end_learning_rate + fall * left**self.power
 
 
+@builtin("optimizers.schedules")
 class CosineDecay(LearningRateSchedule):
     """A straight rise (if ``warmup_target`` is given), then half a cosine down.
 
@@ -181,6 +187,7 @@ def _cosine(top: Any, passed: jax.Array, alpha: float) -> jax.Array:
     return top * ((1 - alpha) * wave + alpha)
 
 
+@builtin("optimizers.schedules")
 class CosineDecayRestarts(LearningRateSchedule):
     """Half a cosine down, again and again: each ``t_mul`` times as long and ``m_mul`` as high.
 

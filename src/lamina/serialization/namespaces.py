@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lamina.core import registry
+from lamina.serialization import registry
 
 
-def doors(family: str, what: str, default: Any = None) -> tuple[Callable[..., Any], ...]:
-    """Make the three functions through which a namespace turns names into objects and back.
+def accessors(family: str, what: str, default: Any = None) -> tuple[Callable[..., Any], ...]:
+    """Make the three functions by which a namespace turns names into objects and back.
 
     Args:
         family: The namespace: ``"initializers"``, ``"regularizers"``, ...
@@ -19,7 +19,7 @@ def doors(family: str, what: str, default: Any = None) -> tuple[Callable[..., An
     Returns:
         ``get(identifier)``, ``serialize(obj)`` and ``deserialize(config, custom_objects=None)``.
 
-    >>> get, serialize, deserialize = doors("activations", "activation")
+    >>> get, serialize, deserialize = accessors("activations", "activation")
     >>> get(abs)
     <built-in function abs>
     """
@@ -28,7 +28,7 @@ def doors(family: str, what: str, default: Any = None) -> tuple[Callable[..., An
         if identifier is None:
             return default
         if isinstance(identifier, Mapping) and identifier.get("module") is None:
-            known = registry.builtin(family, identifier.get("class_name", ""))
+            known = registry.find_builtin(family, identifier.get("class_name", ""))
             if isinstance(known, type):  # older files name no module; a namespace's own comes first
                 identifier = {**identifier, "module": f"keras.{family}"}
         return registry.resolve(family, identifier, what)

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lamina import config
+from lamina import settings
 
 _eager_draws: Counter[str] = Counter()
 
@@ -62,7 +62,7 @@ def set_random_seed(seed: int) -> None:
     """
     import random as python_random
 
-    config.set_global_seed(seed)
+    settings.set_global_seed(seed)
     _eager_draws.clear()
     python_random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - users' own calls of np.random follow the seed

@@ -7,8 +7,9 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from lamina.callbacks.base import Callback
 from lamina.errors import ArgumentError, UnknownNameError
-from lamina.training.callbacks.base import Callback
+from lamina.serialization.registry import builtin
 
 # Words in the names of logs that tell what is better; the last one in a name decides.
 _HIGHER = frozenset((
@@ -21,6 +22,7 @@ _LOWER = frozenset((
 ))  # fmt: skip
 
 
+@builtin("callbacks")
 class Monitor(Callback):
     """Watches one name of the logs and knows which of two values is better.
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from lamina.core.registry import unknown_name
-from lamina.errors import ArgumentError
-from lamina.training.callbacks.base import HOOKS, Callback
+from lamina.callbacks.base import HOOKS, Callback
+from lamina.errors import ArgumentError, unknown_name
+from lamina.serialization.registry import builtin
 
 
+@builtin("callbacks")
 class LambdaCallback(Callback):
     """Makes a callback of functions.
 
@@ -59,6 +60,7 @@ class LambdaCallback(Callback):
                 setattr(self, name, function)
 
 
+@builtin("callbacks")
 class CSVLogger(Callback):
     """Writes the logs of each epoch as a line of a table.
 

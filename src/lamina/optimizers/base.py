@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import initializers
-from lamina.core import registry
-from lamina.core.fields import Configurable
+from lamina.core.naming import snake_case
 from lamina.core.variable import Variable, read
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError, StructureError
 from lamina.optimizers.schedules.base import LearningRateSchedule
+from lamina.serialization import registry
+from lamina.serialization.fields import Configurable
+from lamina.serialization.registry import builtin
 
 Arrays = dict[str, jax.Array]
 
@@ -58,6 +60,7 @@ def _enter(table: dict[str, Variable], name: str, variable: Variable) -> str:
     return key
 
 
+@builtin()
 class _Face(Configurable):
     """The outer face of an optimizer. Subclasses say what the state is and how to update it.
 
@@ -84,7 +87,7 @@ class _Face(Configurable):
             cls.build = with_list  # pyright: ignore[reportAttributeAccessIssue]
 
     def __post_init__(self) -> None:
-        self.name = self.name or registry.snake_case(type(self).__name__)
+        self.name = self.name or snake_case(type(self).__name__)
         self.built = False
         self._iteration = Variable(np.zeros((), "int32"), trainable=False, name="iteration")
         self._iteration.path = f"{self.name}/iteration"
@@ -94,7 +97,7 @@ class _Face(Configurable):
         self._undecayed: tuple[list[Variable], list[str]] = ([], [])
 
     def _repr_items(self) -> list[tuple[str, str]]:
-        given = ("name", repr(registry.snake_case(type(self).__name__)))
+        given = ("name", repr(snake_case(type(self).__name__)))
         return [item for item in super()._repr_items() if item != given]
 
     # ---- the pure step, written by subclasses ----------------------------------------------------

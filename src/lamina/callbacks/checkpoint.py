@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lamina.callbacks.monitor import Monitor
 from lamina.errors import ArgumentError, UnknownNameError
-from lamina.training.callbacks.monitor import Monitor
+from lamina.serialization.registry import builtin
 
 
+@builtin("callbacks")
 class ModelCheckpoint(Monitor):
     """Saves the model, or its weights, after each epoch or every so many steps.
 

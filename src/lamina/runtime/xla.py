@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lamina import config
+from lamina import settings
 
 # XLA:CPU fuses operations into library calls. For convolutions that is 2 to 3 times slower than its
 # older path; for reductions over leading axes (batch normalization) 4 to 15 times faster. So: the
@@ -47,10 +47,10 @@ def _keep_compiled() -> None:
     limit, a second, a small model would be compiled anew by each process. The folder must be the
     user's alone, because what is found in it is run.
     """
-    settings = jax.config.values
-    if settings["jax_compilation_cache_dir"] or not settings["jax_enable_compilation_cache"]:
+    chosen = jax.config.values
+    if chosen["jax_compilation_cache_dir"] or not chosen["jax_enable_compilation_cache"]:
         return
-    folder = config.cache_home() / "xla"
+    folder = settings.cache_home() / "xla"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
@@ -60,7 +60,7 @@ def _keep_compiled() -> None:
     if mine and not status.st_mode & 0o022 and os.access(folder, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         limit = "jax_persistent_cache_min_compile_time_secs"
-        if limit.upper() not in os.environ and settings[limit] == 1.0:  # JAX's own
+        if limit.upper() not in os.environ and chosen[limit] == 1.0:  # JAX's own
             jax.config.update(limit, 0.25)
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from lamina.callbacks.base import Callback
+from lamina.callbacks.monitor import Monitor
 from lamina.errors import ArgumentError
-from lamina.training.callbacks.base import Callback
-from lamina.training.callbacks.monitor import Monitor
+from lamina.serialization.registry import builtin
 
 
+@builtin("callbacks")
 class ReduceLROnPlateau(Monitor):
     """Lowers the learning rate when a monitored value has stopped improving.
 
@@ -86,6 +88,7 @@ class ReduceLROnPlateau(Monitor):
                     self._say(f"Epoch {epoch + 1}: learning rate reduced to {new:.6g}.")
 
 
+@builtin("callbacks")
 class LearningRateScheduler(Callback):
     """Sets the learning rate at the beginning of each epoch.
 

@@ -7,7 +7,7 @@ no module that a file names is imported, no attribute path is walked, no code is
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -20,13 +20,16 @@ from typing import Any, Self, TypeVar
 import jax
 import numpy as np
 
-from lamina.dtypes import DTypePolicy, standardize_dtype
+from lamina.core.naming import snake_case
+from lamina.core.symbolic import OPERATIONS
+from lamina.dtype_policies.dtypes import standardize_dtype
+from lamina.dtype_policies.policy import DTypePolicy
 from lamina.errors import (
     ArgumentError,
     LaminaError,
     SerializationError,
-    UnknownNameError,
     UnsafeFileError,
+    unknown_name,
 )
 
 _T = TypeVar("_T")
@@ -48,23 +51,15 @@ class _Occurrences:
         return self.shared.get(id(obj))
 
 
-_families: dict[str, dict[str, Any]] = {}
+_namespaces: dict[str, dict[str, Any]] = {"ops": OPERATIONS}
+# What Keras's files call a class: module and name.
+_in_files: dict[tuple[str | None, str], Any] = {}
+_DECLARED = "_registration"
 _custom: dict[str, Any] = {}
 _registered_names: dict[Any, str] = {}
 _scoped: ContextVar[Mapping[str, Any] | None] = ContextVar("lamina_custom_objects", default=None)
 _described: ContextVar[_Occurrences | None] = ContextVar("lamina_described", default=None)
 _rebuilt: ContextVar[dict[int, Any] | None] = ContextVar("lamina_rebuilt", default=None)
-
-
-def snake_case(name: str) -> str:
-    """``"MaxPooling2D"`` to ``"max_pooling2d"``: how automatic names are spelled.
-
-    >>> snake_case("Conv2DTranspose"), snake_case("BatchNormalization")
-    ('conv2d_transpose', 'batch_normalization')
-    """
-    name = re.sub(r"\W+", "", name)
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _is_function(x: Any) -> bool:
@@ -75,40 +70,84 @@ def _is_function(x: Any) -> bool:
 _JAX_NN = {n: f for n, f in vars(jax.nn).items() if n[0] != "_" and _is_function(f)}
 
 
-def family_of(obj: Any) -> str | None:
-    """The namespace of a built-in class or function, or None: the folder that it is defined in.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Registration:
+    """What a built-in class declares of itself.
 
-    >>> from lamina.optimizers.schedules import CosineDecay
-    >>> family_of(CosineDecay)
-    'optimizers.schedules'
+    Attributes:
+        namespace: where users find it: ``"layers"``; None for a base class that users do not see.
+        name: its public name.
+        file_module: the module that Keras's files name for it.
+        file_name: the class that Keras's files name for it.
     """
-    top, *folders = (obj.__module__ or "").split(".")[:-1] or [""]
-    return ".".join(folders) if top == "lamina" else None
+
+    namespace: str | None
+    name: str
+    file_module: str | None
+    file_name: str
 
 
-def add_builtin(obj: type) -> None:
-    """Enter a built-in class under its name, its snake_case name and its own ``aliases``."""
-    family = _families.setdefault(family_of(obj) or "", {})
-    family[obj.__name__] = obj
-    aliases = obj.__dict__.get("aliases", ())
-    for name in (snake_case(obj.__name__), obj.__name__.lower(), *aliases):
-        family.setdefault(name, obj)
+def builtin(
+    namespace: str | None = None,
+    *aliases: str,
+    file_module: str | None = None,
+    file_name: str | None = None,
+) -> Callable[[_T], _T]:
+    """Decorator: declare a class or function as the library's own.
+
+    Args:
+        namespace: where users and configs find it, such as ``"layers"``; None for a base class
+            that has no public name.
+        aliases: further names that strings may use.
+        file_module: the module that Keras's files name; ``keras.<namespace>`` when None.
+        file_name: the class that Keras's files name; the object's own name when None.
+    """
+
+    def declare(obj: _T) -> _T:
+        name: str = obj.__name__  # pyright: ignore[reportAttributeAccessIssue]
+        is_class = inspect.isclass(obj)
+        if is_class:
+            module = file_module or (namespace and f"keras.{namespace}")
+            setattr(obj, _DECLARED, Registration(namespace, name, module, file_name or name))
+            _in_files[module, file_name or name] = obj
+        if namespace is not None:
+            table = _namespaces.setdefault(namespace, {})
+            table[name] = obj
+            spellings = (snake_case(name), name.lower()) if is_class else ()
+            for alias in aliases if not is_class else ():
+                table[alias] = obj
+            for alias in (*spellings, *aliases, *((file_name,) if file_name else ())):
+                table.setdefault(alias, obj)
+        return obj
+
+    return declare
 
 
-def public(family: str, *aliases: str) -> Callable[[_T], _T]:
-    """Decorator: enter a built-in function under its own name and ``aliases``."""
-
-    def enter(fn: _T) -> _T:
-        for name in (fn.__name__, *aliases):  # pyright: ignore[reportAttributeAccessIssue]
-            _families.setdefault(family, {})[name] = fn
-        return fn
-
-    return enter
+# Which is below this table: the layers' own dtypes are read with it.
+builtin("dtype_policies", file_module="keras")(DTypePolicy)
 
 
-def builtin(family: str, name: str) -> Any | None:
+def registration_of(cls: type) -> Registration | None:
+    """What a built-in class declares of itself; None for a user's class."""
+    return cls.__dict__.get(_DECLARED)
+
+
+def defined_by_user(cls: type, attribute: str) -> bool:
+    """Whether ``attribute`` of ``cls`` comes from a class that is not the library's.
+
+    >>> class Mine(dict):
+    ...     def keys(self):
+    ...         return []
+    >>> defined_by_user(Mine, "keys")
+    True
+    """
+    owner = next(c for c in cls.__mro__ if attribute in c.__dict__)
+    return registration_of(owner) is None
+
+
+def find_builtin(namespace: str, name: str) -> Any | None:
     """The built-in object of that name, or None."""
-    return _families.get(family, {}).get(name)
+    return _namespaces.get(namespace, {}).get(name)
 
 
 def register_serializable(package: str = "Custom", name: str | None = None) -> Callable[[_T], _T]:
@@ -181,25 +220,6 @@ class CustomObjectScope:
         _scoped.reset(self._token)
 
 
-def _likeness(a: str, b: Any) -> float:
-    return difflib.SequenceMatcher(None, a, str(b)).ratio()
-
-
-def unknown_name(what: str, name: Any, known: Any) -> UnknownNameError:
-    """An error that lists the closest of the known names."""
-    names = sorted({str(k) for k in known})
-    spellings: dict[str, str] = {}
-    for n in names:  # of several spellings of one name, the one closest to what was asked for
-        plain = n.lower().replace("_", "")
-        if plain not in spellings or _likeness(n, name) > _likeness(spellings[plain], name):
-            spellings[plain] = n
-    close = difflib.get_close_matches(str(name), list(spellings.values()), 3, 0.5)
-    if not close and str(name).isalpha() and len(str(name)) > 1:  # initials, as in `lr`
-        close = [n for n in names if "".join(w[:1] for w in n.split("_")) == name]
-    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {names}."
-    return UnknownNameError(f"Unknown {what}: {name!r}. {hint}")
-
-
 def resolve(family: str, identifier: Any, what: str) -> Any:
     """Turn a string, config, class or object into an object of ``family``; None stays None.
 
@@ -212,9 +232,9 @@ def resolve(family: str, identifier: Any, what: str) -> Any:
     if isinstance(identifier, str):
         found = get_registered_object(identifier)
         if found is None:
-            found = builtin(family, identifier)
+            found = find_builtin(family, identifier)
         if found is None:
-            raise unknown_name(what, identifier, _families.get(family, {}))
+            raise unknown_name(what, identifier, _namespaces.get(family, {}))
         return found() if inspect.isclass(found) else found
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
@@ -228,15 +248,9 @@ def resolve(family: str, identifier: Any, what: str) -> Any:
     )
 
 
-def module_name(cls: type) -> str | None:
-    """The public module that files name for ``cls``; None for users' classes."""
-    override = cls.__dict__.get("_file_module")
-    if override is not None:
-        return str(override)
-    family = family_of(cls)
-    if family is None:
-        return cls.__module__
-    return "keras" if family in ("models", "") else f"keras.{family}"
+def _module_in_files(cls: type) -> str | None:
+    declared = registration_of(cls)
+    return cls.__module__ if declared is None else declared.file_module
 
 
 def describe_together(describe: Callable[[], _T]) -> _T:
@@ -322,13 +336,12 @@ def _describe(obj: Any) -> Any:
     cls = type(obj)
     occurrences = _described.get()
     number = occurrences.count(obj) if occurrences and hasattr(cls, "weights") else None
+    declared = registration_of(cls)
     record: dict[str, Any] = {
-        "module": module_name(cls),
-        "class_name": cls.__name__,
+        "module": _module_in_files(cls),
+        "class_name": cls.__name__ if declared is None else declared.file_name,
         "config": _describe(obj.get_config()),
-        "registered_name": None
-        if family_of(cls) or isinstance(obj, DTypePolicy)
-        else get_registered_name(cls),
+        "registered_name": None if declared is not None else get_registered_name(cls),
     }
     build_config = getattr(obj, "get_build_config", lambda: None)()
     if build_config is not None:
@@ -342,7 +355,7 @@ def _serialize_function(fn: Any) -> Any:
     """The name of a function: a built-in's by its family, a user's as it was registered."""
     name = getattr(fn, "__name__", "<lambda>")
     registered = _registered_names.get(fn)
-    namesakes = {r: f[name] for r, f in _families.items() if _is_function(f.get(name))}
+    namesakes = {r: f[name] for r, f in _namespaces.items() if _is_function(f.get(name))}
     own = [family for family, known in namesakes.items() if _is_made_of(known, fn)]
     module = "builtins"
     if registered is None and own:
@@ -378,16 +391,16 @@ def _is_made_of(known: Any, fn: Any) -> bool:
     return known is fn
 
 
-# The rooms whose classes files may name. The list is fixed here: no file can add to it.
-_ROOMS = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
+# The namespaces whose classes files may name. The list is fixed here: no file can add to it.
+_IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
           "layers", "models")  # fmt: skip
 
 
 @functools.cache
 def _complete_table() -> None:
-    """Load every room once, so that the table holds all built-in classes in any new process."""
-    for room in _ROOMS:
-        importlib.import_module(f"lamina.{room}")
+    """Load every namespace, so that the table holds all built-in classes in any new process."""
+    for namespace in _IN_FILES:
+        importlib.import_module(f"lamina.{namespace}")
 
 
 def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Any:
@@ -407,22 +420,24 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
     if module == "jax.nn" and is_function and name in _JAX_NN:
         return _JAX_NN[name]
     if isinstance(module, str) and module.split(".")[0] in ("keras", "lamina"):
-        rooms = [part for part in module.split(".")[1:] if part != "src"] or ["models"]
-        known = [builtin(".".join(rooms), name), builtin(rooms[0], name)]
+        parts = [part for part in module.split(".")[1:] if part != "src"] or ["models"]
+        known = [
+            _in_files.get((module, name)),
+            find_builtin(".".join(parts), name),
+            find_builtin(parts[0], name),
+        ]
         is_wanted = _is_function if is_function else inspect.isclass
         found = next((c for c in known if is_wanted(c)), None)
-        if name == "DTypePolicy":
-            found = DTypePolicy
         if found is not None:
             return found
     found = get_registered_object(registered, custom_objects)
     if found is None:
         found = get_registered_object(name, custom_objects)
     if found is None and is_function:
-        rooms = (f for room, f in _families.items() if room != "ops")
-        found = next((f[name] for f in rooms if _is_function(f.get(name))), None)
+        tables = (f for space, f in _namespaces.items() if space != "ops")
+        found = next((f[name] for f in tables if _is_function(f.get(name))), None)
     if found is None and module is None:
-        found = next((f[name] for f in _families.values() if inspect.isclass(f.get(name))), None)
+        found = next((f[name] for f in _namespaces.values() if inspect.isclass(f.get(name))), None)
     if found is None:
         raise SerializationError(
             f"The config names {'function' if is_function else 'class'} {name!r} "
@@ -483,7 +498,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
         entries = inner if isinstance(inner, Mapping) else {}
         own = f" {entries['name']!r}" if "name" in entries else ""
         # What a class of the user's own needs is known to its `get_config` alone.
-        shown = f", which has {list(entries)}" if family_of(found) is None else ""
+        shown = f", which has {list(entries)}" if registration_of(found) is None else ""
         raise SerializationError(
             f"{name}{own} cannot be made from its config{shown}: "
             f"{e if isinstance(e, LaminaError) else repr(e)}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from lamina.training.callbacks.base import Callback
-from lamina.training.callbacks.monitor import Monitor
+from lamina.callbacks.base import Callback
+from lamina.callbacks.monitor import Monitor
+from lamina.serialization.registry import builtin
 
 
+@builtin("callbacks")
 class EarlyStopping(Monitor):
     """Ends the training when a monitored value has stopped improving.
 
@@ -89,6 +91,7 @@ class EarlyStopping(Monitor):
                 )
 
 
+@builtin("callbacks")
 class TerminateOnNaN(Callback):
     """Ends the training when the loss is no longer a finite number."""
 

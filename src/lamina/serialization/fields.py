@@ -21,9 +21,9 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, dataclass_transform
 
-from lamina.core import registry
 from lamina.core.graph import is_symbolic
-from lamina.errors import ArgumentError, SerializationError, SignatureError
+from lamina.errors import ArgumentError, SerializationError, SignatureError, unknown_name
+from lamina.serialization import registry
 
 MISSING: Any = object()
 
@@ -87,8 +87,6 @@ class Configurable:
                 merged = {n: f for n, f in cls._fields.items() if n not in moved} | own
                 cls._fields = dict(sorted(merged.items(), key=lambda kv: kv[1].kw_only))
                 cls.__init__ = _make_init(cls)  # pyright: ignore[reportAttributeAccessIssue]
-        if registry.family_of(cls) and not cls.__name__.startswith("_"):
-            registry.add_builtin(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -105,7 +103,7 @@ class Configurable:
         """The constructor's arguments, by name, as data that :meth:`from_config` reads."""
         cls = type(self)
         owner = next(c for c in cls.__mro__ if "get_config" in c.__dict__)
-        if not _is_field_class(cls) and registry.family_of(owner):
+        if not _is_field_class(cls) and registry.registration_of(owner):
             return self._captured_arguments()
         return {name: getattr(self, name) for name in cls._fields}
 
@@ -204,7 +202,7 @@ def _make_init(cls: Any) -> Callable[..., None]:
                 )
         extra = self._accept_extra({k: given.pop(k) for k in list(given) if k not in fields})
         if extra:
-            unknown = registry.unknown_name(
+            unknown = unknown_name(
                 f"argument of {type(self).__name__}()", next(iter(extra)), fields
             )
             raise SignatureError(str(unknown))

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
-from lamina import tree
 from lamina.errors import ArgumentError
+from lamina.serialization.registry import builtin, defined_by_user
+from lamina.tree import nested
 
 Logs = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
 
-_OWN = __name__.partition(".")[0] + "."
 
-
+@builtin("callbacks")
 class Callback:
     """Code of your own at the events of ``fit``, ``evaluate`` and ``predict``.
 
@@ -139,6 +139,7 @@ class Callback:
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
+@builtin("callbacks")
 class History(Callback):
     """What ``fit`` returns: the logs of every epoch.
 
@@ -184,7 +185,7 @@ def _listens(callback: Any, hook: str) -> bool:
 
 def _may_log(callback: Callback) -> bool:
     """Whether ``callback`` may add to the logs of an epoch what we do not know of."""
-    return not (callback.on_epoch_end.__module__ or "").startswith(_OWN)
+    return defined_by_user(type(callback), "on_epoch_end")
 
 
 def _event(hook: str) -> Callable[..., None]:
@@ -226,7 +227,7 @@ class CallbackList:
         self, callbacks: Any = None, model: Any = None, params: Mapping[str, Any] | None = None
     ) -> None:
         given = getattr(callbacks, "callbacks", callbacks)
-        given = [] if given is None else tree.flatten(given)
+        given = [] if given is None else nested.flatten(given)
         wrong = [c for c in given if isinstance(c, type) or not hasattr(c, "set_model")]
         if wrong:
             raise ArgumentError(
