@@ -366,7 +366,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
     # ---- description ---------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name; see :class:`~lamina.serialization.fields.Configurable`."""
+        """The constructor's arguments, by name, as :meth:`from_config` reads them."""
         config = super().get_config()
         base = {"name": self.name, "trainable": self.trainable, "dtype": self._policy}
         config.pop("autocast", None)

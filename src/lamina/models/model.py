@@ -260,7 +260,8 @@ class Model(_Attributes, Layer):
             graph = self._need_graph("layers")
             self._call_is_pure = (
                 not any(x.mask is not None for x in graph.outputs)
-                and type(self).call is Model.call and not registry.defined_by_user(type(self), "predict_step")
+                and type(self).call is Model.call
+                and not registry.defined_by_user(type(self), "predict_step")
                 and all(
                     registry.registration_of(type(x)) is not None
                     and x.activity_regularizer is None and not isinstance(x, Lambda)
