@@ -351,14 +351,14 @@ def test_a_stream_runs_in_one_thread_with_the_settings_of_the_caller():
     def source():
         for batch in batches(X, Y):
             threads.add(threading.current_thread())
-            policies.add(keras.dtypes.dtype_policy().name)
+            policies.add(keras.config.dtype_policy().name)
             yield batch
 
-    keras.dtypes.set_dtype_policy("mixed_bfloat16")
+    keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         line().fit(source(), verbose=0)
     finally:
-        keras.dtypes.set_dtype_policy(None)
+        keras.config.set_dtype_policy(None)
     assert len(threads) == 1
     assert threading.main_thread() not in threads
     assert policies == {"mixed_bfloat16"}

@@ -47,10 +47,9 @@ def _mean_of(
         "__doc__": text + "".join(f"    {a}: As for the function.\n    " for a in arguments),
         "__annotations__": dict.fromkeys(defaults, "Any"),
         "_function": staticmethod(function),
-        "aliases": aliases,
         **defaults,
     }
-    return type(class_name, (FunctionMetric,), namespace)
+    return builtin("metrics", *aliases)(type(class_name, (FunctionMetric,), namespace))
 
 
 def _cosine(y_true: Any, y_pred: Any, axis: int) -> Any:

@@ -335,8 +335,7 @@ def _metrics_per_output(given: Any, names: list[str], structure: Any, what: str)
             f"`{what}` is a list or a dict by output name. Received: {given!r}. "
             f"Did you mean [{given!r}]?"
         )
-    nested = [isinstance(x, (list, tuple)) for x in given]
-    if len(names) == 1 and not any(nested):
+    if len(names) == 1 and not any(isinstance(x, (list, tuple)) for x in given):
         return [list(given)]
     if len(given) != len(names):
         raise StructureError(
