@@ -14,6 +14,7 @@ _settings: dict[str, object] = {
     "epsilon": 1e-7,
     "image_data_format": "channels_last",
     "seed": None,
+    "times_seeded": 0,
     "filter_tracebacks": True,
 }
 
@@ -68,10 +69,16 @@ def global_seed() -> int:
 
 
 def set_global_seed(seed: int) -> None:
-    """Set the seed; :func:`lamina.utils.set_random_seed` is the public door."""
+    """Set the seed; users call :func:`lamina.utils.set_random_seed`."""
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ArgumentError(f"A seed is a non-negative integer. Received: {seed!r}.")
     _settings["seed"] = seed
+    _settings["times_seeded"] = times_seeded() + 1
+
+
+def times_seeded() -> int:
+    """How often the seed was set in this process."""
+    return int(_settings["times_seeded"])  # pyright: ignore[reportArgumentType]
 
 
 def is_traceback_filtering_enabled() -> bool:

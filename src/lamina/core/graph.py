@@ -31,8 +31,8 @@ class Node:
         self.operation, self.args, self.kwargs, self.location = operation, args, kwargs, location
         self.inputs = [x for x in nested.flatten((args, kwargs)) if is_symbolic(x)]
         self.outputs: Any = None
-        self.index = len(operation.nodes)
-        operation.nodes.append(self)
+        self.index = len(operation._inbound_nodes)
+        operation._inbound_nodes.append(self)
 
     @property
     def output_leaves(self) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Container
 from typing import Any
 
 from lamina.errors import ArgumentError
@@ -11,7 +12,7 @@ from lamina.errors import ArgumentError
 _BAD = re.compile(r"[/\\\x00-\x1f:]|^\.+$|^\s*$")
 _NUMBER = re.compile(r"(_\d+)?")
 _counts: Counter[str] = Counter()
-_occurrences: Counter[str] = Counter()
+_draws: Counter[str] = Counter()
 
 
 def snake_case(name: str) -> str:
@@ -39,7 +40,7 @@ def is_automatic(name: str, prefix: str) -> bool:
     return name.startswith(start) and _NUMBER.fullmatch(name, len(start)) is not None
 
 
-def free(taken: Any, name: str) -> str:
+def free(taken: Container[str], name: str) -> str:
     """``name``, with a number if it is among ``taken``."""
     n, candidate = 0, name
     while candidate in taken:
@@ -48,17 +49,25 @@ def free(taken: Any, name: str) -> str:
     return candidate
 
 
-def occurrence(path: str) -> int:
-    """How often ``path`` was asked for before: tells equal names of separate models apart."""
-    n = _occurrences[path]
-    _occurrences[path] += 1
-    return n
+def draw_name(name: str) -> str:
+    """A name for random draws: equal ones are numbered, counted since the seed was last set.
+
+    So the same code draws the same numbers after the same seed, whatever ran before.
+    """
+    n = _draws[name]
+    _draws[name] += 1
+    return f"{name}:{n}" if n else name
+
+
+def reset_draws() -> None:
+    """Start numbering draws anew; called when the seed is set."""
+    _draws.clear()
 
 
 def reset() -> None:
     """Start counting anew, as in a fresh process."""
     _counts.clear()
-    _occurrences.clear()
+    _draws.clear()
 
 
 def check_name(name: Any, what: str) -> str:

@@ -27,16 +27,18 @@ class Operation:
     """What a node of the graph calls: a layer, or a function of :mod:`lamina.ops`."""
 
     name: str
-    nodes: list[Node]
+    _inbound_nodes: list[Node]
 
     def _only(self, what: str) -> Node:
-        if len(self.nodes) != 1:
-            times = "never" if not self.nodes else f"{len(self.nodes)} times"
+        nodes = self._inbound_nodes
+        if len(nodes) != 1:
+            times = "never" if not nodes else f"{len(nodes)} times"
             raise GraphError(
                 f"`{self.name}.{what}` is defined for a layer called once on symbolic tensors; "
-                f"{self.name!r} was called {times}. Use `layer.nodes[i].outputs` to choose a call."
+                f"{self.name!r} was called {times}. Use what the call returned, or "
+                "`lamina.core.operation.nodes_of(layer)[i].outputs`."
             )
-        return self.nodes[0]
+        return nodes[0]
 
     @property
     def output(self) -> Any:
@@ -51,6 +53,11 @@ class Operation:
             return node.outputs
         first = [a for a in (*node.args, *node.kwargs.values()) if any_symbolic(a)]
         return first[0] if len(first) == 1 else first
+
+
+def nodes_of(operation: Operation) -> list[Node]:
+    """The calls of an operation on symbolic tensors, in their order."""
+    return operation._inbound_nodes
 
 
 def any_symbolic(*structures: Any) -> bool:
@@ -107,7 +114,7 @@ class Op(Operation):
     def __init__(self, op_name: str, fn: Callable[..., Any], name: str | None = None) -> None:
         self.op_name, self.fn = op_name, fn
         self.name = name or naming.auto_name(op_name)
-        self.nodes = []
+        self._inbound_nodes = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with jax.named_scope(self.name):

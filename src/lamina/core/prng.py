@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from lamina import settings
+from lamina.core import naming
 
 _eager_draws: Counter[str] = Counter()
 
@@ -36,6 +37,11 @@ def stream(*parts: Any) -> np.random.Generator:
 def base_key(*parts: Any) -> jax.Array:
     """A JAX key for ``parts``; the root that compiled steps derive theirs from."""
     return jax.random.key(digest(*parts) & 0x7FFFFFFF)
+
+
+def key_data(*parts: Any) -> np.ndarray:
+    """The bare data of a key for ``parts``, on the host; making a typed key costs a dispatch."""
+    return np.frombuffer((digest(*parts) & (2**64 - 1)).to_bytes(8, "little"), np.uint32)
 
 
 def derive(key: jax.Array, *parts: Any) -> jax.Array:
@@ -64,5 +70,6 @@ def set_random_seed(seed: int) -> None:
 
     settings.set_global_seed(seed)
     _eager_draws.clear()
+    naming.reset_draws()
     python_random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - users' own calls of np.random follow the seed

@@ -34,6 +34,8 @@ class Record:
     logs: dict[str, Any] = dataclasses.field(default_factory=dict)
     masks: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     draws: Counter[str] = dataclasses.field(default_factory=Counter)
+    # Variables that a pure call read although nobody had bound them.
+    unbound: dict[Any, None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,11 +48,13 @@ class Scope:
         key: the random key of the step; None outside of a compiled step.
         compute_dtype: what floating variables are cast to when read.
         path: names of the layers being called, outermost first.
+        draw_path: the same for random draws, without what depends on the process's history.
+        step: the number of the training step, from which explicit seeds derive their keys.
         layer: the innermost of them.
         pure: new values of variables go to the record, not to the variables.
         abstract: only shapes matter; variables read as zeros, whatever their value.
         building: the layer whose weights are being made.
-        tap: called with each layer and its outputs; what it returns goes on in their place.
+        hook: called with each layer and its outputs; what it returns replaces the outputs.
         record: where the call leaves what is not its result.
     """
 
@@ -63,11 +67,18 @@ class Scope:
     pure: bool = False
     abstract: bool = False
     building: Any = None
-    tap: Any = None
+    hook: Any = None
+    draw_path: tuple[str, ...] = ()
+    step: Any = None
     record: Record = dataclasses.field(default_factory=Record)
 
     def inside(
-        self, name: str, layer: Any, training: bool | None, compute_dtype: str | None
+        self,
+        name: str,
+        draw_name: str,
+        layer: Any,
+        training: bool | None,
+        compute_dtype: str | None,
     ) -> Scope:
         """The scope of a call of ``layer``, which is called ``name`` here."""
         return Scope(
@@ -80,7 +91,9 @@ class Scope:
             self.pure,
             self.abstract,
             None,
-            self.tap,
+            self.hook,
+            (*self.draw_path, draw_name),
+            self.step,
             self.record,
         )
 
@@ -107,14 +120,22 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
     """A fresh key for the layer in whose call this runs.
 
     It depends on the step's key, the path of the layer and on how often the layer drew in this
-    call. Outside of a compiled step it depends on the global seed and a counter instead.
+    call; with an explicit ``seed`` on that, the step and the count instead, so that two layers of
+    one seed draw alike. Outside of a compiled step it depends on the global seed and a counter.
     """
     scope = current()
-    path = "/".join((*(scope.path if scope else ()), name))
+    draw_path = "/".join((*(scope.draw_path if scope else ()), name))
     if scope is not None and scope.key is not None:
-        n = scope.record.draws[path]
-        scope.record.draws[path] += 1
-        return prng.derive(scope.key, path, n, *(() if seed is None else (seed,)))
+        # In a step, the model's own name depends on what else the process made.
+        draw_path = "/".join((*scope.draw_path[1:], name))
+        n = scope.record.draws[draw_path]
+        scope.record.draws[draw_path] += 1
+        if seed is None:
+            return prng.derive(scope.key, draw_path, n)
+        if scope.step is None:
+            return prng.derive(scope.key, "seed", seed, n)
+        return prng.derive(jax.random.fold_in(prng.base_key(seed), scope.step), n)
+    path = "/".join((*(scope.path if scope else ()), name))
     if isinstance(jnp.zeros(()), jax.core.Tracer):
         raise StateError(
             f"{path.rstrip('/')!r} draws random numbers inside a `jax.jit` of your own, where "
@@ -122,8 +143,10 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
             "`model.stateless_call(..., training=True, seed=key)` with a new `jax.random.key` (or "
             "integer) at each run."
         )
-    n = prng.eager_draw(path)
-    return prng.base_key(settings.global_seed() if seed is None else seed, path, n)
+    n = prng.eager_draw(draw_path)
+    if seed is not None:
+        return prng.base_key(seed, n)
+    return prng.base_key(settings.global_seed(), draw_path, n)
 
 
 # ---- masks ---------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.core
@@ -11,42 +12,62 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import settings
-from lamina.core import naming, prng
-from lamina.core.scope import current
+from lamina.core import naming
+from lamina.core.scope import Scope, current
+from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.errors import ShapeError, StateError
 
 
-class Cell:
-    """Where the values of a running training live: ``state[group][address]``.
+@runtime_checkable
+class DrawsFor(Protocol):
+    """An initializer that draws the values of a variable by what the variable is."""
 
-    The loop puts the whole state in after each step, so reading a variable reads the live value.
-    """
+    def draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:
+        """Values of that shape, a function of ``parts``."""
+        ...
 
-    __slots__ = ("state",)
 
-    def __init__(self, state: dict[str, Any]) -> None:
-        self.state = state
+class LiveState(Protocol):
+    """Where the values of a running training live; variables bound to it read and write there."""
+
+    def get(self, group: str, address: str) -> Any:
+        """The array, to compute with at once."""
+        ...
+
+    def lend(self, group: str, address: str) -> Any:
+        """The array, which the state will not give to a step that consumes its buffers."""
+        ...
 
     def replace(self, group: str, address: str, value: Any) -> None:
-        """Change one value, leaving the dictionaries that others may hold as they are."""
-        self.state = {**self.state, group: {**self.state[group], address: value}}
+        """Put another array in its place."""
+        ...
 
 
-class Variable:
+class VariableOwner(Protocol):
+    """What a variable asks of the object that made it."""
+
+    @property
+    def path(self) -> str:
+        """Names from the outermost object down, joined by slashes."""
+        ...
+
+
+class Variable(Trackable):
     """A named array that layers and optimizers read and replace.
 
-    Its value is made on first use, from ``initializer``, the global seed and the path alone: making
-    a variable costs nothing, and adding one layer changes no other layer's initial values.
-    A variable can stand wherever JAX takes an array.
+    Its value is made on first use, from ``initializer``, the seed and the variable's place among
+    those made since the seed was set: making a variable costs nothing, and adding one layer changes
+    no other layer's initial values. A variable can stand wherever JAX takes an array.
 
     Args:
-        initializer: an array, or a callable ``(shape, dtype) -> array``.
-        shape: needed when ``initializer`` is a callable.
-        dtype: dtype of the value; the initial array's, or ``floatx``, when None.
-        trainable: whether an optimizer may change it.
-        name: its name within its owner.
-        path: its full address, such as ``"encoder/dense/kernel"``; the name by default.
+        initializer: An array, or a callable ``(shape, dtype) -> array``.
+        shape: Needed when ``initializer`` is a callable.
+        dtype: Dtype of the value; the initial array's, or ``floatx``, when None.
+        trainable: Whether an optimizer may change it.
+        name: Its name within its owner.
+        owner: The layer, metric or optimizer that it belongs to.
+        draw_path: What its initial values are drawn for; made from the names when None.
 
     >>> v = Variable(np.zeros(3, "float32"), name="total")
     >>> v.assign(np.ones(3))
@@ -55,9 +76,11 @@ class Variable:
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_cell", "_group", "_occurrence", "_seed", "_value", "autocast",
-        "constraint", "dtype", "initializer", "name", "path", "regularizer", "shape", "trainable",
+        "__weakref__", "_address", "_draw", "_group", "_lent", "_live", "_owner", "_value",
+        "autocast", "constraint", "dtype", "initializer", "is_weight", "name", "regularizer",
+        "shape", "trainable",
     )  # fmt: skip
+    tracked_as = "variable"
 
     def __init__(
         self,
@@ -66,39 +89,42 @@ class Variable:
         dtype: Any = None,
         trainable: bool = True,
         name: str | None = None,
-        path: str | None = None,
         *,
         autocast: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
+        owner: VariableOwner | None = None,
+        draw_path: str | None = None,
     ) -> None:
         self.name = naming.check_name(name or naming.auto_name("variable"), "variable")
-        self.path = path or self.name
-        self.trainable = trainable
+        self._owner = None if owner is None else weakref.ref(owner)
+        # Freezing a layer stops its weights, and never lets its statistics train.
+        self.trainable = self.is_weight = trainable
         self.autocast = autocast
         self.regularizer, self.constraint = regularizer, constraint
-        self._cell: Cell | None = None
+        self._live: LiveState | None = None
         self._group = self._address = ""
         self._value: Any = None
-        self._seed = settings.global_seed()
-        self._occurrence = naming.occurrence(self.path)
+        self._lent = False
+        self._draw: tuple[Any, ...] = ()
         if callable(initializer):
             if shape is None or any(not isinstance(d, (int, np.integer)) for d in shape):
                 raise ShapeError(
                     f"Variable {self.path!r} needs a shape of numbers. Received: shape={shape}. "
-                    "A weight cannot depend on a size that is not known while building; give the "
-                    "`Input` a number on that axis."
+                    "A weight cannot depend on a dimension that is not known while building; give "
+                    "the `Input` a number on that axis."
                 )
             self.initializer = initializer
             self.shape = tuple(int(d) for d in shape)
             self.dtype = canonical(standardize_dtype(dtype))
+            self._draw = (settings.global_seed(), naming.draw_name(draw_path or self.path))
         else:
-            value = np.asarray(initializer)
+            value = initializer if isinstance(initializer, jax.Array) else np.asarray(initializer)
             wanted = dtype or (settings.floatx() if value.dtype == np.float64 else value.dtype)
             self.initializer = None
             self.dtype = canonical(standardize_dtype(wanted))
-            self.shape = value.shape
-            self._value = _concrete(value, self.dtype)
+            self.shape = tuple(value.shape)
+            self._set(value)
             if shape is not None and tuple(shape) != self.shape:
                 raise ShapeError(
                     f"Variable {self.path!r} was declared with shape {tuple(shape)}. "
@@ -106,42 +132,56 @@ class Variable:
                 )
 
     @property
+    def path(self) -> str:
+        """Its owner's path and its name, as they are now: ``"encoder/dense/kernel"``."""
+        owner = None if self._owner is None else self._owner()
+        return self.name if owner is None else f"{owner.path}/{self.name}"
+
+    @property
     def value(self) -> Any:
         """The array: the one bound by the call in progress, or the variable's own."""
         scope = current()
         if scope is None:
             return self._own()
-        found = scope.record.updates.get(self)
-        if found is None:
-            found = scope.values.get(self)
-            if found is None:
-                found = jnp.zeros(self.shape, self.dtype) if scope.abstract else self._own()
+        found = self._bound(scope)
         if self.autocast and scope.compute_dtype and is_float(self.dtype):
             found = jnp.asarray(found, scope.compute_dtype)
         return found
 
+    def _bound(self, scope: Scope) -> Any:
+        """The value without the compute dtype's cast."""
+        found = scope.record.updates.get(self)
+        if found is None:
+            found = scope.values.get(self)
+        if found is not None:
+            return found
+        if scope.pure:
+            scope.record.unbound[self] = None
+        return jnp.zeros(self.shape, self.dtype) if scope.abstract else self._own()
+
     def _own(self) -> Any:
-        if self._cell is not None:
-            # A copy: the next step takes the live buffer for its own result.
-            return copied(self._cell.state[self._group][self._address])
+        if self._live is not None:
+            return self._live.lend(self._group, self._address)
+        self._lent = True
+        return self._array()
+
+    def _array(self) -> Any:
         if self._value is None:
             self._value = self._initial()
         return self._value
 
+    def _set(self, value: Any) -> None:
+        """Hold ``value``; an array that somebody else may hold too counts as lent."""
+        self._value = _concrete(value, self.dtype)
+        self._lent = self._value is value
+
     def _initial(self) -> Any:
-        draw = getattr(self.initializer, "draw", None)
         value: Any
         with jax.ensure_compile_time_eval():
-            if draw is None:
-                value = self.initializer(self.shape, dtype=self.dtype)  # pyright: ignore[reportOptionalCall]
+            if isinstance(self.initializer, DrawsFor):
+                value = self.initializer.draw_for(self._draw, self.shape, self.dtype)
             else:
-                seed = getattr(self.initializer, "seed", None)
-                rng = (
-                    prng.stream("initializer", seed)
-                    if isinstance(seed, int)
-                    else prng.stream(self._seed, self.path, self._occurrence)
-                )
-                value = draw(rng, self.shape, self.dtype)
+                value = self.initializer(self.shape, dtype=self.dtype)  # pyright: ignore[reportOptionalCall]
         if tuple(np.shape(value)) != self.shape:
             raise ShapeError(
                 f"The initializer {self.initializer!r} of variable {self.path!r} was asked for "
@@ -152,65 +192,77 @@ class Variable:
     @property
     def is_initialized(self) -> bool:
         """Whether the array exists yet; reading :attr:`value` makes it."""
-        return self._value is not None or self._cell is not None
+        return self._value is not None or self._live is not None
 
-    def assign(self, value: Any) -> None:
+    def assign(self, value: Any) -> Any:
         """Replace the value.
 
         Args:
-            value: an array of the variable's shape; cast to its dtype.
+            value: An array of the variable's shape; cast to its dtype.
+
+        Returns:
+            The new value.
 
         Raises:
-            ShapeError: another shape.
-            StateError: inside a ``jit`` of your own, where the new value would be lost.
+            ShapeError: Another shape.
+            StateError: Inside a ``jit`` of your own, where the new value would be lost.
         """
+        value = value.value if isinstance(value, Variable) else value
         shape = tuple(np.shape(value))
         if shape != self.shape:
             raise ShapeError(
                 f"Variable {self.path!r} has shape {self.shape}. Received a value of shape {shape}."
             )
-        value = value.value if isinstance(value, Variable) else value
         scope = current()
         if scope is not None and scope.pure:
-            scope.record.updates[self] = jnp.asarray(value, self.dtype)
-        elif isinstance(value, jax.core.Tracer):
+            scope.record.updates[self] = new = jnp.asarray(value, self.dtype)
+            return new
+        if isinstance(value, jax.core.Tracer):
             raise StateError(
                 f"Variable {self.path!r} was assigned a traced value outside of a stateless call, "
                 "where it would be lost. Use `stateless_call(...)` inside your own jit or grad."
             )
-        elif self._cell is not None:
-            self._cell.replace(self._group, self._address, _concrete(value, self.dtype))
-        else:
-            self._value = _concrete(value, self.dtype)
+        if self._live is not None:
+            new = _concrete(value, self.dtype)
+            self._live.replace(self._group, self._address, copied(new) if new is value else new)
+            return new
+        self._set(value)
+        return self._value
 
-    def assign_add(self, value: Any) -> None:
+    def assign_add(self, value: Any) -> Any:
         """Add ``value`` to the variable."""
-        self.assign(self._raw() + value)
+        return self.assign(self._raw() + value)
 
-    def assign_sub(self, value: Any) -> None:
+    def assign_sub(self, value: Any) -> Any:
         """Subtract ``value`` from the variable."""
-        self.assign(self._raw() - value)
+        return self.assign(self._raw() - value)
 
     def _raw(self) -> Any:
-        """The value without the compute dtype's cast."""
         scope = current()
-        if scope is not None:
-            found = scope.record.updates.get(self)
-            found = scope.values.get(self) if found is None else found
-            if found is not None:
-                return found
-            if scope.abstract:
-                return jnp.zeros(self.shape, self.dtype)
-        return self._own()
+        return self._own() if scope is None else self._bound(scope)
 
-    def bind(self, cell: Cell | None, group: str = "", address: str = "") -> None:
-        """Live in ``cell`` under ``group`` and ``address``; with None, take the value back."""
-        if cell is None:
-            if self._cell is not None:  # which runs no more steps
-                self._value, self._cell = self._cell.state[self._group][self._address], None
-        else:
-            self._cell, self._group, self._address = cell, group, address
-            self._value = None
+    def bind(self, live: LiveState, group: str, address: str) -> Callable[[Any, bool], None]:
+        """Live in ``live`` under ``group`` and ``address``.
+
+        Returns:
+            ``release(value, lent)``, which gives the variable a value of its own again (or gives it
+            to the state that it lived in before); ``lent``: whether somebody else may hold it.
+        """
+        before = self._live, self._group, self._address
+        old, old_lent = self._value, self._lent
+        self._live, self._group, self._address = live, group, address
+        self._value = None
+
+        def release(value: Any, lent: bool) -> None:
+            self._live, self._group, self._address = before
+            if self._live is None:
+                self._value, self._lent = value, lent or (old_lent and value is old)
+            elif self._live.get(self._group, self._address) is not value:
+                self._live.replace(self._group, self._address, copied(value) if lent else value)
+            elif lent:
+                self._live.lend(self._group, self._address)
+
+        return release
 
     def numpy(self) -> np.ndarray:
         """A NumPy copy of the value."""
@@ -290,5 +342,37 @@ jax.tree_util.register_pytree_node(
 
 
 def read(variables: Mapping[str, Variable]) -> dict[str, Any]:
-    """The arrays of ``variables``, by address."""
-    return {address: v.value for address, v in variables.items()}
+    """The arrays of ``variables`` by address, to compute with: nobody may keep or change them."""
+    return {a: v._value if v._value is not None else _peek(v) for a, v in variables.items()}
+
+
+def _peek(variable: Variable) -> Any:
+    live = variable._live
+    return variable._array() if live is None else live.get(variable._group, variable._address)
+
+
+def take(variables: Mapping[str, Variable]) -> dict[str, Any]:
+    """The arrays of ``variables`` by address, for a step that consumes their buffers.
+
+    What somebody else may hold is copied. Follow with :func:`put`, whatever happens.
+    """
+    return {
+        a: v._value if v._value is not None and not v._lent else _mine(v)
+        for a, v in variables.items()
+    }
+
+
+def _mine(variable: Variable) -> Any:
+    if variable._live is None and not variable._lent:
+        return variable._array()
+    return copied(_peek(variable))
+
+
+def put(variables: Mapping[str, Variable], values: Mapping[str, Any]) -> None:
+    """Let ``variables`` hold the arrays that a step returned."""
+    for address, variable in variables.items():
+        live = variable._live
+        if live is None:
+            variable._value, variable._lent = values[address], False
+        else:  # part of another running training
+            live.replace(variable._group, variable._address, values[address])

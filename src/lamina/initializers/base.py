@@ -59,13 +59,26 @@ class Initializer(Configurable):
             With an integer ``seed`` the same values at each call; without one, new values.
         """
         name = canonical(standardize_dtype(dtype))
-        seed = getattr(self, "seed", None)
-        if seed is None:
-            count = prng.eager_draw("initializer")
-            rng = prng.stream(settings.global_seed(), "initializer", count)
-        else:
-            rng = prng.stream("initializer", seed)
-        return jnp.asarray(self.draw(rng, tuple(shape), name), name)
+        count = prng.eager_draw("initializer") if self._seed() is None else 0
+        parts = (settings.global_seed(), "initializer", count)
+        return jnp.asarray(self.draw_for(parts, tuple(shape), name), name)
+
+    def draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:
+        """The values of one weight.
+
+        Args:
+            parts: What the weight is; an integer ``seed`` is used in its place.
+            shape: Shape of the result.
+            dtype: Dtype that the result will be cast to.
+        """
+        seed = self._seed()
+        return self.draw(
+            prng.stream(*(parts if seed is None else ("initializer", seed))), shape, dtype
+        )
+
+    def _seed(self) -> int | None:
+        seed = getattr(self, "seed", None)  # a field of those that draw
+        return seed if isinstance(seed, int) else None
 
     def clone(self) -> Self:
         """Another initializer of the same configuration."""

@@ -156,6 +156,15 @@ class CallSignature:
         ]  # fmt: skip
 
 
+def call_signature(cls: type) -> CallSignature:
+    """What the ``call`` of a layer's class takes."""
+    found = cls.__dict__.get("_signature")
+    if found is None:
+        found = CallSignature(cls)
+        type.__setattr__(cls, "_signature", found)
+    return found
+
+
 def shapes_of(x: Any) -> Any:
     """The shapes of tensors, in their nesting; None for open sizes."""
     return nested.map_structure(lambda t: None if t is None else _shape_of(t), x)

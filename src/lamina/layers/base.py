@@ -33,12 +33,12 @@ from lamina.errors import (
     SymbolicTensorError,
 )
 from lamina.layers.arguments import (
-    CallSignature,
     InputSpec,
     as_array,
     as_shape,
     as_tensors,
     autocast,
+    call_signature,
     dims_of,
     map_shapes,
     masks_of,
@@ -46,7 +46,7 @@ from lamina.layers.arguments import (
     shapes_of,
     way,
 )
-from lamina.layers.state import _LayerState
+from lamina.layers.state import LayerState
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
@@ -64,7 +64,7 @@ def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
         with entered(dataclasses.replace(self._scope(), building=self)):
             build(self, *args, **kwargs)
         if not hasattr(self, "_build_shapes"):
-            names = type(self)._call_signature().build_names
+            names = call_signature(type(self)).build_names
             object.__setattr__(
                 self, "_build_shapes", {**dict(zip(names, args, strict=False)), **kwargs}
             )
@@ -83,7 +83,7 @@ _NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
 
 
 @builtin("layers")
-class Layer(_LayerState):
+class Layer(LayerState):
     """A computation with weights: the node type that models are made of.
 
     A subclass makes its weights in ``build(input_shape)`` (or in ``__init__``) with
@@ -142,15 +142,9 @@ class Layer(_LayerState):
         elif "input_shape" in config:
             self.build(as_shape(config["input_shape"]))
 
-    @classmethod
-    def _call_signature(cls) -> CallSignature:
-        if "_signature" not in cls.__dict__:
-            cls._signature = CallSignature(cls)
-        return cls._signature
-
     def _build_for(self, arguments: Mapping[str, Any]) -> None:
-        names = self._call_signature().build_names
-        first = self._call_signature().first
+        names = call_signature(type(self)).build_names
+        first = call_signature(type(self)).first
         if len(names) <= 1:
             shapes = {names[0]: shapes_of(arguments.get(first or ""))} if names else {}
         else:
@@ -175,8 +169,11 @@ class Layer(_LayerState):
         if training is None:
             training = here.training
         dtype = self.compute_dtype if self.autocast else None
-        name = self.name if here.layer is None else here.layer.name_of(self)
-        return here.inside(name, self, training, dtype)
+        if here.layer is None:
+            name, draw_name = self.name, self._draw_name
+        else:
+            name, draw_name = here.layer._names_of(self)
+        return here.inside(name, draw_name, self, training, dtype)
 
     @public
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -206,12 +203,12 @@ class Layer(_LayerState):
                     e.add_note(f"In layer {self.name!r} ({type(self).__name__}).")
                 raise
         if outer is None:
-            self._losses = scope.record.losses
+            self._losses_of_call = scope.record.losses
         return outputs
 
     def _bind(self, args: Any, kwargs: dict[str, Any]) -> tuple[bool | None, dict[str, Any]]:
         """Arguments by name, and ``training`` where the caller gave it."""
-        signature = self._call_signature()
+        signature = call_signature(type(self))
         training = kwargs.get("training")
         if not signature.takes_training and not signature.takes_kwargs:
             kwargs.pop("training", None)
@@ -244,7 +241,7 @@ class Layer(_LayerState):
         return arguments.get("training", training), arguments
 
     def _check_input(self, arguments: Mapping[str, Any]) -> None:
-        first = self._call_signature().first
+        first = call_signature(type(self)).first
         inputs = arguments.get(first or "")
         for x in nested.flatten(inputs):
             if isinstance(x, Layer):
@@ -286,7 +283,7 @@ class Layer(_LayerState):
         """Compute on arrays, inside this layer's scope."""
         scope = current()
         assert scope is not None  # noqa: S101 - entered by every caller
-        signature = self._call_signature()
+        signature = call_signature(type(self))
         masks = {k: masks_of(v) for k, v in arguments.items() if may_carry_mask(v)}
         if self.autocast and dtypes.is_float(self.compute_dtype):
             arguments = {
@@ -310,8 +307,8 @@ class Layer(_LayerState):
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned None. Is a "
                 "`return` missing?"
             )
-        if scope.tap is not None:
-            outputs = scope.tap(self, outputs)
+        if scope.hook is not None:
+            outputs = scope.hook(self, outputs)
         if self.activity_regularizer is not None:
             for x in nested.flatten(outputs):
                 self.add_loss(self.activity_regularizer(x) / x.shape[0])
@@ -322,13 +319,13 @@ class Layer(_LayerState):
         """Arguments by name, as the call's own kinds of parameters take them."""
         positional: list[Any] = []
         keywords = dict(arguments)
-        for name, parameter in self._call_signature().signature.parameters.items():
+        for name, parameter in call_signature(type(self)).signature.parameters.items():
             if parameter.kind is parameter.VAR_POSITIONAL:
                 positional.extend(keywords.pop(name, ()))
             elif parameter.kind is parameter.POSITIONAL_ONLY or (
                 parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-                and not isinstance(keywords.get(name), self._call_signature().by_name)
-                and len(positional) == list(self._call_signature().names).index(name)
+                and not isinstance(keywords.get(name), call_signature(type(self)).by_name)
+                and len(positional) == list(call_signature(type(self)).names).index(name)
             ):  # fmt: skip
                 positional.append(keywords.pop(name))
         return positional, keywords
@@ -338,7 +335,8 @@ class Layer(_LayerState):
         return previous_mask
 
     def _propagate_mask(self, inputs: Any, previous: Any, outputs: Any) -> None:
-        if self.supports_masking:
+        overridden = registry.defined_by_user(type(self), "compute_mask")
+        if self.supports_masking or overridden:
             masks = self.compute_mask(inputs, previous)
             if masks is None:
                 return
@@ -347,7 +345,7 @@ class Layer(_LayerState):
             if len(mask_leaves) == 1:
                 mask_leaves = mask_leaves * len(leaves)
             for x, mask in zip(leaves, mask_leaves, strict=False):
-                if mask is not None and get_mask(x) is None:
+                if mask is not None and (get_mask(x) is None or overridden):
                     set_mask(x, mask)
 
     def _call_symbolic(self, arguments: dict[str, Any], training: bool | None) -> Any:
@@ -368,7 +366,7 @@ class Layer(_LayerState):
         return record(self, tuple(positional), keywords, outputs, masks)
 
     def _warn_of_lost_mask(self, arguments: Mapping[str, Any]) -> None:
-        signature = self._call_signature()
+        signature = call_signature(type(self))
         masked = [x for x in nested.flatten(arguments.get(signature.first or ""))
                   if is_symbolic(x) and x.mask is not None]  # fmt: skip
         if masked and not self.supports_masking and not signature.takes_mask:
@@ -449,7 +447,7 @@ class Layer(_LayerState):
     def _user_spec(self, arguments: Mapping[str, Any]) -> Any:
         """The answer of a user's own ``compute_output_spec`` or ``_shape``, if there is one."""
         cls = type(self)
-        inputs = arguments.get(self._call_signature().first or "")
+        inputs = arguments.get(call_signature(type(self)).first or "")
         if registry.defined_by_user(cls, "compute_output_spec"):
             answer = self.compute_output_spec(inputs)
             return nested.map_structure(lambda x: x.spec if is_symbolic(x) else x, answer)
@@ -481,7 +479,7 @@ class Layer(_LayerState):
         (2, 3)
         """
         shapes = [*args, *kwargs.values()]
-        names = self._call_signature().names
+        names = call_signature(type(self)).names
 
         def stand_in(shape: Any) -> Any:
             dims = (spec.BATCH if shape[0] is None else shape[0], *shape[1:]) if shape else ()
@@ -536,7 +534,7 @@ class Layer(_LayerState):
     @property
     def losses(self) -> list[Any]:
         """Losses of the last eager call, then the penalties on weights."""
-        return [*self._losses, *self.weight_penalties()]
+        return [*self._losses_of_call, *self.weight_penalties()]
 
     def weight_penalties(self) -> list[Any]:
         """The regularizers' values for the weights that train now."""
@@ -555,7 +553,15 @@ class Layer(_LayerState):
         outer = current()
         if key is None and outer is not None and outer.key is not None:
             key = random_key(name="stateless_call")
-        scope = Scope(values=values, training=kwargs.get("training"), key=key, pure=True)
+        record = Record()
+        step = None
+        if outer is not None and outer.pure:
+            values, step = {**outer.values, **values}, outer.step
+            record.unbound = outer.record.unbound
+        scope = Scope(
+            values=values, training=kwargs.get("training"), key=key, pure=True, record=record,
+            step=step, abstract=outer is not None and outer.abstract,
+        )  # fmt: skip
         with entered(scope):
             return self(*args, **kwargs), scope.record
 
@@ -604,6 +610,9 @@ class Layer(_LayerState):
         elif seed is not None and not jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
             seed = jax.random.key(seed) if seed.ndim == 0 else jax.random.wrap_key_data(seed)
         outputs, rec = self.apply_pure(values, *args, key=seed, **kwargs)
+        outer = current()
+        if outer is not None and outer.pure:  # what is not this layer's is the caller's to keep
+            outer.record.updates |= {v: x for v, x in rec.updates.items() if v not in values}
         if isinstance(non_trainable_variables, Mapping):
             new: Any = {a: rec.updates.get(named[a][0], x)
                         for a, x in non_trainable_variables.items()}  # fmt: skip
@@ -620,7 +629,7 @@ class _StandIn(Operation):
     """The maker of tensors that only exist to ask for a shape."""
 
     def __init__(self) -> None:
-        self.name, self.nodes = "input", []
+        self.name, self._inbound_nodes = "input", []
 
 
 @functools.cache

@@ -363,9 +363,9 @@ class _OwnCell(_CellArguments, RNN):
             )
         )
 
-    def name_of(self, inner: Any) -> str:
-        """The cell's name, which is the same for all layers of this class."""
-        return inner.name
+    def _name_inner(self) -> dict[Any, tuple[str, str]]:
+        """The cell has the same name in all layers of this class."""
+        return {self.cell: (self.cell.name, self.cell.name)}
 
     def _more_for_the_cell(self) -> dict[str, Any]:
         return {}

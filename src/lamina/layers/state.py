@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import itertools
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,22 +12,23 @@ from lamina import constraints, initializers, regularizers
 from lamina.core import naming
 from lamina.core.operation import Operation
 from lamina.core.scope import Scope, current
+from lamina.core.tracking import Owner, Trackable, held, held_as
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, get_policy
 from lamina.errors import ArgumentError, NotBuiltError, StateError
-from lamina.serialization import registry
 from lamina.serialization.fields import Configurable, field
-from lamina.serialization.registry import builtin
-from lamina.tree import nested
+from lamina.serialization.registry import builtin, defined_by_user, registration_of
 
-_changes = itertools.count(1)
-_last_change = 0
+# Attributes whose change leaves what a call computes as it is.
+_NOT_COMPUTING = frozenset(("name", "trainable", "built", "stop_training", "history", "optimizer"))
 
 
-def last_change() -> int:
-    """Grows when an argument of any layer is set anew, so that what was compiled is outdated."""
-    return _last_change
+def _same(a: Any, b: Any) -> bool:
+    try:
+        return bool(a == b)
+    except ValueError:  # arrays
+        return False
 
 
 @builtin()
@@ -47,41 +47,89 @@ class _Attributes:
 
     built: bool
     supports_masking: bool
-    _own_weights: list[Variable]
-    _losses: list[Any]
-    _trainable: bool
+    input_spec: Any
+    _losses_of_call: list[Any]
+    _given_batch_shape: tuple[Any, ...] | None
     _made_in_call: bool
-    _inner_names: dict[Any, str]
+    _has_automatic_name: bool
+    _draw_name: str
+    _name: str
+    _trainable: bool
+    _own: list[Variable]
     _policy: DTypePolicy
+    _names: tuple[int, dict[Any, tuple[str, str]]]
 
 
 @builtin()
-class _LayerState(_Attributes, Operation, _LayerFields):
-    """Arguments, dtypes and weights; :class:`~lamina.layers.Layer` adds the call."""
+class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
+    """Arguments, dtypes and weights; :class:`~lamina.layers.Layer` adds the call.
+
+    Attributes:
+        built: Whether the weights exist.
+        supports_masking: Whether the layer passes its input's mask on.
+    """
+
+    tracked_as = "layer"
+    _untracked = frozenset(
+        ("_captured", "_inbound_nodes", "_own", "_held", "_names", "_losses_of_call")
+    )
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        self.nodes = []
-        self.built = False
-        self.supports_masking = False
-        self._own_weights = []
-        self._losses = []
-        self._trainable = True
-        self._inner_names = {}
         scope = current()
-        self._made_in_call = scope is not None and bool(scope.path) and scope.building is None
+        self.__dict__.update(
+            built=False, supports_masking=defined_by_user(cls, "compute_mask"), _inbound_nodes=[],
+            _losses_of_call=[], _given_batch_shape=None, _has_automatic_name=False, _draw_name="",
+            _trainable=True, _own=[], _names=(-1, {}),
+            _made_in_call=scope is not None and bool(scope.path) and scope.building is None,
+        )  # fmt: skip
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in type(self)._fields:
-            global _last_change
-            _last_change = next(_changes)
-        object.__setattr__(self, name, value)
+        if self._decides(name, value):
+            self.__dict__["_version"] += 1
+        super().__setattr__(name, value)
+
+    def _decides(self, name: str, value: Any) -> bool:
+        """Whether the attribute, set to ``value`` from outside of a call, changes what is computed.
+
+        Any plain public attribute of a user's layer may. What a call sets itself does not count.
+        """
+        if name[0] == "_" or name in _NOT_COMPUTING or isinstance(value, Trackable):
+            return False
+        if name not in type(self)._fields and registration_of(type(self)) is not None:
+            return False
+        scope = current()
+        if scope is not None and scope.building is None:
+            return False
+        old = self.__dict__.get(name)
+        return old is not value and (type(old) is not type(value) or not _same(old, value))
 
     def __post_init__(self) -> None:
-        if self.name is None:
-            self.name = naming.auto_name(type(self).__name__)
-        naming.check_name(self.name, "layer")
+        # The field's value, None included, is in the object by now.
+        self._start_drawing()
+
+    def _start_drawing(self) -> None:
+        prefix = naming.snake_case(type(self).__name__)
+        own = prefix if self._has_automatic_name else self._name
+        object.__setattr__(self, "_draw_name", naming.draw_name(own))
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The layer's name; addresses of its weights follow when it is set anew."""
+        return self._name
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        object.__setattr__(self, "_has_automatic_name", value is None)
+        if value is None:
+            value = naming.auto_name(type(self).__name__)
+        object.__setattr__(self, "_name", naming.check_name(value, "layer"))
+
+    @property
+    def path(self) -> str:
+        """The layer's name, after the names of the layers that it was built in."""
+        return self._name
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         """``input_shape`` and its kin, which a first layer of a ``Sequential`` may carry."""
@@ -126,9 +174,12 @@ class _LayerState(_Attributes, Operation, _LayerFields):
     @trainable.setter
     def trainable(self, value: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         # While it is being made, a layer leaves those that it was given as they are.
-        made = "name" in self.__dict__
-        for layer in self._flatten_layers() if made else (self,):
-            layer._trainable = bool(value)
+        layers = self._flatten_layers() if "_name" in self.__dict__ else [self]
+        for layer in layers:
+            layer.__dict__["_trainable"] = bool(value)
+            for variable in layer._own_variables():
+                if variable.is_weight:
+                    variable.trainable = bool(value)
 
     # ---- weights -------------------------------------------------------------------------------
 
@@ -163,19 +214,23 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         if initializer is None:
             initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
         if name is None:
-            n = sum(v.name.startswith("variable") for v in self._own_weights)
+            n = sum(v.name.startswith("variable") for v in self._own)
             name = f"variable_{n}" if n else "variable"
         shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
         scope = current()
         if scope is not None and scope.path:
             self._refuse_weight_in_call(scope, name)
-        prefix = scope.path if scope is not None and scope.path else (self.name,)
+        inner = scope.draw_path[1:] if scope is not None else ()
+        root = self._draw_name if scope is None or not scope.draw_path else scope.draw_path[0]
         variable = Variable(
-            initializers.get(initializer), shape, dtype, trainable, name,
-            path="/".join((*prefix, name)), autocast=autocast,
+            initializers.get(initializer), shape, dtype, trainable, name, autocast=autocast,
             regularizer=regularizers.get(regularizer), constraint=constraints.get(constraint),
+            owner=self, draw_path="/".join((root, *inner, name)),
         )  # fmt: skip
-        self._own_weights.append(variable)
+        if trainable and not self._trainable:
+            variable.trainable = False
+        self._own.append(variable)
+        self.__dict__["_version"] += 1
         return variable
 
     def _refuse_weight_in_call(self, scope: Scope, name: str) -> None:
@@ -194,41 +249,13 @@ class _LayerState(_Attributes, Operation, _LayerFields):
                 "layer in `__init__` or `build`, keep it as an attribute, and call that."
             )
 
-    def _children(self) -> Iterator[Any]:
-        """Variables and layers among the attributes, nested lists and dicts included."""
-        stack = [v for k, v in reversed(self.__dict__.items()) if k not in ("nodes", "_captured")]
-        while stack:
-            x = stack.pop()
-            if isinstance(x, (Variable, _LayerState)):
-                yield x
-            elif isinstance(x, Mapping):
-                stack.extend(reversed(list(x.values())))
-            elif isinstance(x, (list, tuple, set)):
-                stack.extend(reversed(list(x)))
-
-    def name_of(self, inner: Any) -> str:
-        """What a layer inside is called here: its name, or if that is automatic, its attribute.
-
-        Numbers in automatic names depend on what else the process made; attributes do not. Random
-        draws follow these names, so that a loaded model draws what the saved one would have drawn.
-        """
-        found = self._inner_names.get(inner)
-        if found is None:
-            self._inner_names |= {
-                x: "/".join(map(str, path))
-                if naming.is_automatic(x.name, type(x).__name__)
-                else x.name
-                for path, x in nested.flatten_with_path(
-                    {k: v for k, v in self.__dict__.items() if k not in ("nodes", "_captured")}
-                )
-                if isinstance(x, _LayerState)
-            }
-            found = self._inner_names.setdefault(inner, inner.name)
-        return found
-
     def _own_variables(self) -> list[Variable]:
-        found = dict.fromkeys(x for x in self._children() if isinstance(x, Variable))
-        return sorted(found, key=lambda v: not v.trainable)
+        """The variables of this layer itself, each once: weights first, then what never trains."""
+        found = dict.fromkeys(self._own)
+        for _, x in held(self):
+            if isinstance(x, Variable):
+                found[x] = None
+        return sorted(found, key=lambda v: not v.is_weight)
 
     def _saved_variables(self) -> list[Variable]:
         """The own variables that a file holds."""
@@ -240,12 +267,12 @@ class _LayerState(_Attributes, Operation, _LayerFields):
 
     def _sublayers(self) -> list[Any]:
         """The layers directly inside, in the order of their making."""
-        return list(dict.fromkeys(x for x in self._children() if isinstance(x, _LayerState)))
+        return held_as(self, "layer")
 
     def _flatten_layers(self) -> list[Any]:
         """This layer and all inside, each once, outer before inner."""
         order: dict[Any, None] = {}
-        stack: list[Self] = [self]
+        stack: list[LayerState] = [self]
         while stack:
             layer = stack.pop()
             if layer not in order:
@@ -253,37 +280,56 @@ class _LayerState(_Attributes, Operation, _LayerFields):
                 stack.extend(reversed(layer._sublayers()))
         return list(order)
 
-    def named_variables(self) -> dict[str, tuple[Variable, bool]]:
-        """Address to (variable, whether it trains now), for every weight, each once.
+    def _names_of(self, inner: Any) -> tuple[str, str]:
+        """What a layer inside is called here: in tables and messages, and in addresses.
 
-        The address is the path of layer names from here, then the weight's name; equal names side
-        by side are told apart by a number.
+        Numbers in automatic names depend on what else the process made; attributes do not.
         """
-        return self._addressed(lambda layer: layer._own_variables(), lambda x, sub: x.name_of(sub))
+        version, names = self._names
+        if version != self._version or inner not in names:
+            names = self._name_inner()
+            names.setdefault(inner, (inner.name, inner.name))
+            self._names = self._version, names
+        return names[inner]
 
-    def _addressed(
-        self, variables_of: Callable[[Any], list[Variable]], name_of: Callable[[Any, Any], str]
-    ) -> dict[str, tuple[Variable, bool]]:
+    def _name_inner(self) -> dict[Any, tuple[str, str]]:
+        names: dict[Any, tuple[str, str]] = {}
+        for path, x in held(self):
+            if isinstance(x, LayerState) and x not in names:
+                name = "/".join(map(str, path)) if x._has_automatic_name else x.name
+                names[x] = name, name
+        return names
+
+    def named_variables(self) -> dict[str, tuple[Variable, bool]]:
+        """Address to (variable, whether it trains now), for every variable, each once.
+
+        The address is the path of layer names from here, then the variable's name; equal names side
+        by side are told apart by a number. Automatic names count within the layer above, not within
+        the process, so that a model made by the same code has the same addresses.
+        """
         found: dict[str, tuple[Variable, bool]] = {}
         seen: set[Any] = set()
-        stack: list[tuple[str, Any, bool]] = [("", self, self._trainable)]
+        stack: list[tuple[str, LayerState]] = [("", self)]
         while stack:
-            prefix, layer, trains = stack.pop()
+            prefix, layer = stack.pop()
             if layer in seen:
                 continue
             seen.add(layer)
-            for v in variables_of(layer):
+            for v in layer._own_variables():
                 if v not in seen:
                     seen.add(v)
-                    found[naming.free(found, prefix + v.name)] = (v, trains and v.trainable)
+                    address = naming.free(found, prefix + v.name)
+                    found[address] = (v, self._trainable and v.trainable)
             below: dict[str, Any] = {}
             for sub in layer._sublayers():
-                below[naming.free(below, name_of(layer, sub))] = sub
-            stack.extend(
-                (f"{prefix}{name}/", sub, trains and sub._trainable)
-                for name, sub in reversed(below.items())
-            )
+                below[naming.free(below, layer._names_of(sub)[1])] = sub
+            stack.extend((f"{prefix}{name}/", sub) for name, sub in reversed(below.items()))
         return found
+
+    def _saved_addresses(self) -> dict[str, Variable]:
+        """Address to variable, for what a file holds."""
+        saved = set(self.weights)
+        return {a: v for a, (v, _) in self.named_variables().items() if v in saved}
 
     @property
     def variables(self) -> list[Variable]:
@@ -377,7 +423,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
         ):
             config.pop("activity_regularizer", None)
         owner = next(c for c in type(self).__mro__ if "get_config" in c.__dict__)
-        if registry.registration_of(owner):
+        if registration_of(owner):
             parameters = inspect.signature(type(self).__init__).parameters
             open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
             base = {k: v for k, v in base.items() if open_ended or k in parameters}
@@ -385,7 +431,7 @@ class _LayerState(_Attributes, Operation, _LayerFields):
 
     def __repr__(self) -> str:
         shown = "".join(f", {k}={v}" for k, v in self._repr_items() if k != "name")
-        return f"<{type(self).__name__} name={self.__dict__.get('name')}{shown}>"
+        return f"<{type(self).__name__} name={self.__dict__.get('_name')}{shown}>"
 
     def __eq__(self, other: object) -> bool:
         return self is other

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import jax.numpy as jnp
 
 from lamina import initializers
 from lamina.core import naming
 from lamina.core.scope import Record, Scope, current, entered
+from lamina.core.tracking import Owner, Trackable, held
 from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import canonical, is_float
 from lamina.losses.base import DTYPE, Kind, pairwise, weights_like
@@ -18,7 +19,6 @@ from lamina.serialization import registry
 from lamina.serialization.fields import Configurable
 from lamina.serialization.namespaces import accessors
 from lamina.serialization.registry import builtin
-from lamina.tree import nested
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -39,7 +39,7 @@ def formula(kind: Kind) -> Callable[[_F], _F]:
 
 
 @builtin("metrics")
-class Metric(Configurable):
+class Metric(Owner, Trackable, Configurable):
     """A number (or an array, or a dict of numbers) gathered over many batches.
 
     A metric of your own makes its state with :meth:`add_variable` and writes
@@ -70,6 +70,14 @@ class Metric(Configurable):
     dtype: Any = DTYPE
     name: str | None = None
 
+    tracked_as: ClassVar[str] = "metric"
+    _untracked = frozenset(("_captured", "_own"))
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls, *args, **kwargs)
+        self._own: list[Variable] = []
+        return self
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Keras's order: a field that is declared again goes to its new place.
         cls._fields = {k: f for k, f in cls._fields.items() if k not in cls.__annotations__}
@@ -78,7 +86,6 @@ class Metric(Configurable):
     def __post_init__(self) -> None:
         if self.name is None:
             self.name = naming.auto_name(type(self).__name__)
-        self._variables: list[Variable] = []
         self.built = False
 
     # ---- state -----------------------------------------------------------------------------------
@@ -102,10 +109,10 @@ class Metric(Configurable):
             dtype or self.dtype,
             trainable=False,
             name=name,
-            path=f"{self.name}/{name}",
+            owner=self,
             autocast=False,
         )
-        self._variables.append(variable)
+        self._own.append(variable)
         return variable
 
     def add_weight(
@@ -121,14 +128,18 @@ class Metric(Configurable):
     @property
     def variables(self) -> list[Variable]:
         """The whole state, that of metrics held as attributes included."""
-        found = dict.fromkeys(self._variables)
-        held = [value for name, value in vars(self).items() if name != "_captured"]
-        for value in nested.flatten(held):
+        found = dict.fromkeys(self._own)
+        for _, value in held(self):
             if isinstance(value, Metric):
                 found |= dict.fromkeys(value.variables)
             elif isinstance(value, Variable):
                 found[value] = None
         return list(found)
+
+    @property
+    def path(self) -> str:
+        """The metric's name, with which the paths of its variables begin."""
+        return str(self.name)
 
     def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
         """Make the state that depends on the shapes of the data, unless it is there already.

@@ -12,6 +12,7 @@ from lamina.core.operation import Op
 from lamina.core.symbolic import SymbolicTensor
 from lamina.errors import LaminaError, SerializationError
 from lamina.layers import Input, InputLayer, Layer
+from lamina.layers.structure import flatten_layers
 from lamina.models.functional import Graph
 from lamina.saving import operations
 from lamina.serialization import registry
@@ -230,7 +231,7 @@ def clone_model(
     """
     if call_function is not None:
         raise SerializationError("clone_model() does not take a `call_function`; leave it out.")
-    own = {type(x).__name__: type(x) for x in model._flatten_layers()
+    own = {type(x).__name__: type(x) for x in flatten_layers(model)
            if registry.registration_of(type(x)) is None}  # fmt: skip
     with registry.CustomObjectScope(own), registry.rebuild_together() as made:
         if model.graph is None:
@@ -273,7 +274,7 @@ def _clone_graph(
                 made[number] = copy
         return copy
 
-    if type(model)._hide_inputs:
+    if not type(model)._lists_input:
         config = registry.describe_together(model.get_config)["layers"][1:]
         first = given[0] if given else Input(batch_shape=model.inputs[0].spec.dims_raw,
                                              dtype=model.inputs[0].dtype)  # fmt: skip

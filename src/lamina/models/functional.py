@@ -10,7 +10,7 @@ import numpy as np
 
 from lamina.core.boundary import warn
 from lamina.core.graph import Node, Plan, depths, is_symbolic, make_plan
-from lamina.core.operation import Operation, not_called
+from lamina.core.operation import Operation, nodes_of, not_called
 from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import is_anonymous, is_array, show_dim, show_dims
 from lamina.core.variable import Variable
@@ -56,8 +56,8 @@ class Graph:
             if other is not operation:
                 raise GraphError(
                     f"Two layers of this model are called {operation.name!r}: {other!r} (called at "
-                    f"{other.nodes[0].location}) and {operation!r} (called at "
-                    f"{operation.nodes[0].location}). Give one another `name`, or set "
+                    f"{nodes_of(other)[0].location}) and {operation!r} (called at "
+                    f"{nodes_of(operation)[0].location}). Give one another `name`, or set "
                     "`layer.name` before the model is made."
                 )
         self._told_extra = False

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.core
 import numpy as np
 
 from lamina import optimizers, settings, visualization
-from lamina.core import prng, spec
+from lamina.core import naming, prng, spec
 from lamina.core.boundary import public
 from lamina.core.operation import Operation
 from lamina.core.scope import Scope, current, entered, get_mask
+from lamina.core.tracking import held_as
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, NotCompiledError, unknown_name
+from lamina.execution.batches import unpack_x_y_sample_weight
+from lamina.execution.overrides import standard_step
+from lamina.execution.program import Program, Purpose
+from lamina.execution.state import Loose, Variables
 from lamina.layers import Lambda, Layer
-from lamina.layers.base import shapes_of
-from lamina.layers.state import last_change
-from lamina.metrics import Metric
+from lamina.layers.arguments import call_signature, shapes_of
+from lamina.layers.structure import Snapshot, flatten_layers, has_automatic_name
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.saving import archive
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.training import loop
-from lamina.training.data import unpack_x_y_sample_weight
 from lamina.training.objective import Objective
-from lamina.training.step import predict_program, standard_step
 from lamina.tree import nested
+
+# Programs that a model keeps, for each purpose and each set of weights that trained lately.
+_MOST_PROGRAMS = 12
 
 
 class _Attributes:
@@ -38,14 +43,18 @@ class _Attributes:
     _graph: Graph | None
     _objective: Objective | None
     _programs: dict[Any, Any]
-    _programs_of: int  # the last change of any layer's arguments that they know of
+    _structure: Snapshot | None  # what `_programs` were made for
     _call_is_pure: bool | None  # None: not yet found out
     _stack: list[Layer]  # of a Sequential
     _tensors: list[Any]  # of a Sequential: the input, then each layer's output
     optimizer: Any
     stop_training: bool
     history: Any
-    seed: int
+    _seed: int
+    _steps_taken: int
+    _training: Loose | None
+    _seeded: int
+    _runs: int
 
 
 @builtin("models", file_module="keras")
@@ -75,15 +84,20 @@ class Model(_Attributes, Layer):
     50890
     """
 
-    _hide_inputs = False
+    _lists_input: ClassVar[bool] = True  # whether the input is one of `layers`
+    _untracked = Layer._untracked | {
+        "_graph", "_objective", "_programs", "_structure", "_training", "optimizer", "history",
+    }  # fmt: skip
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         made = Functional if cls is Model and (args or "inputs" in kwargs) else cls
         self = super().__new__(made, *args, **kwargs)  # pyright: ignore[reportArgumentType]
         self._graph, self._objective, self.optimizer = None, None, None
         self._run_eagerly, self.stop_training, self.history = False, False, None
-        self._programs, self._programs_of, self._call_is_pure = {}, 0, None
-        self.seed = settings.global_seed()
+        self._programs, self._structure, self._call_is_pure = {}, None, None
+        self._seed, self._seeded = settings.global_seed(), settings.times_seeded()
+        self._steps_taken = self._runs = 0
+        self._training = None
         return self  # pyright: ignore[reportReturnType]
 
     def __init__(
@@ -106,13 +120,68 @@ class Model(_Attributes, Layer):
         self._graph = graph
         self.built = graph is not None
         self.supports_masking = True
-        self._programs, self._call_is_pure = {}, None
+        self._programs, self._structure, self._call_is_pure = {}, None, None
+        self._names = (-1, {})
 
-    def programs(self) -> dict[Any, Any]:
-        """The compiled steps by purpose; forgotten when an argument of any layer was changed."""
-        if self._programs_of != last_change():
-            self._programs, self._programs_of, self._call_is_pure = {}, last_change(), None
-        return self._programs
+    def _trains(self) -> tuple[bool, ...]:
+        """What trains, by variable; also sees to it that the programs are those of this model."""
+        if self._structure is None or not self._structure.is_current():
+            self._structure = Snapshot(self)
+            self._programs, self._call_is_pure = {}, None
+        return self._structure.trains()
+
+    @property
+    def run_seed(self) -> int:
+        """The seed of shuffling and of draws in steps.
+
+        It is that of the model's making or of its file, or the one that was set since.
+        """
+        if self._seeded != settings.times_seeded():
+            self._seed, self._seeded = settings.global_seed(), settings.times_seeded()
+        return self._seed
+
+    @property
+    def steps_taken(self) -> int:
+        """How many training steps the model has taken, those before it was saved included."""
+        return self._steps_taken if self._training is None else int(self._training.state.step)
+
+    def took_steps(self, step: int) -> None:
+        """Note the number of the next training step."""
+        self._steps_taken = step
+
+    def follow(self, training: Loose | None) -> None:
+        """Count steps as ``training`` does, until called with None."""
+        if training is None:
+            self._steps_taken = self.steps_taken
+        self._training = training
+
+    def resume_at(self, seed: int, step: int) -> None:
+        """Draw from now on what a model of this seed draws after so many training steps."""
+        self._seed, self._seeded, self._steps_taken = seed, settings.times_seeded(), step
+
+    def run_key(self, purpose: Purpose) -> Any:
+        """Bare key data for the random draws of a run.
+
+        Training draws by the seed and the number of the step; other runs draw anew each time.
+        """
+        if purpose == "train":
+            return prng.key_data(self.run_seed, "fit")
+        self._runs += 1
+        return prng.key_data(self.run_seed, purpose, self._runs)
+
+    def program_for(self, purpose: Purpose) -> Program:
+        """The compiled steps for a purpose, kept until what they were made for changes.
+
+        What trains is part of the key: toggling ``trainable`` back finds the earlier program.
+        """
+        # A prediction does not depend on what trains, but for layers that look at it.
+        key = purpose, self._trains(), self._run_eagerly
+        program = self._programs.get(key)
+        if program is None:
+            if len(self._programs) >= _MOST_PROGRAMS:
+                del self._programs[next(iter(self._programs))]
+            program = self._programs[key] = Program(self, purpose, self._run_eagerly)
+        return program
 
     # ---- the graph -----------------------------------------------------------------------------
 
@@ -127,7 +196,7 @@ class Model(_Attributes, Layer):
                 f"`{what}` of {self.name!r} is known only for a model that is a graph. "
                 f"{type(self).__name__} has "
                 + ("seen no input yet: start it with an `Input`, or build it with a shape."
-                   if hasattr(self, "add") else "a `call` of its own.")
+                   if not self._lists_input else "a `call` of its own.")
             )  # fmt: skip
         return self._graph
 
@@ -204,8 +273,15 @@ class Model(_Attributes, Layer):
     def _listed_layers(self) -> list[Layer]:
         return self._graph.layers if self._graph is not None else []
 
-    def name_of(self, inner: Any) -> str:
-        return super().name_of(inner) if self._graph is None else inner.name
+    def _name_inner(self) -> dict[Any, tuple[str, str]]:
+        names: dict[Any, tuple[str, str]] = {}
+        taken: dict[str, None] = {}
+        for x in self._graph.layers if self._graph is not None else ():
+            prefix = naming.snake_case(type(x).__name__)
+            name = naming.free(taken, prefix if has_automatic_name(x) else x.name)
+            taken[name] = None
+            names[x] = x.name, name
+        return {**super()._name_inner(), **names}
 
     def _sublayers(self) -> list[Layer]:
         own = super()._sublayers()
@@ -246,16 +322,14 @@ class Model(_Attributes, Layer):
                     and get_mask(x) is None for x in nested.flatten(args[0]))
             and self._may_run_compiled()
         ):  # fmt: skip
-            program = predict_program(self, args)
-            leaves, moved = program.predict(program.weights(), args[0])
-            program.keep(moved)
-            self._losses = []
-            return nested.unflatten(self._graph.output_structure, leaves)
+            outputs = loop.predict_now(self, args[0])
+            self._losses_of_call = []
+            return outputs
         return super().__call__(*args, **kwargs)
 
     def _may_run_compiled(self) -> bool:
         """Whether a call leaves nothing behind that a compiled run would lose."""
-        self.programs()
+        self._trains()
         if self._call_is_pure is None:
             graph = self._need_graph("layers")
             self._call_is_pure = (
@@ -265,7 +339,7 @@ class Model(_Attributes, Layer):
                 and all(
                     registry.registration_of(type(x)) is not None
                     and x.activity_regularizer is None and not isinstance(x, Lambda)
-                    for x in self._flatten_layers() if x is not self
+                    for x in flatten_layers(self) if x is not self
                 )
             )  # fmt: skip
         return self._call_is_pure and not self._run_eagerly
@@ -280,7 +354,9 @@ class Model(_Attributes, Layer):
         return self._graph.run(inputs, mask)
 
     def _propagate_mask(self, inputs: Any, previous: Any, outputs: Any) -> None:
-        """The layers inside have already said which masks go on."""
+        """The layers inside have already said which masks go on, unless the user's class does."""
+        if registry.defined_by_user(type(self), "compute_mask"):
+            super()._propagate_mask(inputs, previous, outputs)
 
     def build(self, input_shape: Any) -> None:
         """Make all weights for inputs of this shape (batch included, None for open sizes).
@@ -289,18 +365,18 @@ class Model(_Attributes, Layer):
             input_shape: a tuple, or a list or dict of them for several inputs.
         """
         if self._graph is None:
-            self._build_on(_specs_from_shapes(input_shape, self.compute_dtype))
+            self.build_from_specs(_specs_from_shapes(input_shape, self.compute_dtype))
 
     def _build_for(self, arguments: Mapping[str, Any]) -> None:
         """Let the first call make the weights, unless the class has a ``build`` of its own."""
         if type(self).build is not Model.build:
             super()._build_for(arguments)
         elif self._graph is None:
-            inputs = arguments[self._call_signature().first or ""]
+            inputs = arguments[call_signature(type(self)).first or ""]
             self._build_shapes = {"input_shape": shapes_of(inputs)}
         self.built = True
 
-    def _build_on(self, specs: Any) -> None:
+    def build_from_specs(self, specs: Any) -> None:
         """Make all weights by running ``call`` abstractly on specs."""
         leaves = nested.flatten(specs)
 
@@ -424,10 +500,7 @@ class Model(_Attributes, Layer):
         the others; update it in ``call``, ``compute_metrics`` or a step of your own.
         """
         compiled = [] if self._objective is None else list(self._objective.trackers.values())
-        held = (
-            x for layer in self._flatten_layers() for k, v in layer.__dict__.items()
-            if k != "_captured" for x in nested.flatten(v) if isinstance(x, Metric)
-        )  # fmt: skip
+        held = (x for layer in flatten_layers(self) for x in held_as(layer, "metric"))
         return list({id(m): m for m in (*compiled, *held)}.values())
 
     @property
@@ -685,7 +758,7 @@ class Model(_Attributes, Layer):
     def losses(self) -> list[Any]:
         """What was added to the loss in the running step or the last call, then the penalties."""
         scope = current()
-        added = self._losses if scope is None else scope.record.losses
+        added = self._losses_of_call if scope is None else scope.record.losses
         return [*added, *self.weight_penalties()]
 
     def train_step(self, state: Any, data: Any) -> Any:
@@ -704,7 +777,7 @@ class Model(_Attributes, Layer):
         Returns:
             ``(logs, state)``: scalars by name, and the new lists.
         """
-        return standard_step(self, "train_step", state, data)
+        return standard_step(self, "train_step", state, data, self._bindings("train"))
 
     def test_step(self, state: Any, data: Any) -> Any:
         """One step of :meth:`evaluate`, as a pure function; override it like :meth:`train_step`.
@@ -716,7 +789,7 @@ class Model(_Attributes, Layer):
         Returns:
             ``(logs, state)``: scalars by name, and the new lists.
         """
-        return standard_step(self, "test_step", state, data)
+        return standard_step(self, "test_step", state, data, self._bindings("test"))
 
     def predict_step(self, state: Any, data: Any) -> Any:
         """One step of :meth:`predict`, as a pure function; override it like :meth:`train_step`.
@@ -729,6 +802,10 @@ class Model(_Attributes, Layer):
             ``(outputs, non_trainable_variables)``.
         """
         return self.stateless_call(*state, unpack_x_y_sample_weight(data)[0], training=False)
+
+    def _bindings(self, purpose: Purpose) -> Variables:
+        """The variables of the lists that a step is given."""
+        return Program(self, purpose, eager=True).variables
 
     def get_compile_config(self) -> dict[str, Any]:
         """What :meth:`compile` was told, by argument name."""

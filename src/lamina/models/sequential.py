@@ -34,7 +34,8 @@ class Sequential(Model):
     ((None, 2), 23)
     """
 
-    _hide_inputs = True
+    _lists_input = False
+    _untracked = Model._untracked | {"_stack", "_tensors"}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
@@ -87,7 +88,7 @@ class Sequential(Model):
             raise GraphError(
                 f"{self.name!r} already has a layer called {layer.name!r}. Give one another `name`."
             )
-        given = getattr(layer, "_given_batch_shape", None)
+        given = layer._given_batch_shape
         if not self._tensors and not self._stack and given is not None:
             self._tensors = [Input(batch_shape=given)]
         elif not self._tensors and not self._stack and isinstance(layer, Model) and layer.graph:
@@ -143,7 +144,7 @@ class Sequential(Model):
             self._tensors = [Input(batch_shape=tuple(input_shape))]
             self._extend()
 
-    def _build_on(self, specs: Any) -> None:
+    def build_from_specs(self, specs: Any) -> None:
         self._start(specs)
 
     def _start(self, specs: Any) -> None:

@@ -242,7 +242,7 @@ class Adafactor(Optimizer):
             cut = {"r": shape[:-1], "c": (*shape[:-2], *shape[-1:])}
             # Keras's files have a place for both even where there are no rows and columns.
             shape, dtype = (cut[slot], dtype) if len(shape) > 1 else ((), "int32")
-        self.add_variable(shape, "zeros", dtype, f"{slot}/{self._address_of(variable)}")
+        self.add_variable(shape, "zeros", dtype, slot, variable)
 
     def formula(
         self, gradient: jax.Array, parameter: jax.Array, slots: Arrays,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import initializers
+from lamina.core import naming
 from lamina.core.naming import snake_case
 from lamina.core.variable import Variable, read
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError, StructureError
@@ -41,28 +42,9 @@ def _read_rate(value: Any) -> Any:
     return rate
 
 
-def _named(variables: Any) -> dict[str, Variable]:
-    """Variables by address: as a dict has it, or a list's by their paths, made unique."""
-    if isinstance(variables, Mapping):
-        return dict(variables)
-    named: dict[str, Variable] = {}
-    for variable in variables:
-        _enter(named, variable.path, variable)
-    return named
-
-
-def _enter(table: dict[str, Variable], name: str, variable: Variable) -> str:
-    """Enter ``variable`` under ``name``, or ``name_1``, ... where that is taken."""
-    key, n = name, 1
-    while key in table:
-        key, n = f"{name}_{n}", n + 1
-    table[key] = variable
-    return key
-
-
 @builtin()
-class _Face(Configurable):
-    """The outer face of an optimizer. Subclasses say what the state is and how to update it.
+class BaseOptimizer(Configurable):
+    """What every optimizer offers: its state, ``apply``, files. Subclasses say what the update is.
 
     Attributes:
         built: Whether the state exists.
@@ -78,9 +60,11 @@ class _Face(Configurable):
         if build is not None:  # users' own, written for Keras, iterate over a list
 
             @functools.wraps(build)
-            def with_list(self: _Face, variables: Any) -> None:
+            def with_list(self: BaseOptimizer, variables: Any) -> None:
                 if isinstance(variables, Mapping):
-                    self._take(variables)
+                    if self._current == variables and self.built:
+                        return
+                    self._wanted = {v: address for address, v in variables.items()}
                     variables = list(variables.values())
                 build(self, variables)
 
@@ -89,11 +73,18 @@ class _Face(Configurable):
     def __post_init__(self) -> None:
         self.name = self.name or snake_case(type(self).__name__)
         self.built = False
-        self._iteration = Variable(np.zeros((), "int32"), trainable=False, name="iteration")
-        self._iteration.path = f"{self.name}/iteration"
+        self._iteration = Variable(
+            np.zeros((), "int32"), trainable=False, name="iteration", owner=self
+        )
         self._slots: dict[str, Variable] = {}
+        # What each slot is of: its name there, and the weight (None: of all).
+        self._slot_of: dict[str, tuple[str, Variable | None]] = {}
+        self._earlier: dict[tuple[str, Variable | None], Variable] = {}
+        # All weights that have slots, in the order in which they came, and those that train now.
         self._parameters: dict[str, Variable] = {}
         self._addresses: dict[Variable, str] = {}
+        self._current: dict[str, Variable] = {}
+        self._wanted: dict[Variable, str] = {}
         self._undecayed: tuple[list[Variable], list[str]] = ([], [])
 
     def _repr_items(self) -> list[tuple[str, str]]:
@@ -136,7 +127,9 @@ class _Face(Configurable):
         if not isinstance(rate, float):
             self._rate = rate
         elif old is None:
-            self._rate = Variable(np.float32(rate), trainable=False, name="learning_rate")
+            self._rate = Variable(
+                np.float32(rate), trainable=False, name="learning_rate", owner=self
+            )
         elif isinstance(old, Variable):
             old.assign(np.float32(rate))
         else:
@@ -159,6 +152,11 @@ class _Face(Configurable):
     # ---- state -----------------------------------------------------------------------------------
 
     @property
+    def path(self) -> str:
+        """The optimizer's name, with which the paths of its variables begin."""
+        return self.name
+
+    @property
     def state_variables(self) -> dict[str, Variable]:
         """The state by address, in the order of Keras's files."""
         rate = {"learning_rate": self._rate} if isinstance(self._rate, Variable) else {}
@@ -169,28 +167,58 @@ class _Face(Configurable):
         """The state as a list, in the order of Keras's files."""
         return list(self.state_variables.values())
 
-    def _take(self, variables: Mapping[str, Variable]) -> None:
-        self._parameters = dict(variables)
-        self._addresses = {v: address for address, v in variables.items()}
+    @property
+    def parameters(self) -> list[Variable]:
+        """All weights that there is state for, in the order of their slots."""
+        return list(self._parameters.values())
+
+    def state_of(self, variables: Mapping[str, Variable]) -> dict[str, Variable]:
+        """Those of :attr:`state_variables` that an update of ``variables`` reads and changes."""
+        mine = set(variables.values())
+        return {
+            key: v for key, v in self.state_variables.items()
+            if (weight := self._slot_of.get(key, (key, None))[1]) is None or weight in mine
+        }  # fmt: skip
 
     def build(self, variables: Mapping[str, Variable] | Iterable[Variable]) -> None:
-        """Make the state for ``variables``.
+        """Make the state for ``variables``; what there is already stays as it is.
+
+        Called again when other weights are to be trained (after a layer was unfrozen), or when
+        their addresses have changed: the slots of each weight follow it.
 
         Args:
             variables: What will be trained, by address or as a list (addresses are then the
-                variables' paths). An optimizer that has been built takes no new ones.
-
-        Raises:
-            StructureError: The optimizer was built before, without one of ``variables``.
+                variables' paths).
         """
-        if self.built:
-            for variable in _named(variables).values():
-                self._address_of(variable)
+        named = self._by_address(variables)
+        if self.built and named == self._current:
             return
-        if not self._parameters:
-            self._take(_named(variables))
+        self._current = named
+        given = {v: address for address, v in named.items()}
+        known: dict[str, Variable] = {}
+        for variable in dict.fromkeys([*self._parameters.values(), *given]):
+            if variable in given:
+                known[given[variable]] = variable
+            else:  # does not train now, and keeps its slots
+                taken = {**known, **named}
+                known[naming.free(taken, self._addresses[variable])] = variable
+        self._parameters = known
+        self._addresses = {v: address for address, v in known.items()}
+        self._earlier = {
+            self._slot_of[key]: v for key, v in self._slots.items() if key in self._slot_of
+        }
+        self._slots, self._slot_of = {}, {}
+        self.__dict__.pop("_compiled", None)
         self.make_state()
         self.built = True
+
+    def _by_address(self, variables: Any) -> dict[str, Variable]:
+        if isinstance(variables, Mapping):
+            return dict(variables)
+        named: dict[str, Variable] = {}
+        for variable in variables:
+            named[naming.free(named, self._wanted.get(variable, variable.path))] = variable
+        return named
 
     def add_variable(
         self,
@@ -198,6 +226,7 @@ class _Face(Configurable):
         initializer: Any = "zeros",
         dtype: Any = None,
         name: str | None = None,
+        reference: Variable | None = None,
     ) -> Variable:
         """Make a variable of the optimizer's own.
 
@@ -205,14 +234,29 @@ class _Face(Configurable):
             shape: Its shape.
             initializer: Its first value.
             dtype: Its dtype.
-            name: Its key in :attr:`state_variables`; parts may be separated by slashes.
+            name: Its key in :attr:`state_variables`, or the first part of it.
+            reference: The weight that it belongs to, whose address is the rest of the key.
         """
         name = name or "variable"
-        variable = Variable(
-            initializers.get(initializer), tuple(shape), dtype, trainable=False,
-            name=name.partition("/")[0], path=f"{self.name}/{name}", autocast=False,
+        key = name if reference is None else f"{name}/{self._address_of(reference)}"
+        key = naming.free(self._slots, key)
+        own = key if reference is None else name
+        return self._enter(
+            key, own, reference,
+            lambda: Variable(
+                initializers.get(initializer), tuple(shape), dtype, trainable=False,
+                name=own.replace("/", "_"), owner=self, autocast=False,
+            ),
         )  # fmt: skip
-        _enter(self._slots, name, variable)
+
+    def _enter(
+        self, key: str, name: str, reference: Variable | None, make: Callable[[], Variable]
+    ) -> Variable:
+        """Put the slot of that name under ``key``: the one there was before, or a new one."""
+        variable = self._earlier.get((name, reference))
+        if variable is None:
+            variable = make()
+        self._slots[key], self._slot_of[key] = variable, (name, reference)
         return variable
 
     def add_variable_from_reference(
@@ -225,12 +269,12 @@ class _Face(Configurable):
             name: Name of the slot, ``"slot"`` by default.
             initializer: Its first value.
         """
-        address = self._address_of(reference_variable)
         return self.add_variable(
             reference_variable.shape,
             initializer,
             reference_variable.dtype,
-            f"{name or 'slot'}/{address}",
+            name or "slot",
+            reference_variable,
         )
 
     def add_optimizer_variables(
@@ -299,7 +343,7 @@ class _Face(Configurable):
                 that the optimizer was not built for.
         """
         targets = list(
-            self._parameters.values() if trainable_variables is None else trainable_variables
+            self._current.values() if trainable_variables is None else trainable_variables
         )
         if not self.built:
             self.build(targets)
@@ -348,8 +392,8 @@ class _Face(Configurable):
             raise NotBuiltError(
                 f"Optimizer {self.name!r} has no state yet. Call `build(variables)` first."
             )
-        keys = list(self.state_variables)
-        expected = (len(keys), len(self._parameters), len(self._parameters))
+        keys = list(self.state_of(self._current))
+        expected = (len(keys), len(self._current), len(self._current))
         received = (len(optimizer_variables), len(grads), len(trainable_variables))
         if expected != received:
             raise StructureError(
@@ -357,11 +401,11 @@ class _Face(Configurable):
                 f"lengths {expected}. Received: {received}."
             )
         parameters, state = self.update(
-            dict(zip(self._parameters, grads, strict=True)),
-            dict(zip(self._parameters, map(jnp.asarray, trainable_variables), strict=True)),
+            dict(zip(self._current, grads, strict=True)),
+            dict(zip(self._current, map(jnp.asarray, trainable_variables), strict=True)),
             dict(zip(keys, map(jnp.asarray, optimizer_variables), strict=True)),
         )
-        return [parameters[a] for a in self._parameters], [state[k] for k in keys]
+        return [parameters[a] for a in self._current], [state[k] for k in keys]
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """Called when training ends: give variables their final values."""

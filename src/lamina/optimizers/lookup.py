@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lamina.errors import ArgumentError
-from lamina.optimizers.base import _Face
+from lamina.optimizers.base import BaseOptimizer
 from lamina.optimizers.transformation import Optax
 from lamina.serialization import registry
 from lamina.serialization.namespaces import accessors
@@ -29,7 +29,7 @@ def get(identifier: Any) -> Any:
     >>> get("sgd")
     SGD()
     """
-    if isinstance(identifier, _Face):
+    if isinstance(identifier, BaseOptimizer):
         return identifier
     if (
         not inspect.isclass(identifier)
@@ -38,7 +38,7 @@ def get(identifier: Any) -> Any:
     ):
         return Optax(identifier)
     found = _get(identifier)
-    if found is not None and not isinstance(found, _Face):
+    if found is not None and not isinstance(found, BaseOptimizer):
         raise ArgumentError(
             "Expected an optimizer, its name or config, or an optax transformation. "
             f"Received: {identifier!r}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,14 +12,14 @@ import numpy as np
 
 from lamina.core.variable import Variable
 from lamina.initializers import Constant
-from lamina.optimizers.base import Arrays, _Face
+from lamina.optimizers.base import Arrays, BaseOptimizer
 from lamina.optimizers.lookup import get
 from lamina.serialization.fields import field, positive_int
 from lamina.serialization.registry import builtin
 
 
 @builtin("optimizers")
-class LossScaleOptimizer(_Face):
+class LossScaleOptimizer(BaseOptimizer):
     """Multiplies the loss by a scale that follows the size of the gradients.
 
     :meth:`scale_loss` multiplies, the update divides the gradients again. When one of them is not
@@ -50,7 +51,7 @@ class LossScaleOptimizer(_Face):
     def __post_init__(self) -> None:
         super().__post_init__()
         # Keras's files have a place for it; the learning rate is the inner optimizer's.
-        self._rate = Variable(np.float32(0), trainable=False, name="learning_rate")
+        self._rate = Variable(np.float32(0), trainable=False, name="learning_rate", owner=self)
 
     @property
     def learning_rate(self) -> Any:
@@ -67,11 +68,19 @@ class LossScaleOptimizer(_Face):
         return self.inner_optimizer.iterations
 
     def make_state(self) -> None:
-        self.inner_optimizer.build(self._parameters)
+        self.inner_optimizer.build(self._current)
         self.add_variable((), "zeros", "int32", "step_counter")
         self.add_variable((), Constant(self.initial_scale), "float32", "dynamic_scale")
-        inner = self.inner_optimizer.state_variables
-        self._slots |= {f"inner/{key}": v for key, v in inner.items()}
+        inner = self.inner_optimizer
+        for key, v in inner.state_variables.items():
+            self._slots[f"inner/{key}"] = v
+
+    def state_of(self, variables: Mapping[str, Variable]) -> dict[str, Variable]:
+        inner = {f"inner/{key}" for key in self.inner_optimizer.state_of(variables)}
+        return {
+            key: v for key, v in super().state_of(variables).items()
+            if key in inner or not key.startswith("inner/")
+        }  # fmt: skip
 
     def update(
         self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
@@ -79,7 +88,9 @@ class LossScaleOptimizer(_Face):
         given = self._read_gradients(gradients, parameters)
         scale, counter = state["dynamic_scale"], state["step_counter"]
         inner = {k.removeprefix("inner/"): v for k, v in state.items() if k.startswith("inner/")}
-        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(g)) for g in given.values()]))
+        finite = functools.reduce(
+            jnp.logical_and, [jnp.all(jnp.isfinite(g)) for g in given.values()], jnp.asarray(True)
+        )
         given = {a: (g / scale).astype(g.dtype) for a, g in given.items()}
         values, inner = jax.lax.cond(
             finite,

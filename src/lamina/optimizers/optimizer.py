@@ -15,13 +15,13 @@ import numpy as np
 from lamina.core.scope import Scope, entered
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
-from lamina.optimizers.base import Arrays, _Face
+from lamina.optimizers.base import Arrays, BaseOptimizer
 from lamina.optimizers.schedules.base import LearningRateSchedule
 from lamina.serialization.registry import builtin, serialize
 
 
 @builtin("optimizers")
-class Optimizer(_Face):
+class Optimizer(BaseOptimizer):
     """What changes weights by their gradients: a formula, and the common rules around it.
 
     Each update, in this order: divide the gradients by ``loss_scale_factor``; collect them until
@@ -250,13 +250,14 @@ class Optimizer(_Face):
     ) -> tuple[Arrays, Arrays]:
         """Run a user's ``update_step``, whose assignments become the result."""
         weights = {self._parameters[a]: p for a, p in parameters.items()}
-        own = {v: state[key] for key, v in self.state_variables.items()}
+        slots = {key: v for key, v in self.state_variables.items() if key in state}
+        own = {v: state[key] for key, v in slots.items()}
         with entered(Scope(values={**own, **weights}, pure=True)) as scope:
             for address, gradient in gradients.items():
                 self.update_step(gradient, self._parameters[address], rate)
         new = scope.record.updates
         values = {a: new.get(self._parameters[a], p) for a, p in parameters.items()}
-        return values, {key: new.get(v, own[v]) for key, v in self.state_variables.items()}
+        return values, {key: new.get(v, own[v]) for key, v in slots.items()}
 
     def _clip(self, gradients: Arrays) -> Arrays:
         if self.clipvalue is not None:
@@ -297,7 +298,7 @@ class Optimizer(_Face):
 
     def _get_variable_index(self, variable: Variable) -> int:
         """Position of ``variable`` among those that the optimizer was built with."""
-        return list(self._addresses).index(variable)
+        return list(self._parameters.values()).index(variable)
 
     # ---- around the step -------------------------------------------------------------------------
 

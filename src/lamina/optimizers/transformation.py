@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from lamina.core import naming
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, SerializationError, StructureError
-from lamina.optimizers.base import Arrays, _enter, _Face
+from lamina.optimizers.base import Arrays, BaseOptimizer
 from lamina.serialization.registry import builtin
 
 
 @builtin("optimizers")
-class Optax(_Face):
+class Optax(BaseOptimizer):
     """A transformation of gradients as an optimizer: ``compile(optimizer=optax.adam(1e-3))``.
 
     Each leaf of the transformation's state is a variable, named by its place in the state:
@@ -41,6 +44,7 @@ class Optax(_Face):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._structure: Any = None
+        self._leaves: list[str] = []
 
     def _injected(self) -> Variable:
         for key, variable in self._slots.items():
@@ -62,33 +66,47 @@ class Optax(_Face):
         self._injected().assign(value)
 
     def make_state(self) -> None:
-        parameters = {address: v.value for address, v in self._parameters.items()}
+        parameters = {address: v.value for address, v in self._current.items()}
         state = self.transformation.init(parameters)
         leaves, self._structure = jax.tree_util.tree_flatten_with_path(state)
+        self._leaves = []
         for path, leaf in leaves:
             key = jax.tree_util.keystr(path, simple=True, separator="/")
-            variable = Variable(
-                jnp.asarray(leaf), trainable=False, name="optax", path=f"{self.name}/{key}",
-                autocast=False,
-            )  # fmt: skip
-            _enter(self._slots, key, variable)
+            name, reference = key, None
+            for address, variable in self._current.items():
+                if key.endswith(f"/{address}"):
+                    name, reference = key.removesuffix(f"/{address}"), variable
+            key = naming.free(self._slots, key)
+            self._leaves.append(key)
+            self._enter(key, name, reference, functools.partial(self._leaf, leaf))
+        # The state of weights that do not train now is kept for when they do again.
+        for (name, reference), variable in self._earlier.items():
+            if reference is not None and reference not in set(self._current.values()):
+                key = naming.free(self._slots, f"{name}/{self._address_of(reference)}")
+                self._slots[key], self._slot_of[key] = variable, (name, reference)
+
+    def _leaf(self, value: Any) -> Variable:
+        return Variable(
+            np.asarray(value), dtype=str(jnp.asarray(value).dtype), trainable=False, name="optax",
+            owner=self, autocast=False,
+        )  # fmt: skip
 
     def update(
         self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
     ) -> tuple[Arrays, Arrays]:
-        if set(parameters) != set(self._parameters):
+        if set(parameters) != set(self._current):
             raise StructureError(
                 "An optax transformation updates all parameters that it was built with. Missing: "
-                f"{sorted(set(self._parameters) - set(parameters))[:10]}. Compile the model again "
-                "after a change of what is trainable."
+                f"{sorted(set(self._current) - set(parameters))[:10]}. Build it with those that "
+                "are to train."
             )
         given = self._read_gradients(gradients, parameters)
         everything = {a: given.get(a, jnp.zeros_like(p)) for a, p in parameters.items()}
-        inner = jax.tree.unflatten(self._structure, [state[key] for key in self._slots])
+        inner = jax.tree.unflatten(self._structure, [state[key] for key in self._leaves])
         changes, inner = self.transformation.update(everything, inner, parameters)
         moved = {a: (parameters[a] + changes[a]).astype(parameters[a].dtype) for a in given}
         values = self._constrain({**parameters, **moved}, given)
-        new = dict(zip(self._slots, jax.tree.leaves(inner), strict=True))
+        new = dict(zip(self._leaves, jax.tree.leaves(inner), strict=True))
         return values, {**state, **new, "iteration": state["iteration"] + 1}
 
     def get_config(self) -> dict[str, Any]:

@@ -29,9 +29,15 @@ from lamina.errors import (
     SerializationError,
     StructureError,
 )
+from lamina.layers.structure import (
+    flatten_layers,
+    has_automatic_name,
+    name_automatically,
+    saved_addresses,
+)
 from lamina.runtime.files import replacing
 from lamina.saving import safetensors
-from lamina.saving.weights import Places, Stored, addresses, fill, locate
+from lamina.saving.weights import Places, Stored, fill, locate
 from lamina.serialization import registry
 
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
@@ -98,7 +104,11 @@ def save_model(
     config = registry.serialize(model)
     config["compile_config"] = settings = _compile_config(model, include_optimizer)
     arrays = locate(model).arrays()
-    own: dict[str, Any] = {"seed": model.seed}
+    own: dict[str, Any] = {
+        "seed": model.run_seed,
+        "steps": model.steps_taken,
+        "automatic_names": [has_automatic_name(x) for x in flatten_layers(model)],
+    }
     if include_optimizer and settings and getattr(model.optimizer, "built", False):
         arrays |= _optimizer_variables(model.optimizer)
         own["optimizer_addresses"] = _optimized(model)
@@ -152,8 +162,7 @@ def load_model(
             raise CorruptFileError(f"{path} holds a {type(model).__name__}, not a model.")
         own = metadata.get("lamina")
         own = own if isinstance(own, dict) else {}
-        if isinstance(own.get("seed"), int):
-            model.seed = own["seed"]
+        name_automatically(model, own.get("automatic_names"))
         settings = config.get("compile_config") if compile else None
         if settings:
             _compile(model, settings, custom_objects, path)
@@ -178,6 +187,11 @@ def load_model(
                 )
             if settings and model.optimizer is not None:
                 _read_optimizer(stored, model, own.get("optimizer_addresses"))
+    if isinstance(own.get("seed"), int) and own["seed"] >= 0:
+        steps = own.get("steps")
+        if not isinstance(steps, int) or not 0 <= steps < 2**31:
+            steps = 0 if model.optimizer is None else int(model.optimizer.iterations)
+        model.resume_at(own["seed"], steps)
     return model
 
 
@@ -224,8 +238,8 @@ def _optimizer_variables(optimizer: Any) -> dict[str, Variable]:
 
 def _optimized(model: Any) -> list[str]:
     """The addresses of the weights that the optimizer has a state for, in its order."""
-    known = {v: address for address, v in addresses(model).items()}
-    return [known[v] for v in model.optimizer._parameters.values() if v in known]
+    known = {v: address for address, v in saved_addresses(model).items()}
+    return [known[v] for v in model.optimizer.parameters if v in known]
 
 
 def _read_optimizer(stored: Stored, model: Any, optimized: Any) -> None:
@@ -233,12 +247,10 @@ def _read_optimizer(stored: Stored, model: Any, optimized: Any) -> None:
     count = sum(n.startswith("optimizer/vars/") for n in stored.names())
     if not count:
         return
-    every = model.named_variables()
-    named = {address: v for address, (v, trains) in every.items() if trains}
-    places = addresses(model)
-    if isinstance(optimized, list) and all(isinstance(a, str) and a in places for a in optimized):
-        own = {v: address for address, (v, _) in every.items()}
-        named = {own[places[a]]: places[a] for a in optimized}
+    named = {address: v for address, (v, trains) in model.named_variables().items() if trains}
+    known = saved_addresses(model)
+    if isinstance(optimized, list) and all(isinstance(a, str) and a in known for a in optimized):
+        named = {a: known[a] for a in optimized}
     model.optimizer.build(named)
     variables = _optimizer_variables(model.optimizer)
     shapes = {n: stored.shape(n) for n in variables}
@@ -474,7 +486,7 @@ def _addressed(model: Any) -> dict[str, Variable]:
             f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, for which "
             "'.safetensors' has no place. Use a name that ends in '.weights.h5'."
         )
-    return addresses(model)
+    return saved_addresses(model)
 
 
 def _weights_kind(path: Path, writing: bool = False) -> str:

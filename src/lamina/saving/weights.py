@@ -17,12 +17,13 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from lamina.core import naming
 from lamina.core.boundary import warn
 from lamina.core.naming import snake_case
+from lamina.core.tracking import attributes_held
 from lamina.core.variable import Variable
 from lamina.errors import SavingWarning, SerializationError
 from lamina.layers import Layer
+from lamina.layers.structure import listed_layers, saved_variables
 from lamina.serialization.registry import registration_of
 
 _MAY_HOLD_LAYERS = (Layer, list, tuple, dict, Mapping, set)
@@ -102,26 +103,10 @@ def locate(model: Layer) -> Places:
         if _writes_itself(layer):
             found.stores[f"{prefix}vars/"] = layer
         else:
-            for i, variable in enumerate(layer._saved_variables()):
+            for i, variable in enumerate(saved_variables(layer)):
                 found.variables[f"{prefix}vars/{i}"] = variable
         stack.extend(reversed([(f"{prefix}{path}/", sub) for path, sub in _children(layer)]))
     return found
-
-
-def addresses(model: Layer) -> dict[str, Variable]:
-    """Address to variable: names of layers, then the weight's, as ``"encoder/dense_1/kernel"``.
-
-    Automatic names count within the layer above, not within the process, so that the addresses of
-    a model made by the same code are always the same.
-    """
-
-    def name_of(layer: Layer, inner: Layer) -> str:
-        name = layer.name_of(inner)
-        prefix = _name_of(type(inner))
-        return prefix if naming.is_automatic(name, prefix) else name
-
-    named = model._addressed(lambda layer: layer._saved_variables(), name_of)
-    return {address: variable for address, (variable, _) in named.items()}
 
 
 def _writes_itself(layer: Layer) -> bool:
@@ -140,11 +125,9 @@ def _writes_itself(layer: Layer) -> bool:
 
 def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     """Inner layers with their paths; a graph's or a stack's layers first."""
-    yield from _in("layers", layer._listed_layers(), layer)
-    inner = [(k, v) for k, v in layer.__dict__.items() if isinstance(v, _MAY_HOLD_LAYERS)]
-    for attribute, value in sorted(inner, key=lambda item: item[0]):
-        if attribute != "_captured":  # the constructor's arguments
-            yield from _in(attribute, value, layer)
+    yield from _in("layers", listed_layers(layer), layer)
+    for attribute, value in sorted(attributes_held(layer).items()):
+        yield from _in(attribute, value, layer)
 
 
 @functools.cache
@@ -158,6 +141,8 @@ def _name_of(cls: type) -> str:
 def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, Layer]]:
     if isinstance(value, Layer):
         yield path, value
+    elif not isinstance(value, _MAY_HOLD_LAYERS):
+        return
     elif not isinstance(value, set):
         counts: Counter[str] = Counter()
         for x in value.values() if isinstance(value, Mapping) else value:

@@ -450,8 +450,8 @@ def adapt(
         steps=steps,
         training=training,
         shuffle=shuffle,
-        seed=model.seed,
-        at=int(model.optimizer.state_variables["iteration"].value) if shuffle else 0,
+        seed=model.run_seed,
+        at=model.steps_taken,
         inputs=tuple((name, tensor.name) for name, tensor in names),
         outputs=() if graph is None else tuple(graph.output_names),
     )

@@ -13,58 +13,50 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.callbacks import CallbackList, History
-from lamina.core import prng
+from lamina.core import prng, spec
 from lamina.core.boundary import warn
-from lamina.core.variable import Cell, copied, read
+from lamina.core.scope import Scope, entered
+from lamina.core.variable import copied, put
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
+from lamina.execution.batches import unpack_x_y_sample_weight
+from lamina.execution.program import Program, struct_of
+from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.runtime import xla
+from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids
-from lamina.training.data import (
-    MOST_STEPS,
-    ArrayData,
-    StreamData,
-    adapt,
-    one_batch,
-    unpack_x_y_sample_weight,
-)
+from lamina.training.data import MOST_STEPS, ArrayData, StreamData, adapt, one_batch
 from lamina.training.inplace import InPlace
 from lamina.training.nonfinite import first_nonfinite
 from lamina.training.progress import Progress
 from lamina.training.report import Report, report
-from lamina.training.step import (
-    NEVER,
-    Program,
-    State,
-    Static,
-    build,
-    is_own,
-    predict_program,
-    struct_of,
-)
 from lamina.tree import nested
 
 _SECONDS_PER_DISPATCH = 0.1
 _BATCHES_WORTH_A_LOOP = 16
 
 
-def _program(model: Any, batch: Any, training: bool) -> Program:
-    """The model's compiled steps; made anew when what trains has changed."""
-    build(model, batch)
-    optimizer = model.optimizer if training else None
-    objective = model.objective
-    if model.graph is not None:  # of a Sequential, perhaps only since now
-        objective.bind(model.graph.output_names, model.graph.output_structure)
-    key = ("train" if training else "test",
-           tuple((a, trains) for a, (_, trains) in model.named_variables().items()))  # fmt: skip
-    programs = model.programs()
-    program = programs.get(key)
-    if program is None:
-        program = Program(model, objective, optimizer, model.run_eagerly)
-        programs[key] = program
-    shapes = jax.tree.map(lambda a: (a.shape[1:], str(a.dtype)), batch)
-    if programs.get((key, "checked")) != repr(shapes):
-        program.check(batch, training)
-        programs[key, "checked"] = repr(shapes)
+def _build(model: Any, batch: Any) -> None:
+    """Make the weights of a model that has not seen an input, from a batch's shapes."""
+    own_call = defined_by_user(type(model), "call")
+    if defined_by_user(type(model), "train_step") and not (own_call or model.graph):
+        model.built = True  # its step calls the models inside, which are built already
+    elif model.run_eagerly and model.graph is None:
+        with entered(Scope(pure=True, key=prng.base_key(0))):  # values decide what it does
+            model(batch[0])
+    elif not model.built or model.graph is None:
+        specs = nested.map_structure(
+            lambda a: spec.TensorSpec((spec.BATCH, *a.shape[1:]), a.dtype), batch[0]
+        )
+        model.build_from_specs(specs)
+
+
+def _program(model: Any, batch: Any, purpose: Any) -> Program:
+    """The model's compiled steps, checked against a batch."""
+    _build(model, batch)
+    if purpose != "predict" and model.graph is not None:  # of a Sequential, perhaps since now
+        model.objective.bind(model.graph.output_names, model.graph.output_structure)
+    program = model.program_for(purpose)
+    program.check(batch)
     return program
 
 
@@ -72,39 +64,31 @@ def _look_at(model: Any, data: ArrayData | StreamData) -> None:
     """Check the numbers of the data: all of them in memory, of a stream those of one batch."""
     x, y, _ = data.batch if isinstance(data, ArrayData) and data.in_memory else data.peek()
     check_ids(model.graph, x)
-    if y is not None and not any(is_own(model, m) for m in ("compute_loss", "train_step")):
+    by_user = any(defined_by_user(type(model), m) for m in ("compute_loss", "train_step"))
+    if y is not None and not by_user:
         model.objective.check_values(y)
 
 
 @contextlib.contextmanager
-def _training_state(program: Program) -> Iterator[Cell]:
-    """The state in one cell that all variables read from; given back to them at the end."""
-    optimizer = program.build_optimizer()
-    groups = {
-        "trainable": program.trainable, "non_trainable": program.non_trainable,
-        "optimizer": optimizer.state_variables,
-    }  # fmt: skip
-    values = {group: read(variables) for group, variables in groups.items()}
-    cell = Cell(copied(values))  # the steps take the buffers for their results
-    for group, variables in groups.items():
-        for address, variable in variables.items():
-            variable.bind(cell, group, address)
-    cell.state |= {
-        "metrics": program.current_metrics(),
-        "monitor": jnp.asarray(np.int32(NEVER)),
-        "key": jax.random.key_data(prng.base_key(program.model.seed, "fit")),
-    }
-    try:
-        yield cell
-    finally:
-        for variables in groups.values():
-            for variable in variables.values():
-                variable.bind(None)
+def _training(program: Program) -> Iterator[Live]:
+    """The state that all variables live in until the end, whatever happens."""
+    model = program.model
+    with Live(program.variables, program.variables.take(model.run_key("train"),
+                                                        model.steps_taken)) as live:  # fmt: skip
+        model.follow(live)
+        try:
+            yield live
+        finally:
+            model.follow(None)
 
 
-def _floats(program: Program, metrics: Any) -> dict[str, float]:
-    results = jax.device_get(program.results(metrics))
-    return {k: float(v) if np.ndim(v) == 0 else v for k, v in sorted(results.items())}
+@contextlib.contextmanager
+def _testing(program: Program) -> Iterator[Live]:
+    """The state of an evaluation, with the metrics as they were before any batch."""
+    model = program.model
+    state = program.variables.read(model.run_key("test"), 0)
+    with Live(program.variables, state.replace(metrics=program.fresh_metrics())) as live:
+        yield live
 
 
 # ---- fit ---------------------------------------------------------------------------------------
@@ -120,7 +104,9 @@ def fit(
     """See :meth:`lamina.Model.fit`."""
     _ = model.objective  # compiled?
     for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
-        if value is not None and (not hasattr(value, "__index__") or value < 1):
+        if value is not None and (
+            not isinstance(value, (int, np.integer)) or value < (name != "epochs")
+        ):
             raise ArgumentError(f"`{name}` is a positive integer. Received: {value!r}.")
     data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps_per_epoch,
                  training=True, shuffle=shuffle)  # fmt: skip
@@ -144,7 +130,7 @@ def fit(
             opened.callback(validation.close)
         if dry_run:
             if validation is not None:
-                _program(model, validation.peek(), training=False)
+                _program(model, validation.peek(), "test")
             return _report(model, data)
         return _train(model, data, validation, epochs, initial_epoch, verbose, callbacks,
                       steps_per_epoch, validation_freq, check_nans)  # fmt: skip
@@ -161,10 +147,10 @@ def check(model: Any, x: Any, y: Any, sample_weight: Any, batch_size: int | None
 def _report(model: Any, data: ArrayData | StreamData) -> Report:
     batch = data.peek()
     if model.compiled:
-        program = _program(model, batch, training=True)
+        program = _program(model, batch, "train")
         _look_at(model, data)
         return report(model, program, batch)
-    return report(model, predict_program(model, batch), batch)
+    return report(model, _program(model, batch, "predict"), batch)
 
 
 def _train(
@@ -173,10 +159,10 @@ def _train(
     validation_freq: Any, check_nans: bool,
 ) -> History:  # fmt: skip
     first = data.peek()
-    program = _program(model, first, training=True)
+    program = _program(model, first, "train")
     _look_at(model, data)
     if validation is not None:
-        _program(model, validation.peek(), training=False)
+        _program(model, validation.peek(), "test")
         _look_at(model, validation)
     steps = data.steps
     names = program.log_names()
@@ -185,32 +171,30 @@ def _train(
     hooks = CallbackList(callbacks, model=model, params=params)
     progress = Progress(verbose, epochs, steps)
     model.stop_training = False
-    with _training_state(program) as cell, contextlib.closing(progress):
-        runner = _Runner(program, data, cell, hooks, progress, steps_per_epoch, first, check_nans)
+    with _training(program) as live, contextlib.closing(progress):
+        runner = _Runner(program, data, live, hooks, progress, steps_per_epoch, first, check_nans)
         hooks.on_train_begin()
         progress.train_begin()
         logs: dict[str, float] = {}
         for epoch in range(initial_epoch, epochs):
-            cell.state = {**cell.state, "metrics": program.fresh_metrics()}
+            live.state = live.state.replace(metrics=program.fresh_metrics())
             hooks.on_epoch_begin(epoch)
             progress.epoch_begin(epoch)
             runner.epoch()
-            logs = _floats(program, cell.state["metrics"])
+            logs = runner.logs()
             runner.warn_of_nan()
             if validation is not None and _is_due(epoch, validation_freq):
                 count = validation.steps
                 progress.validating(0, count)
-                found, moved = _evaluate(
-                    model, validation, hooks, lambda i, _, n=count: progress.validating(i, n),
-                    cell.state,
-                )  # fmt: skip
-                program.keep(moved)
+                found = _evaluate(
+                    model, validation, hooks, lambda i, _, n=count: progress.validating(i, n)
+                )
                 logs |= {f"val_{k}": v for k, v in found.items()}
             progress.epoch_end(logs)
             hooks.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
-        program.optimizer.finalize_variable_values(list(program.trainable.values()))
+        model.optimizer.finalize_variable_values(list(program.variables.trainable.values()))
         hooks.on_train_end(logs)
     model.history = hooks.history
     return hooks.history
@@ -224,21 +208,22 @@ class _Runner:
     """Runs the steps of one epoch after the other."""
 
     def __init__(
-        self, program: Program, data: Any, cell: Cell, hooks: CallbackList, progress: Progress,
+        self, program: Program, data: Any, live: Live, hooks: CallbackList, progress: Progress,
         steps: int | None, first: Any, check_nans: bool,
     ) -> None:  # fmt: skip
-        self.program, self.data, self.cell = program, data, cell
+        self.program, self.data, self.live = program, data, live
         self.hooks, self.progress, self.steps = hooks, progress, steps
         self.check_nans = check_nans
         self.warned = False
         self.compiled = False
         self.by_batch = hooks.wants_batches("train")
         self.token: Any = None
-        self.iteration = int(cell.state["optimizer"]["iteration"])
+        self.iteration = int(live.state.step)
+        self.last_logs: Any = {}
         self.loops = (
             isinstance(data, ArrayData) and data.has_blocks
             and not check_nans and not self.by_batch
-            and program.loops("train", cell.state, jax.tree.map(struct_of, first))
+            and program.loops(live.state, jax.tree.map(struct_of, first)) is not None
         )  # fmt: skip
         self.place = data.in_place if self.loops else None
         if self.place is not None and not program.takes_in_place(self.place):
@@ -253,15 +238,15 @@ class _Runner:
         else:
             self._epoch_in_steps()
         self.compiled = True
-        jax.block_until_ready(self.cell.state["monitor"])
+        jax.block_until_ready(self.live.state.step)
 
     def logs(self) -> dict[str, float]:
         """The metrics so far, read from the device."""
-        return _floats(self.program, self.cell.state["metrics"])
+        return self.program.results(self.live.state, self.last_logs)
 
     def warn_of_nan(self) -> None:
         """Say once, with its number, at which step the loss stopped being a number."""
-        step = int(self.cell.state["monitor"])
+        step = int(self.live.state.first_nonfinite)
         if step != NEVER and not self.warned:
             self.warned = True
             warn(
@@ -271,9 +256,9 @@ class _Runner:
                 TrainingWarning,
             )
 
-    def _run(self, run: Callable[..., Any], *args: Any) -> None:
+    def _run(self, dispatch: Callable[..., Any], *args: Any) -> None:
         """A dispatch, while the one before may still run; it waits for any earlier one."""
-        self.cell.state, token = run(self.cell.state, *args)
+        self.last_logs, token = dispatch(self.live, *args)
         if self.token is not None:
             jax.block_until_ready(self.token)
         elif not self.program.ran:
@@ -291,17 +276,16 @@ class _Runner:
             self.hooks.on_train_batch_end(step, self.logs)
         self.progress.update(step + 1, self.logs)
 
-    def _checked_step(self, state: State, batch: Any) -> tuple[State, Any]:
+    def _checked_step(self, live: Live, batch: Any) -> tuple[Any, Any]:
         """A step that stops before anything that is not finite gets into the weights."""
-        before = copied(state)
-        new, token = self.program.train(state, batch)
-        finite = [jnp.isfinite(x).all() for x in new["trainable"].values()]
-        if int(new["monitor"]) == NEVER and bool(jnp.stack(finite).all()):
-            return new, token
-        self.cell.state = before
-        step = int(before["optimizer"]["iteration"])
+        before = copied(live.reclaim())
+        logs, token = self.program.train(live, batch)
+        finite = [jnp.isfinite(x).all() for x in live.state.trainable.values()]
+        if int(live.state.first_nonfinite) == NEVER and all(map(bool, finite)):
+            return logs, token
+        live.state = before
         raise NonFiniteError(
-            f"Training step {step} (counted from 0) is not finite. "
+            f"Training step {int(before.step)} (counted from 0) is not finite. "
             f"{first_nonfinite(self.program, before, batch)}\nThe weights are those before the "
             "step."
         )
@@ -321,7 +305,7 @@ class _Runner:
                 block = data.block(rows, most * size)
             else:
                 block = InPlace(np.resize(rows.astype("int32"), most * size), place)
-            self._run(program.train_many, block, Static(size), np.int32(count))
+            self._run(program.train_many, block, size, count)
             if began and count == program.chunk:
                 rate = count / (time.perf_counter() - began)
                 program.chunk = int(np.clip(rate * _SECONDS_PER_DISPATCH, 1, 4 * count))
@@ -352,38 +336,41 @@ class _Runner:
 
 
 def _evaluate(
-    model: Any, data: Any, hooks: CallbackList, tell: Callable[..., Any], weights: State
-) -> tuple[dict[str, float], dict[str, Any]]:  # fmt: skip
-    """The logs, and the weights that moved on the way, by address."""
-    program = _program(model, data.peek(), training=False)
-    weights = {k: weights[k] for k in ("trainable", "non_trainable")}
-    carry = program.carry(program.fresh_metrics(), weights)
+    model: Any, data: Any, hooks: CallbackList, tell: Callable[..., Any]
+) -> dict[str, float]:
+    """The logs of a pass over ``data``; the metrics keep what they have seen."""
+    program = _program(model, data.peek(), "test")
     by_batch = hooks.wants_batches("test")
-    hooks.on_test_begin()
+    with _testing(program) as live:
+        hooks.on_test_begin()
+        logs: Any = {}
 
-    def report(step: int) -> None:
-        if by_batch:
-            hooks.on_test_batch_end(step - 1, lambda: _floats(program, carry["metrics"]))
-        tell(step, lambda: _floats(program, carry["metrics"]))
+        def seen() -> dict[str, float]:
+            return program.results(live.state, logs)
 
-    done, batches = 0, data.batches
-    if (
-        isinstance(data, ArrayData) and data.has_blocks and not by_batch
-        and program.loops("test", weights, carry, jax.tree.map(struct_of, data.peek()))
-    ):  # fmt: skip
-        size, batches = Static(data.batch_size), data.rest
-        for block, count in data.blocks():
-            carry = program.test_many(weights, carry, block, size, np.int32(count))
-            done += count
-            report(done)
-    for i, batch in enumerate(batches(), done):
-        if by_batch:
-            hooks.on_test_batch_begin(i)
-        carry = program.test(weights, carry, batch)
-        report(i + 1)
-    logs = _floats(program, carry["metrics"])
-    hooks.on_test_end(logs)
-    return logs, carry["moving"]
+        def report(step: int) -> None:
+            if by_batch:
+                hooks.on_test_batch_end(step - 1, seen)
+            tell(step, seen)
+
+        done, batches = 0, data.batches
+        if (
+            isinstance(data, ArrayData) and data.has_blocks and not by_batch
+            and program.loops(live.state, jax.tree.map(struct_of, data.peek())) is not None
+        ):  # fmt: skip
+            batches = data.rest
+            for block, count in data.blocks():
+                logs = program.test_many(live, block, data.batch_size, count)
+                done += count
+                report(done)
+        for i, batch in enumerate(batches(), done):
+            if by_batch:
+                hooks.on_test_batch_begin(i)
+            logs = program.test(live, batch)
+            report(i + 1)
+        results = seen()
+        hooks.on_test_end(results)
+    return results
 
 
 def evaluate(
@@ -393,13 +380,12 @@ def evaluate(
     """See :meth:`lamina.Model.evaluate`."""
     data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps)
     with contextlib.closing(data), contextlib.closing(Progress(verbose, 1, data.steps)) as progress:
-        program = _program(model, data.peek(), training=False)
+        _program(model, data.peek(), "test")
         _look_at(model, data)
         params = {"steps": data.steps, "verbose": verbose}
         hooks = CallbackList(callbacks, model=model, params=params)
         progress.epoch_begin(0)
-        logs, moved = _evaluate(model, data, hooks, progress.update, program.weights())
-        program.keep(moved)
+        logs = _evaluate(model, data, hooks, progress.update)
         progress.epoch_end(logs)
     return logs if return_dict else _as_list(model, logs)
 
@@ -421,17 +407,15 @@ def predict(
 
 
 def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: Any) -> Any:
-    program = predict_program(model, data.peek())
+    program = _program(model, data.peek(), "predict")
     if isinstance(data, ArrayData) and data.in_memory:
         check_ids(model.graph, data.batch[0])
-    weights = program.weights()
     params = {"steps": data.steps, "verbose": verbose}
     hooks = CallbackList(callbacks, model=model, params=params)
     progress = Progress(verbose, 1, data.steps)
     hooks.on_predict_begin()
     progress.epoch_begin(0)
-    results = _predictions(program, weights, data, hooks, progress)
-    parts = list(_on_host(results))
+    parts = list(_on_host(_predictions(program, data, hooks, progress)))
     leaves = [np.concatenate(same) for same in zip(*parts, strict=True)]
     outputs = nested.unflatten(program.output_structure, leaves)
     progress.epoch_end({})
@@ -440,34 +424,42 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
 
 
 def _predictions(
-    program: Program, weights: State, data: ArrayData | StreamData, hooks: CallbackList,
-    progress: Progress,
-) -> Iterator[tuple[list[Any], int | None]]:  # fmt: skip
+    program: Program, data: ArrayData | StreamData, hooks: CallbackList, progress: Progress
+) -> Iterator[tuple[list[Any], int | None]]:
     """The outputs' leaves, some batches at a time, and how many rows of them count."""
     by_batch = hooks.wants_batches("predict")
+    key = program.model.run_key("predict")
     done, batches = 0, data.batches
     if isinstance(data, ArrayData) and data.has_blocks and not by_batch:
         many = data.size >= _BATCHES_WORTH_A_LOOP * data.batch_size
-        shapes = program.outputs_in_loop(weights, data.peek()[0]) if many else None
+        state = program.variables.read(key, 0)
+        shapes = program.loops(state, data.peek()[0]) if many else None
         if shapes is not None:
-            size, batches = Static(data.batch_size), data.rest
+            batches = data.rest
             for (x, _, _), count in data.blocks():
-                outputs = program.predict_many(weights, x, Static(shapes), size, np.int32(count))
+                now = state.replace(step=np.int32(done))
+                outputs = program.predict_many(now, x, shapes, data.batch_size, count)
                 done += count
                 progress.update(done, dict)
                 yield outputs, count * data.batch_size
     for i, (x, _, _) in enumerate(batches(), done):
         if by_batch:
             hooks.on_predict_batch_begin(i)
-        outputs, moved = program.predict(weights, x)
-        if moved:
-            weights["non_trainable"] |= moved
-            program.keep(moved)
+        # Read anew for each batch: a hook may have set weights.
+        outputs = _predict_one(program, program.variables.read(key, i), x)
         if by_batch:
             shown = nested.unflatten(program.output_structure, jax.device_get(outputs))
             hooks.on_predict_batch_end(i, {"outputs": shown})
         progress.update(i + 1, dict)
         yield outputs, None
+
+
+def _predict_one(program: Program, state: TrainState, x: Any) -> list[Any]:
+    """The outputs' leaves for a batch; weights that the call changes keep their new values."""
+    outputs, moved = program.predict(state, x)
+    if moved:
+        put({a: program.variables.non_trainable[a] for a in moved}, moved)
+    return outputs
 
 
 def _on_host(
@@ -486,33 +478,36 @@ def train_on_batch(
 ) -> Any:
     """See :meth:`lamina.Model.train_on_batch`."""
     batch = one_batch(x, y, sample_weight, class_weight)
-    program = _program(model, batch, training=True)
-    with _training_state(program) as cell:
-        cell.state, _ = program.train(cell.state, batch)
-        for address, variable in program.metric_variables.items():
-            variable.assign(cell.state["metrics"][address])
-        logs = _floats(program, cell.state["metrics"])
-    return logs if return_dict else _as_list(model, logs)
+    program = _program(model, batch, "train")
+    variables = program.variables
+    state = variables.take(model.run_key("train"), model.steps_taken)
+    loose = Loose(state.replace(metrics=program.fresh_metrics()))
+    logs, _ = program.train(loose, batch)
+    variables.put(loose.state)
+    model.took_steps(model.steps_taken + 1)
+    found = program.results(loose.state, logs)
+    return found if return_dict else _as_list(model, found)
 
 
 def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: bool) -> Any:
     """See :meth:`lamina.Model.test_on_batch`."""
     batch = one_batch(x, y, sample_weight)
-    program = _program(model, batch, training=False)
-    weights = program.weights()
-    carry = program.carry(program.current_metrics(), weights)
-    carry = program.test(weights, carry, batch)
-    program.keep(carry["moving"])
-    for address, variable in program.metric_variables.items():
-        variable.assign(carry["metrics"][address])
-    logs = _floats(program, carry["metrics"])
-    return logs if return_dict else _as_list(model, logs)
+    program = _program(model, batch, "test")
+    state = program.variables.read(model.run_key("test"), 0)
+    loose = Loose(state.replace(metrics=program.fresh_metrics()))
+    logs = program.test(loose, batch)
+    program.variables.put(loose.state)
+    found = program.results(loose.state, logs)
+    return found if return_dict else _as_list(model, found)
 
 
 def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
-    batch = one_batch(x, None, None)
-    program = predict_program(model, batch)
-    leaves, moved = program.predict(program.weights(), batch[0])
-    program.keep(moved)
-    return nested.unflatten(program.output_structure, [np.asarray(x) for x in leaves])
+    return nested.map_structure(np.asarray, predict_now(model, one_batch(x, None, None)[0]))
+
+
+def predict_now(model: Any, x: Any) -> Any:
+    """The outputs for one batch, as JAX arrays in their nesting."""
+    program = _program(model, (x, None, None), "predict")
+    outputs = _predict_one(program, program.variables.read(model.run_key("predict"), 0), x)
+    return nested.unflatten(program.output_structure, outputs)

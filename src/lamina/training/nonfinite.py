@@ -9,12 +9,14 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core.scope import Scope, current, entered, get_mask, set_mask
-from lamina.training.step import Program, State, forward, step_key
+from lamina.core.scope import current, get_mask, set_mask
+from lamina.execution.program import Program
+from lamina.execution.state import TrainState
+from lamina.execution.steps import forward, pure_scope
 from lamina.tree import nested
 
 
-def first_nonfinite(program: Program, state: State, batch: Any) -> str:
+def first_nonfinite(program: Program, state: TrainState, batch: Any) -> str:
     """Where the numbers of a training step first stop being finite.
 
     Args:
@@ -32,7 +34,7 @@ def first_nonfinite(program: Program, state: State, batch: Any) -> str:
                                       .all(-1))[:5].tolist()  # fmt: skip
                 where = what + "".join(f"[{p!r}]" for p in path)
                 return f"The data: `{where}` of this batch is not finite in its samples {rows}."
-    bad = [a for a, x in state["trainable"].items() if not _finite(x)]
+    bad = [a for a, x in state.trainable.items() if not _finite(x)]
     if bad:
         return f"The weights {bad[:5]} were not finite before the step."
     seen: dict[tuple[str, int], tuple[Any, Any]] = {}
@@ -66,21 +68,16 @@ def first_nonfinite(program: Program, state: State, batch: Any) -> str:
     )
 
 
-def _forward(program: Program, state: State, batch: Any, tap: Any, trainable: Any = None) -> Any:
-    values = {
-        program.trainable[a]: x for a, x in (trainable or state["trainable"]).items()
-    } | {program.non_trainable[a]: x for a, x in state["non_trainable"].items()}  # fmt: skip
-    key = step_key(state)
-    scope = Scope(values=values, training=True, key=key, pure=True, tap=tap)
-    with entered(scope):
+def _forward(program: Program, state: TrainState, batch: Any, hook: Any) -> Any:
+    with pure_scope(program.variables, state, True, hook) as scope:
         return forward(program.model, batch, True), scope.record
 
 
 def _recorder(seen: dict[Any, Any]) -> Any:
-    """A tap that keeps every layer's outputs, but for those inside of compiled loops."""
+    """A hook that keeps every layer's outputs, but for those inside of compiled loops."""
     counts: dict[str, int] = {}
 
-    def tap(layer: Any, outputs: Any) -> Any:
+    def hook(layer: Any, outputs: Any) -> Any:
         scope = current()
         path = "/".join(scope.path[1:] if scope is not None else ())
         leaves = [x for x in nested.flatten(outputs) if hasattr(x, "dtype")]
@@ -89,11 +86,11 @@ def _recorder(seen: dict[Any, Any]) -> Any:
             seen[path, n] = layer, leaves
         return outputs
 
-    return tap
+    return hook
 
 
 def _output_gradients(
-    program: Program, state: State, batch: Any, seen: dict[Any, Any]
+    program: Program, state: TrainState, batch: Any, seen: dict[Any, Any]
 ) -> dict[Any, list[Any]]:
     """The gradient of the loss at every output in ``seen``: of zeros added to them."""
     zeros = {key: [jnp.zeros(x.shape, x.dtype) for x in leaves
@@ -103,7 +100,7 @@ def _output_gradients(
     def loss(added: Any) -> Any:
         counts: dict[str, int] = {}
 
-        def tap(_: Any, outputs: Any) -> Any:
+        def hook(_: Any, outputs: Any) -> Any:
             scope = current()
             path = "/".join(scope.path[1:] if scope is not None else ())
             n = counts[path] = counts.get(path, -1) + 1
@@ -120,7 +117,7 @@ def _output_gradients(
 
             return nested.map_structure(add, outputs)
 
-        return _forward(program, state, batch, tap)[0]
+        return _forward(program, state, batch, hook)[0]
 
     names = {f"{i}": key for i, key in enumerate(zeros)}
     found = jax.grad(lambda z: loss({names[i]: x for i, x in z.items()}))(

@@ -12,8 +12,10 @@ import numpy as np
 
 from lamina.core import prng
 from lamina.core.scope import Scope, current, entered
+from lamina.execution.program import Program
+from lamina.execution.steps import forward
+from lamina.layers.arguments import call_signature
 from lamina.runtime import cost
-from lamina.training.step import Program, forward
 from lamina.tree import nested
 
 
@@ -123,7 +125,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
     calls: dict[tuple[str, ...], int] = {}
     outputs: list[Any] = []
 
-    def tap(layer: Any, result: Any) -> Any:
+    def hook(layer: Any, result: Any) -> Any:
         scope = current()
         path = scope.path if scope is not None else ()
         leaves = [x for x in nested.flatten(result) if hasattr(x, "shape")]
@@ -135,7 +137,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
 
     def run(b: Any) -> Any:
         key = prng.base_key(0)
-        with entered(Scope(training=True, pure=True, abstract=True, key=key, tap=tap)):
+        with entered(Scope(training=True, pure=True, abstract=True, key=key, hook=hook)):
             return model(b[0], training=True)
 
     counts = cost.operations(run, structs)
@@ -156,13 +158,13 @@ def report(model: Any, program: Program, batch: Any) -> Report:
     compiled = program.objective is not None
     return Report(
         layers=rows,
-        bindings=program.objective.bindings(outputs, batch[1]) if program.objective else [],
+        bindings=model.objective.bindings(outputs, batch[1]) if compiled else [],
         logs=program.log_names() if compiled else [],
         unreached=_unreached(program, structs) if compiled else [],
         lost_masks=lost,
         weight_bytes=sum(v.size * jnp.dtype(v.dtype).itemsize for v in model.weights),
         optimizer_bytes=sum(v.size * jnp.dtype(v.dtype).itemsize
-                            for v in program.build_optimizer().variables) if compiled else 0,
+                            for v in program.variables.optimizer.values()),
         operations=sum(counts.values()),
         batch_size=nested.flatten(batch[0])[0].shape[0],
     )  # fmt: skip
@@ -173,7 +175,7 @@ def _masks(model: Any) -> tuple[set[Any], list[str]]:
     masked, lost = set(), []
     for node in model.graph.nodes if model.graph else ():
         operation = node.operation
-        uses = operation.supports_masking or operation._call_signature().takes_mask
+        uses = operation.supports_masking or call_signature(type(operation)).takes_mask
         if any(x.mask is not None for x in node.output_leaves):
             masked.add(operation)
         elif any(x.mask is not None for x in node.inputs) and not uses:
@@ -185,12 +187,14 @@ def _unreached(program: Program, structs: Any) -> list[str]:
     """Addresses of trainable weights whose gradient is zero whatever the values are."""
 
     def loss(trainable: Any, batch: Any) -> Any:
-        values = {program.trainable[a]: x for a, x in trainable.items()}
+        values = {program.variables.trainable[a]: x for a, x in trainable.items()}
         key = prng.base_key(0)
         with entered(Scope(values=values, training=True, pure=True, abstract=True, key=key)):
             return forward(program.model, batch, True)
 
-    weights = {a: jax.ShapeDtypeStruct(v.shape, v.dtype) for a, v in program.trainable.items()}
+    weights = {
+        a: jax.ShapeDtypeStruct(v.shape, v.dtype) for a, v in program.variables.trainable.items()
+    }
     jaxpr = jax.make_jaxpr(jax.grad(loss))(weights, structs).jaxpr
     made_by = {v: equation for equation in jaxpr.eqns for v in equation.outvars}
 

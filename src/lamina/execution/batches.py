@@ -1,0 +1,68 @@
+"""A batch as users write it, and as the steps take it; batches inside of compiled loops."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+
+from lamina.errors import StructureError
+
+Batch = tuple[Any, Any, Any]
+
+
+def unpack_x_y_sample_weight(data: Any) -> Batch:
+    """``x``, ``(x, y)`` or ``(x, y, sample_weight)`` as a triple, with None for what is not there.
+
+    >>> unpack_x_y_sample_weight((1, 2))
+    (1, 2, None)
+    """
+    if not isinstance(data, tuple):
+        return data, None, None
+    if not 1 <= len(data) <= 3:
+        raise StructureError(
+            f"A batch is x, (x, y) or (x, y, sample_weight). Received a tuple of {len(data)}; if "
+            "these are several inputs, put them into a list or a dict."
+        )
+    return (*data, None, None)[:3]  # pyright: ignore[reportReturnType]
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """A batch as users meet it: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+
+    >>> pack_x_y_sample_weight(1, 2)
+    (1, 2)
+    """
+    if sample_weight is not None:
+        return x, y, sample_weight
+    if y is not None:
+        return x, y
+    return (x,) if isinstance(x, tuple) else x
+
+
+class Static:
+    """A value that a compiled step knows while it is traced: a pytree without leaves."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+jax.tree_util.register_pytree_node(Static, lambda s: ((), s.value), lambda value, _: Static(value))
+
+
+@runtime_checkable
+class Block(Protocol):
+    """Data from which a compiled loop takes its batches itself."""
+
+    def batch(self, i: Any, size: int) -> Any:
+        """Batch ``i``."""
+        ...
+
+
+def batch_of(block: Any, i: Any, size: Static) -> Any:
+    """Batch ``i`` of a block of data, or of samples that stay where they are."""
+    if isinstance(block, Block):
+        return block.batch(i, size.value)
+    return jax.tree.map(
+        lambda a: jax.lax.dynamic_slice_in_dim(a, i * size.value, size.value), block
+    )

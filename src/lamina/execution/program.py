@@ -1,0 +1,397 @@
+"""The compiled steps of a model for one purpose: what they bind, how they are dispatched."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import naming, prng
+from lamina.core.boundary import warn
+from lamina.core.scope import Record, Scope, entered
+from lamina.errors import TrainingWarning
+from lamina.execution import overrides, steps
+from lamina.execution.batches import Static, batch_of
+from lamina.execution.interrupts import Uninterrupted
+from lamina.execution.protocols import Executable, Objective
+from lamina.execution.state import Arrays, Loose, TrainState, Variables
+from lamina.runtime import xla
+from lamina.runtime.cost import uses
+from lamina.serialization.registry import defined_by_user
+from lamina.tree import nested
+
+Purpose = Literal["train", "test", "predict"]
+_CONVOLUTION = "conv_general_dilated"
+# What calls Python while a program runs, and so may raise.
+_CALLBACKS = ("pure_callback", "io_callback", "debug_callback", "debug_print")
+_MANY_SHAPES = 6
+_SAID = {"train": "The training step", "test": "evaluate()", "predict": "predict()"}
+
+
+class Program:
+    """One kind of step of one model, compiled once and kept.
+
+    A user's ``train_step``, ``test_step`` or ``predict_step`` replaces the library's.
+
+    Args:
+        model: The model, built.
+        purpose: ``"train"``, ``"test"`` or ``"predict"``.
+        eager: Run layer by layer instead of compiled.
+
+    Attributes:
+        variables: What the state holds; complete once a batch was seen (:meth:`check`).
+        metrics: The metrics whose state the steps carry.
+        output_structure: The nesting of a prediction's outputs, once one was made.
+        chunk: How many steps of a loop fill the time of a dispatch.
+        ran: Whether a step was compiled.
+    """
+
+    def __init__(self, model: Executable, purpose: Purpose, eager: bool) -> None:
+        self.model, self.purpose, self.eager = model, purpose, eager
+        self.objective: Objective | None = None if purpose == "predict" else model.objective
+        named = model.named_variables()
+        self.variables = Variables(
+            trainable={a: v for a, (v, trains) in named.items() if trains},
+            non_trainable={a: v for a, (v, trains) in named.items() if not trains},
+        )
+        self.by_user = defined_by_user(type(model), f"{purpose}_step")
+        self.metrics: list[Any] = []
+        self.output_structure: Any = None
+        self.chunk, self.ran = 1, False
+        self._checked: Any = None
+        self._reports: dict[str, jax.ShapeDtypeStruct] = {}
+        self._moving: tuple[str, ...] = ()
+        self._fresh: Arrays | None = None
+        self._in_place: Any = None
+        self._traces: dict[Any, _Traced] = {}
+        self._shapes: list[str] = []
+        self._bind()
+
+    # ---- what the state holds ------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        """Find the metrics and the optimizer's variables anew, and make the steps for them."""
+        self._fresh, self._traces = None, {}
+        if self.objective is not None:
+            self.metrics = self._metrics(self.objective)
+            self.variables.metrics = {
+                f"{i}_{metric.name}/{j}_{v.name}": v
+                for i, metric in enumerate(self.metrics)
+                for j, v in enumerate(metric.variables)
+            }
+        if self.purpose == "train":
+            self.model.optimizer.build(self.variables.trainable)
+            self.variables.optimizer = self.model.optimizer.state_of(self.variables.trainable)
+        self._step = self._make_step()
+        jit: Any = (lambda fn, **_: fn) if self.eager else jax.jit
+        compiled: Any = (lambda fn, **_: fn) if self.eager else xla.jit
+        self._inner = jit(self._noted)
+        self._train = compiled(self._train_one)
+        self._train_consuming = compiled(self._train_one, donate_argnums=0)
+        self._train_many = compiled(self._train_loop, donate_argnums=0)
+        self._other = compiled(self._other_one)
+        self._test_many = compiled(self._test_loop)
+        self._predict_many = compiled(self._predict_loop)
+        if self.objective is not None:
+            self._results = compiled(steps.results(self.objective, self.metrics, self.variables))
+
+    def _metrics(self, objective: Objective) -> list[Any]:
+        """The compiled metrics, then those that the model holds.
+
+        For a model with a step of its own just ``model.metrics``, in whose order the step finds
+        their values.
+        """
+        held = list(self.model.metrics)
+        if self.by_user:
+            return held
+        trackers = list(objective.trackers.values())
+        return trackers + [m for m in held if all(m is not t for t in trackers)]
+
+    def _make_step(self) -> steps.Step:
+        model, variables = self.model, self.variables
+        if self.purpose == "train":
+            if self.by_user:
+                return overrides.users_step(model, "train_step", variables)
+            return steps.train_step(model, model.optimizer, variables)
+        if self.purpose == "test":
+            if self.by_user:
+                return overrides.users_step(model, "test_step", variables)
+            return steps.test_step(model, variables)
+        if self.by_user:
+            return overrides.users_predict_step(model, variables)
+        return steps.predict_step(model, variables)
+
+    def log_names(self) -> list[str]:
+        """The names under which a pass reports, in their order."""
+        return list(jax.eval_shape(self._results, self.variables.structs().metrics, self._reports))
+
+    def results(self, state: TrainState, logs: steps.Logs) -> dict[str, Any]:
+        """What is reported, read from the device: numbers, arrays where a metric is one."""
+        found = jax.device_get(self._results(state.metrics, logs))
+        return {k: float(v) if np.ndim(v) == 0 else v for k, v in sorted(found.items())}
+
+    def fresh_metrics(self) -> Arrays:
+        """The metrics' state before any batch."""
+        by_user = any(defined_by_user(type(m), "reset_state") for m in self.metrics)
+        if self._fresh is None or by_user:
+            scope = Scope(pure=True)
+            with entered(scope):
+                for metric in self.metrics:
+                    metric.reset_state()
+                new = scope.record.updates
+                self._fresh = {
+                    a: np.asarray(new.get(v, v.value), v.dtype)
+                    for a, v in self.variables.metrics.items()
+                }
+        return dict(self._fresh)
+
+    # ---- checking ------------------------------------------------------------------------------
+
+    def check(self, batch: Any) -> None:
+        """Run the step abstractly: every mismatch of names, shapes and dtypes is told here.
+
+        It also finds what no attribute tells: variables that a call reads or changes although the
+        model does not hold them, metrics' state that is made with the first batch, names of logs.
+        """
+        key = repr(jax.tree.map(lambda a: (a.shape[1:], str(a.dtype)), batch))
+        if self._checked == key or self.purpose == "predict":
+            return
+        if self.by_user:
+            overrides.check_signature(self.model, f"{self.purpose}_step")
+        structs = jax.tree.map(struct_of, batch)
+        objective = self.objective
+        if not self.by_user or (objective is not None and objective.waits_for_shapes):
+            self._adopt(self._look(batch if self.eager else structs))
+        if self.by_user:
+            for _ in range(2):  # some metrics make their state when they first see a batch
+                self._adopt(self._look_at_own(structs))
+        self._checked = key
+
+    def _look(self, batch: Any) -> Record:
+        """Run the forward pass and forget its values: on shapes alone, unless eager."""
+        training = self.purpose == "train"
+        scope = Scope(training=training, pure=True, abstract=not self.eager, key=_abstract_key())
+
+        def run(b: Any) -> steps.Logs:
+            with entered(scope):
+                steps.forward(self.model, b, training)
+            return steps.arrays_in(scope.record.logs)
+
+        logs = run(batch) if self.eager else jax.eval_shape(run, batch)
+        self._reports = {k: struct_of(x) for k, x in logs.items()}
+        return scope.record
+
+    def _look_at_own(self, structs: Any) -> Record:
+        """Run a user's step on shapes."""
+        scope = Scope(pure=True, abstract=True, key=_abstract_key())
+
+        def run(state: TrainState, batch: Any) -> steps.Logs:
+            with entered(scope):
+                return self._step(state, batch)[2]
+
+        logs = jax.eval_shape(run, self.variables.structs(), structs)
+        self._reports = {k: struct_of(x) for k, x in logs.items()}
+        return scope.record
+
+    def _adopt(self, record: Record) -> None:
+        """Hold what a call reads or changes although nobody holds it; bind what is new."""
+        known = {v for table in self.variables.groups().values() for v in table.values()}
+        known |= {v for m in self.metrics for v in m.variables}
+        if self.purpose == "train":
+            known |= set(self.model.optimizer.variables)
+        for variable in {**record.unbound, **dict.fromkeys(record.updates)}:
+            if variable not in known:
+                table = self.variables.non_trainable
+                address = naming.free(table, f"outside/{variable.path}")
+                table[address] = variable
+                self.variables.outside |= {address}
+        self._bind()
+
+    # ---- the functions that are compiled -------------------------------------------------------
+
+    def _noted(self, state: TrainState, batch: Any) -> Any:
+        """The step; while it is traced, what it changes is noted."""
+        new, outputs, logs = self._step(state, batch)
+        moving = (a for a, x in state.non_trainable.items() if new.non_trainable[a] is not x)
+        self._moving = tuple(moving)
+        # JAX would sort the keys of a dict; the nesting is kept apart from the arrays.
+        self.output_structure = nested.map_structure(lambda _: None, outputs)
+        self._note_shapes(batch)
+        return new, nested.flatten(outputs), logs
+
+    def _train_one(self, state: TrainState, batch: Any) -> Any:
+        """One step; returns a token too, to wait on, because the next step takes the state."""
+        new, _, logs = self._inner(state, batch)
+        return new, logs, jnp.copy(new.step)
+
+    def _train_loop(self, state: TrainState, block: Any, size: Static, count: Any) -> Any:
+        """Steps over the first ``count`` batches of a block of data."""
+        logs = {k: jnp.zeros(x.shape, x.dtype) for k, x in self._reports.items()}
+
+        def body(i: Any, carry: Any) -> Any:
+            new, _, logs = self._inner(carry[0], batch_of(block, i, size))
+            return new, logs
+
+        new, logs = jax.lax.fori_loop(0, count, body, (state, logs))
+        return new, logs, jnp.copy(new.step)
+
+    def _other_one(self, state: TrainState, batch: Any) -> Any:
+        """One step of a test or prediction: what it changes, outputs and logs."""
+        new, leaves, logs = self._inner(state, batch)
+        return {a: new.non_trainable[a] for a in self._moving}, new.metrics, leaves, logs
+
+    def _test_loop(self, state: TrainState, block: Any, size: Static, count: Any) -> Any:
+        logs = {k: jnp.zeros(x.shape, x.dtype) for k, x in self._reports.items()}
+        moving = {a: state.non_trainable[a] for a in self._moving}
+
+        def body(i: Any, carry: Any) -> Any:
+            moving, metrics, _ = carry
+            now = state.replace(
+                non_trainable={**state.non_trainable, **moving}, metrics=metrics,
+                step=state.step + i,
+            )  # fmt: skip
+            new, _, logs = self._inner(now, batch_of(block, i, size))
+            return {a: new.non_trainable[a] for a in moving}, new.metrics, logs
+
+        return jax.lax.fori_loop(0, count, body, (moving, state.metrics, logs))
+
+    def _predict_loop(
+        self, state: TrainState, x: Any, shapes: Static, size: Static, count: Any
+    ) -> list[Any]:
+        block = nested.flatten(x)[0].shape[0]
+        outputs = [jnp.zeros((block, *s.shape[1:]), s.dtype) for s in shapes.value]
+
+        def body(i: Any, outputs: Any) -> Any:
+            now = state.replace(step=state.step + i)
+            _, leaves, _ = self._inner(now, batch_of(x, i, size))
+            return [
+                jax.lax.dynamic_update_slice_in_dim(whole, new, i * size.value, 0)
+                for whole, new in zip(outputs, leaves, strict=True)
+            ]
+
+        return jax.lax.fori_loop(0, count, body, outputs)
+
+    # ---- dispatches ----------------------------------------------------------------------------
+
+    def train(self, live: Loose, batch: Any) -> tuple[steps.Logs, Any]:
+        """One training step; returns its logs and a token to wait on."""
+        # A program that calls Python may raise when its buffers are gone: it leaves them alone.
+        may_raise = not self.eager and self._trace(live.state, batch).calls_python
+        run = self._train if may_raise else self._train_consuming
+        with Uninterrupted():
+            state = live.state if may_raise else live.reclaim()
+            new, logs, token = run(state, batch)
+            if may_raise:
+                jax.block_until_ready(token)
+            live.state = new
+        return logs, token
+
+    def train_many(
+        self, live: Loose, block: Any, size: int, count: int
+    ) -> tuple[steps.Logs, Any]:  # fmt: skip
+        """Training steps over the first ``count`` batches of a block of data."""
+        with Uninterrupted():
+            live.state, logs, token = self._train_many(
+                live.reclaim(), block, Static(size), np.int32(count)
+            )
+        return logs, token
+
+    def test(self, live: Loose, batch: Any) -> steps.Logs:
+        """One step of an evaluation."""
+        moved, metrics, _, logs = self._other(live.state, batch)
+        live.advance(moved, metrics, 1)
+        return logs
+
+    def test_many(self, live: Loose, block: Any, size: int, count: int) -> steps.Logs:
+        """Steps of an evaluation over the first ``count`` batches of a block of data."""
+        moved, metrics, logs = self._test_many(live.state, block, Static(size), np.int32(count))
+        live.advance(moved, metrics, count)
+        return logs
+
+    def predict(self, state: TrainState, x: Any) -> tuple[list[Any], Arrays]:
+        """The outputs' leaves for a batch of inputs, and the weights that the call has changed."""
+        moved, _, leaves, _ = self._other(state, x)
+        return leaves, moved
+
+    def predict_many(
+        self, state: TrainState, x: Any, shapes: Any, size: int, count: int
+    ) -> list[Any]:  # fmt: skip
+        """The outputs' leaves for the first ``count`` batches of a block of inputs."""
+        return self._predict_many(state, x, Static(shapes), Static(size), np.int32(count))
+
+    # ---- one step or a loop --------------------------------------------------------------------
+
+    def loops(self, state: TrainState, batch: Any) -> tuple[Any, ...] | None:
+        """Whether many steps in one dispatch are faster than one each: shapes of outputs, or None.
+
+        Args:
+            state: What the steps start from.
+            batch: A batch, or its shapes.
+        """
+        if self.eager:
+            return None
+        traced = self._trace(state, batch)
+        if traced.slow_in_loop or traced.calls_python:
+            return None
+        if self.purpose == "predict":
+            size = nested.flatten(batch)[0].shape[0]
+            if self._moving or any(s.shape[:1] != (size,) for s in traced.outputs):
+                return None
+        return traced.outputs
+
+    def _trace(self, state: TrainState, batch: Any) -> _Traced:
+        key = tuple((x.shape, x.dtype) for x in jax.tree.leaves(batch))
+        if key not in self._traces:
+            traced = self._inner.trace(state, batch)
+            program = traced.jaxpr.jaxpr
+            self._traces[key] = _Traced(
+                tuple(traced.out_info[1]),
+                # XLA:CPU runs a convolution inside a loop up to 60 times slower than outside.
+                jax.default_backend() == "cpu" and uses(program, _CONVOLUTION),
+                any(uses(program, name) for name in _CALLBACKS),
+            )
+        return self._traces[key]
+
+    def takes_in_place(self, samples: Any) -> bool:
+        """Whether to train on samples where they lie: the loop is compiled for their number.
+
+        Of other samples than the first it is not: blocks have one shape for any number.
+        """
+        shapes = jax.tree.map(jnp.shape, samples)
+        self._in_place = self._in_place or shapes
+        return self._in_place == shapes
+
+    def _note_shapes(self, batch: Any) -> None:
+        """Say once that a step is compiled again and again, and for which shapes."""
+        now = ", ".join(str(tuple(x.shape)) for x in jax.tree.leaves(batch))
+        if now in self._shapes or self.eager:
+            return
+        self._shapes.append(now)
+        if len(self._shapes) == _MANY_SHAPES:
+            warn(
+                f"{_SAID[self.purpose]} of {self.model.name!r} is compiled anew for each shape of "
+                f"a batch, so far for {'; '.join(self._shapes)}. Batches of one shape (padded, or "
+                "with the last one left out) need one compilation. This is said once.",
+                TrainingWarning,
+            )
+
+
+class _Traced:
+    """What a traced step says about how to dispatch it."""
+
+    def __init__(self, outputs: tuple[Any, ...], slow_in_loop: bool, calls_python: bool) -> None:
+        self.outputs, self.slow_in_loop, self.calls_python = outputs, slow_in_loop, calls_python
+
+
+@functools.cache
+def _abstract_key() -> Any:
+    with jax.ensure_compile_time_eval():
+        return prng.base_key(0)
+
+
+def struct_of(x: Any) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of an array."""
+    return jax.ShapeDtypeStruct(x.shape, x.dtype)
