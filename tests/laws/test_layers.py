@@ -13,6 +13,7 @@ import lamina
 import tests.cases
 from lamina import layers
 from lamina.core.scope import Scope, entered
+from lamina.layers.arguments import call_signature
 from lamina.serialization import registry
 from lamina.tree import nested
 
@@ -71,7 +72,7 @@ def symbols(case, open_axes=()):
 
 
 def outputs_of(layer, x, case, training=False):
-    takes = layer._call_signature().takes_training
+    takes = call_signature(type(layer)).takes_training
     extra = {"training": training} if takes else {}
     return case.apply(layer, x if isinstance(x, list) else [x], **extra)
 

@@ -7,11 +7,11 @@ import pytest
 
 import lamina as keras
 from lamina import layers
+from lamina.execution.batches import Static, batch_of
 from lamina.runtime import xla
 from lamina.training.data import ArrayData
 from lamina.training.inplace import InPlace, samples_in_place
 from lamina.training.sources import Request
-from lamina.training.step import Static, batch_of
 
 RNG = np.random.default_rng(0)
 COUNT = 500

@@ -36,12 +36,12 @@ class Owner:
     # Attributes that are bookkeeping, and hold nothing of the object's own.
     _untracked: ClassVar[frozenset[str]] = frozenset()
 
-    _version: int
-    _held: dict[str, Any]
+    _change_count: int
+    _tracked_attributes: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        self.__dict__.update(_held={}, _version=0)
+        self.__dict__.update(_tracked_attributes={}, _change_count=0)
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -50,12 +50,12 @@ class Owner:
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        if self._held.pop(name, None) is not None:
-            self._version += 1
+        if self._tracked_attributes.pop(name, None) is not None:
+            self._change_count += 1
         object.__delattr__(self, name)
 
     def _track(self, name: str, value: Any) -> None:
-        held = self._held
+        held = self._tracked_attributes
         if isinstance(value, Trackable) or (
             isinstance(value, _CONTAINERS)
             and not (isinstance(value, tuple) and next(_search(value), None) is None)
@@ -63,26 +63,26 @@ class Owner:
             if held.get(name) is not value:
                 held.pop(name, None)
                 held[name] = value
-                self.__dict__["_version"] += 1
+                self.__dict__["_change_count"] += 1
         elif name in held:
             del held[name]
-            self.__dict__["_version"] += 1
+            self.__dict__["_change_count"] += 1
 
 
 def version_of(owner: Owner) -> int:
     """Grows when an attribute is set anew that decides what a call of ``owner`` computes."""
-    return owner._version
+    return owner._change_count
 
 
 def attributes_held(owner: Owner) -> Mapping[str, Any]:
     """The attributes that are trackable or containers, as they were assigned."""
-    return owner._held
+    return owner._tracked_attributes
 
 
 def held(owner: Owner) -> list[tuple[Path, Any]]:
     """Everything trackable among the attributes, with its path, in the order of assignment."""
     found: list[tuple[Path, Any]] = []
-    for name, value in owner._held.items():
+    for name, value in owner._tracked_attributes.items():
         if isinstance(value, Trackable):
             found.append(((name,), value))
         else:
@@ -97,7 +97,7 @@ def held_as(owner: Owner, kind: str) -> list[Any]:
 
 def holds_containers(owner: Owner) -> bool:
     """Whether a container is among the attributes, whose content may change unnoticed."""
-    return any(not isinstance(v, (Trackable, tuple)) for v in owner._held.values())
+    return any(not isinstance(v, (Trackable, tuple)) for v in owner._tracked_attributes.values())
 
 
 def _search(container: Any, path: Path = ()) -> Iterator[tuple[Path, Trackable]]:

@@ -71,6 +71,7 @@ class Variable(Trackable):
 
     >>> v = Variable(np.zeros(3, "float32"), name="total")
     >>> v.assign(np.ones(3))
+    Array([1., 1., 1.], dtype=float32)
     >>> float(jnp.sum(v))
     3.0
     """

@@ -147,9 +147,9 @@ def standard_step(
     )  # fmt: skip
     batch = unpack_x_y_sample_weight(data)
     if name == "train_step":
-        run = steps.train_step(model, model.optimizer, variables)
+        run = steps.training_step(model, model.optimizer, variables, key)
     else:
-        run = steps.test_step(model, variables)
+        run = steps.evaluation_step(model, variables, key)
     new, _, logs = run(state, batch)
     with entered(Scope()):
         report = steps.results(model.objective, model.metrics, variables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -89,12 +90,12 @@ class Program:
         jit: Any = (lambda fn, **_: fn) if self.eager else jax.jit
         compiled: Any = (lambda fn, **_: fn) if self.eager else xla.jit
         self._inner = jit(self._noted)
-        self._train = compiled(self._train_one)
-        self._train_consuming = compiled(self._train_one, donate_argnums=0)
-        self._train_many = compiled(self._train_loop, donate_argnums=0)
-        self._other = compiled(self._other_one)
-        self._test_many = compiled(self._test_loop)
-        self._predict_many = compiled(self._predict_loop)
+        self._train = compiled(_called("train_step", self._train_one))
+        self._train_consuming = compiled(_called("train_step", self._train_one), donate_argnums=0)
+        self._train_many = compiled(_called("train_steps", self._train_loop), donate_argnums=0)
+        self._other = compiled(_called(f"{self.purpose}_step", self._other_one))
+        self._test_many = compiled(_called("test_steps", self._test_loop))
+        self._predict_many = compiled(_called("predict_steps", self._predict_loop))
         if self.objective is not None:
             self._results = compiled(steps.results(self.objective, self.metrics, self.variables))
 
@@ -115,14 +116,14 @@ class Program:
         if self.purpose == "train":
             if self.by_user:
                 return overrides.users_step(model, "train_step", variables)
-            return steps.train_step(model, model.optimizer, variables)
+            return steps.training_step(model, model.optimizer, variables)
         if self.purpose == "test":
             if self.by_user:
                 return overrides.users_step(model, "test_step", variables)
-            return steps.test_step(model, variables)
+            return steps.evaluation_step(model, variables)
         if self.by_user:
             return overrides.users_predict_step(model, variables)
-        return steps.predict_step(model, variables)
+        return steps.prediction_step(model, variables)
 
     def log_names(self) -> list[str]:
         """The names under which a pass reports, in their order."""
@@ -384,6 +385,17 @@ class _Traced:
 
     def __init__(self, outputs: tuple[Any, ...], slow_in_loop: bool, calls_python: bool) -> None:
         self.outputs, self.slow_in_loop, self.calls_python = outputs, slow_in_loop, calls_python
+
+
+def _called(name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function under a name that profiles and XLA's dumps show."""
+
+    @functools.wraps(fn)
+    def call(*args: Any) -> Any:
+        return fn(*args)
+
+    call.__name__ = name
+    return call
 
 
 @functools.cache

@@ -28,16 +28,29 @@ Step = Callable[[TrainState, Any], tuple[TrainState, Any, Logs]]
 
 @contextmanager
 def pure_scope(
-    variables: Variables, state: TrainState, training: bool | None, hook: Any = None
+    variables: Variables,
+    state: TrainState,
+    training: bool | None,
+    hook: Any = None,
+    key: Any = None,
 ) -> Iterator[Scope]:
-    """A scope in which ``variables`` have the values of ``state``; it collects what changes."""
+    """A scope in which ``variables`` have the values of ``state``; it collects what changes.
+
+    Args:
+        variables: What the state holds.
+        state: Their values.
+        training: Whether layers train; None where nobody has said.
+        hook: Called with each layer and its outputs.
+        key: The key of the step's random draws; the state's when None.
+    """
     outer = current()
     values, record = variables.bound(state), Record()
     if outer is not None and outer.pure:  # a user's step that calls the library's
         values = {**outer.values, **values}
         record.unbound = outer.record.unbound
     scope = Scope(
-        values=values, training=training, key=state.step_key(), step=state.step, pure=True,
+        values=values, training=training, key=state.step_key() if key is None else key,
+        step=state.step, pure=True,
         hook=hook, record=record, abstract=outer is not None and outer.abstract,
     )  # fmt: skip
     with entered(scope):
@@ -94,7 +107,9 @@ def watched(state: TrainState, total: Any) -> Any:
     return jnp.minimum(state.first_nonfinite, bad)
 
 
-def train_step(model: Executable, optimizer: Updater, variables: Variables) -> Step:
+def training_step(
+    model: Executable, optimizer: Updater, variables: Variables, key: Any = None
+) -> Step:
     """The training step: forward, gradients, update."""
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, None, Logs]:
@@ -102,7 +117,7 @@ def train_step(model: Executable, optimizer: Updater, variables: Variables) -> S
 
         def loss(trainable: Any) -> Any:
             now = state.replace(trainable=trainable)
-            with pure_scope(variables, now, True) as scope:
+            with pure_scope(variables, now, True, key=key) as scope:
                 total = forward(model, batch, True)
             after = {
                 group: updated(table, now.group(group), scope.record)
@@ -130,18 +145,18 @@ def train_step(model: Executable, optimizer: Updater, variables: Variables) -> S
     return step
 
 
-def test_step(model: Executable, variables: Variables) -> Step:
+def evaluation_step(model: Executable, variables: Variables, key: Any = None) -> Step:
     """A step of an evaluation: forward, and the metrics see it."""
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, None, Logs]:
-        with pure_scope(variables, state, False) as scope:
+        with pure_scope(variables, state, False, key=key) as scope:
             forward(model, batch, False)
         return after(variables, state, scope.record), None, arrays_in(scope.record.logs)
 
     return step
 
 
-def predict_step(model: Executable, variables: Variables) -> Step:
+def prediction_step(model: Executable, variables: Variables) -> Step:
     """A step of a prediction; a batch is the inputs alone."""
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Any, Logs]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -172,6 +173,8 @@ class Layer(LayerState):
         if here.layer is None:
             name, draw_name = self.name, self._draw_name
         else:
+            if not self.built:
+                self.__dict__["_built_in"] = weakref.ref(here.layer)
             name, draw_name = here.layer._names_of(self)
         return here.inside(name, draw_name, self, training, dtype)
 
@@ -424,9 +427,7 @@ class Layer(LayerState):
     def _evaluation_key(self, arguments: Mapping[str, Any], training: bool | None) -> Any:
         """What, besides the specs, decides a built-in layer's output spec; None: do not cache."""
         cls = type(self)
-        if registry.registration_of(cls) is None or any(
-            isinstance(x, Layer) for x in self.__dict__.values()
-        ):
+        if registry.registration_of(cls) is None or self._sublayers():
             return None
         values = [
             (n, getattr(self, n)) for n in cls._fields

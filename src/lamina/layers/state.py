@@ -55,9 +55,10 @@ class _Attributes:
     _draw_name: str
     _name: str
     _trainable: bool
-    _own: list[Variable]
+    _own_weights: list[Variable]
     _policy: DTypePolicy
-    _names: tuple[int, dict[Any, tuple[str, str]]]
+    _built_in: Any  # a weak reference to the layer that it was built in
+    _inner_names: tuple[int, dict[Any, tuple[str, str]]]
 
 
 @builtin()
@@ -71,7 +72,14 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     tracked_as = "layer"
     _untracked = frozenset(
-        ("_captured", "_inbound_nodes", "_own", "_held", "_names", "_losses_of_call")
+        (
+            "_captured",
+            "_inbound_nodes",
+            "_own_weights",
+            "_tracked_attributes",
+            "_inner_names",
+            "_losses_of_call",
+        )
     )
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -80,14 +88,14 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         self.__dict__.update(
             built=False, supports_masking=defined_by_user(cls, "compute_mask"), _inbound_nodes=[],
             _losses_of_call=[], _given_batch_shape=None, _has_automatic_name=False, _draw_name="",
-            _trainable=True, _own=[], _names=(-1, {}),
+            _trainable=True, _own_weights=[], _inner_names=(-1, {}), _built_in=None,
             _made_in_call=scope is not None and bool(scope.path) and scope.building is None,
         )  # fmt: skip
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._decides(name, value):
-            self.__dict__["_version"] += 1
+            self.__dict__["_change_count"] += 1
         super().__setattr__(name, value)
 
     def _decides(self, name: str, value: Any) -> bool:
@@ -129,7 +137,10 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
     @property
     def path(self) -> str:
         """The layer's name, after the names of the layers that it was built in."""
-        return self._name
+        parent = None if self._built_in is None else self._built_in()
+        if parent is None:
+            return self._name
+        return f"{parent.path}/{parent._names_of(self)[0]}"
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         """``input_shape`` and its kin, which a first layer of a ``Sequential`` may carry."""
@@ -214,7 +225,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         if initializer is None:
             initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
         if name is None:
-            n = sum(v.name.startswith("variable") for v in self._own)
+            n = sum(v.name.startswith("variable") for v in self._own_weights)
             name = f"variable_{n}" if n else "variable"
         shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
         scope = current()
@@ -229,8 +240,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         )  # fmt: skip
         if trainable and not self._trainable:
             variable.trainable = False
-        self._own.append(variable)
-        self.__dict__["_version"] += 1
+        self._own_weights.append(variable)
+        self.__dict__["_change_count"] += 1
         return variable
 
     def _refuse_weight_in_call(self, scope: Scope, name: str) -> None:
@@ -251,7 +262,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     def _own_variables(self) -> list[Variable]:
         """The variables of this layer itself, each once: weights first, then what never trains."""
-        found = dict.fromkeys(self._own)
+        found = dict.fromkeys(self._own_weights)
         for _, x in held(self):
             if isinstance(x, Variable):
                 found[x] = None
@@ -285,11 +296,11 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
         Numbers in automatic names depend on what else the process made; attributes do not.
         """
-        version, names = self._names
-        if version != self._version or inner not in names:
+        version, names = self._inner_names
+        if version != self._change_count or inner not in names:
             names = self._name_inner()
             names.setdefault(inner, (inner.name, inner.name))
-            self._names = self._version, names
+            self._inner_names = self._change_count, names
         return names[inner]
 
     def _name_inner(self) -> dict[Any, tuple[str, str]]:

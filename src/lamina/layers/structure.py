@@ -51,7 +51,7 @@ def name_automatically(layer: LayerState, flags: Any) -> None:
     if isinstance(flags, list) and len(flags) == len(layers):
         for x, automatic in zip(layers, flags, strict=True):
             x.__dict__["_has_automatic_name"] = automatic is True
-            x.__dict__["_names"] = (-1, {})
+            x.__dict__["_inner_names"] = (-1, {})
 
 
 def saved_addresses(layer: LayerState) -> dict[str, Variable]:
@@ -78,7 +78,7 @@ class Snapshot:
     def is_current(self) -> bool:
         """Whether the same layers have the same arguments, and hold the same, as then."""
         for layer, version in zip(self._layers, self._versions, strict=True):
-            if layer._version != version:
+            if layer._change_count != version:
                 return False
         return all(
             self._content(x) == before

@@ -71,11 +71,11 @@ class Metric(Owner, Trackable, Configurable):
     name: str | None = None
 
     tracked_as: ClassVar[str] = "metric"
-    _untracked = frozenset(("_captured", "_own"))
+    _untracked = frozenset(("_captured", "_own_variables"))
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        self._own: list[Variable] = []
+        self._own_variables: list[Variable] = []
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -112,7 +112,7 @@ class Metric(Owner, Trackable, Configurable):
             owner=self,
             autocast=False,
         )
-        self._own.append(variable)
+        self._own_variables.append(variable)
         return variable
 
     def add_weight(
@@ -128,7 +128,7 @@ class Metric(Owner, Trackable, Configurable):
     @property
     def variables(self) -> list[Variable]:
         """The whole state, that of metrics held as attributes included."""
-        found = dict.fromkeys(self._own)
+        found = dict.fromkeys(self._own_variables)
         for _, value in held(self):
             if isinstance(value, Metric):
                 found |= dict.fromkeys(value.variables)

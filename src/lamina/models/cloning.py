@@ -279,6 +279,9 @@ def _clone_graph(
         first = given[0] if given else Input(batch_shape=model.inputs[0].spec.dims_raw,
                                              dtype=model.inputs[0].dtype)  # fmt: skip
         layers = [make(record, None) for record in config]
-        return type(model)([first, *layers], name=model.name, trainable=model.trainable)
-    graph = graph_from_config(graph_config(model.graph), None, make)
-    return type(model)(graph.input_structure, graph.output_structure, name=model.name)
+        copy = type(model)([first, *layers], name=model.name)
+    else:
+        graph = graph_from_config(graph_config(model.graph), None, make)
+        copy = type(model)(graph.input_structure, graph.output_structure, name=model.name)
+    copy._trainable = model._trainable
+    return copy

@@ -121,7 +121,7 @@ class Model(_Attributes, Layer):
         self.built = graph is not None
         self.supports_masking = True
         self._programs, self._structure, self._call_is_pure = {}, None, None
-        self._names = (-1, {})
+        self._inner_names = (-1, {})
 
     def _trains(self) -> tuple[bool, ...]:
         """What trains, by variable; also sees to it that the programs are those of this model."""
@@ -868,8 +868,8 @@ class Model(_Attributes, Layer):
         made: Any = Functional if cls is Model else cls
         model = made(graph.input_structure, graph.output_structure, name=config.get("name"))
         model.graph.list_as(record["name"] for record in config["layers"])
-        if config.get("trainable") is False:
-            model.trainable = False
+        if config.get("trainable") is False:  # the layers inside have been told by their own
+            model._trainable = False
         return model
 
     def __reduce__(self) -> Any:

@@ -196,6 +196,6 @@ class Sequential(Model):
         shape = config.get("build_input_shape")
         if shape and model.graph is None:
             model.build(tuple(shape))
-        if config.get("trainable") is False:
-            model.trainable = False
+        if config.get("trainable") is False:  # the layers inside have been told by their own
+            model._trainable = False
         return model

@@ -243,7 +243,7 @@ class File:
                 )
             paths = [f"{root}/{name}/{weight}".lstrip("/") for weight in groups[name]]
             # What trained comes first, then the rest; in a frozen layer all come in their order.
-            orders = [sorted(variables, key=lambda v: not v.trainable), variables]
+            orders = [sorted(variables, key=lambda v: not v.is_weight), variables]
             likely = max(orders, key=lambda order: self._likeness(paths, order))
             found |= dict(zip(paths, likely, strict=True))
         return found

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lamina.core.graph import Node, Slot, Step, is_symbolic
-from lamina.core.operation import Op
+from lamina.core.operation import Op, nodes_of
 from lamina.core.spec import BATCH, TensorSpec, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, NotBuiltError
@@ -162,7 +162,7 @@ def make_diagram(model: Any, *, open_nested: bool) -> Diagram:
             "call it once on data."
         )
     diagram = Diagram(None)
-    diagram.add(model, model.name).calls += [_call(node) for node in model.nodes]
+    diagram.add(model, model.name).calls += [_call(node) for node in nodes_of(model)]
     return diagram
 
 
@@ -172,7 +172,8 @@ def _read(model: Any, owner: Box | None, order: list[int | None], open_nested: b
     diagram = Diagram(owner)
     made: dict[int, End | int | None] = {}  # where the value of each slot of the plan comes from
     for border, slot, x in zip(order, graph.plan.inputs, graph.inputs, strict=True):
-        if getattr(model, "_hide_inputs", False):
+        maker = x.node.operation
+        if isinstance(maker, InputLayer) and maker not in model.layers:  # of a stack
             made[slot] = border
             continue
         is_door = isinstance(x.node.operation, InputLayer)
@@ -304,7 +305,7 @@ def _index(x: Any) -> str:
 
 def trainability(model: Any) -> dict[Variable, bool]:
     """For each weight that can train at all, whether the model as a whole lets it."""
-    return {v: trains for v, trains in model.named_variables().values() if v.trainable}
+    return {v: trains for v, trains in model.named_variables().values() if v.is_weight}
 
 
 def state_of(operation: Any, trains: dict[Variable, bool]) -> str | None:

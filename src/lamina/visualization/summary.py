@@ -349,7 +349,7 @@ class _Reader:
         nodes = _nodes_by_operation(graph)
         self.branches |= graph is not None and not graph.is_chain
         operations = model.layers if graph is None else model.operations
-        if getattr(model, "_hide_inputs", False):
+        if not any(isinstance(x, InputLayer) for x in model.layers):  # of a stack
             operations = [x for x in operations if not isinstance(x, InputLayer)]
         operations = _within(operations, layer_range)
         for i, operation in enumerate(operations):
