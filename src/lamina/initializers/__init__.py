@@ -1,5 +1,10 @@
 """Initializers: what the first values of weights are."""
 
+from typing import Any
+
+import jax
+import numpy as np
+
 from lamina.initializers.base import Initializer
 from lamina.initializers.constant import STFT, Constant, Identity, Ones, Zeros
 from lamina.initializers.random import (
@@ -17,7 +22,26 @@ from lamina.initializers.random import (
 )
 from lamina.serialization.namespaces import accessors
 
-get, serialize, deserialize = accessors("initializers", "initializer")
+_get, serialize, deserialize = accessors("initializers", "initializer")
+
+
+def get(identifier: Any) -> Any:
+    """The initializer that ``identifier`` stands for.
+
+    Args:
+        identifier: A name, a config, a class (called without arguments), a callable, an array (the
+            first value itself), or None.
+
+    Raises:
+        UnknownNameError: No such name; the message lists the closest ones.
+
+    >>> get("zeros"), get(np.ones(2))((2,))
+    (Zeros(), Array([1., 1.], dtype=float32))
+    """
+    if isinstance(identifier, (np.ndarray, jax.Array)):
+        return Constant(identifier)
+    return _get(identifier)
+
 
 # Keras's other names for them.
 STFTInitializer = stft = STFT

@@ -42,7 +42,7 @@ class Constant(Initializer):
     """The same value everywhere.
 
     Args:
-        value: A number, or an array that broadcasts to the shape of the weight.
+        value: A number, or an array of the shape of the weight.
 
     >>> Constant(3)((2,))
     Array([3., 3.], dtype=float32)
@@ -51,7 +51,13 @@ class Constant(Initializer):
     value: Any = 0.0
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        return np.broadcast_to(np.asarray(self.value), shape)
+        value = np.asarray(self.value)
+        if value.ndim and value.shape != shape:
+            raise ShapeError(
+                f"An array as initializer has the shape of the weight, {shape}. Received an array "
+                f"of shape {value.shape}."
+            )
+        return np.broadcast_to(value, shape)
 
 
 @builtin("initializers", "IdentityInitializer")

@@ -19,6 +19,7 @@ from lamina.serialization import registry
 from lamina.serialization.fields import Configurable
 from lamina.serialization.namespaces import accessors
 from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -199,7 +200,9 @@ class Metric(Owner, Trackable, Configurable):
     def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
         """:meth:`result` as a pure function of the state."""
         with entered(self._bound(metric_variables)):
-            return self.result()
+            return nested.map_structure(
+                lambda x: x.value if isinstance(x, Variable) else x, self.result()
+            )
 
     def stateless_reset_state(self) -> list[Any]:
         """The state at the start, as arrays."""

@@ -384,8 +384,12 @@ class Model(_Attributes, Layer):
             with entered(Scope(pure=True, abstract=True, key=prng.base_key(0))):
                 return self(nested.unflatten(specs, list(arrays)))
 
-        spec.evaluate(run, leaves)
-        self.built = True
+        self.built = True  # for a `build` of the user's own that has called this one
+        try:
+            spec.evaluate(run, leaves)
+        except BaseException:
+            self.built = False
+            raise
 
     # ---- description ---------------------------------------------------------------------------
 

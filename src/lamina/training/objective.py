@@ -21,6 +21,7 @@ from lamina.errors import (
     TrainingWarning,
     unknown_name,
 )
+from lamina.layers.arguments import as_array
 from lamina.training import checks
 from lamina.tree import nested
 
@@ -240,7 +241,7 @@ class Objective:
         names = {id(m): name for name, m in self.trackers.items()}
         logs: dict[str, Any] = {}
         for metric in metrics:
-            result = metric.result()
+            result = nested.map_structure(as_array, metric.result())
             named = {names.get(id(metric), str(metric.name)): result}
             logs |= result if isinstance(result, dict) else named
         return logs
