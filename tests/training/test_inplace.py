@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from lamina.training.step import Static, batch_of
 
 import lamina as keras
 from lamina import layers
@@ -11,7 +12,6 @@ from lamina.runtime import xla
 from lamina.training.data import ArrayData
 from lamina.training.inplace import InPlace, samples_in_place
 from lamina.training.sources import Request
-from lamina.training.step import Static, batch_of
 
 RNG = np.random.default_rng(0)
 COUNT = 500
