@@ -1,8 +1,6 @@
 """Files go to Keras and come from Keras: every layer, op, optimizer; the same numbers after."""
 
 import functools
-import importlib
-import inspect
 import io
 import zipfile
 
@@ -14,8 +12,6 @@ import pytest
 
 import lamina
 from lamina import layers
-from lamina.core.symbolic import OPERATIONS
-from lamina.saving import operations
 from lamina.serialization import registry
 from lamina.tree import nested as structures
 from tests.cases import (
@@ -215,23 +211,6 @@ def test_ops(tmp_path):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=f"{what}: {name}")
     again = lamina.saving.load_model(tmp_path / "ours.keras")
     assert again.to_json() == lamina.models.clone_model(ours).to_json() == ours.to_json()
-
-
-def test_the_table_of_ops_is_that_of_keras():
-    classes = {}
-    for room in ("numpy", "nn", "math", "core", "linalg", "image"):
-        module = importlib.import_module(f"keras.src.ops.{room}")
-        for name, cls in vars(module).items():
-            if inspect.isclass(cls) and cls.__module__ == module.__name__:
-                arguments = set(inspect.signature(cls).parameters) - {"name", "args", "kwargs"}
-                classes[name] = (module.__name__, arguments)
-    for op_name in OPERATIONS:
-        if operations.class_name(op_name) in classes:
-            module, arguments = classes[operations.class_name(op_name)]
-            assert module == operations.module_name(op_name), op_name
-            # What Lamina does not take at all.
-            arguments -= {"sparse", "synchronized"}
-            assert set(operations.constructor_names(op_name).values()) == arguments, op_name
 
 
 # ---- models of models, containers, states of optimizers ------------------------------------------

@@ -1,23 +1,19 @@
-"""Symbolic in: record a node. Arrays in: run. The one place where both meet."""
+"""What a node of the graph calls, and how a call is recorded."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from lamina.core import naming, spec
-from lamina.core.boundary import public
+from lamina.core import naming
 from lamina.core.graph import Node, is_symbolic
-from lamina.core.scope import get_mask, set_mask
-from lamina.core.spec import TensorSpec
 from lamina.core.symbolic import OPERATIONS, SymbolicTensor
 from lamina.core.variable import Variable
-from lamina.errors import GraphError, LaminaError, ShapeError
+from lamina.errors import GraphError
 from lamina.tree import nested
 
 _OWN = __name__.partition(".")[0] + "."
@@ -104,15 +100,14 @@ class Op(Operation):
 
     Args:
         op_name: the function's public name.
-        fn: the function on arrays.
         name: the node's name; automatic when None.
     """
 
     weights: tuple[Variable, ...] = ()
     built = True
 
-    def __init__(self, op_name: str, fn: Callable[..., Any], name: str | None = None) -> None:
-        self.op_name, self.fn = op_name, fn
+    def __init__(self, op_name: str, name: str | None = None) -> None:
+        self.op_name = op_name
         self.name = name or naming.auto_name(op_name)
         self._inbound_nodes = []
 
@@ -124,121 +119,10 @@ class Op(Operation):
         return f"<Op {self.op_name} name={self.name}>"
 
 
-_HOLE = object()
-
-
-class _Template:
-    """Arguments with holes for tensors; hashes by content, so that evaluations can be cached."""
-
-    __slots__ = ("_hash", "_leaves", "structure")
-
-    def __init__(self, args: Any, kwargs: Any) -> None:
-        fill = nested.map_structure(
-            lambda x: _HOLE if is_symbolic(x) else _unwrap(x), (args, kwargs)
-        )
-        self.structure = fill
-        # With the types: 1, 1.0 and True are equal but compute differently.
-        self._leaves = tuple((path, type(x), x) for path, x in nested.flatten_with_path(fill))
-        self._hash: int | None = None
-
-    def call(self, fn: Callable[..., Any], *arrays: Any) -> Any:
-        it = iter(arrays)
-        args, kwargs = nested.map_structure(lambda x: next(it) if x is _HOLE else x, self.structure)
-        return fn(*args, **kwargs)
-
-    def __hash__(self) -> int:
-        if self._hash is None:
-            self._hash = hash(self._leaves)
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Template) and self._leaves == other._leaves
-
-
-def _evaluate(fn: Callable[..., Any], template: _Template, specs: tuple[TensorSpec, ...]) -> Any:
-    return spec.evaluate(functools.partial(template.call, fn), list(specs))
-
-
-_cached_evaluate = functools.lru_cache(maxsize=4096)(_evaluate)
-
-
-def _unwrap(x: Any) -> Any:
-    return x.value if isinstance(x, Variable) else x
-
-
-def op(
-    fn: Callable[..., Any], name: str | None = None, *, elementwise: bool = False
-) -> Callable[..., Any]:
-    """Make a function of arrays a public op: it runs on arrays and records on symbolic tensors.
-
-    Args:
-        fn: a function of arrays; its tensors may be nested in lists, tuples or dicts.
-        name: the public name, the function's own by default.
-        elementwise: masks of the arguments travel on to the result.
-
-    >>> double = op(lambda x: x * 2, "double_for_example")
-    >>> float(double(jnp.ones(())))
-    2.0
-    """
-    op_name = name or fn.__name__
-
-    @functools.wraps(fn)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        leaves = nested.flatten((args, kwargs))
-        if any(is_symbolic(x) for x in leaves):
-            return _record_op(op_name, fn, args, kwargs, elementwise)
-        if any(isinstance(x, Variable) for x in leaves):
-            args, kwargs = nested.map_structure(_unwrap, (args, kwargs))
-        result = fn(*args, **kwargs)
-        if elementwise:
-            mask = merge_masks([get_mask(x) for x in leaves])
-            if mask is not None and result.shape[: mask.ndim] == mask.shape:
-                set_mask(result, mask)
-        return result
-
-    call.__name__ = call.__qualname__ = op_name
-    OPERATIONS[op_name] = call = public(call)
-    return call
-
-
 def merge_masks(masks: list[Any]) -> Any:
     """A position counts where every mask lets it; None when there is no mask."""
     present = [m for m in masks if m is not None]
     return functools.reduce(jnp.logical_and, present) if present else None
-
-
-def _record_op(
-    op_name: str, fn: Callable[..., Any], args: Any, kwargs: Any, elementwise: bool
-) -> Any:
-    leaves = nested.flatten((args, kwargs))
-    inputs = [x for x in leaves if is_symbolic(x)]
-    specs = tuple(x.spec for x in inputs)
-    for x in leaves:
-        if isinstance(x, Operation):
-            raise not_called(x, f"lamina.ops.{op_name}")
-    template = _Template(args, kwargs)
-    try:
-        hash(template)
-        evaluate = _cached_evaluate
-    except TypeError:  # arrays or slices among the arguments
-        evaluate = _evaluate
-    try:
-        outputs = evaluate(fn, template, specs)
-    except LaminaError as e:
-        raise type(e)(f"{e}\n  called at: {user_location()}") from None
-    except Exception as e:
-        shown = ", ".join(f"{x.name} {spec.show_dims(x.spec.dims_raw)}" for x in inputs)
-        raise ShapeError(
-            f"lamina.ops.{op_name} cannot take these tensors: {type(e).__name__}: {e}\n"
-            f"  received: {shown}\n  called at: {user_location()}"
-        ) from e
-    operation = Op(op_name, fn)
-    masks = None
-    if elementwise and isinstance(outputs, TensorSpec):
-        present = [x.mask for x in inputs if x.mask is not None]
-        fits = present and outputs.dims_raw[: len(present[0].dims_raw)] == present[0].dims_raw
-        masks = [present[0] if fits else None]
-    return record(operation, args, kwargs, outputs, masks)
 
 
 def not_called(layer: Operation, where: str) -> GraphError:

@@ -12,7 +12,9 @@ import ast
 import itertools
 import operator
 import re
-from collections.abc import Callable, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from lamina import settings
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError
 from lamina.tree import nested
@@ -310,3 +313,73 @@ def _explain(sizes: list[int], samples: list[Any], specs: list[TensorSpec]) -> D
         if all(_substitute(dim, to) == n for (to, _), n in zip(samples, sizes, strict=True)):
             return dim
     return anonymous()
+
+
+# ---- evaluations that were made before -----------------------------------------------------------
+
+_LARGEST = 4096  # evaluations to remember, and bytes of an array in a key
+_known: OrderedDict[Hashable, Any] = OrderedDict()
+_lock = threading.Lock()
+
+
+def evaluate_cached(
+    key: Hashable | None, fn: Callable[..., Any], specs: Sequence[TensorSpec]
+) -> Any:
+    """:func:`evaluate`, or its earlier answer for an equal key and equal specs.
+
+    Global settings that change dtypes or layouts are part of what is compared.
+
+    Args:
+        key: decides, together with the specs, what ``fn`` returns; :func:`freeze` makes one of
+            arguments. With None nothing is remembered.
+        fn: as for :func:`evaluate`.
+        specs: likewise.
+
+    >>> specs = [TensorSpec((3,), "int32")]
+    >>> [evaluate_cached(freeze(n), lambda x, n=n: x * n, specs).dtype for n in (1, 1.0, True)]
+    ['int32', 'float32', 'int32']
+    """
+    if key is None:
+        return evaluate(fn, list(specs))
+    full = (key, tuple(specs), settings.floatx(), settings.image_data_format(),
+            jax.config.read("jax_enable_x64"))  # fmt: skip
+    with _lock:
+        if full in _known:
+            _known.move_to_end(full)
+            return _known[full]
+    answer = evaluate(fn, list(specs))
+    with _lock:
+        _known[full] = answer
+        if len(_known) > _LARGEST:
+            _known.popitem(last=False)
+    return answer
+
+
+def freeze(*values: Any) -> Hashable | None:
+    """A hashable copy of arguments: equal only for equal values of equal types, in equal nestings.
+
+    Returns:
+        None where there is none: for arrays of JAX, large arrays, and objects that do not hash.
+
+    >>> freeze([1, "same"]) == freeze([1, "same"]), freeze(1) == freeze(1.0), freeze(jnp.ones(2))
+    (True, False, None)
+    """
+    try:
+        return tuple(map(_frozen, values))
+    except TypeError:
+        return None
+
+
+def _frozen(x: Any) -> Hashable:
+    if isinstance(x, (list, tuple)):
+        return (type(x), *map(_frozen, x))
+    if isinstance(x, Mapping):
+        return (type(x), *((k, _frozen(v)) for k, v in x.items()))
+    if isinstance(x, slice):
+        return (slice, *map(_frozen, (x.start, x.stop, x.step)))
+    if isinstance(x, float):
+        return (type(x), x.hex())  # NaN equals itself, and -0.0 is not 0.0
+    if isinstance(x, (np.ndarray, np.generic)) and x.nbytes <= _LARGEST:
+        return (type(x), x.dtype, x.shape, x.tobytes())
+    hash(x)  # a TypeError where that is not possible
+    return (type(x), x)

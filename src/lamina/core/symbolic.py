@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -11,8 +12,14 @@ from lamina.core.graph import Node
 from lamina.core.spec import TensorSpec, show_dims
 from lamina.errors import SymbolicTensorError
 
-# Public ops by name, filled where they are defined: operators and NumPy functions look here.
+# Public ops by name, filled where they are declared: NumPy's functions look here.
 OPERATIONS: dict[str, Callable[..., Any]] = {}
+_numbers = itertools.count()
+
+
+def next_number() -> int:
+    """A number larger than those of all symbolic tensors so far, and smaller than of the next."""
+    return next(_numbers)
 
 
 class SymbolicTensor:
@@ -29,10 +36,11 @@ class SymbolicTensor:
         node: the call that made it.
         index: its position among the outputs of that call.
         name: for messages, and for the model's inputs and outputs.
-        mask: spec of the mask that travels with it, or None.
+        mask: spec of the mask that it carries, or None.
+        number: counts the symbolic tensors of the process: later ones have larger numbers.
     """
 
-    __slots__ = ("__weakref__", "index", "mask", "name", "node", "spec")
+    __slots__ = ("__weakref__", "index", "mask", "name", "node", "number", "spec")
     is_symbolic_tensor = True
     __array_priority__ = 1000
 
@@ -40,6 +48,7 @@ class SymbolicTensor:
         self, spec: TensorSpec, node: Node, index: int, name: str, mask: TensorSpec | None = None
     ) -> None:
         self.spec, self.node, self.index, self.name, self.mask = spec, node, index, name, mask
+        self.number = next(_numbers)
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -136,29 +145,21 @@ class SymbolicTensor:
         return self.__array__()
 
 
-_BINARY = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide",
-    "floordiv": "floor_divide", "mod": "mod", "pow": "power", "matmul": "matmul",
-    "and": "logical_and", "or": "logical_or", "xor": "logical_xor",
-}  # fmt: skip
-_COMPARE = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
-_UNARY = {"neg": "negative", "abs": "absolute", "invert": "logical_not"}
+def install_operator(method: str, call: Callable[..., Any], *, reflected: bool = False) -> None:
+    """Let Python's operator of symbolic tensors be an op.
 
+    Args:
+        method: the special method, such as ``"__add__"``.
+        call: the op.
+        reflected: whether the tensor is the op's last argument.
+    """
 
-def _install(dunder: str, name: str, reverse: bool = False) -> None:
     def operator(self: SymbolicTensor, *args: Any) -> Any:
-        return OPERATIONS[name](*args, self) if reverse else OPERATIONS[name](self, *args)
+        return call(*args, self) if reflected else call(self, *args)
 
-    operator.__name__ = dunder
-    setattr(SymbolicTensor, dunder, operator)
+    operator.__name__ = method
+    setattr(SymbolicTensor, method, operator)
 
-
-for _dunder, _name in _BINARY.items():
-    _install(f"__{_dunder}__", _name)
-    _install(f"__r{_dunder}__", _name, reverse=True)
-for _dunder, _name in {**_COMPARE, **_UNARY}.items():
-    _install(f"__{_dunder}__", _name)
-_install("__getitem__", "get_item")
 
 # JAX's own functions flatten their arguments first, so this is where they meet the error.
 jax.tree_util.register_pytree_node(

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from lamina import settings
-from lamina.core.operation import op
+from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError
-
-
-def _float(x: Any) -> jax.Array:
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(settings.floatx())
+from lamina.ops.templates import floating
 
 
 def _check_same_shape(name: str, target: jax.Array, output: jax.Array) -> None:
@@ -33,7 +27,7 @@ def _log_probabilities(output: jax.Array, axis: int) -> jax.Array:
 
 
 @op
-def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> jax.Array:
+def binary_crossentropy(target: Tensor, output: Tensor, from_logits: bool = False) -> jax.Array:
     """``-target * log(output) - (1 - target) * log(1 - output)``, entry by entry.
 
     Args:
@@ -44,7 +38,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     >>> f"{binary_crossentropy(1.0, 0.5):.3f}"
     '0.693'
     """
-    target, output = jnp.asarray(target), _float(output)
+    target, output = jnp.asarray(target), floating(output)
     _check_same_shape("binary_crossentropy", target, output)
     if from_logits:
         return jax.nn.softplus(output) - target * output
@@ -54,7 +48,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 
 @op
 def categorical_crossentropy(
-    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+    target: Tensor, output: Tensor, from_logits: bool = False, axis: int = -1
 ) -> jax.Array:
     """``-sum(target * log(output), axis)``.
 
@@ -67,7 +61,7 @@ def categorical_crossentropy(
     >>> f"{categorical_crossentropy(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])):.3f}"
     '0.693'
     """
-    target, output = jnp.asarray(target), _float(output)
+    target, output = jnp.asarray(target), floating(output)
     _check_same_shape("categorical_crossentropy", target, output)
     log = jax.nn.log_softmax(output, axis) if from_logits else _log_probabilities(output, axis)
     return -jnp.sum(target * log, axis)
@@ -75,7 +69,7 @@ def categorical_crossentropy(
 
 @op
 def sparse_categorical_crossentropy(
-    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+    target: Tensor, output: Tensor, from_logits: bool = False, axis: int = -1
 ) -> jax.Array:
     """``-log(output[target])``: categorical cross-entropy with class numbers as targets.
 
@@ -88,7 +82,7 @@ def sparse_categorical_crossentropy(
     >>> f"{sparse_categorical_crossentropy(1, jnp.array([0.5, 0.5])):.3f}"
     '0.693'
     """
-    output = _float(output)
+    output = floating(output)
     target = jnp.asarray(target).astype("int32")
     if target.ndim < output.ndim:
         target = jnp.expand_dims(target, axis)

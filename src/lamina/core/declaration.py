@@ -1,0 +1,239 @@
+"""Declaring an op: arrays in, it runs; symbolic tensors in, it records a node.
+
+An op is declared once, by its function. The signature says the rest: parameters annotated with
+:data:`Tensor` hold tensors, those with ``Callable`` hold functions, and all others are static: they
+decide what is computed, and Keras's files keep them apart from the call.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, cast, overload
+
+from lamina.core import spec
+from lamina.core.boundary import public
+from lamina.core.graph import is_symbolic
+from lamina.core.operation import Op, Operation, merge_masks, not_called, record, user_location
+from lamina.core.scope import current, get_mask, set_mask
+from lamina.core.spec import TensorSpec
+from lamina.core.subgraph import Traced
+from lamina.core.symbolic import OPERATIONS, install_operator
+from lamina.core.variable import Variable
+from lamina.errors import LaminaError, ShapeError, SymbolicTensorError
+from lamina.tree import nested
+
+# An array, a symbolic tensor, a variable, a number, or lists of these: what JAX makes an array of.
+Tensor: TypeAlias = Any
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+DECLARATIONS: dict[str, OpDeclaration] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class OpDeclaration:
+    """What is known of an op.
+
+    Attributes:
+        name: its public name.
+        fn: the function on arrays.
+        elementwise: whether masks of its arguments propagate to its result.
+        operators: the special methods of symbolic tensors that call it; the second one has the
+            tensor as its last argument.
+        file_class: the class that Keras's files name; the name in capitals when empty.
+        file_module: the last part of the module that they name; the package when empty.
+        in_call: static parameters that they keep with the tensors of the call.
+        in_constructor: tensors that they keep with the static parameters.
+    """
+
+    name: str
+    fn: Callable[..., Any]
+    elementwise: bool = False
+    operators: tuple[str, ...] = ()
+    file_class: str = ""
+    file_module: str = ""
+    in_call: tuple[str, ...] = ()
+    in_constructor: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature:
+        """The parameters, as users pass them."""
+        return inspect.signature(self.fn)
+
+    def _annotated(self, word: str) -> tuple[str, ...]:
+        parameters = self.signature.parameters.values()
+        return tuple(p.name for p in parameters if word in str(p.annotation))
+
+    @functools.cached_property
+    def functions(self) -> tuple[str, ...]:
+        """Parameters that hold functions."""
+        return self._annotated("Callable")
+
+    @functools.cached_property
+    def tensors(self) -> tuple[str, ...]:
+        """Parameters that hold tensors."""
+        return tuple(n for n in self._annotated("Tensor") if n not in self.functions)
+
+    @functools.cached_property
+    def constructor(self) -> tuple[str, ...]:
+        """Parameters that the constructor of Keras's class takes."""
+        in_call = {*self.tensors, *self.functions, *self.in_call} - {*self.in_constructor}
+        rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        parameters = self.signature.parameters.values()
+        return tuple(p.name for p in parameters if p.name not in in_call and p.kind not in rest)
+
+    @functools.cached_property
+    def class_name(self) -> str:
+        """The class that Keras's files name."""
+        words = (part[:1].upper() + part[1:] for part in self.name.split("_"))
+        return self.file_class or "".join(words)
+
+    @functools.cached_property
+    def module_name(self) -> str:
+        """The last part of the module that Keras's files name: ``"numpy"``."""
+        inside = self.fn.__module__.partition(".ops.")[2]
+        return self.file_module or inside.partition(".")[0]
+
+
+@overload
+def op(fn: _F, /) -> _F: ...
+@overload
+def op(
+    *,
+    elementwise: bool = False,
+    operators: tuple[str, ...] = (),
+    file_class: str = "",
+    file_module: str = "",
+    in_call: tuple[str, ...] = (),
+    in_constructor: tuple[str, ...] = (),
+) -> Callable[[_F], _F]: ...
+def op(fn: Any = None, /, **known: Any) -> Any:
+    """Decorator: make a function of arrays a public op. See :class:`OpDeclaration` for arguments.
+
+    >>> @op
+    ... def doubled_in_an_example(x: Tensor) -> Tensor:
+    ...     return x * 2
+    >>> doubled_in_an_example(x=4), DECLARATIONS["doubled_in_an_example"].tensors
+    (8, ('x',))
+    """
+    if fn is None:
+        return functools.partial(op, **known)
+    return _declared(OpDeclaration(fn.__name__, fn, **known))
+
+
+def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
+    name, fn = declaration.name, declaration.fn
+
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        leaves = nested.flatten((args, kwargs))
+        if any(is_symbolic(x) for x in leaves):
+            return _record_op(declaration, args, kwargs)
+        if any(isinstance(x, Variable) for x in leaves):
+            args, kwargs = nested.map_structure(_unwrap, (args, kwargs))
+        try:
+            result = fn(*args, **kwargs)
+        except SymbolicTensorError:
+            if not declaration.functions:
+                raise
+            return _record_op(declaration, args, kwargs)  # a function reads symbolic tensors
+        except (TypeError, ValueError) as e:
+            if current() is None:
+                _note(e, name, leaves)
+            raise
+        if declaration.elementwise:
+            mask = merge_masks([get_mask(x) for x in leaves])
+            if mask is not None and result.shape[: mask.ndim] == mask.shape:
+                set_mask(result, mask)
+        return result
+
+    call = public(call)
+    OPERATIONS[name], DECLARATIONS[name] = call, declaration
+    for i, method in enumerate(declaration.operators):
+        install_operator(method, call, reflected=i == 1)
+    return call
+
+
+def _note(e: Exception, name: str, leaves: list[Any]) -> None:
+    """Tell what the op received, unless an op inside of it has told already."""
+    start = "lamina.ops."
+    if isinstance(e, LaminaError) or any(n.startswith(start) for n in getattr(e, "__notes__", ())):
+        return
+    arrays = (f"{tuple(x.shape)} {x.dtype}" for x in leaves if spec.is_array(x))
+    e.add_note(f"{start}{name} received: {', '.join(arrays)}")
+
+
+def _unwrap(x: Any) -> Any:
+    return x.value if isinstance(x, Variable) else x
+
+
+class _Hole:
+    """The place of a tensor among arguments."""
+
+
+_HOLE = _Hole()
+
+
+def _evaluate(declaration: OpDeclaration, args: Any, kwargs: Any, specs: list[TensorSpec]) -> Any:
+    """The specs of what the op returns."""
+    template = nested.map_structure(
+        lambda x: _HOLE if is_symbolic(x) else _unwrap(x), (args, kwargs)
+    )
+
+    def call(*arrays: Any) -> Any:
+        it = iter(arrays)
+        args, kwargs = nested.map_structure(lambda x: next(it) if x is _HOLE else x, template)
+        return declaration.fn(*args, **kwargs)
+
+    key = None if declaration.functions else spec.freeze(declaration.name, template)
+    return spec.evaluate_cached(key, call, specs)
+
+
+def _record_op(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
+    where = f"lamina.ops.{declaration.name}"
+    inputs = [x for x in nested.flatten((args, kwargs)) if is_symbolic(x)]
+    for x in nested.flatten((args, kwargs)):
+        if isinstance(x, Operation) and not declaration.functions:
+            raise not_called(x, where)
+    try:
+        if declaration.functions:
+            args, kwargs = _with_bodies(declaration, args, kwargs, inputs)
+            inputs = [x for x in nested.flatten((args, kwargs)) if is_symbolic(x)]
+        outputs = _evaluate(declaration, args, kwargs, [x.spec for x in inputs])
+    except LaminaError as e:
+        raise type(e)(f"{e}\n  called at: {user_location()}") from None
+    except Exception as e:
+        shown = ", ".join(f"{x.name} {spec.show_dims(x.spec.dims_raw)}" for x in inputs)
+        raise ShapeError(
+            f"{where} cannot take these tensors: {type(e).__name__}: {e}\n"
+            f"  received: {shown}\n  called at: {user_location()}"
+        ) from e
+    masks = None
+    if declaration.elementwise and isinstance(outputs, TensorSpec):
+        present = [x.mask for x in inputs if x.mask is not None]
+        fits = present and outputs.dims_raw[: len(present[0].dims_raw)] == present[0].dims_raw
+        masks = [present[0] if fits else None]
+    return record(Op(declaration.name), args, kwargs, outputs, masks)
+
+
+def _with_bodies(declaration: OpDeclaration, args: Any, kwargs: Any, inputs: list[Any]) -> Any:
+    """The arguments with functions as data, found by an abstract run of the op."""
+    where = f"lamina.ops.{declaration.name}"
+
+    def is_function(x: Any) -> bool:
+        return callable(x) and not is_symbolic(x) and not spec.is_array(x)
+
+    args, kwargs = nested.map_structure(
+        lambda x: Traced(x, where) if is_function(x) else x, (args, kwargs)
+    )
+    _evaluate(declaration, args, kwargs, [x.spec for x in inputs])
+    return nested.map_structure(lambda x: x.found if isinstance(x, Traced) else x, (args, kwargs))
+
+
+def as_op(fn: Callable[..., Any], name: str, doc: str, module: str, **known: Any) -> Any:
+    """An op of a function that a template made, with the name, text and module that it lacks."""
+    fn.__name__ = fn.__qualname__ = name
+    fn.__doc__, fn.__module__ = doc, module
+    return cast(Any, op)(fn, **known)

@@ -1,0 +1,180 @@
+"""Functions as data: what the bodies of ``cond``, ``scan`` and the like compute, as ops on slots.
+
+A body is called once on symbolic stand-ins for its arguments. The nodes between those and its
+result are its steps; every other symbolic tensor that it reads is a capture, which the node of the
+whole call then takes as an input of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from lamina.core import symbolic
+from lamina.core.graph import Node, Slot, is_symbolic, topological_order
+from lamina.core.operation import Op, Operation
+from lamina.core.spec import is_array, spec_of
+from lamina.core.symbolic import OPERATIONS, SymbolicTensor
+from lamina.errors import GraphError, SymbolicTensorError
+from lamina.tree import nested
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class SubgraphStep:
+    """Call an op on arguments whose tensors are slots; store what it returns."""
+
+    op_name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Subgraph:
+    """The steps of a function.
+
+    Attributes:
+        steps: the calls of ops, in an order that works. The first slots are the leaves of the
+            arguments, then those of the captures.
+        result: what the function returns; its tensors are slots.
+    """
+
+    steps: tuple[SubgraphStep, ...]
+    result: Any
+
+    def run(self, values: list[Any]) -> Any:
+        """Execute the steps on the values of the first slots."""
+        slots = dict(enumerate(values))
+
+        def fill(x: Any) -> Any:
+            return slots[x.index] if isinstance(x, Slot) else x
+
+        for step in self.steps:
+            args, kwargs = nested.map_structure(fill, (step.args, step.kwargs))
+            returned = nested.flatten(OPERATIONS[step.op_name](*args, **kwargs))
+            slots.update(zip(step.outputs, returned, strict=True))
+        return nested.map_structure(fill, self.result)
+
+
+class Body(NamedTuple):
+    """A function in a graph: its steps, and the tensors from outside that it reads.
+
+    As a tuple it is part of the nesting of a node's arguments, so the captures are inputs of the
+    node, and are replaced by arrays when the node runs.
+    """
+
+    captures: tuple[Any, ...]
+    graph: Subgraph
+
+    def __call__(self, *args: Any) -> Any:
+        """Compute what the function returns for these arguments."""
+        return self.graph.run([*nested.flatten(args), *self.captures])
+
+    def __repr__(self) -> str:
+        reads = f" reads {[x.name for x in self.captures]}" if self.captures else ""
+        return f"<function of {len(self.graph.steps)} ops{reads}>"
+
+
+class _Arguments(Operation):
+    """The origin of stand-ins."""
+
+    def __init__(self) -> None:
+        self.name = "argument"
+        self._inbound_nodes = []
+
+
+class Traced:
+    """A function that finds out about itself when JAX first calls it, in an abstract evaluation.
+
+    Args:
+        fn: the user's function.
+        where: the op that it was given to, for messages.
+
+    Attributes:
+        body: the function as data; None before the first call, and for a function that calls JAX
+            or NumPy itself.
+    """
+
+    def __init__(self, fn: Callable[..., Any], where: str) -> None:
+        self.fn, self.where = fn, where
+        self.body: Body | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        """Arrays of the shapes and dtypes that the function returns."""
+        try:
+            body, result = _trace(self.fn, args, self.where)
+        except SymbolicTensorError:
+            return self._run_directly(args)
+        self.body = self.body or body
+        return nested.map_structure(
+            lambda x: jnp.zeros(x.spec.dims_raw, x.dtype) if is_symbolic(x) else x, result
+        )
+
+    def _run_directly(self, args: tuple[Any, ...]) -> Any:
+        result = self.fn(*args)
+        if any(is_symbolic(x) for x in nested.flatten(result)):
+            raise GraphError(
+                f"A function given to {self.where} reads symbolic tensors from outside and calls "
+                "functions that take arrays only. Use functions of `lamina.ops` throughout, or "
+                "pass the tensors to it as arguments."
+            )
+        return result
+
+    @property
+    def found(self) -> Any:
+        """The body, or the function itself where it cannot be data."""
+        return self.fn if self.body is None else self.body
+
+
+def _trace(fn: Callable[..., Any], args: tuple[Any, ...], where: str) -> tuple[Body, Any]:
+    origin = Node(_Arguments(), (), {}, where)
+
+    def stand_in(x: Any) -> Any:
+        return SymbolicTensor(spec_of(x), origin, 0, "argument") if is_array(x) else x
+
+    arguments = nested.map_structure(stand_in, args)
+    leaves = nested.flatten(arguments)
+    known = {x for x in leaves if is_symbolic(x)}
+    first = symbolic.next_number()
+    result = fn(*arguments)
+    outputs = [x for x in nested.flatten(result) if is_symbolic(x)]
+
+    captures: dict[SymbolicTensor, None] = {}
+    queue, seen = list(outputs), set(known)
+    for x in queue:
+        if x in seen:
+            continue
+        seen.add(x)
+        if x.number < first or not x.node.inputs:  # made outside
+            captures[x] = None
+        else:
+            queue.extend(x.node.inputs)
+
+    slots = {x: i for i, x in enumerate(leaves) if is_symbolic(x)}
+    slots |= {x: i for i, x in enumerate(captures, len(leaves))}
+    size = len(leaves) + len(captures)
+
+    def slotted(x: Any) -> Any:
+        return Slot(slots[x]) if is_symbolic(x) else x
+
+    steps = []
+    for node in topological_order(outputs, [*known, *captures]):
+        operation = node.operation
+        if not isinstance(operation, Op):
+            raise GraphError(
+                f"A function given to {where} calls {operation.name!r} (at {node.location}). "
+                "Expected functions of `lamina.ops` only, because the model would not know of "
+                "the weights inside. Call it outside, or write a layer whose `call` does it all."
+            )
+        made = node.output_leaves
+        args, kwargs = nested.map_structure(slotted, (node.args, node.kwargs))
+        steps.append(
+            SubgraphStep(operation.op_name, args, kwargs, tuple(range(size, size + len(made))))
+        )
+        slots |= {x: size + i for i, x in enumerate(made)}
+        size += len(made)
+    graph = Subgraph(tuple(steps), nested.map_structure(slotted, result))
+    return Body(tuple(captures), graph), result

@@ -1,0 +1,43 @@
+"""Tensors as such, loops and conditions, and writing into tensors."""
+
+from lamina.ops.core.control import (
+    associative_scan,
+    cond,
+    fori_loop,
+    map,
+    scan,
+    switch,
+    vectorized_map,
+    while_loop,
+)
+from lamina.ops.core.tensors import (
+    cast,
+    convert_to_numpy,
+    convert_to_tensor,
+    custom_gradient,
+    dtype,
+    is_tensor,
+    saturate_cast,
+    shape,
+    stop_gradient,
+)
+
+__all__ = [
+    "associative_scan",
+    "cast",
+    "cond",
+    "convert_to_numpy",
+    "convert_to_tensor",
+    "custom_gradient",
+    "dtype",
+    "fori_loop",
+    "is_tensor",
+    "map",
+    "saturate_cast",
+    "scan",
+    "shape",
+    "stop_gradient",
+    "switch",
+    "vectorized_map",
+    "while_loop",
+]  # fmt: skip

@@ -1,0 +1,180 @@
+"""Loops and conditions over functions.
+
+In a graph, a function may read symbolic tensors from outside: they become inputs of the op's node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.declaration import Tensor, op
+from lamina.errors import ArgumentError
+from lamina.tree import nested
+
+
+def _arrays(x: Any) -> Any:
+    return nested.map_structure(lambda leaf: None if leaf is None else jnp.asarray(leaf), x)
+
+
+def _plain(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function as JAX takes it: one that can be referred to weakly, and returns arrays."""
+    return lambda *args: _arrays(f(*args))
+
+
+@op
+def cond(pred: Tensor, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
+    """``true_fn()`` where ``pred`` holds, else ``false_fn()``; only one of them is computed.
+
+    Args:
+        pred: One boolean.
+        true_fn: A function without arguments.
+        false_fn: Likewise; it returns the same shapes and dtypes.
+
+    >>> int(cond(True, lambda: jnp.asarray(1), lambda: jnp.asarray(2)))
+    1
+    """
+    return jax.lax.cond(jnp.asarray(pred), _plain(true_fn), _plain(false_fn))
+
+
+@op
+def switch(index: Tensor, branches: Sequence[Callable[..., Any]], *operands: Tensor) -> Any:
+    """``branches[index](*operands)``; an index outside counts as the first or last one.
+
+    Args:
+        index: One integer.
+        branches: Functions of the operands that return the same shapes and dtypes.
+        operands: Tensors.
+
+    >>> int(switch(1, [lambda x: x + 1, lambda x: x * 10], 3))
+    30
+    """
+    functions = [_plain(f) for f in branches]
+    return jax.lax.switch(jnp.asarray(index), functions, *(_arrays(x) for x in operands))
+
+
+@op
+def scan(
+    f: Callable[[Any, Any], Any],
+    init: Tensor,
+    xs: Tensor | None = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+) -> Any:
+    """Go through the entries of ``xs``, carrying a state along.
+
+    Args:
+        f: ``(state, x) -> (state, y)``.
+        init: The first state: a tensor or a nesting of tensors.
+        xs: What to go through, along axis 0; or None.
+        length: Number of steps where ``xs`` is None.
+        reverse: Whether to begin at the end.
+        unroll: How many steps are compiled as one; True for all.
+
+    Returns:
+        The last state, and all ``y`` stacked along a new axis 0.
+
+    >>> scan(lambda s, x: (s + x, s + x), 0, jnp.array([1, 2, 3]))[1]
+    Array([1, 3, 6], dtype=int32)
+    """
+    if xs is None and length is None:
+        raise ArgumentError("scan() needs `xs` or `length`. Received: None for both.")
+    return jax.lax.scan(_plain(f), _arrays(init), _arrays(xs), length, reverse, unroll)
+
+
+@op
+def associative_scan(
+    f: Callable[[Any, Any], Any], elems: Tensor, reverse: bool = False, axis: int = 0
+) -> Any:
+    """All partial results of an associative function, in a logarithmic number of steps.
+
+    Args:
+        f: ``(a, b) -> c`` for slices of ``elems``, with ``f(a, f(b, c)) == f(f(a, b), c)``.
+        elems: A tensor or a nesting of tensors.
+        reverse: Whether to begin at the end.
+        axis: The axis to go along.
+
+    >>> associative_scan(lambda a, b: a + b, jnp.array([1, 2, 3]))
+    Array([1, 3, 6], dtype=int32)
+    """
+    return jax.lax.associative_scan(_plain(f), _arrays(elems), reverse, axis)
+
+
+@op
+def while_loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Tensor,
+    maximum_iterations: int | None = None,
+) -> Any:
+    """``loop_vars = body(*loop_vars)`` as long as ``cond(*loop_vars)`` holds.
+
+    Args:
+        cond: Returns one boolean.
+        body: Returns new loop variables of the same shapes and dtypes.
+        loop_vars: A list or tuple of tensors, or one tensor.
+        maximum_iterations: Where to stop at the latest.
+
+    Returns:
+        The last loop variables. Gradients do not pass where the number of iterations is not known;
+        see :func:`scan` and :func:`fori_loop`.
+
+    >>> while_loop(lambda i: i < 5, lambda i: (i + 2,), (jnp.asarray(0),))
+    (Array(6, dtype=int32),)
+    """
+    is_many = isinstance(loop_vars, (list, tuple))
+    first = tuple(_arrays(v) for v in loop_vars) if is_many else (_arrays(loop_vars),)
+
+    def step(carried: Any) -> Any:
+        count, values = carried
+        new = body(*values)
+        new = tuple(new) if isinstance(new, (list, tuple)) else (new,)
+        return count + 1, _arrays(new)
+
+    def goes_on(carried: Any) -> Any:
+        count, values = carried
+        wanted = jnp.asarray(cond(*values))
+        return wanted if maximum_iterations is None else wanted & (count < maximum_iterations)
+
+    last = jax.lax.while_loop(goes_on, step, (jnp.asarray(0), first))[1]
+    return (list(last) if isinstance(loop_vars, list) else last) if is_many else last[0]
+
+
+@op
+def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_val: Tensor) -> Any:
+    """``value = body_fun(i, value)`` for ``i`` from ``lower`` up to, not including, ``upper``.
+
+    Args:
+        lower: The first ``i``.
+        upper: The end.
+        body_fun: Returns a new value of the same shapes and dtypes.
+        init_val: The first value: a tensor or a nesting of tensors.
+
+    >>> int(fori_loop(0, 4, lambda i, x: x + i, 0))
+    6
+    """
+    return jax.lax.fori_loop(lower, upper, _plain(body_fun), _arrays(init_val))
+
+
+@op
+def map(f: Callable[[Any], Any], xs: Tensor) -> Any:
+    """``f`` of each entry of ``xs`` along axis 0, one after the other, stacked.
+
+    >>> map(lambda x: x * 2, jnp.array([1, 2]))
+    Array([2, 4], dtype=int32)
+    """
+    return jax.lax.map(_plain(f), _arrays(xs))
+
+
+@op
+def vectorized_map(function: Callable[[Any], Any], elements: Tensor) -> Any:
+    """``function`` of each entry of ``elements`` along axis 0, all at once, stacked.
+
+    >>> vectorized_map(lambda x: x * 2, jnp.array([1, 2]))
+    Array([2, 4], dtype=int32)
+    """
+    return jax.vmap(_plain(function))(_arrays(elements))

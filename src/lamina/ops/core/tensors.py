@@ -1,0 +1,149 @@
+"""Making tensors and converting them, what is known of them, and the control of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.declaration import Tensor, op
+from lamina.core.graph import is_symbolic
+from lamina.core.spec import is_array
+from lamina.core.variable import Variable
+from lamina.dtype_policies.dtypes import standardize_dtype
+from lamina.errors import ArgumentError
+from lamina.ops.templates import optional_dtype, refuse_sparse
+from lamina.tree import nested
+
+
+@op(elementwise=True)
+def cast(x: Tensor, dtype: Any) -> jax.Array:
+    """``x`` as another dtype.
+
+    >>> cast([1.7, -1.7], "int32")
+    Array([ 1, -1], dtype=int32)
+    """
+    return jnp.asarray(x, standardize_dtype(dtype))
+
+
+@op(elementwise=True)
+def saturate_cast(x: Tensor, dtype: Any) -> jax.Array:
+    """``x`` as another dtype, where numbers out of its range become the nearest in it.
+
+    >>> saturate_cast([-5.0, 300.0], "uint8")
+    Array([  0, 255], dtype=uint8)
+    """
+    x, wanted = jnp.asarray(x), jnp.dtype(standardize_dtype(dtype))
+    if wanted == jnp.bool_ or x.dtype == jnp.bool_ or jnp.issubdtype(wanted, jnp.complexfloating):
+        return x.astype(wanted)
+    is_float = jnp.issubdtype(wanted, jnp.floating)
+    limits: Any = jnp.finfo(wanted) if is_float else jnp.iinfo(wanted)
+    known: Any = jnp.finfo(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype)
+    low, high = max(float(limits.min), float(known.min)), min(float(limits.max), float(known.max))
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        return jnp.clip(x, int(low), int(high)).astype(wanted)
+    kept = jnp.clip(x, low, high).astype(wanted)
+    # Where the dtype of `x` cannot represent the limit, it was rounded beyond it.
+    kept = jnp.where(x >= float(limits.max), jnp.asarray(limits.max, wanted), kept)
+    return jnp.where(x <= float(limits.min), jnp.asarray(limits.min, wanted), kept)
+
+
+@op(elementwise=True)
+def stop_gradient(variable: Tensor) -> Any:
+    """The same values; gradients do not pass.
+
+    >>> float(jax.grad(lambda x: x * stop_gradient(x))(3.0))
+    3.0
+    """
+    return jax.lax.stop_gradient(nested.map_structure(jnp.asarray, variable))
+
+
+def convert_to_tensor(
+    x: Tensor, dtype: Any = None, sparse: bool | None = None, ragged: bool | None = None
+) -> Any:
+    """An array of ``x`` (numbers, lists, NumPy arrays, variables); symbolic tensors pass.
+
+    Args:
+        x: What to convert.
+        dtype: Dtype of the result, that of ``x`` when None.
+        sparse: None or False: results are dense.
+        ragged: None or False: results have one size along each axis.
+
+    >>> convert_to_tensor([1, 2])
+    Array([1, 2], dtype=int32)
+    """
+    refuse_sparse("convert_to_tensor", sparse)
+    if ragged:
+        raise ArgumentError(
+            "convert_to_tensor() makes tensors with one size along each axis. "
+            f"Received: ragged={ragged!r}; pad the rows to one length."
+        )
+    if is_symbolic(x):
+        return x if dtype is None or x.dtype == standardize_dtype(dtype) else cast(x, dtype)
+    return jnp.asarray(x, optional_dtype(dtype))
+
+
+def convert_to_numpy(x: Tensor) -> np.ndarray:
+    """A NumPy array of the values of ``x``.
+
+    >>> convert_to_numpy([1, 2])
+    array([1, 2])
+    """
+    return np.asarray(x)
+
+
+def shape(x: Tensor) -> tuple[Any, ...]:
+    """The dimensions of ``x``; inside a layer's ``call`` an unknown one is a symbol.
+
+    >>> shape([[1, 2, 3]])
+    (1, 3)
+    """
+    return x.shape if is_symbolic(x) or isinstance(x, Variable) or is_array(x) else np.shape(x)
+
+
+def dtype(x: Tensor) -> str:
+    """The name of the dtype of ``x``.
+
+    >>> dtype(1.0)
+    'float32'
+    """
+    has_one = is_symbolic(x) or isinstance(x, Variable) or is_array(x)
+    return standardize_dtype(x.dtype if has_one else jnp.asarray(x).dtype)
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether ``x`` is an array of JAX, or a symbolic tensor.
+
+    >>> is_tensor(jnp.ones(2)), is_tensor(np.ones(2))
+    (True, False)
+    """
+    return is_symbolic(x) or isinstance(x, jax.Array)
+
+
+def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator for a function that says what its gradient is.
+
+    Args:
+        f: Returns its result, and a function of ``upstream`` (also accepted as its last positional
+            argument) that returns the gradient of each argument.
+
+    >>> @custom_gradient
+    ... def square(x):
+    ...     return x**2, lambda *args, upstream: 10 * upstream
+    >>> float(jax.grad(square)(3.0))
+    10.0
+    """
+
+    @jax.custom_gradient
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result, gradient = f(*args, **kwargs)
+
+        def pull(upstream: Any) -> Any:
+            return gradient(*args, upstream=upstream)
+
+        return result, pull
+
+    return call

@@ -1,0 +1,287 @@
+"""Tensors from nothing, and of the shape of others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina import settings
+from lamina.core.declaration import Tensor, as_op, op
+from lamina.dtype_policies.dtypes import standardize_dtype
+from lamina.errors import SymbolicTensorError
+from lamina.ops.templates import optional_dtype, tensor
+
+
+def _known(shape: Any, name: str) -> Any:
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    if None in sizes:
+        raise SymbolicTensorError(
+            f"ops.{name} needs numbers for its shape. Received: {tuple(sizes)}; None is a "
+            f"dimension that is not known while building. Use `ops.{name}_like(x)`, or call "
+            f"ops.{name} in a layer's `call`, where unknown dimensions can be used."
+        )
+    return tuple(sizes)
+
+
+def zeros(shape: Any, dtype: Any = None) -> jax.Array:
+    """A tensor of zeros, of dtype ``floatx`` unless said otherwise.
+
+    >>> zeros((2,))
+    Array([0., 0.], dtype=float32)
+    """
+    return jnp.zeros(_known(shape, "zeros"), standardize_dtype(dtype))
+
+
+def ones(shape: Any, dtype: Any = None) -> jax.Array:
+    """A tensor of ones, of dtype ``floatx`` unless said otherwise.
+
+    >>> ones((2,), "int32")
+    Array([1, 1], dtype=int32)
+    """
+    return jnp.ones(_known(shape, "ones"), standardize_dtype(dtype))
+
+
+def empty(shape: Any, dtype: Any = None) -> jax.Array:
+    """A tensor to be filled, of dtype ``floatx`` unless said otherwise; JAX fills it with zeros.
+
+    >>> empty((2,)).shape
+    (2,)
+    """
+    return jnp.empty(_known(shape, "empty"), standardize_dtype(dtype))
+
+
+@op
+def full(shape: Any, fill_value: Tensor, dtype: Any = None) -> jax.Array:
+    """A tensor filled with one value.
+
+    Args:
+        shape: Its shape.
+        fill_value: A number, or what broadcasts to the shape.
+        dtype: Its dtype, that of ``fill_value`` when None.
+
+    >>> full((2,), 3.0)
+    Array([3., 3.], dtype=float32)
+    """
+    return jnp.full(_known(shape, "full"), jnp.asarray(fill_value), optional_dtype(dtype))
+
+
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Array:
+    """A matrix ``(N, M)`` with ones on diagonal ``k`` and zeros elsewhere.
+
+    Args:
+        N: Number of rows.
+        M: Number of columns, ``N`` when None.
+        k: The diagonal: 0 is the main one, positive ones are above it.
+        dtype: ``floatx`` when None.
+
+    >>> eye(2)
+    Array([[1., 0.],
+           [0., 1.]], dtype=float32)
+    """
+    return jnp.eye(N, M, k, standardize_dtype(dtype))
+
+
+def identity(n: int, dtype: Any = None) -> jax.Array:
+    """The identity matrix ``(n, n)``.
+
+    >>> identity(2, "int32")
+    Array([[1, 0],
+           [0, 1]], dtype=int32)
+    """
+    return jnp.identity(n, standardize_dtype(dtype))
+
+
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Array:
+    """A matrix ``(N, M)`` with ones on and below diagonal ``k``.
+
+    >>> tri(2)
+    Array([[1., 0.],
+           [1., 1.]], dtype=float32)
+    """
+    return jnp.tri(N, M, k, standardize_dtype(dtype))
+
+
+# ---- ranges --------------------------------------------------------------------------------------
+
+
+@op
+def arange(
+    start: Tensor, stop: Tensor | None = None, step: Tensor | None = None, dtype: Any = None
+) -> jax.Array:
+    """Evenly spaced values: ``start, start + step, ...``, below ``stop``.
+
+    Args:
+        start: The first value; with ``start`` alone, it is the end of a range that starts at 0.
+        stop: The end, which is not included.
+        step: The distance, 1 when None.
+        dtype: Dtype of the result; that which the arguments promote to when None.
+
+    >>> arange(2, 8, 3)
+    Array([2, 5], dtype=int32)
+    """
+    if dtype is None:
+        given = [tensor(x) for x in (start, stop, step) if x is not None]
+        dtype = jnp.result_type(*given)
+        dtype = settings.floatx() if all(isinstance(x, float | int) for x in given) and any(
+            isinstance(x, float) for x in given) else dtype  # fmt: skip
+    return jnp.arange(start, stop, step, standardize_dtype(dtype))
+
+
+def _spaced_dtype(*ends: Tensor, dtype: Any) -> str:
+    if dtype is not None:
+        return standardize_dtype(dtype)
+    found = jnp.result_type(*map(tensor, ends), float)
+    return settings.floatx() if all(isinstance(x, int | float) for x in ends) else str(found)
+
+
+@op
+def linspace(
+    start: Tensor,
+    stop: Tensor,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    """``num`` evenly spaced values from ``start`` to ``stop``.
+
+    Args:
+        start: The first value, a number or a tensor.
+        stop: The last value.
+        num: How many.
+        endpoint: Whether ``stop`` is one of them.
+        retstep: Whether to return the distance too.
+        dtype: Dtype of the result.
+        axis: Where the axis of the values goes, when ``start`` is a tensor.
+
+    >>> linspace(0.0, 1.0, 3)
+    Array([0. , 0.5, 1. ], dtype=float32)
+    """
+    dtype = _spaced_dtype(start, stop, dtype=dtype)
+    return jnp.linspace(tensor(start), tensor(stop), num, endpoint, retstep, dtype=dtype, axis=axis)
+
+
+@op
+def logspace(
+    start: Tensor,
+    stop: Tensor,
+    num: int = 50,
+    endpoint: bool = True,
+    base: float = 10,
+    dtype: Any = None,
+    axis: int = 0,
+) -> jax.Array:
+    """``base ** linspace(start, stop, num)``.
+
+    >>> logspace(0.0, 2.0, 3)
+    Array([  1.,  10., 100.], dtype=float32)
+    """
+    dtype = _spaced_dtype(start, stop, dtype=dtype)
+    return jnp.logspace(tensor(start), tensor(stop), num, endpoint, base, dtype, axis)
+
+
+@op
+def geomspace(
+    start: Tensor,
+    stop: Tensor,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    axis: int = 0,
+) -> jax.Array:
+    """``num`` values from ``start`` to ``stop`` with a constant ratio.
+
+    >>> [round(float(x), 3) for x in geomspace(1.0, 4.0, 3)]
+    [1.0, 2.0, 4.0]
+    """
+    dtype = _spaced_dtype(start, stop, dtype=dtype)
+    return jnp.geomspace(tensor(start), tensor(stop), num, endpoint, dtype, axis)
+
+
+# ---- of the shape of others ----------------------------------------------------------------------
+
+
+def _like(name: str, fn: Any, line: str) -> Any:
+    def apply(x: Tensor, dtype: Any = None) -> jax.Array:
+        return fn(jnp.asarray(x), optional_dtype(dtype))
+
+    text = f"""{line}
+
+    Args:
+        x: Tensor, whose values do not matter.
+        dtype: Dtype of the result, that of ``x`` when None.
+    """
+    return as_op(apply, name, text, __name__)
+
+
+zeros_like = _like("zeros_like", jnp.zeros_like, "Zeros of the shape of ``x``.")
+ones_like = _like("ones_like", jnp.ones_like, "Ones of the shape of ``x``.")
+empty_like = _like("empty_like", jnp.empty_like, "A tensor of the shape of ``x``, of zeros.")
+
+
+@op
+def full_like(x: Tensor, fill_value: Tensor, dtype: Any = None) -> jax.Array:
+    """One value in the shape of ``x``.
+
+    Args:
+        x: Tensor, whose values do not matter.
+        fill_value: A number, or what broadcasts to the shape.
+        dtype: Dtype of the result, that of ``x`` when None.
+
+    >>> full_like([1.0, 2.0], 3)
+    Array([3., 3.], dtype=float32)
+    """
+    return jnp.full_like(jnp.asarray(x), tensor(fill_value), optional_dtype(dtype))
+
+
+@op
+def array(x: Tensor, dtype: Any = None) -> jax.Array:
+    """A tensor of numbers, lists or arrays.
+
+    >>> array([1, 2], "float32")
+    Array([1., 2.], dtype=float32)
+    """
+    return jnp.asarray(x, optional_dtype(dtype))
+
+
+# ---- windows of signals --------------------------------------------------------------------------
+
+
+def _window(name: str, fn: Any, formula: str) -> Any:
+    def window(x: int) -> jax.Array:
+        return jnp.asarray(fn(int(x)), settings.floatx())
+
+    window.__name__ = window.__qualname__ = name
+    window.__doc__ = f"""A window of ``x`` values: ``{formula}``.
+
+    Args:
+        x: Number of values, an integer. The value ``n`` is 0 to ``x - 1``.
+    """
+    return window
+
+
+bartlett = _window("bartlett", np.bartlett, "1 - |2 * n / (x - 1) - 1|")
+blackman = _window(
+    "blackman",
+    np.blackman,
+    "0.42 - 0.5 * cos(2 * pi * n / (x - 1)) + 0.08 * cos(4 * pi * n / (x - 1))",
+)
+hamming = _window("hamming", np.hamming, "0.54 - 0.46 * cos(2 * pi * n / (x - 1))")
+hanning = _window("hanning", np.hanning, "0.5 - 0.5 * cos(2 * pi * n / (x - 1))")
+
+
+def kaiser(x: int, beta: float) -> jax.Array:
+    """Kaiser's window: ``i0(beta * sqrt(1 - (2 * n / (x - 1) - 1) ** 2)) / i0(beta)``.
+
+    Args:
+        x: Number of values.
+        beta: Shape: 0 is a rectangle, 14 a narrow bell.
+
+    >>> kaiser(3, 0.0)
+    Array([1., 1., 1.], dtype=float32)
+    """
+    return jnp.asarray(np.kaiser(int(x), float(beta)), settings.floatx())

@@ -1,0 +1,171 @@
+"""Products of vectors and matrices, and the parts of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.declaration import Tensor, as_op, op
+from lamina.ops.templates import floating, unary
+
+
+def _product(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) -> Any:
+    def apply(x1: Tensor, x2: Tensor) -> jax.Array:
+        return fn(jnp.asarray(x1), jnp.asarray(x2))
+
+    text = f"""{line}
+
+    Args:
+        x1: Tensor.
+        x2: Tensor.
+    """
+    return as_op(apply, name, text, __name__, **known)
+
+
+matmul = _product(
+    "matmul", jnp.matmul,
+    "The matrix product: ``y[..., i, j] = sum over k of x1[..., i, k] * x2[..., k, j]``.",
+    operators=("__matmul__", "__rmatmul__"),
+)  # fmt: skip
+dot = _product(
+    "dot",
+    jnp.dot,
+    "The sum of products over the last axis of ``x1`` and the last but one of ``x2``.",
+)
+vdot = _product("vdot", jnp.vdot, "The sum of ``conj(x1) * x2`` over all elements.")
+inner = _product("inner", jnp.inner, "The sum of products over the last axes of both.")
+outer = _product("outer", jnp.outer, "``y[i, j] = x1[i] * x2[j]``, of both flattened.")
+kron = _product(
+    "kron", jnp.kron, "Kronecker's product: each element of ``x1`` times all of ``x2``."
+)
+
+
+@op
+def tensordot(x1: Tensor, x2: Tensor, axes: int | Sequence[Any] = 2) -> jax.Array:
+    """The sum of products over pairs of axes.
+
+    Args:
+        x1: Tensor.
+        x2: Tensor.
+        axes: The last ``axes`` axes of ``x1`` with the first of ``x2``; or two lists of axes.
+
+    >>> tensordot([[1, 2]], [[3], [4]], axes=1)
+    Array([[11]], dtype=int32)
+    """
+    pairs = axes if isinstance(axes, int) else tuple(
+        tuple(a) if isinstance(a, (list, tuple)) else a for a in axes)  # fmt: skip
+    return jnp.tensordot(jnp.asarray(x1), jnp.asarray(x2), pairs)
+
+
+@op
+def einsum(subscripts: str, *operands: Tensor, **kwargs: Any) -> jax.Array:
+    """Sums of products in Einstein's notation.
+
+    Args:
+        subscripts: Letters for the axes of each operand and of the result: ``"bij,bjk->bik"``.
+        operands: Tensors.
+        kwargs: ``optimize``: how the order of the products is chosen, as in NumPy.
+
+    >>> einsum("ij,j->i", [[1, 2], [3, 4]], [1, 10])
+    Array([21, 43], dtype=int32)
+    """
+    return jnp.einsum(subscripts, *map(jnp.asarray, operands), **kwargs)
+
+
+@op
+def cross(
+    x1: Tensor, x2: Tensor, axisa: int = -1, axisb: int = -1, axisc: int = -1,
+    axis: int | None = None,
+) -> jax.Array:  # fmt: skip
+    """The cross product of vectors of 2 or 3 components.
+
+    Args:
+        x1: Tensor.
+        x2: Tensor.
+        axisa: The axis of the components of ``x1``.
+        axisb: The axis of the components of ``x2``.
+        axisc: The axis of the components of the result.
+        axis: All three at once.
+
+    >>> cross([1, 0, 0], [0, 1, 0])
+    Array([0, 0, 1], dtype=int32)
+    """
+    return jnp.cross(jnp.asarray(x1), jnp.asarray(x2), axisa, axisb, axisc, axis)
+
+
+# ---- diagonals and triangles ---------------------------------------------------------------------
+
+
+def _diagonal_k(name: str, fn: Callable[..., Any], line: str) -> Any:
+    def apply(x: Tensor, k: int = 0) -> jax.Array:
+        return fn(jnp.asarray(x), k)
+
+    text = f"""{line}
+
+    Args:
+        x: Tensor.
+        k: The diagonal: 0 is the main one, positive ones are above it, negative ones below.
+    """
+    return as_op(apply, name, text, __name__)
+
+
+diag = _diagonal_k("diag", jnp.diag, "The matrix with diagonal ``x``; the diagonal of a matrix.")
+diagflat = _diagonal_k("diagflat", jnp.diagflat, "The matrix with diagonal ``x``, flattened.")
+tril = _diagonal_k("tril", jnp.tril, "Zeros above diagonal ``k`` of each matrix.")
+triu = _diagonal_k("triu", jnp.triu, "Zeros below diagonal ``k`` of each matrix.")
+
+
+@op
+def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Array:
+    """The diagonals of matrices, as the last axis.
+
+    Args:
+        x: Tensor.
+        offset: The diagonal: 0 is the main one, positive ones are above it.
+        axis1: The axis of rows.
+        axis2: The axis of columns.
+
+    >>> diagonal([[1, 2], [3, 4]])
+    Array([1, 4], dtype=int32)
+    """
+    return jnp.diagonal(jnp.asarray(x), offset, axis1, axis2)
+
+
+@op
+def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Array:
+    """The sum of a diagonal; arguments as for :func:`diagonal`.
+
+    >>> trace([[1, 2], [3, 4]])
+    Array(5, dtype=int32)
+    """
+    return jnp.trace(jnp.asarray(x), offset, axis1, axis2)
+
+
+@op
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> jax.Array:
+    """Vandermonde's matrix: the powers of each element, from ``N - 1`` down to 0.
+
+    Args:
+        x: Tensor ``(n,)``.
+        N: Number of columns, ``n`` when None.
+        increasing: Whether the powers increase.
+
+    >>> vander([2, 3], 3)
+    Array([[4, 2, 1],
+           [9, 3, 1]], dtype=int32)
+    """
+    return jnp.vander(jnp.asarray(x), N, increasing)
+
+
+def _slogdet(x: jax.Array) -> Any:
+    return tuple(jnp.linalg.slogdet(x))
+
+
+slogdet = unary(
+    "slogdet", _slogdet,
+    "The sign of the determinant of each matrix, and the logarithm of its absolute value.",
+    convert=floating, elementwise=False,
+)  # fmt: skip

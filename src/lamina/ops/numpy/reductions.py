@@ -1,0 +1,378 @@
+"""Numbers of many: sums, means, extremes, quantiles, running sums, counts."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+
+from lamina import settings
+from lamina.core.declaration import Tensor, op
+from lamina.errors import ArgumentError
+from lamina.ops.templates import (
+    Axes,
+    as_axes,
+    floating,
+    optional_dtype,
+    reduction,
+    refuse_sparse,
+    unary,
+)
+
+# Sums of narrow integers are 32 bits wide, as those of NumPy are 64.
+all = reduction("all", jnp.all, "Whether all elements are true (not 0).")
+any = reduction("any", jnp.any, "Whether at least one element is true.")
+sum = reduction("sum", jnp.sum, "The sum.")
+mean = reduction("mean", lambda x, **k: jnp.mean(floating(x), **k), "The arithmetic mean.")
+std = reduction("std", lambda x, **k: jnp.std(floating(x), **k), "``sqrt(var(x))``.")
+var = reduction(
+    "var", lambda x, **k: jnp.var(floating(x), **k), "The variance: ``mean((x - mean(x)) ** 2)``."
+)
+median = reduction(
+    "median", lambda x, **k: jnp.median(floating(x), **k),
+    "The middle of the sorted elements; the mean of the middle two where their number is even.",
+)  # fmt: skip
+amax = reduction("amax", jnp.amax, "The largest element; NaN where there is one.")
+amin = reduction("amin", jnp.amin, "The smallest element; NaN where there is one.")
+ptp = reduction("ptp", jnp.ptp, "``max(x) - min(x)``.")
+argmax = reduction("argmax", jnp.argmax, "The position of the largest element, the first of equal.")
+argmin = reduction("argmin", jnp.argmin, "The position of the smallest, the first of equal.")
+
+nansum = reduction("nansum", jnp.nansum, "The sum of the elements that are not NaN.")
+nanprod = reduction("nanprod", jnp.nanprod, "The product of the elements that are not NaN.")
+nanmean = reduction(
+    "nanmean", lambda x, **k: jnp.nanmean(floating(x), **k), "The mean of those that are not NaN."
+)
+nanstd = reduction("nanstd", lambda x, **k: jnp.nanstd(floating(x), **k), "``sqrt(nanvar(x))``.")
+nanvar = reduction(
+    "nanvar", lambda x, **k: jnp.nanvar(floating(x), **k), "The variance of those that are not NaN."
+)
+nanmedian = reduction(
+    "nanmedian", lambda x, **k: jnp.nanmedian(floating(x), **k),
+    "The :func:`median` of the elements that are not NaN.",
+)  # fmt: skip
+nanmax = reduction("nanmax", jnp.nanmax, "The largest element that is not NaN.")
+nanmin = reduction("nanmin", jnp.nanmin, "The smallest element that is not NaN.")
+nanargmax = reduction(
+    "nanargmax", lambda x, **k: _nanarg(jnp.argmax, x, -jnp.inf, **k),
+    "The position of the largest element that is not NaN; -1 where all are NaN.",
+)  # fmt: skip
+nanargmin = reduction(
+    "nanargmin", lambda x, **k: _nanarg(jnp.argmin, x, jnp.inf, **k),
+    "The position of the smallest element that is not NaN; -1 where all are NaN.",
+)  # fmt: skip
+
+
+def _nanarg(find: Any, x: jax.Array, worst: float, axis: Any, keepdims: bool) -> jax.Array:
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return find(x, axis=axis, keepdims=keepdims)
+    missing = jnp.isnan(x)
+    found = find(jnp.where(missing, worst, x), axis=axis, keepdims=keepdims)
+    return jnp.where(jnp.all(missing, axis=axis, keepdims=keepdims), -1, found)
+
+
+@op
+def max(
+    x: Tensor, axis: Axes = None, keepdims: bool = False, initial: float | None = None
+) -> jax.Array:
+    """The largest element; NaN where there is one.
+
+    Args:
+        x: Tensor.
+        axis: The axis or axes to reduce; all of them when None.
+        keepdims: Whether reduced axes stay, with size 1.
+        initial: A lower bound of the result; needed where there may be no elements.
+
+    >>> max([[1, 5], [7, 2]], axis=1)
+    Array([5, 7], dtype=int32)
+    """
+    return jnp.max(jnp.asarray(x), axis=as_axes(axis), keepdims=keepdims, initial=initial)
+
+
+@op
+def min(
+    x: Tensor, axis: Axes = None, keepdims: bool = False, initial: float | None = None
+) -> jax.Array:
+    """The smallest element; NaN where there is one.
+
+    Args:
+        x: Tensor.
+        axis: The axis or axes to reduce; all of them when None.
+        keepdims: Whether reduced axes stay, with size 1.
+        initial: An upper bound of the result; needed where there may be no elements.
+
+    >>> min([[1, 5], [7, 2]], axis=1)
+    Array([1, 2], dtype=int32)
+    """
+    return jnp.min(jnp.asarray(x), axis=as_axes(axis), keepdims=keepdims, initial=initial)
+
+
+@op
+def prod(x: Tensor, axis: Axes = None, keepdims: bool = False, dtype: Any = None) -> jax.Array:
+    """The product.
+
+    Args:
+        x: Tensor.
+        axis: The axis or axes to reduce; all of them when None.
+        keepdims: Whether reduced axes stay, with size 1.
+        dtype: Dtype of the result; that of ``x``, 32 bits wide for narrower integers, when None.
+
+    >>> prod([2, 3, 4])
+    Array(24, dtype=int32)
+    """
+    return jnp.prod(
+        jnp.asarray(x), axis=as_axes(axis), keepdims=keepdims, dtype=optional_dtype(dtype)
+    )
+
+
+@op
+def count_nonzero(x: Tensor, axis: Axes = None) -> jax.Array:
+    """How many elements are not 0.
+
+    Args:
+        x: Tensor.
+        axis: The axis or axes to count along; all of them when None.
+
+    >>> count_nonzero([[0, 5], [7, 2]], axis=1)
+    Array([1, 2], dtype=int32)
+    """
+    return jnp.count_nonzero(jnp.asarray(x), axis=as_axes(axis)).astype("int32")
+
+
+@op
+def average(x: Tensor, axis: Axes = None, weights: Tensor | None = None) -> jax.Array:
+    """``sum(x * weights) / sum(weights)``.
+
+    Args:
+        x: Tensor.
+        axis: The axis or axes to reduce; all of them when None.
+        weights: Of the shape of ``x``, or of its size along ``axis``; all equal when None.
+
+    >>> average([1.0, 2.0], weights=[3.0, 1.0])
+    Array(1.25, dtype=float32)
+    """
+    x = floating(x)
+    return jnp.average(x, as_axes(axis), None if weights is None else jnp.asarray(weights))
+
+
+def _quantile(fn: Any, x: Tensor, q: Tensor, axis: Axes, method: str, keepdims: bool) -> jax.Array:
+    x = floating(x)
+    q = jnp.asarray(q, x.dtype)
+    if axis is not None and not isinstance(axis, int):  # as one axis, the last one
+        reduced = {a % x.ndim for a in axis}
+        kept = [a for a in range(x.ndim) if a not in reduced]
+        flat = jnp.transpose(x, (*kept, *sorted(reduced)))
+        flat = jnp.reshape(flat, (*(x.shape[a] for a in kept), -1))
+        found = fn(flat, q, axis=-1, method=method)
+        return jnp.expand_dims(found, [q.ndim + a for a in reduced]) if keepdims else found
+    return fn(x, q, axis=axis, method=method, keepdims=keepdims)
+
+
+_QUANTILE = """{line}
+
+    Args:
+        x: Tensor.
+        q: {q}, a number or a tensor.
+        axis: The axis or axes to reduce; all of them when None.
+        method: What lies between two elements: ``"linear"``, ``"lower"``, ``"higher"``,
+            ``"midpoint"`` or ``"nearest"``.
+        keepdims: Whether reduced axes stay, with size 1.
+
+    Returns:
+        Tensor without the reduced axes, behind the axes of ``q``.
+    """
+
+
+def _quantiles(name: str, fn: Any, line: str, q_text: str) -> Any:
+    def apply(
+        x: Tensor, q: Tensor, axis: Axes = None, method: str = "linear", keepdims: bool = False
+    ) -> jax.Array:
+        return _quantile(fn, x, q, axis, method, keepdims)
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = _QUANTILE.format(line=line, q=q_text)
+    return op(apply)
+
+
+_FRACTION, _PERCENT = "Fractions between 0 and 1", "Percentages between 0 and 100"
+quantile = _quantiles(
+    "quantile", jnp.quantile, "What a fraction ``q`` of the elements is below.", _FRACTION
+)
+percentile = _quantiles(
+    "percentile", jnp.percentile, "What ``q`` percent of the elements are below.", _PERCENT
+)
+nanquantile = _quantiles(
+    "nanquantile", jnp.nanquantile, "The quantile of the elements that are not NaN.", _FRACTION
+)
+nanpercentile = _quantiles(
+    "nanpercentile", jnp.nanpercentile, "The percentile of the elements that are not NaN.",
+    _PERCENT,
+)  # fmt: skip
+
+_RUNNING = """{line}
+
+    Args:
+        x: Tensor.
+        axis: The axis to go along; the flattened tensor when None.
+        dtype: Dtype of the result; that of ``x`` when None.
+
+    Returns:
+        Tensor of the shape of ``x``; one axis when ``axis`` is None.
+    """
+
+
+def _running(name: str, fn: Any, line: str) -> Any:
+    def apply(x: Tensor, axis: int | None = None, dtype: Any = None) -> jax.Array:
+        x = jnp.asarray(x)
+        if dtype is None and x.dtype == builtins.bool:
+            dtype = "int32"
+        return fn(x, axis=axis, dtype=x.dtype if dtype is None else optional_dtype(dtype))
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = _RUNNING.format(line=line)
+    return op(apply)
+
+
+cumsum = _running("cumsum", jnp.cumsum, "The sum of each element and all before it.")
+cumprod = _running("cumprod", jnp.cumprod, "The product of each element and all before it.")
+nancumsum = _running("nancumsum", jnp.nancumsum, "The running sum, with NaN as 0.")
+nancumprod = _running("nancumprod", jnp.nancumprod, "The running product, with NaN as 1.")
+
+
+# ---- statistics ----------------------------------------------------------------------------------
+
+
+@op(in_constructor=("weights",))
+def bincount(
+    x: Tensor, weights: Tensor | None = None, minlength: int = 0, sparse: bool = False
+) -> jax.Array:
+    """How often each number occurs: ``result[..., n] = count(x[..., :] == n)``.
+
+    Args:
+        x: Non-negative integers, ``(n,)`` or ``(batch, n)``.
+        weights: What each occurrence counts, of the shape of ``x``; 1 when None.
+        minlength: The least size of the result. It is the size when the values of ``x`` are not
+            known, as in compiled functions; larger numbers are then not counted.
+        sparse: Only False: results are dense.
+
+    >>> bincount([0, 2, 2])
+    Array([1, 0, 2], dtype=int32)
+    """
+    refuse_sparse("bincount", sparse)
+    x = jnp.asarray(x)
+    length = minlength
+    if not isinstance(x, jax.core.Tracer) and x.size:
+        length = builtins.max(int(jnp.max(x)) + 1, minlength)
+
+    def count(row: jax.Array, weight: Any) -> jax.Array:
+        return jnp.bincount(row, weight, length=length)
+
+    weights = None if weights is None else jnp.asarray(weights)
+    if x.ndim == 1:
+        return count(x, weights)
+    return jax.vmap(count, (0, None if weights is None else 0))(x, weights)
+
+
+@op
+def histogram(
+    x: Tensor, bins: int = 10, range: tuple[float, float] | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """How many elements fall into each of ``bins`` intervals of equal width.
+
+    Args:
+        x: Tensor; it is flattened.
+        bins: Number of intervals.
+        range: Lower bound of the first and upper bound of the last interval; the smallest and the
+            largest element when None.
+
+    Returns:
+        Counts ``(bins,)``, and the bounds of the intervals ``(bins + 1,)``.
+
+    >>> histogram([1.0, 2.0, 2.0, 5.0], bins=2)
+    (Array([3, 1], dtype=int32), Array([1., 3., 5.], dtype=float32))
+    """
+    x = jnp.asarray(x)
+    if not isinstance(bins, int) or isinstance(bins, bool) or bins < 1:
+        raise ArgumentError(f"histogram(): `bins` is a positive integer. Received: {bins!r}.")
+    if range is not None and not range[0] < range[1]:
+        raise ArgumentError(
+            f"histogram(): `range` is (lower, upper) with lower < upper. Received: {range!r}."
+        )
+    return jnp.histogram(x, bins=bins, range=range)
+
+
+@op
+def digitize(x: Tensor, bins: Tensor) -> jax.Array:
+    """How many of the increasing bounds ``bins`` are not above each element.
+
+    >>> digitize([0.5, 1.0, 9.0], [0.0, 1.0, 2.0])
+    Array([1, 2, 3], dtype=int32)
+    """
+    return jnp.digitize(jnp.asarray(x), jnp.asarray(bins)).astype("int32")
+
+
+@op(file_class="SearchSorted")
+def searchsorted(sorted_sequence: Tensor, values: Tensor, side: str = "left") -> jax.Array:
+    """Where each value would have to be inserted so that the sequence stays sorted.
+
+    Args:
+        sorted_sequence: Increasing numbers ``(n,)``.
+        values: Tensor.
+        side: Before (``"left"``) or behind (``"right"``) equal numbers.
+
+    >>> searchsorted([1, 3, 5], [3, 9])
+    Array([1, 3], dtype=int32)
+    """
+    sequence = jnp.asarray(sorted_sequence)
+    if sequence.ndim != 1:
+        raise ArgumentError(
+            "searchsorted() expects a `sorted_sequence` of one axis. "
+            f"Received: shape {sequence.shape}."
+        )
+    return jnp.searchsorted(sequence, jnp.asarray(values), side=side).astype("int32")
+
+
+corrcoef = unary(
+    "corrcoef", jnp.corrcoef,
+    "Pearson's correlation coefficients of the rows: ``cov(a, b) / sqrt(var(a) * var(b))``.",
+    convert=floating, elementwise=False,
+)  # fmt: skip
+
+
+@op
+def correlate(x1: Tensor, x2: Tensor, mode: str = "valid") -> jax.Array:
+    """The cross-correlation of two sequences: ``sum over n of x1[n + k] * conj(x2[n])``.
+
+    Args:
+        x1: Tensor ``(n,)``.
+        x2: Tensor ``(m,)``.
+        mode: Which offsets ``k``: ``"valid"`` (both overlap fully), ``"same"`` (as many as the
+            longer is long) or ``"full"`` (all where they overlap).
+
+    >>> correlate([1.0, 2.0, 3.0], [0.0, 1.0], mode="valid")
+    Array([2., 3.], dtype=float32)
+    """
+    x1, x2 = jnp.asarray(x1), jnp.asarray(x2)
+    dtype = jnp.result_type(x1, x2)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        dtype = settings.floatx()
+    return jnp.correlate(x1.astype(dtype), x2.astype(dtype), mode=mode)
+
+
+@op(in_constructor=("x",))
+def trapezoid(y: Tensor, x: Tensor | None = None, dx: float = 1.0, axis: int = -1) -> jax.Array:
+    """The integral of ``y`` by the trapezoidal rule: ``sum((y[1:] + y[:-1]) / 2 * diff(x))``.
+
+    Args:
+        y: Values.
+        x: Where they are, of the shape of ``y`` or of its size along ``axis``.
+        dx: The distance between them when ``x`` is None.
+        axis: The axis to integrate along.
+
+    >>> trapezoid([1.0, 2.0, 3.0], dx=2.0)
+    Array(8., dtype=float32)
+    """
+    return jnp.trapezoid(floating(y), None if x is None else floating(x), dx, axis)

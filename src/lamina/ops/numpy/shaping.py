@@ -1,0 +1,401 @@
+"""The same elements in another shape or order: joined, split, repeated, padded, flipped, sorted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.declaration import Tensor, as_op, op
+from lamina.errors import ArgumentError
+from lamina.ops.templates import Axes, as_axes, tensor, unary
+
+
+def _arrays(xs: Any) -> Any:
+    """The operands of a concatenation: a sequence of tensors, or a tensor's slices."""
+    return [jnp.asarray(x) for x in xs] if isinstance(xs, (list, tuple)) else jnp.asarray(xs)
+
+
+# ---- shapes --------------------------------------------------------------------------------------
+
+
+@op
+def reshape(x: Tensor, newshape: int | Sequence[int | None]) -> jax.Array:
+    """The same elements, in row-major order, in another shape.
+
+    Args:
+        x: Tensor.
+        newshape: Its dimensions; one may be -1 (or None): what is left for it.
+
+    >>> reshape([1, 2, 3, 4], (2, -1))
+    Array([[1, 2],
+           [3, 4]], dtype=int32)
+    """
+    dims = newshape if isinstance(newshape, (list, tuple)) else (newshape,)
+    return jnp.reshape(jnp.asarray(x), tuple(-1 if d is None else d for d in dims))
+
+
+ravel = unary("ravel", jnp.ravel, "All elements in one axis.", elementwise=False)
+
+
+@op
+def transpose(x: Tensor, axes: Sequence[int] | None = None) -> jax.Array:
+    """The axes in another order.
+
+    Args:
+        x: Tensor.
+        axes: Which axis of ``x`` each axis of the result is; all reversed when None.
+
+    >>> transpose([[1, 2], [3, 4]])
+    Array([[1, 3],
+           [2, 4]], dtype=int32)
+    """
+    return jnp.transpose(jnp.asarray(x), None if axes is None else tuple(axes))
+
+
+@op
+def swapaxes(x: Tensor, axis1: int, axis2: int) -> jax.Array:
+    """Two axes exchanged.
+
+    >>> swapaxes([[1, 2]], 0, 1).shape
+    (2, 1)
+    """
+    return jnp.swapaxes(jnp.asarray(x), axis1, axis2)
+
+
+@op
+def moveaxis(x: Tensor, source: Axes, destination: Axes) -> jax.Array:
+    """Axes moved to other positions; the others keep their order.
+
+    >>> moveaxis([[[1, 2, 3]]], 2, 0).shape
+    (3, 1, 1)
+    """
+    return jnp.moveaxis(jnp.asarray(x), as_axes(source), as_axes(destination))  # pyright: ignore[reportArgumentType]
+
+
+@op
+def expand_dims(x: Tensor, axis: Axes) -> jax.Array:
+    """New axes of size 1 at the positions ``axis`` of the result.
+
+    >>> expand_dims([1, 2], -1).shape
+    (2, 1)
+    """
+    return jnp.expand_dims(jnp.asarray(x), as_axes(axis))  # pyright: ignore[reportArgumentType]
+
+
+@op
+def squeeze(x: Tensor, axis: Axes = None) -> jax.Array:
+    """Axes of size 1 removed: those of ``axis``, or all of them.
+
+    >>> squeeze([[1, 2]], 0).shape
+    (2,)
+    """
+    return jnp.squeeze(jnp.asarray(x), as_axes(axis))
+
+
+@op
+def broadcast_to(x: Tensor, shape: Sequence[int]) -> jax.Array:
+    """``x`` repeated along new axes, and along those of size 1.
+
+    >>> broadcast_to([1, 2], (2, 2))
+    Array([[1, 2],
+           [1, 2]], dtype=int32)
+    """
+    return jnp.broadcast_to(jnp.asarray(x), tuple(shape))
+
+
+ndim = unary("ndim", lambda x: jnp.asarray(x.ndim), "The number of axes.", elementwise=False)
+
+
+def _size(x: jax.Array) -> Any:
+    return jnp.asarray(math.prod(x.shape), "int32")
+
+
+size = unary("size", _size, "The number of elements.", elementwise=False)
+
+# ---- joining and splitting -----------------------------------------------------------------------
+
+
+@op
+def concatenate(xs: Sequence[Tensor], axis: int | None = 0) -> jax.Array:
+    """Tensors one after the other along an axis that they have.
+
+    Args:
+        xs: Tensors of one shape but for ``axis``.
+        axis: Where to join; with None they are flattened first.
+
+    >>> concatenate([[1, 2], [3]])
+    Array([1, 2, 3], dtype=int32)
+    """
+    return jnp.concatenate(_arrays(xs), axis)
+
+
+@op
+def stack(x: Sequence[Tensor], axis: int = 0) -> jax.Array:
+    """Tensors one after the other along a new axis.
+
+    >>> stack([[1, 2], [3, 4]], axis=1)
+    Array([[1, 3],
+           [2, 4]], dtype=int32)
+    """
+    return jnp.stack(_arrays(x), axis)
+
+
+def _stacking(name: str, fn: Any, line: str) -> Any:
+    def apply(xs: Sequence[Tensor]) -> jax.Array:
+        return fn(_arrays(xs))
+
+    text = f"""{line}
+
+    Args:
+        xs: Tensors of one shape but for that axis.
+    """
+    return as_op(apply, name, text, __name__)
+
+
+hstack = _stacking(
+    "hstack", jnp.hstack, "Tensors side by side: along axis 1, or 0 where they have one axis."
+)
+vstack = _stacking(
+    "vstack", jnp.vstack, "Tensors below one another: along axis 0; one axis counts as a row."
+)
+dstack = _stacking(
+    "dstack", jnp.dstack, "Tensors behind one another: along axis 2, which is added as needed."
+)
+
+
+@op
+def append(x1: Tensor, x2: Tensor, axis: int | None = None) -> jax.Array:
+    """``x2`` behind ``x1`` along ``axis``; both flattened when it is None.
+
+    >>> append([1, 2], [[3]])
+    Array([1, 2, 3], dtype=int32)
+    """
+    return jnp.append(jnp.asarray(x1), jnp.asarray(x2), axis)
+
+
+_SPLIT = """{line}
+
+    Args:
+        x: Tensor.
+        indices_or_sections: {sections}; or the positions where further
+            parts begin.{axis}
+
+    Returns:
+        List of tensors.
+    """
+
+
+def _sections(given: Any) -> Any:
+    return tuple(int(i) for i in given) if isinstance(given, Sequence) else given
+
+
+def _splitting(name: str, fn: Any, line: str, sections: str) -> Any:
+    def apply(x: Tensor, indices_or_sections: int | Sequence[int], axis: int = 0) -> Any:
+        return list(fn(jnp.asarray(x), _sections(indices_or_sections), axis))
+
+    axis = "\n        axis: The axis to split."
+    return as_op(apply, name, _SPLIT.format(line=line, sections=sections, axis=axis), __name__)
+
+
+split = _splitting(
+    "split", jnp.split, "``x`` in parts along an axis.", "The number of parts, all of one size"
+)
+array_split = _splitting(
+    "array_split", jnp.array_split, "``x`` in parts along an axis, of sizes as equal as possible.",
+    "The number of parts",
+)  # fmt: skip
+
+
+def _splitting_an_axis(name: str, fn: Any, line: str) -> Any:
+    def apply(x: Tensor, indices_or_sections: int | Sequence[int]) -> Any:
+        return list(fn(jnp.asarray(x), _sections(indices_or_sections)))
+
+    text = _SPLIT.format(line=line, sections="The number of parts, all of one size", axis="")
+    return as_op(apply, name, text, __name__)
+
+
+hsplit = _splitting_an_axis(
+    "hsplit", jnp.hsplit, "``x`` in parts along axis 1, or 0 where there is one axis."
+)
+vsplit = _splitting_an_axis("vsplit", jnp.vsplit, "``x`` in parts along axis 0.")
+dsplit = _splitting_an_axis("dsplit", jnp.dsplit, "``x`` in parts along axis 2.")
+
+
+@op
+def meshgrid(*x: Tensor, indexing: str = "xy") -> list[jax.Array]:
+    """The coordinates of the points of a grid.
+
+    Args:
+        x: The coordinates along each axis, ``(n,)`` each.
+        indexing: ``"xy"``: the first two axes of the results are exchanged, as in images;
+            ``"ij"``: they are in the order of the arguments.
+
+    Returns:
+        One tensor for each argument.
+
+    >>> meshgrid([1, 2], [3, 4, 5], indexing="ij")[0].shape
+    (2, 3)
+    """
+    return list(jnp.meshgrid(*map(jnp.asarray, x), indexing=indexing))
+
+
+# ---- repeating and padding -----------------------------------------------------------------------
+
+
+@op
+def repeat(x: Tensor, repeats: int | Sequence[int], axis: int | None = None) -> jax.Array:
+    """Each element several times in a row.
+
+    Args:
+        x: Tensor.
+        repeats: How often; one number, or one for each position along ``axis``.
+        axis: The axis to repeat along; the flattened tensor when None.
+
+    >>> repeat([1, 2], 2)
+    Array([1, 1, 2, 2], dtype=int32)
+    """
+    counts: Any = jnp.asarray(repeats) if isinstance(repeats, (list, tuple)) else repeats
+    return jnp.repeat(jnp.asarray(x), counts, axis)
+
+
+@op
+def tile(x: Tensor, repeats: int | Sequence[int]) -> jax.Array:
+    """The whole tensor several times along each axis.
+
+    Args:
+        x: Tensor.
+        repeats: How often, for each axis; missing ones are 1, at the front.
+
+    >>> tile([1, 2], 2)
+    Array([1, 2, 1, 2], dtype=int32)
+    """
+    times = tuple(repeats) if isinstance(repeats, (list, tuple)) else repeats
+    return jnp.tile(jnp.asarray(x), times)  # pyright: ignore[reportArgumentType]
+
+
+@op
+def pad(
+    x: Tensor,
+    pad_width: int | Sequence[Any],
+    mode: str = "constant",
+    constant_values: Tensor | None = None,
+) -> jax.Array:
+    """Entries added before and behind along each axis.
+
+    Args:
+        x: Tensor.
+        pad_width: ``((before, behind), ...)`` for each axis, one such pair for all axes, or one
+            number for all.
+        mode: ``"constant"``, ``"reflect"`` (mirrored, without the edge itself), ``"symmetric"``
+            (mirrored, with it), or another of NumPy's.
+        constant_values: What to add in mode ``"constant"``, 0 when None.
+
+    >>> pad([1, 2], (1, 0))
+    Array([0, 1, 2], dtype=int32)
+    """
+    x = jnp.asarray(x)
+    if constant_values is not None and mode != "constant":
+        raise ArgumentError(
+            "pad(): `constant_values` belongs to mode 'constant'. "
+            f"Received: mode={mode!r}, constant_values={constant_values!r}."
+        )
+    if not isinstance(pad_width, int):
+        pad_width = tuple(tuple(w) if isinstance(w, (list, tuple)) else w for w in pad_width)
+        if len(pad_width) == 2 and all(isinstance(w, int) for w in pad_width):
+            pad_width = (pad_width,) * x.ndim
+    known = {} if mode != "constant" else {"constant_values": tensor(constant_values or 0)}
+    if constant_values is not None:
+        known = {"constant_values": tensor(constant_values)}
+    return jnp.pad(x, pad_width, mode, **known)  # pyright: ignore[reportArgumentType]
+
+
+# ---- order ---------------------------------------------------------------------------------------
+
+
+@op
+def flip(x: Tensor, axis: Axes = None) -> jax.Array:
+    """The elements in reverse order along ``axis``, or along all axes.
+
+    >>> flip([1, 2, 3])
+    Array([3, 2, 1], dtype=int32)
+    """
+    return jnp.flip(jnp.asarray(x), as_axes(axis))
+
+
+fliplr = unary("fliplr", jnp.fliplr, "Axis 1 in reverse order.", elementwise=False)
+flipud = unary("flipud", jnp.flipud, "Axis 0 in reverse order.", elementwise=False)
+
+
+@op
+def roll(x: Tensor, shift: int | Sequence[int], axis: Axes = None) -> jax.Array:
+    """Elements moved along an axis; those that leave at the end come back at the front.
+
+    Args:
+        x: Tensor.
+        shift: By how much, for each axis.
+        axis: The axis or axes; the flattened tensor when None.
+
+    >>> roll([1, 2, 3], 1)
+    Array([3, 1, 2], dtype=int32)
+    """
+    shift = tuple(shift) if isinstance(shift, (list, tuple)) else shift
+    return jnp.roll(jnp.asarray(x), shift, as_axes(axis))  # pyright: ignore[reportArgumentType]
+
+
+@op
+def rot90(array: Tensor, k: int = 1, axes: tuple[int, int] = (0, 1)) -> jax.Array:
+    """``array`` turned ``k`` times by 90 degrees, from the first axis towards the second.
+
+    >>> rot90([[1, 2], [3, 4]])
+    Array([[2, 4],
+           [1, 3]], dtype=int32)
+    """
+    first, second = axes
+    return jnp.rot90(jnp.asarray(array), k, (first, second))
+
+
+@op
+def sort(x: Tensor, axis: int | None = -1) -> jax.Array:
+    """The elements in increasing order along ``axis``; of the flattened tensor when None.
+
+    >>> sort([3, 1, 2])
+    Array([1, 2, 3], dtype=int32)
+    """
+    return jnp.sort(jnp.asarray(x), axis)
+
+
+@op
+def argsort(x: Tensor, axis: int | None = -1) -> jax.Array:
+    """The positions that would sort the elements along ``axis``; equal ones keep their order.
+
+    >>> argsort([3, 1, 2])
+    Array([1, 2, 0], dtype=int32)
+    """
+    return jnp.argsort(jnp.asarray(x), axis)
+
+
+@op
+def argpartition(x: Tensor, kth: int, axis: int | None = -1) -> jax.Array:
+    """Positions such that the ``kth`` smallest element is in its place, smaller ones before it.
+
+    >>> int(argpartition([3, 1, 2], 0)[0])
+    1
+    """
+    x = jnp.asarray(x)
+    if axis is None:
+        x, axis = jnp.ravel(x), 0
+    return jnp.argpartition(x, kth, axis).astype("int32")
+
+
+@op
+def diff(a: Tensor, n: int = 1, axis: int = -1) -> jax.Array:
+    """The differences of neighbours, ``a[i + 1] - a[i]``, taken ``n`` times.
+
+    >>> diff([1, 4, 9])
+    Array([3, 5], dtype=int32)
+    """
+    return jnp.diff(jnp.asarray(a), n, axis)
