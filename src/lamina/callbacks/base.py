@@ -27,8 +27,8 @@ class Callback:
     where some of the batches are enough.
 
     Attributes:
-        params: what the loop was asked for: ``epochs``, ``steps``, ``verbose``.
-        every_batch: whether the hooks of batches must be called for each single one.
+        params: What the loop was asked for: ``epochs``, ``steps``, ``verbose``.
+        every_batch: Whether the hooks of batches must be called for each single one.
 
     >>> class Stop(Callback):
     ...     def on_epoch_end(self, epoch, logs=None):
@@ -67,7 +67,7 @@ class Callback:
         """Continue from what :meth:`get_state` returned; called after :meth:`on_train_begin`.
 
         Raises:
-            ArgumentError: the names differ from those that this callback keeps.
+            ArgumentError: The names differ from those that this callback keeps.
         """
         if set(state) != set(self._state):
             raise ArgumentError(
@@ -144,9 +144,9 @@ class History(Callback):
     """What ``fit`` returns: the logs of every epoch.
 
     Attributes:
-        epoch: numbers of the epochs, from 0.
-        history: one list a name, with one entry for each epoch in which the name was logged.
-        params: what ``fit`` was asked for.
+        epoch: Numbers of the epochs, from 0.
+        history: One list a name, with one entry for each epoch in which the name was logged.
+        params: What ``fit`` was asked for.
 
     >>> past = History()
     >>> past.on_epoch_end(0, {"loss": 0.5})
@@ -213,14 +213,14 @@ class CallbackList:
     an event, and only when some callback listens to that event.
 
     Args:
-        callbacks: one callback, or any nesting of lists of them.
-        model: the model that runs.
-        params: what the loop was asked for: ``epochs``, ``steps``, ``verbose``. With ``metrics``,
+        callbacks: One callback, or any nesting of lists of them.
+        model: The model that runs.
+        params: What the loop was asked for: ``epochs``, ``steps``, ``verbose``. With ``metrics``,
             the names that the logs of an epoch will have, monitored names are checked before the
             first epoch.
 
     Raises:
-        ArgumentError: something that is not a callback; all such entries are listed.
+        ArgumentError: Something that is not a callback; all such entries are listed.
     """
 
     def __init__(

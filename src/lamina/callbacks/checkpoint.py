@@ -16,23 +16,23 @@ class ModelCheckpoint(Monitor):
     """Saves the model, or its weights, after each epoch or every so many steps.
 
     Args:
-        filepath: where to; may name the epoch and logs, as in
+        filepath: Where to; may name the epoch and logs, as in
             ``"run/{epoch:02d}-{val_loss:.2f}.keras"`` (epochs and batches count from 1 here).
             Ends in ``.weights.h5`` or ``.safetensors`` for weights only, in ``.keras`` otherwise.
-        monitor: the log that says what is best.
+        monitor: The log that says what is best.
         verbose: 1 to tell what is saved.
-        save_best_only: save only what is better than all before, over the last one.
-        save_weights_only: save weights instead of the whole model.
+        save_best_only: Save only what is better than all before, over the last one.
+        save_weights_only: Save weights instead of the whole model.
         mode: ``"min"``, ``"max"``, or ``"auto"``: decided by the name.
         save_freq: ``"epoch"``, or a number of steps.
-        initial_value_threshold: with ``save_best_only``, the value to beat first.
+        initial_value_threshold: With ``save_best_only``, the value to beat first.
 
     Raises:
-        ArgumentError: a wrong ending, ``save_freq`` or ``mode``.
+        ArgumentError: A wrong ending, ``save_freq`` or ``mode``.
         UnknownNameError: ``monitor``, or a name in ``filepath``, is not in the logs.
 
     Attributes:
-        best: the best value so far.
+        best: The best value so far.
     """
 
     _state = ("best", "batches_since_save")

@@ -21,19 +21,19 @@ class ReduceLROnPlateau(Monitor):
     The logs of each epoch receive the ``learning_rate`` that it was trained with.
 
     Args:
-        monitor: the log to watch.
-        factor: what the learning rate is multiplied by, below 1.
-        patience: how many epochs may pass without an improvement.
+        monitor: The log to watch.
+        factor: What the learning rate is multiplied by, below 1.
+        patience: How many epochs may pass without an improvement.
         verbose: 1 to tell what is done.
         mode: ``"min"``, ``"max"``, or ``"auto"``: decided by the name.
-        min_delta: how much better a value must be to count as an improvement.
-        cooldown: how many epochs to wait after a reduction before counting again.
-        min_lr: the learning rate is not reduced below this.
+        min_delta: How much better a value must be to count as an improvement.
+        cooldown: How many epochs to wait after a reduction before counting again.
+        min_lr: The learning rate is not reduced below this.
 
     Raises:
-        ArgumentError: a factor of 1 or more; a name that does not say what is better, with
+        ArgumentError: A factor of 1 or more; a name that does not say what is better, with
             ``mode="auto"``.
-        UnknownNameError: no log of that name.
+        UnknownNameError: No log of that name.
     """
 
     _state = ("best", "cooldown_counter", "wait")
@@ -100,7 +100,7 @@ class LearningRateScheduler(Callback):
         verbose: 1 to tell what is set.
 
     Raises:
-        ArgumentError: when an epoch begins, if the schedule returns something else than a number.
+        ArgumentError: When an epoch begins, if the schedule returns something else than a number.
 
     >>> halve = LearningRateScheduler(lambda epoch, rate: rate * 0.5)
     """

@@ -27,12 +27,12 @@ class Monitor(Callback):
     """Watches one name of the logs and knows which of two values is better.
 
     Args:
-        monitor: the name, such as ``"val_loss"``.
+        monitor: The name, such as ``"val_loss"``.
         mode: ``"min"``, ``"max"``, or ``"auto"``: decided by the name.
-        min_delta: how much better a value must be to count.
+        min_delta: How much better a value must be to count.
 
     Raises:
-        ArgumentError: another mode, or a name that does not say what is better.
+        ArgumentError: Another mode, or a name that does not say what is better.
     """
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
@@ -67,7 +67,7 @@ class Monitor(Callback):
         """The monitored value; None in an epoch without it, as where no validation was due.
 
         Raises:
-            UnknownNameError: no log of that name, now or before, and none expected.
+            UnknownNameError: No log of that name, now or before, and none expected.
         """
         logs = logs or {}
         if self.monitor in logs:

@@ -27,10 +27,10 @@ class LambdaCallback(Callback):
         on_train_end: ``f(logs)``.
         on_train_batch_begin: ``f(batch, logs)``.
         on_train_batch_end: ``f(batch, logs)``.
-        kwargs: functions for the other hooks of :class:`Callback`, by name.
+        kwargs: Functions for the other hooks of :class:`Callback`, by name.
 
     Raises:
-        UnknownNameError: a name that is no hook.
+        UnknownNameError: A name that is no hook.
 
     >>> losses = []
     >>> keep = LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["loss"]))
@@ -68,12 +68,12 @@ class CSVLogger(Callback):
     ``validation_freq``) gets its column then; the lines before have ``NA`` in it.
 
     Args:
-        filename: the file.
-        separator: between the columns.
-        append: continue an existing file, with its columns, instead of replacing it.
+        filename: The file.
+        separator: Between the columns.
+        append: Continue an existing file, with its columns, instead of replacing it.
 
     Raises:
-        ArgumentError: a file to be continued that is no table of epochs.
+        ArgumentError: A file to be continued that is no table of epochs.
     """
 
     def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:

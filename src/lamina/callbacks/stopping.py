@@ -18,23 +18,23 @@ class EarlyStopping(Monitor):
     on just those weights; a training value is an average over the steps of the epoch.
 
     Args:
-        monitor: the log to watch.
-        min_delta: how much better a value must be to count as an improvement.
-        patience: how many epochs may pass without one.
+        monitor: The log to watch.
+        min_delta: How much better a value must be to count as an improvement.
+        patience: How many epochs may pass without one.
         verbose: 1 to tell what is done.
         mode: ``"min"``, ``"max"``, or ``"auto"``: decided by the name.
-        baseline: while no value beats it, improvements do not extend the patience.
-        restore_best_weights: end with the weights of the best epoch, however training ends.
-        start_from_epoch: epochs before this one are not looked at.
+        baseline: While no value beats it, improvements do not extend the patience.
+        restore_best_weights: End with the weights of the best epoch, however training ends.
+        start_from_epoch: Epochs before this one are not looked at.
 
     Raises:
-        ArgumentError: a name that does not say what is better, with ``mode="auto"``.
-        UnknownNameError: no log of that name.
+        ArgumentError: A name that does not say what is better, with ``mode="auto"``.
+        UnknownNameError: No log of that name.
 
     Attributes:
-        best: the best value so far.
-        best_epoch: its epoch, from 0.
-        stopped_epoch: the epoch after which training was ended, 0 if it was not.
+        best: The best value so far.
+        best_epoch: Its epoch, from 0.
+        stopped_epoch: The epoch after which training was ended, 0 if it was not.
     """
 
     _state = ("best", "best_epoch", "best_weights", "stopped_epoch", "wait")

@@ -78,11 +78,6 @@ class Metric(Owner, Trackable, Configurable):
         self._own_variables: list[Variable] = []
         return self
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        # Keras's order: a field that is declared again goes to its new place.
-        cls._fields = {k: f for k, f in cls._fields.items() if k not in cls.__annotations__}
-        super().__init_subclass__(**kwargs)
-
     def __post_init__(self) -> None:
         if self.name is None:
             self.name = naming.auto_name(type(self).__name__)
