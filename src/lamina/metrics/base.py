@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import jax.numpy as jnp
 
@@ -48,7 +48,11 @@ class Metric(Owner, Trackable, Configurable):
 
     Args:
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        name: A name; made from the class's when None.
+        name: Name of the metric; derived from that of the class when None.
+
+    Attributes:
+        direction: ``"max"`` if higher values are better and ``"min"`` if lower ones are, for
+            callbacks such as ``EarlyStopping``; None if unknown.
 
     >>> class Largest(Metric):
     ...     def __init__(self, name="largest", **kwargs):
@@ -70,6 +74,7 @@ class Metric(Owner, Trackable, Configurable):
     dtype: Any = DTYPE
     name: str | None = None
 
+    direction: ClassVar[Literal["min", "max"] | None] = None
     tracked_as: ClassVar[str] = "metric"
     _untracked = frozenset(("_captured", "_own_variables"))
 
