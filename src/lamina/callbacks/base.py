@@ -240,8 +240,8 @@ class CallbackList:
         wrong = [c for c in given if isinstance(c, type) or not isinstance(c, _CallbackLike)]
         if wrong:
             raise ArgumentError(
-                f"`callbacks` contains {', '.join(map(repr, wrong))}. Expected: instances of classes"
-                " derived from `lamina.callbacks.Callback`, such as `EarlyStopping()`, not "
+                f"`callbacks` contains {', '.join(map(repr, wrong))}. Expected: instances of "
+                "classes derived from `lamina.callbacks.Callback`, such as `EarlyStopping()`, not "
                 "`EarlyStopping`."
             )
         past = [c for c in given if isinstance(c, History)]

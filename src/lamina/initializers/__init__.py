@@ -1,4 +1,11 @@
-"""Initializers: what the first values of weights are."""
+"""Initializers: the values that weights start with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
 
 from lamina.initializers.base import Initializer
 from lamina.initializers.constant import STFT, Constant, Identity, Ones, Zeros
@@ -17,9 +24,28 @@ from lamina.initializers.random import (
 )
 from lamina.serialization.namespaces import accessors
 
-get, serialize, deserialize = accessors("initializers", "initializer")
+_get, serialize, deserialize = accessors("initializers", "initializer")
 
-# Keras's other names for them.
+
+def get(identifier: Any) -> Any:
+    """The initializer that ``identifier`` stands for.
+
+    Args:
+        identifier: A name, a config, a class (called without arguments), a callable, an array to
+            start from, or None.
+
+    Raises:
+        UnknownNameError: An unknown name; the message lists the closest ones.
+
+    >>> get(np.ones((2, 2)))((2, 2), "float32").tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
+    if isinstance(identifier, (np.ndarray, jax.Array)):
+        return Constant(np.asarray(identifier))
+    return _get(identifier)
+
+
+# Keras's aliases.
 STFTInitializer = stft = STFT
 IdentityInitializer = identity = Identity
 OrthogonalInitializer = orthogonal = Orthogonal
