@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+import lamina
 from lamina.callbacks import (
     Callback,
     CallbackList,
@@ -19,7 +20,7 @@ from lamina.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
-from lamina.errors import ArgumentError, UnknownNameError
+from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning, UnknownNameError
 
 
 class Optimizer:
@@ -176,7 +177,7 @@ def test_a_history_of_the_users_is_used():
 
 @pytest.mark.parametrize("wrong", [EarlyStopping, print, "early_stopping"])
 def test_what_is_no_callback_is_refused(wrong):
-    with pytest.raises(ArgumentError, match="A class must be called first"):
+    with pytest.raises(ArgumentError, match=r"contains .*such as `EarlyStopping\(\)`"):
         CallbackList([History(), wrong])
 
 
@@ -212,15 +213,17 @@ MONITORS = [EarlyStopping, ReduceLROnPlateau, lambda m: ModelCheckpoint("m.keras
 
 
 @pytest.mark.parametrize("make", MONITORS)
-def test_an_unknown_name_is_an_error_that_lists_the_names(make):
-    with pytest.raises(UnknownNameError, match=r"'dev_loss', .*\['loss', 'val_loss'\]"):
-        fit([make("dev_loss")], losses(1.0))
+def test_a_name_that_is_not_in_the_logs_warns_at_each_epoch_and_training_continues(make):
+    with pytest.warns(TrainingWarning, match=r"'dev_loss', .*\['loss', 'val_loss'\]") as caught:
+        hooks = fit([make("dev_loss")], losses(2.0, 1.0))
+    assert hooks.history.epoch == [0, 1]
+    assert len(caught) == 2
 
 
 @pytest.mark.parametrize("make", MONITORS)
-def test_it_comes_before_the_first_epoch_where_the_names_are_known(make):
+def test_it_warns_before_the_first_epoch_if_the_names_are_known(make):
     params = {"metrics": ["loss", "accuracy"]}
-    with pytest.raises(UnknownNameError, match="need `validation_data`"):
+    with pytest.warns(TrainingWarning, match="need `validation_data`"):
         CallbackList([make("val_loss")], Model(), params).on_train_begin()
     CallbackList([make("loss")], Model(), params).on_train_begin()
 
@@ -257,12 +260,30 @@ def test_the_name_says_what_is_better(name, maximize):
     assert not EarlyStopping(name, mode="min").maximize
 
 
-def test_a_name_that_does_not_say_it_asks_for_the_mode():
-    with pytest.raises(ArgumentError, match=r"'val_custom' whether higher or lower .* mode='max'"):
-        EarlyStopping("val_custom")
+def test_a_name_that_does_not_say_it_is_minimized_with_a_warning():
+    stop = EarlyStopping("val_custom")
+    with pytest.warns(TrainingWarning, match=r"'val_custom' whether higher or lower .* mode='max'"):
+        assert stop.better(1.0, than=2.0)
     with pytest.raises(ArgumentError, match=r"`mode` is 'auto', 'min' or 'max'\. Received: 'best'"):
         EarlyStopping("loss", mode="best")
-    ModelCheckpoint("m.keras", "val_custom")  # compares nothing
+    fit([ModelCheckpoint("m.keras", "val_custom")], losses(1.0))  # compares nothing
+
+
+@pytest.mark.parametrize(
+    ("metric", "maximize"),
+    [
+        (lamina.metrics.Recall(name="found"), True),
+        (lamina.metrics.FalsePositives(name="wrong"), False),
+        (lamina.metrics.CosineSimilarity(name="angle"), True),
+        (lamina.metrics.MeanSquaredError(name="distance"), False),
+    ],
+)
+def test_the_compiled_metric_says_what_is_better(metric, maximize):
+    model = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[metric])
+    stop = EarlyStopping(f"val_{metric.name}")
+    stop.set_model(model)
+    assert stop.maximize is maximize
 
 
 # ---- early stopping ----------------------------------------------------------------------------
@@ -313,7 +334,7 @@ def test_early_stopping_goes_on_where_it_was_interrupted():
 
 
 def test_a_state_of_another_callback_is_refused():
-    with pytest.raises(ArgumentError, match=r"EarlyStopping keeps the state \['best', .*Received"):
+    with pytest.raises(ArgumentError, match=r"EarlyStopping has the state \['best', .*Received"):
         EarlyStopping().set_state({"wait": 1})
     assert Callback().get_state() == {}
 
@@ -341,7 +362,7 @@ def test_the_logged_rate_is_the_one_that_the_epoch_was_trained_with(order):
 
 
 def test_a_factor_that_does_not_reduce_is_refused():
-    with pytest.raises(ArgumentError, match=r"`factor` is below 1.*Received: 1.0"):
+    with pytest.raises(ArgumentError, match=r"`factor` must be below 1.*Received: 1.0"):
         ReduceLROnPlateau(factor=1.0)
 
 
@@ -366,13 +387,18 @@ def test_a_schedule_must_return_a_number():
 def test_training_ends_when_the_loss_is_not_finite(loss, capsys):
     hooks = fit([TerminateOnNaN()], [{"loss": 1.0}, {"loss": loss}, {"loss": 1.0}], steps=3)
     assert hooks.history.epoch == [0, 1]
-    assert capsys.readouterr().out == f"Batch 0: invalid loss {loss}, ending the training.\n"
+    assert capsys.readouterr().out == f"Batch 0: the loss is {loss}, training is stopped.\n"
 
 
 def test_it_notices_at_the_end_of_the_epoch_at_the_latest(capsys):
     hooks = fit([TerminateOnNaN()], [{"loss": math.nan}, {"loss": 1.0}], steps=0)
     assert hooks.history.epoch == [0]
-    assert "Epoch 1: invalid loss nan" in capsys.readouterr().out
+    assert "Epoch 1: the loss is nan" in capsys.readouterr().out
+
+
+def test_it_raises_an_error_where_asked():
+    with pytest.raises(NonFiniteError, match="the loss is nan"):
+        fit([TerminateOnNaN(raise_error=True)], [{"loss": math.nan}])
 
 
 # ---- functions and tables ----------------------------------------------------------------------
@@ -431,7 +457,7 @@ def test_a_table_is_replaced_or_continued(tmp_path):
 def test_a_file_that_is_no_table_is_not_continued(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("my notes\n")
-    with pytest.raises(ArgumentError, match="no table of epochs"):
+    with pytest.raises(ArgumentError, match="not a table of epochs"):
         fit([CSVLogger(path, append=True)], losses(0.5))
     assert path.read_text() == "my notes\n"
 
@@ -483,9 +509,9 @@ def test_checkpoints_remember_the_best_when_resumed():
 
 
 def test_checkpoint_arguments_are_checked_before_training():
-    with pytest.raises(ArgumentError, match=r"ends in '.weights.h5' or .*Received: 'm.keras'"):
+    with pytest.raises(ArgumentError, match=r"must end in '.weights.h5' or .*Received: 'm.keras'"):
         ModelCheckpoint("m.keras", save_weights_only=True)
-    with pytest.raises(ArgumentError, match=r"ends in '.keras'. Received: 'm.ckpt'"):
+    with pytest.raises(ArgumentError, match=r"must end in '.keras'. Received: 'm.ckpt'"):
         ModelCheckpoint("m.ckpt")
     with pytest.raises(ArgumentError, match="`save_freq` is 'epoch' or a positive number"):
         ModelCheckpoint("m.keras", save_freq="batch")

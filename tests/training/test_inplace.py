@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lamina.training.step import Static, batch_of
 
 import lamina as keras
 from lamina import layers

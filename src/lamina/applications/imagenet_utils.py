@@ -44,7 +44,7 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
     Args:
         x: RGB images, ``(batch, height, width, 3)`` or one image, values 0 to 255; a NumPy array, a
             tensor or a symbolic tensor. It is not changed.
-        data_format: where the channels are; the default layout when None.
+        data_format: Where the channels are; the default layout when None.
         mode: ``"caffe"`` (BGR, minus each channel's mean over ImageNet), ``"tf"`` (-1 to 1), or
             ``"torch"`` (0 to 1, then standardized by ImageNet's mean and deviation).
 
@@ -52,7 +52,7 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
         An array, tensor or symbolic tensor of the default float dtype.
 
     Raises:
-        ArgumentError: another mode or layout.
+        ArgumentError: Another mode or layout.
 
     >>> preprocess_input(np.full((1, 1, 3), 255), mode="tf").tolist()
     [[[1.0, 1.0, 1.0]]]
@@ -76,15 +76,15 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     """The likeliest ImageNet classes of each sample.
 
     Args:
-        preds: probabilities, ``(batch, 1000)``.
-        top: how many classes to name.
+        preds: Probabilities, ``(batch, 1000)``.
+        top: How many classes to name.
 
     Returns:
         For each sample a list of (WordNet id, name, probability), the likeliest first.
 
     Raises:
-        ShapeError: not 1,000 classes.
-        DownloadError: the list of names is neither cached nor reachable.
+        ShapeError: Not 1,000 classes.
+        DownloadError: The list of names is neither cached nor reachable.
     """
     preds = np.asarray(preds)
     if preds.ndim != 2 or preds.shape[1] != 1000:
@@ -109,12 +109,12 @@ def image_input(
     """The tensor that an image model starts from, its shape checked.
 
     Args:
-        input_tensor: a symbolic tensor to start from, or None.
-        input_shape: sizes of one image, or None for the default (open sizes without the top).
-        default: height and width of the published weights.
-        smallest: least height and width.
-        include_top: whether the dense layers, which need fixed sizes, are part of the model.
-        is_pretrained: whether the published weights are asked for, which are for RGB images and,
+        input_tensor: A symbolic tensor to start from, or None.
+        input_shape: Sizes of one image, or None for the default (open sizes without the top).
+        default: Height and width of the published weights.
+        smallest: Least height and width.
+        include_top: Whether the dense layers, which need fixed sizes, are part of the model.
+        is_pretrained: Whether the published weights are asked for, which are for RGB images and,
             with the top, for images of the default size.
     """
     last = settings.image_data_format() == "channels_last"
@@ -171,10 +171,10 @@ def load_published(model: Any, weights: Any, address: str, digest: str) -> None:
     """Give ``model`` the weights that its builder was asked for.
 
     Args:
-        model: the finished model.
+        model: The finished model.
         weights: None, ``"imagenet"``, or the path of a file of weights.
-        address: where the published file is.
-        digest: its md5 sum.
+        address: Where the published file is.
+        digest: Its md5 sum.
     """
     if weights is None:
         return
@@ -188,7 +188,7 @@ def check_weights(weights: Any, classes: int, activation: Any, include_top: bool
     """Refuse, before anything is made, what the weights asked for could not fit.
 
     Raises:
-        ArgumentError: no such file; or other classes or another activation than were trained.
+        ArgumentError: No such file; or other classes or another activation than were trained.
     """
     if weights is not None and weights != "imagenet" and not Path(weights).is_file():
         raise ArgumentError(

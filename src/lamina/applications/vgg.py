@@ -44,9 +44,9 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     """Bring RGB images into the form that VGG was trained on: BGR, minus ImageNet's mean.
 
     Args:
-        x: images, ``(batch, height, width, 3)`` or one image, values 0 to 255; a NumPy array, a
+        x: Images, ``(batch, height, width, 3)`` or one image, values 0 to 255; a NumPy array, a
             tensor or a symbolic tensor. It is not changed.
-        data_format: where the channels are; the default layout when None.
+        data_format: Where the channels are; the default layout when None.
     """
     return imagenet_utils.preprocess_input(x, data_format, "caffe")
 

@@ -1,10 +1,11 @@
-"""The callback's hooks, the list that calls them, and the history of the logs."""
+"""Callbacks, the list that calls their hooks, and the history of the logs."""
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from lamina.errors import ArgumentError
 from lamina.serialization.registry import builtin, defined_by_user
@@ -15,20 +16,20 @@ Logs = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
 
 @builtin("callbacks")
 class Callback:
-    """Code of your own at the events of ``fit``, ``evaluate`` and ``predict``.
+    """Base class of your own code that runs during ``fit``, ``evaluate`` and ``predict``.
 
     Override the hooks that you need. ``logs`` are dicts of floats by name, such as
-    ``{"loss": 0.34, "val_loss": 0.41}``; what a callback adds to the logs of an epoch, later
-    callbacks and the history see. ``self.model`` is the model, with its live weights; set
-    ``self.model.stop_training = True`` to end the training after the current step or epoch.
+    ``{"loss": 0.34, "val_loss": 0.41}``; what a callback adds to the logs of an epoch is visible to
+    later callbacks and to the history. ``self.model`` is the model, with its current weights; set
+    ``self.model.stop_training = True`` to stop training after the current step or epoch.
 
-    A callback that overrides a hook of batches makes the loop go step by step and read the logs of
-    each: small models train several times slower so. Set ``every_batch = False`` in the class
-    where some of the batches are enough.
+    A callback that overrides a batch hook makes the loop run a single step at a time and read the
+    logs of each, with which small models train several times more slowly. Set
+    ``every_batch = False`` in the class if some of the batches are enough.
 
     Attributes:
-        params: what the loop was asked for: ``epochs``, ``steps``, ``verbose``.
-        every_batch: whether the hooks of batches must be called for each single one.
+        params: The arguments of the loop: ``epochs``, ``steps``, ``verbose``.
+        every_batch: Whether the batch hooks must be called for every batch.
 
     >>> class Stop(Callback):
     ...     def on_epoch_end(self, epoch, logs=None):
@@ -36,7 +37,7 @@ class Callback:
     """
 
     every_batch: ClassVar[bool] = True
-    _state: ClassVar[tuple[str, ...]] = ()  # attributes that a resumed run continues with
+    _state: ClassVar[tuple[str, ...]] = ()  # attributes that a resumed run restores
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -44,94 +45,97 @@ class Callback:
 
     @property
     def model(self) -> Any:
-        """The model that runs."""
+        """The model in use."""
         return self._model
 
     def set_params(self, params: dict[str, Any]) -> None:
-        """Receive what the loop was asked for."""
+        """Set the arguments of the loop."""
         self.params = params
 
     def set_model(self, model: Any) -> None:
-        """Receive the model."""
+        """Set the model."""
         self._model = model
 
     def get_state(self) -> dict[str, Any]:
-        """What a resumed run needs to go on as if it had not been interrupted.
+        """What a resumed run needs to continue as if it had not been interrupted.
 
         Returns:
-            Numbers, strings, lists, dicts and NumPy arrays by name; empty where nothing is kept.
+            Numbers, strings, lists, dicts and NumPy arrays by name; empty if there is no state.
         """
         return {name: getattr(self, name) for name in self._state}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`get_state` returned; called after :meth:`on_train_begin`.
+        """Restore what :meth:`get_state` returned; called after :meth:`on_train_begin`.
+
+        Args:
+            state: What :meth:`get_state` returned.
 
         Raises:
-            ArgumentError: the names differ from those that this callback keeps.
+            ArgumentError: Names that are not those of this callback's state.
         """
         if set(state) != set(self._state):
             raise ArgumentError(
-                f"{type(self).__name__} keeps the state {sorted(self._state)}. "
+                f"{type(self).__name__} has the state {sorted(self._state)}. "
                 f"Received: {sorted(state)}."
             )
         for name in self._state:
             setattr(self, name, state[name])
 
     def on_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Another name for :meth:`on_train_batch_begin`."""
+        """Alias of :meth:`on_train_batch_begin`."""
 
     def on_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Another name for :meth:`on_train_batch_end`."""
+        """Alias of :meth:`on_train_batch_end`."""
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Before an epoch; ``epoch`` counts from 0."""
+        """Called before an epoch; ``epoch`` counts from 0."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """After an epoch and its validation, whose names begin with ``val_``."""
+        """Called after an epoch and its validation, whose logs begin with ``val_``."""
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Before a training step; ``batch`` counts from 0 in each epoch."""
+        """Called before a training step; ``batch`` counts from 0 in each epoch."""
         self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """After a training step; the logs are averages over the epoch so far."""
+        """Called after a training step; the logs are averages over the epoch so far."""
         self.on_batch_end(batch, logs)
 
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Before a batch of ``evaluate`` or of the validation in ``fit``."""
+        """Called before a batch of ``evaluate`` or of the validation in ``fit``."""
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """After a batch of ``evaluate`` or of the validation in ``fit``."""
+        """Called after a batch of ``evaluate`` or of the validation in ``fit``."""
 
     def on_predict_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Before a batch of ``predict``."""
+        """Called before a batch of ``predict``."""
 
     def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """After a batch of ``predict``; ``logs["outputs"]`` holds its outputs."""
+        """Called after a batch of ``predict``; ``logs["outputs"]`` are its outputs."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Before the first epoch."""
+        """Called before the first epoch."""
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """After the last epoch, with its logs."""
+        """Called after the last epoch, with its logs."""
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Before ``evaluate`` or a validation."""
+        """Called before ``evaluate`` or a validation."""
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """After ``evaluate`` or a validation, with its logs."""
+        """Called after ``evaluate`` or a validation, with its logs."""
 
     def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Before ``predict``."""
+        """Called before ``predict``."""
 
     def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
-        """After ``predict``."""
+        """Called after ``predict``."""
 
-    def _expect_logs(self, names: Collection[str]) -> None:
-        """Object before the first epoch to the names that the epochs' logs will have."""
+    def expect_logs(self, names: Collection[str]) -> None:
+        """Warn if the logs of the epochs, which will have these names, lack something."""
 
-    def _say(self, text: str) -> None:
-        """Write a line for the user."""
+    def _print(self, text: str) -> None:
+        """Print a line."""
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
@@ -141,12 +145,12 @@ HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 @builtin("callbacks")
 class History(Callback):
-    """What ``fit`` returns: the logs of every epoch.
+    """The logs of every epoch, which ``fit`` returns.
 
     Attributes:
-        epoch: numbers of the epochs, from 0.
-        history: one list a name, with one entry for each epoch in which the name was logged.
-        params: what ``fit`` was asked for.
+        epoch: Numbers of the epochs, from 0.
+        history: A list for each log, with one value for each epoch in which it was logged.
+        params: The arguments of ``fit``: ``epochs``, ``steps``, ``verbose``.
 
     >>> past = History()
     >>> past.on_epoch_end(0, {"loss": 0.5})
@@ -172,19 +176,18 @@ class History(Callback):
 
 
 def _listens(callback: Any, hook: str) -> bool:
-    """Whether ``callback`` does anything at that event; lambdas set on the object count."""
+    """Whether ``callback`` overrides a hook, in its class or by a function set on the object."""
     aliases = (hook, hook.replace("_train_", "_")) if "_train_batch_" in hook else (hook,)
     for name in aliases:
         method = getattr(callback, name, None)
-        if method is not None and getattr(method, "__func__", method) is not getattr(
-            Callback, name
-        ):
+        function = method.__func__ if inspect.ismethod(method) else method
+        if function is not None and function is not vars(Callback)[name]:
             return True
     return False
 
 
 def _may_log(callback: Callback) -> bool:
-    """Whether ``callback`` may add to the logs of an epoch what we do not know of."""
+    """Whether ``callback`` is a user's that may add to the logs of an epoch."""
     return defined_by_user(type(callback), "on_epoch_end")
 
 
@@ -193,7 +196,7 @@ def _event(hook: str) -> Callable[..., None]:
         self._call(hook, logs)
 
     call.__name__ = hook
-    call.__doc__ = getattr(Callback, hook).__doc__
+    call.__doc__ = vars(Callback)[hook].__doc__
     return call
 
 
@@ -202,38 +205,44 @@ def _numbered(hook: str) -> Callable[..., None]:
         self._call(hook, logs, index)
 
     call.__name__ = hook
-    call.__doc__ = getattr(Callback, hook).__doc__
+    call.__doc__ = vars(Callback)[hook].__doc__
     return call
 
 
-class CallbackList:
-    """Calls the hooks of many callbacks, in their order; a :class:`History` is always the last.
+@runtime_checkable
+class _CallbackLike(Protocol):
+    """What a callback of another library offers."""
 
-    Its methods are the hooks. Logs may be given as a function that returns them: it is called once
-    an event, and only when some callback listens to that event.
+    def set_model(self, model: Any) -> None: ...
+
+
+class CallbackList:
+    """Calls the hooks of several callbacks in order; there is always a :class:`History`.
+
+    Its methods are the hooks. Logs may be given as a function that returns them, which is called
+    once for each event that some callback has a hook for.
 
     Args:
-        callbacks: one callback, or any nesting of lists of them.
-        model: the model that runs.
-        params: what the loop was asked for: ``epochs``, ``steps``, ``verbose``. With ``metrics``,
-            the names that the logs of an epoch will have, monitored names are checked before the
-            first epoch.
+        callbacks: One callback, or nested lists of callbacks.
+        model: The model in use.
+        params: The arguments of the loop: ``epochs``, ``steps``, ``verbose``. With ``metrics``, the
+            names of an epoch's logs, monitored names are checked before the first epoch.
 
     Raises:
-        ArgumentError: something that is not a callback; all such entries are listed.
+        ArgumentError: Something that is not a callback; all of them are listed.
     """
 
     def __init__(
         self, callbacks: Any = None, model: Any = None, params: Mapping[str, Any] | None = None
     ) -> None:
-        given = getattr(callbacks, "callbacks", callbacks)
+        given = callbacks.callbacks if isinstance(callbacks, CallbackList) else callbacks
         given = [] if given is None else nested.flatten(given)
-        wrong = [c for c in given if isinstance(c, type) or not hasattr(c, "set_model")]
+        wrong = [c for c in given if isinstance(c, type) or not isinstance(c, _CallbackLike)]
         if wrong:
             raise ArgumentError(
-                f"`callbacks` holds {', '.join(map(repr, wrong))}. Expected callbacks: objects of "
-                "classes derived from `lamina.callbacks.Callback`. A class must be called first: "
-                "`EarlyStopping()`, not `EarlyStopping`."
+                f"`callbacks` contains {', '.join(map(repr, wrong))}. Expected: instances of "
+                "classes derived from `lamina.callbacks.Callback`, such as `EarlyStopping()`, not "
+                "`EarlyStopping`."
             )
         past = [c for c in given if isinstance(c, History)]
         self.history = past[0] if past else History()
@@ -245,23 +254,22 @@ class CallbackList:
         self._listeners: dict[str, list[Any]] = {}
 
     def wants_batches(self, mode: str) -> bool:
-        """Whether some callback must hear of each single batch.
+        """Whether some callback has a batch hook that must be called for every batch.
 
-        Otherwise many steps may run at once; hooks of batches may then be called for the last of
-        them only, which costs nothing where nobody listens.
+        Otherwise several steps may run at once, and batch hooks are called for the last of them.
 
         Args:
             mode: ``"train"``, ``"test"`` or ``"predict"``.
         """
         hooks = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
         return any(
-            getattr(c, "every_batch", True) and any(_listens(c, hook) for hook in hooks)
+            (not isinstance(c, Callback) or c.every_batch) and any(_listens(c, h) for h in hooks)
             for c in self.callbacks
         )
 
     def _call(self, hook: str, logs: Logs, *position: int) -> None:
         listeners = self._listeners.get(hook)
-        if listeners is None:  # looked for when first needed: a prediction has few events
+        if listeners is None:  # found when first needed: a prediction has few events
             listeners = [getattr(c, hook) for c in self.callbacks if _listens(c, hook)]
             self._listeners[hook] = listeners
         if listeners:
@@ -271,12 +279,12 @@ class CallbackList:
                 listener(*position, logs)
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Check the monitored names where the logs' names are known, then call the hooks."""
+        """Check the monitored names if those of the logs are known, then call the hooks."""
         names = self.params.get("metrics")
         own = [c for c in self.callbacks if isinstance(c, Callback)]
         if names is not None and len(own) == len(self.callbacks) and not any(map(_may_log, own)):
             for callback in own:
-                callback._expect_logs(names)
+                callback.expect_logs(names)
         self._call("on_train_begin", logs)
 
     on_train_end = _event("on_train_end")

@@ -1,4 +1,4 @@
-"""Saving the model while it trains."""
+"""Saving the model during training."""
 
 from __future__ import annotations
 
@@ -6,33 +6,43 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lamina.callbacks.monitor import Monitor
+from lamina.callbacks.monitoring import MonitorCallback
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.serialization.registry import builtin
 
 
 @builtin("callbacks")
-class ModelCheckpoint(Monitor):
-    """Saves the model, or its weights, after each epoch or every so many steps.
+class ModelCheckpoint(MonitorCallback):
+    """Saves the model or its weights after each epoch, or after every ``save_freq`` steps.
 
     Args:
-        filepath: where to; may name the epoch and logs, as in
+        filepath: Path of the file, which may contain the epoch and logs, as in
             ``"run/{epoch:02d}-{val_loss:.2f}.keras"`` (epochs and batches count from 1 here).
-            Ends in ``.weights.h5`` or ``.safetensors`` for weights only, in ``.keras`` otherwise.
-        monitor: the log that says what is best.
-        verbose: 1 to tell what is saved.
-        save_best_only: save only what is better than all before, over the last one.
-        save_weights_only: save weights instead of the whole model.
-        mode: ``"min"``, ``"max"``, or ``"auto"``: decided by the name.
+            It ends in ``.weights.h5`` or ``.safetensors`` for weights only, else in ``.keras``.
+        monitor: Name of the log that ``save_best_only`` compares. If there is no log of that name,
+            nothing is saved, with a warning.
+        verbose: 1 to print what is saved.
+        save_best_only: Whether to save only what is better than everything before.
+        save_weights_only: Whether to save the weights instead of the whole model.
+        mode: ``"min"``, ``"max"`` or ``"auto"``: see :class:`MonitorCallback`.
         save_freq: ``"epoch"``, or a number of steps.
-        initial_value_threshold: with ``save_best_only``, the value to beat first.
+        initial_value_threshold: Value that the first saved model must beat, with
+            ``save_best_only``.
 
     Raises:
-        ArgumentError: a wrong ending, ``save_freq`` or ``mode``.
-        UnknownNameError: ``monitor``, or a name in ``filepath``, is not in the logs.
+        ArgumentError: A wrong file extension, ``save_freq`` or ``mode``.
+        UnknownNameError: A name in ``filepath`` that is not in the logs.
 
     Attributes:
-        best: the best value so far.
+        best: The best value so far.
+
+    >>> import lamina
+    >>> model = lamina.Sequential([lamina.Input((1,)), lamina.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> checkpoint = ModelCheckpoint("{epoch}.weights.h5", save_weights_only=True)
+    >>> _ = model.fit([[1.0]], [[2.0]], epochs=2, verbose=0, callbacks=[checkpoint])
+    >>> sorted(path.name for path in Path().glob("*.h5"))
+    ['1.weights.h5', '2.weights.h5']
     """
 
     _state = ("best", "batches_since_save")
@@ -48,8 +58,6 @@ class ModelCheckpoint(Monitor):
         save_freq: Any = "epoch",
         initial_value_threshold: float | None = None,
     ) -> None:
-        if not save_best_only and mode == "auto":
-            mode = "min"  # nothing is compared, so any name will do
         super().__init__(monitor, mode)
         self.filepath, self.verbose = os.fspath(filepath), verbose
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
@@ -57,24 +65,24 @@ class ModelCheckpoint(Monitor):
         endings = (".weights.h5", ".safetensors") if save_weights_only else (".keras",)
         if not self.filepath.endswith(endings):
             raise ArgumentError(
-                f"ModelCheckpoint: with save_weights_only={save_weights_only}, `filepath` ends in "
-                f"{' or '.join(map(repr, endings))}. Received: {self.filepath!r}."
+                f"ModelCheckpoint: with save_weights_only={save_weights_only}, `filepath` must end "
+                f"in {' or '.join(map(repr, endings))}. Received: {self.filepath!r}."
             )
         if save_freq != "epoch":
             if isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1:
                 raise ArgumentError(
-                    "ModelCheckpoint: `save_freq` is 'epoch' or a positive number of steps. "
+                    "ModelCheckpoint: `save_freq` must be 'epoch' or a positive number of steps. "
                     f"Received: {save_freq!r}."
                 )
-            # Set on the object: a class that listened to steps would slow all its objects down.
+            # Set on the object: a batch hook of the class would slow down all its objects.
             self.on_train_batch_end = self._after_step
         self.best = initial_value_threshold
         self.batches_since_save = 0
         self._epoch = 0
 
-    def _expect_logs(self, names: Any) -> None:
+    def expect_logs(self, names: Any) -> None:
         if self.save_best_only:
-            super()._expect_logs(names)
+            super().expect_logs(names)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
@@ -98,7 +106,7 @@ class ModelCheckpoint(Monitor):
                 return
             if not self.better(value, self.best):
                 if self.verbose:
-                    self._say(f"{when}: {self.monitor} did not improve from {self.best:.5g}.")
+                    self._print(f"{when}: {self.monitor} did not improve from {self.best:.5g}.")
                 return
             before = "" if self.best is None else f" from {self.best:.5g}"
             why = f"{self.monitor} improved{before} to {value:.5g}; "
@@ -107,7 +115,7 @@ class ModelCheckpoint(Monitor):
         path.parent.mkdir(parents=True, exist_ok=True)
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         if self.verbose:
-            self._say(f"{when}: {why}saved to {path}.")
+            self._print(f"{when}: {why}saved to {path}.")
 
     def _path(self, logs: dict[str, Any], numbers: dict[str, int]) -> Path:
         names = {**logs, **numbers}
@@ -115,6 +123,6 @@ class ModelCheckpoint(Monitor):
             return Path(self.filepath.format(**names))
         except KeyError as e:
             raise UnknownNameError(
-                f"ModelCheckpoint: `filepath` {self.filepath!r} names {e}, which is not in the "
-                f"logs. It can name: {list(names)}."
+                f"ModelCheckpoint: `filepath` {self.filepath!r} contains {e}, which is not in the "
+                f"logs. It may contain: {list(names)}."
             ) from None

@@ -9,31 +9,38 @@ from typing import Any
 import numpy as np
 
 from lamina.callbacks.base import Callback
-from lamina.callbacks.monitor import Monitor
+from lamina.callbacks.monitoring import MonitorCallback
 from lamina.errors import ArgumentError
 from lamina.serialization.registry import builtin
 
 
 @builtin("callbacks")
-class ReduceLROnPlateau(Monitor):
+class ReduceLROnPlateau(MonitorCallback):
     """Lowers the learning rate when a monitored value has stopped improving.
 
     The logs of each epoch receive the ``learning_rate`` that it was trained with.
 
     Args:
-        monitor: the log to watch.
-        factor: what the learning rate is multiplied by, below 1.
-        patience: how many epochs may pass without an improvement.
-        verbose: 1 to tell what is done.
-        mode: ``"min"``, ``"max"``, or ``"auto"``: decided by the name.
-        min_delta: how much better a value must be to count as an improvement.
-        cooldown: how many epochs to wait after a reduction before counting again.
-        min_lr: the learning rate is not reduced below this.
+        monitor: Name of the log to monitor. If there is no log of that name, the callback has no
+            effect, with a warning.
+        factor: Factor by which the learning rate is multiplied, below 1.
+        patience: Number of epochs without an improvement after which the learning rate is reduced.
+        verbose: 1 to print each reduction.
+        mode: ``"min"``, ``"max"`` or ``"auto"``: see :class:`MonitorCallback`.
+        min_delta: Smallest difference that counts as an improvement.
+        cooldown: Number of epochs after a reduction in which none are counted.
+        min_lr: Lower bound of the learning rate.
 
     Raises:
-        ArgumentError: a factor of 1 or more; a name that does not say what is better, with
-            ``mode="auto"``.
-        UnknownNameError: no log of that name.
+        ArgumentError: A factor of 1 or more, or a wrong ``mode``.
+
+    >>> import lamina
+    >>> model = lamina.Sequential([lamina.Input((1,)), lamina.layers.Dense(1)])
+    >>> model.compile(lamina.optimizers.SGD(0.5), "mse")
+    >>> reduce = ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=100.0)
+    >>> history = model.fit([[1.0]], [[2.0]], epochs=3, verbose=0, callbacks=[reduce])
+    >>> history.history["learning_rate"]
+    [0.5, 0.5, 0.25]
     """
 
     _state = ("best", "cooldown_counter", "wait")
@@ -52,7 +59,7 @@ class ReduceLROnPlateau(Monitor):
         super().__init__(monitor, mode, min_delta)
         if factor >= 1:
             raise ArgumentError(
-                f"ReduceLROnPlateau: `factor` is below 1, so that the learning rate falls. "
+                "ReduceLROnPlateau: `factor` must be below 1, so that the learning rate falls. "
                 f"Received: {factor!r}."
             )
         self.factor, self.patience, self.verbose = factor, patience, verbose
@@ -85,7 +92,7 @@ class ReduceLROnPlateau(Monitor):
                 self.model.optimizer.learning_rate = new
                 self.cooldown_counter, self.wait = self.cooldown, 0
                 if self.verbose:
-                    self._say(f"Epoch {epoch + 1}: learning rate reduced to {new:.6g}.")
+                    self._print(f"Epoch {epoch + 1}: learning rate reduced to {new:.6g}.")
 
 
 @builtin("callbacks")
@@ -95,14 +102,20 @@ class LearningRateScheduler(Callback):
     The logs of each epoch receive the ``learning_rate`` that it was trained with.
 
     Args:
-        schedule: ``schedule(epoch, learning_rate)`` or ``schedule(epoch)``, epochs from 0; returns
-            the learning rate of that epoch.
-        verbose: 1 to tell what is set.
+        schedule: Function ``schedule(epoch, learning_rate)`` or ``schedule(epoch)`` that returns
+            the learning rate of the epoch; epochs count from 0.
+        verbose: 1 to print the learning rate of each epoch.
 
     Raises:
-        ArgumentError: when an epoch begins, if the schedule returns something else than a number.
+        ArgumentError: In training, a schedule that does not return a number.
 
+    >>> import lamina
+    >>> model = lamina.Sequential([lamina.Input((1,)), lamina.layers.Dense(1)])
+    >>> model.compile(lamina.optimizers.SGD(0.5), "mse")
     >>> halve = LearningRateScheduler(lambda epoch, rate: rate * 0.5)
+    >>> history = model.fit([[1.0]], [[2.0]], epochs=2, verbose=0, callbacks=[halve])
+    >>> history.history["learning_rate"]
+    [0.25, 0.125]
     """
 
     def __init__(self, schedule: Callable[..., Any], verbose: int = 0) -> None:
@@ -118,11 +131,11 @@ class LearningRateScheduler(Callback):
             optimizer.learning_rate = float(new)
         except TypeError:
             raise ArgumentError(
-                f"LearningRateScheduler: the schedule returns a number. It returned {new!r} for "
-                f"epoch {epoch}."
+                "LearningRateScheduler: the schedule must return a number. It returned "
+                f"{new!r} for epoch {epoch}."
             ) from None
         if self.verbose:
-            self._say(f"Epoch {epoch + 1}: learning rate is {float(new):.6g}.")
+            self._print(f"Epoch {epoch + 1}: learning rate is {float(new):.6g}.")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:

@@ -1,4 +1,4 @@
-"""Callbacks that pass the logs on: to functions, to a table in a file."""
+"""Callbacks that report the logs: to functions, or to a CSV file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lamina.serialization.registry import builtin
 
 @builtin("callbacks")
 class LambdaCallback(Callback):
-    """Makes a callback of functions.
+    """A callback made of functions.
 
     Args:
         on_epoch_begin: ``f(epoch, logs)``.
@@ -27,10 +27,10 @@ class LambdaCallback(Callback):
         on_train_end: ``f(logs)``.
         on_train_batch_begin: ``f(batch, logs)``.
         on_train_batch_end: ``f(batch, logs)``.
-        kwargs: functions for the other hooks of :class:`Callback`, by name.
+        kwargs: Functions for the other hooks of :class:`Callback`, by name.
 
     Raises:
-        UnknownNameError: a name that is no hook.
+        UnknownNameError: A name that is not a hook.
 
     >>> losses = []
     >>> keep = LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["loss"]))
@@ -62,18 +62,25 @@ class LambdaCallback(Callback):
 
 @builtin("callbacks")
 class CSVLogger(Callback):
-    """Writes the logs of each epoch as a line of a table.
+    """Writes the logs of each epoch as a row of a CSV file.
 
-    Lines are complete on the disk after each epoch. A name that first appears later (as with
-    ``validation_freq``) gets its column then; the lines before have ``NA`` in it.
+    The file is complete after each epoch. A log that first appears in a later epoch (as with
+    ``validation_freq``) gets a new column, which is ``NA`` in the rows before.
 
     Args:
-        filename: the file.
-        separator: between the columns.
-        append: continue an existing file, with its columns, instead of replacing it.
+        filename: Path of the file.
+        separator: Separator of the columns.
+        append: Whether to continue an existing file, with its columns, instead of replacing it.
 
     Raises:
-        ArgumentError: a file to be continued that is no table of epochs.
+        ArgumentError: A file to be continued that is not a table of epochs.
+
+    >>> import lamina
+    >>> model = lamina.Sequential([lamina.Input((1,)), lamina.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> history = model.fit([[1.0]], [[2.0]], epochs=2, verbose=0, callbacks=[CSVLogger("log.csv")])
+    >>> Path("log.csv").read_text().splitlines()[0]
+    'epoch,loss'
     """
 
     def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
@@ -88,12 +95,13 @@ class CSVLogger(Callback):
         self._columns = next(iter(self._read()), [])
         if self._columns and self._columns[0] != "epoch":
             raise ArgumentError(
-                f"CSVLogger: {str(self.filename)!r} is no table of epochs that could be continued. "
-                f"Its first line is {self._columns}; expected 'epoch' first."
+                f"CSVLogger: {str(self.filename)!r} is not a table of epochs to continue.\n"
+                f"  expected: a first line that starts with 'epoch'\n"
+                f"  received: {self._columns}\nPass append=False to replace it."
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        row = {"epoch": epoch, **{k: _cell(v) for k, v in (logs or {}).items()}}
+        row = {"epoch": epoch, **{k: _csv_value(v) for k, v in (logs or {}).items()}}
         new = [name for name in row if name not in self._columns]
         if new:
             lines = self._read()[1:]
@@ -107,7 +115,7 @@ class CSVLogger(Callback):
             return list(csv.reader(file, delimiter=self.sep))
 
     def _replace(self, lines: list[list[Any]]) -> None:
-        """Write the whole table, so that a crash leaves the old one or the new one."""
+        """Write the whole table, so that a crash leaves either the old or the new one."""
         fresh = self.filename.with_name(f"{self.filename.name}.tmp")
         fresh.write_text(self._text(lines), encoding="utf-8", newline="")
         os.replace(fresh, self.filename)
@@ -118,5 +126,5 @@ class CSVLogger(Callback):
         return buffer.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def _csv_value(value: Any) -> Any:
     return float(value) if np.ndim(value) == 0 else np.asarray(value).tolist()

@@ -1,4 +1,4 @@
-"""Callbacks that end the training: when it no longer helps, or when it went wrong."""
+"""Callbacks that stop training: when it no longer improves the model, or when it diverges."""
 
 from __future__ import annotations
 
@@ -6,35 +6,45 @@ import math
 from typing import Any, ClassVar
 
 from lamina.callbacks.base import Callback
-from lamina.callbacks.monitor import Monitor
+from lamina.callbacks.monitoring import MonitorCallback
+from lamina.errors import NonFiniteError
 from lamina.serialization.registry import builtin
 
 
 @builtin("callbacks")
-class EarlyStopping(Monitor):
-    """Ends the training when a monitored value has stopped improving.
+class EarlyStopping(MonitorCallback):
+    """Stops training when a monitored value has stopped improving.
 
-    The best value belongs to the weights at the end of its epoch. A ``val_`` value was measured
-    on just those weights; a training value is an average over the steps of the epoch.
+    The weights of the best epoch are those at its end. A ``val_`` log was measured with exactly
+    these weights; a training log is an average over the steps of the epoch.
 
     Args:
-        monitor: the log to watch.
-        min_delta: how much better a value must be to count as an improvement.
-        patience: how many epochs may pass without one.
-        verbose: 1 to tell what is done.
-        mode: ``"min"``, ``"max"``, or ``"auto"``: decided by the name.
-        baseline: while no value beats it, improvements do not extend the patience.
-        restore_best_weights: end with the weights of the best epoch, however training ends.
-        start_from_epoch: epochs before this one are not looked at.
+        monitor: Name of the log to monitor. If there is no log of that name, the callback has no
+            effect, with a warning.
+        min_delta: Smallest difference that counts as an improvement.
+        patience: Number of epochs without an improvement after which training is stopped.
+        verbose: 1 to print when training is stopped.
+        mode: ``"min"``, ``"max"`` or ``"auto"``: see :class:`MonitorCallback`.
+        baseline: Value to beat: improvements that do not beat it do not extend the patience.
+        restore_best_weights: Whether to restore the weights of the best epoch at the end of
+            training, whether or not it was stopped early.
+        start_from_epoch: Number of epochs to ignore at the start.
 
     Raises:
-        ArgumentError: a name that does not say what is better, with ``mode="auto"``.
-        UnknownNameError: no log of that name.
+        ArgumentError: A wrong ``mode``.
 
     Attributes:
-        best: the best value so far.
-        best_epoch: its epoch, from 0.
-        stopped_epoch: the epoch after which training was ended, 0 if it was not.
+        best: The best value so far.
+        best_epoch: The epoch of the best value, counted from 0.
+        stopped_epoch: The epoch after which training was stopped; 0 if it was not.
+
+    >>> import lamina
+    >>> model = lamina.Sequential([lamina.Input((1,)), lamina.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> stop = EarlyStopping("loss", min_delta=100.0, patience=2)
+    >>> history = model.fit([[1.0]], [[2.0]], epochs=10, verbose=0, callbacks=[stop])
+    >>> history.epoch
+    [0, 1, 2]
     """
 
     _state = ("best", "best_epoch", "best_weights", "stopped_epoch", "wait")
@@ -81,11 +91,11 @@ class EarlyStopping(Monitor):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self.stopped_epoch and self.verbose:
-            self._say(f"Epoch {self.stopped_epoch + 1}: early stopping")
+            self._print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
             if self.verbose:
-                self._say(
+                self._print(
                     f"Restored the weights of the best epoch, {self.best_epoch + 1} "
                     f"({self.monitor}: {self.best:.5g})."
                 )
@@ -93,9 +103,24 @@ class EarlyStopping(Monitor):
 
 @builtin("callbacks")
 class TerminateOnNaN(Callback):
-    """Ends the training when the loss is no longer a finite number."""
+    """Stops training when the loss is NaN or infinite.
+
+    Args:
+        raise_error: Whether to raise an error instead, which ends a script that would otherwise
+            continue with a useless model.
+
+    Raises:
+        NonFiniteError: In training, such a loss with ``raise_error``.
+
+    >>> TerminateOnNaN(raise_error=True).raise_error
+    True
+    """
 
     every_batch: ClassVar[bool] = False  # the average over the epoch stays NaN
+
+    def __init__(self, raise_error: bool = False) -> None:
+        super().__init__()
+        self.raise_error = raise_error
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._check(logs, f"Batch {batch}")
@@ -105,6 +130,12 @@ class TerminateOnNaN(Callback):
 
     def _check(self, logs: dict[str, Any] | None, when: str) -> None:
         loss = (logs or {}).get("loss")
-        if loss is not None and not math.isfinite(loss) and not self.model.stop_training:
-            self._say(f"{when}: invalid loss {loss}, ending the training.")
-            self.model.stop_training = True
+        if loss is None or math.isfinite(loss) or self.model.stop_training:
+            return
+        if self.raise_error:
+            raise NonFiniteError(
+                f"TerminateOnNaN: the loss is {loss} ({when}). "
+                "Lower the learning rate, or pass `clipnorm` to the optimizer."
+            )
+        self._print(f"{when}: the loss is {loss}, training is stopped.")
+        self.model.stop_training = True

@@ -64,8 +64,8 @@ class MaxNorm(Constraint):
     [[0.5], [0.5], [0.5], [0.5]]
     """
 
-    max_value: float = field(2, convert=_bound)
-    axis: Axes = field(0, convert=_axes)
+    max_value: float = field(default=2, convert=_bound)
+    axis: Axes = field(default=0, convert=_axes)
 
     def __call__(self, w: Any) -> Any:
         norm = _norm(w, self.axis)
@@ -95,7 +95,7 @@ class UnitNorm(Constraint):
     [[0.5], [0.5], [0.5], [0.5]]
     """
 
-    axis: Axes = field(0, convert=_axes)
+    axis: Axes = field(default=0, convert=_axes)
 
     def __call__(self, w: Any) -> Any:
         return w / (settings.epsilon() + _norm(w, self.axis))
@@ -117,10 +117,10 @@ class MinMaxNorm(Constraint):
     [[2.0], [2.0], [2.0], [2.0]]
     """
 
-    min_value: float = field(0.0, convert=_bound)
-    max_value: float = field(1.0, convert=_bound)
-    rate: float = field(1.0, convert=_bound)
-    axis: Axes = field(0, convert=_axes)
+    min_value: float = field(default=0.0, convert=_bound)
+    max_value: float = field(default=1.0, convert=_bound)
+    rate: float = field(default=1.0, convert=_bound)
+    axis: Axes = field(default=0, convert=_axes)
 
     def __call__(self, w: Any) -> Any:
         norm = _norm(w, self.axis)

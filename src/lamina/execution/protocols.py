@@ -69,12 +69,29 @@ class Updater(Protocol):
 class Executable(Protocol):
     """A model as the steps use it."""
 
-    name: str
     optimizer: Any
 
     @property
-    def objective(self) -> Objective:
-        """Losses and metrics."""
+    def name(self) -> str:
+        """Its name, for messages."""
+        ...
+
+    @property
+    def objective(self) -> Any:
+        """Losses and metrics: an :class:`Objective`."""
+        ...
+
+    @property
+    def steps_taken(self) -> int:
+        """How many training steps it has taken."""
+        ...
+
+    def follow(self, training: Any) -> None:
+        """Count steps as a running training does, until called with None."""
+        ...
+
+    def run_key(self, purpose: Any) -> Any:
+        """Bare key data for the random draws of a run."""
         ...
 
     @property

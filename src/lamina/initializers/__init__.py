@@ -1,4 +1,6 @@
-"""Initializers: what the first values of weights are."""
+"""Initializers: the values that weights start with."""
+
+from __future__ import annotations
 
 from typing import Any
 
@@ -29,21 +31,21 @@ def get(identifier: Any) -> Any:
     """The initializer that ``identifier`` stands for.
 
     Args:
-        identifier: A name, a config, a class (called without arguments), a callable, an array (the
-            first value itself), or None.
+        identifier: A name, a config, a class (called without arguments), a callable, an array to
+            start from, or None.
 
     Raises:
-        UnknownNameError: No such name; the message lists the closest ones.
+        UnknownNameError: An unknown name; the message lists the closest ones.
 
-    >>> get("zeros"), get(np.ones(2))((2,))
-    (Zeros(), Array([1., 1.], dtype=float32))
+    >>> get(np.ones((2, 2)))((2, 2), "float32").tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
     """
     if isinstance(identifier, (np.ndarray, jax.Array)):
-        return Constant(identifier)
+        return Constant(np.asarray(identifier))
     return _get(identifier)
 
 
-# Keras's other names for them.
+# Keras's aliases.
 STFTInitializer = stft = STFT
 IdentityInitializer = identity = Identity
 OrthogonalInitializer = orthogonal = Orthogonal

@@ -1,4 +1,4 @@
-"""The base of initializers: how initial values are drawn, by a variable or by hand."""
+"""The base class of initializers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from lamina import settings
 from lamina.core import prng
 from lamina.dtype_policies.dtypes import canonical, standardize_dtype
 from lamina.errors import ArgumentError
-from lamina.serialization.fields import Configurable
+from lamina.serialization.fields import Configurable, is_integer
 from lamina.serialization.registry import builtin
 
 
 @builtin("initializers")
 class Initializer(Configurable):
-    """What makes the first value of a weight.
+    """Base class of the objects that create the initial value of a weight.
 
-    Subclasses write :meth:`draw`, or, as in Keras, ``__call__(self, shape, dtype=None)``.
+    Subclasses implement :meth:`draw`, or, as in Keras, ``__call__(self, shape, dtype=None)``.
 
-    A weight draws from a generator made of the global seed and the weight's own path, so that
-    adding a layer changes no other layer's values; with an integer ``seed``, from that seed alone.
-    NumPy draws the values: JAX would compile a program for each shape first.
+    The random numbers of a weight depend on the global seed and on the path of the weight, so that
+    adding a layer does not change the values of other layers; with an integer ``seed``, on that
+    seed alone. They are drawn with NumPy, since JAX would compile a program for each shape.
 
     >>> class Ramp(Initializer):
     ...     def draw(self, rng, shape, dtype):
@@ -35,16 +35,19 @@ class Initializer(Configurable):
     """
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        """The values; the caller casts them.
+        """The initial values, which the caller casts.
 
         Args:
-            rng: The only source of randomness.
+            rng: Random number generator to use.
             shape: Shape of the result.
-            dtype: Dtype that the result will be cast to.
+            dtype: Dtype to which the result will be cast.
+
+        Returns:
+            An array of the given shape.
         """
         if type(self).__call__ is Initializer.__call__:
             raise NotImplementedError(
-                f"{type(self).__name__} makes no values. Write its `draw(self, rng, shape, dtype)`."
+                f"{type(self).__name__} does not implement `draw(self, rng, shape, dtype)`."
             )
         return np.asarray(self(shape, dtype=dtype))
 
@@ -53,10 +56,10 @@ class Initializer(Configurable):
 
         Args:
             shape: Shape of the result.
-            dtype: Dtype of the result, ``floatx`` by default.
+            dtype: Dtype of the result; ``floatx`` when None.
 
         Returns:
-            With an integer ``seed`` the same values at each call; without one, new values.
+            The array: with an integer ``seed`` the same one in each call, otherwise a new one.
         """
         name = canonical(standardize_dtype(dtype))
         count = prng.eager_draw("initializer") if self._seed() is None else 0
@@ -77,11 +80,11 @@ class Initializer(Configurable):
         )
 
     def _seed(self) -> int | None:
-        seed = getattr(self, "seed", None)  # a field of those that draw
+        seed = vars(self).get("seed")  # a field of those that draw
         return seed if isinstance(seed, int) else None
 
     def clone(self) -> Self:
-        """Another initializer of the same configuration."""
+        """A new initializer with the same configuration."""
         return self.from_config(self.get_config())
 
 
@@ -89,11 +92,11 @@ def read_seed(value: Any) -> int | None:
     """Read a seed: an integer or None."""
     if value is None:
         return None
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if not is_integer(value):
         raise ArgumentError(f"expected an integer or None. Received: {value!r}.")
     return int(value)
 
 
 def working_dtype(dtype: str) -> Any:
-    """What to draw in for ``dtype``: float64 for itself, float32 for everything narrower."""
+    """The dtype to draw in: float64 for float64, float32 for everything else."""
     return np.float64 if dtype == "float64" else np.float32

@@ -1,4 +1,4 @@
-"""Initial values without chance: zeros, ones, constants, identity, Fourier basis."""
+"""Initializers that are not random: zeros, ones, constants, identity, Fourier basis."""
 
 from __future__ import annotations
 
@@ -39,10 +39,13 @@ class Ones(Initializer):
 
 @builtin("initializers")
 class Constant(Initializer):
-    """The same value everywhere.
+    """A constant value.
 
     Args:
-        value: A number, or an array of the shape of the weight.
+        value: A number, or an array of the shape of the weight or one that broadcasts to it.
+
+    Raises:
+        ShapeError: On use, an array that does not broadcast to the shape.
 
     >>> Constant(3)((2,))
     Array([3., 3.], dtype=float32)
@@ -52,20 +55,21 @@ class Constant(Initializer):
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         value = np.asarray(self.value)
-        if value.ndim and value.shape != shape:
+        try:
+            return np.broadcast_to(value, shape)
+        except ValueError:
             raise ShapeError(
-                f"An array as initializer has the shape of the weight, {shape}. Received an array "
-                f"of shape {value.shape}."
-            )
-        return np.broadcast_to(value, shape)
+                "The initial value of a weight does not broadcast to its shape.\n"
+                f"  expected: an array of shape {shape}\n  received: shape {value.shape}"
+            ) from None
 
 
 @builtin("initializers", "IdentityInitializer")
 class Identity(Initializer):
-    """``gain`` times the identity matrix; for weights with two axes.
+    """``gain`` times the identity matrix, for weights with two axes.
 
     Args:
-        gain: Factor.
+        gain: Factor of the matrix.
 
     >>> Identity(2.0)((2, 3))
     Array([[2., 0., 0.],
@@ -77,25 +81,28 @@ class Identity(Initializer):
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         if len(shape) != 2:
             raise ShapeError(
-                f"An identity matrix has two axes. Received: shape={shape}. "
-                "Use `Orthogonal` for weights with more of them."
+                f"Identity() expects a shape with two axes. Received: {shape}. Use `Orthogonal` "
+                "for weights with more axes."
             )
         return self.gain * np.eye(*shape)
 
 
 @builtin("initializers", "STFTInitializer")
 class STFT(Initializer):
-    """The windowed Fourier basis: a kernel with which a convolution computes spectrograms.
+    """The windowed Fourier basis: a kernel with which a convolution computes a spectrogram.
 
-    ``window[t] * cos(2 pi t f / n)``, or ``-window[t] * sin(2 pi t f / n)``, for the place ``t`` in
-    the frame and the frequency ``f``; the shape is ``(frame, 1, n // 2 + 1)``.
+    ``window[t] * cos(2 pi t f / n)``, or ``-window[t] * sin(2 pi t f / n)``, for sample ``t`` of
+    the frame and frequency ``f``; the shape is ``(frame, 1, n // 2 + 1)``.
 
     Args:
         side: ``"real"`` for the cosines, ``"imag"`` for the sines.
-        window: A window that ``scipy.signal.get_window`` knows, or None for none.
-        scaling: ``"density"`` divides the window by the root of its sum of squares, ``"spectrum"``
-            by its sum; None leaves it.
-        periodic: Whether the window continues into the next frame instead of being symmetric.
+        window: Name of a window of ``scipy.signal.get_window``, or None for none.
+        scaling: ``"density"`` divides the window by the square root of its sum of squares,
+            ``"spectrum"`` by its sum; None does not scale.
+        periodic: Whether the window is periodic rather than symmetric.
+
+    Raises:
+        ShapeError: On use, a shape of a different rank.
 
     >>> STFT("real", window=None)((2, 1, 2)).reshape(2, 2).round()
     Array([[ 1.,  1.],
@@ -109,7 +116,7 @@ class STFT(Initializer):
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         if len(shape) != 3:
-            raise ShapeError(f"STFT() needs (frame, 1, n // 2 + 1). Received: shape={shape}.")
+            raise ShapeError(f"STFT() expects a shape (frame, 1, n // 2 + 1). Received: {shape}.")
         frame, _, frequencies = shape
         angle = 2 * np.pi * np.outer(np.arange(frame), np.arange(frequencies))
         angle /= max(1, 2 * (frequencies - 1))

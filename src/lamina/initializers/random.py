@@ -1,4 +1,4 @@
-"""Initial values drawn at random: normal, uniform, scaled by fans, orthogonal."""
+"""Random initializers: normal, uniform, scaled by fan-in and fan-out, orthogonal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from lamina.errors import ArgumentError, ShapeError
 from lamina.initializers.base import Initializer, read_seed, working_dtype
-from lamina.serialization.fields import field, one_of
+from lamina.serialization.fields import field, integers, number, one_of, optional
 from lamina.serialization.registry import builtin
 
-# Standard deviation of a standard normal variable cut off at -2 and 2.
-_CUT_STDDEV = 0.87962566103423978
+# Standard deviation of the standard normal distribution truncated at -2 and 2.
+_TRUNCATED_STDDEV = 0.87962566103423978
 
 
-def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _truncated_normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Standard normal values between -2 and 2: those outside are drawn again."""
     values = rng.standard_normal(math.prod(shape), dtype)
     outside = np.flatnonzero(np.abs(values) > 2)
@@ -32,9 +32,9 @@ class RandomNormal(Initializer):
     """Values of a normal distribution.
 
     Args:
-        mean: Its mean.
-        stddev: Its standard deviation.
-        seed: An integer makes every draw the same; None follows the global seed.
+        mean: Mean of the distribution.
+        stddev: Standard deviation of the distribution.
+        seed: Integer for the same values in each call; None to follow the global seed.
 
     >>> RandomNormal(stddev=0.1, seed=1)((2, 3)).shape
     (2, 3)
@@ -50,12 +50,12 @@ class RandomNormal(Initializer):
 
 @builtin("initializers")
 class TruncatedNormal(Initializer):
-    """Values of a normal distribution, none more than two standard deviations from its mean.
+    """Values of a normal distribution truncated at two standard deviations from its mean.
 
     Args:
         mean: Mean of the distribution.
-        stddev: Standard deviation before the ends are cut off.
-        seed: An integer makes every draw the same; None follows the global seed.
+        stddev: Standard deviation before truncation.
+        seed: Integer for the same values in each call; None to follow the global seed.
 
     >>> bool((abs(TruncatedNormal(stddev=0.1)((1000,))) <= 0.2).all())
     True
@@ -66,17 +66,17 @@ class TruncatedNormal(Initializer):
     seed: int | None = field(default=None, convert=read_seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        return self.mean + self.stddev * _cut_normal(rng, shape, working_dtype(dtype))
+        return self.mean + self.stddev * _truncated_normal(rng, shape, working_dtype(dtype))
 
 
 @builtin("initializers", "uniform")
 class RandomUniform(Initializer):
-    """Values spread evenly over ``[minval, maxval)``.
+    """Values of the uniform distribution over ``[minval, maxval)``.
 
     Args:
-        minval: Lower end.
-        maxval: Upper end.
-        seed: An integer makes every draw the same; None follows the global seed.
+        minval: Lower bound, included.
+        maxval: Upper bound, excluded.
+        seed: Integer for the same values in each call; None to follow the global seed.
 
     >>> values = RandomUniform(0.0, 2.0)((1000,))
     >>> bool(((values >= 0) & (values < 2)).all())
@@ -93,15 +93,15 @@ class RandomUniform(Initializer):
 
 @builtin("initializers", "OrthogonalInitializer")
 class Orthogonal(Initializer):
-    """A random matrix whose columns (or rows, the fewer) are orthogonal and of length ``gain``.
+    """A random matrix whose columns (or rows, if fewer) are orthogonal and have the norm ``gain``.
 
     The ``Q`` of the QR decomposition of a normal matrix ``(prod(shape[:-1]), shape[-1])``, with the
-    signs that make it uniform among orthogonal matrices. Saxe et al. 2014, arXiv:1312.6120; signs:
-    Mezzadri 2007, arXiv:math-ph/0609050.
+    signs that make it uniformly distributed over orthogonal matrices. Saxe et al. 2014,
+    arXiv:1312.6120; signs: Mezzadri 2007, arXiv:math-ph/0609050.
 
     Args:
-        gain: Length of the columns.
-        seed: An integer makes every draw the same; None follows the global seed.
+        gain: Norm of the columns.
+        seed: Integer for the same values in each call; None to follow the global seed.
 
     >>> q = Orthogonal()((4, 2))
     >>> bool(abs(q.T @ q - np.eye(2)).max() < 1e-6)
@@ -113,7 +113,9 @@ class Orthogonal(Initializer):
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         if len(shape) < 2:
-            raise ShapeError(f"Orthogonal() needs two axes or more. Received: shape={shape}.")
+            raise ShapeError(
+                f"Orthogonal() expects a shape with at least two axes. Received: {shape}."
+            )
         rows, columns = math.prod(shape[:-1]), shape[-1]
         normal = rng.standard_normal((max(rows, columns), min(rows, columns)), working_dtype(dtype))
         q, r = np.linalg.qr(normal)
@@ -121,12 +123,7 @@ class Orthogonal(Initializer):
         return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
-# ---- scaled by fans ------------------------------------------------------------------------------
-
-
-def _axes(value: Any) -> tuple[int, ...] | None:
-    """Read axes: None, one, or several."""
-    return None if value is None else tuple(int(a) for a in np.atleast_1d(value))
+# ---- scaled by fan-in and fan-out --------------------------------------------------------------
 
 
 def fans(
@@ -134,15 +131,15 @@ def fans(
     input_axes: Sequence[int] | None = None,
     output_axes: Sequence[int] | None = None,
 ) -> tuple[int, int]:
-    """How many inputs feed one output of a weight, and how many outputs one input feeds.
+    """The fan-in and fan-out of a weight: inputs for each output, outputs for each input.
 
-    A matrix is ``(inputs, outputs)``; a convolution kernel is ``(*window, inputs, outputs)``, and
-    every place of its window counts.
+    A matrix has the shape ``(inputs, outputs)``; the kernel of a convolution has the shape
+    ``(*window, inputs, outputs)``, and each element of the window counts.
 
     Args:
         shape: Shape of the weight.
-        input_axes: The axes that make up the first number, where the shape is of neither kind.
-        output_axes: The axes that make up the second number.
+        input_axes: Axes whose sizes are multiplied to the fan-in, for other weights.
+        output_axes: Axes whose sizes are multiplied to the fan-out.
 
     >>> fans((64, 10)), fans((3, 3, 16, 32)), fans((8, 4, 16), (0,), (1, 2))
     ((64, 10), (144, 288), (8, 64))
@@ -167,7 +164,7 @@ def _check_axes(initializer: Any) -> None:
 def _draw_scaled(
     how: Any, rng: np.random.Generator, shape: tuple[int, ...], dtype: str
 ) -> np.ndarray:
-    """Mean 0 and variance ``how.scale / fan``, with the fan and the distribution of ``how``."""
+    """Values with mean 0 and variance ``how.scale / fan``."""
     fan_in, fan_out = fans(shape, how.input_axes, how.output_axes)
     fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[how.mode]
     stddev = math.sqrt(how.scale / max(1, fan))
@@ -176,13 +173,7 @@ def _draw_scaled(
         return stddev * math.sqrt(3) * (2 * rng.random(shape, work) - 1)
     if how.distribution == "untruncated_normal":
         return stddev * rng.standard_normal(shape, work)
-    return stddev / _CUT_STDDEV * _cut_normal(rng, shape, work)
-
-
-def _scale(value: Any) -> float:
-    if not value > 0:
-        raise ArgumentError(f"expected a number above 0. Received: {value!r}.")
-    return value
+    return stddev / _TRUNCATED_STDDEV * _truncated_normal(rng, shape, work)
 
 
 def _distribution(value: Any) -> str:
@@ -192,29 +183,29 @@ def _distribution(value: Any) -> str:
 
 @builtin("initializers")
 class VarianceScaling(Initializer):
-    """Values with mean 0 and variance ``scale / fan``: signals keep their size through layers.
+    """Values with mean 0 and variance ``scale / fan``, so that layers preserve variances.
 
     Args:
         scale: Factor of the variance, above 0.
-        mode: Which fan: ``"fan_in"`` (inputs of an output), ``"fan_out"`` (outputs of an input) or
-            ``"fan_avg"`` (their mean).
-        distribution: ``"truncated_normal"`` (cut off at two standard deviations, then widened to
-            the variance asked for), ``"untruncated_normal"`` or ``"uniform"``.
-        seed: An integer makes every draw the same; None follows the global seed.
-        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
-        output_axes: The axes of the outputs, likewise.
+        mode: ``"fan_in"``, ``"fan_out"`` or ``"fan_avg"`` (their mean).
+        distribution: ``"truncated_normal"`` (truncated at two standard deviations, then scaled to
+            the variance), ``"untruncated_normal"`` or ``"uniform"``.
+        seed: Integer for the same values in each call; None to follow the global seed.
+        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
+            convolution.
+        output_axes: Axes of the outputs, likewise.
 
     >>> values = VarianceScaling(2.0, "fan_in", seed=0)((400, 100))
     >>> f"{float(values.var() * 400):.1f}"
     '2.0'
     """
 
-    scale: float = field(default=1.0, convert=_scale)
+    scale: float = field(default=1.0, convert=number("(0, inf)"))
     mode: str = field(default="fan_in", convert=one_of("fan_in", "fan_out", "fan_avg"))
     distribution: str = field(default="truncated_normal", convert=_distribution)
     seed: int | None = field(default=None, convert=read_seed)
-    input_axes: Sequence[int] | None = field(default=None, convert=_axes)
-    output_axes: Sequence[int] | None = field(default=None, convert=_axes)
+    input_axes: Sequence[int] | None = field(default=None, convert=optional(integers))
+    output_axes: Sequence[int] | None = field(default=None, convert=optional(integers))
 
     def __post_init__(self) -> None:
         _check_axes(self)
@@ -232,8 +223,8 @@ class _Preset(Initializer):
     distribution: ClassVar[str]
 
     seed: int | None = field(default=None, convert=read_seed)
-    input_axes: Sequence[int] | None = field(default=None, convert=_axes)
-    output_axes: Sequence[int] | None = field(default=None, convert=_axes)
+    input_axes: Sequence[int] | None = field(default=None, convert=optional(integers))
+    output_axes: Sequence[int] | None = field(default=None, convert=optional(integers))
 
     def __post_init__(self) -> None:
         _check_axes(self)
@@ -249,9 +240,10 @@ class GlorotUniform(_Preset):
     Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward networks".
 
     Args:
-        seed: An integer makes every draw the same; None follows the global seed.
-        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
-        output_axes: The axes of the outputs, likewise.
+        seed: Integer for the same values in each call; None to follow the global seed.
+        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
+            convolution.
+        output_axes: Axes of the outputs, likewise.
 
     >>> float(abs(GlorotUniform()((30, 30))).max()) <= (6 / 60) ** 0.5
     True
@@ -267,9 +259,10 @@ class GlorotNormal(_Preset):
     Glorot and Bengio 2010, as :class:`GlorotUniform`.
 
     Args:
-        seed: An integer makes every draw the same; None follows the global seed.
-        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
-        output_axes: The axes of the outputs, likewise.
+        seed: Integer for the same values in each call; None to follow the global seed.
+        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
+            convolution.
+        output_axes: Axes of the outputs, likewise.
 
     >>> GlorotNormal()((30, 30)).shape
     (30, 30)
@@ -280,14 +273,15 @@ class GlorotNormal(_Preset):
 
 @builtin("initializers")
 class HeUniform(_Preset):
-    """Uniform on ``[-a, a]`` with ``a = sqrt(6 / fan_in)``; made for ReLU.
+    """Uniform on ``[-a, a]`` with ``a = sqrt(6 / fan_in)``; for layers with ReLU.
 
     He et al. 2015, arXiv:1502.01852.
 
     Args:
-        seed: An integer makes every draw the same; None follows the global seed.
-        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
-        output_axes: The axes of the outputs, likewise.
+        seed: Integer for the same values in each call; None to follow the global seed.
+        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
+            convolution.
+        output_axes: Axes of the outputs, likewise.
 
     >>> float(abs(HeUniform()((24, 8))).max()) <= (6 / 24) ** 0.5
     True
@@ -298,14 +292,15 @@ class HeUniform(_Preset):
 
 @builtin("initializers")
 class HeNormal(_Preset):
-    """Truncated normal with variance ``2 / fan_in``; made for ReLU.
+    """Truncated normal with variance ``2 / fan_in``; for layers with ReLU.
 
     He et al. 2015, arXiv:1502.01852.
 
     Args:
-        seed: An integer makes every draw the same; None follows the global seed.
-        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
-        output_axes: The axes of the outputs, likewise.
+        seed: Integer for the same values in each call; None to follow the global seed.
+        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
+            convolution.
+        output_axes: Axes of the outputs, likewise.
 
     >>> HeNormal()((3, 3, 4, 8)).shape
     (3, 3, 4, 8)
@@ -316,14 +311,15 @@ class HeNormal(_Preset):
 
 @builtin("initializers")
 class LecunUniform(_Preset):
-    """Uniform on ``[-a, a]`` with ``a = sqrt(3 / fan_in)``; goes with SELU.
+    """Uniform on ``[-a, a]`` with ``a = sqrt(3 / fan_in)``; for layers with SELU.
 
     LeCun et al. 1998, "Efficient BackProp".
 
     Args:
-        seed: An integer makes every draw the same; None follows the global seed.
-        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
-        output_axes: The axes of the outputs, likewise.
+        seed: Integer for the same values in each call; None to follow the global seed.
+        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
+            convolution.
+        output_axes: Axes of the outputs, likewise.
 
     >>> float(abs(LecunUniform()((27, 8))).max()) <= (3 / 27) ** 0.5
     True
@@ -334,14 +330,15 @@ class LecunUniform(_Preset):
 
 @builtin("initializers")
 class LecunNormal(_Preset):
-    """Truncated normal with variance ``1 / fan_in``; goes with SELU.
+    """Truncated normal with variance ``1 / fan_in``; for layers with SELU.
 
     Klambauer et al. 2017, arXiv:1706.02515.
 
     Args:
-        seed: An integer makes every draw the same; None follows the global seed.
-        input_axes: The axes of the inputs, for weights that are neither a matrix nor a kernel.
-        output_axes: The axes of the outputs, likewise.
+        seed: Integer for the same values in each call; None to follow the global seed.
+        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
+            convolution.
+        output_axes: Axes of the outputs, likewise.
 
     >>> LecunNormal()((27, 8)).shape
     (27, 8)

@@ -1,4 +1,4 @@
-"""Activations as layers: those with arguments, or with a weight."""
+"""Activation functions as layers: those with arguments, or with a weight."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina import activations, constraints, initializers, regularizers
+from lamina import activations
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.base import InputSpec, Layer
-from lamina.layers.regularization import number
-from lamina.serialization.fields import field
+from lamina.layers.weights import add_weight, constraint, initializer, regularizer
+from lamina.serialization.fields import axis_or_axes, field, integers, number, optional
 from lamina.serialization.registry import builtin
 
-_non_negative = number("[0, inf)", lambda v: v >= 0)
+_non_negative = number("[0, inf)")
 
 
 @builtin()
 class _Activation(Layer):
-    """What all have in common: the shape stays, and masks pass."""
+    """What all have in common: shapes are unchanged, and masks are propagated."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,9 +35,9 @@ class ReLU(_Activation):
     ``negative_slope * (x - threshold)``.
 
     Args:
-        max_value: the largest result, >= 0; None for no limit.
-        negative_slope: the slope below the threshold, >= 0.
-        threshold: where the function starts to rise, >= 0.
+        max_value: Upper bound of the result, >= 0; None for no bound.
+        negative_slope: Slope below the threshold, >= 0.
+        threshold: Where the linear part begins, >= 0.
 
     Shapes: any, unchanged.
 
@@ -45,12 +45,12 @@ class ReLU(_Activation):
     [0.0, 2.0, 6.0]
     """
 
-    max_value: float | None = field(None, convert=lambda v: None if v is None else _non_negative(v))
-    negative_slope: float = field(0.0, convert=_non_negative)
-    threshold: float = field(0.0, convert=_non_negative)
+    max_value: float | None = field(default=None, convert=optional(_non_negative))
+    negative_slope: float = field(default=0.0, convert=_non_negative)
+    threshold: float = field(default=0.0, convert=_non_negative)
 
     def call(self, inputs: Any) -> Any:
-        """Rectify."""
+        """Apply the function."""
         return activations.relu(inputs, self.negative_slope, self.max_value, self.threshold)
 
 
@@ -59,9 +59,9 @@ class LeakyReLU(_Activation):
     """``x`` where positive, else ``negative_slope * x``.
 
     Args:
-        negative_slope: the slope below 0, >= 0; also accepted under its old name ``alpha``.
+        negative_slope: Slope below 0, >= 0; also accepted under its former name ``alpha``.
 
-    Shapes: any, unchanged. Integers give floats.
+    Shapes: any, unchanged. Integers become floats.
 
     Maas et al. 2013, https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
 
@@ -69,7 +69,7 @@ class LeakyReLU(_Activation):
     [-0.5, 2.0]
     """
 
-    negative_slope: float = field(0.3, convert=_non_negative)
+    negative_slope: float = field(default=0.3, convert=_non_negative)
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         self._alpha = extra.pop("alpha", None)
@@ -81,7 +81,7 @@ class LeakyReLU(_Activation):
             self.negative_slope = _non_negative(self._alpha)
 
     def call(self, inputs: Any) -> Any:
-        """Rectify, with a leak."""
+        """Apply the function."""
         return activations.leaky_relu(inputs, self.negative_slope)
 
 
@@ -90,9 +90,9 @@ class ELU(_Activation):
     """Exponential linear unit: ``x`` where positive, else ``alpha * (exp(x) - 1)``.
 
     Args:
-        alpha: minus the limit for small ``x``.
+        alpha: Scale of the negative part, whose limit is ``-alpha``.
 
-    Shapes: any, unchanged. Integers give floats.
+    Shapes: any, unchanged. Integers become floats.
 
     Clevert et al. 2016, arXiv:1511.07289.
 
@@ -100,41 +100,38 @@ class ELU(_Activation):
     ['-0.632', '2.000']
     """
 
-    alpha: float = field(1.0, convert=number("(-inf, inf)", lambda v: v == v))
+    alpha: float = field(default=1.0, convert=number("(-inf, inf)"))
 
     def call(self, inputs: Any) -> Any:
         """Apply the function."""
         return activations.elu(inputs, self.alpha)
 
 
-def _read_shared(value: Any) -> tuple[int, ...] | None:
-    if value is None:
-        return None
-    axes = (value,) if hasattr(value, "__index__") else value
-    if not isinstance(axes, (list, tuple)) or any(
-        not hasattr(a, "__index__") or a < 1 for a in axes
-    ):
+def _read_shared(value: Any) -> tuple[int, ...]:
+    axes = integers(value)
+    if min(axes, default=1) < 1:
         raise ArgumentError(
             f"expected axes counted from 1 (axis 0 is the batch). Received: {value!r}."
         )
-    return tuple(int(a) for a in axes)
+    return axes
 
 
 @builtin("layers")
 class PReLU(_Activation):
-    """A leaky ReLU that learns its slope: ``x`` where positive, else ``alpha * x``.
+    """A leaky ReLU with a learned slope: ``x`` where positive, else ``alpha * x``.
 
     Args:
-        alpha_initializer: for ``alpha``, of the input's shape without the batch.
-        alpha_regularizer: penalty on ``alpha``.
-        alpha_constraint: projection of ``alpha`` after each step.
-        shared_axes: axes, counted from 1, along which ``alpha`` has size 1: ``(1, 2)`` gives each
+        alpha_initializer: Initializer of ``alpha``, which has the shape of one sample.
+        alpha_regularizer: Penalty on ``alpha``, added to the loss.
+        alpha_constraint: Projection of ``alpha`` after each update.
+        shared_axes: Axes, counted from 1, along which ``alpha`` has size 1: ``(1, 2)`` gives each
             channel of an image one slope.
 
     Shapes: ``(batch, ...)``, unchanged.
 
     Raises:
-        ShapeError: an open size on an axis that is not shared, or other sizes than when built.
+        ShapeError: An unknown size of an axis that is not shared, or a different shape than when
+            the layer was built.
 
     He et al. 2015, arXiv:1502.01852.
 
@@ -142,34 +139,31 @@ class PReLU(_Activation):
     [[[[-1.0]]]]
     """
 
-    alpha_initializer: Any = field("Zeros", convert=initializers.get)
-    alpha_regularizer: Any = field(None, convert=regularizers.get)
-    alpha_constraint: Any = field(None, convert=constraints.get)
-    shared_axes: tuple[int, ...] | None = field(None, convert=_read_shared)
+    alpha_initializer: Any = initializer("Zeros")
+    alpha_regularizer: Any = regularizer()
+    alpha_constraint: Any = constraint()
+    shared_axes: tuple[int, ...] | None = field(default=None, convert=optional(_read_shared))
 
     def build(self, input_shape: Any) -> None:
-        """Make ``alpha``."""
+        """Add ``alpha``."""
         rank, shared = len(input_shape), set(self.shared_axes or ())
         unknown = {a for a, size in enumerate(input_shape) if a and size is None} - shared
         if unknown or max(shared, default=0) >= rank:
             raise ShapeError(
-                f"Layer {self.name!r} (PReLU) learns a slope for each entry along the axes that "
+                f"Layer {self.name!r} (PReLU) has a weight for each element along the axes that "
                 "are not shared.\n"
                 f"  expected: known sizes there, and shared_axes={sorted(shared)} below {rank}\n"
                 f"  received: {show_dims(tuple(input_shape))}\n"
-                "Give the `Input` numbers there, or share the open axes: "
+                "Give the `Input` numbers there, or share the axes of unknown size: "
                 f"`PReLU(shared_axes={sorted(a for a in shared | unknown if a < rank)})`."
             )
         shape = [1 if a in shared else size for a, size in enumerate(input_shape)][1:]
-        self.alpha = self.add_weight(
-            shape, self.alpha_initializer, regularizer=self.alpha_regularizer,
-            constraint=self.alpha_constraint, name="alpha",
-        )  # fmt: skip
+        self.alpha = add_weight(self, "alpha", shape)
         axes = {a: size for a, size in enumerate(input_shape) if a and a not in shared}
         self.input_spec = InputSpec(ndim=rank, axes=axes)
 
     def call(self, inputs: Any) -> Any:
-        """Rectify, with the learned slopes."""
+        """Apply the function."""
         return jnp.where(inputs > 0, inputs, self.alpha.value * inputs)
 
 
@@ -177,24 +171,22 @@ class PReLU(_Activation):
 class Softmax(_Activation):
     """``exp(x) / sum(exp(x), axis)``: positive numbers that sum to 1 along ``axis``.
 
-    Where a mask is False the result is 0, and the others sum to 1.
+    Where a mask is False the result is 0, and the other elements sum to 1.
 
     Args:
-        axis: the axis, or the axes, to sum over.
+        axis: Axis or axes to sum over.
 
-    Shapes: any, unchanged. A mask has the input's axes (of its sizes or of size 1), or the first
-    few of them, as the masks of time steps have. Integers give floats.
+    Shapes: any, unchanged. A mask broadcasts to the input, and may have only its first axes, as the
+    mask of time steps does. Integers become floats.
 
     Raises:
-        ShapeError: a mask of other sizes.
+        ShapeError: A mask that does not broadcast to the input.
 
     >>> Softmax()(jnp.zeros((1, 3)), mask=jnp.array([[True, True, False]])).tolist()
     [[0.5, 0.5, 0.0]]
     """
 
-    axis: int | tuple[int, ...] = field(
-        -1, convert=lambda v: tuple(v) if isinstance(v, list) else v
-    )
+    axis: int | tuple[int, ...] = field(default=-1, convert=axis_or_axes)
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Exponentiate and normalize."""
@@ -205,7 +197,8 @@ class Softmax(_Activation):
         if mask.ndim > inputs.ndim or any(n not in (1, size) for n, size in sizes):
             raise ShapeError(
                 f"Layer {self.name!r} (Softmax) cannot apply this mask.\n"
-                f"  expected: the sizes of the inputs, {show_dims(inputs.shape)}, or 1\n"
+                "  expected: a shape that broadcasts to that of the inputs, "
+                f"{show_dims(inputs.shape)}\n"
                 f"  received: {show_dims(mask.shape)}"
             )
         mask = jnp.reshape(mask, (*mask.shape, *[1] * (inputs.ndim - mask.ndim)))

@@ -1,4 +1,4 @@
-"""Attention between projections: MultiHeadAttention and GroupQueryAttention."""
+"""Attention with learned projections: MultiHeadAttention and GroupQueryAttention."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import constraints, initializers, regularizers
+from lamina import initializers
 from lamina.core import naming
 from lamina.core.scope import random_key
 from lamina.core.spec import show_dims
@@ -18,62 +18,33 @@ from lamina.errors import ArgumentError, ShapeError
 from lamina.initializers.base import read_seed
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
-from lamina.layers.regularization import number
+from lamina.layers.regularization import dropout_rate
 from lamina.layers.shapes import agree
+from lamina.layers.weights import KernelAndBias, add_weight
 from lamina.ops.lowering.attention import attend, flash_attend, window_mask
 from lamina.ops.lowering.dropout import keep_factors
-from lamina.serialization.fields import field, positive_int
+from lamina.serialization.fields import field, fields_of, integers, optional, positive_int
 from lamina.serialization.registry import builtin
-
-_rate = number("[0, 1]", lambda v: 0 <= v <= 1)
-
-
-def _positive_or_none(value: Any) -> int | None:
-    return None if value is None else positive_int(value)
-
-
-def _integers(value: Any) -> tuple[int, ...] | None:
-    """Read None, one integer, or several."""
-    if value is None:
-        return None
-    values = (value,) if hasattr(value, "__index__") else tuple(value)
-    if any(not hasattr(v, "__index__") for v in values):
-        raise ArgumentError(f"expected None, an integer or several. Received: {value!r}.")
-    return tuple(int(v) for v in values)
-
 
 # ---- projections ---------------------------------------------------------------------------------
 
 
 @builtin()
 class _AsMatrix(initializers.Initializer):
-    """Initial values of a matrix, in the shape of a kernel with several axes on a side."""
+    """Initial values of a matrix, reshaped to a kernel whose rows or columns have several axes."""
 
     def __init__(self, initializer: Any, rows: int) -> None:
         self.initializer, self.rows = initializer, rows
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        draw = getattr(self.initializer, "draw", None)
-        if draw is None:
+        if not isinstance(self.initializer, initializers.Initializer):
             return np.asarray(self.initializer(shape, dtype=dtype))
-        matrix = draw(rng, (self.rows, math.prod(shape) // self.rows), dtype)
+        matrix = self.initializer.draw(rng, (self.rows, math.prod(shape) // self.rows), dtype)
         return np.asarray(matrix).reshape(shape)
 
 
 @builtin()
-class _ProjectionArguments(Layer):
-    """How kernels and biases start, what is added to the loss for them, what they are held to."""
-
-    kernel_initializer: Any = field("glorot_uniform", convert=initializers.get, kw_only=True)
-    bias_initializer: Any = field("zeros", convert=initializers.get, kw_only=True)
-    kernel_regularizer: Any = field(None, convert=regularizers.get, kw_only=True)
-    bias_regularizer: Any = field(None, convert=regularizers.get, kw_only=True)
-    kernel_constraint: Any = field(None, convert=constraints.get, kw_only=True)
-    bias_constraint: Any = field(None, convert=constraints.get, kw_only=True)
-
-
-@builtin()
-class _Projection(_ProjectionArguments):
+class _Projection(KernelAndBias):
     """``x @ kernel + bias``, where rows and columns of the kernel may have several axes each."""
 
     rows: tuple[int, ...] = field()
@@ -81,18 +52,11 @@ class _Projection(_ProjectionArguments):
     use_bias: bool = field()
 
     def build(self, input_shape: Any = None) -> None:
-        """Make ``kernel`` and ``bias``."""
+        """Add ``kernel`` and ``bias``."""
         initial = _AsMatrix(self.kernel_initializer, math.prod(self.rows))
-        self.kernel = self.add_weight(
-            (*self.rows, *self.columns), initial, name="kernel",
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
-        )  # fmt: skip
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                self.columns, self.bias_initializer, name="bias",
-                regularizer=self.bias_regularizer, constraint=self.bias_constraint,
-            )  # fmt: skip
+        shape = (*self.rows, *self.columns)
+        self.kernel = add_weight(self, "kernel", shape, initializer=initial)
+        self.bias = add_weight(self, "bias", self.columns) if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
         """One product over as many last axes as the kernel has rows."""
@@ -107,11 +71,11 @@ class _Projection(_ProjectionArguments):
 
 
 class _Layout:
-    """Which axes are attended: those become one sequence, the others one batch.
+    """The attention axes, which become one sequence, and the others, which become one batch.
 
     Args:
-        ndim: number of axes of queries and keys without the features.
-        attended: the axes along which positions look at one another.
+        ndim: Number of axes of queries and keys without the features.
+        attended: The axes along which positions attend to one another.
     """
 
     def __init__(self, ndim: int, attended: tuple[int, ...]) -> None:
@@ -119,7 +83,7 @@ class _Layout:
         self.others = tuple(a for a in range(ndim) if a not in attended)
 
     def sizes(self, x: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Sizes of the other axes and of the attended ones."""
+        """Sizes of the other axes and of the attention axes."""
         return tuple(x.shape[a] for a in self.others), tuple(x.shape[a] for a in self.attended)
 
     def gather(self, x: Any) -> Any:
@@ -129,16 +93,16 @@ class _Layout:
         return x.reshape(math.prod(others), math.prod(attended), *x.shape[self.ndim :])
 
     def restore(self, x: Any, like: Any) -> Any:
-        """``(batch, sequence, ...)`` to ``(*axes, ...)``, of the sizes of ``like``."""
+        """``(batch, sequence, ...)`` to ``(*axes, ...)``, with the sizes of ``like``."""
         others, attended = self.sizes(like)
         x = x.reshape(*others, *attended, *x.shape[2:])
         back = np.argsort((*self.others, *self.attended)).tolist()
         return jnp.transpose(x, (*back, *range(self.ndim, x.ndim)))
 
     def position_mask(self, mask: Any, x: Any) -> Any | None:
-        """``(batch, sequence)`` from a mask with the axes of ``x``, or only batch and attended.
+        """``(batch, sequence)`` from a mask with the axes of ``x``, or batch and attention axes.
 
-        None where the mask has neither shape.
+        None if the mask has neither shape.
         """
         if mask.ndim != self.ndim:
             kept = [n if a == 0 or a in self.attended else 1 for a, n in enumerate(x.shape[:-1])]
@@ -152,7 +116,7 @@ class _Layout:
     def pair_mask(self, mask: Any, query: Any, key: Any) -> Any | None:
         """``(batch, heads, targets, sources)``, or 1 for a size, from a mask with these axes.
 
-        The axes of batch and heads may be missing; None where the mask does not fit.
+        The axes of batch and heads may be missing; None if the mask has another shape.
         """
         others, targets = self.sizes(query)
         pairs = (*targets, *self.sizes(key)[1])
@@ -177,7 +141,7 @@ class _Layout:
 
 
 class _Heads(NamedTuple):
-    """What multi-head and grouped-query attention say in words of their own."""
+    """What multi-head and grouped-query attention have under different names."""
 
     queries: int
     groups: int
@@ -190,12 +154,12 @@ class _Heads(NamedTuple):
 
 
 @builtin()
-class _Attention(_ProjectionArguments):
+class _Attention(KernelAndBias):
     """Attention between projections of queries, keys and values."""
 
-    use_gate: bool = field(False, kw_only=True)
-    seed: int | None = field(None, convert=read_seed, kw_only=True)
-    _masks_queries: ClassVar[bool]  # whether masked queries look at nothing
+    use_gate: bool = field(default=False, kw_only=True)
+    seed: int | None = field(default=None, convert=read_seed, kw_only=True)
+    _masks_queries: ClassVar[bool]  # whether masked queries attend to nothing
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -203,7 +167,7 @@ class _Attention(_ProjectionArguments):
         self.input_spec = InputSpec(min_ndim=3)
         if self._heads.flash and self._heads.dropout:
             raise ArgumentError(
-                f"{type(self).__name__}(): `flash_attention` works without dropout only. "
+                f"{type(self).__name__}(): `flash_attention` does not support dropout. "
                 f"Received: flash_attention=True, dropout={self._heads.dropout}."
             )
 
@@ -212,23 +176,23 @@ class _Attention(_ProjectionArguments):
         raise NotImplementedError
 
     def _attended(self, ndim: int) -> tuple[int, ...]:
-        """The axes, of ``ndim``, along which positions look at one another."""
+        """The axes, out of ``ndim``, along which positions attend to one another."""
         return tuple(range(1, ndim - 1))
 
     def _output_sizes(self, features: int) -> tuple[int, ...]:
         return (features,)
 
     def _attribute(self, role: str) -> str:
-        """Where a projection lives; files know it by this name."""
+        """The attribute that holds a projection; files use this name."""
         return f"_{role}_dense"
 
     def _project(self, role: str, x: Any) -> Any:
-        return getattr(self, self._attribute(role))(x)
+        return vars(self)[self._attribute(role)](x)
 
     def build(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, query_shape: Any, value_shape: Any, key_shape: Any = None
     ) -> None:
-        """Make the projections."""
+        """Create the projections."""
         key_shape = value_shape if key_shape is None else key_shape
         query, key, value = (known_size(self, s, -1) for s in (query_shape, key_shape, value_shape))
         heads = self._heads
@@ -240,8 +204,9 @@ class _Attention(_ProjectionArguments):
             "value": ((value,), (heads.groups, heads.value_size)),
             "output": (results, self._output_sizes(query)),
         }
-        shared = _ProjectionArguments._fields.keys() - Layer._fields.keys()
-        arguments: dict[str, Any] = {name: getattr(self, name) for name in shared}
+        arguments: dict[str, Any] = {
+            n: vars(self)[n] for n in fields_of(KernelAndBias, beyond=Layer)
+        }
         arguments["dtype"] = self.dtype_policy
         for role, (rows, columns) in kernels.items():
             if role == "gate" and not self.use_gate:
@@ -266,7 +231,7 @@ class _Attention(_ProjectionArguments):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
-        """Project, attend, project back."""
+        """Project, attend, project the result."""
         key = value if key is None else key
         heads, layout = self._heads, _Layout(query.ndim - 1, self._attended(query.ndim))
         self._check(query, value, key, layout)
@@ -305,7 +270,7 @@ class _Attention(_ProjectionArguments):
     def _mask(
         self, layout: _Layout, given: Any, attention_mask: Any, query: Any, key: Any
     ) -> Any | None:
-        """Which query may look at which key: every mask must let it; None where there is none."""
+        """Which query may attend to which key: where all masks are True; None without masks."""
         masks = []
         for role, mask, x in given:
             if mask is None or (role == "query" and not self._masks_queries):
@@ -331,7 +296,7 @@ class _Attention(_ProjectionArguments):
         )
 
     def _check(self, query: Any, value: Any, key: Any, layout: _Layout) -> None:
-        """Keys and values have the query's axes, and all sizes but those attended."""
+        """Check that keys and values have the query's shape except along the attention axes."""
         for role, x in (("value", value), ("key", key)):
             wanted = [*query.shape[:-1], self._features[role]]
             for axis in layout.attended:
@@ -348,64 +313,69 @@ class _Attention(_ProjectionArguments):
         if jax.default_backend() != "gpu":
             raise ArgumentError(
                 f"Layer {self.name!r}: flash_attention=True needs a GPU with cuDNN. Received: "
-                f"platform {jax.default_backend()!r}. Leave `flash_attention` at None."
+                f"platform {jax.default_backend()!r}. Leave `flash_attention` as None."
             )
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """The query's mask travels on with the output; scores have none."""
+        """The mask of the query is that of the output; scores have none."""
         return None if previous_mask is None else [previous_mask, None]
 
 
 @builtin("layers")
 class MultiHeadAttention(_Attention):
-    """Several heads, each of which lets every query gather from the values whose keys match it.
+    """Multi-head attention: in each head, every query attends to all keys.
 
     ``softmax(q @ k^T / sqrt(key_dim)) @ v`` for each head, where ``q``, ``k`` and ``v`` are learned
-    projections of ``query``, ``key`` and ``value``; the heads' results are projected together.
+    projections of ``query``, ``key`` and ``value``; the results of the heads are concatenated and
+    projected.
 
     Args:
-        num_heads: number of heads.
-        key_dim: size of each head's queries and keys.
-        value_dim: size of each head's values; ``key_dim`` when None.
-        dropout: part of the weights to drop while training.
-        use_bias: whether the projections have biases.
-        output_shape: features of the output, an integer or several; the query's when None.
-        attention_axes: the axes along which positions look at one another; all but the first and
-            the last when None.
-        sliding_window: how near a position must be to be looked at: less than this far away.
-        flash_attention: True for cuDNN's fused kernel (GPUs only, no dropout, no scores).
-        kernel_initializer: for the kernels; ``query`` has the shape ``(features, heads, key_dim)``.
-        bias_initializer: for the biases, of shape ``(heads, key_dim)`` and so on.
-        kernel_regularizer: penalty on the kernels.
-        bias_regularizer: penalty on the biases.
-        kernel_constraint: projection of the kernels after each step of the optimizer.
-        bias_constraint: likewise, of the biases.
-        use_gate: whether the heads' results are scaled by ``sigmoid`` of one more projection of the
-            query.
-        seed: makes the drops differ from those of the global seed.
+        num_heads: Number of heads.
+        key_dim: Number of features of the queries and keys of each head.
+        value_dim: Number of features of the values of each head; ``key_dim`` when None.
+        dropout: Fraction of the attention weights to drop during training.
+        use_bias: Whether the projections have a bias.
+        output_shape: Shape of each output vector, an integer or several; that of the query when
+            None.
+        attention_axes: Axes along which positions attend to one another; all but the first and the
+            last when None.
+        sliding_window: Attend only to positions at a distance of less than this.
+        flash_attention: Whether to use cuDNN's fused kernel, which needs a GPU and supports neither
+            dropout nor returned scores. None is the same as False.
+        kernel_initializer: Initializer of the kernels; that of ``query`` has the shape
+            ``(features, heads, key_dim)``.
+        bias_initializer: Initializer of the biases, of shape ``(heads, key_dim)`` and so on.
+        kernel_regularizer: Penalty on the kernels, added to the loss.
+        bias_regularizer: Penalty on the biases, added to the loss.
+        activity_regularizer: Penalty on the output, added to the loss.
+        kernel_constraint: Projection of the kernels after each update.
+        bias_constraint: Projection of the biases after each update.
+        use_gate: Whether to multiply the results of the heads by the sigmoid of another projection
+            of the query.
+        seed: Integer that, with the global seed, determines what is dropped.
 
     Call arguments:
         query: ``(batch, targets, features)``, or more axes.
-        value: ``(batch, sources, features)``; with its own number of features.
-        key: like ``value``, which is used when None.
-        query_mask: ``(batch, targets)``; travels on with the output and has no other effect.
-        value_mask: ``(batch, sources)``, True where a value may be looked at.
-        key_mask: likewise; both must be True.
-        attention_mask: ``(batch, targets, sources)``, True where a query may look at a value. The
-            batch may be missing, or heads may follow it; sizes of 1 are repeated.
-        return_attention_scores: return ``(output, scores)``, with the weights
-            ``(batch, heads, targets, sources)``.
-        training: whether dropout acts.
-        use_causal_mask: let each position look at none after it.
+        value: ``(batch, sources, features)``, where the number of features may differ.
+        key: Like ``value``, which is used when None.
+        query_mask: ``(batch, targets)``; becomes the mask of the output and has no other effect.
+        value_mask: ``(batch, sources)``, True where a value may be attended to.
+        key_mask: Likewise; both must be True.
+        attention_mask: ``(batch, targets, sources)``, True where a query may attend to a value. The
+            batch may be missing, or heads may follow it; sizes of 1 are broadcast.
+        return_attention_scores: Whether to return ``(output, scores)``, where the scores are the
+            attention weights of shape ``(batch, heads, targets, sources)``.
+        training: Whether dropout is active.
+        use_causal_mask: Whether no position may attend to later ones.
 
     Shapes: ``(batch, targets, features)`` to the same, or to ``(batch, targets, *output_shape)``.
 
     Raises:
-        ShapeError: inputs or masks that do not fit one another.
-        ArgumentError: flash attention asked where it cannot be had.
+        ShapeError: Inputs or masks whose shapes do not match.
+        ArgumentError: Flash attention where it is not supported.
 
-    A query that may look at nothing gets zeros (and so the output's bias), with and without
-    ``return_attention_scores``; Keras averages all values in the first case.
+    A query that may attend to nothing gets zeros (to which the output projection adds its bias),
+    with and without ``return_attention_scores``; Keras averages all values in the first case.
 
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; the gate: Qiu et al. 2025,
     https://arxiv.org/abs/2505.06708
@@ -418,12 +388,12 @@ class MultiHeadAttention(_Attention):
 
     num_heads: int = field(convert=positive_int)
     key_dim: int = field(convert=positive_int)
-    value_dim: int | None = field(None, convert=_positive_or_none)
-    dropout: float = field(0.0, convert=_rate)
+    value_dim: int | None = field(default=None, convert=optional(positive_int))
+    dropout: float = field(default=0.0, convert=dropout_rate)
     use_bias: bool = True
-    output_shape: Any = field(None, convert=_integers)
-    attention_axes: Any = field(None, convert=_integers)
-    sliding_window: int | None = field(None, convert=_positive_or_none)
+    output_shape: Any = field(default=None, convert=optional(integers))
+    attention_axes: Any = field(default=None, convert=optional(integers))
+    sliding_window: int | None = field(default=None, convert=optional(positive_int))
     flash_attention: bool | None = None
     _masks_queries: ClassVar[bool] = False
 
@@ -441,8 +411,8 @@ class MultiHeadAttention(_Attention):
         if any(not 0 < a < ndim - 1 for a in axes) or len(set(axes)) != len(axes):
             raise ShapeError(
                 f"Layer {self.name!r} (MultiHeadAttention) has attention_axes="
-                f"{self.attention_axes}.\n  expected: different axes between the first and the "
-                f"last one\n  received: an input with {ndim} axes"
+                f"{self.attention_axes}, which the input does not have.\n  expected: distinct axes "
+                f"between the first and the last one\n  received: an input with {ndim} axes"
             )
         return axes
 
@@ -455,39 +425,43 @@ class MultiHeadAttention(_Attention):
 
 @builtin("layers", file_name="GroupedQueryAttention")
 class GroupQueryAttention(_Attention):
-    """Multi-head attention whose heads share keys and values, in groups.
+    """Grouped-query attention: groups of query heads share their keys and values.
 
     With as many key-value heads as query heads this is :class:`MultiHeadAttention`; with one it is
     multi-query attention. Fewer keys and values make decoding cheaper.
 
     Args:
-        head_dim: size of each head's queries, keys and values.
-        num_query_heads: number of heads.
-        num_key_value_heads: number of groups; it divides the number of heads.
-        dropout: part of the weights to drop while training.
-        use_bias: whether the projections have biases.
-        sliding_window: how near a position must be to be looked at: less than this far away.
-        flash_attention: True for cuDNN's fused kernel (GPUs only, no dropout, no scores).
-        kernel_initializer: for the kernels; ``query`` has ``(features, heads, head_dim)``, ``key``
-            and ``value`` have ``(features, groups, head_dim)``.
-        bias_initializer: for the biases, of shape ``(heads, head_dim)`` and so on.
-        kernel_regularizer: penalty on the kernels.
-        bias_regularizer: penalty on the biases.
-        kernel_constraint: projection of the kernels after each step of the optimizer.
-        bias_constraint: likewise, of the biases.
-        use_gate: whether the heads' results are scaled by ``sigmoid`` of one more projection of the
-            query.
-        seed: makes the drops differ from those of the global seed.
+        head_dim: Number of features of the queries, keys and values of each head.
+        num_query_heads: Number of query heads.
+        num_key_value_heads: Number of key-value heads, which divides the number of query heads.
+        dropout: Fraction of the attention weights to drop during training.
+        use_bias: Whether the projections have a bias.
+        sliding_window: Attend only to positions at a distance of less than this.
+        flash_attention: Whether to use cuDNN's fused kernel, which needs a GPU and supports neither
+            dropout nor returned scores. None is the same as False.
+        kernel_initializer: Initializer of the kernels; that of ``query`` has the shape
+            ``(features, num_query_heads, head_dim)``, those of ``key`` and ``value``
+            ``(features, num_key_value_heads, head_dim)``.
+        bias_initializer: Initializer of the biases, of shape ``(num_query_heads, head_dim)`` and so
+            on.
+        kernel_regularizer: Penalty on the kernels, added to the loss.
+        bias_regularizer: Penalty on the biases, added to the loss.
+        activity_regularizer: Penalty on the output, added to the loss.
+        kernel_constraint: Projection of the kernels after each update.
+        bias_constraint: Projection of the biases after each update.
+        use_gate: Whether to multiply the results of the heads by the sigmoid of another projection
+            of the query.
+        seed: Integer that, with the global seed, determines what is dropped.
 
-    Call arguments: see :class:`MultiHeadAttention`; here a masked query gets zeros (and so the
-    output's bias).
+    Call arguments: see :class:`MultiHeadAttention`; here a masked query gets zeros (to which the
+    output projection adds its bias).
 
     Shapes: ``(batch, targets, features)`` to the same.
 
     Raises:
-        ShapeError: inputs or masks that do not fit one another.
-        ArgumentError: groups that do not divide the heads, or flash attention asked where it cannot
-            be had.
+        ShapeError: Inputs or masks whose shapes do not match.
+        ArgumentError: A number of key-value heads that does not divide the number of query heads,
+            or flash attention where it is not supported.
 
     Ainslie et al. 2023, https://arxiv.org/abs/2305.13245
 
@@ -499,16 +473,16 @@ class GroupQueryAttention(_Attention):
     head_dim: int = field(convert=positive_int)
     num_query_heads: int = field(convert=positive_int)
     num_key_value_heads: int = field(convert=positive_int)
-    dropout: float = field(0.0, convert=_rate)
+    dropout: float = field(default=0.0, convert=dropout_rate)
     use_bias: bool = True
-    sliding_window: int | None = field(None, convert=_positive_or_none)
+    sliding_window: int | None = field(default=None, convert=optional(positive_int))
     flash_attention: bool | None = None
     _masks_queries: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.num_query_heads % self.num_key_value_heads:
             raise ArgumentError(
-                "GroupQueryAttention() expects `num_query_heads` to be a multiple of "
+                "GroupQueryAttention(): `num_query_heads` must be a multiple of "
                 f"`num_key_value_heads`. Received: {self.num_query_heads} and "
                 f"{self.num_key_value_heads}."
             )

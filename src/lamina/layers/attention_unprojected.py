@@ -14,7 +14,7 @@ from lamina.errors import ShapeError, StructureError
 from lamina.initializers.base import read_seed
 from lamina.layers.base import Layer
 from lamina.layers.core import known_size
-from lamina.layers.regularization import number
+from lamina.layers.regularization import dropout_rate
 from lamina.layers.shapes import agree
 from lamina.ops.lowering.attention import window_mask
 from lamina.ops.lowering.dropout import keep_factors
@@ -27,8 +27,8 @@ from lamina.tree import nested
 class _Unprojected(Layer):
     """``softmax(scores(query, key)) @ value``, for the scores of a subclass."""
 
-    dropout: float = field(0.0, convert=number("[0, 1]", lambda v: 0 <= v <= 1), kw_only=True)
-    seed: int | None = field(None, convert=read_seed, kw_only=True)
+    dropout: float = field(default=0.0, convert=dropout_rate, kw_only=True)
+    seed: int | None = field(default=None, convert=read_seed, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,11 +36,11 @@ class _Unprojected(Layer):
         self.scale: Variable | None = None
 
     def build(self, input_shape: Any) -> None:
-        """Make the weights of the scores."""
+        """Add the weights of the scores."""
         self._unpack(input_shape, of_shapes=True)
-        self._make_weights(input_shape)
+        self._add_weights(input_shape)
 
-    def _make_weights(self, input_shape: Any) -> None:
+    def _add_weights(self, input_shape: Any) -> None:
         raise NotImplementedError
 
     def _scores(self, query: Any, key: Any) -> Any:
@@ -55,7 +55,7 @@ class _Unprojected(Layer):
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
-        """Score, normalize, gather."""
+        """Attend."""
         query, value, key = self._unpack(inputs)
         query_mask, value_mask = self._masks(mask, query, value)
         scores = self._scores(query, key)
@@ -76,14 +76,14 @@ class _Unprojected(Layer):
         return (output, weights) if return_attention_scores else output
 
     def _unpack(self, inputs: Any, of_shapes: bool = False) -> tuple[Any, Any, Any]:
-        """Query, value and key; they fit one another."""
+        """Query, value and key, checked against one another."""
         is_list = isinstance(inputs, (list, tuple)) and all(
-            nested.is_nested(x) if of_shapes else hasattr(x, "shape") for x in inputs
+            nested.is_nested(x) == of_shapes for x in inputs
         )
         if not is_list or len(inputs) not in (2, 3):
             count = f"{len(inputs)} tensors" if is_list else "one tensor"
             raise StructureError(
-                f"Layer {self.name!r} ({type(self).__name__}) takes a list.\n"
+                f"Layer {self.name!r} ({type(self).__name__}) takes a list of tensors.\n"
                 f"  expected: [query, value] or [query, value, key]\n  received: {count}"
             )
         query, value, key = inputs if len(inputs) == 3 else (*inputs, inputs[1])
@@ -95,8 +95,8 @@ class _Unprojected(Layer):
         ):
             raise ShapeError(
                 f"Layer {self.name!r} ({type(self).__name__}) cannot take these inputs.\n"
-                "  expected: query (batch, targets, features), value (batch, sources, size), "
-                "key (batch, sources, features)\n"
+                "  expected: query (batch, targets, features), value (batch, sources, "
+                "value_features), key (batch, sources, features)\n"
                 f"  received: {show_dims(tuple(q))}, {show_dims(tuple(v))}, {show_dims(tuple(k))}"
             )
         return query, value, key
@@ -120,7 +120,7 @@ class _Unprojected(Layer):
         return first, second
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The query's mask travels on with the output; scores have none."""
+        """The mask of the query is that of the output; scores have none."""
         if previous_mask is None or previous_mask[0] is None:
             return None
         return [previous_mask[0], None]
@@ -128,30 +128,32 @@ class _Unprojected(Layer):
 
 @builtin("layers")
 class Attention(_Unprojected):
-    """Let each query gather from the values whose keys match it: ``softmax(scores) @ value``.
+    """Dot-product attention: ``softmax(scores) @ value``.
 
-    The scores are products, ``scale * query @ key^T``, or, with ``score_mode="concat"``,
-    ``weight * sum(tanh(scale * (query + key)))`` over the features.
+    The scores are ``scale * query @ key^T``, or, with ``score_mode="concat"``,
+    ``weight * sum(tanh(scale * (query + key)))``, summed over the features.
 
     Args:
-        use_scale: whether to learn the scalar ``scale``; without, it is 1.
+        use_scale: Whether to learn the scalar ``scale``, which otherwise is 1.
         score_mode: ``"dot"`` or ``"concat"``.
-        dropout: part of the weights to drop while training.
-        seed: makes the drops differ from those of the global seed.
+        dropout: Fraction of the attention weights to drop during training.
+        seed: Integer that, with the global seed, determines what is dropped.
 
     Call arguments:
         inputs: ``[query, value]`` or ``[query, value, key]``; the values are the keys by default.
         mask: ``[query_mask, value_mask]``, ``(batch, targets)`` and ``(batch, sources)``: results
-            of masked queries are zeros, masked values are not looked at.
-        return_attention_scores: return ``(output, weights)``.
-        use_causal_mask: let each position look at none after it.
+            of masked queries are zeros, and masked values are not attended to.
+        training: Whether dropout is active.
+        return_attention_scores: Whether to return ``(output, weights)``.
+        use_causal_mask: Whether no position may attend to later ones.
 
-    Shapes: ``[(batch, targets, features), (batch, sources, size), (batch, sources, features)]`` to
-    ``(batch, targets, size)``; the weights are ``(batch, targets, sources)``.
+    Shapes: ``[(batch, targets, features), (batch, sources, value_features),
+    (batch, sources, features)]`` to ``(batch, targets, value_features)``; the weights have the
+    shape ``(batch, targets, sources)``.
 
     Raises:
-        StructureError: no list of two or three tensors, or no list of masks.
-        ShapeError: inputs or masks that do not fit one another.
+        StructureError: Not a list of two or three tensors, or not a list of masks.
+        ShapeError: Inputs or masks whose shapes do not match.
 
     Luong et al. 2015, https://arxiv.org/abs/1508.04025
 
@@ -161,9 +163,9 @@ class Attention(_Unprojected):
     """
 
     use_scale: bool = False
-    score_mode: str = field("dot", convert=one_of("dot", "concat"))
+    score_mode: str = field(default="dot", convert=one_of("dot", "concat"))
 
-    def _make_weights(self, input_shape: Any) -> None:
+    def _add_weights(self, input_shape: Any) -> None:
         if self.use_scale:
             self.scale = self.add_weight((), "ones", name="scale")
         if self.score_mode == "concat":
@@ -179,23 +181,24 @@ class Attention(_Unprojected):
 
 @builtin("layers")
 class AdditiveAttention(_Unprojected):
-    """Let each query gather from the values whose keys match it, by additive scores.
+    """Additive attention: ``softmax(sum(scale * tanh(query + key))) @ value``.
 
-    ``softmax(sum(scale * tanh(query + key))) @ value``, the sum over the features.
+    The sum is over the features.
 
     Args:
-        use_scale: whether to learn ``scale``, of shape ``(features,)``; without, it is 1.
-        dropout: part of the weights to drop while training.
-        seed: makes the drops differ from those of the global seed.
+        use_scale: Whether to learn ``scale``, of shape ``(features,)``, which otherwise is 1.
+        dropout: Fraction of the attention weights to drop during training.
+        seed: Integer that, with the global seed, determines what is dropped.
 
     Call arguments: see :class:`Attention`.
 
-    Shapes: ``[(batch, targets, features), (batch, sources, size), (batch, sources, features)]`` to
-    ``(batch, targets, size)``; the weights are ``(batch, targets, sources)``.
+    Shapes: ``[(batch, targets, features), (batch, sources, value_features),
+    (batch, sources, features)]`` to ``(batch, targets, value_features)``; the weights have the
+    shape ``(batch, targets, sources)``.
 
     Raises:
-        StructureError: no list of two or three tensors, or no list of masks.
-        ShapeError: inputs or masks that do not fit one another.
+        StructureError: Not a list of two or three tensors, or not a list of masks.
+        ShapeError: Inputs or masks whose shapes do not match.
 
     Bahdanau et al. 2014, https://arxiv.org/abs/1409.0473
 
@@ -206,7 +209,7 @@ class AdditiveAttention(_Unprojected):
 
     use_scale: bool = True
 
-    def _make_weights(self, input_shape: Any) -> None:
+    def _add_weights(self, input_shape: Any) -> None:
         if self.use_scale:
             features = known_size(self, input_shape[0], -1)
             self.scale = self.add_weight((features,), "glorot_uniform", name="scale")

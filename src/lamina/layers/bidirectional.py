@@ -1,4 +1,4 @@
-"""A recurrent layer in both directions."""
+"""A recurrent layer that runs in both directions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
 from lamina.layers.base import Layer
-from lamina.layers.recurrent import RNN, _Recurrent
+from lamina.layers.recurrent import RNN, Recurrent
 from lamina.layers.recurrent_cells import count_states
-from lamina.serialization.fields import field, one_of
+from lamina.serialization.fields import field, one_of, optional
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
 
@@ -25,6 +25,16 @@ _MERGE: dict[str, Callable[[Any, Any], Any]] = {
 _ALIKE = ("return_sequences", "return_state", "stateful")
 
 
+def _compared(layer: RNN) -> dict[str, bool]:
+    """The arguments in which the layers of the two directions are compared."""
+    return {
+        "go_backwards": layer.go_backwards,
+        "return_sequences": layer.return_sequences,
+        "return_state": layer.return_state,
+        "stateful": layer.stateful,
+    }
+
+
 def _read_recurrent(value: Any) -> Layer:
     if not isinstance(value, RNN):
         raise ArgumentError(
@@ -35,27 +45,27 @@ def _read_recurrent(value: Any) -> Layer:
 
 
 @builtin("layers")
-class Bidirectional(_Recurrent):
-    """Read a sequence in both directions, with separate weights, and merge the two results.
+class Bidirectional(Recurrent):
+    """Process a sequence in both directions, with separate weights, and merge the two results.
 
     Args:
-        layer: the recurrent layer that reads forwards. A copy of it is used, which is called
+        layer: The recurrent layer for the forward direction. A copy of it is used, whose name is
             ``forward_...``.
         merge_mode: ``"concat"`` (along the last axis), ``"sum"``, ``"mul"``, ``"ave"``, or None to
             return both results.
-        backward_layer: the layer that reads backwards; a copy of ``layer`` by default.
-        weights: initial weights, those of the forward layer first.
+        backward_layer: The layer for the backward direction; a copy of ``layer`` by default.
+        weights: Initial weights, those of the forward layer first.
 
-    Call arguments: see :class:`RNN`; ``initial_state`` lists the forward layer's states, then the
-    backward layer's. The outputs of both directions are in the order of the input; masked steps of
-    returned sequences are zeros before the merge.
+    Call arguments: see :class:`RNN`; ``initial_state`` lists the states of the forward layer, then
+    those of the backward layer. The outputs of both directions are in the order of the input;
+    masked steps of returned sequences are set to zero before they are merged.
 
     Shapes: ``(batch, time, features)`` to ``(batch, 2 * units)``, or ``(batch, time, 2 * units)``
     with ``return_sequences``; ``units`` instead of ``2 * units`` unless concatenated.
 
     Raises:
-        ArgumentError: layers that are not recurrent, or do not fit each other.
-        ShapeError: another rank or number of features, a mask or a state that does not fit.
+        ArgumentError: Layers that are not recurrent or differ in what they return.
+        ShapeError: A different rank or number of features, or a mask or a state of the wrong shape.
 
     Schuster and Paliwal 1997, https://doi.org/10.1109/78.650093
 
@@ -65,10 +75,8 @@ class Bidirectional(_Recurrent):
     """
 
     layer: Any = field(convert=_read_recurrent)
-    merge_mode: Any = field("concat", convert=one_of(*_MERGE, None))
-    backward_layer: Any = field(
-        None, convert=lambda x: None if x is None else _read_recurrent(x), kw_only=True
-    )
+    merge_mode: Any = field(default="concat", convert=one_of(*_MERGE, None))
+    backward_layer: Any = field(default=None, convert=optional(_read_recurrent), kw_only=True)
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         self._given_weights = extra.pop("weights", None)
@@ -77,42 +85,41 @@ class Bidirectional(_Recurrent):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.supports_masking = True
-        # In the order of the files: under `forward_layer`, of which `layer` is another name.
+        # Files store the weights under `forward_layer`, which `layer` is an alias of.
         given, other = self.__dict__.pop("layer"), self.__dict__.pop("backward_layer")
         name = given.name.removeprefix("forward_")
         self.forward_layer = self.layer = _copy(given, name=f"forward_{name}")
         self.backward_layer = other or _copy(given, name=f"backward_{name}", go_backwards=True)
         self._check_directions()
         if self.return_sequences:
-            # What is masked must be alike in both directions: zeros, before the merge.
+            # Masked steps must be the same in both directions when they are merged: zeros.
             self.forward_layer.zero_output_for_mask = True
             self.backward_layer.zero_output_for_mask = True
 
     def _check_directions(self) -> None:
-        forward, backward = self.forward_layer, self.backward_layer
-        wrong = [n for n in _ALIKE if getattr(forward, n) != getattr(backward, n)]
-        if forward.go_backwards or not backward.go_backwards or wrong:
-            names = ["go_backwards", *wrong]
-            shown = [(n, getattr(forward, n), getattr(backward, n)) for n in names]
+        forward, backward = _compared(self.forward_layer), _compared(self.backward_layer)
+        wrong = [n for n in _ALIKE if forward[n] != backward[n]]
+        if forward["go_backwards"] or not backward["go_backwards"] or wrong:
+            shown = [(n, forward[n], backward[n]) for n in ("go_backwards", *wrong)]
             raise ArgumentError(
-                "Bidirectional() expects two layers of opposite directions (go_backwards=False, "
-                f"then True) that are alike in {list(_ALIKE)}. Received, as (argument, forwards, "
-                f"backwards): {shown}."
+                "Bidirectional() expects two layers with opposite directions (go_backwards=False, "
+                f"then True) and equal {list(_ALIKE)}. Received, as (argument, forward layer, "
+                f"backward layer): {shown}."
             )
 
     @property
     def return_sequences(self) -> bool:
-        """Whether the outputs of all steps are returned."""
+        """Whether the outputs of all time steps are returned."""
         return self.forward_layer.return_sequences
 
     @property
     def return_state(self) -> bool:
-        """Whether the states after the last step are returned."""
+        """Whether the states after the last time step are returned."""
         return self.forward_layer.return_state
 
     @property
     def stateful(self) -> bool:
-        """Whether the states are kept from call to call."""
+        """Whether the states are kept between calls."""
         return self.forward_layer.stateful
 
     @property
@@ -121,12 +128,12 @@ class Bidirectional(_Recurrent):
         return [*self.forward_layer.states, *self.backward_layer.states]
 
     def reset_state(self) -> None:
-        """Let the next call of a stateful layer start with zeros."""
+        """Set the states of a stateful layer to zero."""
         self.forward_layer.reset_state()
         self.backward_layer.reset_state()
 
     def reset_states(self) -> None:
-        """The same as :meth:`reset_state`."""
+        """Alias of :meth:`reset_state`."""
         self.reset_state()
 
     def build(self, input_shape: Any) -> None:
@@ -140,7 +147,7 @@ class Bidirectional(_Recurrent):
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
-        """Read in both directions and merge."""
+        """Run both directions and merge their outputs."""
         states = nested.flatten(initial_state)
         ahead = count_states(self.forward_layer.cell)
         halves = (None, None) if initial_state is None else (states[:ahead], states[ahead:])
@@ -158,7 +165,7 @@ class Bidirectional(_Recurrent):
         return outputs if len(outputs) > 1 else outputs[0]
 
     def _separate(self, result: Any) -> tuple[Any, Any]:
-        """A layer's output, and its states where it returns them."""
+        """A layer's output, and its states if it returns them."""
         return (result[0], result[1:]) if self.return_state else (result, ())
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
@@ -173,7 +180,7 @@ class Bidirectional(_Recurrent):
 
 
 def _copy(x: Any, **changes: Any) -> Any:
-    """A layer of the same configuration with weights of its own; anything else as it is."""
+    """A layer of the same configuration with its own weights; anything else unchanged."""
     if not isinstance(x, Layer):
         return x
     return type(x).from_config({**nested.map_structure(_copy, x.get_config()), **changes})

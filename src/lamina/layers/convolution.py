@@ -1,560 +1,449 @@
-"""Convolutions: plain, transposed, depthwise and separable, over one, two or three axes.
+"""Convolutions: plain, transposed, depthwise and separable, over one to three dimensions.
 
 The formulas are in :mod:`lamina.ops.lowering.conv`; a class here names its weights and its rank.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import activations, constraints, initializers, regularizers, settings
+from lamina import activations, settings
 from lamina.errors import ArgumentError
 from lamina.layers.arguments import layout
-from lamina.layers.base import InputSpec, Layer
+from lamina.layers.base import InputSpec
 from lamina.layers.core import known_size
+from lamina.layers.spatial_base import SpatialLayer, fill
+from lamina.layers.weights import (
+    KernelAndBias,
+    add_weight,
+    constraint,
+    initializer,
+    regularizer,
+)
 from lamina.ops.lowering import conv as lowering
-from lamina.serialization.fields import field, int_tuple, one_of, positive_int
+from lamina.serialization.fields import field, integers, one_of, optional, per_axis, positive_int
 from lamina.serialization.registry import builtin
+
+_VALID_OR_SAME = one_of("valid", "same")
+
+# What the docstrings of all families say alike.
+_WINDOW = """\
+        kernel_size: Size of the window: one integer, or one for each spatial dimension."""
+_COMMON = """\
+        data_format: $data_format
+        dilation_rate: Spacing between the elements of the kernel: one integer, or one for each
+            spatial dimension. Above 1, ``strides`` must be 1."""
+_LAST = """\
+        activation: Function applied to the result; None for none.
+        use_bias: Whether to add a bias to each output channel."""
+_BIAS = """\
+        bias_initializer: Initializer of the bias, of shape ``($channels_out,)``.
+        bias_regularizer: Penalty on the bias, added to the loss.
+        activity_regularizer: Penalty on the output, added to the loss.
+        bias_constraint: Projection of the bias after each update."""
+_SHAPES = """\
+    Shapes: ``(batch, $spatial, channels)`` to
+    ``(batch, $new_spatial, $channels_out)`` with ``channels_last``.
+
+    Raises:
+        ArgumentError: An argument of the wrong form, or ``strides`` and ``dilation_rate`` above 1.
+        ShapeError: A different number of axes or channels, or a window that is larger than a
+            known dimension."""
+
+
+def _text(summary: str, arguments: str, weights: str, channels_out: str, rest: str) -> str:
+    """A family's template: its own parts around those that all families share."""
+    parts = f"{summary}\n\n    Args:\n{arguments}\n{weights}\n{_BIAS}\n\n{_SHAPES}\n\n{rest}\n    "
+    return parts.replace("$channels_out", channels_out)
 
 
 class _Arguments:
-    """The arguments that every convolution declares, each kind in Keras's own order."""
+    """What subclasses declare, each in Keras's position; and the bias."""
 
-    kernel_size: Any
     strides: Any
     dilation_rate: Any
-    data_format: Any
     use_bias: bool
     activation: Any
     bias: Any
 
 
 @builtin()
-class _Convolution(_Arguments, Layer):
-    """What all convolutions share: sizes as tuples of the right rank, checks, bias, activation."""
-
-    rank: ClassVar[int] = 2
+class _Convolution(_Arguments, SpatialLayer):
+    """What all convolutions share: checks, bias, activation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("kernel_size", "strides", "dilation_rate"):
-            try:
-                setattr(self, name, int_tuple(self.rank)(getattr(self, name)))
-            except (ArgumentError, TypeError) as e:
-                raise ArgumentError(f"{type(self).__name__}(): `{name}`: {e}") from None
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ArgumentError(
                 f"{type(self).__name__}(): `strides` and `dilation_rate` cannot both be above 1. "
                 f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}."
             )
-        self.input_spec = InputSpec(ndim=self.rank + 2, layout=layout(self.rank, self.data_format))
 
-    @property
-    def _channel_axis(self) -> int:
-        return -1 if self.data_format == "channels_last" else 1
-
-    def _see(self, input_shape: Any) -> int:
+    def _input_channels(self, input_shape: Any) -> int:
         """The number of input channels, which every later input must have."""
-        channels = known_size(self, input_shape, self._channel_axis)
+        channels = known_size(self, input_shape, self.channel_axis)
         self.input_spec = InputSpec(
             ndim=self.rank + 2,
-            axes={self._channel_axis: channels},
+            axes={self.channel_axis: channels},
             layout=layout(self.rank, self.data_format),
         )
         return channels
 
-    def _make(self, name: str, shape: tuple[int, ...], kind: str) -> Any:
-        return self.add_weight(
-            shape,
-            getattr(self, f"{kind}_initializer"),
-            regularizer=getattr(self, f"{kind}_regularizer"),
-            constraint=getattr(self, f"{kind}_constraint"),
-            name=name,
-        )
+    def _add_bias(self, channels: int) -> None:
+        self.bias = add_weight(self, "bias", (channels,)) if self.use_bias else None
 
-    def _finish(self, y: Any) -> Any:
-        """Add the bias, apply the activation."""
+    def _activated(self, y: Any) -> Any:
+        """Add the bias and apply the activation."""
         if self.use_bias:
-            shape = (1, -1, *(1,) * self.rank) if self._channel_axis == 1 else (-1,)
+            shape = (1, -1, *(1,) * self.rank) if self.channel_axis == 1 else (-1,)
             y = y + jnp.reshape(self.bias.value, shape)
         return self.activation(y)
 
 
+# ---- plain ---------------------------------------------------------------------------------------
+
+
 @builtin()
-class _Plain(_Convolution):
+class _Plain(_Convolution, KernelAndBias):
     filters: int = field(convert=positive_int)
-    kernel_size: Any = field()
-    strides: Any = 1
-    padding: str = field("valid", convert=one_of("valid", "same", "causal"))
-    data_format: Any = field(None, convert=settings.standardize_data_format)
-    dilation_rate: Any = 1
-    groups: int = field(1, convert=positive_int)
-    activation: Any = field(None, convert=activations.get)
+    kernel_size: Any = field(convert=per_axis)
+    strides: Any = field(default=1, convert=per_axis)
+    padding: str = field(default="valid", convert=one_of("valid", "same", "causal"))
+    data_format: Any = field(default=None, convert=settings.standardize_data_format)
+    dilation_rate: Any = field(default=1, convert=per_axis)
+    groups: int = field(default=1, convert=positive_int)
+    activation: Any = field(default=None, convert=activations.get)
     use_bias: bool = True
-    kernel_initializer: Any = field("glorot_uniform", convert=initializers.get)
-    bias_initializer: Any = field("zeros", convert=initializers.get)
-    kernel_regularizer: Any = field(None, convert=regularizers.get)
-    bias_regularizer: Any = field(None, convert=regularizers.get)
-    activity_regularizer: Any = field(None, convert=regularizers.get)
-    kernel_constraint: Any = field(None, convert=constraints.get)
-    bias_constraint: Any = field(None, convert=constraints.get)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.padding == "causal" and self.rank != 1:
             raise ArgumentError(
-                f"{type(self).__name__}(): padding='causal' is for one axis of time, Conv1D. "
-                "Use 'valid' or 'same'."
+                f"{type(self).__name__}(): padding='causal' needs a single time dimension, as in "
+                "Conv1D. Use 'valid' or 'same'."
             )
         if self.filters % self.groups:
             raise ArgumentError(
-                f"{type(self).__name__}(): `filters` is a multiple of `groups`. "
+                f"{type(self).__name__}(): `filters` must be a multiple of `groups`. "
                 f"Received: filters={self.filters}, groups={self.groups}."
             )
 
     def build(self, input_shape: Any) -> None:
-        channels = self._see(input_shape)
+        """Add ``kernel`` and ``bias``."""
+        channels = self._input_channels(input_shape)
         if channels % self.groups:
             raise ArgumentError(
-                f"Layer {self.name!r}: the number of channels is a multiple of `groups`. "
+                f"Layer {self.name!r}: the number of channels must be a multiple of `groups`. "
                 f"Received: {channels} channels, groups={self.groups}."
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
-        self.kernel = self._make("kernel", shape, "kernel")
-        self.bias = self._make("bias", (self.filters,), "bias") if self.use_bias else None
+        self.kernel = add_weight(self, "kernel", shape)
+        self._add_bias(self.filters)
 
     def call(self, inputs: Any) -> Any:
+        """Convolve."""
         y = lowering.conv(inputs, self.kernel.value, self.strides, self.padding,
                           self.dilation_rate, self.groups, self.data_format)  # fmt: skip
-        return self._finish(y)
+        return self._activated(y)
 
 
-@builtin()
-class _Transposed(_Convolution):
-    filters: int = field(convert=positive_int)
-    kernel_size: Any = field()
-    strides: Any = 1
-    padding: str = field("valid", convert=one_of("valid", "same"))
-    output_padding: Any = None
-    data_format: Any = field(None, convert=settings.standardize_data_format)
-    dilation_rate: Any = 1
-    activation: Any = field(None, convert=activations.get)
-    use_bias: bool = True
-    kernel_initializer: Any = field("glorot_uniform", convert=initializers.get)
-    bias_initializer: Any = field("zeros", convert=initializers.get)
-    kernel_regularizer: Any = field(None, convert=regularizers.get)
-    bias_regularizer: Any = field(None, convert=regularizers.get)
-    activity_regularizer: Any = field(None, convert=regularizers.get)
-    kernel_constraint: Any = field(None, convert=constraints.get)
-    bias_constraint: Any = field(None, convert=constraints.get)
+_KERNEL = """\
+        kernel_initializer: Initializer of the kernel, of shape
+            ``(*kernel_size, {shape})``.
+        kernel_regularizer: Penalty on the kernel, added to the loss.
+        kernel_constraint: Projection of the kernel after each update."""
+_PLAIN = _text(
+    """Convolution over $dimensions.
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.output_padding is None:
-            return
-        self.output_padding = int_tuple(self.rank, minimum=0)(self.output_padding)
-        pairs = zip(self.output_padding, self.strides, strict=True)
-        if any(padding >= stride for padding, stride in pairs):
-            raise ArgumentError(
-                f"{type(self).__name__}(): `output_padding` is smaller than `strides`. Received: "
-                f"output_padding={self.output_padding}, strides={self.strides}."
-            )
+    With one spatial dimension,
+    ``y[i, f] = bias[f] + sum over t, c of x[i * strides + t * dilation_rate, c] * kernel[t, c, f]``
+    and then the activation. As usual in deep learning this is a cross-correlation: the kernel is
+    not flipped.""",
+    f"""        filters: Number of filters, which is the number of output channels.
+{_WINDOW}
+        strides: Stride of the window: one integer, or one for each spatial dimension.
+        padding: ``"valid"`` for none, or ``"same"`` for zeros on both sides, with which strides of
+            1 keep the spatial shape.$causal
+{_COMMON}
+        groups: Number of groups into which the input channels and the filters are split; each
+            group of filters sees its own group of channels.
+{_LAST}""",
+    _KERNEL.format(shape="channels // groups, filters"),
+    "filters",
+    """    Dumoulin and Visin 2016, arXiv:1603.07285, explains padding, strides and dilation.
 
-    def build(self, input_shape: Any) -> None:
-        shape = (*self.kernel_size, self.filters, self._see(input_shape))
-        self.kernel = self._make("kernel", shape, "kernel")
-        self.bias = self._make("bias", (self.filters,), "bias") if self.use_bias else None
-
-    def call(self, inputs: Any) -> Any:
-        y = lowering.conv_transpose(
-            inputs, self.kernel.value, self.strides, self.padding, self.dilation_rate,
-            self.output_padding, self.data_format,
-        )  # fmt: skip
-        return self._finish(y)
-
-
-@builtin()
-class _Depthwise(_Convolution):
-    kernel_size: Any = field()
-    strides: Any = 1
-    padding: str = field("valid", convert=one_of("valid", "same"))
-    depth_multiplier: int = field(1, convert=positive_int)
-    data_format: Any = field(None, convert=settings.standardize_data_format)
-    dilation_rate: Any = 1
-    activation: Any = field(None, convert=activations.get)
-    use_bias: bool = True
-    depthwise_initializer: Any = field("glorot_uniform", convert=initializers.get)
-    bias_initializer: Any = field("zeros", convert=initializers.get)
-    depthwise_regularizer: Any = field(None, convert=regularizers.get)
-    bias_regularizer: Any = field(None, convert=regularizers.get)
-    activity_regularizer: Any = field(None, convert=regularizers.get)
-    depthwise_constraint: Any = field(None, convert=constraints.get)
-    bias_constraint: Any = field(None, convert=constraints.get)
-
-    def build(self, input_shape: Any) -> None:
-        channels = self._see(input_shape)
-        shape = (*self.kernel_size, channels, self.depth_multiplier)
-        self.kernel = self._make("kernel", shape, "depthwise")
-        size = channels * self.depth_multiplier
-        self.bias = self._make("bias", (size,), "bias") if self.use_bias else None
-
-    def call(self, inputs: Any) -> Any:
-        y = lowering.depthwise_conv(inputs, self.kernel.value, self.strides, self.padding,
-                                    self.dilation_rate, self.data_format)  # fmt: skip
-        return self._finish(y)
-
-
-@builtin()
-class _Separable(_Convolution):
-    filters: int = field(convert=positive_int)
-    kernel_size: Any = field()
-    strides: Any = 1
-    padding: str = field("valid", convert=one_of("valid", "same"))
-    data_format: Any = field(None, convert=settings.standardize_data_format)
-    dilation_rate: Any = 1
-    depth_multiplier: int = field(1, convert=positive_int)
-    activation: Any = field(None, convert=activations.get)
-    use_bias: bool = True
-    depthwise_initializer: Any = field("glorot_uniform", convert=initializers.get)
-    pointwise_initializer: Any = field("glorot_uniform", convert=initializers.get)
-    bias_initializer: Any = field("zeros", convert=initializers.get)
-    depthwise_regularizer: Any = field(None, convert=regularizers.get)
-    pointwise_regularizer: Any = field(None, convert=regularizers.get)
-    bias_regularizer: Any = field(None, convert=regularizers.get)
-    activity_regularizer: Any = field(None, convert=regularizers.get)
-    depthwise_constraint: Any = field(None, convert=constraints.get)
-    pointwise_constraint: Any = field(None, convert=constraints.get)
-    bias_constraint: Any = field(None, convert=constraints.get)
-
-    def build(self, input_shape: Any) -> None:
-        channels, ones = self._see(input_shape), (1,) * self.rank
-        depth = (*self.kernel_size, channels, self.depth_multiplier)
-        point = (*ones, channels * self.depth_multiplier, self.filters)
-        self.depthwise_kernel = self._make("depthwise_kernel", depth, "depthwise")
-        self.pointwise_kernel = self._make("pointwise_kernel", point, "pointwise")
-        self.bias = self._make("bias", (self.filters,), "bias") if self.use_bias else None
-
-    def call(self, inputs: Any) -> Any:
-        ones = (1,) * self.rank
-        y = lowering.depthwise_conv(inputs, self.depthwise_kernel.value, self.strides,
-                                    self.padding, self.dilation_rate, self.data_format)  # fmt: skip
-        y = lowering.conv(y, self.pointwise_kernel.value, ones, "valid", ones, 1, self.data_format)
-        return self._finish(y)
+    >>> from lamina.layers import Input
+    >>> Conv${rank}D(8, 3)(Input(($input))).shape
+    (None, $output)""",
+)
+_CAUSAL = """ ``"causal"`` puts all zeros before the first time step, so
+            that no output depends on later inputs."""
 
 
 @builtin("layers")
 class Conv1D(_Plain):
-    """Convolution over one axis: each filter slides over the input.
-
-    ``y[i, f] = bias[f] + sum over t, c of x[i * strides + t * dilation_rate, c] * kernel[t, c, f]``
-    for one axis, then the activation (a cross-correlation, as everywhere in the field).
-
-    Args:
-        filters: number of filters, the output's channels.
-        kernel_size: size of the window, one integer or one for each axis.
-        strides: step between places.
-        padding: ``"valid"`` (none), ``"same"`` (zeros, so that strides of 1 keep the size),
-            or ``"causal"`` (zeros before: no place sees a later one).
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        dilation_rate: distance of the window's entries.
-        groups: number of groups that channels and filters are divided into.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
-
-    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
-
-    Raises:
-        ShapeError: another number of axes or channels, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> Conv1D(8, 3)(Input((10, 4))).shape
-    (None, 8, 8)
-    """
-
+    __doc__ = fill(_PLAIN.replace("$causal", _CAUSAL), 1, input=(10, 4), output=(8, 8))
     rank = 1
 
 
 @builtin("layers")
 class Conv2D(_Plain):
-    """Convolution over two axes: each filter slides over the input.
-
-    ``y[i, f] = bias[f] + sum over t, c of x[i * strides + t * dilation_rate, c] * kernel[t, c, f]``
-    for one axis, then the activation (a cross-correlation, as everywhere in the field).
-
-    Args:
-        filters: number of filters, the output's channels.
-        kernel_size: size of the window, one integer or one for each axis.
-        strides: step between places.
-        padding: ``"valid"`` (none), ``"same"`` (zeros, so that strides of 1 keep the size).
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        dilation_rate: distance of the window's entries.
-        groups: number of groups that channels and filters are divided into.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
-
-    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
-
-    Raises:
-        ShapeError: another number of axes or channels, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> Conv2D(8, 3)(Input((10, 10, 4))).shape
-    (None, 8, 8, 8)
-    """
-
+    __doc__ = fill(_PLAIN.replace("$causal", ""), 2, input=(10, 4), output=(8, 8))
     rank = 2
 
 
 @builtin("layers")
 class Conv3D(_Plain):
-    """Convolution over three axes: each filter slides over the input.
+    __doc__ = fill(_PLAIN.replace("$causal", ""), 3, input=(6, 4), output=(4, 8))
+    rank = 3
 
-    ``y[i, f] = bias[f] + sum over t, c of x[i * strides + t * dilation_rate, c] * kernel[t, c, f]``
-    for one axis, then the activation (a cross-correlation, as everywhere in the field).
 
-    Args:
-        filters: number of filters, the output's channels.
-        kernel_size: size of the window, one integer or one for each axis.
-        strides: step between places.
-        padding: ``"valid"`` (none), ``"same"`` (zeros, so that strides of 1 keep the size).
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        dilation_rate: distance of the window's entries.
-        groups: number of groups that channels and filters are divided into.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
+# ---- transposed ----------------------------------------------------------------------------------
 
-    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
 
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
+@builtin()
+class _Transposed(_Convolution, KernelAndBias):
+    filters: int = field(convert=positive_int)
+    kernel_size: Any = field(convert=per_axis)
+    strides: Any = field(default=1, convert=per_axis)
+    padding: str = field(default="valid", convert=_VALID_OR_SAME)
+    output_padding: Any = field(default=None, convert=optional(integers))
+    data_format: Any = field(default=None, convert=settings.standardize_data_format)
+    dilation_rate: Any = field(default=1, convert=per_axis)
+    activation: Any = field(default=None, convert=activations.get)
+    use_bias: bool = True
 
-    Raises:
-        ShapeError: another number of axes or channels, or a window larger than a known size.
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.output_padding is None:
+            return
+        if len(self.output_padding) == 1:
+            self.output_padding *= self.rank
+        wrong = len(self.output_padding) != self.rank or any(
+            not 0 <= n < stride for n, stride in zip(self.output_padding, self.strides, strict=True)
+        )
+        if wrong:
+            raise ArgumentError(
+                f"{type(self).__name__}(): `output_padding` must be one integer, or one for each "
+                "spatial dimension, from 0 to the stride exclusive. Received: "
+                f"output_padding={self.output_padding}, strides={self.strides}."
+            )
+
+    def build(self, input_shape: Any) -> None:
+        """Add ``kernel`` and ``bias``."""
+        shape = (*self.kernel_size, self.filters, self._input_channels(input_shape))
+        self.kernel = add_weight(self, "kernel", shape)
+        self._add_bias(self.filters)
+
+    def call(self, inputs: Any) -> Any:
+        """Convolve."""
+        y = lowering.conv_transpose(
+            inputs, self.kernel.value, self.strides, self.padding, self.dilation_rate,
+            self.output_padding, self.data_format,
+        )  # fmt: skip
+        return self._activated(y)
+
+
+_TRANSPOSED = _text(
+    """Transposed convolution over $dimensions, used for upsampling.
+
+    It is the gradient of a convolution with respect to its input: each input element, multiplied by
+    the kernel, is added to the output around the corresponding position. Also called, loosely,
+    deconvolution.""",
+    f"""        filters: Number of filters, which is the number of output channels.
+{_WINDOW}
+        strides: Upsampling factor: one integer, or one for each spatial dimension.
+        padding: ``"valid"``, or ``"same"`` for an output of ``strides`` times the input's size.
+        output_padding: Number of elements added at the end of each spatial dimension, less than the
+            stride; derived from ``padding`` when None.
+{_COMMON}
+{_LAST}""",
+    _KERNEL.format(shape="filters, channels"),
+    "filters",
+    """    Zeiler et al. 2010, doi:10.1109/CVPR.2010.5539957; Dumoulin and Visin 2016,
+    arXiv:1603.07285.
 
     >>> from lamina.layers import Input
-    >>> Conv3D(8, 3)(Input((6, 6, 6, 4))).shape
-    (None, 4, 4, 4, 8)
-    """
-
-    rank = 3
+    >>> Conv${rank}DTranspose(8, 3)(Input(($input))).shape
+    (None, $output)""",
+)
 
 
 @builtin("layers")
 class Conv1DTranspose(_Transposed):
-    """Transposed convolution over one axis: the gradient of a convolution, used to enlarge.
-
-    Each entry of the input, times the kernel, is added to the output around its place.
-
-    Args:
-        filters: the output's channels.
-        kernel_size: size of the window, one integer or one for each axis.
-        strides: factor of enlargement.
-        padding: ``"valid"`` or ``"same"`` (the output is ``strides`` times the input).
-        output_padding: entries added at the end of each axis; found from ``padding`` when None.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        dilation_rate: distance of the window's entries.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
-
-    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
-
-    Raises:
-        ShapeError: another number of axes or channels, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> Conv1DTranspose(8, 3)(Input((10, 4))).shape
-    (None, 12, 8)
-    """
-
+    __doc__ = fill(_TRANSPOSED, 1, input=(10, 4), output=(12, 8))
     rank = 1
 
 
 @builtin("layers")
 class Conv2DTranspose(_Transposed):
-    """Transposed convolution over two axes: the gradient of a convolution, used to enlarge.
-
-    Each entry of the input, times the kernel, is added to the output around its place.
-
-    Args:
-        filters: the output's channels.
-        kernel_size: size of the window, one integer or one for each axis.
-        strides: factor of enlargement.
-        padding: ``"valid"`` or ``"same"`` (the output is ``strides`` times the input).
-        output_padding: entries added at the end of each axis; found from ``padding`` when None.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        dilation_rate: distance of the window's entries.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
-
-    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
-
-    Raises:
-        ShapeError: another number of axes or channels, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> Conv2DTranspose(8, 3)(Input((10, 10, 4))).shape
-    (None, 12, 12, 8)
-    """
-
+    __doc__ = fill(_TRANSPOSED, 2, input=(10, 4), output=(12, 8))
     rank = 2
 
 
 @builtin("layers")
 class Conv3DTranspose(_Transposed):
-    """Transposed convolution over three axes: the gradient of a convolution, used to enlarge.
+    __doc__ = fill(_TRANSPOSED, 3, input=(6, 4), output=(8, 8))
+    rank = 3
+    # In Keras's order, which here differs from that of the other two.
+    output_padding: Any = field(default=None, convert=optional(integers))
+    dilation_rate: Any = field(default=1, convert=per_axis)
+    activation: Any = field(default=None, convert=activations.get)
+    use_bias: bool = True
 
-    Each entry of the input, times the kernel, is added to the output around its place.
 
-    Args:
-        filters: the output's channels.
-        kernel_size: size of the window, one integer or one for each axis.
-        strides: factor of enlargement.
-        padding: ``"valid"`` or ``"same"`` (the output is ``strides`` times the input).
-        output_padding: entries added at the end of each axis; found from ``padding`` when None.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        dilation_rate: distance of the window's entries.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
+# ---- depthwise and separable ---------------------------------------------------------------------
 
-    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
 
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
+@builtin()
+class _Depthwise(_Convolution):
+    kernel_size: Any = field(convert=per_axis)
+    strides: Any = field(default=1, convert=per_axis)
+    padding: str = field(default="valid", convert=_VALID_OR_SAME)
+    depth_multiplier: int = field(default=1, convert=positive_int)
+    data_format: Any = field(default=None, convert=settings.standardize_data_format)
+    dilation_rate: Any = field(default=1, convert=per_axis)
+    activation: Any = field(default=None, convert=activations.get)
+    use_bias: bool = True
+    depthwise_initializer: Any = initializer("glorot_uniform")
+    bias_initializer: Any = initializer("zeros")
+    depthwise_regularizer: Any = regularizer()
+    bias_regularizer: Any = regularizer()
+    activity_regularizer: Any = regularizer()
+    depthwise_constraint: Any = constraint()
+    bias_constraint: Any = constraint()
 
-    Raises:
-        ShapeError: another number of axes or channels, or a window larger than a known size.
+    def build(self, input_shape: Any) -> None:
+        """Add ``kernel`` and ``bias``."""
+        channels = self._input_channels(input_shape)
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.kernel = add_weight(self, "depthwise", shape, "kernel")
+        self._add_bias(channels * self.depth_multiplier)
+
+    def call(self, inputs: Any) -> Any:
+        """Convolve each channel."""
+        y = lowering.depthwise_conv(inputs, self.kernel.value, self.strides, self.padding,
+                                    self.dilation_rate, self.data_format)  # fmt: skip
+        return self._activated(y)
+
+
+_DEPTHWISE_WEIGHTS = """\
+        depthwise_initializer: Initializer of the depthwise kernel, of shape
+            ``(*kernel_size, channels, depth_multiplier)``.
+        depthwise_regularizer: Penalty on the depthwise kernel, added to the loss.
+        depthwise_constraint: Projection of the depthwise kernel after each update."""
+_STRIDES = """\
+        strides: Stride of the window: one integer, or one for each spatial dimension.
+        padding: ``"valid"`` for none, or ``"same"`` for zeros on both sides, with which strides of
+            1 keep the spatial shape."""
+_DEPTHWISE = _text(
+    """Depthwise convolution over $dimensions.
+
+    Each input channel is convolved with ``depth_multiplier`` filters of its own; channels are not
+    mixed.""",
+    f"""{_WINDOW}
+{_STRIDES}
+        depth_multiplier: Number of filters for each input channel.
+{_COMMON}
+{_LAST}""",
+    _DEPTHWISE_WEIGHTS,
+    "channels * depth_multiplier",
+    """    Howard et al. 2017, arXiv:1704.04861.
 
     >>> from lamina.layers import Input
-    >>> Conv3DTranspose(8, 3)(Input((6, 6, 6, 4))).shape
-    (None, 8, 8, 8, 8)
-    """
-
-    rank = 3
+    >>> DepthwiseConv${rank}D(3)(Input(($input))).shape
+    (None, $output)""",
+)
 
 
 @builtin("layers")
 class DepthwiseConv1D(_Depthwise):
-    """Depthwise convolution over one axis: each channel has filters of its own.
-
-    Args:
-        kernel_size: size of the window, one integer or one for each axis.
-        strides: step between places.
-        padding: ``"valid"`` or ``"same"``.
-        depth_multiplier: number of filters for each channel.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        dilation_rate: distance of the window's entries.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
-
-    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
-
-    Raises:
-        ShapeError: another number of axes or channels, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> DepthwiseConv1D(3)(Input((10, 4))).shape
-    (None, 8, 4)
-    """
-
+    __doc__ = fill(_DEPTHWISE, 1, input=(10, 4), output=(8, 4))
     rank = 1
 
 
 @builtin("layers")
 class DepthwiseConv2D(_Depthwise):
-    """Depthwise convolution over two axes: each channel has filters of its own.
+    __doc__ = fill(_DEPTHWISE, 2, input=(10, 4), output=(8, 4))
+    rank = 2
 
-    Args:
-        kernel_size: size of the window, one integer or one for each axis.
-        strides: step between places.
-        padding: ``"valid"`` or ``"same"``.
-        depth_multiplier: number of filters for each channel.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        dilation_rate: distance of the window's entries.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
 
-    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
+@builtin()
+class _Separable(_Convolution):
+    filters: int = field(convert=positive_int)
+    kernel_size: Any = field(convert=per_axis)
+    strides: Any = field(default=1, convert=per_axis)
+    padding: str = field(default="valid", convert=_VALID_OR_SAME)
+    data_format: Any = field(default=None, convert=settings.standardize_data_format)
+    dilation_rate: Any = field(default=1, convert=per_axis)
+    depth_multiplier: int = field(default=1, convert=positive_int)
+    activation: Any = field(default=None, convert=activations.get)
+    use_bias: bool = True
+    depthwise_initializer: Any = initializer("glorot_uniform")
+    pointwise_initializer: Any = initializer("glorot_uniform")
+    bias_initializer: Any = initializer("zeros")
+    depthwise_regularizer: Any = regularizer()
+    pointwise_regularizer: Any = regularizer()
+    bias_regularizer: Any = regularizer()
+    activity_regularizer: Any = regularizer()
+    depthwise_constraint: Any = constraint()
+    pointwise_constraint: Any = constraint()
+    bias_constraint: Any = constraint()
 
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
+    def build(self, input_shape: Any) -> None:
+        """Add ``depthwise_kernel``, ``pointwise_kernel`` and ``bias``."""
+        channels, ones = self._input_channels(input_shape), (1,) * self.rank
+        depth = (*self.kernel_size, channels, self.depth_multiplier)
+        point = (*ones, channels * self.depth_multiplier, self.filters)
+        self.depthwise_kernel = add_weight(self, "depthwise", depth, "depthwise_kernel")
+        self.pointwise_kernel = add_weight(self, "pointwise", point, "pointwise_kernel")
+        self._add_bias(self.filters)
 
-    Raises:
-        ShapeError: another number of axes or channels, or a window larger than a known size.
+    def call(self, inputs: Any) -> Any:
+        """Convolve each channel, then mix the channels."""
+        ones = (1,) * self.rank
+        y = lowering.depthwise_conv(inputs, self.depthwise_kernel.value, self.strides,
+                                    self.padding, self.dilation_rate, self.data_format)  # fmt: skip
+        y = lowering.conv(y, self.pointwise_kernel.value, ones, "valid", ones, 1, self.data_format)
+        return self._activated(y)
+
+
+_SEPARABLE = _text(
+    """Depthwise separable convolution over $dimensions.
+
+    A depthwise convolution, which treats each channel by itself, followed by a pointwise one with a
+    window of size 1, which mixes the channels: far fewer weights than a plain convolution.""",
+    f"""        filters: Number of filters, which is the number of output channels.
+{_WINDOW}
+{_STRIDES}
+{_COMMON}
+        depth_multiplier: Number of depthwise filters for each input channel.
+{_LAST}""",
+    f"""{_DEPTHWISE_WEIGHTS}
+        pointwise_initializer: Initializer of the pointwise kernel, of shape
+            ``(1, ..., channels * depth_multiplier, filters)``.
+        pointwise_regularizer: Penalty on the pointwise kernel, added to the loss.
+        pointwise_constraint: Projection of the pointwise kernel after each update.""",
+    "filters",
+    """    Chollet 2017, arXiv:1610.02357.
 
     >>> from lamina.layers import Input
-    >>> DepthwiseConv2D(3)(Input((10, 10, 4))).shape
-    (None, 8, 8, 4)
-    """
-
-    rank = 2
+    >>> SeparableConv${rank}D(8, 3)(Input(($input))).shape
+    (None, $output)""",
+)
 
 
 @builtin("layers")
 class SeparableConv1D(_Separable):
-    """Separable convolution over one axis: depthwise, then 1-wide across the channels.
-
-    Args:
-        filters: the output's channels.
-        kernel_size: size of the window, one integer or one for each axis.
-        strides: step between places.
-        padding: ``"valid"`` or ``"same"``.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        dilation_rate: distance of the window's entries.
-        depth_multiplier: number of depthwise filters for each channel.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
-
-    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
-
-    Raises:
-        ShapeError: another number of axes or channels, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> SeparableConv1D(8, 3)(Input((10, 4))).shape
-    (None, 8, 8)
-    """
-
+    __doc__ = fill(_SEPARABLE, 1, input=(10, 4), output=(8, 8))
     rank = 1
 
 
 @builtin("layers")
 class SeparableConv2D(_Separable):
-    """Separable convolution over two axes: depthwise, then 1-wide across the channels.
-
-    Args:
-        filters: the output's channels.
-        kernel_size: size of the window, one integer or one for each axis.
-        strides: step between places.
-        padding: ``"valid"`` or ``"same"``.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        dilation_rate: distance of the window's entries.
-        depth_multiplier: number of depthwise filters for each channel.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
-
-    Initializers, regularizers and constraints are as for :class:`~lamina.layers.Dense`.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels of the output)``.
-
-    Raises:
-        ShapeError: another number of axes or channels, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> SeparableConv2D(8, 3)(Input((10, 10, 4))).shape
-    (None, 8, 8, 8)
-    """
-
+    __doc__ = fill(_SEPARABLE, 2, input=(10, 4), output=(8, 8))
     rank = 2
 
 

@@ -1,47 +1,62 @@
-"""The layers everything starts from: Input, Dense, Embedding, Activation, Lambda, Masking."""
+"""The basic layers: Input, Dense, Embedding, Activation, Identity, Masking, Lambda."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import activations, constraints, initializers, regularizers
+from lamina import activations
 from lamina.core import naming, spec
+from lamina.core.boundary import warn
 from lamina.core.operation import record
 from lamina.core.scope import set_mask
-from lamina.core.spec import TensorSpec
+from lamina.core.spec import TensorSpec, show_dims
 from lamina.core.symbolic import SymbolicTensor
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import get_policy
 from lamina.errors import ArgumentError, ShapeError
+from lamina.layers.arguments import map_shapes, shapes_of
 from lamina.layers.base import InputSpec, Layer
+from lamina.layers.shapes import agree
+from lamina.layers.weights import (
+    KernelAndBias,
+    add_weight,
+    constraint,
+    initializer,
+    regularizer,
+)
 from lamina.serialization import registry
 from lamina.serialization.fields import field, positive_int
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
 
-initializer = initializers.get
-regularizer = regularizers.get
-constraint = constraints.get
-activation = activations.get
-
 
 @builtin("layers", file_module="keras.layers")
 class InputLayer(Layer):
-    """A door of the graph: the node that an :func:`Input` comes from.
+    """An entry point of the graph: the layer behind an :func:`Input`.
 
     Args:
-        shape: sizes without the batch; integers, None (open), or names.
-        batch_size: the size of the batch, when it is fixed.
-        dtype: dtype of the values; ``floatx`` when None.
-        sparse: only False (dense tensors) is supported.
-        batch_shape: sizes with the batch, instead of ``shape`` and ``batch_size``.
-        input_tensor: an existing symbolic tensor to take shape and dtype from.
-        optional: whether None may be fed.
-        name: the input's name.
-        dims: bounds of named sizes: ``{"time": (1, 512)}``, both ends included.
+        shape: Shape of one sample, without the batch dimension: integers, None for an unknown
+            dimension, or names.
+        batch_size: Size of the batch, if it is fixed.
+        dtype: Dtype of the values; ``floatx`` when None.
+        sparse: Only False (dense tensors) is supported.
+        ragged: Only False is supported.
+        batch_shape: Shape with the batch dimension, instead of ``shape`` and ``batch_size``.
+        input_tensor: A symbolic tensor whose shape and dtype to use.
+        optional: Whether None may be passed for this input.
+        name: Name of the input.
+        dims: Bounds of named dimensions: ``{"time": (1, 512)}``, both ends included.
+
+    Raises:
+        ArgumentError: Arguments that contradict each other, or a shape that is not one.
+
+    >>> layer = InputLayer((3,), name="point")
+    >>> layer.batch_shape, layer.output.name
+    ((None, 3), 'point')
     """
 
     def __init__(
@@ -59,26 +74,31 @@ class InputLayer(Layer):
         **kwargs: Any,
     ) -> None:
         if sparse or ragged:
-            raise ArgumentError("Input() has dense tensors only. Received sparse or ragged=True.")
+            raise ArgumentError(
+                "Input() supports dense tensors only. Received: sparse or ragged=True."
+            )
         if input_tensor is not None:
             batch_shape, dtype = input_tensor.spec.dims_raw, dtype or input_tensor.dtype
         if batch_shape is not None and shape is not None:
             raise ArgumentError(
-                f"Input() takes `shape` or `batch_shape`, not both. Received shape={shape!r}, "
+                f"Input() takes `shape` or `batch_shape`, not both. Received: shape={shape!r}, "
                 f"batch_shape={batch_shape!r}."
             )
         if batch_shape is None and shape is None:
             raise ArgumentError(
-                "Input() needs a `shape`, the sizes of one sample: `Input(shape=(784,))`."
+                "Input() needs `shape`, the shape of one sample: `Input(shape=(784,))`."
             )
         if isinstance(shape, (int, str)):
             raise ArgumentError(
-                f"`shape` is a tuple of sizes. Received {shape!r}; did you mean ({shape!r},)?"
+                f"Input() expects `shape` to be a tuple. Received: {shape!r}. "
+                f"Did you mean ({shape!r},)?"
             )
         if batch_shape is None:
             batch_shape = (batch_size, *(shape or ()))
         if not batch_shape:
-            raise ArgumentError("`batch_shape` needs at least the batch axis. Received: ().")
+            raise ArgumentError(
+                "Input() expects `batch_shape` to have at least the batch axis. Received: ()."
+            )
         super().__init__(name=name or naming.auto_name("input_layer"), **kwargs)
         sizes = [spec.BATCH if batch_shape[0] is None else batch_shape[0], *batch_shape[1:]]
         self.spec = TensorSpec(sizes, dtypes.standardize_dtype(dtype))
@@ -89,7 +109,7 @@ class InputLayer(Layer):
 
     @property
     def batch_shape(self) -> tuple[int | None, ...]:
-        """Sizes with the batch; None for those that are not numbers."""
+        """Shape with the batch dimension; None for unknown dimensions."""
         return self.spec.shape
 
     @property
@@ -102,7 +122,7 @@ class InputLayer(Layer):
         self._policy = get_policy(value)
 
     def call(self, inputs: Any) -> Any:
-        """The fed value itself."""
+        """Return the value that was passed."""
         return inputs
 
     def get_config(self) -> dict[str, Any]:
@@ -114,7 +134,7 @@ class InputLayer(Layer):
         return {**config, "optional": True} if self.optional else config
 
     def get_build_config(self) -> dict[str, Any] | None:
-        """The names of open sizes, for which Keras's configs have no place."""
+        """The names of unknown dimensions, which Keras's configs cannot hold."""
         dims = [d if isinstance(d, int) else None if str(d) == "batch" or spec.is_anonymous(d)
                 else str(d) for d in self.spec.dims_raw]  # fmt: skip
         if not any(isinstance(d, str) for d in dims):
@@ -123,7 +143,7 @@ class InputLayer(Layer):
         return {"dims": dims, "bounds": bounds} if bounds else {"dims": dims}
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:
-        """Take back the names of open sizes, before anything was computed from them."""
+        """Restore the names of unknown dimensions, before anything was computed from them."""
         dims = config.get("dims")
         if dims is not None:
             dims = [spec.BATCH if dims[0] is None else dims[0], *dims[1:]]
@@ -133,15 +153,16 @@ class InputLayer(Layer):
 
 
 def _bounds(name: str, bounds: Any, shape: TensorSpec) -> tuple[int, int]:
-    """The bounds of a named size, read and checked."""
+    """The checked bounds of a named dimension."""
     if name not in shape.dims:
         raise ArgumentError(
-            f"`dims` gives bounds of {name!r}, which is not a name in the shape {shape.dims}."
+            f"Input(): `dims` bounds {name!r}, which is not a dimension of the shape {shape.dims}."
         )
     low, high = bounds if isinstance(bounds, (tuple, list)) and len(bounds) == 2 else (None, None)
     if not isinstance(low, int) or not isinstance(high, int) or not 0 <= low <= high:
         raise ArgumentError(
-            f"The bounds of {name!r} are two integers (smallest, largest). Received: {bounds!r}."
+            f"Input(): the bounds of {name!r} must be two integers (smallest, largest). "
+            f"Received: {bounds!r}."
         )
     return low, high
 
@@ -158,28 +179,28 @@ def Input(
     optional: bool = False,
     dims: Any = None,
 ) -> SymbolicTensor:
-    """Start a graph: a symbolic tensor to call layers on.
+    """Create a symbolic tensor to call layers on: the start of a model's graph.
 
     Args:
-        shape: sizes of one sample, without the batch. An integer fixes a size; None leaves it
-            open; a name (``"time"``) leaves it open too, and every size of that name must agree,
-            which is checked while the model is built.
-        batch_size: the size of the batch, when it is fixed.
-        dtype: dtype of the values; ``"float32"`` unless the default was changed.
-        sparse: only False is supported.
-        ragged: only False is supported.
-        batch_shape: sizes with the batch, instead of ``shape`` and ``batch_size``.
-        name: the input's name, by which ``fit`` finds its data in a dict.
-        tensor: a symbolic tensor to take shape and dtype from.
-        optional: whether None may be fed.
-        dims: bounds of named sizes, both ends included, such as ``{"time": (1, 512)}``: data
-            outside of them is refused.
+        shape: Shape of one sample, without the batch dimension. An integer is a fixed size, None an
+            unknown dimension. A name (``"time"``) is an unknown dimension too; all dimensions of
+            one name must be equal, which is checked while the model is built.
+        batch_size: Size of the batch, if it is fixed.
+        dtype: Dtype of the values; ``floatx`` when None.
+        sparse: Only False (dense tensors) is supported.
+        ragged: Only False is supported.
+        batch_shape: Shape with the batch dimension, instead of ``shape`` and ``batch_size``.
+        name: Name of the input, by which ``fit`` finds its data in a dict.
+        tensor: A symbolic tensor whose shape and dtype to use.
+        optional: Whether None may be passed for this input.
+        dims: Bounds of named dimensions, both ends included, such as ``{"time": (1, 512)}``; data
+            outside of them is rejected.
 
     Returns:
         The symbolic tensor.
 
     Raises:
-        ArgumentError: neither ``shape`` nor ``batch_shape``, or both, or a size that is none.
+        ArgumentError: Neither ``shape`` nor ``batch_shape``, or both, or a shape that is not one.
 
     >>> x = Input(shape=("time", 64))
     >>> x.shape, x.dims
@@ -193,24 +214,25 @@ def Input(
 
 
 @builtin("layers")
-class Dense(Layer):
+class Dense(KernelAndBias):
     """A fully connected layer: ``activation(inputs @ kernel + bias)``.
 
     Args:
-        units: size of the output's last axis.
-        activation: function applied to the result; None for none.
-        use_bias: whether a bias is added.
-        kernel_initializer: for the kernel, of shape ``(features, units)``.
-        bias_initializer: for the bias, of shape ``(units,)``.
-        kernel_regularizer: penalty on the kernel.
-        bias_regularizer: penalty on the bias.
-        kernel_constraint: projection of the kernel after each step.
-        bias_constraint: projection of the bias after each step.
+        units: Size of the last axis of the output.
+        activation: Function applied to the result; None for none.
+        use_bias: Whether to add a bias.
+        kernel_initializer: Initializer of the kernel, of shape ``(features, units)``.
+        bias_initializer: Initializer of the bias, of shape ``(units,)``.
+        kernel_regularizer: Penalty on the kernel, added to the loss.
+        bias_regularizer: Penalty on the bias, added to the loss.
+        activity_regularizer: Penalty on the output, added to the loss.
+        kernel_constraint: Projection of the kernel after each update.
+        bias_constraint: Projection of the bias after each update.
 
     Shapes: ``(batch, ..., features)`` to ``(batch, ..., units)``.
 
     Raises:
-        ShapeError: fewer than two axes, or another number of features than at the first call.
+        ShapeError: Fewer than two axes, or a different number of features than on the first call.
 
     >>> x = Input((784,))
     >>> Dense(64, activation="relu")(x).shape
@@ -218,15 +240,8 @@ class Dense(Layer):
     """
 
     units: int = field(convert=positive_int)
-    activation: Any = field(None, convert=activation)
+    activation: Any = field(default=None, convert=activations.get)
     use_bias: bool = True
-    kernel_initializer: Any = field("glorot_uniform", convert=initializer)
-    bias_initializer: Any = field("zeros", convert=initializer)
-    kernel_regularizer: Any = field(None, convert=regularizer)
-    bias_regularizer: Any = field(None, convert=regularizer)
-    activity_regularizer: Any = field(None, convert=regularizer)
-    kernel_constraint: Any = field(None, convert=constraint)
-    bias_constraint: Any = field(None, convert=constraint)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -234,22 +249,14 @@ class Dense(Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
-        """Make ``kernel`` and ``bias``."""
+        """Add ``kernel`` and ``bias``."""
         features = known_size(self, input_shape, -1)
-        self.kernel = self.add_weight(
-            (features, self.units), self.kernel_initializer, regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint, name="kernel",
-        )  # fmt: skip
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                (self.units,), self.bias_initializer, regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint, name="bias",
-            )  # fmt: skip
+        self.kernel = add_weight(self, "kernel", (features, self.units))
+        self.bias = add_weight(self, "bias", (self.units,)) if self.use_bias else None
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs: Any) -> Any:
-        """Multiply, add, activate."""
+        """Multiply, add the bias, apply the activation."""
         x = jnp.matmul(inputs, self.kernel.value)
         if self.bias is not None:
             x = x + self.bias.value
@@ -261,15 +268,16 @@ class Embedding(Layer):
     """A learned vector for each integer: ``embeddings[inputs]``.
 
     Args:
-        input_dim: number of integers, 0 included.
-        output_dim: length of the vectors.
-        embeddings_initializer: for the table, of shape ``(input_dim, output_dim)``.
-        embeddings_regularizer: penalty on the table.
-        embeddings_constraint: projection of the table after each step.
-        mask_zero: whether 0 means "no value": positions of it are masked for layers that follow.
-        weights: an initial table.
+        input_dim: Number of different integers, 0 included.
+        output_dim: Length of the vectors.
+        embeddings_initializer: Initializer of the table, of shape ``(input_dim, output_dim)``.
+        embeddings_regularizer: Penalty on the table, added to the loss.
+        activity_regularizer: Penalty on the output, added to the loss.
+        embeddings_constraint: Projection of the table after each update.
+        mask_zero: Whether the integer 0 is padding, which later layers are to ignore.
+        weights: Initial table, as an array or a list of one array.
 
-    Shapes: ``(batch, ...)`` to ``(batch, ..., output_dim)``. Floating inputs are read as integers.
+    Shapes: ``(batch, ...)`` to ``(batch, ..., output_dim)``. Floats are truncated to integers.
 
     >>> Embedding(1000, 64)(Input((None,), dtype="int32")).shape
     (None, None, 64)
@@ -277,35 +285,33 @@ class Embedding(Layer):
 
     input_dim: int = field(convert=positive_int)
     output_dim: int = field(convert=positive_int)
-    embeddings_initializer: Any = field("uniform", convert=initializer)
-    embeddings_regularizer: Any = field(None, convert=regularizer)
-    activity_regularizer: Any = field(None, convert=regularizer)
-    embeddings_constraint: Any = field(None, convert=constraint)
+    embeddings_initializer: Any = initializer("uniform")
+    embeddings_regularizer: Any = regularizer()
+    activity_regularizer: Any = regularizer()
+    embeddings_constraint: Any = constraint()
     mask_zero: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.supports_masking = self.mask_zero
-        # Whole numbers above 256 do not survive 16-bit floats.
+        # 16-bit floats do not hold all integers above 256.
         self.autocast = False
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         self._initial_table = extra.pop("weights", None)
-        extra.pop("input_length", None)
+        if extra.pop("input_length", None) is not None:
+            warn("Embedding(): `input_length` has no effect. Remove it.", UserWarning)
         return super()._accept_extra(extra)
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the table."""
-        self.embeddings = self.add_weight(
-            (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings",
-            regularizer=self.embeddings_regularizer, constraint=self.embeddings_constraint,
-        )  # fmt: skip
+        """Add the table."""
+        self.embeddings = add_weight(self, "embeddings", (self.input_dim, self.output_dim))
         if self._initial_table is not None:
             table = self._initial_table
             self.embeddings.assign(table[0] if isinstance(table, (list, tuple)) else table)
 
     def call(self, inputs: Any) -> Any:
-        """Look the vectors up."""
+        """Look up the vectors."""
         table = self.embeddings.value.astype(self.compute_dtype)
         return jnp.take(table, inputs.astype("int32"), axis=0, mode="clip")
 
@@ -316,16 +322,16 @@ class Embedding(Layer):
 
 @builtin("layers")
 class Activation(Layer):
-    """Apply a function element by element (softmax: along the last axis).
+    """Apply an activation function, elementwise or, as softmax, along the last axis.
 
     Args:
-        activation: a name or a function.
+        activation: Name of an activation, or a function.
 
     >>> Activation("relu")(jnp.array([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
 
-    activation: Any = field(convert=activation)
+    activation: Any = field(convert=activations.get)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -338,7 +344,7 @@ class Activation(Layer):
 
 @builtin("layers")
 class Identity(Layer):
-    """Return the input as it is.
+    """Return the input unchanged.
 
     >>> Identity()(jnp.ones(2)).tolist()
     [1.0, 1.0]
@@ -358,7 +364,7 @@ class Masking(Layer):
     """Mask the time steps in which every feature equals ``mask_value``.
 
     Args:
-        mask_value: the value that means "no data".
+        mask_value: The value that stands for missing data.
 
     Shapes: ``(batch, time, features)``, unchanged; masked steps become zeros.
 
@@ -373,11 +379,11 @@ class Masking(Layer):
         self.supports_masking = True
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """True for steps with at least one other value."""
+        """True for time steps with at least one other value."""
         return jnp.any(inputs != self.mask_value, axis=-1)
 
     def call(self, inputs: Any) -> Any:
-        """Zero the masked steps and let the mask travel on."""
+        """Set masked steps to zero and attach the mask."""
         mask = self.compute_mask(inputs)
         outputs = inputs * mask[..., None].astype(inputs.dtype)
         set_mask(outputs, mask)
@@ -388,14 +394,20 @@ class Masking(Layer):
 class Lambda(Layer):
     """Any function of tensors as a layer.
 
-    Prefer an op (``lamina.ops``), which a file can hold; a Lambda's function must be registered
+    Prefer an op (``lamina.ops``), which can be saved; the function of a Lambda must be registered
     with ``lamina.saving.register_serializable`` before its model can be saved.
 
     Args:
-        function: takes the inputs (and ``mask``, if it has such a parameter).
-        output_shape: kept for compatibility; shapes are found by running the function abstractly.
-        mask: a mask for the output, or a function ``(inputs, mask) -> mask``.
-        arguments: further keyword arguments of the function.
+        function: Takes the inputs, and the mask if it has a parameter ``mask``.
+        output_shape: Shape of one output sample without the batch dimension, or a function of the
+            input shape that returns it. Shapes are found by running the function, so this is only
+            needed where a function cannot run on unknown dimensions; it is checked against the
+            output of every call.
+        mask: A mask of the output, or a function ``(inputs, mask) -> mask``.
+        arguments: Further keyword arguments of the function.
+
+    Raises:
+        ShapeError: An output that does not have ``output_shape``.
 
     >>> Lambda(lambda x: x**2)(jnp.array([3.0])).tolist()
     [9.0]
@@ -406,7 +418,7 @@ class Lambda(Layer):
     )
     output_shape: Any = None
     mask: Any = None
-    arguments: Any = field(None, convert=lambda a: dict(a or {}))
+    arguments: Any = field(default=None, convert=lambda a: dict(a or {}))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -415,13 +427,33 @@ class Lambda(Layer):
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Call the function."""
         keywords = dict(self.arguments)
-        code = getattr(self.function, "__code__", None)
-        if mask is not None and code is not None and "mask" in code.co_varnames[: code.co_argcount]:
+        if mask is not None and _takes_mask(self.function):
             keywords["mask"] = mask
-        return self.function(inputs, **keywords)
+        outputs = self.function(inputs, **keywords)
+        if self.output_shape is not None:
+            self._check_shape(inputs, outputs)
+        return outputs
+
+    def _check_shape(self, inputs: Any, outputs: Any) -> None:
+        """Compare the outputs with ``output_shape``."""
+        expected: list[Any] = []
+        if callable(self.output_shape):
+            map_shapes(expected.append, self.output_shape(shapes_of(inputs)))
+        else:
+            batch = nested.flatten(inputs)[0].shape[:1]
+            map_shapes(lambda shape: expected.append((*batch, *shape)), self.output_shape)
+        received = [tuple(x.shape) for x in nested.flatten(outputs)]
+        if len(expected) != len(received) or not all(map(agree, received, expected)):
+            raise ShapeError(
+                f"Layer {self.name!r} (Lambda) did not return its `output_shape`.\n"
+                f"  expected: {', '.join(map(show_dims, expected))}\n"
+                f"  received: {', '.join(map(show_dims, received))}\n"
+                "Correct `output_shape`, or leave it out: the shape is found by running the "
+                "function."
+            )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments; the function by name, in the form that Keras's files have for it."""
+        """The arguments; the function by name, as Keras's files store it."""
         config = super().get_config()
         name = registry.serialize(self.function)
         if isinstance(name, str):
@@ -432,15 +464,19 @@ class Lambda(Layer):
         return config
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The mask that was given, or its function's answer."""
+        """The mask that was given, or the result of its function."""
         return self.mask(inputs, previous_mask) if callable(self.mask) else self.mask
+
+
+def _takes_mask(function: Callable[..., Any]) -> bool:
+    return inspect.isfunction(function) and "mask" in inspect.signature(function).parameters
 
 
 def known_size(layer: Layer, shape: Any, axis: int) -> int:
     """The size of ``axis``, which must be a number because a weight depends on it.
 
     Raises:
-        ShapeError: the size is open, or the axis does not exist.
+        ShapeError: The dimension is unknown, or the axis does not exist.
     """
     if isinstance(shape, Mapping) or (shape and any(nested.is_nested(s) for s in shape)):
         raise ShapeError(
@@ -450,15 +486,17 @@ def known_size(layer: Layer, shape: Any, axis: int) -> int:
     who, rank = f"Layer {layer.name!r} ({type(layer).__name__})", len(shape)
     if not -rank <= axis < rank:
         raise ShapeError(
-            f"{who} has axis={axis}, which its input does not have.\n"
-            f"  expected: an axis from {-rank} to {rank - 1}"
+            f"{who} uses axis {axis}, which its input does not have.\n"
+            f"  expected: an axis from {-rank} to {rank - 1}\n"
+            f"  received: an input of shape {show_dims(tuple(shape))}"
         )
     if shape[axis] is None:
         raise ShapeError(
-            f"{who} makes weights for each entry along axis {axis}, whose size is open.\n"
-            f"  expected: a number on axis {axis}\n"
-            "Give the `Input` a number there; or leave the open axis out before, for example with "
-            "a global pooling or a recurrent layer instead of `Flatten`."
+            f"{who} has weights whose shape depends on axis {axis}, an unknown dimension.\n"
+            f"  expected: a known size of axis {axis}\n"
+            f"  received: an input of shape {show_dims(tuple(shape))}\n"
+            "Give the `Input` a number there; or reduce the unknown dimension first, for example "
+            "with global pooling or a recurrent layer instead of `Flatten`."
         )
     return shape[axis]
 

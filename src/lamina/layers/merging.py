@@ -1,4 +1,4 @@
-"""Layers that make one tensor of several: sums, products, extremes, concatenation, dot products."""
+"""Layers that combine several tensors: sums, products, extrema, concatenation, dot products."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lamina.core.naming import snake_case
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError, StructureError
 from lamina.layers.base import Layer
-from lamina.serialization.fields import field
+from lamina.serialization.fields import axis_or_axes, field, fields_of
 from lamina.serialization.registry import builtin
 
 
@@ -22,21 +22,21 @@ from lamina.serialization.registry import builtin
 class _Merge(Layer):
     """What all have in common: they take a list of tensors."""
 
-    _count: ClassVar[int | None] = None  # how many tensors; None: any number
+    _count: ClassVar[int | None] = None  # number of tensors; None for any number
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.supports_masking = True
 
     def _several(self, inputs: Any) -> Sequence[Any]:
-        """The inputs, when they are a list of the right length."""
+        """The inputs, if they are a list of the right length."""
         listed = isinstance(inputs, (list, tuple)) and len(inputs) > 0
         if not listed or self._count not in (None, len(inputs)):
             wanted = "tensors" if self._count is None else f"exactly {self._count} tensors"
-            received = f"{len(inputs)} of them" if listed else "no list"
+            received = f"{len(inputs)} of them" if listed else "not a list"
             raise StructureError(
                 f"Layer {self.name!r} ({type(self).__name__}) takes a list of {wanted}. "
-                f"Received {received}. Write `layer([a, b])`."
+                f"Received: {received}. Write `layer([a, b])`."
             )
         return inputs
 
@@ -50,16 +50,18 @@ class _Merge(Layer):
 
 @builtin()
 class _Elementwise(_Merge):
-    """Combine tensors entry by entry, from the first to the last.
+    """Combine tensors element by element, from the first to the last.
 
-    Batch sizes must be equal. On the other axes sizes must be equal or 1, and a tensor with fewer
-    axes gets new ones of size 1 after its batch axis. A mask results only when every input has one:
-    it lets through what any of them lets through.
+    Batch sizes must be equal. The other axes are broadcast; a tensor with fewer axes gets new ones
+    of size 1 after its batch axis. The result has a mask only if every input has one: the union of
+    the masks.
     """
 
     _combine: ClassVar[Callable[[Any, Any], Any]]
-    _skips_masked: ClassVar[bool] = False  # leave masked entries out of the result
-    _all_masked: ClassVar[float | None] = None  # then, where all are; None: the first one's entry
+    _skips_masked: ClassVar[bool] = False  # leave masked elements out of the result
+    _all_masked: ClassVar[float | None] = (
+        None  # the result where all are masked; None for the first input
+    )
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Combine all inputs."""
@@ -84,12 +86,12 @@ class _Elementwise(_Merge):
             if len(set(sizes) if axis == 0 else set(sizes) - {1}) > 1:
                 raise self._refusal(
                     inputs,
-                    "equal batch sizes, and on every other axis sizes that are equal or 1",
+                    "equal batch sizes, and sizes that are equal or 1 on every other axis",
                     _cure(sizes, arrays[0].ndim),
                 )
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """True where any input counts; None unless every input has a mask."""
+        """True where any input is unmasked; None unless every input has a mask."""
         if previous_mask is None or any(m is None for m in previous_mask):
             return None
         rank = max(x.ndim for x in inputs)
@@ -99,13 +101,13 @@ class _Elementwise(_Merge):
 
 
 def _cure(sizes: Sequence[Any], rank: int) -> str:
-    """What brings tensors of this rank together that differ in these sizes."""
+    """How tensors of this rank that differ in these sizes can be combined."""
     if not any(isinstance(n, int) for n in sizes):
-        return "Sizes of different names are different. If they are equal, give them one name."
+        return "Dimensions with different names differ. If they are equal, give them one name."
     if rank < 4:
-        return "Bring them to one shape first, for example with `Dense` or `Reshape`."
+        return "Convert them to one shape first, for example with `Dense` or `Reshape`."
     return (
-        "Bring them to one shape first: convolutions with padding='same' keep the sizes of an "
+        "Convert them to one shape first: convolutions with padding='same' keep the shape of an "
         "image, and a convolution with kernel_size=1 changes the number of channels."
     )
 
@@ -116,7 +118,7 @@ def _widened(x: Any, count: int) -> Any:
 
 
 def _extended(mask: Any, rank: int) -> Any:
-    """``mask`` with axes of size 1 behind its own, ``rank`` in all."""
+    """``mask`` with trailing axes of size 1, ``rank`` axes in all."""
     return jnp.reshape(mask, (*mask.shape, *[1] * (rank - mask.ndim)))
 
 
@@ -124,10 +126,10 @@ def _extended(mask: Any, rank: int) -> Any:
 class Add(_Elementwise):
     """The sum of the inputs: ``a + b + ...``.
 
-    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated.
+    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are broadcast.
 
     Raises:
-        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+        ShapeError: Batch sizes that differ, or shapes that do not broadcast.
 
     >>> Add()([jnp.ones((1, 2)), jnp.full((1, 2), 3.0)]).tolist()
     [[4.0, 4.0]]
@@ -140,11 +142,11 @@ class Add(_Elementwise):
 class Subtract(_Elementwise):
     """The difference of two inputs: ``a - b``.
 
-    Shapes: two of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated.
+    Shapes: two of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are broadcast.
 
     Raises:
-        StructureError: not two inputs.
-        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+        StructureError: A different number of inputs than two.
+        ShapeError: Batch sizes that differ, or shapes that do not broadcast.
 
     >>> Subtract()([jnp.ones((1, 2)), jnp.full((1, 2), 3.0)]).tolist()
     [[-2.0, -2.0]]
@@ -156,12 +158,12 @@ class Subtract(_Elementwise):
 
 @builtin("layers")
 class Multiply(_Elementwise):
-    """The product of the inputs: ``a * b * ...``; masked entries count as 1.
+    """The product of the inputs: ``a * b * ...``; masked elements count as 1.
 
-    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated.
+    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are broadcast.
 
     Raises:
-        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+        ShapeError: Batch sizes that differ, or shapes that do not broadcast.
 
     >>> Multiply()([jnp.full((1, 2), 2.0), jnp.full((1, 2), 3.0)]).tolist()
     [[6.0, 6.0]]
@@ -176,29 +178,29 @@ class Multiply(_Elementwise):
 class Average(Add):
     """The mean of the inputs: ``(a + b + ...) / n``.
 
-    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated. Integers give
-    floats.
+    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are broadcast. Integers
+    become floats.
 
     Raises:
-        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+        ShapeError: Batch sizes that differ, or shapes that do not broadcast.
 
     >>> Average()([jnp.ones((1, 2)), jnp.full((1, 2), 3.0)]).tolist()
     [[2.0, 2.0]]
     """
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        """Add, and divide by the number of inputs."""
+        """Add the inputs, and divide by their number."""
         return super().call(inputs, mask) / len(inputs)
 
 
 @builtin("layers")
 class Maximum(_Elementwise):
-    """The largest of the inputs, entry by entry: ``max(a, b, ...)``; masked entries are left out.
+    """The largest of the inputs, elementwise: ``max(a, b, ...)``; masked elements are left out.
 
-    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated.
+    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are broadcast.
 
     Raises:
-        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+        ShapeError: Batch sizes that differ, or shapes that do not broadcast.
 
     >>> Maximum()([jnp.array([[1.0, 5.0]]), jnp.array([[3.0, 4.0]])]).tolist()
     [[3.0, 5.0]]
@@ -210,12 +212,12 @@ class Maximum(_Elementwise):
 
 @builtin("layers")
 class Minimum(_Elementwise):
-    """The smallest of the inputs, entry by entry: ``min(a, b, ...)``; masked entries are left out.
+    """The smallest of the inputs, elementwise: ``min(a, b, ...)``; masked elements are left out.
 
-    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are repeated.
+    Shapes: a list of ``(batch, ...)`` to ``(batch, ...)``; sizes of 1 are broadcast.
 
     Raises:
-        ShapeError: batch sizes that differ, or other sizes that differ and are not 1.
+        ShapeError: Batch sizes that differ, or shapes that do not broadcast.
 
     >>> Minimum()([jnp.array([[1.0, 5.0]]), jnp.array([[3.0, 4.0]])]).tolist()
     [[1.0, 4.0]]
@@ -227,19 +229,19 @@ class Minimum(_Elementwise):
 
 @builtin("layers")
 class Concatenate(_Merge):
-    """Put tensors one behind the other along an axis.
+    """Concatenate tensors along an axis.
 
-    The masks of the inputs are joined in the same way where the axis is one of theirs; along a
-    later axis, such as that of the features, a position counts where it does in any input. An
-    input without a mask counts everywhere.
+    The masks of the inputs are concatenated too if they have that axis. Otherwise, as along the
+    features, the mask of the result is the union of the masks. An input without a mask is unmasked
+    everywhere.
 
     Args:
-        axis: the axis whose sizes add up; the last one by default.
+        axis: The axis along which to concatenate; the last one by default.
 
     Shapes: a list of ``(batch, ..., n_i, ...)`` to ``(batch, ..., sum(n_i), ...)``.
 
     Raises:
-        ShapeError: numbers of axes that differ, or sizes that differ on another axis.
+        ShapeError: Ranks that differ, or sizes that differ on another axis.
 
     >>> Concatenate()([jnp.ones((1, 2)), jnp.zeros((1, 3))]).tolist()
     [[1.0, 1.0, 0.0, 0.0, 0.0]]
@@ -248,7 +250,7 @@ class Concatenate(_Merge):
     axis: int = -1
 
     def call(self, inputs: Any) -> Any:
-        """Join the inputs."""
+        """Concatenate the inputs."""
         inputs = self._several(inputs)
         rank = inputs[0].ndim
         same_rank = all(x.ndim == rank for x in inputs)
@@ -262,7 +264,7 @@ class Concatenate(_Merge):
             raise self._refusal(
                 inputs,
                 f"equal numbers of axes, and equal sizes on all of them but axis {self.axis}",
-                "Choose another `axis`, or bring the other sizes together first.",
+                "Choose another `axis`, or make the other sizes equal first.",
             )
         return jnp.concatenate(inputs, self.axis)
 
@@ -271,7 +273,7 @@ class Concatenate(_Merge):
         return (*shape[:axis], *shape[axis + 1 :])
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The masks joined along the axis, or, where they have no such axis, any of them."""
+        """The masks, concatenated if they have the axis; otherwise their union."""
         if previous_mask is None or all(m is None for m in previous_mask):
             return None
         axes = max(m.ndim for m in previous_mask if m is not None)
@@ -285,42 +287,41 @@ class Concatenate(_Merge):
         return functools.reduce(jnp.logical_or, masks)
 
 
-def _read_axes(value: Any) -> int | tuple[int, int]:
-    if hasattr(value, "__index__"):
-        return int(value)
-    if isinstance(value, (list, tuple)) and [hasattr(v, "__index__") for v in value] == [True] * 2:
-        return int(value[0]), int(value[1])
-    raise ArgumentError(f"expected an axis or a pair of axes. Received: {value!r}.")
+def _read_axes(value: Any) -> int | tuple[int, ...]:
+    axes = axis_or_axes(value)
+    if isinstance(axes, tuple) and len(axes) != 2:
+        raise ArgumentError(f"expected an axis or a pair of axes. Received: {value!r}.")
+    return axes
 
 
 @builtin("layers")
 class Dot(_Merge):
-    """Sums of products along one axis of each of two tensors, sample by sample.
+    """Dot products along one axis of each of two tensors, sample by sample.
 
     ``result[n, i, j] = sum_k a[n, i, k] * b[n, k, j]`` for matrices with ``axes=(2, 1)``.
 
     Args:
-        axes: the axis to sum over, or one for each input; not the batch axis.
-        normalize: divide each vector along the axis by its length first, which makes the result
-            their cosine similarity.
+        axes: The axis to sum over, or one for each input; not the batch axis.
+        normalize: Scale each vector along the axis to an L2 norm of 1 first, so that the result is
+            the cosine similarity.
 
     Shapes: ``(batch, *a, k)`` and ``(batch, k, *b)`` to ``(batch, *a, *b)``, and to ``(batch, 1)``
-    when nothing but the batch is left.
+    if only the batch axis would be left.
 
     Raises:
-        StructureError: not two inputs.
-        ShapeError: sizes that differ along the axes or the batch; no such axis.
+        StructureError: A different number of inputs than two.
+        ShapeError: Sizes that differ along the axes or the batch; an axis that does not exist.
 
     >>> Dot(axes=1)([jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 4.0]])]).tolist()
     [[11.0]]
     """
 
-    axes: int | tuple[int, int] = field(convert=_read_axes)
+    axes: int | tuple[int, ...] = field(convert=_read_axes)
     normalize: bool = False
     _count = 2
 
     def call(self, inputs: Any) -> Any:
-        """Sum the products."""
+        """Multiply and sum."""
         a, b = self._several(inputs)
         axes = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
         fits = all(-x.ndim <= k < x.ndim and k % x.ndim for x, k in zip((a, b), axes, strict=True))
@@ -339,19 +340,28 @@ class Dot(_Merge):
         return result[:, None] if result.ndim == 1 else result
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """None: the positions that a mask speaks of are summed up."""
+        """None: the masked positions are summed over."""
         return None
 
 
 def _function(cls: type[_Merge], **defaults: Any) -> Callable[..., Any]:
-    """The layer as a function of the list: ``add([a, b])`` is ``Add()([a, b])``."""
+    """The layer as a function of a list: ``add([a, b])`` is ``Add()([a, b])``."""
 
     def merge(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(cls._fields, args, strict=False))
+        given = dict(zip(fields_of(cls), args, strict=False))
         return cls(**{**defaults, **given, **kwargs})(inputs)
 
     merge.__name__ = merge.__qualname__ = snake_case(cls.__name__)
-    merge.__doc__ = f"Functional form of :class:`{cls.__name__}`: the list, then its arguments."
+    merge.__doc__ = f"""Functional form of :class:`{cls.__name__}`.
+
+    Args:
+        inputs: List of tensors.
+        *args: Arguments of the layer.
+        **kwargs: Arguments of the layer.
+
+    Returns:
+        The result of calling the layer on ``inputs``.
+    """
     return merge
 
 

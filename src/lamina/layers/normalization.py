@@ -1,6 +1,6 @@
-"""Layers that bring activations to a common scale, and one that bounds a layer's kernel.
+"""Normalization of activations, and spectral normalization of a layer's kernel.
 
-Statistics are computed in float32 (or wider), also where the layer computes in 16 bits.
+Statistics are computed in float32 or wider, also where the layer computes in 16 bits.
 """
 
 from __future__ import annotations
@@ -12,30 +12,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina import constraints, initializers, ops, regularizers
+from lamina import initializers, ops
 from lamina.core.scope import Scope, current, entered
 from lamina.core.spec import show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
+from lamina.layers.weights import AffineInitializers, AffinePenalties, add_weight, initializer
 from lamina.serialization import registry
-from lamina.serialization.fields import field, positive_int
+from lamina.serialization.fields import axis_or_axes, field, integers, positive_int
 from lamina.serialization.registry import builtin
 
 
-def _read_axes(value: Any) -> int | tuple[int, ...]:
-    """Read one axis or several."""
-    if hasattr(value, "__index__"):
-        return int(value)
-    if isinstance(value, (list, tuple)) and value and all(hasattr(a, "__index__") for a in value):
-        return tuple(sorted(int(a) for a in value))
-    raise ArgumentError(f"expected an axis or a list of axes. Received: {value!r}.")
-
-
-def _listed(value: Any) -> tuple[int, ...]:
-    axes = _read_axes(value)
-    return (axes,) if isinstance(axes, int) else axes
+def _read_axes(value: Any) -> tuple[int, ...]:
+    """Read one axis or several, sorted."""
+    axes = integers(value)
+    if not axes:
+        raise ArgumentError(f"expected an axis or a list of axes. Received: {value!r}.")
+    return tuple(sorted(axes))
 
 
 def _wide(x: Any) -> Any:
@@ -45,7 +40,7 @@ def _wide(x: Any) -> Any:
 
 @builtin()
 class _Normalization(Layer):
-    """What all have in common: masks pass, and a factor and a shift may be learned."""
+    """What all have in common: masks are propagated, and a factor and a shift may be learned."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,15 +50,11 @@ class _Normalization(Layer):
         self.beta: Variable | None = None
 
     def _add_affine(self: Any, shape: tuple[int, ...], *, center: bool = True) -> None:
-        """Make ``gamma`` and ``beta``, as far as they are wanted."""
-        for name, wanted in (("gamma", self.scale), ("beta", self.center and center)):
-            if wanted:
-                weight = self.add_weight(
-                    shape, getattr(self, f"{name}_initializer"), name=name, autocast=False,
-                    regularizer=getattr(self, f"{name}_regularizer"),
-                    constraint=getattr(self, f"{name}_constraint"),
-                )  # fmt: skip
-                setattr(self, name, weight)
+        """Add ``gamma`` and ``beta`` where they are wanted."""
+        if self.scale:
+            self.gamma = add_weight(self, "gamma", shape, autocast=False)
+        if self.center and center:
+            self.beta = add_weight(self, "beta", shape, autocast=False)
 
     def _affine(self, x: Any, axes: tuple[int, ...]) -> Any:
         """``x * gamma + beta``, with the weights along ``axes``."""
@@ -73,39 +64,51 @@ class _Normalization(Layer):
         return x if self.beta is None else x + jnp.reshape(self.beta.value, shape)
 
 
-@builtin("layers")
-class BatchNormalization(_Normalization):
-    """Bring each channel to mean 0 and variance 1 over the batch, then scale and shift it.
+@builtin()
+class _MovingStatistics(AffineInitializers, trailing=True, kw_only=True):
+    moving_mean_initializer: Any = initializer("zeros")
+    moving_variance_initializer: Any = initializer("ones")
 
-    ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``. In training ``mean`` and ``variance``
-    are those of the batch (of its unmasked positions, where there is a mask), and the moving ones
-    become ``moving * momentum + batch * (1 - momentum)``. Otherwise, and always while
-    ``trainable`` is False, they are the moving ones.
+
+@builtin("layers")
+class BatchNormalization(_Normalization, AffinePenalties, _MovingStatistics):
+    """Normalize each channel to mean 0 and variance 1 over the batch, then scale and shift it.
+
+    ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``. During training, ``mean`` and
+    ``variance`` are those of the batch (of its unmasked positions if there is a mask), and the
+    moving averages become ``moving * momentum + batch * (1 - momentum)``. Otherwise, and always
+    while ``trainable`` is False, they are the moving averages.
 
     Args:
-        axis: the axis of the channels.
-        momentum: how much of the moving statistics a step keeps.
-        epsilon: keeps the division finite.
-        center: whether ``beta`` is added.
-        scale: whether ``gamma`` is multiplied.
-        beta_initializer: for ``beta``.
-        gamma_initializer: for ``gamma``.
-        moving_mean_initializer: for ``moving_mean``.
-        moving_variance_initializer: for ``moving_variance``.
-        beta_regularizer: penalty on ``beta``.
-        gamma_regularizer: penalty on ``gamma``.
-        beta_constraint: projection of ``beta`` after each step.
-        gamma_constraint: projection of ``gamma`` after each step.
-        synchronized: kept for Keras's signature: the batch is the whole batch on every device.
+        axis: Axis of the channels.
+        momentum: Fraction of the moving averages that each training step keeps.
+        epsilon: Added to the variance, so that the division is finite.
+        center: Whether to add ``beta``.
+        scale: Whether to multiply by ``gamma``.
+        beta_initializer: Initializer of ``beta``.
+        gamma_initializer: Initializer of ``gamma``.
+        moving_mean_initializer: Initializer of ``moving_mean``.
+        moving_variance_initializer: Initializer of ``moving_variance``.
+        beta_regularizer: Penalty on ``beta``, added to the loss.
+        gamma_regularizer: Penalty on ``gamma``, added to the loss.
+        beta_constraint: Projection of ``beta`` after each update.
+        gamma_constraint: Projection of ``gamma`` after each update.
+        synchronized: Whether to compute the statistics over the batches of all devices. They always
+            are here, since a batch is one array however it is distributed, so both values give the
+            same result.
+        renorm: Only False is supported: there is no batch renormalization.
+        renorm_clipping: Without effect, as ``renorm`` is False.
+        renorm_momentum: Without effect, as ``renorm`` is False.
 
-    Shapes: any, unchanged; all weights have the shape ``(channels,)``. Integers give floats.
+    Shapes: any, unchanged; all weights have the shape ``(channels,)``. Integers become floats.
 
     Raises:
-        ShapeError: an open number of channels, or another rank or number than when built.
-        ArgumentError: ``renorm=True``, which does not exist here.
+        ShapeError: An unknown number of channels, or a different rank or number of channels than
+            when the layer was built.
+        ArgumentError: ``renorm=True``.
 
-    Ioffe and Szegedy 2015, arXiv:1502.03167. As in Keras, the moving variance takes the batch's
-    own variance, without Bessel's correction.
+    Ioffe and Szegedy 2015, arXiv:1502.03167. As in Keras, the moving variance is updated with the
+    biased variance of the batch (no Bessel's correction).
 
     >>> layer = BatchNormalization(epsilon=0.0, momentum=0.5)
     >>> layer(jnp.array([[1.0], [5.0]]), training=True).tolist()
@@ -114,34 +117,26 @@ class BatchNormalization(_Normalization):
     ([1.5], [2.5])
     """
 
-    axis: int = field(-1, convert=int)
+    axis: int = field(default=-1, convert=int)
     momentum: float = 0.99
     epsilon: float = 1e-3
     center: bool = True
     scale: bool = True
-    beta_initializer: Any = field("zeros", convert=initializers.get)
-    gamma_initializer: Any = field("ones", convert=initializers.get)
-    moving_mean_initializer: Any = field("zeros", convert=initializers.get)
-    moving_variance_initializer: Any = field("ones", convert=initializers.get)
-    beta_regularizer: Any = field(None, convert=regularizers.get)
-    gamma_regularizer: Any = field(None, convert=regularizers.get)
-    beta_constraint: Any = field(None, convert=constraints.get)
-    gamma_constraint: Any = field(None, convert=constraints.get)
-    synchronized: bool = field(False, kw_only=True)
+    synchronized: bool = field(default=False, convert=bool, kw_only=True)
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """Files of Keras name the arguments of batch renormalization, which is off in most."""
+        """Accept the arguments of batch renormalization from Keras's files, where it is off."""
         if extra.pop("renorm", False):
             raise ArgumentError(
-                "BatchNormalization() has no batch renormalization. Expected renorm=False. "
-                "Received: renorm=True. For small batches use `GroupNormalization`."
+                "BatchNormalization() does not support batch renormalization. Expected: "
+                "renorm=False. Received: renorm=True. For small batches use `GroupNormalization`."
             )
         extra.pop("renorm_clipping", None)
         extra.pop("renorm_momentum", None)
         return super()._accept_extra(extra)
 
     def build(self, input_shape: Any) -> None:
-        """Make ``gamma``, ``beta`` and the moving statistics."""
+        """Add ``gamma``, ``beta`` and the moving averages."""
         channels = known_size(self, input_shape, self.axis)
         self._add_affine((channels,))
         self.moving_mean = self.add_weight(
@@ -155,7 +150,7 @@ class BatchNormalization(_Normalization):
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalize, and in training update the moving statistics."""
+        """Normalize, and during training update the moving averages."""
         x = _wide(inputs)
         if training and self.trainable:
             mean, variance = self._moments(x, mask)
@@ -169,7 +164,7 @@ class BatchNormalization(_Normalization):
         return x.astype(self.compute_dtype)
 
     def _moments(self, x: Any, mask: Any) -> tuple[Any, Any]:
-        """Mean and variance of each channel over the positions that count."""
+        """Mean and variance of each channel over the unmasked positions."""
         axes = tuple(a for a in range(x.ndim) if a != self.axis % x.ndim)
         if mask is None:
             return ops.moments(x, axes)
@@ -185,29 +180,31 @@ class BatchNormalization(_Normalization):
 
 
 @builtin("layers")
-class LayerNormalization(_Normalization):
-    """Bring each sample to mean 0 and variance 1 over some axes, then scale and shift it.
+class LayerNormalization(_Normalization, AffinePenalties, AffineInitializers):
+    """Normalize each sample to mean 0 and variance 1 over some axes, then scale and shift it.
 
     ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``, with the statistics over ``axis``.
 
     Args:
-        axis: the axis or axes that are normalized together.
-        epsilon: keeps the division finite.
-        center: whether ``beta`` is added.
-        scale: whether ``gamma`` is multiplied.
-        beta_initializer: for ``beta``.
-        gamma_initializer: for ``gamma``.
-        beta_regularizer: penalty on ``beta``.
-        gamma_regularizer: penalty on ``gamma``.
-        beta_constraint: projection of ``beta`` after each step.
-        gamma_constraint: projection of ``gamma`` after each step.
-        rms_scaling: an older form: ``x / sqrt(variance + epsilon) * gamma``, without ``beta``. Use
-            :class:`RMSNormalization` for root mean squares.
+        axis: Axis or axes over which to normalize.
+        epsilon: Added to the variance, so that the division is finite.
+        center: Whether to add ``beta``.
+        scale: Whether to multiply by ``gamma``.
+        beta_initializer: Initializer of ``beta``.
+        gamma_initializer: Initializer of ``gamma``.
+        beta_regularizer: Penalty on ``beta``, added to the loss.
+        gamma_regularizer: Penalty on ``gamma``, added to the loss.
+        beta_constraint: Projection of ``beta`` after each update.
+        gamma_constraint: Projection of ``gamma`` after each update.
+        rms_scaling: Deprecated in Keras: compute ``x / sqrt(variance + epsilon) * gamma``, without
+            ``beta``. Use :class:`RMSNormalization` to divide by root mean squares.
 
-    Shapes: any, unchanged; the weights have the sizes of the normalized axes. Integers give floats.
+    Shapes: any, unchanged; the weights have the shape of the normalized axes. Integers become
+    floats.
 
     Raises:
-        ShapeError: an open size on a normalized axis, or another size than when built.
+        ShapeError: An unknown size of a normalized axis, or a different size than when the layer
+            was built.
 
     Ba et al. 2016, arXiv:1607.06450.
 
@@ -215,20 +212,14 @@ class LayerNormalization(_Normalization):
     [[-1.0, 1.0]]
     """
 
-    axis: tuple[int, ...] = field(-1, convert=_listed)
+    axis: tuple[int, ...] = field(default=-1, convert=_read_axes)
     epsilon: float = 1e-3
     center: bool = True
     scale: bool = True
-    beta_initializer: Any = field("zeros", convert=initializers.get)
-    gamma_initializer: Any = field("ones", convert=initializers.get)
-    beta_regularizer: Any = field(None, convert=regularizers.get)
-    gamma_regularizer: Any = field(None, convert=regularizers.get)
-    beta_constraint: Any = field(None, convert=constraints.get)
-    gamma_constraint: Any = field(None, convert=constraints.get)
-    rms_scaling: bool = field(False, kw_only=True)
+    rms_scaling: bool = field(default=False, kw_only=True)
 
     def build(self, input_shape: Any) -> None:
-        """Make ``gamma`` and ``beta``."""
+        """Add ``gamma`` and ``beta``."""
         axes = sorted(self.axis, key=lambda a: a % len(input_shape))
         sizes = tuple(known_size(self, input_shape, a) for a in axes)
         self._add_affine(sizes, center=not self.rms_scaling)
@@ -249,30 +240,30 @@ def _read_groups(value: Any) -> int:
 
 
 @builtin("layers")
-class GroupNormalization(_Normalization):
-    """Bring groups of channels to mean 0 and variance 1 within each sample, then scale and shift.
+class GroupNormalization(_Normalization, AffinePenalties, AffineInitializers):
+    """Normalize groups of channels to mean 0 and variance 1 in each sample, then scale and shift.
 
-    The channels are cut into ``groups`` of neighbours; the statistics of a group are over its
-    channels and all other axes but the batch.
+    The channels are split into ``groups`` of consecutive ones. The statistics of a group are
+    computed over its channels and over all other axes except the batch.
 
     Args:
-        groups: how many groups; -1 for one channel each, which is instance normalization.
-        axis: the axis of the channels.
-        epsilon: keeps the division finite.
-        center: whether ``beta`` is added.
-        scale: whether ``gamma`` is multiplied.
-        beta_initializer: for ``beta``.
-        gamma_initializer: for ``gamma``.
-        beta_regularizer: penalty on ``beta``.
-        gamma_regularizer: penalty on ``gamma``.
-        beta_constraint: projection of ``beta`` after each step.
-        gamma_constraint: projection of ``gamma`` after each step.
+        groups: Number of groups; -1 for one channel in each, which is instance normalization.
+        axis: Axis of the channels.
+        epsilon: Added to the variance, so that the division is finite.
+        center: Whether to add ``beta``.
+        scale: Whether to multiply by ``gamma``.
+        beta_initializer: Initializer of ``beta``.
+        gamma_initializer: Initializer of ``gamma``.
+        beta_regularizer: Penalty on ``beta``, added to the loss.
+        gamma_regularizer: Penalty on ``gamma``, added to the loss.
+        beta_constraint: Projection of ``beta`` after each update.
+        gamma_constraint: Projection of ``gamma`` after each update.
 
     Shapes: ``(batch, ..., channels)``, unchanged; the weights have the shape ``(channels,)``.
-    Integers give floats.
+    Integers become floats.
 
     Raises:
-        ShapeError: a number of channels that is open or no multiple of ``groups``.
+        ShapeError: A number of channels that is unknown or not a multiple of ``groups``.
 
     Wu and He 2018, arXiv:1803.08494.
 
@@ -280,31 +271,26 @@ class GroupNormalization(_Normalization):
     [[-1.0, 1.0, -1.0, 1.0]]
     """
 
-    groups: int = field(32, convert=_read_groups)
-    axis: int = field(-1, convert=int)
+    groups: int = field(default=32, convert=_read_groups)
+    axis: int = field(default=-1, convert=int)
     epsilon: float = 1e-3
     center: bool = True
     scale: bool = True
-    beta_initializer: Any = field("zeros", convert=initializers.get)
-    gamma_initializer: Any = field("ones", convert=initializers.get)
-    beta_regularizer: Any = field(None, convert=regularizers.get)
-    gamma_regularizer: Any = field(None, convert=regularizers.get)
-    beta_constraint: Any = field(None, convert=constraints.get)
-    gamma_constraint: Any = field(None, convert=constraints.get)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.input_spec = InputSpec(min_ndim=2)
 
     def build(self, input_shape: Any) -> None:
-        """Make ``gamma`` and ``beta``."""
+        """Add ``gamma`` and ``beta``."""
         channels = known_size(self, input_shape, self.axis)
         if channels % self.groups or self.axis % len(input_shape) == 0:
             raise ShapeError(
-                f"Layer {self.name!r} (GroupNormalization) cannot cut the channels into groups.\n"
+                f"Layer {self.name!r} (GroupNormalization) cannot split the channels into groups.\n"
                 f"  expected: a multiple of groups={self.groups} on axis {self.axis}, which is not "
-                f"the batch\n  received: {show_dims(tuple(input_shape))}\n"
-                "Choose `groups` that divide the channels, or -1 for one channel in each."
+                f"the batch axis\n  received: {show_dims(tuple(input_shape))}\n"
+                "Choose a number of `groups` that divides the number of channels, or -1 for one "
+                "channel in each group."
             )
         self._add_affine((channels,))
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
@@ -322,18 +308,19 @@ class GroupNormalization(_Normalization):
 
 @builtin("layers")
 class RMSNormalization(Layer):
-    """Bring each sample to a root mean square of 1 over some axes, then scale it.
+    """Normalize each sample to a root mean square of 1 over some axes, then scale it.
 
     ``x / sqrt(mean(x ** 2) + epsilon) * scale``, with the mean over ``axis``.
 
     Args:
-        axis: the axis or axes that are normalized together.
-        epsilon: keeps the division finite.
+        axis: Axis or axes over which to normalize.
+        epsilon: Added to the variance, so that the division is finite.
 
-    Shapes: any, unchanged; ``scale`` has the sizes of the normalized axes. Integers give floats.
+    Shapes: any, unchanged; ``scale`` has the shape of the normalized axes. Integers become floats.
 
     Raises:
-        ShapeError: an open size on a normalized axis, or another size than when built.
+        ShapeError: An unknown size of a normalized axis, or a different size than when the layer
+            was built.
 
     Zhang and Sennrich 2019, arXiv:1910.07467.
 
@@ -341,7 +328,7 @@ class RMSNormalization(Layer):
     [[1.0, -1.0]]
     """
 
-    axis: tuple[int, ...] = field(-1, convert=_listed)
+    axis: tuple[int, ...] = field(default=-1, convert=_read_axes)
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
@@ -349,7 +336,7 @@ class RMSNormalization(Layer):
         self.input_spec = InputSpec(min_ndim=1)
 
     def build(self, input_shape: Any) -> None:
-        """Make ``scale``."""
+        """Add ``scale``."""
         axes = sorted(self.axis, key=lambda a: a % len(input_shape))
         sizes = tuple(known_size(self, input_shape, a) for a in axes)
         self.scale = self.add_weight(sizes, "ones", name="scale", autocast=False)
@@ -363,18 +350,20 @@ class RMSNormalization(Layer):
 
 @builtin("layers")
 class UnitNormalization(Layer):
-    """Bring each sample to length 1 over some axes: ``x / sqrt(sum(x ** 2))``; zeros stay zeros.
+    """Scale each sample to an L2 norm of 1 over some axes: ``x / sqrt(sum(x ** 2))``.
+
+    Vectors of zeros stay zeros.
 
     Args:
-        axis: the axis or axes whose entries form one vector.
+        axis: Axis or axes that form one vector.
 
-    Shapes: any, unchanged. Integers give floats.
+    Shapes: any, unchanged. Integers become floats.
 
     >>> [f"{x:.2f}" for x in UnitNormalization()(jnp.array([[3.0, 4.0]]))[0]]
     ['0.60', '0.80']
     """
 
-    axis: int | tuple[int, ...] = field(-1, convert=_read_axes)
+    axis: int | tuple[int, ...] = field(default=-1, convert=axis_or_axes)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -382,7 +371,7 @@ class UnitNormalization(Layer):
         self.input_spec = InputSpec(min_ndim=1)
 
     def call(self, inputs: Any) -> Any:
-        """Divide by the length."""
+        """Divide by the norm."""
         return ops.normalize(_wide(inputs), self.axis, epsilon=1e-12).astype(self.compute_dtype)
 
 
@@ -395,23 +384,23 @@ def _read_layer(value: Any) -> Layer:
 
 @builtin("layers")
 class SpectralNormalization(Layer):
-    """Wrap a layer so that its kernel, as a matrix, has a largest singular value of 1.
+    """Wrap a layer so that the largest singular value of its kernel, as a matrix, is 1.
 
-    The layer computes with ``kernel / sigma``, where ``sigma = v @ kernel @ u`` and ``u``, ``v``
-    come closer to the singular vectors with each training step: ``v = unit(kernel @ u)``,
-    ``u = unit(v @ kernel)``. Gradients take ``u`` and ``v`` for constants.
+    The layer computes with ``kernel / sigma``, where ``sigma = v @ kernel @ u``. The vectors ``u``
+    and ``v`` approach the singular vectors by power iteration: ``v = unit(kernel @ u)``,
+    ``u = unit(v @ kernel)``. They are constants to the gradient.
 
     Args:
-        layer: a layer with a ``kernel`` or ``embeddings``.
-        power_iterations: how often ``u`` and ``v`` are improved in each call.
+        layer: A layer with a ``kernel`` or ``embeddings``.
+        power_iterations: Number of power iterations in each call.
 
-    Shapes: those of the layer; ``vector_u`` has the shape ``(1, kernel's last size)``.
+    Shapes: those of the layer; ``vector_u`` has the shape ``(1, last dimension of the kernel)``.
 
     Raises:
-        ArgumentError: a layer without ``kernel`` and ``embeddings``.
+        ArgumentError: A layer without ``kernel`` or ``embeddings``.
 
-    Miyato et al. 2018, arXiv:1802.05957. Unlike Keras, which overwrites the kernel in training and
-    computes with what is stored otherwise, this divides in every call and stores only ``u``.
+    Miyato et al. 2018, arXiv:1802.05957. Unlike Keras, which overwrites the kernel during training
+    and otherwise uses it as stored, this divides in every call and stores only ``u``.
 
     >>> from lamina.layers import Dense
     >>> layer = SpectralNormalization(Dense(1, kernel_initializer="ones", use_bias=False))
@@ -420,31 +409,31 @@ class SpectralNormalization(Layer):
     """
 
     layer: Any = field(convert=_read_layer)
-    power_iterations: int = field(1, convert=positive_int)
+    power_iterations: int = field(default=1, convert=positive_int)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.autocast = False  # the wrapped layer casts, after the division
 
     def build(self, input_shape: Any) -> None:
-        """Build the layer, and make ``vector_u``."""
+        """Build the layer, and add ``vector_u``."""
         if not self.layer.built:
             self.layer.build(input_shape)
-        kernels = [getattr(self.layer, name, None) for name in ("kernel", "embeddings")]
-        found = [kernel for kernel in kernels if isinstance(kernel, Variable)]
-        if not found:
+        attributes = vars(self.layer)
+        kernel = attributes.get("kernel", attributes.get("embeddings"))
+        if not isinstance(kernel, Variable):
             raise ArgumentError(
                 f"Layer {self.name!r} (SpectralNormalization) expects a layer with a `kernel` or "
                 f"`embeddings`. Received: {self.layer!r}."
             )
-        self.kernel = found[0]
+        self.kernel = kernel
         self.vector_u = self.add_weight(
             (1, self.kernel.shape[-1]), initializers.TruncatedNormal(stddev=0.02), trainable=False,
             name="vector_u",
         )  # fmt: skip
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Call the layer with the divided kernel."""
+        """Call the layer with the normalized kernel."""
         kernel, u = self.kernel.value, self.vector_u.value
         matrix = jnp.reshape(kernel, (-1, kernel.shape[-1]))
         fixed = jax.lax.stop_gradient(matrix)

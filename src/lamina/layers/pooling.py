@@ -1,4 +1,4 @@
-"""Pooling: the largest or the mean entry of windows, or of everything.
+"""Pooling: the maximum or the mean of windows, of parts, or of everything.
 
 The formulas are in :mod:`lamina.ops.lowering.pooling`; classes here name the kind and the rank.
 """
@@ -11,503 +11,256 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from lamina import settings
-from lamina.errors import ArgumentError
-from lamina.layers.arguments import layout
-from lamina.layers.base import InputSpec, Layer
+from lamina.layers.spatial_base import SpatialLayer, fill
 from lamina.ops.lowering import pooling as lowering
-from lamina.ops.lowering.windows import spatial_axes
-from lamina.serialization.fields import field, int_tuple, one_of
+from lamina.serialization.fields import field, one_of, optional, per_axis
 from lamina.serialization.registry import builtin
 
 
-@builtin()
-class _Pooling(Layer):
-    rank: ClassVar[int] = 2
-    pool: ClassVar[Callable[..., Any]] = staticmethod(lowering.max_pool)
+def _text(template: str, kind: str, rank: int, **sizes: tuple[int, ...]) -> str:
+    """One docstring of a family, for ``"Max"`` or ``"Average"``."""
+    entry = {"Max": "maximum", "Average": "mean"}[kind]
+    text = template.replace("$entry", entry).replace("$name", f"{kind}Pooling{rank}D")
+    return fill(text, rank, **sizes)
 
-    pool_size: Any = 2
-    strides: Any = None
-    padding: str = field("valid", convert=one_of("valid", "same"))
-    data_format: Any = field(None, convert=settings.standardize_data_format)
+
+# ---- windows -------------------------------------------------------------------------------------
+
+
+@builtin()
+class _Pooling(SpatialLayer):
+    pool: ClassVar[Callable[..., Any]]
+
+    pool_size: Any = field(default=2, convert=per_axis)
+    strides: Any = field(default=None, convert=optional(per_axis))
+    padding: str = field(default="valid", convert=one_of("valid", "same"))
+    data_format: Any = field(default=None, convert=settings.standardize_data_format)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.strides is None:
             self.strides = self.pool_size
-        for name in ("pool_size", "strides"):
-            try:
-                setattr(self, name, int_tuple(self.rank)(getattr(self, name)))
-            except (ArgumentError, TypeError) as e:
-                raise ArgumentError(f"{type(self).__name__}(): `{name}`: {e}") from None
-        self.input_spec = InputSpec(ndim=self.rank + 2, layout=layout(self.rank, self.data_format))
 
     def call(self, inputs: Any) -> Any:
+        """Pool."""
         return type(self).pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
 
-@builtin()
-class _GlobalPooling(Layer):
-    rank: ClassVar[int] = 2
-    reduce: ClassVar[Callable[..., Any]] = staticmethod(jnp.max)
+_WINDOWS = """The $entry of each window, over $dimensions.
 
-    data_format: Any = field(None, convert=settings.standardize_data_format)
-    keepdims: bool = False
+    Args:
+        pool_size: Size of the window: one integer, or one for each spatial dimension.
+        strides: Stride of the window, likewise; ``pool_size`` when None, so that windows do not
+            overlap.
+        padding: ``"valid"`` for whole windows only, or ``"same"``, with which strides of 1 keep the
+            spatial shape. Padding is never part of the $entry.
+        data_format: $data_format
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.input_spec = InputSpec(ndim=self.rank + 2, layout=layout(self.rank, self.data_format))
+    Shapes: ``(batch, $spatial, channels)`` to
+    ``(batch, $new_spatial, channels)`` with ``channels_last``. The dtype stays the same.
 
-    @property
-    def _axes(self) -> tuple[int, ...]:
-        return tuple(spatial_axes(self.rank, self.data_format))
+    Raises:
+        ShapeError: A different number of axes, or a window that is larger than a known dimension.
 
-    def call(self, inputs: Any) -> Any:
-        return type(self).reduce(inputs, axis=self._axes, keepdims=self.keepdims)
-
-
-@builtin()
-class _AdaptivePooling(Layer):
-    rank: ClassVar[int] = 2
-    pool: ClassVar[Callable[..., Any]] = staticmethod(lowering.adaptive_max_pool)
-
-    output_size: Any = field()
-    data_format: Any = field(None, convert=settings.standardize_data_format)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        try:
-            self.output_size = int_tuple(self.rank)(self.output_size)
-        except (ArgumentError, TypeError) as e:
-            raise ArgumentError(f"{type(self).__name__}(): `output_size`: {e}") from None
-        self.input_spec = InputSpec(ndim=self.rank + 2, layout=layout(self.rank, self.data_format))
-
-    def call(self, inputs: Any) -> Any:
-        return type(self).pool(inputs, self.output_size, self.data_format)
+    >>> from lamina.layers import Input
+    >>> $name(2)(Input(($input))).shape
+    (None, $output)
+    """
 
 
 @builtin("layers")
 class MaxPooling1D(_Pooling):
-    """The largest entry of each window, along one axis.
-
-    Args:
-        pool_size: size of the window, one integer or one for each axis.
-        strides: step between windows; ``pool_size`` when None.
-        padding: ``"valid"`` (whole windows only) or ``"same"``; padding never counts.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels)``.
-
-    Raises:
-        ShapeError: another number of axes, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> MaxPooling1D(2)(Input((8, 4))).shape
-    (None, 4, 4)
-    """
-
-    rank = 1
-    pool = staticmethod(lowering.max_pool)
+    __doc__ = _text(_WINDOWS, "Max", 1, input=(8, 4), output=(4, 4))
+    rank, pool = 1, staticmethod(lowering.max_pool)
 
 
 @builtin("layers")
 class MaxPooling2D(_Pooling):
-    """The largest entry of each window, along two axes.
-
-    Args:
-        pool_size: size of the window, one integer or one for each axis.
-        strides: step between windows; ``pool_size`` when None.
-        padding: ``"valid"`` (whole windows only) or ``"same"``; padding never counts.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels)``.
-
-    Raises:
-        ShapeError: another number of axes, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> MaxPooling2D(2)(Input((8, 8, 4))).shape
-    (None, 4, 4, 4)
-    """
-
-    rank = 2
-    pool = staticmethod(lowering.max_pool)
+    __doc__ = _text(_WINDOWS, "Max", 2, input=(8, 4), output=(4, 4))
+    rank, pool = 2, staticmethod(lowering.max_pool)
 
 
 @builtin("layers")
 class MaxPooling3D(_Pooling):
-    """The largest entry of each window, along three axes.
-
-    Args:
-        pool_size: size of the window, one integer or one for each axis.
-        strides: step between windows; ``pool_size`` when None.
-        padding: ``"valid"`` (whole windows only) or ``"same"``; padding never counts.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels)``.
-
-    Raises:
-        ShapeError: another number of axes, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> MaxPooling3D(2)(Input((8, 8, 8, 4))).shape
-    (None, 4, 4, 4, 4)
-    """
-
-    rank = 3
-    pool = staticmethod(lowering.max_pool)
+    __doc__ = _text(_WINDOWS, "Max", 3, input=(8, 4), output=(4, 4))
+    rank, pool = 3, staticmethod(lowering.max_pool)
 
 
 @builtin("layers")
 class AveragePooling1D(_Pooling):
-    """The mean entry of each window, along one axis.
-
-    Args:
-        pool_size: size of the window, one integer or one for each axis.
-        strides: step between windows; ``pool_size`` when None.
-        padding: ``"valid"`` (whole windows only) or ``"same"``; padding never counts.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels)``.
-
-    Raises:
-        ShapeError: another number of axes, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> AveragePooling1D(2)(Input((8, 4))).shape
-    (None, 4, 4)
-    """
-
-    rank = 1
-    pool = staticmethod(lowering.average_pool)
+    __doc__ = _text(_WINDOWS, "Average", 1, input=(8, 4), output=(4, 4))
+    rank, pool = 1, staticmethod(lowering.average_pool)
 
 
 @builtin("layers")
 class AveragePooling2D(_Pooling):
-    """The mean entry of each window, along two axes.
-
-    Args:
-        pool_size: size of the window, one integer or one for each axis.
-        strides: step between windows; ``pool_size`` when None.
-        padding: ``"valid"`` (whole windows only) or ``"same"``; padding never counts.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels)``.
-
-    Raises:
-        ShapeError: another number of axes, or a window larger than a known size.
-
-    >>> from lamina.layers import Input
-    >>> AveragePooling2D(2)(Input((8, 8, 4))).shape
-    (None, 4, 4, 4)
-    """
-
-    rank = 2
-    pool = staticmethod(lowering.average_pool)
+    __doc__ = _text(_WINDOWS, "Average", 2, input=(8, 4), output=(4, 4))
+    rank, pool = 2, staticmethod(lowering.average_pool)
 
 
 @builtin("layers")
 class AveragePooling3D(_Pooling):
-    """The mean entry of each window, along three axes.
+    __doc__ = _text(_WINDOWS, "Average", 3, input=(8, 4), output=(4, 4))
+    rank, pool = 3, staticmethod(lowering.average_pool)
+
+
+# ---- everything ----------------------------------------------------------------------------------
+
+
+@builtin()
+class _GlobalPooling(SpatialLayer):
+    reduce: ClassVar[Callable[..., Any]]
+
+    data_format: Any = field(default=None, convert=settings.standardize_data_format)
+    keepdims: bool = False
+
+    def call(self, inputs: Any) -> Any:
+        """Reduce the spatial dimensions."""
+        return type(self).reduce(inputs, axis=self.spatial_axes, keepdims=self.keepdims)
+
+
+_GLOBAL = """The $entry of each channel, over $dimensions.$masked
 
     Args:
-        pool_size: size of the window, one integer or one for each axis.
-        strides: step between windows; ``pool_size`` when None.
-        padding: ``"valid"`` (whole windows only) or ``"same"``; padding never counts.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
+        data_format: $data_format
+        keepdims: Whether to keep the spatial dimensions, each with size 1.
 
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *places, channels)``.
+    Shapes: ``(batch, $spatial, channels)`` to ``(batch, channels)`` with
+    ``channels_last``. The dtype stays the same.
 
     Raises:
-        ShapeError: another number of axes, or a window larger than a known size.
+        ShapeError: A different number of axes.
 
     >>> from lamina.layers import Input
-    >>> AveragePooling3D(2)(Input((8, 8, 8, 4))).shape
-    (None, 4, 4, 4, 4)
+    >>> Global$name()(Input(($input))).shape
+    (None, 4)
     """
-
-    rank = 3
-    pool = staticmethod(lowering.average_pool)
+_PLAIN = _GLOBAL.replace("$masked", "")
+_MASKED = _GLOBAL.replace("$masked", " Masked time steps are left out.")
 
 
 @builtin("layers")
 class GlobalMaxPooling1D(_GlobalPooling):
-    """The largest of all entries of each channel, along one axis.
-
-    Args:
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        keepdims: whether the axes stay, with size 1.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> GlobalMaxPooling1D()(Input((8, 4))).shape
-    (None, 4)
-    """
-
-    rank = 1
-    reduce = staticmethod(jnp.max)
+    __doc__ = _text(_PLAIN, "Max", 1, input=(8, 4))
+    rank, reduce = 1, staticmethod(jnp.max)
 
 
 @builtin("layers")
 class GlobalMaxPooling2D(_GlobalPooling):
-    """The largest of all entries of each channel, along two axes.
-
-    Args:
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        keepdims: whether the axes stay, with size 1.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> GlobalMaxPooling2D()(Input((8, 8, 4))).shape
-    (None, 4)
-    """
-
-    rank = 2
-    reduce = staticmethod(jnp.max)
+    __doc__ = _text(_PLAIN, "Max", 2, input=(8, 4))
+    rank, reduce = 2, staticmethod(jnp.max)
 
 
 @builtin("layers")
 class GlobalMaxPooling3D(_GlobalPooling):
-    """The largest of all entries of each channel, along three axes.
-
-    Args:
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        keepdims: whether the axes stay, with size 1.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> GlobalMaxPooling3D()(Input((8, 8, 8, 4))).shape
-    (None, 4)
-    """
-
-    rank = 3
-    reduce = staticmethod(jnp.max)
+    __doc__ = _text(_PLAIN, "Max", 3, input=(8, 4))
+    rank, reduce = 3, staticmethod(jnp.max)
 
 
 @builtin("layers")
 class GlobalAveragePooling1D(_GlobalPooling):
-    """The mean of all entries of each channel, along one axis.
-
-    Masked steps do not count.
-
-    Args:
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        keepdims: whether the axes stay, with size 1.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> GlobalAveragePooling1D()(Input((8, 4))).shape
-    (None, 4)
-    """
-
-    rank = 1
-    reduce = staticmethod(jnp.mean)
+    __doc__ = _text(_MASKED, "Average", 1, input=(8, 4))
+    rank, reduce = 1, staticmethod(jnp.mean)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.supports_masking = True
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Average the time steps that are not masked."""
         if mask is None:
             return super().call(inputs)
-        (time,) = self._axes
+        (time,) = self.spatial_axes
         weights = jnp.expand_dims(mask.astype(inputs.dtype), 2 if time == 1 else 1)
         total = jnp.sum(inputs * weights, axis=time, keepdims=self.keepdims)
         return total / jnp.sum(weights, axis=time, keepdims=self.keepdims)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        """The axis of the mask is gone."""
+        """None: the time dimension is gone."""
 
 
 @builtin("layers")
 class GlobalAveragePooling2D(_GlobalPooling):
-    """The mean of all entries of each channel, along two axes.
-
-    Args:
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        keepdims: whether the axes stay, with size 1.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> GlobalAveragePooling2D()(Input((8, 8, 4))).shape
-    (None, 4)
-    """
-
-    rank = 2
-    reduce = staticmethod(jnp.mean)
+    __doc__ = _text(_PLAIN, "Average", 2, input=(8, 4))
+    rank, reduce = 2, staticmethod(jnp.mean)
 
 
 @builtin("layers")
 class GlobalAveragePooling3D(_GlobalPooling):
-    """The mean of all entries of each channel, along three axes.
+    __doc__ = _text(_PLAIN, "Average", 3, input=(8, 4))
+    rank, reduce = 3, staticmethod(jnp.mean)
+
+
+# ---- equal parts ---------------------------------------------------------------------------------
+
+
+@builtin()
+class _AdaptivePooling(SpatialLayer):
+    pool: ClassVar[Callable[..., Any]]
+
+    output_size: Any = field(convert=per_axis)
+    data_format: Any = field(default=None, convert=settings.standardize_data_format)
+
+    def call(self, inputs: Any) -> Any:
+        """Pool."""
+        return type(self).pool(inputs, self.output_size, self.data_format)
+
+
+_ADAPTIVE = """The $entry of each of ``output_size`` parts of nearly equal size, over $dimensions.
+
+    Part ``i`` of ``n`` reaches from ``floor(i * size / n)`` to ``ceil((i + 1) * size / n)``, so the
+    output has the same shape whatever the size of the input is.
 
     Args:
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-        keepdims: whether the axes stay, with size 1.
+        output_size: Number of parts: one integer, or one for each spatial dimension.
+        data_format: $data_format
 
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, channels)``.
+    Shapes: ``(batch, $spatial, channels)`` to ``(batch, *output_size, channels)``
+    with ``channels_last``. The dtype stays the same.
 
     Raises:
-        ShapeError: another number of axes.
+        ShapeError: A different number of axes.
 
     >>> from lamina.layers import Input
-    >>> GlobalAveragePooling3D()(Input((8, 8, 8, 4))).shape
-    (None, 4)
+    >>> Adaptive$name(3)(Input(($input))).shape
+    (None, $output)
     """
-
-    rank = 3
-    reduce = staticmethod(jnp.mean)
 
 
 @builtin("layers")
 class AdaptiveAveragePooling1D(_AdaptivePooling):
-    """The mean entry of each of ``output_size`` even parts, along one axis.
-
-    Args:
-        output_size: number of parts, one integer or one for each axis.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *output_size, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> AdaptiveAveragePooling1D(3)(Input((8, 4))).shape
-    (None, 3, 4)
-    """
-
-    rank = 1
-    pool = staticmethod(lowering.adaptive_average_pool)
+    __doc__ = _text(_ADAPTIVE, "Average", 1, input=(8, 4), output=(3, 4))
+    rank, pool = 1, staticmethod(lowering.adaptive_average_pool)
 
 
 @builtin("layers")
 class AdaptiveAveragePooling2D(_AdaptivePooling):
-    """The mean entry of each of ``output_size`` even parts, along two axes.
-
-    Args:
-        output_size: number of parts, one integer or one for each axis.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *output_size, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> AdaptiveAveragePooling2D(3)(Input((8, 8, 4))).shape
-    (None, 3, 3, 4)
-    """
-
-    rank = 2
-    pool = staticmethod(lowering.adaptive_average_pool)
+    __doc__ = _text(_ADAPTIVE, "Average", 2, input=(8, 4), output=(3, 4))
+    rank, pool = 2, staticmethod(lowering.adaptive_average_pool)
 
 
 @builtin("layers")
 class AdaptiveAveragePooling3D(_AdaptivePooling):
-    """The mean entry of each of ``output_size`` even parts, along three axes.
-
-    Args:
-        output_size: number of parts, one integer or one for each axis.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *output_size, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> AdaptiveAveragePooling3D(3)(Input((8, 8, 8, 4))).shape
-    (None, 3, 3, 3, 4)
-    """
-
-    rank = 3
-    pool = staticmethod(lowering.adaptive_average_pool)
+    __doc__ = _text(_ADAPTIVE, "Average", 3, input=(8, 4), output=(3, 4))
+    rank, pool = 3, staticmethod(lowering.adaptive_average_pool)
 
 
 @builtin("layers")
 class AdaptiveMaxPooling1D(_AdaptivePooling):
-    """The largest entry of each of ``output_size`` even parts, along one axis.
-
-    Args:
-        output_size: number of parts, one integer or one for each axis.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *output_size, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> AdaptiveMaxPooling1D(3)(Input((8, 4))).shape
-    (None, 3, 4)
-    """
-
-    rank = 1
-    pool = staticmethod(lowering.adaptive_max_pool)
+    __doc__ = _text(_ADAPTIVE, "Max", 1, input=(8, 4), output=(3, 4))
+    rank, pool = 1, staticmethod(lowering.adaptive_max_pool)
 
 
 @builtin("layers")
 class AdaptiveMaxPooling2D(_AdaptivePooling):
-    """The largest entry of each of ``output_size`` even parts, along two axes.
-
-    Args:
-        output_size: number of parts, one integer or one for each axis.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *output_size, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> AdaptiveMaxPooling2D(3)(Input((8, 8, 4))).shape
-    (None, 3, 3, 4)
-    """
-
-    rank = 2
-    pool = staticmethod(lowering.adaptive_max_pool)
+    __doc__ = _text(_ADAPTIVE, "Max", 2, input=(8, 4), output=(3, 4))
+    rank, pool = 2, staticmethod(lowering.adaptive_max_pool)
 
 
 @builtin("layers")
 class AdaptiveMaxPooling3D(_AdaptivePooling):
-    """The largest entry of each of ``output_size`` even parts, along three axes.
-
-    Args:
-        output_size: number of parts, one integer or one for each axis.
-        data_format: ``"channels_last"`` or ``"channels_first"``; the default layout when None.
-
-    Shapes: ``(batch, *sizes, channels)`` to ``(batch, *output_size, channels)``.
-
-    Raises:
-        ShapeError: another number of axes.
-
-    >>> from lamina.layers import Input
-    >>> AdaptiveMaxPooling3D(3)(Input((8, 8, 8, 4))).shape
-    (None, 3, 3, 3, 4)
-    """
-
-    rank = 3
-    pool = staticmethod(lowering.adaptive_max_pool)
+    __doc__ = _text(_ADAPTIVE, "Max", 3, input=(8, 4), output=(3, 4))
+    rank, pool = 3, staticmethod(lowering.adaptive_max_pool)
 
 
 MaxPool1D = MaxPooling1D

@@ -1,4 +1,4 @@
-"""Layers that prepare raw data inside the model."""
+"""Layers that preprocess raw data inside the model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from lamina.serialization.registry import builtin
 
 @builtin("layers")
 class Rescaling(Layer):
-    """``inputs * scale + offset``, in training and out of it.
+    """``inputs * scale + offset``, during training and otherwise.
 
     Args:
-        scale: a number, or one for each channel (the last axis).
-        offset: likewise.
+        scale: A number, or one for each channel (the last axis).
+        offset: Likewise.
 
-    Shapes: any, unchanged. The dtype becomes the layer's compute dtype, so pixels in bytes become
+    Shapes: any, unchanged. The result has the layer's compute dtype, so that 8-bit pixels become
     floats.
 
     Raises:
-        ShapeError: another number of channels than ``scale`` or ``offset`` has.
+        ShapeError: A different number of channels than ``scale`` or ``offset`` has.
 
     >>> Rescaling(1 / 255)(jnp.array([0, 255], "uint8")).tolist()
     [0.0, 1.0]
@@ -47,7 +47,7 @@ class Rescaling(Layer):
             if given.ndim > inputs.ndim or any(n not in (1, size) for n, size in pairs):
                 raise ShapeError(
                     f"Layer {self.name!r} (Rescaling) has one number for each channel.\n"
-                    f"  expected: last axes of sizes {given.shape}\n"
+                    f"  expected: an input whose last axes have the shape {given.shape}\n"
                     f"  received: {show_dims(inputs.shape)}"
                 )
         return inputs.astype(dtype) * scale + offset

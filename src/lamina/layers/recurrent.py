@@ -1,4 +1,4 @@
-"""Layers that read a sequence step by step: RNN over any cell, SimpleRNN, GRU, LSTM."""
+"""Recurrent layers: RNN over any cell, SimpleRNN, GRU, LSTM."""
 
 from __future__ import annotations
 
@@ -10,39 +10,44 @@ import jax
 import jax.numpy as jnp
 
 from lamina import activations
+from lamina.core.graph import is_symbolic
 from lamina.core.naming import snake_case
 from lamina.core.scope import Record, Scope, current, entered, random_key
-from lamina.core.spec import show_dims
+from lamina.core.spec import is_array, show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, ShapeError, StateError, StructureError
 from lamina.layers.arguments import autocast, layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.recurrent_cells import (
+    BuiltinCell,
+    CellArguments,
     GRUCell,
     LSTMCell,
     SimpleRNNCell,
     StackedRNNCells,
-    _Cell,
-    _CellArguments,
     count_states,
     initial_state,
     read_cell,
 )
 from lamina.layers.shapes import agree
 from lamina.ops.lowering.recurrence import recur
-from lamina.serialization.fields import field, positive_int
+from lamina.serialization.fields import field, fields_of, one_of, positive_int
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
 
 
+def _is_tensor(x: Any) -> bool:
+    return is_symbolic(x) or is_array(x) or isinstance(x, Variable)
+
+
 @builtin()
-class _Recurrent(Layer):
-    """A layer that takes states besides its sequence, and may keep them between calls."""
+class Recurrent(Layer):
+    """A layer that takes states besides a sequence, and may keep them between calls."""
 
     def __call__(self, sequences: Any, *args: Any, **kwargs: Any) -> Any:
-        """As any layer; ``[sequences, *states]`` is read as ``sequences, initial_state=states``."""
-        if isinstance(sequences, (list, tuple)) and all(hasattr(x, "shape") for x in sequences):
+        """Call the layer; ``[sequences, *states]`` means ``sequences, initial_state=states``."""
+        if isinstance(sequences, (list, tuple)) and all(map(_is_tensor, sequences)):
             sequences, *states = sequences
             if states:
                 kwargs["initial_state"] = states
@@ -50,11 +55,11 @@ class _Recurrent(Layer):
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:
         """Build from what :meth:`get_build_config` returned, here or in Keras."""
-        first, *_ = config.get("shapes_dict", config).values()  # then those of states, if any
+        first, *_ = config.get("shapes_dict", config).values()  # the others are those of states
         super().build_from_config({"input_shape": first})
 
     def _in_own_dtype(self, x: Any) -> Any:
-        """What an inner layer of another policy returned, in this layer's compute dtype."""
+        """The output of an inner layer with another dtype policy, in this layer's compute dtype."""
         return autocast(x, self.compute_dtype)
 
     def _checked_mask(self, mask: Any, sequences: Any) -> Any:
@@ -68,39 +73,39 @@ class _Recurrent(Layer):
 
 
 @builtin("layers")
-class RNN(_Recurrent):
-    """A recurrence over time: ``output, states = cell(x[:, t], states)`` for each step ``t``.
+class RNN(Recurrent):
+    """A recurrence over time: ``output, states = cell(x[:, t], states)`` for each time step ``t``.
 
     A cell is a layer with ``state_size`` (an integer, or a list of one for each state) and
     ``call(self, inputs, states)`` that returns the output and the list of new states;
-    ``output_size`` and ``get_initial_state(batch_size)`` are optional. The built-in cells have the
-    input part of all their steps computed in one product.
+    ``output_size`` and ``get_initial_state(batch_size)`` are optional. For the built-in cells, the
+    products with the inputs of all time steps are computed at once.
 
-    Steps that the mask hides leave the states as they are and repeat the output before them.
+    A masked time step leaves the states unchanged and repeats the output before it.
 
     Args:
-        cell: a cell, or a list of cells to stack.
-        return_sequences: return the outputs of all steps instead of the last one.
-        return_state: return the states after the last step as well.
-        go_backwards: read the sequence from its end; outputs come in the order of the reading.
-        stateful: start each call with the states that the one before it left, sample by sample;
-            needs a fixed batch size.
-        unroll: write the steps out instead of looping: faster for few steps, slow to compile.
-        zero_output_for_mask: let the output of a masked step be zeros.
+        cell: A cell, or a list of cells to stack.
+        return_sequences: Whether to return the outputs of all time steps, not only the last one.
+        return_state: Whether to return the states after the last time step, too.
+        go_backwards: Whether to process the sequence from its end; outputs are in that order.
+        stateful: Whether each call starts with the final states of the previous one, sample by
+            sample; needs a fixed batch size.
+        unroll: Whether to unroll the loop: faster for short sequences, but slower to compile.
+        zero_output_for_mask: Whether the output of a masked time step is zero.
 
     Call arguments:
         sequences: ``(batch, time, ...)``; a list ``[sequences, *states]`` also gives the states.
-        initial_state: the states to start with, instead of the cell's own (zeros).
-        mask: ``(batch, time)``, True where a step counts.
-        training: whether the cell's dropout acts; it drops the same entries at each step.
+        initial_state: The states to start with, instead of those of the cell (zeros).
+        mask: ``(batch, time)``; time steps where it is False are skipped.
+        training: Whether dropout is active; it drops the same features in all time steps.
 
     Shapes: ``(batch, time, features)`` to ``(batch, units)``, or ``(batch, time, units)`` with
     ``return_sequences``; with ``return_state`` to a tuple of that and each state.
 
     Raises:
-        ArgumentError: something that is no cell.
-        ShapeError: another rank or number of features, a mask or a state that does not fit.
-        StateError: a cell that changes variables or adds losses at each step.
+        ArgumentError: A ``cell`` that is not a cell.
+        ShapeError: A different rank or number of features, or a mask or a state of the wrong shape.
+        StateError: A cell that changes variables or adds losses in a time step.
 
     >>> class Average(Layer):
     ...     state_size = 3
@@ -143,19 +148,19 @@ class RNN(_Recurrent):
     def _hold(self, cell: Layer) -> None:
         self.cell: Any = cell
         first = self._first_cell()
-        builtin = isinstance(first, _Cell)
+        builtin = isinstance(first, BuiltinCell)
         self.input_spec = InputSpec(min_ndim=2)
         if builtin:
             self.input_spec = InputSpec(ndim=3 + first.rank, layout=self._layout(first.rank))
 
     def _layout(self, rank: int) -> str:
-        """What the axes of the input mean."""
+        """What the axes of the input are."""
         if not rank:
             return "(batch, time, features)"
-        return layout(rank, self.__dict__.get("data_format", "channels_last"), time=True)
+        return layout(rank, vars(self).get("data_format", "channels_last"), time=True)
 
     def _first_cell(self) -> Any:
-        """The cell that reads the input."""
+        """The cell that receives the input."""
         cell: Any = self.cell
         while isinstance(cell, StackedRNNCells):
             cell = cell.cells[0]
@@ -165,32 +170,32 @@ class RNN(_Recurrent):
 
     @property
     def state_size(self) -> Any:
-        """Number of features of each state, as the cell gives it."""
+        """Number of features of each state, as given by the cell."""
         return self.cell.state_size
 
     @property
     def states(self) -> list[Variable]:
-        """The variables that keep the states between the calls of a stateful layer."""
+        """The variables that hold the states between the calls of a stateful layer."""
         return self._state_variables
 
     def _saved_variables(self) -> list[Variable]:
         return [v for v in super()._saved_variables() if v not in self._state_variables]
 
     def reset_state(self) -> None:
-        """Let the next call of a stateful layer start with zeros."""
+        """Set the states of a stateful layer to zero."""
         for variable in self._state_variables:
             variable.assign(jnp.zeros(variable.shape, variable.dtype))
 
     def reset_states(self) -> None:
-        """The same as :meth:`reset_state`."""
+        """Alias of :meth:`reset_state`."""
         self.reset_state()
 
     def get_initial_state(self, batch_size: Any) -> list[Any]:
-        """The cell's states before the first step."""
+        """The cell's states before the first time step."""
         return initial_state(self.cell, batch_size)
 
     def _zero_states(self, shape: Any) -> list[Any]:
-        """The states before the first step of sequences of this shape."""
+        """The states before the first time step, for sequences of this shape."""
         return self.get_initial_state(shape[0])
 
     def _first_states(self, sequences: Any, given: Any) -> list[Any]:
@@ -204,7 +209,7 @@ class RNN(_Recurrent):
             agree(x.shape, z.shape) for x, z in zip(leaves, wanted, strict=True)
         ):
             raise ShapeError(
-                f"Layer {self.name!r} ({type(self).__name__}) cannot start with these states.\n"
+                f"Layer {self.name!r} ({type(self).__name__}) cannot start from these states.\n"
                 f"  expected: {len(wanted)} of shape {_listed(wanted)}\n"
                 f"  received: {len(leaves)} of shape {_listed(leaves)}"
             )
@@ -214,9 +219,9 @@ class RNN(_Recurrent):
     # ---- the loop ------------------------------------------------------------------------------
 
     def build(self, input_shape: Any) -> None:
-        """Build the cell; make the variables that keep the states of a stateful layer."""
+        """Build the cell, and add the variables that hold the states of a stateful layer."""
         first = self._first_cell()
-        if isinstance(first, _Cell):
+        if isinstance(first, BuiltinCell):
             axes = {self._channel_axis: known_size(self, input_shape, self._channel_axis)}
             self.input_spec = InputSpec(
                 ndim=3 + first.rank, axes=axes, layout=self._layout(first.rank)
@@ -229,9 +234,9 @@ class RNN(_Recurrent):
             return
         if input_shape[0] is None:
             raise ShapeError(
-                f"Layer {self.name!r} ({type(self).__name__}) keeps a state for each sample of the "
-                f"batch (stateful=True).\n  expected: a fixed batch size\n"
-                f"  received: shape {tuple(input_shape)}\n"
+                f"Layer {self.name!r} ({type(self).__name__}) is stateful: it has a state for each "
+                "sample of the batch.\n  expected: a fixed batch size\n"
+                f"  received: shape {show_dims(tuple(input_shape))}\n"
                 "Write `Input(shape, batch_size=32)`, with your own batch size."
             )
         self._state_variables = [
@@ -240,7 +245,7 @@ class RNN(_Recurrent):
         ]
 
     def _channels_last(self, shape: Any) -> Any:
-        """The shape of the input as the loop sees it."""
+        """The shape of the input with the channels last."""
         return shape
 
     def call(
@@ -265,9 +270,9 @@ class RNN(_Recurrent):
     def _loop(
         self, cell: Any, inputs: Any, states: Any, mask: Any, training: bool, all_outputs: bool
     ) -> tuple[Any, Any, Any]:
-        """Last output, all outputs (or None) and last states on a sequence with time first."""
+        """Last output, all outputs (or None) and final states for a time-major sequence."""
         if type(cell).call is StackedRNNCells.call:
-            # Cell after cell instead of step after step: the same numbers, by larger products.
+            # Layer by layer instead of step by step: the same numbers with larger products.
             last, outputs, new = None, inputs, []
             with entered(cell._scope(training)):
                 for inner, state in zip(cell.cells, states, strict=True):
@@ -275,7 +280,7 @@ class RNN(_Recurrent):
                     last, outputs, after = self._loop(inner, outputs, state, mask, training, wanted)
                     new.append(after)
             return last, outputs, new
-        if type(cell).call is _Cell.call and cell.activity_regularizer is None:
+        if type(cell).call is BuiltinCell.call and cell.activity_regularizer is None:
             with entered(cell._scope(training)):
                 inputs = cell.project(inputs, training)
                 step, constants = cell.step(), cell.constants(states, training)
@@ -300,9 +305,9 @@ def _listed(arrays: list[Any]) -> str:
 
 
 def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]]:
-    """One step of a user's cell, called as the layer it is, with random keys of its own."""
+    """One time step of a user's cell: a layer call with its own random key."""
     scope = current() or Scope()
-    # A compiled prediction has no key, and cells that draw only in training need none.
+    # A compiled prediction has no key; cells that draw during training only need none.
     key = random_key(name=cell.name) if training or scope.key is not None else None
 
     def step(constants: None, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
@@ -317,19 +322,19 @@ def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]
             changed = [v.path for v in inner.record.updates] or "losses"
             raise StateError(
                 f"The cell {cell.name!r} ({type(cell).__name__}) changes {changed} in a time step, "
-                "where the change would be lost. Keep what changes from step to step in the states."
+                "where the change would be lost. Put what changes between time steps in the states."
             )
         if not isinstance(result, (list, tuple)) or len(result) != 2:
             raise StructureError(
-                f"The cell {cell.name!r} ({type(cell).__name__}) is expected to return "
-                f"(output, [state, ...]).\n  received: {result!r}"
+                f"The cell {cell.name!r} ({type(cell).__name__}) returned something unexpected.\n"
+                f"  expected: (output, [state, ...])\n  received: {result!r}"
             )
         output, new = result[0], nested.flatten(result[1])
         old = nested.flatten(states)
         if [n.shape for n in new] != [o.shape for o in old]:
             raise ShapeError(
-                f"The cell {cell.name!r} ({type(cell).__name__}) is expected to return states of "
-                f"the shapes that it was given.\n  expected: {_listed(old)}\n"
+                f"The cell {cell.name!r} ({type(cell).__name__}) returned states of other shapes "
+                f"than it was given.\n  expected: {_listed(old)}\n"
                 f"  received: {_listed(new)}"
             )
         new = [n.astype(o.dtype) for n, o in zip(new, old, strict=True)]
@@ -339,21 +344,21 @@ def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]
 
 
 @builtin()
-class _OwnCell(_CellArguments, RNN):
-    """An RNN that makes its cell from its own arguments."""
+class RNNWithCell(CellArguments, RNN):
+    """An RNN that creates its cell from its own arguments."""
 
-    cell_class: ClassVar[type[_Cell]]
-    return_sequences: bool = field(False, kw_only=True)
-    return_state: bool = field(False, kw_only=True)
-    go_backwards: bool = field(False, kw_only=True)
-    stateful: bool = field(False, kw_only=True)
-    unroll: bool = field(False, kw_only=True)
-    zero_output_for_mask: bool = field(False, kw_only=True)
+    cell_class: ClassVar[type[BuiltinCell]]
+    return_sequences: bool = field(default=False, kw_only=True)
+    return_state: bool = field(default=False, kw_only=True)
+    go_backwards: bool = field(default=False, kw_only=True)
+    stateful: bool = field(default=False, kw_only=True)
+    unroll: bool = field(default=False, kw_only=True)
+    zero_output_for_mask: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        shared = (self.cell_class._fields.keys() & type(self)._fields.keys()) - Layer._fields.keys()
-        arguments = {name: getattr(self, name) for name in shared} | self._more_for_the_cell()
+        taken = fields_of(self.cell_class, beyond=Layer)
+        arguments = {n: v for n, v in vars(self).items() if n in taken} | self._cell_arguments()
         self._hold(
             self.cell_class(
                 **arguments,
@@ -367,160 +372,102 @@ class _OwnCell(_CellArguments, RNN):
         """The cell has the same name in all layers of this class."""
         return {self.cell: (self.cell.name, self.cell.name)}
 
-    def _more_for_the_cell(self) -> dict[str, Any]:
+    def _cell_arguments(self) -> dict[str, Any]:
         return {}
 
 
-@builtin("layers")
-class SimpleRNN(_OwnCell):
-    """The plainest recurrence: ``h[t] = activation(x[t] @ kernel + h[t-1] @ recurrent + bias)``.
+# ---- with built-in cells -------------------------------------------------------------------------
+
+
+def arguments_in(cls: type) -> str:
+    """The entries of ``Args:`` in the docstring of ``cls``."""
+    return (cls.__doc__ or "").partition("    Args:\n")[2].partition("\n\n")[0]
+
+
+# Those of an RNN after its cell.
+LOOP_ARGUMENTS = arguments_in(RNN).partition("        return_sequences:")[2]
+LOOP_ARGUMENTS = f"        return_sequences:{LOOP_ARGUMENTS}"
+
+
+def _over_time(cell: type[BuiltinCell], summary: str, rest: str, more: str = "") -> str:
+    """The docstring of a layer: its summary, the arguments of its cell, those of an RNN."""
+    return f"""{summary}
 
     Args:
-        units: size of the state, which is also the output.
-        activation: function applied to the sum.
-        use_bias: whether a bias is added.
-        kernel_initializer: for the kernel, of shape ``(features, units)``.
-        recurrent_initializer: for the recurrent kernel, of shape ``(units, units)``.
-        bias_initializer: for the bias, of shape ``(units,)``.
-        kernel_regularizer: penalty on the kernel.
-        recurrent_regularizer: penalty on the recurrent kernel.
-        bias_regularizer: penalty on the bias.
-        kernel_constraint: projection of the kernel after each step of the optimizer.
-        recurrent_constraint: likewise, of the recurrent kernel.
-        bias_constraint: likewise, of the bias.
-        dropout: part of the input's entries to drop while training, the same at each time step.
-        recurrent_dropout: likewise, of the state's entries, where they enter the product.
-        seed: makes the drops differ from those of the global seed.
-        return_sequences: see :class:`RNN`, as for the arguments below.
-        return_state: ...
-        go_backwards: ...
-        stateful: ...
-        unroll: ...
-        zero_output_for_mask: ...
+{arguments_in(cell)}
+{LOOP_ARGUMENTS}{more}
 
     Shapes: ``(batch, time, features)`` to ``(batch, units)``, or ``(batch, time, units)`` with
-    ``return_sequences``. Call arguments, states and masks: see :class:`RNN`.
+    ``return_sequences``. For call arguments, states and masks see :class:`RNN`.
 
     Raises:
-        ShapeError: another rank or number of features, a mask or a state that does not fit.
+        ShapeError: A different rank or number of features, or a mask or a state of the wrong shape.
 
-    Elman 1990, https://doi.org/10.1207/s15516709cog1402_1
-
-    >>> SimpleRNN(4)(jnp.ones((2, 5, 3))).shape
-    (2, 4)
+{rest}
     """
 
-    cell_class: ClassVar[type[_Cell]] = SimpleRNNCell
+
+_CUDNN = """
+        use_cudnn: ``"auto"``, True or False, all with the same effect: XLA compiles the loop on
+            every platform, and cuDNN's recurrent kernels are not used."""
+
+
+@builtin("layers")
+class SimpleRNN(RNNWithCell):
+    __doc__ = _over_time(
+        SimpleRNNCell,
+        "A simple recurrence: ``h[t] = activation(x[t] @ kernel + h[t-1] @ recurrent + bias)``.",
+        """    Elman 1990, https://doi.org/10.1207/s15516709cog1402_1
+
+    >>> SimpleRNN(4)(jnp.ones((2, 5, 3))).shape
+    (2, 4)""",
+    )
+    cell_class: ClassVar[type[BuiltinCell]] = SimpleRNNCell
     units: int = field(convert=positive_int)
-    activation: Any = field("tanh", convert=activations.get)
+    activation: Any = field(default="tanh", convert=activations.get)
     use_bias: bool = True
 
 
 @builtin("layers")
-class GRU(_OwnCell):
-    """A gated recurrent unit over time; the formula of a step is :class:`GRUCell`'s.
-
-    Args:
-        units: size of the state, which is also the output.
-        activation: of the candidate.
-        recurrent_activation: of the gates.
-        use_bias: whether biases are added.
-        kernel_initializer: for the kernel, of shape ``(features, 3 * units)``, in the order
-            z, r, c.
-        recurrent_initializer: for the recurrent kernel, of shape ``(units, 3 * units)``.
-        bias_initializer: for the bias, of shape ``(2, 3 * units)`` (input's and state's) with
-            ``reset_after``, else ``(3 * units,)``.
-        kernel_regularizer: penalty on the kernel.
-        recurrent_regularizer: penalty on the recurrent kernel.
-        bias_regularizer: penalty on the bias.
-        kernel_constraint: projection of the kernel after each step of the optimizer.
-        recurrent_constraint: likewise, of the recurrent kernel.
-        bias_constraint: likewise, of the bias.
-        dropout: part of the input's entries to drop while training, the same at each time step.
-        recurrent_dropout: likewise, of the state's entries, where they enter the product.
-        seed: makes the drops differ from those of the global seed.
-        return_sequences: see :class:`RNN`, as for the arguments below.
-        return_state: ...
-        go_backwards: ...
-        stateful: ...
-        unroll: ...
-        zero_output_for_mask: ...
-        reset_after: whether the reset gate acts after the product with the state or before it.
-        use_cudnn: accepted for Keras's sake; the loop is compiled by XLA on every platform.
-
-    Shapes: ``(batch, time, features)`` to ``(batch, units)``, or ``(batch, time, units)`` with
-    ``return_sequences``. Call arguments, states and masks: see :class:`RNN`.
-
-    Raises:
-        ShapeError: another rank or number of features, a mask or a state that does not fit.
-
-    Cho et al. 2014, https://arxiv.org/abs/1406.1078
+class GRU(RNNWithCell):
+    __doc__ = _over_time(
+        GRUCell,
+        "A gated recurrent unit over time; for the formula of a time step see :class:`GRUCell`.",
+        """    Cho et al. 2014, https://arxiv.org/abs/1406.1078
 
     >>> outputs, state = GRU(4, return_sequences=True, return_state=True)(jnp.ones((2, 5, 3)))
     >>> outputs.shape, state.shape
-    ((2, 5, 4), (2, 4))
-    """
-
-    cell_class: ClassVar[type[_Cell]] = GRUCell
+    ((2, 5, 4), (2, 4))""",
+        _CUDNN,
+    )
+    cell_class: ClassVar[type[BuiltinCell]] = GRUCell
     units: int = field(convert=positive_int)
-    activation: Any = field("tanh", convert=activations.get)
-    recurrent_activation: Any = field("sigmoid", convert=activations.get)
+    activation: Any = field(default="tanh", convert=activations.get)
+    recurrent_activation: Any = field(default="sigmoid", convert=activations.get)
     use_bias: bool = True
-    reset_after: bool = field(True, kw_only=True)
-    use_cudnn: Any = field("auto", kw_only=True)
+    reset_after: bool = field(default=True, kw_only=True)
+    use_cudnn: Any = field(default="auto", convert=one_of("auto", True, False), kw_only=True)
 
 
 @builtin("layers")
-class LSTM(_OwnCell):
-    """A long short-term memory over time; the formula of a step is :class:`LSTMCell`'s.
-
-    Args:
-        units: size of the two states ``h`` and ``c``; ``h`` is also the output.
-        activation: of the candidate and of the new cell state.
-        recurrent_activation: of the gates.
-        use_bias: whether a bias is added.
-        kernel_initializer: for the kernel, of shape ``(features, 4 * units)``, in the order
-            input, forget, candidate, output.
-        recurrent_initializer: for the recurrent kernel, of shape ``(units, 4 * units)``.
-        bias_initializer: for the bias, of shape ``(4 * units,)``.
-        unit_forget_bias: whether the forget gate's bias starts with ones.
-        kernel_regularizer: penalty on the kernel.
-        recurrent_regularizer: penalty on the recurrent kernel.
-        bias_regularizer: penalty on the bias.
-        kernel_constraint: projection of the kernel after each step of the optimizer.
-        recurrent_constraint: likewise, of the recurrent kernel.
-        bias_constraint: likewise, of the bias.
-        dropout: part of the input's entries to drop while training, the same at each time step.
-        recurrent_dropout: likewise, of the state's entries, where they enter the product.
-        seed: makes the drops differ from those of the global seed.
-        return_sequences: see :class:`RNN`, as for the arguments below.
-        return_state: ...
-        go_backwards: ...
-        stateful: ...
-        unroll: ...
-        zero_output_for_mask: ...
-        use_cudnn: accepted for Keras's sake; the loop is compiled by XLA on every platform.
-
-    Shapes: ``(batch, time, features)`` to ``(batch, units)``, or ``(batch, time, units)`` with
-    ``return_sequences``. Call arguments, states and masks: see :class:`RNN`.
-
-    Raises:
-        ShapeError: another rank or number of features, a mask or a state that does not fit.
-
-    Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735
+class LSTM(RNNWithCell):
+    __doc__ = _over_time(
+        LSTMCell,
+        "A long short-term memory over time; for the formula of a time step see :class:`LSTMCell`.",
+        """    Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735
 
     >>> output, h, c = LSTM(4, return_state=True)(jnp.ones((2, 5, 3)))
     >>> output.shape, c.shape
-    ((2, 4), (2, 4))
-    """
-
-    cell_class: ClassVar[type[_Cell]] = LSTMCell
+    ((2, 4), (2, 4))""",
+        _CUDNN,
+    )
+    cell_class: ClassVar[type[BuiltinCell]] = LSTMCell
     units: int = field(convert=positive_int)
-    activation: Any = field("tanh", convert=activations.get)
-    recurrent_activation: Any = field("sigmoid", convert=activations.get)
+    activation: Any = field(default="tanh", convert=activations.get)
+    recurrent_activation: Any = field(default="sigmoid", convert=activations.get)
     use_bias: bool = True
-    unit_forget_bias: bool = field(True, kw_only=True)
-    use_cudnn: Any = field("auto", kw_only=True)
+    unit_forget_bias: bool = field(default=True, kw_only=True)
+    use_cudnn: Any = field(default="auto", convert=one_of("auto", True, False), kw_only=True)
 
 
 __all__ = ["GRU", "LSTM", "RNN", "SimpleRNN"]

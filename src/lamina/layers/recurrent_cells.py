@@ -1,62 +1,62 @@
-"""One step of a recurrence as a layer: the cells that :mod:`lamina.layers.recurrent` loops over."""
+"""Recurrent cells: the layers that :mod:`lamina.layers.recurrent` applies at each time step."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import activations, constraints, initializers, regularizers
+from lamina import activations, initializers
 from lamina.core.scope import random_key
 from lamina.errors import ArgumentError, StructureError
 from lamina.initializers.base import read_seed
 from lamina.layers.arguments import autocast, layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
-from lamina.layers.regularization import number
+from lamina.layers.regularization import dropout_rate
+from lamina.layers.weights import add_weight, constraint, initializer, regularizer
 from lamina.ops.lowering.dropout import keep_factors
 from lamina.ops.lowering.recurrence import Constants, GRUStep, LSTMStep, SimpleStep, Step
 from lamina.serialization.fields import field, positive_int
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
 
-_rate = number("[0, 1]", lambda v: 0 <= v <= 1)
 _PLAIN = {activations.sigmoid: jax.nn.sigmoid, activations.tanh: jnp.tanh}
 
 
 def _plain(function: Any) -> Any:
-    """JAX's own function, by which a step knows the usual ones."""
+    """JAX's own function, for which a step has a faster form."""
     return _PLAIN.get(function, function)
 
 
 @builtin()
-class _CellArguments(Layer):
-    """What every recurrent cell with weights takes by name, and so every layer that makes one."""
+class CellArguments(Layer, kw_only=True):
+    """The arguments of the built-in recurrent cells, and of the layers that create one."""
 
-    kernel_initializer: Any = field("glorot_uniform", convert=initializers.get, kw_only=True)
-    recurrent_initializer: Any = field("orthogonal", convert=initializers.get, kw_only=True)
-    bias_initializer: Any = field("zeros", convert=initializers.get, kw_only=True)
-    kernel_regularizer: Any = field(None, convert=regularizers.get, kw_only=True)
-    recurrent_regularizer: Any = field(None, convert=regularizers.get, kw_only=True)
-    bias_regularizer: Any = field(None, convert=regularizers.get, kw_only=True)
-    kernel_constraint: Any = field(None, convert=constraints.get, kw_only=True)
-    recurrent_constraint: Any = field(None, convert=constraints.get, kw_only=True)
-    bias_constraint: Any = field(None, convert=constraints.get, kw_only=True)
-    dropout: float = field(0.0, convert=_rate, kw_only=True)
-    recurrent_dropout: float = field(0.0, convert=_rate, kw_only=True)
-    seed: int | None = field(None, convert=read_seed, kw_only=True)
+    kernel_initializer: Any = initializer("glorot_uniform")
+    recurrent_initializer: Any = initializer("orthogonal")
+    bias_initializer: Any = initializer("zeros")
+    kernel_regularizer: Any = regularizer()
+    recurrent_regularizer: Any = regularizer()
+    bias_regularizer: Any = regularizer()
+    kernel_constraint: Any = constraint()
+    recurrent_constraint: Any = constraint()
+    bias_constraint: Any = constraint()
+    dropout: float = field(default=0.0, convert=dropout_rate, kw_only=True)
+    recurrent_dropout: float = field(default=0.0, convert=dropout_rate, kw_only=True)
+    seed: int | None = field(default=None, convert=read_seed, kw_only=True)
 
 
 @builtin()
-class _Cell(_CellArguments):
-    """What the built-in cells share: weights, the input part, states, and one step.
+class BuiltinCell(CellArguments):
+    """What the built-in cells share: weights, the product with the input, states, and a time step.
 
-    A subclass gives the sizes of its weights and its :meth:`step`. A layer that loops over time
-    calls :meth:`project` on the whole sequence and then runs the step over the result;
-    :meth:`call` does both for a single step.
+    A subclass gives the shapes of its weights and its :meth:`step`. A layer that loops over time
+    calls :meth:`project` on the whole sequence and then applies the step to the result;
+    :meth:`call` does both for a single time step.
     """
 
     gates: ClassVar[int] = 1
@@ -68,12 +68,12 @@ class _Cell(_CellArguments):
 
     @property
     def rank(self) -> int:
-        """Number of spatial axes of one step's input."""
+        """Number of spatial dimensions of the input of a time step."""
         return 0
 
     @property
     def layout(self) -> str:
-        """What the axes of one step's input mean."""
+        """What the axes of the input of a time step are."""
         return layout(self.rank) if self.rank else "(batch, features)"
 
     @property
@@ -86,26 +86,19 @@ class _Cell(_CellArguments):
         """Number of features of the output."""
         return self.units
 
-    def _make_weights(
+    def _add_weights(
         self, input_shape: Any, window: tuple[int, ...], bias_shape: tuple[int, ...] | None
     ) -> None:
-        """Make ``kernel``, ``recurrent_kernel`` and, where it has a shape, ``bias``."""
+        """Add ``kernel``, ``recurrent_kernel`` and, if it has a shape, ``bias``."""
         features, outputs = known_size(self, input_shape, -1), self.gates * self.units
         self.input_spec = InputSpec(ndim=2 + self.rank, axes={-1: features}, layout=self.layout)
-        self.kernel = self.add_weight(
-            (*window, features, outputs), self.kernel_initializer, name="kernel",
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
-        )  # fmt: skip
-        self.recurrent_kernel = self.add_weight(
-            (*window, self.units, outputs), self.recurrent_initializer, name="recurrent_kernel",
-            regularizer=self.recurrent_regularizer, constraint=self.recurrent_constraint,
-        )  # fmt: skip
+        self.kernel = add_weight(self, "kernel", (*window, features, outputs))
+        recurrent_shape = (*window, self.units, outputs)
+        self.recurrent_kernel = add_weight(self, "recurrent", recurrent_shape, "recurrent_kernel")
         self.bias = None
         if bias_shape is not None:
-            self.bias = self.add_weight(
-                bias_shape, self._bias_initializer(), name="bias",
-                regularizer=self.bias_regularizer, constraint=self.bias_constraint,
-            )  # fmt: skip
+            initial = self._bias_initializer()
+            self.bias = add_weight(self, "bias", bias_shape, initializer=initial)
 
     def _bias_initializer(self) -> Any:
         return self.bias_initializer
@@ -116,9 +109,9 @@ class _Cell(_CellArguments):
         return [jnp.zeros((batch_size, n), self.compute_dtype) for n in sizes]
 
     def project(self, inputs: Any, training: bool) -> Any:
-        """The input part of the step, ``inputs @ kernel + bias``, with any axes before the batch.
+        """``inputs @ kernel + bias``, with any axes before the batch.
 
-        While training, one dropout mask serves all of them.
+        During training, one dropout mask is used for all of them.
         """
         one_step = inputs.shape[inputs.ndim - self.rank - 2 :]
         factors = self._factors(self.dropout, one_step, training, "dropout")
@@ -132,15 +125,15 @@ class _Cell(_CellArguments):
         return bias
 
     def step(self) -> Step:
-        """The step, as a function ``(constants, input part, states) -> (output, states)``."""
+        """The step: a function ``(constants, projected input, states) -> (output, states)``."""
         raise NotImplementedError
 
     def constants(self, states: list[Any], training: bool) -> Constants:
-        """What the steps read: weights, and while training the same dropout factors for all.
+        """What all time steps read: weights, and during training one set of dropout factors.
 
         Args:
-            states: the initial states; only their shapes matter.
-            training: whether to drop entries of the state.
+            states: The initial states, of which only the shapes are used.
+            training: Whether to drop features of the state.
         """
         shape = states[0].shape
         factors = self._factors(self.recurrent_dropout, shape, training, "recurrent_dropout")
@@ -155,12 +148,13 @@ class _Cell(_CellArguments):
         return keep_factors(random_key(self.seed, name), rate, shape, self.compute_dtype)
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-        """One step: the output, and the new states in the nesting of the given ones."""
+        """One time step: the output, and the new states in the structure of the given ones."""
         old = nested.flatten(states)
         if len(old) != count_states(self):
             raise StructureError(
-                f"Layer {self.name!r} ({type(self).__name__}) has {count_states(self)} state(s) of "
-                f"{self.state_size} features.\n  received: {len(old)} state(s)"
+                f"Layer {self.name!r} ({type(self).__name__}) was called with a wrong number of "
+                f"states.\n  expected: {count_states(self)}, of {self.state_size} features\n"
+                f"  received: {len(old)}"
             )
         x, constants = self.project(inputs, training), self.constants(old, training)
         output, new = self.step()(constants, x, old)
@@ -168,31 +162,33 @@ class _Cell(_CellArguments):
 
 
 @builtin("layers")
-class SimpleRNNCell(_Cell):
-    """One step of the plainest recurrence: ``h' = activation(x @ kernel + h @ recurrent + bias)``.
+class SimpleRNNCell(BuiltinCell):
+    """A time step of a simple recurrence: ``h' = activation(x @ kernel + h @ recurrent + bias)``.
 
     Args:
-        units: size of the state, which is also the output.
-        activation: function applied to the sum.
-        use_bias: whether a bias is added.
-        kernel_initializer: for the kernel, of shape ``(features, units)``.
-        recurrent_initializer: for the recurrent kernel, of shape ``(units, units)``.
-        bias_initializer: for the bias, of shape ``(units,)``.
-        kernel_regularizer: penalty on the kernel.
-        recurrent_regularizer: penalty on the recurrent kernel.
-        bias_regularizer: penalty on the bias.
-        kernel_constraint: projection of the kernel after each step of the optimizer.
-        recurrent_constraint: likewise, of the recurrent kernel.
-        bias_constraint: likewise, of the bias.
-        dropout: part of the input's entries to drop while training.
-        recurrent_dropout: part of the state's entries to drop while training.
-        seed: makes the drops differ from those of the global seed.
+        units: Number of features of the state, which is also the output.
+        activation: Function applied to the sum; None for none.
+        use_bias: Whether to add a bias.
+        kernel_initializer: Initializer of the kernel, of shape ``(features, units)``.
+        recurrent_initializer: Initializer of the recurrent kernel, of shape ``(units, units)``.
+        bias_initializer: Initializer of the bias, of shape ``(units,)``.
+        kernel_regularizer: Penalty on the kernel, added to the loss.
+        recurrent_regularizer: Penalty on the recurrent kernel, added to the loss.
+        bias_regularizer: Penalty on the bias, added to the loss.
+        kernel_constraint: Projection of the kernel after each update.
+        recurrent_constraint: Projection of the recurrent kernel after each update.
+        bias_constraint: Projection of the bias after each update.
+        dropout: Fraction of the input features to drop during training; the same ones in all time
+            steps of a sequence.
+        recurrent_dropout: Fraction of the state's features to drop during training, likewise, where
+            the state is multiplied by the recurrent kernel.
+        seed: Integer that, with the global seed, determines what is dropped.
 
     Shapes: ``(batch, features)`` and a list of one state ``(batch, units)``, to the output
     ``(batch, units)`` and the list of the new state.
 
     Raises:
-        ShapeError: an input of another rank, or with another number of features.
+        ShapeError: An input of a different rank, or with a different number of features.
 
     Elman 1990, https://doi.org/10.1207/s15516709cog1402_1
 
@@ -201,53 +197,56 @@ class SimpleRNNCell(_Cell):
     (2, 4)
     """
 
-    activation: Any = field("tanh", convert=activations.get)
+    activation: Any = field(default="tanh", convert=activations.get)
     use_bias: bool = True
 
     def build(self, input_shape: Any) -> None:
-        """Make ``kernel``, ``recurrent_kernel`` and ``bias``."""
-        self._make_weights(input_shape, (), (self.units,) if self.use_bias else None)
+        """Add ``kernel``, ``recurrent_kernel`` and ``bias``."""
+        self._add_weights(input_shape, (), (self.units,) if self.use_bias else None)
 
     def step(self) -> Step:
-        """``activation(x + h @ recurrent_kernel)``."""
+        """``activation(x + h @ recurrent_kernel)``, with ``x`` from :meth:`project`."""
         return SimpleStep(self.activation)
 
 
 @builtin("layers")
-class GRUCell(_Cell):
-    """One step of a gated recurrent unit.
+class GRUCell(BuiltinCell):
+    """A time step of a gated recurrent unit.
 
-    With ``z = gate(x @ W_z + h @ U_z + b_z)`` and ``r`` likewise, the candidate is
+    With the update gate ``z = gate(x @ W_z + h @ U_z + b_z)`` and the reset gate ``r``, computed
+    likewise, the candidate is
     ``c = activation(x @ W_c + b_c + r * (h @ U_c + b'_c))`` (``reset_after``) or
     ``activation(x @ W_c + (r * h) @ U_c + b_c)``, and the new state ``z * h + (1 - z) * c``.
 
     Args:
-        units: size of the state, which is also the output.
-        activation: of the candidate.
-        recurrent_activation: of the gates.
-        use_bias: whether biases are added.
-        kernel_initializer: for the kernel, of shape ``(features, 3 * units)``, in the order
-            z, r, c.
-        recurrent_initializer: for the recurrent kernel, of shape ``(units, 3 * units)``.
-        bias_initializer: for the bias, of shape ``(2, 3 * units)`` (input's and state's) with
-            ``reset_after``, else ``(3 * units,)``.
-        kernel_regularizer: penalty on the kernel.
-        recurrent_regularizer: penalty on the recurrent kernel.
-        bias_regularizer: penalty on the bias.
-        kernel_constraint: projection of the kernel after each step of the optimizer.
-        recurrent_constraint: likewise, of the recurrent kernel.
-        bias_constraint: likewise, of the bias.
-        dropout: part of the input's entries to drop while training.
-        recurrent_dropout: part of the state's entries to drop while training.
-        reset_after: whether the reset gate acts after the product with the state (one product a
-            step, and what cuDNN computes) or before it (the paper's first version).
-        seed: makes the drops differ from those of the global seed.
+        units: Number of features of the state, which is also the output.
+        activation: Activation of the candidate.
+        recurrent_activation: Activation of the gates.
+        use_bias: Whether to add biases.
+        kernel_initializer: Initializer of the kernel, of shape ``(features, 3 * units)``, in the
+            order z, r, c.
+        recurrent_initializer: Initializer of the recurrent kernel, of shape ``(units, 3 * units)``.
+        bias_initializer: Initializer of the bias, of shape ``(2, 3 * units)`` (that of the input
+            and that of the state) with ``reset_after``, else ``(3 * units,)``.
+        kernel_regularizer: Penalty on the kernel, added to the loss.
+        recurrent_regularizer: Penalty on the recurrent kernel, added to the loss.
+        bias_regularizer: Penalty on the bias, added to the loss.
+        kernel_constraint: Projection of the kernel after each update.
+        recurrent_constraint: Projection of the recurrent kernel after each update.
+        bias_constraint: Projection of the bias after each update.
+        dropout: Fraction of the input features to drop during training; the same ones in all time
+            steps of a sequence.
+        recurrent_dropout: Fraction of the state's features to drop during training, likewise, where
+            the state is multiplied by the recurrent kernel.
+        reset_after: Whether to apply the reset gate after the product with the recurrent kernel (a
+            single product in each time step; as cuDNN does) or before it (as in the paper).
+        seed: Integer that, with the global seed, determines what is dropped.
 
     Shapes: ``(batch, features)`` and a list of one state ``(batch, units)``, to the output
     ``(batch, units)`` and the list of the new state.
 
     Raises:
-        ShapeError: an input of another rank, or with another number of features.
+        ShapeError: An input of a different rank, or with a different number of features.
 
     Cho et al. 2014, https://arxiv.org/abs/1406.1078
 
@@ -257,15 +256,15 @@ class GRUCell(_Cell):
     """
 
     gates: ClassVar[int] = 3
-    activation: Any = field("tanh", convert=activations.get)
-    recurrent_activation: Any = field("sigmoid", convert=activations.get)
+    activation: Any = field(default="tanh", convert=activations.get)
+    recurrent_activation: Any = field(default="sigmoid", convert=activations.get)
     use_bias: bool = True
-    reset_after: bool = field(True, kw_only=True)
+    reset_after: bool = field(default=True, kw_only=True)
 
     def build(self, input_shape: Any) -> None:
-        """Make ``kernel``, ``recurrent_kernel`` and ``bias``."""
+        """Add ``kernel``, ``recurrent_kernel`` and ``bias``."""
         bias_shape = (2, 3 * self.units) if self.reset_after else (3 * self.units,)
-        self._make_weights(input_shape, (), bias_shape if self.use_bias else None)
+        self._add_weights(input_shape, (), bias_shape if self.use_bias else None)
 
     def _input_bias(self, bias: Any) -> Any:
         return bias[0] if self.reset_after else bias
@@ -279,54 +278,57 @@ class GRUCell(_Cell):
 
 
 @builtin()
-class _OpenForgetGate(initializers.Initializer):
-    """The given initial biases, but ones for the forget gate: at first nothing is forgotten."""
+class _UnitForgetBias(initializers.Initializer):
+    """The given initial biases, with ones for the forget gate, so that it starts open."""
 
     def __init__(self, initializer: Any) -> None:
         self.initializer = initializer
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        draw = getattr(self.initializer, "draw", None)
-        drawn = draw(rng, shape, dtype) if draw else self.initializer(shape, dtype=dtype)
-        value = np.array(drawn)
+        if isinstance(self.initializer, initializers.Initializer):
+            value = np.array(self.initializer.draw(rng, shape, dtype))
+        else:
+            value = np.array(self.initializer(shape, dtype=dtype))
         units = shape[0] // 4
         value[units : 2 * units] = 1
         return value
 
 
 @builtin("layers")
-class LSTMCell(_Cell):
-    """One step of a long short-term memory.
+class LSTMCell(BuiltinCell):
+    """A time step of a long short-term memory.
 
     From ``i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias)`` the new cell state is
     ``c' = gate(f) * c + gate(i) * activation(g)`` and the output ``h' = gate(o) * activation(c')``.
 
     Args:
-        units: size of the two states ``h`` and ``c``; ``h`` is also the output.
-        activation: of the candidate and of the new cell state.
-        recurrent_activation: of the gates.
-        use_bias: whether a bias is added.
-        kernel_initializer: for the kernel, of shape ``(features, 4 * units)``, in the order
-            input, forget, candidate, output.
-        recurrent_initializer: for the recurrent kernel, of shape ``(units, 4 * units)``.
-        bias_initializer: for the bias, of shape ``(4 * units,)``.
-        unit_forget_bias: whether the forget gate's bias starts with ones (Jozefowicz et al. 2015,
-            https://proceedings.mlr.press/v37/jozefowicz15.html).
-        kernel_regularizer: penalty on the kernel.
-        recurrent_regularizer: penalty on the recurrent kernel.
-        bias_regularizer: penalty on the bias.
-        kernel_constraint: projection of the kernel after each step of the optimizer.
-        recurrent_constraint: likewise, of the recurrent kernel.
-        bias_constraint: likewise, of the bias.
-        dropout: part of the input's entries to drop while training.
-        recurrent_dropout: part of the state's entries to drop while training.
-        seed: makes the drops differ from those of the global seed.
+        units: Number of features of both states, ``h`` and ``c``; ``h`` is also the output.
+        activation: Activation of the candidate and of the new cell state.
+        recurrent_activation: Activation of the gates.
+        use_bias: Whether to add a bias.
+        kernel_initializer: Initializer of the kernel, of shape ``(features, 4 * units)``, in the
+            order input gate, forget gate, candidate, output gate.
+        recurrent_initializer: Initializer of the recurrent kernel, of shape ``(units, 4 * units)``.
+        bias_initializer: Initializer of the bias, of shape ``(4 * units,)``.
+        unit_forget_bias: Whether to initialize the bias of the forget gate with ones (Jozefowicz et
+            al. 2015, https://proceedings.mlr.press/v37/jozefowicz15.html).
+        kernel_regularizer: Penalty on the kernel, added to the loss.
+        recurrent_regularizer: Penalty on the recurrent kernel, added to the loss.
+        bias_regularizer: Penalty on the bias, added to the loss.
+        kernel_constraint: Projection of the kernel after each update.
+        recurrent_constraint: Projection of the recurrent kernel after each update.
+        bias_constraint: Projection of the bias after each update.
+        dropout: Fraction of the input features to drop during training; the same ones in all time
+            steps of a sequence.
+        recurrent_dropout: Fraction of the state's features to drop during training, likewise, where
+            the state is multiplied by the recurrent kernel.
+        seed: Integer that, with the global seed, determines what is dropped.
 
     Shapes: ``(batch, features)`` and a list of two states ``(batch, units)``, to the output
     ``(batch, units)`` and the list of the new states.
 
     Raises:
-        ShapeError: an input of another rank, or with another number of features.
+        ShapeError: An input of a different rank, or with a different number of features.
 
     Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735
 
@@ -337,10 +339,10 @@ class LSTMCell(_Cell):
     """
 
     gates: ClassVar[int] = 4
-    activation: Any = field("tanh", convert=activations.get)
-    recurrent_activation: Any = field("sigmoid", convert=activations.get)
+    activation: Any = field(default="tanh", convert=activations.get)
+    recurrent_activation: Any = field(default="sigmoid", convert=activations.get)
     use_bias: bool = True
-    unit_forget_bias: bool = field(True, kw_only=True)
+    unit_forget_bias: bool = field(default=True, kw_only=True)
 
     @property
     def state_size(self) -> list[int]:
@@ -348,16 +350,31 @@ class LSTMCell(_Cell):
         return [self.units, self.units]
 
     def build(self, input_shape: Any) -> None:
-        """Make ``kernel``, ``recurrent_kernel`` and ``bias``."""
-        self._make_weights(input_shape, (), (4 * self.units,) if self.use_bias else None)
+        """Add ``kernel``, ``recurrent_kernel`` and ``bias``."""
+        self._add_weights(input_shape, (), (4 * self.units,) if self.use_bias else None)
 
     def _bias_initializer(self) -> Any:
         given = self.bias_initializer
-        return _OpenForgetGate(given) if self.unit_forget_bias else given
+        return _UnitForgetBias(given) if self.unit_forget_bias else given
 
     def step(self) -> LSTMStep:
         """See :class:`lamina.ops.lowering.recurrence.LSTMStep`."""
         return LSTMStep(_plain(self.activation), _plain(self.recurrent_activation))
+
+
+@runtime_checkable
+class _HasStates(Protocol):
+    state_size: Any
+
+
+@runtime_checkable
+class _HasOutputSize(_HasStates, Protocol):
+    output_size: Any
+
+
+@runtime_checkable
+class _HasInitialState(Protocol):
+    def get_initial_state(self, batch_size: Any) -> Any: ...
 
 
 def read_cells(value: Any) -> list[Layer]:
@@ -368,12 +385,12 @@ def read_cells(value: Any) -> list[Layer]:
 
 
 def read_cell(value: Any) -> Layer:
-    """Read one cell: a layer with a ``state_size`` whose call takes a step and states.
+    """Read a cell: a layer with a ``state_size`` whose call takes an input and states.
 
     Raises:
-        ArgumentError: anything else; the message names what is missing.
+        ArgumentError: Anything else; the message names what is missing.
     """
-    if isinstance(value, Layer) and hasattr(value, "state_size"):
+    if isinstance(value, Layer) and isinstance(value, _HasStates):
         return value
     lacks = "no `state_size`" if isinstance(value, Layer) else f"of type {type(value).__name__}"
     raise ArgumentError(
@@ -385,13 +402,13 @@ def read_cell(value: Any) -> Layer:
 
 @builtin("layers")
 class StackedRNNCells(Layer):
-    """Several cells as one: each takes the output of the one before it.
+    """Several cells as one: the input of each is the output of the one before it.
 
     Args:
-        cells: the cells, first to last.
+        cells: The cells, from first to last.
 
-    Shapes: ``(batch, features)`` and a list of each cell's states, to the last cell's output and
-    the list of each cell's new states.
+    Shapes: ``(batch, features)`` and a list of the states of each cell, to the output of the last
+    cell and the list of the new states of each cell.
 
     >>> stack = StackedRNNCells([LSTMCell(4), GRUCell(2)])
     >>> stack.state_size, stack.output_size
@@ -401,11 +418,11 @@ class StackedRNNCells(Layer):
     (5, 2)
     """
 
-    cells: list[Any] = field(convert=read_cells)
+    cells: Any = field(convert=read_cells)
 
     @property
     def state_size(self) -> list[Any]:
-        """The state sizes of each cell."""
+        """The state size of each cell."""
         return [cell.state_size for cell in self.cells]
 
     @property
@@ -414,7 +431,7 @@ class StackedRNNCells(Layer):
         return output_size(self.cells[-1])
 
     def build(self, input_shape: Any) -> None:
-        """Build each cell for the output of the one before it."""
+        """Build each cell for the output shape of the one before it."""
         for cell in self.cells:
             if not cell.built:
                 cell.build(input_shape)
@@ -427,11 +444,11 @@ class StackedRNNCells(Layer):
         return [initial_state(cell, batch_size) for cell in self.cells]
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-        """One step through all cells."""
+        """One time step of all cells."""
         new = []
         for cell, state in zip(self.cells, states, strict=True):
             inputs, after = cell(inputs, state)
-            # An inner cell of another policy leaves the dtype of the states as it is.
+            # A cell with another dtype policy must not change the dtype of the states.
             dtypes = [x.dtype for x in nested.flatten(state)]
             cast = [x.astype(d) for x, d in zip(nested.flatten(after), dtypes, strict=True)]
             new.append(nested.unflatten(after, cast))
@@ -439,21 +456,21 @@ class StackedRNNCells(Layer):
 
 
 def count_states(cell: Any) -> int:
-    """The number of a cell's states, those of stacked cells together."""
+    """The number of states of a cell, or of all stacked cells together."""
     if isinstance(cell, StackedRNNCells):
         return sum(map(count_states, cell.cells))
     return len(cell.state_size) if isinstance(cell.state_size, (list, tuple)) else 1
 
 
 def output_size(cell: Any) -> Any:
-    """The features of a cell's output: as it says, or those of its first state."""
-    size = getattr(cell, "output_size", None)
+    """The number of features of a cell's output: ``output_size``, or that of its first state."""
+    size = cell.output_size if isinstance(cell, _HasOutputSize) else None
     return nested.flatten(cell.state_size)[0] if size is None else size
 
 
 def initial_state(cell: Any, batch_size: Any) -> list[Any]:
-    """A cell's states before the first step, as a list: its own choice, or zeros."""
-    if hasattr(cell, "get_initial_state"):
+    """A cell's states before the first time step, as a list: its own, or zeros."""
+    if isinstance(cell, _HasInitialState):
         states = cell.get_initial_state(batch_size=batch_size)
         return list(states) if isinstance(states, (list, tuple)) else [states]
     size = cell.state_size

@@ -1,4 +1,4 @@
-"""Comparing shapes whose sizes may be symbolic."""
+"""Comparing shapes some of whose dimensions may be symbolic."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Any
 from lamina.core.spec import BATCH, is_anonymous
 
 
-def agree(shape: Sequence[Any], wanted: Sequence[Any], *, broadcast: bool = False) -> bool:
-    """Whether two shapes have the same rank and the same sizes, as far as these are known.
+def agree(shape: Sequence[Any], expected: Sequence[Any], *, broadcast: bool = False) -> bool:
+    """Whether two shapes have the same rank and the same dimensions, as far as these are known.
 
-    Sizes left open and the batch fit any size; sizes of different names are different.
+    Unknown dimensions and the batch dimension agree with any size; dimensions of different names
+    differ.
 
     Args:
-        shape: the shape in question.
-        wanted: the shape it should have.
-        broadcast: whether sizes of 1 may stand for any.
+        shape: The shape in question.
+        expected: The shape that it should have.
+        broadcast: Whether dimensions of 1 in ``shape`` agree with any.
 
     >>> agree((2, 3), (2, 4)), agree((2, None), (2, 4)), agree((2, 1), (2, 4), broadcast=True)
     (False, True, True)
     """
-    return len(shape) == len(wanted) and all(
-        a == b or (broadcast and a == 1) or _is_open(a) or _is_open(b)
-        for a, b in zip(shape, wanted, strict=True)
+    return len(shape) == len(expected) and all(
+        a == b or (broadcast and a == 1) or _is_unknown(a) or _is_unknown(b)
+        for a, b in zip(shape, expected, strict=True)
     )
 
 
-def _is_open(size: Any) -> bool:
+def _is_unknown(size: Any) -> bool:
     return size is None or is_anonymous(size) or (not isinstance(size, int) and size == BATCH)

@@ -35,11 +35,11 @@ def _same(a: Any, b: Any) -> bool:
 class _LayerFields(Configurable):
     """The arguments that every layer takes, by name only."""
 
-    activity_regularizer: Any = field(None, convert=regularizers.get, kw_only=True)
-    trainable: bool = field(True, convert=bool, kw_only=True)
-    dtype: Any = field(None, convert=get_policy, kw_only=True)
-    autocast: bool = field(True, convert=bool, kw_only=True)
-    name: Any = field(None, kw_only=True)
+    activity_regularizer: Any = field(default=None, convert=regularizers.get, kw_only=True)
+    trainable: bool = field(default=True, convert=bool, kw_only=True)
+    dtype: Any = field(default=None, convert=get_policy, kw_only=True)
+    autocast: bool = field(default=True, convert=bool, kw_only=True)
+    name: Any = field(default=None, kw_only=True)
 
 
 class _Attributes:

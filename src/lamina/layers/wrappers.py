@@ -1,4 +1,4 @@
-"""Layers around another layer."""
+"""Layers that wrap another layer."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def _read_layer(value: Any) -> Layer:
 
 @builtin("layers")
 class Wrapper(Layer):
-    """Base of layers that change what another layer does: override ``call``, use ``self.layer``.
+    """Base class of layers that wrap another one: override ``call`` and use ``self.layer``.
 
     Args:
-        layer: the layer inside.
+        layer: The wrapped layer.
 
     >>> from lamina.layers import Dense
     >>> class Residual(Wrapper):
@@ -41,7 +41,7 @@ class Wrapper(Layer):
     layer: Any = field(convert=_read_layer)
 
     def build(self, input_shape: Any = None) -> None:
-        """Build the layer inside."""
+        """Build the wrapped layer."""
         if not self.layer.built:
             self.layer.build(input_shape)
             self.layer.built = True
@@ -51,22 +51,22 @@ class Wrapper(Layer):
 class TimeDistributed(Wrapper):
     """Apply a layer to each time step: to ``x[:, t]`` for all ``t``, with the same weights.
 
-    The steps are laid along the batch and computed in one call; so a layer that looks across the
-    batch (batch normalization while training) sees all steps of all samples together.
+    The batch and time axes are merged and the layer is called once, so a layer that works across
+    the batch (batch normalization during training) sees all time steps of all samples together.
 
     Args:
-        layer: the layer to apply.
+        layer: The layer to apply.
 
     Call arguments:
-        inputs: ``(batch, time, ...)``, or a nesting of such.
-        mask: ``(batch, time, ...)``; what it has beyond those two axes is passed to the layer.
-        training: whether the layer inside trains.
+        inputs: Tensor of shape ``(batch, time, ...)``, or a nested structure of such tensors.
+        mask: ``(batch, time, ...)``; a mask with more than two axes is passed to the layer.
+        training: Whether the wrapped layer is called in training mode.
 
     Shapes: ``(batch, time, ...)`` to ``(batch, time, ...)``, where the layer maps ``(batch, ...)``
     to ``(batch, ...)``.
 
     Raises:
-        ShapeError: fewer than three axes.
+        ShapeError: Fewer than three axes.
 
     >>> import jax.numpy as jnp
     >>> from lamina.layers import Dense
@@ -79,7 +79,7 @@ class TimeDistributed(Wrapper):
         self.supports_masking = True
 
     def _merged(self, shape: Any) -> tuple[Any, ...]:
-        """The shape with batch and time laid into one axis; None for an open size."""
+        """The shape with batch and time merged into one axis; None for an unknown size."""
         if len(shape) < 3:
             raise ShapeError(
                 f"Layer {self.name!r} ({type(self).__name__}) cannot take this input.\n"
@@ -90,13 +90,13 @@ class TimeDistributed(Wrapper):
         return (None if batch is None or time is None else batch * time, *shape[2:])
 
     def build(self, input_shape: Any = None) -> None:
-        """Build the layer inside for one time step."""
+        """Build the wrapped layer for one time step."""
         if not self.layer.built:
             self.layer.build(map_shapes(self._merged, input_shape))
             self.layer.built = True
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Merge batch and time, call, take them apart."""
+        """Merge batch and time, call the layer, split them again."""
         batch, time = nested.flatten(inputs)[0].shape[:2]
         merged = nested.map_structure(lambda x: x.reshape(self._merged(x.shape)), inputs)
         for x, m in zip(nested.flatten(merged), nested.flatten(mask), strict=False):

@@ -399,12 +399,6 @@ class Loss(Configurable):
     reduction: str | None = REDUCTION
     dtype: Any = DTYPE
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        # Keras's order: a loss's own arguments come first. A field that is declared again goes
-        # to its new place instead of keeping the inherited one.
-        cls._fields = {k: f for k, f in cls._fields.items() if k not in cls.__annotations__}
-        super().__init_subclass__(**kwargs)
-
     def __post_init__(self) -> None:
         if self.name is None:
             self.name = naming.auto_name(type(self).__name__)

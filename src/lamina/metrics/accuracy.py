@@ -162,6 +162,7 @@ class Accuracy(FunctionMetric):
     """
 
     _function = staticmethod(accuracy)
+    direction = "max"
     name: str | None = "accuracy"
     dtype: Any = DTYPE
 
@@ -182,6 +183,7 @@ class BinaryAccuracy(FunctionMetric):
     """
 
     _function = staticmethod(binary_accuracy)
+    direction = "max"
     name: str | None = "binary_accuracy"
     dtype: Any = DTYPE
     threshold: float = 0.5
@@ -202,6 +204,7 @@ class CategoricalAccuracy(FunctionMetric):
     """
 
     _function = staticmethod(categorical_accuracy)
+    direction = "max"
     name: str | None = "categorical_accuracy"
     dtype: Any = DTYPE
 
@@ -221,6 +224,7 @@ class SparseCategoricalAccuracy(FunctionMetric):
     """
 
     _function = staticmethod(sparse_categorical_accuracy)
+    direction = "max"
     name: str | None = "sparse_categorical_accuracy"
     dtype: Any = DTYPE
 
@@ -241,6 +245,7 @@ class TopKCategoricalAccuracy(FunctionMetric):
     """
 
     _function = staticmethod(top_k_categorical_accuracy)
+    direction = "max"
     k: int = 5
     name: str | None = "top_k_categorical_accuracy"
     dtype: Any = DTYPE
@@ -263,6 +268,7 @@ class SparseTopKCategoricalAccuracy(FunctionMetric):
     """
 
     _function = staticmethod(sparse_top_k_categorical_accuracy)
+    direction = "max"
     k: int = 5
     name: str | None = "sparse_top_k_categorical_accuracy"
     dtype: Any = DTYPE

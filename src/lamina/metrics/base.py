@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import jax.numpy as jnp
 
@@ -49,7 +49,11 @@ class Metric(Owner, Trackable, Configurable):
 
     Args:
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        name: A name; made from the class's when None.
+        name: Name of the metric; derived from that of the class when None.
+
+    Attributes:
+        direction: ``"max"`` if higher values are better and ``"min"`` if lower ones are, for
+            callbacks such as ``EarlyStopping``; None if unknown.
 
     >>> class Largest(Metric):
     ...     def __init__(self, name="largest", **kwargs):
@@ -71,6 +75,7 @@ class Metric(Owner, Trackable, Configurable):
     dtype: Any = DTYPE
     name: str | None = None
 
+    direction: ClassVar[Literal["min", "max"] | None] = None
     tracked_as: ClassVar[str] = "metric"
     _untracked = frozenset(("_captured", "_own_variables"))
 
@@ -78,11 +83,6 @@ class Metric(Owner, Trackable, Configurable):
         self = super().__new__(cls, *args, **kwargs)
         self._own_variables: list[Variable] = []
         return self
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        # Keras's order: a field that is declared again goes to its new place.
-        cls._fields = {k: f for k, f in cls._fields.items() if k not in cls.__annotations__}
-        super().__init_subclass__(**kwargs)
 
     def __post_init__(self) -> None:
         if self.name is None:

@@ -164,7 +164,7 @@ class TruePositives(_SingleCount):
     Array(2., dtype=float32)
     """
 
-    _counted = "true_positives"
+    _counted, direction = "true_positives", "max"
 
 
 @builtin("metrics")
@@ -182,7 +182,7 @@ class FalsePositives(_SingleCount):
     Array(2., dtype=float32)
     """
 
-    _counted = "false_positives"
+    _counted, direction = "false_positives", "min"
 
 
 @builtin("metrics")
@@ -200,7 +200,7 @@ class TrueNegatives(_SingleCount):
     Array(1., dtype=float32)
     """
 
-    _counted = "true_negatives"
+    _counted, direction = "true_negatives", "max"
 
 
 @builtin("metrics")
@@ -218,7 +218,7 @@ class FalseNegatives(_SingleCount):
     Array(1., dtype=float32)
     """
 
-    _counted = "false_negatives"
+    _counted, direction = "false_negatives", "min"
 
 
 # ---- precision and recall ------------------------------------------------------------------------
@@ -228,6 +228,7 @@ class FalseNegatives(_SingleCount):
 class _Share(DecisionMetric):
     """True positives as a share of themselves and one kind of error."""
 
+    direction = "max"
     _error: ClassVar[str]
     thresholds: Any = THRESHOLDS
     top_k: Any = TOP_K

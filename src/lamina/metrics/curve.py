@@ -24,6 +24,8 @@ def _between(count: int) -> list[float]:
 class _Curve(DecisionMetric):
     """The four counts at many thresholds."""
 
+    direction = "max"
+
     def _add_counts(self, *shape: int) -> None:
         for name in Counts._fields:
             setattr(self, name, self.add_weight(shape, name=name))

@@ -34,6 +34,7 @@ THRESHOLD: Any = field(default=None, convert=_read_threshold)
 
 @builtin()
 class _FScore(Metric):
+    direction = "max"
     average: str | None = AVERAGE
     threshold: float | None = THRESHOLD
 

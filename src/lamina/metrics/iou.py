@@ -28,6 +28,8 @@ TARGET_CLASS_IDS: Any = field(convert=_ids)
 class _Overlap(Metric):
     """Base: counts pairs of a true and a predicted class. Entries of other classes are left out."""
 
+    direction = "max"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         n = self._classes()

@@ -47,6 +47,7 @@ def _mean_of(
         "__doc__": text + "".join(f"    {a}: As for the function.\n    " for a in arguments),
         "__annotations__": dict.fromkeys(defaults, "Any"),
         "_function": staticmethod(function),
+        "direction": "max" if function is _cosine else "min",
         **defaults,
     }
     return builtin("metrics", *aliases)(type(class_name, (FunctionMetric,), namespace))
@@ -101,6 +102,7 @@ class RootMeanSquaredError(FunctionMetric):
     """
 
     _function = staticmethod(losses.mean_squared_error)
+    direction = "min"
     name: str | None = "root_mean_squared_error"
     dtype: Any = DTYPE
 
@@ -183,6 +185,7 @@ class PearsonCorrelation(FunctionMetric):
     """
 
     _function = staticmethod(pearson_correlation)
+    direction = "max"
     name: str | None = "pearson_correlation"
     dtype: Any = DTYPE
     axis: int = -1
@@ -204,6 +207,7 @@ class ConcordanceCorrelation(FunctionMetric):
     """
 
     _function = staticmethod(concordance_correlation)
+    direction = "max"
     name: str | None = "concordance_correlation"
     dtype: Any = DTYPE
     axis: int = -1
@@ -238,6 +242,7 @@ class R2Score(Metric):
     Array(0.5, dtype=float32)
     """
 
+    direction = "max"
     class_aggregation: str | None = field(
         default="uniform_average",
         convert=one_of("uniform_average", "variance_weighted_average", None),

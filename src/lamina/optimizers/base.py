@@ -217,7 +217,7 @@ class BaseOptimizer(Configurable):
             return dict(variables)
         named: dict[str, Variable] = {}
         for variable in variables:
-            named[naming.free(named, self._wanted.get(variable, variable.path))] = variable
+            named[naming.free(named, self._wanted.get(variable) or variable.path)] = variable
         return named
 
     def add_variable(

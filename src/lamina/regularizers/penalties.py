@@ -45,7 +45,7 @@ class L1(Regularizer):
     2.0
     """
 
-    l1: float = field(0.01, convert=_strength)
+    l1: float = field(default=0.01, convert=_strength)
 
     def __call__(self, x: Any) -> Any:
         return self.l1 * ops.sum(ops.abs(x))
@@ -62,7 +62,7 @@ class L2(Regularizer):
     8.0
     """
 
-    l2: float = field(0.01, convert=_strength)
+    l2: float = field(default=0.01, convert=_strength)
 
     def __call__(self, x: Any) -> Any:
         return self.l2 * ops.sum(ops.square(x))
@@ -80,8 +80,8 @@ class L1L2(Regularizer):
     16.0
     """
 
-    l1: float = field(0.0, convert=_strength)
-    l2: float = field(0.0, convert=_strength)
+    l1: float = field(default=0.0, convert=_strength)
+    l2: float = field(default=0.0, convert=_strength)
 
     def __call__(self, x: Any) -> Any:
         return self.l1 * ops.sum(ops.abs(x)) + self.l2 * ops.sum(ops.square(x))
@@ -105,8 +105,8 @@ class OrthogonalRegularizer(Regularizer):
     0.0
     """
 
-    factor: float = field(0.01, convert=_strength)
-    mode: str = field("rows", convert=one_of("rows", "columns"))
+    factor: float = field(default=0.01, convert=_strength)
+    mode: str = field(default="rows", convert=one_of("rows", "columns"))
 
     def __call__(self, x: Any) -> Any:
         if len(x.shape) != 2:

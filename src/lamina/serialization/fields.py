@@ -10,6 +10,12 @@ equality from them::
 
     Scale(2.0).get_config()  # {"factor": 2.0, "axis": -1}
 
+The fields of a class are those of its base classes, then its own; a field that is declared again
+moves to its new position. ``class Base(Configurable, kw_only=True)`` makes all fields of a class
+keyword-only. With ``trailing=True`` they come after those of the classes derived from it: that is
+how a set of arguments that many classes end with is written once. Type checkers cannot express this
+order (see PEP 681), so such a class adds ``kw_only=True``, which then is for them alone.
+
 A class that writes its own ``__init__`` is captured by signature instead: the arguments of each
 construction are remembered, so it too has a ``get_config``.
 """
@@ -18,75 +24,115 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, Self, SupportsFloat, dataclass_transform
 
 from lamina.core.graph import is_symbolic
 from lamina.errors import ArgumentError, SerializationError, SignatureError, unknown_name
 from lamina.serialization import registry
 
 MISSING: Any = object()
+Reader = Callable[[Any], Any]
+
+
+class ForRank:
+    """A reader that depends on the class: made from its ``rank``, the number of spatial axes."""
+
+    def __init__(self, make: Callable[[int], Reader]) -> None:
+        self.make = make
 
 
 class Field:
-    """One constructor argument: its default, and the function that reads what users pass."""
+    """One constructor argument: its default, and the reader that converts what users pass."""
 
-    __slots__ = ("convert", "default", "kw_only", "name")
+    __slots__ = ("convert", "default", "kw_only", "name", "trailing")
 
-    def __init__(self, default: Any, convert: Callable[[Any], Any] | None, kw_only: bool) -> None:
+    def __init__(self, default: Any, convert: Reader | ForRank | None, kw_only: bool) -> None:
         self.default, self.convert, self.kw_only = default, convert, kw_only
-        self.name = ""
+        self.name, self.trailing = "", False
+
+    def read(self, value: Any, cls: type) -> Any:
+        """The value to store for what was passed to a constructor of ``cls``."""
+        if self.convert is None:
+            return value
+        if isinstance(self.convert, ForRank):
+            return self.convert.make(cls.rank)(value)  # pyright: ignore[reportAttributeAccessIssue]
+        return self.convert(value)
 
 
 def field(
     default: Any = MISSING,
     *,
-    convert: Callable[[Any], Any] | None = None,
+    convert: Reader | ForRank | None = None,
     kw_only: bool = False,
 ) -> Any:
     """Declare a constructor argument with more than a plain default.
 
+    Type checkers see a default only where it is given by name: ``field(default=None)``.
+
     Args:
-        default: the value when the caller gives none; without it the argument is required.
-        convert: turns what the caller passes (and the default) into what is stored.
-        kw_only: accept the argument only by name.
+        default: The value when the caller gives none; without it the argument is required.
+        convert: Converts what the caller passes (and the default) into what is stored.
+        kw_only: Accept the argument by name only.
     """
     return Field(default, convert, kw_only)
 
 
-def _declared(cls: type) -> dict[str, Field]:
+def fields_of(cls: type[Configurable], beyond: type[Configurable] | None = None) -> list[str]:
+    """The names of the constructor arguments of ``cls``, without those of the class ``beyond``."""
+    inherited = {} if beyond is None else beyond._fields
+    return [name for name in cls._fields if name not in inherited]
+
+
+def _declared(cls: type, trailing: bool, kw_only: bool) -> dict[str, Field]:
     own: dict[str, Field] = {}
     for name, annotation in inspect.get_annotations(cls).items():
         if name.startswith("_") or "ClassVar" in str(annotation):
             continue
         value = cls.__dict__.get(name, MISSING)
-        declared = value if isinstance(value, Field) else Field(value, None, False)
-        declared.name = name
-        own[name] = declared
+        # A copy: one `field(...)` may serve several classes.
+        given = value if isinstance(value, Field) else Field(value, None, False)
+        by_name = given.kw_only or (kw_only and not trailing)
+        own[name] = declared = Field(given.default, given.convert, by_name)
+        declared.name, declared.trailing = name, trailing
         if value is not MISSING:
             delattr(cls, name)
     return own
 
 
-@dataclass_transform()
+@dataclass_transform(field_specifiers=(field,))
 class Configurable:
     """Base of everything that has a configuration: see the module's text."""
 
     _fields: ClassVar[dict[str, Field]] = {}
+    _own_fields: ClassVar[dict[str, Field]] = {}
     _captured: tuple[tuple[Any, ...], dict[str, Any]]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, *, trailing: bool = False, kw_only: bool = False, **kwargs: Any
+    ) -> None:
         super().__init_subclass__(**kwargs)
         owner = next(c for c in cls.__mro__ if "__init__" in c.__dict__)
-        if owner is Configurable or (owner is not cls and _is_field_class(owner)):
-            own = _declared(cls)
-            if own:
-                # An argument that becomes positional takes its place among the class's own.
-                before = {n: f for n, f in cls._fields.items() if f is not None and f.kw_only}
-                moved = {n for n, f in own.items() if n in before and not f.kw_only}
-                merged = {n: f for n, f in cls._fields.items() if n not in moved} | own
-                cls._fields = dict(sorted(merged.items(), key=lambda kv: kv[1].kw_only))
-                cls.__init__ = _make_init(cls)  # pyright: ignore[reportAttributeAccessIssue]
+        if owner is not Configurable and (owner is cls or not _is_field_class(owner)):
+            return
+        cls._own_fields = _declared(cls, trailing, kw_only)
+        declaring = [c for c in cls.__mro__ if "_own_fields" in c.__dict__]
+        if (
+            not cls._own_fields
+            and len([b for b in cls.__bases__ if issubclass(b, Configurable)]) < 2
+        ):
+            return
+        merged: dict[str, Field] = {}
+        for base in reversed(declaring):
+            for name, declared in base.__dict__["_own_fields"].items():
+                merged.pop(name, None)
+                merged[name] = declared
+        order = cls.__dict__.get("_fields", {})  # set by a base class's `__init_subclass__`
+        merged = {name: merged[name] for name in (*order, *merged)}
+        positions = sorted(merged.values(), key=lambda f: (f.kw_only, f.trailing and not order))
+        cls._fields = {f.name: f for f in positions}
+        cls.__init__ = _make_init(cls)  # pyright: ignore[reportAttributeAccessIssue]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -100,7 +146,7 @@ class Configurable:
         """Called when all fields are set: check them together, derive what depends on them."""
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name, as data that :meth:`from_config` reads."""
+        """The constructor's arguments by name, as data that :meth:`from_config` reads."""
         cls = type(self)
         owner = next(c for c in cls.__mro__ if "get_config" in c.__dict__)
         if not _is_field_class(cls) and registry.registration_of(owner):
@@ -108,12 +154,12 @@ class Configurable:
         return {name: getattr(self, name) for name in cls._fields}
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """Take constructor arguments that are no fields; return those that nobody knows."""
+        """Take constructor arguments that are not fields; return those that are unknown."""
         return extra
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A new object from :meth:`get_config`'s data."""
+        """A new object from the data that :meth:`get_config` returned."""
         return cls(**{k: _revive(v) for k, v in config.items()})
 
     def _captured_arguments(self) -> dict[str, Any]:
@@ -141,11 +187,12 @@ class Configurable:
     def _repr_items(self) -> list[tuple[str, str]]:
         items = []
         for name, f in type(self)._fields.items():
-            value = getattr(self, name, None)
-            default = f.default
-            if f.convert and default is not MISSING and not callable(default):
-                default = f.convert(default)
-            if name in self.__dict__ and (default is MISSING or not _same(value, default)):
+            if name not in self.__dict__:
+                continue
+            value, default = self.__dict__[name], f.default
+            if default is not MISSING and not callable(default):
+                default = f.read(default, type(self))
+            if default is MISSING or not _same(value, default):
                 shown = value.__name__ if inspect.isfunction(value) else repr(value)
                 items.append((name, shown))
         return items
@@ -170,11 +217,14 @@ def _is_field_class(cls: type) -> bool:
 
 
 def _revive(value: Any) -> Any:
-    if isinstance(value, Mapping) and "class_name" in value and "config" in value:
-        return registry.deserialize(value)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_revive(v) for v in value)
-    return value
+    """The objects that records in a config describe, at any depth of lists and dicts."""
+    if isinstance(value, Mapping):
+        if "class_name" in value and "config" in value:
+            return registry.deserialize(value)
+        return {k: _revive(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_revive(v) for v in value]
+    return tuple(map(_revive, value)) if type(value) is tuple else value
 
 
 def _make_init(cls: Any) -> Callable[..., None]:
@@ -197,8 +247,8 @@ def _make_init(cls: Any) -> Callable[..., None]:
         for name, value in given.items():
             if is_symbolic(value):
                 raise SignatureError(
-                    f"{type(self).__name__}(): `{name}` received the tensor {value.name!r}. A "
-                    f"layer is made first and called then: `{type(self).__name__}(...)(x)`."
+                    f"{type(self).__name__}(): `{name}` received the tensor {value.name!r}. "
+                    f"Create the layer first, then call it: `{type(self).__name__}(...)(x)`."
                 )
         extra = self._accept_extra({k: given.pop(k) for k in list(given) if k not in fields})
         if extra:
@@ -210,11 +260,10 @@ def _make_init(cls: Any) -> Callable[..., None]:
             value = given.get(name, f.default)
             if value is MISSING:
                 raise SignatureError(f"{type(self).__name__}() needs the argument `{name}`.")
-            if f.convert is not None:
-                try:
-                    value = f.convert(value)
-                except ArgumentError as e:
-                    raise type(e)(f"{type(self).__name__}(): `{name}`: {e}") from e
+            try:
+                value = f.read(value, type(self))
+            except ArgumentError as e:
+                raise type(e)(f"{type(self).__name__}(): `{name}`: {e}") from e
             object.__setattr__(self, name, value)
         self.__post_init__()
 
@@ -234,33 +283,109 @@ def _make_init(cls: Any) -> Callable[..., None]:
     return __init__
 
 
-# ---- readers for the commonest kinds of argument -----------------------------------------------
+# ---- readers of the most common kinds of arguments ---------------------------------------------
+
+
+def is_integer(value: Any) -> bool:
+    """Whether ``value`` is an integer of Python, NumPy or JAX; a bool is not.
+
+    >>> is_integer(3), is_integer(True), is_integer(3.0)
+    (True, False, False)
+    """
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
+
+
+def optional(read: Reader | ForRank) -> Any:
+    """Reader of None, or of what ``read`` reads.
+
+    >>> optional(positive_int)(None), optional(positive_int)(2)
+    (None, 2)
+    """
+    if isinstance(read, ForRank):
+        return ForRank(lambda rank: optional(read.make(rank)))
+    return lambda value: None if value is None else read(value)
 
 
 def positive_int(value: Any) -> int:
-    """Read a size: an integer above zero."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) <= 0:
+    """Read an integer above zero."""
+    if not is_integer(value) or int(value) <= 0:
         raise ArgumentError(f"expected a positive integer. Received: {value!r}.")
     return int(value)
 
 
+def number(interval: str) -> Reader:
+    """Reader of a number in an interval, written as in mathematics.
+
+    Args:
+        interval: Such as ``"[0, 1)"``: square brackets include an end, round ones exclude it.
+
+    >>> number("(0, inf)")(2)
+    2
+    >>> number("[0, 1]")(1.5)
+    Traceback (most recent call last):
+    ...
+    lamina.errors.ArgumentError: expected a number in [0, 1]. Received: 1.5.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+
+    def is_inside(x: float) -> bool:
+        above = low <= x if interval[0] == "[" else low < x
+        return above and (x <= high if interval[-1] == "]" else x < high)
+
+    def read(value: Any) -> Any:
+        is_number = isinstance(value, SupportsFloat) and not isinstance(value, bool)
+        if not is_number or not is_inside(float(value)):
+            raise ArgumentError(f"expected a number in {interval}. Received: {value!r}.")
+        return value if isinstance(value, (int, float)) else float(value)
+
+    return read
+
+
+def integers(value: Any) -> tuple[int, ...]:
+    """Read one integer or several, such as axes, as a tuple.
+
+    >>> integers(-1), integers([1, 2])
+    ((-1,), (1, 2))
+    """
+    values = (value,) if is_integer(value) else value
+    if not isinstance(values, (list, tuple)) or not all(map(is_integer, values)):
+        raise ArgumentError(f"expected an integer or a list of them. Received: {value!r}.")
+    return tuple(int(v) for v in values)
+
+
+def axis_or_axes(value: Any) -> int | tuple[int, ...]:
+    """Read one axis as an integer, several as a tuple.
+
+    >>> axis_or_axes(-1), axis_or_axes([1, 2])
+    (-1, (1, 2))
+    """
+    return int(value) if is_integer(value) else integers(value)
+
+
 def int_tuple(rank: int, *, minimum: int = 1) -> Callable[[Any], tuple[int, ...]]:
-    """Reader of ``rank`` integers, or one integer for all: ``3`` and ``(3, 3)`` mean the same."""
+    """Reader of ``rank`` integers, or of one integer for all: ``3`` and ``(3, 3)`` are the same."""
     return functools.partial(_int_tuple, rank=rank, minimum=minimum)
 
 
 def _int_tuple(value: Any, *, rank: int, minimum: int) -> tuple[int, ...]:
     several = isinstance(value, Iterable) and not isinstance(value, str)
     values: tuple[Any, ...] = tuple(value) if several else (value,) * rank
-    whole = all(hasattr(v, "__index__") and not isinstance(v, bool) for v in values)
-    if len(values) != rank or not whole or min(values) < minimum:
+    if len(values) != rank or not all(map(is_integer, values)) or min(values) < minimum:
         raise ArgumentError(
             f"expected an integer >= {minimum} or {rank} of them. Received: {value!r}."
         )
     return tuple(int(v) for v in values)
 
 
-def one_of(*choices: Any) -> Callable[[Any], Any]:
+per_axis = ForRank(int_tuple)
+"""Reader of one positive integer for each spatial axis of the class, or of one for all."""
+
+
+def one_of(*choices: Any) -> Reader:
     """Reader of a word from a fixed list; case does not matter."""
 
     def read(value: Any) -> Any:

@@ -43,14 +43,14 @@ class Box:
     """A layer, an op or an input, with all its calls in one graph.
 
     Attributes:
-        operation: what is called; None for an input that is a tensor cut out of another model.
-        name: its name.
-        kind: its class; for an op, its function's name spelled like a class.
-        home: the diagram that it stands in.
-        calls: in the order of the model's plan.
+        operation: What is called; None for an input that is a tensor cut out of another model.
+        name: Its name.
+        kind: Its class; for an op, its function's name spelled like a class.
+        home: The diagram that it stands in.
+        calls: In the order of the model's plan.
         turn: ``(2, 3)`` for the second of three calls of a nested model that is drawn open, since
             each of them is a box.
-        inside: the diagram of a nested model that is drawn open.
+        inside: The diagram of a nested model that is drawn open.
     """
 
     operation: Any
@@ -86,9 +86,9 @@ class Diagram:
     """The boxes of one model, and where each of their inputs comes from.
 
     Attributes:
-        owner: the box that this is the inside of; None for the outermost model.
-        boxes: each after those that it first reads.
-        sources: from each input of a box to the output that it reads. A number stands for the
+        owner: The box that this is the inside of; None for the outermost model.
+        boxes: Each after those that it first reads.
+        sources: From each input of a box to the output that it reads. A number stands for the
             diagram's own border: as a key for its output, as a value for its input of that number.
     """
 
@@ -140,12 +140,12 @@ def make_diagram(model: Any, *, open_nested: bool) -> Diagram:
     """Read a model into boxes and wires.
 
     Args:
-        model: a model of any kind; one that is no graph becomes a single box.
-        open_nested: give each call of a nested model its own box, with the model's diagram inside.
+        model: A model of any kind; one that is no graph becomes a single box.
+        open_nested: Give each call of a nested model its own box, with the model's diagram inside.
 
     Raises:
-        NotBuiltError: the model has seen no input yet.
-        ArgumentError: not a model.
+        NotBuiltError: The model has seen no input yet.
+        ArgumentError: Not a model.
     """
     if not isinstance(model, Layer):
         raise ArgumentError(

@@ -61,15 +61,15 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     arguments; a search finds layers by name or class. The page is light or dark as its reader is.
 
     Args:
-        model: a built model of any kind; one that is no graph becomes a single box.
-        path: where to write the page too; replaced only once the new page is complete.
+        model: A built model of any kind; one that is no graph becomes a single box.
+        path: Where to write the page too; replaced only once the new page is complete.
 
     Returns:
         The page.
 
     Raises:
-        NotBuiltError: the model has seen no input yet.
-        ArgumentError: not a model.
+        NotBuiltError: The model has seen no input yet.
+        ArgumentError: Not a model.
 
     >>> from lamina import Sequential, layers
     >>> model = Sequential([layers.Input((4,)), layers.Dense(3)])
@@ -111,7 +111,7 @@ def repr_html(model: Any) -> str:
     """Show a model in a notebook's cell: the table of its layers, in a frame that scrolls.
 
     Args:
-        model: a model of any kind, built or not.
+        model: A model of any kind, built or not.
 
     >>> from lamina import Sequential, layers
     >>> "dense" in repr_html(Sequential([layers.Input((4,)), layers.Dense(3)]))

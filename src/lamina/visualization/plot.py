@@ -67,24 +67,24 @@ def model_to_dot(
     called several times is one box, whose ports carry the number of the call.
 
     Args:
-        model: a built model of any kind; one that is no graph becomes a single box.
-        show_shapes: write its shape on each port; named sizes by name.
-        show_dtype: write its dtype on each port.
-        show_layer_names: write each layer's name above its class.
-        rankdir: where wires lead: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
-        expand_nested: draw each call of a nested model as a frame around its layers.
-        dpi: resolution of bitmaps.
-        subgraph: put a frame with the model's name around everything.
-        show_layer_activations: write the activation behind the class.
-        show_trainable: write ``trainable``, ``frozen`` or ``partly frozen`` on layers with weights.
+        model: A built model of any kind; one that is no graph becomes a single box.
+        show_shapes: Write its shape on each port; named sizes by name.
+        show_dtype: Write its dtype on each port.
+        show_layer_names: Write each layer's name above its class.
+        rankdir: Where wires lead: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
+        expand_nested: Draw each call of a nested model as a frame around its layers.
+        dpi: Resolution of bitmaps.
+        subgraph: Put a frame with the model's name around everything.
+        show_layer_activations: Write the activation behind the class.
+        show_trainable: Write ``trainable``, ``frozen`` or ``partly frozen`` on layers with weights.
 
     Returns:
         The graph; its nodes are named by the path of layer names, such as ``"encoder/dense"``.
         ``graph.draw("model.png", prog="dot")`` renders it, ``str(graph)`` is its text.
 
     Raises:
-        NotBuiltError: the model has seen no input yet.
-        ArgumentError: not a model, or no such ``rankdir``.
+        NotBuiltError: The model has seen no input yet.
+        ArgumentError: Not a model, or no such ``rankdir``.
 
     >>> from lamina import Sequential, layers
     >>> stack = [layers.Input((4,)), layers.Dense(3, name="hidden"), layers.Dense(1, name="head")]
@@ -134,23 +134,23 @@ def plot_model(
     No system package is needed: Graphviz comes inside of pygraphviz.
 
     Args:
-        model: a built model of any kind; one that is no graph becomes a single box.
-        to_file: where to write; replaced only once the new picture is complete.
-        show_shapes: write its shape on each port; named sizes by name.
-        show_dtype: write its dtype on each port.
-        show_layer_names: write each layer's name above its class.
-        rankdir: where wires lead: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
-        expand_nested: draw each call of a nested model as a frame around its layers.
-        dpi: resolution of a PNG; less where the picture would pass the largest possible PNG.
-        show_layer_activations: write the activation behind the class.
-        show_trainable: write ``trainable``, ``frozen`` or ``partly frozen`` on layers with weights.
+        model: A built model of any kind; one that is no graph becomes a single box.
+        to_file: Where to write; replaced only once the new picture is complete.
+        show_shapes: Write its shape on each port; named sizes by name.
+        show_dtype: Write its dtype on each port.
+        show_layer_names: Write each layer's name above its class.
+        rankdir: Where wires lead: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
+        expand_nested: Draw each call of a nested model as a frame around its layers.
+        dpi: Resolution of a PNG; less where the picture would pass the largest possible PNG.
+        show_layer_activations: Write the activation behind the class.
+        show_trainable: Write ``trainable``, ``frozen`` or ``partly frozen`` on layers with weights.
 
     Returns:
         In a notebook, what shows the picture; elsewhere None.
 
     Raises:
-        ArgumentError: another suffix, not a model, or no such ``rankdir``.
-        NotBuiltError: the model has seen no input yet.
+        ArgumentError: Another suffix, not a model, or no such ``rankdir``.
+        NotBuiltError: The model has seen no input yet.
 
     >>> import tempfile
     >>> from lamina import Sequential, layers

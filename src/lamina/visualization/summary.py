@@ -42,19 +42,19 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: the layer's or op's name.
-        type: its class; for an op the name of its function, spelled like one.
-        output_shapes: one entry for each different output: a shape, or a list of shapes where a
+        name: The layer's or op's name.
+        type: Its class; for an op the name of its function, spelled like one.
+        output_shapes: One entry for each different output: a shape, or a list of shapes where a
             call returns several tensors. Sizes are numbers, names, or None. Empty when unknown.
-        params: number of elements of the layer's weights.
-        built: whether the weights exist yet.
-        connected_to: what each call reads, as ``layer[node][output]``.
-        trainable: whether any weight trains; None for what has no weights.
+        params: Number of elements of the layer's weights.
+        built: Whether the weights exist yet.
+        connected_to: What each call reads, as ``layer[node][output]``.
+        trainable: Whether any weight trains; None for what has no weights.
         depth: 0 for the model's own layers, 1 for those inside of a nested model, ...
-        frame: the lines that lead the eye from a nested model to this row.
-        operations: arithmetic operations of all calls for one sample: a number, a formula of named
+        frame: The lines that lead the eye from a nested model to this row.
+        operations: Arithmetic operations of all calls for one sample: a number, a formula of named
             sizes, or None when unknown or not asked for.
-        activation_bytes: size of the outputs for one sample, likewise.
+        activation_bytes: Size of the outputs for one sample, likewise.
     """
 
     name: str
@@ -116,15 +116,15 @@ class ModelSummary:
     ``print(table)`` gives text, a notebook shows HTML, rich consoles show it in colour.
 
     Attributes:
-        name: the model's name.
-        rows: one for each layer or op.
-        trainable: the weights that an optimizer may change now.
-        non_trainable: those that it may not.
-        optimizer: the optimizer's own state, once there is one.
-        show_connections: whether the table says what each layer reads; a chain needs no telling.
-        show_trainable: whether it says what trains.
-        show_cost: whether it says what one sample costs.
-        line_length: its width in characters; as wide as needed, within the terminal, when None.
+        name: The model's name.
+        rows: One for each layer or op.
+        trainable: The weights that an optimizer may change now.
+        non_trainable: Those that it may not.
+        optimizer: The optimizer's own state, once there is one.
+        show_connections: Whether the table says what each layer reads; a chain needs no telling.
+        show_trainable: Whether it says what trains.
+        show_cost: Whether it says what one sample costs.
+        line_length: Its width in characters; as wide as needed, within the terminal, when None.
     """
 
     name: str
@@ -255,16 +255,16 @@ def summarize(
     """Read a model into a table of its layers.
 
     Args:
-        model: a model of any kind; unbuilt layers show ``?`` and no parameters.
-        line_length: width of the table in characters; when None, as wide as its text asks for,
+        model: A model of any kind; unbuilt layers show ``?`` and no parameters.
+        line_length: Width of the table in characters; when None, as wide as its text asks for,
             within the terminal.
-        positions: kept for compatibility: columns find their own widths.
-        expand_nested: also list the layers inside of nested models, below them.
-        show_trainable: add a column that says what an optimizer may change.
+        positions: Kept for compatibility: columns find their own widths.
+        expand_nested: Also list the layers inside of nested models, below them.
+        show_trainable: Add a column that says what an optimizer may change.
         layer_range: ``(first, last)``: list only the layers from the first one whose name is, or
             matches, ``first`` to the last one whose name is, or matches, ``last``. The totals
             count the whole model all the same.
-        show_cost: add columns for one sample: the arithmetic operations of the forward pass, a
+        show_cost: Add columns for one sample: the arithmetic operations of the forward pass, a
             multiplication and an addition counting two, and the bytes of the outputs. Open sizes
             that have names stay in them: ``128*time``.
 
@@ -272,7 +272,7 @@ def summarize(
         The table; ``print`` it, or read its ``rows`` and totals.
 
     Raises:
-        UnknownNameError: no layer's name matches ``layer_range``.
+        UnknownNameError: No layer's name matches ``layer_range``.
         ArgumentError: ``layer_range`` is no pair, or ``line_length`` no positive number.
     """
     if line_length is not None and line_length < 1:
@@ -309,14 +309,14 @@ def print_summary(
     """Print the table of :func:`summarize`, in colour where the output is a terminal.
 
     Args:
-        model: a model of any kind.
-        line_length: as for :func:`summarize`.
-        positions: kept for compatibility: columns find their own widths.
-        print_fn: called once with the whole text, without colours, instead of printing.
-        expand_nested: as for :func:`summarize`.
-        show_trainable: as for :func:`summarize`.
-        layer_range: as for :func:`summarize`.
-        show_cost: as for :func:`summarize`.
+        model: A model of any kind.
+        line_length: As for :func:`summarize`.
+        positions: Kept for compatibility: columns find their own widths.
+        print_fn: Called once with the whole text, without colours, instead of printing.
+        expand_nested: As for :func:`summarize`.
+        show_trainable: As for :func:`summarize`.
+        layer_range: As for :func:`summarize`.
+        show_cost: As for :func:`summarize`.
     """
     summary = summarize(
         model, line_length=line_length, positions=positions, expand_nested=expand_nested,

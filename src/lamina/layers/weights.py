@@ -1,0 +1,87 @@
+"""The arguments that say how weights start, what they cost and what they are held to.
+
+Such arguments come in threes: an initializer, a regularizer and a constraint for each kind of
+weight. The sets that many layers take are base classes here; :func:`add_weight` reads one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lamina import constraints, initializers, regularizers
+from lamina.core.variable import Variable
+from lamina.layers.base import Layer
+from lamina.serialization.fields import field
+from lamina.serialization.registry import builtin
+
+
+def initializer(default: Any) -> Any:
+    """A field that holds an initializer."""
+    return field(default=default, convert=initializers.get)
+
+
+def regularizer() -> Any:
+    """A field that holds a regularizer, or None."""
+    return field(default=None, convert=regularizers.get)
+
+
+def constraint() -> Any:
+    """A field that holds a constraint, or None."""
+    return field(default=None, convert=constraints.get)
+
+
+def add_weight(
+    layer: Layer, kind: str, shape: Sequence[int], name: str = "", **options: Any
+) -> Variable:
+    """Add a weight with the layer's initializer, regularizer and constraint for its kind.
+
+    Args:
+        layer: The layer, which has the fields ``{kind}_initializer`` and so on.
+        kind: What the fields are called after, such as ``"kernel"``.
+        shape: The shape of the weight.
+        name: The name of the weight; ``kind`` by default.
+        options: Further arguments of :meth:`Layer.add_weight`, which win over the fields.
+    """
+    values = vars(layer)
+    return layer.add_weight(
+        shape,
+        **{
+            "initializer": values[f"{kind}_initializer"],
+            "regularizer": values[f"{kind}_regularizer"],
+            "constraint": values[f"{kind}_constraint"],
+            "name": name or kind,
+            **options,
+        },
+    )
+
+
+@builtin()
+class KernelAndBias(Layer, trailing=True, kw_only=True):
+    """The last arguments of layers with a ``kernel`` and a ``bias``."""
+
+    kernel_initializer: Any = initializer("glorot_uniform")
+    bias_initializer: Any = initializer("zeros")
+    kernel_regularizer: Any = regularizer()
+    bias_regularizer: Any = regularizer()
+    activity_regularizer: Any = regularizer()
+    kernel_constraint: Any = constraint()
+    bias_constraint: Any = constraint()
+
+
+@builtin()
+class AffineInitializers(Layer, trailing=True, kw_only=True):
+    """How a learned factor ``gamma`` and shift ``beta`` start."""
+
+    beta_initializer: Any = initializer("zeros")
+    gamma_initializer: Any = initializer("ones")
+
+
+@builtin()
+class AffinePenalties(Layer, trailing=True, kw_only=True):
+    """What ``gamma`` and ``beta`` cost and are held to."""
+
+    beta_regularizer: Any = regularizer()
+    gamma_regularizer: Any = regularizer()
+    beta_constraint: Any = constraint()
+    gamma_constraint: Any = constraint()
