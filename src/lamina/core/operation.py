@@ -22,7 +22,7 @@ _OWN = __name__.partition(".")[0] + "."
 class Operation:
     """What a node of the graph calls: a layer, or a function of :mod:`lamina.ops`."""
 
-    name: str
+    name: Any  # a text
     _inbound_nodes: list[Node]
 
     def _only(self, what: str) -> Node:

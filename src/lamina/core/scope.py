@@ -126,8 +126,9 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
     scope = current()
     draw_path = "/".join((*(scope.draw_path if scope else ()), name))
     if scope is not None and scope.key is not None:
-        # In a step, the model's own name depends on what else the process made.
-        draw_path = "/".join((*scope.draw_path[1:], name))
+        # In a step the outermost name counts alone, not how many were made before of that name.
+        outermost = scope.draw_path[0].partition(":")[0] if scope.draw_path else ""
+        draw_path = "/".join((outermost, *scope.draw_path[1:], name))
         n = scope.record.draws[draw_path]
         scope.record.draws[draw_path] += 1
         if seed is None:

@@ -81,7 +81,7 @@ class Metric(Owner, Trackable, Configurable):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        self._own_variables: list[Variable] = []
+        object.__setattr__(self, "_own_variables", [])
         return self
 
     def __post_init__(self) -> None:
@@ -113,7 +113,7 @@ class Metric(Owner, Trackable, Configurable):
             owner=self,
             autocast=False,
         )
-        self._own_variables.append(variable)
+        self._own_variables.append(variable)  # pyright: ignore
         return variable
 
     def add_weight(
@@ -129,7 +129,7 @@ class Metric(Owner, Trackable, Configurable):
     @property
     def variables(self) -> list[Variable]:
         """The whole state, that of metrics held as attributes included."""
-        found = dict.fromkeys(self._own_variables)
+        found: dict[Variable, None] = dict.fromkeys(self._own_variables)  # pyright: ignore
         for _, value in held(self):
             if isinstance(value, Metric):
                 found |= dict.fromkeys(value.variables)

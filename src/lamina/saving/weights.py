@@ -26,7 +26,7 @@ from lamina.layers import Layer
 from lamina.layers.structure import listed_layers, saved_variables
 from lamina.serialization.registry import registration_of
 
-_MAY_HOLD_LAYERS = (Layer, list, tuple, dict, Mapping, set)
+_CONTAINERS = (list, tuple, dict, Mapping, set)
 # How many arrays go to the device in one call.
 _AT_A_TIME = 64
 
@@ -141,12 +141,12 @@ def _name_of(cls: type) -> str:
 def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, Layer]]:
     if isinstance(value, Layer):
         yield path, value
-    elif not isinstance(value, _MAY_HOLD_LAYERS):
+    elif not isinstance(value, _CONTAINERS):
         return
     elif not isinstance(value, set):
         counts: Counter[str] = Counter()
         for x in value.values() if isinstance(value, Mapping) else value:
-            if isinstance(x, _MAY_HOLD_LAYERS):
+            if isinstance(x, (Layer, *_CONTAINERS)):
                 name = _name_of(type(x))
                 n = counts[name]
                 counts[name] += 1
