@@ -123,7 +123,7 @@ class Orthogonal(Initializer):
         return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
-# ---- scaled by fan-in and fan-out --------------------------------------------------------------
+# ---- scaled by fan-in and fan-out ----------------------------------------------------------------
 
 
 def fans(
