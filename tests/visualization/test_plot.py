@@ -492,3 +492,20 @@ def test_halves_alone_show_both_outputs():
     text = label(model_to_dot(halves, show_shapes=True), "halves")
     assert text.count("(None, 3)") == 2
     assert "(None, 6)" in text
+
+
+def test_drawing_writes_nothing_to_the_standard_error_stream(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import lamina\n"
+        "model = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])\n"
+        "lamina.utils.plot_model(model, 'model.png')\n"
+        "lamina.utils.model_to_dot(model).draw('again.png', prog='dot')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert (tmp_path / "model.png").stat().st_size > 1000

@@ -209,8 +209,9 @@ class Adafactor(Optimizer):
 
     For a weight with at least two axes, ``v = outer(rows, columns) / mean(rows)`` with moving
     averages of ``gradient ** 2 + epsilon_1``; the direction ``gradient / sqrt(v)`` is scaled
-    down to a root mean square (``rms``) of ``clip_threshold``; the step is ``max(epsilon_2, rms(weight))`` times
-    ``min(learning_rate, 1 / sqrt(t))``. Shazeer and Stern 2018, arXiv:1804.04235.
+    down to a root mean square (``rms``) of ``clip_threshold``; the step is
+    ``max(epsilon_2, rms(weight))`` times ``min(learning_rate, 1 / sqrt(t))``.
+    Shazeer and Stern 2018, arXiv:1804.04235.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.

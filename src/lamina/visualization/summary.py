@@ -30,6 +30,7 @@ from lamina.errors import ArgumentError, UnknownNameError
 from lamina.layers import InputLayer
 from lamina.runtime import cost
 from lamina.tree import nested
+from lamina.visualization.diagram import graph_of
 
 Shape = tuple[Any, ...]
 _BATCH = show_dim(BATCH)
@@ -332,7 +333,7 @@ def print_summary(
 
 
 class _Reader:
-    """Makes rows; remembers on the way whether any of the graphs branches."""
+    """Makes the rows, and records whether any of the graphs branches."""
 
     def __init__(
         self, trains: dict[Variable, bool], expand_nested: bool, costs: dict[str, Any] | None
@@ -345,7 +346,7 @@ class _Reader:
         path: str = "",
     ) -> Iterator[Row]:  # fmt: skip
         """The rows of a model's layers, each followed by those inside of it."""
-        graph = getattr(model, "graph", None)
+        graph = graph_of(model)
         nodes = _nodes_by_operation(graph)
         self.branches |= graph is not None and not graph.is_chain
         operations = model.layers if graph is None else model.operations
@@ -387,7 +388,7 @@ class _Reader:
 
 def _operations(model: Any) -> dict[str, Any]:
     """Arithmetic operations for one sample, by the path of the layer inside of ``model``."""
-    graph = getattr(model, "graph", None)
+    graph = graph_of(model)
     if graph is None:
         return {}
     structs = [TensorSpec((1, *x.spec.dims_raw[1:]), x.spec.dtype).struct for x in graph.inputs]
@@ -498,7 +499,7 @@ def _show_output(output: Shape | list[Shape]) -> str:
 
 
 def _show_amount(amount: Any, unit: str = "") -> str:
-    """A number of operations or bytes; a formula where sizes are open, ``?`` where unknown."""
+    """A number of operations or bytes; a formula with unknown dimensions; ``?`` if unknown."""
     if amount is None or not isinstance(amount, int):
         named = amount is not None and not is_anonymous(amount)
         return f"{show_dim(amount)} {unit}".strip() if named else "?"
@@ -516,7 +517,7 @@ def _wrap(text: str, width: int, frame: str = "", height: int = 1) -> list[str]:
     vertical lines.
     """
     further = frame.translate(str.maketrans("├└`", "│  "))
-    if cell_len(frame) * 2 > width:  # a frame so deep leaves no room for text
+    if cell_len(frame) * 2 > width:  # a frame this deep leaves no space for text
         frame = further = ""
     room = width - cell_len(frame)
     lines: list[str] = []
