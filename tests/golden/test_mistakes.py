@@ -335,7 +335,7 @@ def a_shortcut_around_a_convolution():
 
 @mistake("""\
 ShapeError: Layer 'join' (Concatenate) cannot combine tensors of these shapes.
-  expected: equal numbers of axes, and equal sizes on all of them but axis -1
+  expected: the same number of axes, and equal sizes on all of them except axis -1
   received: (batch, 5, 4), (batch, 6, 4)
 Choose another `axis`, or make the other sizes equal first.
   way from the inputs: left (batch, 5, 4) -> join
@@ -954,7 +954,7 @@ def a_target_of_another_name():
 
 @mistake("""\
 ShapeError: Output 'scores': sparse_categorical_crossentropy: the targets look one-hot.
-  expected: class numbers of shape (8,)
+  expected: class indices of shape (8,)
   received: y_true of shape (8, 3), like y_pred
 Use the loss or metric without `sparse`, or pass `y_true.argmax(-1)`.
 """)
@@ -963,11 +963,12 @@ def one_hot_targets_for_a_sparse_loss():
 
 
 @mistake("""\
-ShapeError: Output 'scores': categorical_crossentropy: the targets do not fit the
-    predictions.
-  expected: y_true of shape (8, 3), like y_pred, or with one trailing axis of size 1 more
+ShapeError: Output 'scores': categorical_crossentropy: the targets and predictions do not
+    match.
+  expected: y_true of shape (8, 3), like y_pred, or with an additional trailing axis of size
+    1
   received: y_true of shape (8,), y_pred of shape (8, 3)
-y_true lacks the last axis. If it holds class numbers, make them one-hot with
+y_true lacks the last axis. If it holds class indices, make them one-hot with
     `lamina.utils.to_categorical(y, 3)` or use a `sparse_categorical_...` loss or metric; if
     it holds single values, give the last layer 1 unit.
 """)
@@ -976,10 +977,11 @@ def class_numbers_for_a_dense_loss():
 
 
 @mistake("""\
-ShapeError: Output 'scores': binary_crossentropy: the targets do not fit the predictions.
-  expected: y_true of shape (8, 2), like y_pred, or with one trailing axis of size 1 more
+ShapeError: Output 'scores': binary_crossentropy: the targets and predictions do not match.
+  expected: y_true of shape (8, 2), like y_pred, or with an additional trailing axis of size
+    1
   received: y_true of shape (8,), y_pred of shape (8, 2)
-y_true lacks the last axis. If it holds class numbers, make them one-hot with
+y_true lacks the last axis. If it holds class indices, make them one-hot with
     `lamina.utils.to_categorical(y, 2)` or use a `sparse_categorical_...` loss or metric; if
     it holds single values, give the last layer 1 unit.
 """)
@@ -988,9 +990,10 @@ def class_numbers_for_a_binary_loss():
 
 
 @mistake("""\
-ShapeError: Output 'scores': categorical_crossentropy: the targets do not fit the
-    predictions.
-  expected: y_true of shape (8, 10), like y_pred, or with one trailing axis of size 1 more
+ShapeError: Output 'scores': categorical_crossentropy: the targets and predictions do not
+    match.
+  expected: y_true of shape (8, 10), like y_pred, or with an additional trailing axis of
+    size 1
   received: y_true of shape (8, 3), y_pred of shape (8, 10)
 Give the last layer 3 units instead of 10, or choose the columns of y_true that the model
     predicts.
@@ -1000,11 +1003,11 @@ def another_number_of_units():
 
 
 @mistake("""\
-ShapeError: Output 'scores': sparse_categorical_crossentropy: the targets do not fit the
-    predictions.
-  expected: class numbers of shape (8, 28) or (8, 28, 1)
+ShapeError: Output 'scores': sparse_categorical_crossentropy: the targets and predictions do
+    not match.
+  expected: class indices of shape (8, 28) or (8, 28, 1)
   received: y_true of shape (8,), y_pred of shape (8, 28, 10)
-y_pred has more axes than y_true: end the model with one row of scores for each sample
+y_pred has more axes than y_true: end the model with one vector of scores for each sample
     (`Flatten` or a global pooling before the last layer, or `return_sequences=False`).
 """)
 def no_flatten_before_the_last_layer():
@@ -1107,10 +1110,6 @@ def batches_that_are_lists():
 
 
 @mistake("""\
-TrainingWarning: EarlyStopping monitors 'val_loss', which is not in the logs, so it has no
-    effect. The logs have: ['loss']. Names with `val_` need `validation_data` or
-    `validation_split` in fit().
-  at test_mistakes.py:N
 TrainingWarning: EarlyStopping monitors 'val_loss', which is not in the logs, so it has no
     effect. The logs have: ['loss']. Names with `val_` need `validation_data` or
     `validation_split` in fit().

@@ -121,7 +121,7 @@ def image_input(
     if input_tensor is not None:
         if not is_symbolic(input_tensor):
             raise ArgumentError(
-                "`input_tensor` must be a symbolic tensor, such as `Input` or a layer call returns. "
+                "`input_tensor` must be a symbolic tensor, such as `Input` returns. "
                 f"Received an object of type {type(input_tensor).__name__}."
             )
         what, shape = "input_tensor", input_tensor.shape[1:]

@@ -175,8 +175,8 @@ def make_diagram(model: Any, *, expand_nested: bool) -> Diagram:
     if not model.built:
         raise NotBuiltError(
             f"{model.name!r} cannot be drawn: it has not been built, so its layers have neither "
-            "shapes nor weights. Start it with an `Input`, call `model.build(input_shape)`, or call it "
-            "once on data."
+            "shapes nor weights. Start it with an `Input`, call `model.build(input_shape)`, or "
+            "call it once on data."
         )
     diagram = Diagram(None)
     diagram.add(model, model.name).calls += [_call(node) for node in nodes_of(model)]
