@@ -52,7 +52,7 @@ print(f"Two calls, two nodes, one table of {embedding.count_params()} numbers:",
 model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy", metrics=["accuracy"])
 model.fit(*write_pairs(2000, seed=1), epochs=8, batch_size=50, verbose=0)
 _, accuracy = model.evaluate(*write_pairs(500, seed=2), verbose=0)
-print(f"Of 500 new pairs {accuracy:.1%} are told rightly. And the words nearest to ...")
+print(f"Of 500 new pairs {accuracy:.1%} are classified correctly. And the words nearest to ...")
 
 table = np.asarray(embedding.get_weights()[0])
 table = table / np.linalg.norm(table, axis=1, keepdims=True)

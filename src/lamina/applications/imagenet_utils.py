@@ -114,7 +114,7 @@ def image_input(
         default: Height and width of the published weights.
         smallest: Smallest height and width.
         include_top: Whether the model has the dense layers, which need a fixed shape.
-        is_pretrained: Whether the published weights are asked for, which are for RGB images and,
+        is_pretrained: Whether the published weights are requested, which are for RGB images and,
             with the top, for images of the default size.
     """
     last = settings.image_data_format() == "channels_last"

@@ -216,7 +216,7 @@ class VarianceScaling(Initializer):
 
 @builtin()
 class _Preset(Initializer):
-    """A :class:`VarianceScaling` with a name of its own."""
+    """A named :class:`VarianceScaling`."""
 
     scale: ClassVar[float]
     mode: ClassVar[str]

@@ -281,17 +281,17 @@ def _clear_titles(graph: Any) -> None:
         frames += frame.subgraphs()
         left, _, right, _ = numbers(frame.graph_attr["bb"])
         x, y = numbers(frame.graph_attr["lp"])
-        room = float(frame.graph_attr["comment"])
+        title_width = float(frame.graph_attr["comment"])
         width, height = (72 * float(frame.graph_attr[k]) for k in ("lwidth", "lheight"))
-        width -= room
-        x -= room / 2
+        width -= title_width
+        x -= title_width / 2
         near = (strokes[..., 1].min(1) < y + height / 2) & (strokes[..., 1].max(1) > y - height / 2)
         taken = strokes[near][..., 0]
         low, high = taken.min(1) - width / 2 - 2, taken.max(1) + width / 2 + 2
         for place in (x, *np.sort(high)):
             fits = left + width / 2 < place < right - width / 2 - 6
             if fits and not np.any((low < place) & (place < high)):
-                frame.graph_attr["lp"] = f"{place + room / 2:.2f},{y:.2f}"
+                frame.graph_attr["lp"] = f"{place + title_width / 2:.2f},{y:.2f}"
                 break
 
 
@@ -347,16 +347,16 @@ def _name(box: Box) -> str:
 
 def _frame(graph: Any, name: str, title: str, note: str = "") -> Any:
     """A frame at least twice as wide as its title, which leaves space for an edge in the middle."""
-    room = 6 * cell_len(title) + 5 * cell_len(note) + 10
+    title_width = 6 * cell_len(title) + 5 * cell_len(note) + 10
     label = (
         '<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr>'
         f"<td><b>{html.escape(title)}</b>{_small(note) if note else ''}</td>"
-        f'<td width="{room}"></td></tr></table>'
+        f'<td width="{title_width}"></td></tr></table>'
     )
     return graph.add_subgraph(
         name=f"cluster_{name}", label=f"<{label}>", labeljust="l", style="rounded,filled",
         color="#c9bfe0", fillcolor="#faf8fe", margin="14", tooltip=name,
-        comment=str(room),  # for _clear_titles
+        comment=str(title_width),  # for _clear_titles
     )  # fmt: skip
 
 
