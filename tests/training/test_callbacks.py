@@ -513,7 +513,7 @@ def test_checkpoint_arguments_are_checked_before_training():
         ModelCheckpoint("m.keras", save_weights_only=True)
     with pytest.raises(ArgumentError, match=r"must end in '.keras'. Received: 'm.ckpt'"):
         ModelCheckpoint("m.ckpt")
-    with pytest.raises(ArgumentError, match="`save_freq` is 'epoch' or a positive number"):
+    with pytest.raises(ArgumentError, match="`save_freq` must be 'epoch' or a positive number"):
         ModelCheckpoint("m.keras", save_freq="batch")
     with pytest.raises(UnknownNameError, match=r"names 'val_acc'.*can name: \['loss', 'val_loss'"):
         fit([ModelCheckpoint("{val_acc}.keras")], losses(1))
