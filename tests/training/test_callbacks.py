@@ -515,7 +515,9 @@ def test_checkpoint_arguments_are_checked_before_training():
         ModelCheckpoint("m.ckpt")
     with pytest.raises(ArgumentError, match="`save_freq` must be 'epoch' or a positive number"):
         ModelCheckpoint("m.keras", save_freq="batch")
-    with pytest.raises(UnknownNameError, match=r"names 'val_acc'.*can name: \['loss', 'val_loss'"):
+    with pytest.raises(
+        UnknownNameError, match=r"contains 'val_acc'.*may contain: \['loss', 'val_loss'"
+    ):
         fit([ModelCheckpoint("{val_acc}.keras")], losses(1))
 
 

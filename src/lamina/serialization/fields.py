@@ -264,7 +264,7 @@ def _make_init(cls: Any) -> Callable[..., None]:
                 value = f.read(value, type(self))
             except ArgumentError as e:
                 raise type(e)(f"{type(self).__name__}(): `{name}`: {e}") from e
-            object.__setattr__(self, name, value)
+            setattr(self, name, value)
         self.__post_init__()
 
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
