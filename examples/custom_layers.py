@@ -1,7 +1,7 @@
-"""A layer of your own: it trains, is saved and comes back like any other.
+"""A custom layer: it is trained, saved and loaded like any other.
 
 This one holds prototypes, points in the space of its inputs, and gives the distance to each. On
-digits, what it learns can be looked at: every prototype is a picture.
+digits, what it learns can be displayed: every prototype is a picture.
 """
 
 import tempfile

@@ -60,7 +60,7 @@ model.compile(
 )
 model.fit(points[:600], side[:600], batch_size=60, epochs=300, verbose=0)
 _, accuracy = model.evaluate(points[600:], side[600:], verbose=0)
-print(f"A trained network tells {accuracy:.1%} of new points rightly. And a straight cut")
+print(f"A trained network classifies {accuracy:.1%} of new points correctly. And a straight cut")
 print("through the values that a layer makes of them?")
 
 inside = keras.Model(model.input, [layer.output for layer in model.layers[:-1]], name="inside")

@@ -57,6 +57,6 @@ model.compile(keras.optimizers.Adam(3e-3), loss, metrics=metrics)
 history = model.fit(signal[:1280], rose[:1280], batch_size=BATCH, epochs=6, verbose=0).history
 _, accuracy = model.evaluate(signal[1280:], rose[1280:], batch_size=BATCH, verbose=0)
 print(f"Loss {history['loss'][0]:.3f} after the first epoch, {history['loss'][-1]:.3f} after the "
-      f"last; {accuracy:.1%} of 320 new series are told rightly.")  # fmt: skip
-print("The judge has been trained on the way: it is the same object, with the same weights:",
+      f"last; {accuracy:.1%} of 320 new series are classified correctly.")  # fmt: skip
+print("The judge was trained with it: it is the same object, with the same weights:",
       model.get_layer("recurrence").classifier is judge)  # fmt: skip

@@ -28,7 +28,7 @@ pixel_input = keras.Input((64,), name="pixels")
 chained = keras.Model(pixel_input, decider(reader(pixel_input)), name="chained")
 chained.summary(line_length=70, expand_nested=True)
 
-# `clone_model` makes a model of the same graph with weights of its own.
+# `clone_model` makes a model of the same graph with new weights.
 members = []
 for i in range(3):
     member = keras.models.clone_model(chained)
@@ -43,7 +43,7 @@ votes = [layers.Softmax(name=f"vote_{i + 1}")(m(pixel_input)) for i, m in enumer
 ensemble = keras.Model(pixel_input, layers.average(votes), name="ensemble")
 ensemble.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 
-print("\nRight answers for 897 digits that none of them has seen:")
+print("\nAccuracy on 897 digits that none of them has seen:")
 for model in [*members, ensemble]:
     _, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(f"  {model.name:<10} {accuracy:6.1%}   {'#' * round(100 * (accuracy - 0.5))}")

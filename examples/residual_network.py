@@ -1,4 +1,4 @@
-"""Why residual connections: the same 17 convolutions, with and without a way around them.
+"""Why residual connections: the same 17 convolutions, with and without shortcut connections.
 
 A graph need not be a line. Here each block's input is added to its output; without that addition
 the very same layers do not learn in the same time.
@@ -52,4 +52,4 @@ for shortcuts in (False, True):
     seconds = time.perf_counter() - start
     course = " ".join(f"{v:4.0%}" for v in history["val_acc"])
     print(f"{model.name:>9}: {model.count_params():,} parameters, {seconds:.0f} s; "
-          f"new digits told rightly after each epoch: {course}")  # fmt: skip
+          f"accuracy on new digits after each epoch: {course}")  # fmt: skip

@@ -40,19 +40,18 @@ embedding = layers.Embedding(len(WORDS), 8, mask_zero=True, name="words")
 left = keras.Input((None,), dtype="int32", name="left")
 right = keras.Input((None,), dtype="int32", name="right")
 mean = layers.GlobalAveragePooling1D(name="mean")  # shared as well; it leaves out the padding
-likeness = layers.Dot(axes=-1, normalize=True, name="likeness")(
-    [mean(embedding(left)), mean(embedding(right))]
-)
+both = [embedding(left), embedding(right)]
+likeness = layers.Dot(axes=-1, normalize=True, name="likeness")([mean(vectors) for vectors in both])
 same = layers.Dense(1, activation="sigmoid", name="same")(likeness)
 model = keras.Model([left, right], same, name="two_sentences")
 model.summary(line_length=80)
 print(f"Two calls, two nodes, one table of {embedding.count_params()} numbers:",
-      [node.output_leaves[0].shape for node in embedding.nodes], "\n")  # fmt: skip
+      [vectors.shape for vectors in both], "\n")  # fmt: skip
 
 model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy", metrics=["accuracy"])
 model.fit(*write_pairs(2000, seed=1), epochs=8, batch_size=50, verbose=0)
 _, accuracy = model.evaluate(*write_pairs(500, seed=2), verbose=0)
-print(f"Of 500 new pairs {accuracy:.1%} are told rightly. And the words nearest to ...")
+print(f"Of 500 new pairs {accuracy:.1%} are classified correctly. And the words nearest to ...")
 
 table = np.asarray(embedding.get_weights()[0])
 table = table / np.linalg.norm(table, axis=1, keepdims=True)

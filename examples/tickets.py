@@ -86,7 +86,7 @@ for i, row in enumerate(
 letters, targets = write_letters(400, seed=2)
 results = model.evaluate(letters, targets, verbose=0, return_dict=True)
 print(f"\nOf 400 new letters, {results['desk_accuracy']:.1%} reach the right desk, and "
-      f"{results['priority_binary_accuracy']:.1%} are ranked rightly.\n")  # fmt: skip
+      f"{results['priority_binary_accuracy']:.1%} get the right priority.\n")  # fmt: skip
 
 priority, desk = model.predict(letters, verbose=0)
 for i in range(4):

@@ -24,12 +24,12 @@ SHOWS = {
     ],
     "encoder_and_autoencoder": [
         (r"10,956 of these parameters are the encoder's too", None),
-        (r"Of 297 unseen digits, ([\d.]+)% lie nearest", 80),
+        (r"Of 297 unseen digits, ([\d.]+)% are nearest", 80),
     ],
     "inner_features": [
         (r"vgg19: 26 layers, 143,667,240 parameters", None),
         (r"fc2 +\(4, 4096\)", None),
-        (r"network tells ([\d.]+)% of new points", 90),
+        (r"network classifies ([\d.]+)% of new points", 90),
     ],
     "look_inside": [
         (r"\(batch, frames, 32\), \(batch, pixels, 32\)", None),
@@ -38,7 +38,7 @@ SHOWS = {
     ],
     "mixing_styles": [
         (r"Called on an array: \(1, 1\) from \(1, 10, 5\)", None),
-        (r"([\d.]+)% of 320 new series are told rightly", 75),
+        (r"([\d.]+)% of 320 new series are classified correctly", 75),
     ],
     "models_as_layers": [
         (r"member_1 +([\d.]+)%", 70),
@@ -51,12 +51,12 @@ SHOWS = {
     ],
     "shared_layers": [
         (r"344 numbers", None),
-        (r"Of 500 new pairs ([\d.]+)% are told rightly", 90),
+        (r"Of 500 new pairs ([\d.]+)% are classified correctly", 90),
     ],
     "tickets": [
         (r"words\[1\]\[0\]", None),
         (r"new letters, ([\d.]+)% reach the right desk", 85),
-        (r"([\d.]+)% are ranked rightly", 70),
+        (r"([\d.]+)% get the right priority", 70),
     ],
 }  # fmt: skip
 

@@ -54,11 +54,14 @@ def test_names():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: regularizers.L1(-1.0), r"L1\(\): `l1`: expected a number >= 0"),
-        (lambda: constraints.MaxNorm("a"), r"MaxNorm\(\): `max_value`: expected a number >= 0"),
-        (lambda: regularizers.OrthogonalRegularizer()(X[0]), "works on a matrix"),
-        (lambda: regularizers.Regularizer()(X), "no formula"),
-        (lambda: constraints.Constraint()(X), "no formula"),
+        (lambda: regularizers.L1(-1.0), r"L1\(\): `l1`: expected a number in \[0, inf\)"),
+        (
+            lambda: constraints.MaxNorm("a"),
+            r"MaxNorm\(\): `max_value`: expected a number in \[0, inf\)",
+        ),
+        (lambda: regularizers.OrthogonalRegularizer()(X[0]), "expects a matrix"),
+        (lambda: regularizers.Regularizer()(X), "does not implement `__call__"),
+        (lambda: constraints.Constraint()(X), "does not implement `__call__"),
     ],
 )
 def test_messages(make, message):

@@ -114,8 +114,8 @@ def a_misspelled_dtype():
 
 
 @mistake("""\
-SignatureError: Dense(): `activation` received the tensor 'features'. A layer is made first
-    and called then: `Dense(...)(x)`.
+SignatureError: Dense(): `activation` received the tensor 'features'. Create the layer
+    first, then call it: `Dense(...)(x)`.
 """)
 def the_tensor_among_the_arguments():
     x = keras.Input((4,), name="features")
@@ -123,8 +123,8 @@ def the_tensor_among_the_arguments():
 
 
 @mistake("""\
-SignatureError: Dense(): `units` received the tensor 'features'. A layer is made first and
-    called then: `Dense(...)(x)`.
+SignatureError: Dense(): `units` received the tensor 'features'. Create the layer first,
+    then call it: `Dense(...)(x)`.
 """)
 def a_class_called_on_a_tensor():
     x = keras.Input((4,), name="features")
@@ -139,7 +139,9 @@ def a_name_with_a_slash():
     layers.Dense(3, name="encoder/first")
 
 
-@mistake("""ArgumentError: `shape` is a tuple of sizes. Received 784; did you mean (784,)?""")
+@mistake(
+    """ArgumentError: Input() expects `shape` to be a tuple. Received: 784. Did you mean (784,)?"""
+)
 def a_shape_that_is_a_number():
     keras.Input(784)
 
@@ -176,8 +178,8 @@ def two_tensors_for_a_merge_without_a_list():
 
 
 @mistake("""\
-StructureError: Layer 'join' (Concatenate) takes a list of tensors. Received no list. Write
-    `layer([a, b])`.
+StructureError: Layer 'join' (Concatenate) takes a list of tensors. Received: not a list.
+    Write `layer([a, b])`.
   received: (batch, 2) float32
   way from the inputs: left (batch, 2) -> join
   called at: test_mistakes.py:N
@@ -293,9 +295,9 @@ def channels_first_for_channels_last():
 
 @mistake("""\
 ShapeError: Layer 'sum' (Add) cannot combine tensors of these shapes.
-  expected: equal batch sizes, and on every other axis sizes that are equal or 1
+  expected: equal batch sizes, and sizes that are equal or 1 on every other axis
   received: (batch, 3, 4), (batch, 3, 5)
-Bring them to one shape first, for example with `Dense` or `Reshape`.
+Convert them to one shape first, for example with `Dense` or `Reshape`.
   way from the inputs: left (batch, 3, 4) -> sum
                        right (batch, 3, 5) -> sum
   called at: test_mistakes.py:N
@@ -318,10 +320,10 @@ def plus_of_different_sizes():
 
 @mistake("""\
 ShapeError: Layer 'add' (Add) cannot combine tensors of these shapes.
-  expected: equal batch sizes, and on every other axis sizes that are equal or 1
+  expected: equal batch sizes, and sizes that are equal or 1 on every other axis
   received: (batch, 8, 8, 3), (batch, 6, 6, 16)
-Bring them to one shape first: convolutions with padding='same' keep the sizes of an image,
-    and a convolution with kernel_size=1 changes the number of channels.
+Convert them to one shape first: convolutions with padding='same' keep the shape of an
+    image, and a convolution with kernel_size=1 changes the number of channels.
   way from the inputs: photo (batch, 8, 8, 3) -> add
                        photo (batch, 8, 8, 3) -> conv (batch, 6, 6, 16) -> add
   called at: test_mistakes.py:N
@@ -333,9 +335,9 @@ def a_shortcut_around_a_convolution():
 
 @mistake("""\
 ShapeError: Layer 'join' (Concatenate) cannot combine tensors of these shapes.
-  expected: equal numbers of axes, and equal sizes on all of them but axis -1
+  expected: the same number of axes, and equal sizes on all of them except axis -1
   received: (batch, 5, 4), (batch, 6, 4)
-Choose another `axis`, or bring the other sizes together first.
+Choose another `axis`, or make the other sizes equal first.
   way from the inputs: left (batch, 5, 4) -> join
                        right (batch, 6, 4) -> join
   called at: test_mistakes.py:N
@@ -347,9 +349,9 @@ def different_time_lengths():
 
 @mistake("""\
 ShapeError: Layer 'sum' (Add) cannot combine tensors of these shapes.
-  expected: equal batch sizes, and on every other axis sizes that are equal or 1
+  expected: equal batch sizes, and sizes that are equal or 1 on every other axis
   received: (batch, time, 4), (batch, words, 4)
-Sizes of different names are different. If they are equal, give them one name.
+Dimensions with different names differ. If they are equal, give them one name.
   way from the inputs: left (batch, time, 4) -> sum
                        right (batch, words, 4) -> sum
   called at: test_mistakes.py:N
@@ -360,9 +362,9 @@ def sizes_of_different_names():
 
 
 @mistake("""\
-ShapeError: Layer 'norm' (BatchNormalization) has axis=3, which its input does not have.
+ShapeError: Layer 'norm' (BatchNormalization) uses axis 3, which its input does not have.
   expected: an axis from -2 to 1
-  received: (batch, 4) float32
+  received: an input of shape (None, 4)
   way from the inputs: features (batch, 4) -> norm
   called at: test_mistakes.py:N
 """)
@@ -385,11 +387,11 @@ def another_size_for_the_same_layer():
 
 
 @mistake("""\
-ShapeError: Layer 'out' (Dense) makes weights for each entry along axis -1, whose size is
-    open.
-  expected: a number on axis -1
-  received: (batch, None) float32
-Give the `Input` a number there; or leave the open axis out before, for example with a
+ShapeError: Layer 'out' (Dense) has weights whose shape depends on axis -1, an unknown
+    dimension.
+  expected: a known size of axis -1
+  received: an input of shape (None, None)
+Give the `Input` a number there; or reduce the unknown dimension first, for example with
     global pooling or a recurrent layer instead of `Flatten`.
   way from the inputs: steps (batch, None, 4) -> flat (batch, None) -> out
   called at: test_mistakes.py:N
@@ -400,10 +402,10 @@ def flattening_an_open_size():
 
 
 @mistake("""\
-ShapeError: Layer 'reshape' (Reshape) cannot give these entries that shape.
-  expected: as many entries as (5, 5) has
-  received: (batch, 24), 24 entries in each sample
-`target_shape` is without the batch; one size may be -1, to be found.
+ShapeError: Layer 'reshape' (Reshape) cannot reshape this input.
+  expected: as many elements as (5, 5) has
+  received: (batch, 24), with 24 elements in each sample
+`target_shape` does not include the batch; one size may be -1, to be inferred.
   way from the inputs: features (batch, 24) -> reshape
   called at: test_mistakes.py:N
 """)
@@ -952,7 +954,7 @@ def a_target_of_another_name():
 
 @mistake("""\
 ShapeError: Output 'scores': sparse_categorical_crossentropy: the targets look one-hot.
-  expected: class numbers of shape (8,)
+  expected: class indices of shape (8,)
   received: y_true of shape (8, 3), like y_pred
 Use the loss or metric without `sparse`, or pass `y_true.argmax(-1)`.
 """)
@@ -961,11 +963,12 @@ def one_hot_targets_for_a_sparse_loss():
 
 
 @mistake("""\
-ShapeError: Output 'scores': categorical_crossentropy: the targets do not fit the
-    predictions.
-  expected: y_true of shape (8, 3), like y_pred, or with one trailing axis of size 1 more
+ShapeError: Output 'scores': categorical_crossentropy: the targets and predictions do not
+    match.
+  expected: y_true of shape (8, 3), like y_pred, or with an additional trailing axis of size
+    1
   received: y_true of shape (8,), y_pred of shape (8, 3)
-y_true lacks the last axis. If it holds class numbers, make them one-hot with
+y_true lacks the last axis. If it holds class indices, make them one-hot with
     `lamina.utils.to_categorical(y, 3)` or use a `sparse_categorical_...` loss or metric; if
     it holds single values, give the last layer 1 unit.
 """)
@@ -974,10 +977,11 @@ def class_numbers_for_a_dense_loss():
 
 
 @mistake("""\
-ShapeError: Output 'scores': binary_crossentropy: the targets do not fit the predictions.
-  expected: y_true of shape (8, 2), like y_pred, or with one trailing axis of size 1 more
+ShapeError: Output 'scores': binary_crossentropy: the targets and predictions do not match.
+  expected: y_true of shape (8, 2), like y_pred, or with an additional trailing axis of size
+    1
   received: y_true of shape (8,), y_pred of shape (8, 2)
-y_true lacks the last axis. If it holds class numbers, make them one-hot with
+y_true lacks the last axis. If it holds class indices, make them one-hot with
     `lamina.utils.to_categorical(y, 2)` or use a `sparse_categorical_...` loss or metric; if
     it holds single values, give the last layer 1 unit.
 """)
@@ -986,9 +990,10 @@ def class_numbers_for_a_binary_loss():
 
 
 @mistake("""\
-ShapeError: Output 'scores': categorical_crossentropy: the targets do not fit the
-    predictions.
-  expected: y_true of shape (8, 10), like y_pred, or with one trailing axis of size 1 more
+ShapeError: Output 'scores': categorical_crossentropy: the targets and predictions do not
+    match.
+  expected: y_true of shape (8, 10), like y_pred, or with an additional trailing axis of
+    size 1
   received: y_true of shape (8, 3), y_pred of shape (8, 10)
 Give the last layer 3 units instead of 10, or choose the columns of y_true that the model
     predicts.
@@ -998,11 +1003,11 @@ def another_number_of_units():
 
 
 @mistake("""\
-ShapeError: Output 'scores': sparse_categorical_crossentropy: the targets do not fit the
-    predictions.
-  expected: class numbers of shape (8, 28) or (8, 28, 1)
+ShapeError: Output 'scores': sparse_categorical_crossentropy: the targets and predictions do
+    not match.
+  expected: class indices of shape (8, 28) or (8, 28, 1)
   received: y_true of shape (8,), y_pred of shape (8, 28, 10)
-y_pred has more axes than y_true: end the model with one row of scores for each sample
+y_pred has more axes than y_true: end the model with one vector of scores for each sample
     (`Flatten` or a global pooling before the last layer, or `return_sequences=False`).
 """)
 def no_flatten_before_the_last_layer():
@@ -1105,8 +1110,10 @@ def batches_that_are_lists():
 
 
 @mistake("""\
-UnknownNameError: EarlyStopping monitors 'val_loss', which is not in the logs. The logs
-    have: ['loss']. Names with `val_` need `validation_data` or `validation_split` in fit().
+TrainingWarning: EarlyStopping monitors 'val_loss', which is not in the logs, so it has no
+    effect. The logs have: ['loss']. Names with `val_` need `validation_data` or
+    `validation_split` in fit().
+  at test_mistakes.py:N
 """)
 def watching_validation_without_validation():
     stop = keras.callbacks.EarlyStopping(monitor="val_loss")

@@ -153,7 +153,7 @@ def test_written_file_is_the_page(tmp_path):
 
 
 def test_wrong_arguments():
-    with pytest.raises(ArgumentError, match="made of a model"):
+    with pytest.raises(ArgumentError, match="Expected a model"):
         to_html("mlp")
 
 

@@ -205,7 +205,7 @@ def test_a_model_without_graph_is_one_box():
             return self.inner(inputs)
 
     model = Own()
-    with pytest.raises(NotBuiltError, match=r"(?s)'own' cannot be drawn yet.*build"):
+    with pytest.raises(NotBuiltError, match=r"(?s)'own' cannot be drawn: .*build"):
         model_to_dot(model)
     model.build((None, 4))
     assert model_to_dot(model, show_shapes=True).nodes() == ["own"]
@@ -404,7 +404,7 @@ def test_unknown_suffix(tmp_path):
 def test_wrong_arguments():
     with pytest.raises(ArgumentError, match=r"TB.*'down'"):
         model_to_dot(mlp(), rankdir="down")
-    with pytest.raises(ArgumentError, match=r"made of a model.*'mlp'"):
+    with pytest.raises(ArgumentError, match=r"Expected a model or a layer.*'mlp'"):
         model_to_dot("mlp")
     with pytest.raises(NotBuiltError, match="Input"):
         model_to_dot(Sequential([layers.Dense(3)]))
@@ -492,3 +492,19 @@ def test_halves_alone_show_both_outputs():
     text = label(model_to_dot(halves, show_shapes=True), "halves")
     assert text.count("(None, 3)") == 2
     assert "(None, 6)" in text
+
+
+def test_drawing_writes_nothing_to_the_standard_error_stream(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(Path(layers.__file__).parents[2])}
+    code = (
+        "import lamina\n"
+        "model = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])\n"
+        "lamina.utils.plot_model(model, 'model.png')\n"
+        "lamina.utils.model_to_dot(model).draw('again.png', prog='dot')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env=env, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert (tmp_path / "model.png").stat().st_size > 1000

@@ -1,4 +1,4 @@
-"""Activations: functions that layers apply to their outputs, by name or as a function."""
+"""Activation functions, by name or as functions."""
 
 from lamina.activations.functions import (
     celu,

@@ -1,6 +1,6 @@
 """The activation functions, built on :mod:`lamina.ops`: symbolic tensors record them as nodes.
 
-Where an op of the same name exists, its docstring holds the formula, the paper and an example.
+For an op of the same name, the docstring of the op has the formula, the paper and an example.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from lamina import ops
+from lamina.core.graph import is_symbolic
+from lamina.core.spec import is_array
 from lamina.serialization.namespaces import accessors
 from lamina.serialization.registry import builtin
 
-_enter = builtin("activations")
+_activation = builtin("activations")
 
 
-@_enter
+@_activation
 def linear(x: Any) -> Any:
-    """``x`` itself.
+    """Return ``x`` unchanged.
 
     >>> linear(3.0)
     3.0
@@ -25,7 +27,7 @@ def linear(x: Any) -> Any:
     return x
 
 
-@_enter
+@_activation
 def relu(
     x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Any:
@@ -37,14 +39,14 @@ def relu(
     Args:
         x: Tensor.
         negative_slope: Slope below the threshold.
-        max_value: The largest result, or None.
-        threshold: Where the function starts to rise.
+        max_value: Upper bound of the result, or None.
+        threshold: Where the linear part begins.
 
     >>> [float(relu(v, negative_slope=0.5, max_value=6.0)) for v in (-2.0, 3.0, 9.0)]
     [-1.0, 3.0, 6.0]
     """
     if negative_slope or threshold:
-        dtype = x.dtype if hasattr(x, "dtype") else None
+        dtype = x.dtype if is_symbolic(x) or is_array(x) else None
         below = ops.multiply(negative_slope, ops.subtract(x, threshold))
         below = below if dtype is None else ops.cast(below, dtype)
         result = ops.where(ops.greater_equal(x, threshold), x, below)
@@ -55,37 +57,37 @@ def relu(
     return result if max_value is None else ops.minimum(result, max_value)
 
 
-@_enter
+@_activation
 def relu6(x: Any) -> Any:
     """:func:`lamina.ops.relu6`: ``min(max(x, 0), 6)``."""
     return ops.relu6(x)
 
 
-@_enter
+@_activation
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
     """:func:`lamina.ops.leaky_relu`: ``x`` where positive, else ``negative_slope * x``."""
     return ops.leaky_relu(x, negative_slope)
 
 
-@_enter
+@_activation
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """:func:`lamina.ops.elu`: ``x`` where positive, else ``alpha * (exp(x) - 1)``."""
     return ops.elu(x, alpha)
 
 
-@_enter
+@_activation
 def selu(x: Any) -> Any:
     """:func:`lamina.ops.selu`: a scaled ELU that keeps mean 0 and variance 1."""
     return ops.selu(x)
 
 
-@_enter
+@_activation
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """:func:`lamina.ops.celu`: ``max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))``."""
     return ops.celu(x, alpha)
 
 
-@_enter
+@_activation
 def gelu(x: Any, approximate: bool = False) -> Any:
     """:func:`lamina.ops.gelu`: ``x * P(X <= x)``; here exact unless ``approximate``."""
     return ops.gelu(x, approximate)
@@ -97,19 +99,19 @@ def silu(x: Any) -> Any:
     return ops.silu(x)
 
 
-@_enter
+@_activation
 def mish(x: Any) -> Any:
     """:func:`lamina.ops.mish`: ``x * tanh(softplus(x))``."""
     return ops.mish(x)
 
 
-@_enter
+@_activation
 def sigmoid(x: Any) -> Any:
     """:func:`lamina.ops.sigmoid`: ``1 / (1 + exp(-x))``."""
     return ops.sigmoid(x)
 
 
-@_enter
+@_activation
 def hard_sigmoid(x: Any) -> Any:
     """:func:`lamina.ops.hard_sigmoid`: ``min(max(x / 6 + 1/2, 0), 1)``."""
     return ops.hard_sigmoid(x)
@@ -121,103 +123,103 @@ def hard_silu(x: Any) -> Any:
     return ops.hard_silu(x)
 
 
-@_enter
+@_activation
 def tanh(x: Any) -> Any:
     """Hyperbolic tangent, ``(exp(x) - exp(-x)) / (exp(x) + exp(-x))``."""
     return ops.tanh(x)
 
 
-@_enter
+@_activation
 def hard_tanh(x: Any) -> Any:
     """:func:`lamina.ops.hard_tanh`: ``min(max(x, -1), 1)``."""
     return ops.hard_tanh(x)
 
 
-@_enter
+@_activation
 def tanh_shrink(x: Any) -> Any:
     """:func:`lamina.ops.tanh_shrink`: ``x - tanh(x)``."""
     return ops.tanh_shrink(x)
 
 
-@_enter
+@_activation
 def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
     """:func:`lamina.ops.hard_shrink`: ``x`` where ``|x| > threshold``, else 0."""
     return ops.hard_shrink(x, threshold)
 
 
-@_enter
+@_activation
 def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
     """:func:`lamina.ops.soft_shrink`: ``sign(x) * max(|x| - threshold, 0)``."""
     return ops.soft_shrink(x, threshold)
 
 
-@_enter
+@_activation
 def threshold(x: Any, threshold: float, default_value: float) -> Any:
     """:func:`lamina.ops.threshold`: ``x`` where ``x > threshold``, else ``default_value``."""
     return ops.threshold(x, threshold, default_value)
 
 
-@_enter
+@_activation
 def softplus(x: Any) -> Any:
     """:func:`lamina.ops.softplus`: ``log(1 + exp(x))``."""
     return ops.softplus(x)
 
 
-@_enter
+@_activation
 def softsign(x: Any) -> Any:
     """:func:`lamina.ops.softsign`: ``x / (1 + |x|)``."""
     return ops.softsign(x)
 
 
-@_enter
+@_activation
 def squareplus(x: Any, b: float = 4) -> Any:
     """:func:`lamina.ops.squareplus`: ``(x + sqrt(x ** 2 + b)) / 2``."""
     return ops.squareplus(x, b)
 
 
-@_enter
+@_activation
 def sparse_plus(x: Any) -> Any:
     """:func:`lamina.ops.sparse_plus`: 0 up to -1, ``x`` from 1 on, a parabola between."""
     return ops.sparse_plus(x)
 
 
-@_enter
+@_activation
 def sparse_sigmoid(x: Any) -> Any:
     """:func:`lamina.ops.sparse_sigmoid`: ``min(max((x + 1) / 2, 0), 1)``."""
     return ops.sparse_sigmoid(x)
 
 
-@_enter
+@_activation
 def log_sigmoid(x: Any) -> Any:
     """:func:`lamina.ops.log_sigmoid`: ``log(sigmoid(x))``."""
     return ops.log_sigmoid(x)
 
 
-@_enter
+@_activation
 def exponential(x: Any) -> Any:
     """``exp(x)``."""
     return ops.exp(x)
 
 
-@_enter
+@_activation
 def softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
     """:func:`lamina.ops.softmax`: ``exp(x) / sum(exp(x), axis)``."""
     return ops.softmax(x, axis)
 
 
-@_enter
+@_activation
 def log_softmax(x: Any, axis: int | Sequence[int] = -1) -> Any:
     """:func:`lamina.ops.log_softmax`: ``x - log(sum(exp(x), axis))``."""
     return ops.log_softmax(x, axis)
 
 
-@_enter
+@_activation
 def sparsemax(x: Any, axis: int = -1) -> Any:
     """:func:`lamina.ops.sparsemax`: the nearest point of the probability simplex."""
     return ops.sparsemax(x, axis)
 
 
-@_enter
+@_activation
 def glu(x: Any, axis: int = -1) -> Any:
     """:func:`lamina.ops.glu`: ``a * sigmoid(b)`` for the halves ``a, b`` of ``x``."""
     return ops.glu(x, axis)

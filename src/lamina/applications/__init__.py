@@ -1,4 +1,4 @@
-"""Known architectures, with or without published weights."""
+"""Published architectures, with or without pretrained weights."""
 
 from lamina.applications import imagenet_utils as imagenet_utils
 from lamina.applications import vgg16 as vgg16

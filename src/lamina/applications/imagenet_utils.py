@@ -1,4 +1,4 @@
-"""What the models trained on ImageNet share: input statistics, class names, weights."""
+"""What models trained on ImageNet share: input statistics, class names, weights."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ _MODES = {
 
 
 def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe") -> Any:
-    """Bring images into the range that a model was trained on.
+    """Scale images as those that a model was trained on.
 
     Args:
         x: RGB images, ``(batch, height, width, 3)`` or one image, values 0 to 255; a NumPy array, a
             tensor or a symbolic tensor. It is not changed.
-        data_format: Where the channels are; the default layout when None.
-        mode: ``"caffe"`` (BGR, minus each channel's mean over ImageNet), ``"tf"`` (-1 to 1), or
+        data_format: Position of the channels; the default of ``lamina.config`` when None.
+        mode: ``"caffe"`` (BGR, minus ImageNet's mean of each channel), ``"tf"`` (-1 to 1), or
             ``"torch"`` (0 to 1, then standardized by ImageNet's mean and deviation).
 
     Returns:
         An array, tensor or symbolic tensor of the default float dtype.
 
     Raises:
-        ArgumentError: Another mode or layout.
+        ArgumentError: An unknown mode or layout.
 
     >>> preprocess_input(np.full((1, 1, 3), 255), mode="tf").tolist()
     [[[1.0, 1.0, 1.0]]]
     """
     if mode not in _MODES:
-        raise ArgumentError(f"`mode` is one of {list(_MODES)}. Received: {mode!r}.")
+        raise ArgumentError(f"`mode` must be one of {list(_MODES)}. Received: {mode!r}.")
     statistics = _MODES[mode]
     axis = -1 if settings.standardize_data_format(data_format) == "channels_last" else -3
     dtype = settings.floatx()
@@ -73,24 +73,24 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
 
 
 def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:
-    """The likeliest ImageNet classes of each sample.
+    """The most probable ImageNet classes of each sample.
 
     Args:
         preds: Probabilities, ``(batch, 1000)``.
-        top: How many classes to name.
+        top: Number of classes to return.
 
     Returns:
-        For each sample a list of (WordNet id, name, probability), the likeliest first.
+        For each sample a list of (WordNet id, name, probability), in descending order.
 
     Raises:
-        ShapeError: Not 1,000 classes.
+        ShapeError: A number of classes other than 1,000.
         DownloadError: The list of names is neither cached nor reachable.
     """
     preds = np.asarray(preds)
     if preds.ndim != 2 or preds.shape[1] != 1000:
         raise ShapeError(
             "decode_predictions() expects ImageNet probabilities of shape (batch, 1000). "
-            f"Received: {preds.shape}. It fits models made with include_top=True and classes=1000."
+            f"Received: {preds.shape}. Use a model made with include_top=True and classes=1000."
         )
     address, digest = _CLASSES
     path = get_file(origin=address, file_hash=digest, hash_algorithm="md5", cache_subdir="models")
@@ -106,22 +106,22 @@ def image_input(
     input_tensor: Any, input_shape: Sequence[int | None] | None, default: int, smallest: int,
     include_top: bool, is_pretrained: bool,
 ) -> Any:  # fmt: skip
-    """The tensor that an image model starts from, its shape checked.
+    """The input tensor of an image model, with a checked shape.
 
     Args:
         input_tensor: A symbolic tensor to start from, or None.
-        input_shape: Sizes of one image, or None for the default (open sizes without the top).
+        input_shape: Shape of one image, or None for the default (unknown without the top).
         default: Height and width of the published weights.
-        smallest: Least height and width.
-        include_top: Whether the dense layers, which need fixed sizes, are part of the model.
-        is_pretrained: Whether the published weights are asked for, which are for RGB images and,
+        smallest: Smallest height and width.
+        include_top: Whether the model has the dense layers, which need a fixed shape.
+        is_pretrained: Whether the published weights are requested, which are for RGB images and,
             with the top, for images of the default size.
     """
     last = settings.image_data_format() == "channels_last"
     if input_tensor is not None:
         if not is_symbolic(input_tensor):
             raise ArgumentError(
-                "`input_tensor` is what `Input` or a layer call returned. "
+                "`input_tensor` must be a symbolic tensor, such as `Input` returns. "
                 f"Received an object of type {type(input_tensor).__name__}."
             )
         what, shape = "input_tensor", input_tensor.shape[1:]
@@ -131,7 +131,9 @@ def image_input(
         size = default if include_top else None
         what, shape = "input_shape", (size, size, 3) if last else (3, size, size)
     if len(shape) != 3:
-        raise ArgumentError(f"`{what}` has three sizes for one image. Received: {shape}.")
+        raise ArgumentError(
+            f"`{what}` must have three dimensions for one image. Received: {shape}."
+        )
     spatial, channels = (shape[:2], shape[2]) if last else (shape[1:], shape[0])
     if any(s is not None and s < smallest for s in spatial):
         raise ArgumentError(
@@ -140,7 +142,7 @@ def image_input(
         )
     if include_top and any(s is None for s in spatial):
         raise ArgumentError(
-            "With include_top=True the size of the images must be known, because the dense "
+            "With include_top=True the shape of the images must be known, because the dense "
             f"layers depend on it. Received: {what} of {shape}."
         )
     if is_pretrained and (channels != 3 or (include_top and spatial != (default, default))):
@@ -153,7 +155,7 @@ def image_input(
 
 
 def sources_of(x: Any) -> Any:
-    """The inputs that a symbolic tensor is computed from: one tensor, or a list of them."""
+    """The inputs from which a symbolic tensor is computed: one tensor, or a list of them."""
     found, stack = [], [x]
     seen = set()
     while stack:
@@ -168,13 +170,13 @@ def sources_of(x: Any) -> Any:
 
 
 def load_published(model: Any, weights: Any, address: str, digest: str) -> None:
-    """Give ``model`` the weights that its builder was asked for.
+    """Load the requested weights into ``model``.
 
     Args:
-        model: The finished model.
+        model: The model.
         weights: None, ``"imagenet"``, or the path of a file of weights.
-        address: Where the published file is.
-        digest: Its md5 sum.
+        address: Address of the published file.
+        digest: MD5 digest of the published file.
     """
     if weights is None:
         return
@@ -185,15 +187,16 @@ def load_published(model: Any, weights: Any, address: str, digest: str) -> None:
 
 
 def check_weights(weights: Any, classes: int, activation: Any, include_top: bool) -> None:
-    """Refuse, before anything is made, what the weights asked for could not fit.
+    """Check that the requested weights fit the requested model.
 
     Raises:
-        ArgumentError: No such file; or other classes or another activation than were trained.
+        ArgumentError: A file that does not exist, or a number of classes or an activation that
+            differs from the pretrained ones.
     """
     if weights is not None and weights != "imagenet" and not Path(weights).is_file():
         raise ArgumentError(
-            "`weights` is None (newly drawn), 'imagenet', or the path of a file of weights. "
-            f"Received: {weights!r}, and there is no such file."
+            "`weights` must be None (random), 'imagenet', or the path of a weights file. "
+            f"Received: {weights!r}, which does not exist."
         )
     if weights != "imagenet" or not include_top:
         return
@@ -205,7 +208,7 @@ def check_weights(weights: Any, classes: int, activation: Any, include_top: bool
     if activation not in (None, "linear", "softmax"):
         raise ArgumentError(
             "The published ImageNet weights were trained with a softmax; `classifier_activation` "
-            f"is 'softmax', or None for its logits. Received: {activation!r}."
+            f"must be 'softmax', or None for logits. Received: {activation!r}."
         )
 
 

@@ -15,7 +15,7 @@ from lamina.models import Model
 
 
 class _Variant(NamedTuple):
-    """Convolutions in each block, and the md5 sums of the published files."""
+    """Number of convolutions in each block, and the MD5 digests of the published files."""
 
     convolutions: tuple[int, ...]
     whole: str
@@ -33,7 +33,7 @@ _HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
 def published(variant: str, include_top: bool) -> tuple[str, str]:
-    """Address and md5 sum of the file of weights trained on ImageNet."""
+    """Address and MD5 digest of the weights file trained on ImageNet."""
     top, digest = (
         ("", _VARIANTS[variant].whole) if include_top else ("_notop", _VARIANTS[variant].headless)
     )
@@ -41,12 +41,12 @@ def published(variant: str, include_top: bool) -> tuple[str, str]:
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-    """Bring RGB images into the form that VGG was trained on: BGR, minus ImageNet's mean.
+    """Convert RGB images to those that VGG was trained on: BGR, minus the mean of ImageNet.
 
     Args:
         x: Images, ``(batch, height, width, 3)`` or one image, values 0 to 255; a NumPy array, a
             tensor or a symbolic tensor. It is not changed.
-        data_format: Where the channels are; the default layout when None.
+        data_format: Position of the channels; the default of ``lamina.config`` when None.
     """
     return imagenet_utils.preprocess_input(x, data_format, "caffe")
 
@@ -64,7 +64,7 @@ def _builder(variant: str) -> Callable[..., Model]:
     ) -> Model:
         imagenet_utils.check_weights(weights, classes, classifier_activation, include_top)
         if pooling not in (None, "avg", "max"):
-            raise ArgumentError(f"`pooling` is None, 'avg' or 'max'. Received: {pooling!r}.")
+            raise ArgumentError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling!r}.")
         x = start = imagenet_utils.image_input(
             input_tensor, input_shape, 224, 32, include_top, weights == "imagenet"
         )
@@ -93,27 +93,27 @@ def _builder(variant: str) -> Callable[..., Model]:
     build.__doc__ = f"""The {depth}-layer VGG network.
 
     Args:
-        include_top: whether the three dense layers at the end are part of the model.
-        weights: None (newly drawn), ``"imagenet"`` (downloaded once, checked by its md5 sum), or
-            the path of a file of weights, in the published layout or as ``save_weights`` writes it.
-        input_tensor: a symbolic tensor to build on, instead of a new ``Input``; the model then
-            starts at the inputs that it is computed from.
-        input_shape: sizes of one image, at least 32 x 32; 224 x 224 x 3 with the top.
-        pooling: without the top: None (the feature map), ``"avg"`` or ``"max"`` over it.
-        classes: number of classes of the top.
-        classifier_activation: activation of the top; None gives logits.
-        name: the model's name.
+        include_top: Whether the model has the three dense layers at the end.
+        weights: None (random), ``"imagenet"`` (downloaded once, checked by its MD5 digest), or the
+            path of a weights file, as published or as written by ``save_weights``.
+        input_tensor: Symbolic tensor to use instead of a new ``Input``; the inputs of the model are
+            then those from which it is computed.
+        input_shape: Shape of one image, at least 32 x 32; 224 x 224 x 3 with the top.
+        pooling: Without the top: None for the feature map, ``"avg"`` or ``"max"`` for global
+            pooling.
+        classes: Number of classes of the top.
+        classifier_activation: Activation of the top; None for logits.
+        name: Name of the model.
 
     Returns:
-        A functional model; its layers' outputs can be reached for feature extraction. Images go
-        through :func:`preprocess_input` first.
+        A functional model. Preprocess images with :func:`preprocess_input`.
 
     Raises:
-        ArgumentError: a size, a pooling, a number of classes or a file that does not fit.
-        StructureError: the file holds other weights, such as those of a model without the top.
-        DownloadError: the published file is neither cached nor reachable.
+        ArgumentError: A wrong shape, pooling, number of classes or file.
+        StructureError: A file with other weights, such as those of a model without the top.
+        DownloadError: The published file is neither cached nor reachable.
 
-    Source: Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
+    Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
     Recognition", arXiv:1409.1556.
 
     >>> build = VGG{depth}

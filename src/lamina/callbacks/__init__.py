@@ -6,7 +6,6 @@ from lamina.callbacks.base import History as History
 from lamina.callbacks.checkpoint import ModelCheckpoint as ModelCheckpoint
 from lamina.callbacks.learning_rate import LearningRateScheduler as LearningRateScheduler
 from lamina.callbacks.learning_rate import ReduceLROnPlateau as ReduceLROnPlateau
-from lamina.callbacks.monitoring import MonitorCallback as MonitorCallback
 from lamina.callbacks.reporting import CSVLogger as CSVLogger
 from lamina.callbacks.reporting import LambdaCallback as LambdaCallback
 from lamina.callbacks.stopping import EarlyStopping as EarlyStopping

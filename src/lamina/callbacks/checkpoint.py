@@ -24,7 +24,8 @@ class ModelCheckpoint(MonitorCallback):
         verbose: 1 to print what is saved.
         save_best_only: Whether to save only what is better than everything before.
         save_weights_only: Whether to save the weights instead of the whole model.
-        mode: ``"min"``, ``"max"`` or ``"auto"``: see :class:`MonitorCallback`.
+        mode: ``"min"``, ``"max"`` or ``"auto"``: see
+            :class:`~lamina.callbacks.monitoring.MonitorCallback`.
         save_freq: ``"epoch"``, or a number of steps.
         initial_value_threshold: Value that the first saved model must beat, with
             ``save_best_only``.

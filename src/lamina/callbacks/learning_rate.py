@@ -26,7 +26,8 @@ class ReduceLROnPlateau(MonitorCallback):
         factor: Factor by which the learning rate is multiplied, below 1.
         patience: Number of epochs without an improvement after which the learning rate is reduced.
         verbose: 1 to print each reduction.
-        mode: ``"min"``, ``"max"`` or ``"auto"``: see :class:`MonitorCallback`.
+        mode: ``"min"``, ``"max"`` or ``"auto"``: see
+            :class:`~lamina.callbacks.monitoring.MonitorCallback`.
         min_delta: Smallest difference that counts as an improvement.
         cooldown: Number of epochs after a reduction in which none are counted.
         min_lr: Lower bound of the learning rate.

@@ -60,11 +60,12 @@ class MonitorCallback(Callback):
             )
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
         self._direction = None if mode == "auto" else mode
-        self._seen = False
+        self._seen = self._warned = False
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)
         self._direction = None if self.mode == "auto" else self.mode
+        self._warned = False
 
     @property
     def maximize(self) -> bool:
@@ -112,13 +113,14 @@ class MonitorCallback(Callback):
         if self.monitor in logs:
             self._seen = True
             return float(logs[self.monitor])
-        if not self._seen:
+        if not self._seen and not self._warned:
             self.expect_logs([*logs, *self.params.get("metrics", ())])
         return None
 
     def expect_logs(self, names: Collection[str]) -> None:
         if self.monitor in names:
             return
+        self._warned = True
         hint = ""
         if self.monitor.startswith("val_") and not any(n.startswith("val_") for n in names):
             hint = " Names with `val_` need `validation_data` or `validation_split` in fit()."

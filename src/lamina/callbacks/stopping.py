@@ -24,7 +24,8 @@ class EarlyStopping(MonitorCallback):
         min_delta: Smallest difference that counts as an improvement.
         patience: Number of epochs without an improvement after which training is stopped.
         verbose: 1 to print when training is stopped.
-        mode: ``"min"``, ``"max"`` or ``"auto"``: see :class:`MonitorCallback`.
+        mode: ``"min"``, ``"max"`` or ``"auto"``: see
+            :class:`~lamina.callbacks.monitoring.MonitorCallback`.
         baseline: Value to beat: improvements that do not beat it do not extend the patience.
         restore_best_weights: Whether to restore the weights of the best epoch at the end of
             training, whether or not it was stopped early.

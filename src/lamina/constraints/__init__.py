@@ -1,11 +1,11 @@
-"""Constraints: what weights are brought back to after each step of the optimizer."""
+"""Constraints: projections that are applied to weights after each update."""
 
 from lamina.constraints.projections import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from lamina.serialization.namespaces import accessors
 
 get, serialize, deserialize = accessors("constraints", "constraint")
 
-# Keras's other names for them.
+# Keras's aliases.
 max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 
 __all__ = [

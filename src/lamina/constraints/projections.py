@@ -1,6 +1,6 @@
 """The constraints: bounds on the norm or the sign of weights.
 
-``axis`` is the axis, or the axes, along which the entries form one vector: 0 for a ``Dense``
+``axis`` is the axis or the axes of one vector: 0 for the ``Dense``
 kernel ``(inputs, outputs)``, ``(0, 1, 2)`` for a kernel ``(height, width, inputs, outputs)``.
 """
 
@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lamina import ops, settings
-from lamina.errors import ArgumentError
-from lamina.serialization.fields import Configurable, field
+from lamina.serialization.fields import Configurable, field, number
 from lamina.serialization.registry import builtin
 
 Axes = int | Sequence[int] | None
@@ -19,9 +18,9 @@ Axes = int | Sequence[int] | None
 
 @builtin("constraints")
 class Constraint(Configurable):
-    """A function of a weight that returns the weight to use instead.
+    """Base class of constraints: functions of a weight that return its projected value.
 
-    Subclasses write ``__call__``; a plain function will do wherever one is asked for.
+    Subclasses implement ``__call__``. A plain function may be used in place of a constraint.
 
     >>> class AtMostOne(Constraint):
     ...     def __call__(self, w):
@@ -31,18 +30,15 @@ class Constraint(Configurable):
     """
 
     def __call__(self, w: Any) -> Any:
-        """The constrained value of ``w``, of its shape and dtype."""
-        raise NotImplementedError(f"{type(self).__name__} has no formula. Write its `__call__`.")
+        """The projected value of ``w``, with the same shape and dtype."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement `__call__(self, w)`.")
 
 
 def _axes(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
 
 
-def _bound(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise ArgumentError(f"expected a number >= 0. Received: {value!r}.")
-    return value
+_bound = number("[0, inf)")
 
 
 def _norm(w: Any, axis: Axes) -> Any:
@@ -52,13 +48,13 @@ def _norm(w: Any, axis: Axes) -> Any:
 
 @builtin("constraints")
 class MaxNorm(Constraint):
-    """Shorten vectors that are longer than ``max_value``: ``w * min(norm, max_value) / norm``.
+    """Limit the norm of every vector to ``max_value``: ``w * min(norm, max_value) / norm``.
 
     Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
 
     Args:
-        max_value: The largest norm.
-        axis: Axes along which the entries form one vector.
+        max_value: Upper bound of the norm.
+        axis: Axis or axes of one vector.
 
     >>> MaxNorm(1.0)(ops.full((4, 1), 2.0)).round(3).tolist()
     [[0.5], [0.5], [0.5], [0.5]]
@@ -86,10 +82,10 @@ class NonNeg(Constraint):
 
 @builtin("constraints")
 class UnitNorm(Constraint):
-    """Give every vector the length 1: ``w / norm``.
+    """Scale every vector to norm 1: ``w / norm``.
 
     Args:
-        axis: Axes along which the entries form one vector.
+        axis: Axis or axes of one vector.
 
     >>> UnitNorm()(ops.full((4, 1), 2.0)).round(3).tolist()
     [[0.5], [0.5], [0.5], [0.5]]
@@ -103,15 +99,15 @@ class UnitNorm(Constraint):
 
 @builtin("constraints")
 class MinMaxNorm(Constraint):
-    """Move the length of every vector towards the interval ``[min_value, max_value]``.
+    """Move the norm of every vector towards the interval ``[min_value, max_value]``.
 
-    The new length is ``rate * clip(norm, min_value, max_value) + (1 - rate) * norm``.
+    The new norm is ``rate * clip(norm, min_value, max_value) + (1 - rate) * norm``.
 
     Args:
-        min_value: The smallest norm.
-        max_value: The largest norm.
-        rate: 1 enforces the bounds at every step; less goes only that part of the way.
-        axis: Axes along which the entries form one vector.
+        min_value: Lower bound of the norm.
+        max_value: Upper bound of the norm.
+        rate: Fraction of the distance to the interval to move at each update; 1 enforces it.
+        axis: Axis or axes of one vector.
 
     >>> MinMaxNorm(4.0, 8.0)(ops.full((4, 1), 1.0)).round(3).tolist()
     [[2.0], [2.0], [2.0], [2.0]]

@@ -1,4 +1,4 @@
-"""Small image data sets: each module downloads, checks and caches its files in ``load_data()``."""
+"""Small image datasets: ``load_data()`` of each module downloads, checks and caches its files."""
 
 from __future__ import annotations
 

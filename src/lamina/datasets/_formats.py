@@ -1,4 +1,4 @@
-"""The file formats of the image data sets, read without trusting what a file says about itself."""
+"""The file formats of the image datasets, read without trusting what a file says about itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MNIST_IMAGE = (28, 28)
 _CIFAR_IMAGE = (3, 32, 32)
 _UINT8 = np.dtype("uint8")
 
-# No part of a data set comes near this size; a file that declares more is refused unread.
+# No part of a dataset comes near this size; a file that declares more is refused unread.
 _LIMIT = 512 << 20
 
 _IDX_SPLITS = (
@@ -42,7 +42,7 @@ _NPY_HEADERS = {
 def _checked(path: Path, x: np.ndarray, y: np.ndarray, image_shape: tuple[int, ...]) -> Split:
     if x.shape[1:] != image_shape or y.shape != x.shape[:1] or {x.dtype, y.dtype} != {_UINT8}:
         raise CorruptFileError(
-            f"{path} does not hold this data set: expected uint8 images of shape "
+            f"{path} does not hold this dataset: expected uint8 images of shape "
             f"(n, {', '.join(map(str, image_shape))}) and n uint8 labels, received images "
             f"{x.dtype}{x.shape} and labels {y.dtype}{y.shape}."
         )

@@ -1,4 +1,4 @@
-"""Where each data set is published, and how a caller's own copy takes its place."""
+"""Where each dataset is published, and how a caller's own copy takes its place."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ CIFAR100 = Source(
 
 
 def own_copy(path: str | os.PathLike[str]) -> Path | None:
-    """Return the file or folder of the caller's that ``path`` names, or None for a cache name.
+    """Return the local file or folder that ``path`` names, or None for a name in the cache.
 
     A bare name (``"mnist.npz"``) is a name in the cache; a path with a folder in it is a file on
     this machine, which is read as it is: only published files have a digest to check.

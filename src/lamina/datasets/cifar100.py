@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 small colour photographs in a hundred classes (Krizhevsky, 2009)."""
+"""CIFAR-100: 60,000 small color photographs in a hundred classes (Krizhevsky, 2009)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lamina.errors import ArgumentError
 def load_data(
     label_mode: str = "fine", path: str | os.PathLike[str] = "cifar-100-python.tar.gz"
 ) -> Data:
-    """Load the photographs: 50,000 to train, 10,000 to test, 32 by 32 pixels of three colours.
+    """Load the photographs: 50,000 to train, 10,000 to test, 32 by 32 RGB pixels.
 
     The archive is read in memory: nothing is extracted and nothing is unpickled.
 
     Args:
         label_mode: ``"fine"`` for the 100 classes, ``"coarse"`` for the 20 groups of them.
         path: A bare name is the archive's name in the cache (``~/.lamina/datasets``), downloaded
-            when it is not there. A path with a folder in it is your own copy of
+            when it is not there. A path with a folder in it is a local copy of
             ``cifar-100-python.tar.gz``.
 
     Returns:
@@ -28,7 +28,7 @@ def load_data(
         and uint8 classes of shape ``(n, 1)``.
 
     Raises:
-        ArgumentError: If ``label_mode`` is another word, or ``path`` names a copy of yours that
+        ArgumentError: If ``label_mode`` is unknown, or ``path`` is a local copy that
             does not exist.
         DownloadError: If the archive is not cached and cannot be downloaded.
         CorruptFileError: If the archive is damaged or is not CIFAR-100.

@@ -10,14 +10,14 @@ from lamina.datasets._sources import FASHION_MNIST, own_copy
 
 
 def load_data(path: str | os.PathLike[str] = "fashion-mnist") -> Data:
-    """Load the clothes: 60,000 to train, 10,000 to test, 28 by 28 grey pixels, ten classes.
+    """Load the clothes: 60,000 to train, 10,000 to test, 28 by 28 grayscale pixels, ten classes.
 
     The classes are 0 T-shirt/top, 1 trouser, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt,
     7 sneaker, 8 bag and 9 ankle boot.
 
     Args:
         path: A bare name is the folder's name in the cache (``~/.lamina/datasets``), where the four
-            files are downloaded when they are not there. A path with a folder in it is your own
+            files are downloaded when they are not there. A path with a folder in it is a local
             copy of them: a folder with ``train-images-idx3-ubyte.gz``,
             ``train-labels-idx1-ubyte.gz``, ``t10k-images-idx3-ubyte.gz`` and
             ``t10k-labels-idx1-ubyte.gz``.
@@ -27,7 +27,7 @@ def load_data(path: str | os.PathLike[str] = "fashion-mnist") -> Data:
         ``(n, 28, 28)`` and uint8 classes of shape ``(n,)``.
 
     Raises:
-        ArgumentError: If ``path`` names a copy of yours that does not exist.
+        ArgumentError: If ``path`` is a local copy that does not exist.
         DownloadError: If a file is not cached and cannot be downloaded.
         CorruptFileError: If a file is damaged or is not Fashion-MNIST.
 

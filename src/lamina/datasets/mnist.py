@@ -9,11 +9,11 @@ from lamina.datasets._sources import MNIST, own_copy
 
 
 def load_data(path: str | os.PathLike[str] = "mnist.npz") -> Data:
-    """Load the digits: 60,000 to train, 10,000 to test, 28 by 28 grey pixels, ten classes.
+    """Load the digits: 60,000 to train, 10,000 to test, 28 by 28 grayscale pixels, ten classes.
 
     Args:
         path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded when
-            it is not there. A path with a folder in it is your own copy: a ``.npz`` file with
+            it is not there. A path with a folder in it is a local copy: a ``.npz`` file with
             ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or a folder with the four original
             files ``train-images-idx3-ubyte.gz``, ``train-labels-idx1-ubyte.gz``,
             ``t10k-images-idx3-ubyte.gz`` and ``t10k-labels-idx1-ubyte.gz``.
@@ -23,7 +23,7 @@ def load_data(path: str | os.PathLike[str] = "mnist.npz") -> Data:
         ``(n, 28, 28)`` and uint8 digits from 0 to 9 of shape ``(n,)``.
 
     Raises:
-        ArgumentError: If ``path`` names a copy of yours that does not exist.
+        ArgumentError: If ``path`` is a local copy that does not exist.
         DownloadError: If the file is not cached and cannot be downloaded.
         CorruptFileError: If the file is damaged or is not MNIST.
         UnsafeFileError: If the file holds Python objects.

@@ -123,7 +123,7 @@ class Orthogonal(Initializer):
         return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
-# ---- scaled by fan-in and fan-out --------------------------------------------------------------
+# ---- scaled by fan-in and fan-out ----------------------------------------------------------------
 
 
 def fans(
@@ -216,7 +216,7 @@ class VarianceScaling(Initializer):
 
 @builtin()
 class _Preset(Initializer):
-    """A :class:`VarianceScaling` with a name of its own."""
+    """A named :class:`VarianceScaling`."""
 
     scale: ClassVar[float]
     mode: ClassVar[str]

@@ -341,8 +341,8 @@ _STRIDES = """\
 _DEPTHWISE = _text(
     """Depthwise convolution over $dimensions.
 
-    Each input channel is convolved with ``depth_multiplier`` filters of its own; channels are not
-    mixed.""",
+    Each input channel is convolved with ``depth_multiplier`` separate filters; channels are
+    not mixed.""",
     f"""{_WINDOW}
 {_STRIDES}
         depth_multiplier: Number of filters for each input channel.

@@ -263,7 +263,7 @@ class Concatenate(_Merge):
         if not same_rank or len({self._others(x.shape) for x in inputs}) != 1:
             raise self._refusal(
                 inputs,
-                f"equal numbers of axes, and equal sizes on all of them but axis {self.axis}",
+                f"the same number of axes, and equal sizes on all of them except axis {self.axis}",
                 "Choose another `axis`, or make the other sizes equal first.",
             )
         return jnp.concatenate(inputs, self.axis)

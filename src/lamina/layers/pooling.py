@@ -208,7 +208,7 @@ class _AdaptivePooling(SpatialLayer):
 
 _ADAPTIVE = """The $entry of each of ``output_size`` parts of nearly equal size, over $dimensions.
 
-    Part ``i`` of ``n`` reaches from ``floor(i * size / n)`` to ``ceil((i + 1) * size / n)``, so the
+    Part ``i`` of ``n`` extends from ``floor(i * size / n)`` to ``ceil((i + 1) * size / n)``, so the
     output has the same shape whatever the size of the input is.
 
     Args:

@@ -1,4 +1,4 @@
-"""Losses: what training makes small. Classes, their formulas as functions, and both by name."""
+"""Losses: what training minimizes. Classes, the functions they compute, and both by name."""
 
 from lamina.losses.base import (
     Loss,

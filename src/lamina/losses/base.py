@@ -1,8 +1,8 @@
-"""What every loss shares: the one shape rule, weights and masks, reductions, and :class:`Loss`.
+"""What every loss shares: the shape rule, weights and masks, reductions, and :class:`Loss`.
 
-The shape rule holds for loss classes, loss functions and metrics alike, on static shapes, so also
-while tracing: targets and predictions have equal shapes, or one of them has one trailing axis of
-size 1 more. Nothing is ever broadcast.
+The shape rule holds for loss classes, loss functions and metrics alike, and is checked on static
+shapes, so also while tracing: targets and predictions have equal shapes, or one of them has an
+additional trailing axis of size 1. Nothing is ever broadcast.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.dtype_policies.policy import get_policy
 from lamina.errors import ShapeError
 from lamina.serialization import registry
-from lamina.serialization.fields import Configurable, field, one_of
+from lamina.serialization.fields import Configurable, field, fields_of, one_of
 from lamina.serialization.namespaces import accessors
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
@@ -30,18 +30,18 @@ from lamina.tree import nested
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 Kind = Literal["elements", "vectors", "classes", "labels"]
-"""What a formula compares: numbers one by one, whole vectors, scores with the number of a class
-(``"classes"``), or shapes of its own with numbers of classes (``"labels"``)."""
-_NUMBERS = ("classes", "labels")
+"""What a function compares: single elements, whole vectors, scores with a class index
+(``"classes"``), or other shapes that contain class indices (``"labels"``)."""
+_WITH_INDICES = ("classes", "labels")
 
 # ---- the shape rule ------------------------------------------------------------------------------
 
 
 def aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Let the target follow the prediction where they differ by one trailing axis of size 1.
+    """Adapt the rank of the target to that of the prediction, by a trailing axis of size 1.
 
-    A vector of predictions against a column of targets becomes a column. All other pairs are
-    returned as they are.
+    A vector of predictions with a column of targets becomes a column. All other pairs are returned
+    unchanged.
 
     >>> [x.shape for x in aligned(np.zeros((4, 1)), np.zeros(4))]
     [(4, 1), (4, 1)]
@@ -59,48 +59,48 @@ def aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
 
 
 def matched(y_true: Any, y_pred: Any, where: str) -> tuple[Any, Any]:
-    """The pair with equal shapes, by the shape rule.
+    """Convert targets and predictions to equal shapes by the shape rule.
 
     Args:
         y_true: Targets.
         y_pred: Predictions.
-        where: The name of the loss or metric, for the message.
+        where: Name of the loss or metric, for the message.
 
     Raises:
-        ShapeError: The shapes differ by more than one trailing axis of size 1.
+        ShapeError: Shapes that differ by more than a trailing axis of size 1.
 
     >>> matched(np.zeros((8, 1)), np.zeros((8, 3)), "mean_squared_error")
     Traceback (most recent call last):
     ...
-    lamina.errors.ShapeError: mean_squared_error: the targets do not fit the predictions.
-      expected: y_true of shape (8, 3), like y_pred, or with one trailing axis of size 1 more
+    lamina.errors.ShapeError: mean_squared_error: the targets and predictions do not match.
+      expected: y_true of shape (8, 3), like y_pred, or with an additional trailing axis of size 1
       received: y_true of shape (8, 1), y_pred of shape (8, 3)
-    Give the last layer 1 unit instead of 3; or, if y_true holds class numbers, use a \
+    Give the last layer 1 unit instead of 3; or, if y_true holds class indices, use a \
 `sparse_categorical_...` loss or metric.
     """
     y_true, y_pred = aligned(y_true, y_pred)
     t, p = tuple(y_true.shape), tuple(y_pred.shape)
     if not _same(t, p):
         raise ShapeError(
-            f"{where}: the targets do not fit the predictions.\n"
-            f"  expected: y_true of shape {p}, like y_pred, or with one trailing axis of size 1 "
-            f"more{' or less' if p[-1:] == (1,) else ''}\n"
+            f"{where}: the targets and predictions do not match.\n"
+            f"  expected: y_true of shape {p}, like y_pred, or with an additional "
+            f"{'or missing ' if p[-1:] == (1,) else ''}trailing axis of size 1\n"
             f"  received: y_true of shape {t}, y_pred of shape {p}\n{_cure(t, p)}"
         )
     return y_true, y_pred
 
 
 def class_numbers(y_true: Any, y_pred: Any, axis: int, where: str) -> Any:
-    """Class numbers without the class axis, as int32.
+    """Class indices without the class axis, as int32.
 
     Args:
-        y_true: Class numbers, of the shape of ``y_pred`` without ``axis``, or of size 1 there.
+        y_true: Class indices, of the shape of ``y_pred`` without ``axis``, or with size 1 there.
         y_pred: One score for each class along ``axis``.
-        axis: The axis of the classes.
-        where: The name of the loss or metric, for the message.
+        axis: Axis of the classes.
+        where: Name of the loss or metric, for the message.
 
     Raises:
-        ShapeError: Any other shape, one-hot targets among them.
+        ShapeError: Any other shape, such as that of one-hot targets.
 
     >>> class_numbers(np.array([[2], [0]]), np.zeros((2, 3)), -1, "loss")
     Array([2, 0], dtype=int32)
@@ -108,14 +108,14 @@ def class_numbers(y_true: Any, y_pred: Any, axis: int, where: str) -> Any:
     t, p = tuple(y_true.shape), tuple(y_pred.shape)
     if not -len(p) <= axis < len(p):
         raise ShapeError(
-            f"{where}: y_pred needs an axis of classes.\n  expected: an axis {axis}\n"
+            f"{where}: y_pred has no axis of classes.\n  expected: an axis {axis}\n"
             f"  received: y_pred of shape {p}\nGive the last layer one unit for each class."
         )
     axis %= len(p)
     without, kept = p[:axis] + p[axis + 1 :], (*p[:axis], 1, *p[axis + 1 :])
     if p[axis] != 1 and _same(t, p):
         raise ShapeError(
-            f"{where}: the targets look one-hot.\n  expected: class numbers of shape {without}\n"
+            f"{where}: the targets look one-hot.\n  expected: class indices of shape {without}\n"
             f"  received: y_true of shape {t}, like y_pred\n"
             f"Use the loss or metric without `sparse`, or pass `y_true.argmax({axis - len(p)})`."
         )
@@ -123,8 +123,8 @@ def class_numbers(y_true: Any, y_pred: Any, axis: int, where: str) -> Any:
         y_true = ops.squeeze(y_true, axis)
     elif not _same(t, without):
         raise ShapeError(
-            f"{where}: the targets do not fit the predictions.\n"
-            f"  expected: class numbers of shape {without} or {kept}\n"
+            f"{where}: the targets and predictions do not match.\n"
+            f"  expected: class indices of shape {without} or {kept}\n"
             f"  received: y_true of shape {t}, y_pred of shape {p}\n"
             f"{_cure_of_classes(t, p, without)}"
         )
@@ -132,13 +132,13 @@ def class_numbers(y_true: Any, y_pred: Any, axis: int, where: str) -> Any:
 
 
 def _same(t: tuple[Any, ...], p: tuple[Any, ...]) -> bool:
-    # Sizes that are not known yet are None, and fit any other.
+    # Unknown sizes are None, and match any other.
     return len(t) == len(p) and all(
         a == b or a is None or b is None for a, b in zip(t, p, strict=True)
     )
 
 
-_LENGTHS = "The batches have different lengths: check that x and y hold the same samples."
+_LENGTHS = "The batch sizes differ: check that x and y have the same samples."
 _AXES = (
     "y_pred has more axes than y_true: end the model with {} (`Flatten` or a global "
     "pooling before the last layer, or `return_sequences=False`)."
@@ -146,7 +146,7 @@ _AXES = (
 
 
 def _cure_of_classes(t: tuple[Any, ...], p: tuple[Any, ...], without: tuple[Any, ...]) -> str:
-    """What probably went wrong, where the targets are class numbers."""
+    """The probable cause, for targets that are class indices."""
     if t and t[0] != p[0]:
         return _LENGTHS
     if t[:-1] == without:
@@ -155,42 +155,42 @@ def _cure_of_classes(t: tuple[Any, ...], p: tuple[Any, ...], without: tuple[Any,
             "the loss or metric without `sparse`."
         )
     if len(t) < len(without):
-        return _AXES.format("one row of scores for each sample")
-    return "Reshape y_true to one class number for each row of scores in y_pred."
+        return _AXES.format("one vector of scores for each sample")
+    return "Reshape y_true to one class index for each vector of scores in y_pred."
 
 
 def _cure(t: tuple[Any, ...], p: tuple[Any, ...]) -> str:
-    """What probably went wrong."""
+    """The probable cause."""
     if t and p and t[0] != p[0]:
         return _LENGTHS
     if len(t) == len(p) and t[:-1] == p[:-1]:
         units = f"Give the last layer {t[-1]} unit{'s' * (t[-1] != 1)} instead of {p[-1]}"
         if t[-1] == 1:
             return (
-                f"{units}; or, if y_true holds class numbers, use a `sparse_categorical_...` loss "
+                f"{units}; or, if y_true holds class indices, use a `sparse_categorical_...` loss "
                 "or metric."
             )
         return f"{units}, or choose the columns of y_true that the model predicts."
     if t == p[:-1]:
         return (
-            f"y_true lacks the last axis. If it holds class numbers, make them one-hot with "
+            f"y_true lacks the last axis. If it holds class indices, make them one-hot with "
             f"`lamina.utils.to_categorical(y, {p[-1]})` or use a `sparse_categorical_...` loss or "
             "metric; if it holds single values, give the last layer 1 unit."
         )
     if len(p) > len(t):
         return _AXES.format("one value for each target")
-    return "Reshape y_true to the model's output, or change the last layers to make that shape."
+    return "Reshape y_true to the shape of the output, or change the last layers of the model."
 
 
 def weights_like(values: Any, weights: Any, what: str, where: str) -> Any:
-    """``weights`` with as many axes as ``values``, those that it lacks being of size 1.
+    """``weights`` with as many axes as ``values``, the missing ones being of size 1.
 
     Args:
-        values: What is weighted.
+        values: The values to weight.
         weights: Of the shape of ``values`` or of its first axes, ``(batch,)`` or ``(batch, time)``;
             a further axis of size 1 may follow.
         what: ``"sample_weight"`` or ``"mask"``, for the message.
-        where: The name of the loss or metric, for the message.
+        where: Name of the loss or metric, for the message.
 
     Raises:
         ShapeError: Any other shape.
@@ -207,13 +207,13 @@ def weights_like(values: Any, weights: Any, what: str, where: str) -> Any:
         if len(w) > len(v):
             axes = tuple(range(len(v), len(w)))
             cure = (
-                f"It has more axes than the values. Reduce them yourself, for example "
+                f"It has more axes than the values. Reduce them first, for example "
                 f"`{what}.mean(axis={axes[0] if len(axes) == 1 else axes})`."
             )
         else:
             cure = "Give one weight for each sample, `(batch,)`, or each step, `(batch, time)`."
         raise ShapeError(
-            f"{where}: {what} does not fit the values that it weights.\n"
+            f"{where}: the shape of {what} does not match that of the values.\n"
             f"  expected: shape {v}, or its first axes, as in {v[:1]}\n"
             f"  received: {what} of shape {shape}\n{cure}"
         )
@@ -245,7 +245,7 @@ REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "
 
 
 def reduce(values: Any, sample_weight: Any, mask: Any, reduction: str | None, where: str) -> Any:
-    """Weight the values of a loss and make one number of them.
+    """Weight the values of a loss and reduce them to one number.
 
     =========================== =================================
     ``sum_over_batch_size``     ``sum(w * v) / number of values``
@@ -255,8 +255,7 @@ def reduce(values: Any, sample_weight: Any, mask: Any, reduction: str | None, wh
     ``none``, None              ``w * v``
     =========================== =================================
 
-    Values that the mask leaves out count neither above nor below the fraction bar; a fraction
-    of nothing is 0.
+    Masked values count neither in the numerator nor in the denominator; a mean of no values is 0.
 
     >>> reduce(np.array([1.0, 3.0]), np.array([1.0, 2.0]), None, "mean", "loss").item()
     3.5
@@ -277,35 +276,35 @@ def reduce(values: Any, sample_weight: Any, mask: Any, reduction: str | None, wh
         return result
     if reduction == "sum":
         return ops.sum(result)
-    below = weights if reduction == "mean_with_sample_weight" else counted
-    if below is None:
+    denominator = weights if reduction == "mean_with_sample_weight" else counted
+    if denominator is None:
         return ops.mean(result)
-    return safe_divide(ops.sum(result), ops.sum(below * ops.ones_like(values)))
+    return safe_divide(ops.sum(result), ops.sum(denominator * ops.ones_like(values)))
 
 
 # ---- functions -----------------------------------------------------------------------------------
 
 
 def as_float(x: Any) -> Any:
-    """A tensor of ``x``, of its own dtype when that is a float, of ``floatx`` otherwise."""
+    """``x`` as a tensor, with its own dtype if that is a float, else with ``floatx``."""
     x = ops.convert_to_tensor(x)
     return x if is_float(standardize_dtype(x.dtype)) else ops.cast(x, settings.floatx())
 
 
 def as_pair(y_true: Any, y_pred: Any, where: str) -> tuple[Any, Any]:
-    """Both as tensors of the float dtype and the shape of the prediction."""
+    """Both as tensors with the float dtype and the shape of the prediction."""
     y_pred = as_float(y_pred)
     return matched(ops.convert_to_tensor(y_true, y_pred.dtype), y_pred, where)
 
 
-def formula(kind: Kind, *aliases: str) -> Callable[[_F], _F]:
-    """Decorator: publish a formula as a loss function, under its own name and ``aliases``.
+def loss_function(kind: Kind, *aliases: str) -> Callable[[_F], _F]:
+    """Decorator: register a loss function, under its own name and ``aliases``.
 
-    Unless its targets are class numbers, the function gets a pair of tensors of one shape and
-    one float dtype.
+    Unless its targets are class indices, the function is called with tensors of the same shape and
+    float dtype.
 
     Args:
-        kind: What the formula compares.
+        kind: What the function compares.
         aliases: Further names for :func:`get`.
     """
 
@@ -321,7 +320,7 @@ def pairwise(kind: Kind, fn: _F) -> _F:
 
     @functools.wraps(fn)
     def call(y_true: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Any:
-        if kind not in _NUMBERS:
+        if kind not in _WITH_INDICES:
             y_true, y_pred = as_pair(y_true, y_pred, name)
         return fn(y_true, y_pred, *args, **kwargs)
 
@@ -329,16 +328,21 @@ def pairwise(kind: Kind, fn: _F) -> _F:
     return call  # pyright: ignore[reportReturnType]
 
 
-def values_of(fn: Callable[..., Any], y_true: Any, y_pred: Any, **arguments: Any) -> Any:
-    """Call a loss or metric function so that a batch of single numbers gives a value for each.
+def kind_of(fn: Callable[..., Any]) -> Kind | None:
+    """What a loss or metric function compares; None for a user's function."""
+    return vars(fn).get("kind") if inspect.isfunction(fn) else None
 
-    For formulas that compare numbers one by one, ``(batch,)`` then means what ``(batch, 1)`` does.
-    Users' functions get what :func:`aligned` returns: they may compare any shapes they like.
+
+def values_of(fn: Callable[..., Any], y_true: Any, y_pred: Any, **arguments: Any) -> Any:
+    """Call a loss or metric function so that a batch of scalars gives a value for each of them.
+
+    For elementwise functions ``(batch,)`` is the same as ``(batch, 1)``. Users' functions are
+    called with the result of :func:`aligned`, and may compare any shapes.
     """
     if nested.is_nested(y_true) or nested.is_nested(y_pred):
         return fn(y_true, y_pred, **arguments)
-    kind = getattr(fn, "kind", None)
-    if kind not in _NUMBERS:
+    kind = kind_of(fn)
+    if kind not in _WITH_INDICES:
         y_true, y_pred = aligned(y_true, y_pred)
     if kind == "elements" and len(y_true.shape) == len(y_pred.shape) == 1:
         y_true, y_pred = ops.expand_dims(y_true, -1), ops.expand_dims(y_pred, -1)
@@ -349,7 +353,7 @@ def values_of(fn: Callable[..., Any], y_true: Any, y_pred: Any, **arguments: Any
 
 
 def compute_dtype(value: Any) -> str:
-    """The name of the dtype that a loss or metric works in: ``floatx`` unless one is given."""
+    """The name of the dtype that a loss or metric computes in: ``floatx`` unless one is given."""
     return get_policy(settings.floatx() if value is None else value).compute_dtype
 
 
@@ -357,9 +361,17 @@ REDUCTION: Any = field(default="sum_over_batch_size", convert=one_of(*REDUCTIONS
 DTYPE: Any = field(default=None, convert=compute_dtype)
 
 
+@runtime_checkable
+class _Shaped(Protocol):
+    """Tensors of any library."""
+
+    @property
+    def shape(self) -> Any: ...
+
+
 def tensors(x: Any, dtype: str | None) -> Any:
-    """``x`` with tensors as leaves; a list of plain numbers is one tensor."""
-    if isinstance(x, Mapping) or any(hasattr(leaf, "shape") for leaf in nested.flatten(x)):
+    """``x`` with tensors as leaves; a list of numbers is one tensor."""
+    if isinstance(x, Mapping) or any(isinstance(leaf, _Shaped) for leaf in nested.flatten(x)):
         return nested.map_structure(
             lambda leaf: None if leaf is None else ops.convert_to_tensor(leaf, dtype), x
         )
@@ -368,9 +380,9 @@ def tensors(x: Any, dtype: str | None) -> Any:
 
 @builtin("losses")
 class Loss(Configurable):
-    """How wrong predictions are: a value for each sample, and their reduction to one number.
+    """Base class of losses: a value for each sample, and their reduction to one number.
 
-    Write a loss of your own by its ``call``, which returns one value for each sample::
+    To write a loss, implement ``call``, which returns one value for each sample::
 
         class Pinball(lamina.losses.Loss):
             def __init__(self, quantile=0.5, name="pinball", **kwargs):
@@ -382,10 +394,10 @@ class Loss(Configurable):
                 return ops.mean(ops.maximum(self.quantile * error, (self.quantile - 1) * error), -1)
 
     Args:
-        name: A name; made from the class's when None.
-        reduction: ``"sum_over_batch_size"`` or ``"mean"`` (sum of the weighted values by their
-            number), ``"sum"``, ``"mean_with_sample_weight"`` (by the sum of the weights), or
-            ``"none"`` or None (the weighted values themselves).
+        name: Name; derived from that of the class when None.
+        reduction: ``"sum_over_batch_size"`` or ``"mean"`` (the sum of the weighted values, divided
+            by their number), ``"sum"``, ``"mean_with_sample_weight"`` (divided by the sum of the
+            weights), or ``"none"`` or None (the weighted values themselves).
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> class Largest(Loss):
@@ -404,56 +416,56 @@ class Loss(Configurable):
             self.name = naming.auto_name(type(self).__name__)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The values of the loss, one for each sample at least.
+        """The values of the loss, at least one for each sample.
 
         Args:
-            y_true: Targets: a tensor, or any nesting of tensors.
+            y_true: Targets: a tensor, or a nested structure of tensors.
             y_pred: Predictions of the model.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} has no formula. Write its `call(self, y_true, y_pred)`."
+            f"{type(self).__name__} does not implement `call(self, y_true, y_pred)`."
         )
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss.
 
         Args:
-            y_true: Targets: a tensor, or any nesting of tensors.
-            y_pred: Predictions. A mask that travels with them removes the values it leaves out;
-                so does one that ``call`` lets travel with the values.
-            sample_weight: Factors of the values, of their shape or of its first axes.
+            y_true: Targets: a tensor, or a nested structure of tensors.
+            y_pred: Predictions. Values where the predictions, or the values that ``call`` returns,
+                are masked are ignored.
+            sample_weight: Weights of the values, with their shape or its first axes.
 
         Returns:
-            One number, or the values if the reduction is none, in the loss's dtype.
+            A scalar, or the values if the reduction is none, in the dtype of the loss.
 
         Raises:
-            ShapeError: Targets that do not fit predictions, weights that do not fit values.
+            ShapeError: Targets or weights whose shapes do not match those of the predictions.
         """
         mask = None if nested.is_nested(y_pred) else get_mask(y_pred)
         dtype = canonical(self.dtype)
         y_pred = tensors(y_pred, dtype)
-        y_true = tensors(y_true, None if self._takes_class_numbers() else dtype)
+        y_true = tensors(y_true, None if self._takes_class_indices() else dtype)
         values = self.call(y_true, y_pred)
         mask = merge_masks([mask, get_mask(values)])
         return reduce(values, sample_weight, mask, self.reduction, str(self.name))
 
-    def _takes_class_numbers(self) -> bool:
-        """Whether targets are integers that a float dtype might not hold."""
+    def _takes_class_indices(self) -> bool:
+        """Whether targets are integers that a float dtype might not represent."""
         return False
 
     @property
     def reads(self) -> Literal["logits", "probabilities"] | None:
-        """What the predictions are taken for, where a formula is meant for one of these."""
+        """How the predictions are interpreted, if the loss is defined for one of these."""
         return None
 
     @property
     def class_axis(self) -> int | None:
-        """The axis of the predictions that targets, as class numbers, choose an entry of."""
+        """The axis of the predictions that targets are indices of."""
         return None
 
     @property
     def ignored_class(self) -> int | None:
-        """The class number that stands for a target to leave out."""
+        """The class index of targets to ignore."""
         return None
 
     def get_config(self) -> dict[str, Any]:
@@ -466,25 +478,25 @@ class Loss(Configurable):
 def _parameters(fn: Any) -> Collection[str]:
     try:
         return inspect.signature(fn).parameters
-    except (TypeError, ValueError):  # of a callable that does not tell
+    except (TypeError, ValueError):  # a callable without a signature
         return ()
 
 
 @builtin("losses")
 class FunctionLoss(Loss):
-    """A loss whose values a function computes: the base of all built-in ones."""
+    """A loss whose values a function computes: the base class of all built-in ones."""
 
     _function: ClassVar[Any]
 
     def _arguments(self) -> dict[str, Any]:
-        """What the function takes besides targets and predictions."""
-        return {n: getattr(self, n) for n in type(self)._fields if n not in Loss._fields}
+        """The arguments of the function besides targets and predictions."""
+        return {name: vars(self)[name] for name in fields_of(type(self), beyond=Loss)}
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return values_of(self._function, y_true, y_pred, **self._arguments())
 
-    def _takes_class_numbers(self) -> bool:
-        return getattr(self._function, "kind", None) in _NUMBERS
+    def _takes_class_indices(self) -> bool:
+        return kind_of(self._function) in _WITH_INDICES
 
     @property
     def reads(self) -> Literal["logits", "probabilities"] | None:
@@ -494,7 +506,7 @@ class FunctionLoss(Loss):
 
     @property
     def class_axis(self) -> int | None:
-        if getattr(self._function, "kind", None) != "classes":
+        if kind_of(self._function) != "classes":
             return None
         return self._arguments().get("axis", -1)
 
@@ -519,7 +531,7 @@ class LossFunctionWrapper(FunctionLoss):
         reduction: See :class:`Loss`.
         name: A name; the function's own when None.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
-        **kwargs: Further arguments of the function.
+        **kwargs: Other arguments of the function.
 
     >>> loss = LossFunctionWrapper("huber", delta=2.0)
     >>> loss.name, loss(np.zeros((1, 1)), np.full((1, 1), 3.0)).item()

@@ -1,7 +1,8 @@
-"""Cross-entropies: how surprised the predicted probabilities are by the true classes.
+"""Cross-entropies between target classes and predicted probabilities.
 
-Each takes probabilities, kept ``epsilon`` away from 0 and 1, or the logits whose sigmoid or
-softmax they are. Logits are computed with directly, which loses no digits.
+Predictions are probabilities, which are clipped to ``[epsilon, 1 - epsilon]``, or logits, whose
+sigmoid or softmax is the probability. The loss of logits is computed directly, without rounding
+errors of the probabilities.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ from typing import Any
 from lamina import ops, settings
 from lamina.core.boundary import warn
 from lamina.core.scope import set_mask
-from lamina.errors import ArgumentError, TrainingWarning
+from lamina.errors import TrainingWarning
 from lamina.losses.base import (
     DTYPE,
     REDUCTION,
     FunctionLoss,
     as_float,
     class_numbers,
-    formula,
+    loss_function,
 )
-from lamina.serialization.fields import field
+from lamina.serialization.fields import field, number
 from lamina.serialization.registry import builtin
 
 
 def _smoothed(y_true: Any, amount: float, classes: int) -> Any:
-    """Move ``amount`` of the targets' weight to all classes evenly (Szegedy et al. 2015)."""
+    """Distribute a fraction of the targets evenly over all classes (Szegedy et al. 2015)."""
     return y_true * (1.0 - amount) + amount / classes if amount else y_true
 
 
@@ -36,13 +37,13 @@ def _clipped(probabilities: Any) -> Any:
 def _check_classes(y_pred: Any, axis: int, where: str) -> None:
     if y_pred.shape[axis] == 1:
         warn(
-            f"{where}: y_pred of shape {tuple(y_pred.shape)} has one class only, so the loss is 0 "
-            "whatever the model does. Use a binary loss, or give the last layer one unit a class.",
+            f"{where}: y_pred of shape {tuple(y_pred.shape)} has a single class, so the loss is "
+            "always 0. Use a binary loss, or give the last layer one unit for each class.",
             TrainingWarning,
         )
 
 
-@formula("elements", "bce", "BCE")
+@loss_function("elements", "bce", "BCE")
 def binary_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -57,14 +58,14 @@ def binary_crossentropy(
         y_pred: Probabilities or logits of the same shape, or differing by one trailing axis of
             size 1.
         from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
-        label_smoothing: How far the targets are pulled towards 1/2, between 0 and 1.
-        axis: The axis over which the mean is taken.
+        label_smoothing: How far to move the targets towards 1/2, from 0 to 1.
+        axis: Axis over which to average.
 
     Returns:
         Values of the same shape without ``axis``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> binary_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
     Array([0.6931472], dtype=float32)
@@ -73,7 +74,7 @@ def binary_crossentropy(
     return ops.mean(ops.binary_crossentropy(y_true, y_pred, from_logits), axis=axis)
 
 
-@formula("elements")
+@loss_function("elements")
 def binary_focal_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -84,28 +85,28 @@ def binary_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Any:
-    """Binary cross-entropy that turns away from what is already right.
+    """Binary cross-entropy that down-weights what is already classified correctly.
 
-    Each entry is multiplied by ``(1 - p) ** gamma``, with ``p`` the probability given to the
-    truth; and, if classes are balanced, by ``alpha`` where the target is 1 and ``1 - alpha`` where
-    it is 0. Lin et al. 2017, arXiv:1708.02002.
+    Each element is multiplied by ``(1 - p) ** gamma``, where ``p`` is the predicted probability of
+    the target class; and, with ``apply_class_balancing``, by ``alpha`` where the target is 1 and by
+    ``1 - alpha`` where it is 0. Lin et al. 2017, arXiv:1708.02002.
 
     Args:
         y_true: Zeros and ones, ``(batch, ..., n)``.
         y_pred: Probabilities or logits of the same shape, or differing by one trailing axis of
             size 1.
-        apply_class_balancing: Whether ``alpha`` is used.
-        alpha: Weight of the class 1.
-        gamma: How strongly easy entries are left out; 0 is plain cross-entropy.
+        apply_class_balancing: Whether to use ``alpha``.
+        alpha: Weight of class 1.
+        gamma: Focusing parameter: how much to down-weight easy elements; 0 for cross-entropy.
         from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
-        label_smoothing: How far the targets are pulled towards 1/2, between 0 and 1.
-        axis: The axis over which the mean is taken.
+        label_smoothing: How far to move the targets towards 1/2, from 0 to 1.
+        axis: Axis over which to average.
 
     Returns:
         Values of the same shape without ``axis``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> binary_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
     Array([0.1732868], dtype=float32)
@@ -119,7 +120,7 @@ def binary_focal_crossentropy(
     return ops.mean(values, axis=axis)
 
 
-@formula("vectors")
+@loss_function("vectors")
 def categorical_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -127,20 +128,20 @@ def categorical_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Any:
-    """``-sum(y_true * log(y_pred))`` over the classes; ``y_pred`` is first scaled to sum 1.
+    """``-sum(y_true * log(y_pred))`` over the classes; ``y_pred`` is first normalized to sum 1.
 
     Args:
-        y_true: One-hot rows or probabilities, ``(batch, ..., classes)``.
+        y_true: One-hot targets or probabilities, ``(batch, ..., classes)``.
         y_pred: Probabilities or logits of the same shape.
         from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
-        label_smoothing: The share of the targets' weight spread over all classes, 0 to 1.
-        axis: The axis of the classes.
+        label_smoothing: Fraction of the targets to distribute evenly over all classes, 0 to 1.
+        axis: Axis of the classes.
 
     Returns:
         Values of the same shape without ``axis``.
 
     Raises:
-        ShapeError: Other shapes, such as class numbers without a class axis.
+        ShapeError: Different shapes, such as class indices without a class axis.
 
     >>> categorical_crossentropy([[0.0, 1.0, 0.0]], [[0.25, 0.5, 0.25]])
     Array([0.6931472], dtype=float32)
@@ -150,7 +151,7 @@ def categorical_crossentropy(
     return ops.categorical_crossentropy(y_true, y_pred, from_logits, axis)
 
 
-@formula("vectors")
+@loss_function("vectors")
 def categorical_focal_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -165,19 +166,19 @@ def categorical_focal_crossentropy(
     Lin et al. 2017, arXiv:1708.02002, for several classes.
 
     Args:
-        y_true: One-hot rows or probabilities, ``(batch, ..., classes)``.
-        y_pred: Probabilities, scaled to sum 1, or logits of the same shape.
-        alpha: Weight of the classes: one number, or one for each class.
-        gamma: How strongly easy samples are left out.
+        y_true: One-hot targets or probabilities, ``(batch, ..., classes)``.
+        y_pred: Probabilities, normalized to sum 1, or logits of the same shape.
+        alpha: Weight of the classes: a number, or one for each class.
+        gamma: Focusing parameter: how much to down-weight easy samples.
         from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
-        label_smoothing: The share of the targets' weight spread over all classes, 0 to 1.
-        axis: The axis of the classes.
+        label_smoothing: Fraction of the targets to distribute evenly over all classes, 0 to 1.
+        axis: Axis of the classes.
 
     Returns:
         Values of the same shape without ``axis``.
 
     Raises:
-        ShapeError: Other shapes, such as class numbers without a class axis.
+        ShapeError: Different shapes, such as class indices without a class axis.
 
     >>> categorical_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
     Array([0.0433217], dtype=float32)
@@ -193,7 +194,7 @@ def categorical_focal_crossentropy(
     return -ops.sum(weight * y_true * ops.log(p), axis=axis)
 
 
-@formula("classes")
+@loss_function("classes")
 def sparse_categorical_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -201,23 +202,23 @@ def sparse_categorical_crossentropy(
     ignore_class: int | None = None,
     axis: int = -1,
 ) -> Any:
-    """``-log(y_pred[y_true])``: categorical cross-entropy with class numbers as targets.
+    """``-log(y_pred[y_true])``: categorical cross-entropy with class indices as targets.
 
-    A number that is no class gives NaN, never a silent 0.
+    An index that is not a class gives NaN.
 
     Args:
-        y_true: Class numbers, of the shape of ``y_pred`` without ``axis`` or of size 1 there.
-        y_pred: Probabilities, scaled to sum 1, or logits, ``(batch, ..., classes)``.
+        y_true: Class indices, of the shape of ``y_pred`` without ``axis``, or with size 1 there.
+        y_pred: Probabilities, normalized to sum 1, or logits, ``(batch, ..., classes)``.
         from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
-        ignore_class: A number whose entries get the value 0 and are masked, so that they do not
-            count in a mean: such as -1 for unlabelled pixels.
-        axis: The axis of the classes.
+        ignore_class: Class index of targets to ignore, such as -1 for unlabeled pixels: their
+            values are 0 and masked, so that they do not count in a mean.
+        axis: Axis of the classes.
 
     Returns:
         Values of the shape of ``y_pred`` without ``axis``.
 
     Raises:
-        ShapeError: Other shapes, one-hot targets among them.
+        ShapeError: Different shapes, such as those of one-hot targets.
 
     >>> sparse_categorical_crossentropy([1, 0], [[0.5, 0.5], [1.0, 1.0]])
     Array([0.6931472, 0.6931472], dtype=float32)
@@ -227,7 +228,7 @@ def sparse_categorical_crossentropy(
     y_true = ops.convert_to_tensor(y_true)
     labels = class_numbers(y_true, y_pred, axis, "sparse_categorical_crossentropy")
     values = ops.sparse_categorical_crossentropy(
-        # Out of range on purpose: a negative index would count from the end.
+        # Out of range, as a negative index would count from the end.
         ops.where(labels < 0, y_pred.shape[axis], labels), y_pred, from_logits, axis
     )  # fmt: skip
     if ignore_class is not None:
@@ -237,22 +238,22 @@ def sparse_categorical_crossentropy(
     return values
 
 
-@formula("classes")
+@loss_function("classes")
 def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float = 0.5) -> Any:
     """``(1 - y_pred[y_true] ** q) / q``: between cross-entropy (q to 0) and absolute error (q = 1).
 
-    Bounded, so that wrong labels do limited harm. Zhang and Sabuncu 2018, arXiv:1805.07836.
+    Bounded, so that wrong labels have a limited effect. Zhang and Sabuncu 2018, arXiv:1805.07836.
 
     Args:
-        y_true: Class numbers, ``(batch, ...)`` or ``(batch, ..., 1)``.
+        y_true: Class indices, ``(batch, ...)`` or ``(batch, ..., 1)``.
         y_pred: Probabilities, ``(batch, ..., classes)``.
-        q: Above 0 and below 1; the larger, the more tolerant of wrong labels.
+        q: Between 0 and 1, both excluded; the larger, the more robust to wrong labels.
 
     Returns:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes, one-hot targets among them.
+        ShapeError: Different shapes, such as those of one-hot targets.
 
     >>> categorical_generalized_cross_entropy([1], [[0.75, 0.25]], q=0.5)
     Array([1.], dtype=float32)
@@ -265,28 +266,16 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float = 0
     return (1.0 - ops.power(p, q)) / q
 
 
-def _between_0_and_1(value: float) -> float:
-    if not 0.0 < value < 1.0:
-        raise ArgumentError(f"expected a number above 0 and below 1. Received: {value!r}.")
-    return value
-
-
-def _share(value: float) -> float:
-    if not 0.0 <= value <= 1.0:
-        raise ArgumentError(f"expected a number from 0 to 1. Received: {value!r}.")
-    return value
-
-
 @builtin("losses")
 class BinaryCrossentropy(FunctionLoss):
-    """Cross-entropy of yes-or-no answers: see :func:`binary_crossentropy`.
+    """Binary cross-entropy: see :func:`binary_crossentropy`.
 
     Args:
         from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
-        label_smoothing: How far the targets are pulled towards 1/2, between 0 and 1.
-        axis: The axis over which the mean is taken.
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        label_smoothing: How far to move the targets towards 1/2, from 0 to 1.
+        axis: Axis over which to average.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(BinaryCrossentropy(from_logits=True)([[0.0], [1.0]], [[0.0], [0.0]]).item(), 4)
@@ -295,7 +284,7 @@ class BinaryCrossentropy(FunctionLoss):
 
     _function = staticmethod(binary_crossentropy)
     from_logits: bool = False
-    label_smoothing: float = field(default=0.0, convert=_share)
+    label_smoothing: float = field(default=0.0, convert=number("[0, 1]"))
     axis: int = -1
     reduction: str | None = REDUCTION
     name: str | None = "binary_crossentropy"
@@ -304,17 +293,17 @@ class BinaryCrossentropy(FunctionLoss):
 
 @builtin("losses")
 class BinaryFocalCrossentropy(FunctionLoss):
-    """Binary cross-entropy for few ones among many zeros: see :func:`binary_focal_crossentropy`.
+    """Binary cross-entropy for imbalanced classes: see :func:`binary_focal_crossentropy`.
 
     Args:
-        apply_class_balancing: Whether ``alpha`` is used.
-        alpha: Weight of the class 1.
-        gamma: How strongly easy entries are left out; 0 is plain cross-entropy.
+        apply_class_balancing: Whether to use ``alpha``.
+        alpha: Weight of class 1.
+        gamma: Focusing parameter: how much to down-weight easy elements; 0 for cross-entropy.
         from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
-        label_smoothing: How far the targets are pulled towards 1/2, between 0 and 1.
-        axis: The axis over which the mean is taken.
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        label_smoothing: How far to move the targets towards 1/2, from 0 to 1.
+        axis: Axis over which to average.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(BinaryFocalCrossentropy(gamma=1.0)([[1.0]], [[0.5]]).item(), 4)
@@ -326,7 +315,7 @@ class BinaryFocalCrossentropy(FunctionLoss):
     alpha: float = 0.25
     gamma: float = 2.0
     from_logits: bool = False
-    label_smoothing: float = field(default=0.0, convert=_share)
+    label_smoothing: float = field(default=0.0, convert=number("[0, 1]"))
     axis: int = -1
     reduction: str | None = REDUCTION
     name: str | None = "binary_focal_crossentropy"
@@ -335,14 +324,14 @@ class BinaryFocalCrossentropy(FunctionLoss):
 
 @builtin("losses")
 class CategoricalCrossentropy(FunctionLoss):
-    """Cross-entropy of one-hot targets: see :func:`categorical_crossentropy`.
+    """Cross-entropy with one-hot targets: see :func:`categorical_crossentropy`.
 
     Args:
         from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
-        label_smoothing: The share of the targets' weight spread over all classes, 0 to 1.
-        axis: The axis of the classes.
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        label_smoothing: Fraction of the targets to distribute evenly over all classes, 0 to 1.
+        axis: Axis of the classes.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(CategoricalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]]).item(), 4)
@@ -351,7 +340,7 @@ class CategoricalCrossentropy(FunctionLoss):
 
     _function = staticmethod(categorical_crossentropy)
     from_logits: bool = False
-    label_smoothing: float = field(default=0.0, convert=_share)
+    label_smoothing: float = field(default=0.0, convert=number("[0, 1]"))
     axis: int = -1
     reduction: str | None = REDUCTION
     name: str | None = "categorical_crossentropy"
@@ -360,16 +349,16 @@ class CategoricalCrossentropy(FunctionLoss):
 
 @builtin("losses")
 class CategoricalFocalCrossentropy(FunctionLoss):
-    """Categorical cross-entropy for rare classes: see :func:`categorical_focal_crossentropy`.
+    """Categorical cross-entropy for imbalanced classes: see :func:`categorical_focal_crossentropy`.
 
     Args:
-        alpha: Weight of the classes: one number, or one for each class.
-        gamma: How strongly easy samples are left out.
+        alpha: Weight of the classes: a number, or one for each class.
+        gamma: Focusing parameter: how much to down-weight easy samples.
         from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
-        label_smoothing: The share of the targets' weight spread over all classes, 0 to 1.
-        axis: The axis of the classes.
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        label_smoothing: Fraction of the targets to distribute evenly over all classes, 0 to 1.
+        axis: Axis of the classes.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(CategoricalFocalCrossentropy(alpha=1.0)([[0.0, 1.0]], [[0.5, 0.5]]).item(), 4)
@@ -380,7 +369,7 @@ class CategoricalFocalCrossentropy(FunctionLoss):
     alpha: Any = 0.25
     gamma: float = 2.0
     from_logits: bool = False
-    label_smoothing: float = field(default=0.0, convert=_share)
+    label_smoothing: float = field(default=0.0, convert=number("[0, 1]"))
     axis: int = -1
     reduction: str | None = REDUCTION
     name: str | None = "categorical_focal_crossentropy"
@@ -389,16 +378,16 @@ class CategoricalFocalCrossentropy(FunctionLoss):
 
 @builtin("losses")
 class SparseCategoricalCrossentropy(FunctionLoss):
-    """Cross-entropy of class numbers: see :func:`sparse_categorical_crossentropy`.
+    """Cross-entropy with class indices as targets: see :func:`sparse_categorical_crossentropy`.
 
-    Entries of the ignored class count neither in the sum nor in the number of values.
+    Elements of the ignored class count neither in the numerator nor in the denominator of a mean.
 
     Args:
         from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
-        ignore_class: A number whose entries are left out, such as -1 for unlabelled pixels.
-        reduction: How the values become one number: see :class:`Loss`.
-        axis: The axis of the classes.
-        name: A name.
+        ignore_class: Class index of targets to ignore, such as -1 for unlabeled pixels.
+        reduction: How to reduce the values: see :class:`Loss`.
+        axis: Axis of the classes.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(SparseCategoricalCrossentropy()([1, 0], [[0.5, 0.5], [0.5, 0.5]]).item(), 4)
@@ -419,20 +408,20 @@ class CategoricalGeneralizedCrossEntropy(FunctionLoss):
     """Bounded cross-entropy for noisy labels: see :func:`categorical_generalized_cross_entropy`.
 
     Args:
-        q: Above 0 and below 1; the larger, the more tolerant of wrong labels.
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        q: Between 0 and 1, both excluded; the larger, the more robust to wrong labels.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     Raises:
-        ArgumentError: ``q`` is not between 0 and 1.
+        ArgumentError: A ``q`` that is not between 0 and 1.
 
     >>> CategoricalGeneralizedCrossEntropy()([1], [[0.75, 0.25]]).item()
     1.0
     """
 
     _function = staticmethod(categorical_generalized_cross_entropy)
-    q: float = field(default=0.5, convert=_between_0_and_1)
+    q: float = field(default=0.5, convert=number("(0, 1)"))
     reduction: str | None = REDUCTION
     name: str | None = "categorical_generalized_cross_entropy"
     dtype: Any = DTYPE

@@ -1,17 +1,17 @@
-"""Losses between distributions, and between rates and counts."""
+"""Losses between probability distributions, and between rates and counts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lamina import ops, settings
-from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, formula
+from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, loss_function
 from lamina.serialization.registry import builtin
 
 
-@formula("vectors", "kld", "KLD")
+@loss_function("vectors", "kld", "KLD")
 def kl_divergence(y_true: Any, y_pred: Any) -> Any:
-    """``sum(y_true * log(y_true / y_pred))`` over the last axis; both kept in [epsilon, 1].
+    """``sum(y_true * log(y_true / y_pred))`` over the last axis; both are clipped to [epsilon, 1].
 
     Kullback and Leibler 1951, doi:10.1214/aoms/1177729694.
 
@@ -23,7 +23,7 @@ def kl_divergence(y_true: Any, y_pred: Any) -> Any:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> kl_divergence([[0.5, 0.5]], [[0.5, 0.5]])
     Array([0.], dtype=float32)
@@ -33,11 +33,11 @@ def kl_divergence(y_true: Any, y_pred: Any) -> Any:
     return ops.sum(y_true * ops.log(y_true / y_pred), axis=-1)
 
 
-@formula("elements")
+@loss_function("elements")
 def poisson(y_true: Any, y_pred: Any) -> Any:
     """``mean(y_pred - y_true * log(y_pred + epsilon))`` over the last axis.
 
-    The negative log-likelihood of counts ``y_true`` at rates ``y_pred``, without its constant.
+    The negative log-likelihood of counts ``y_true`` at rates ``y_pred``, without its constant term.
 
     Args:
         y_true: Counts, ``(batch, ..., n)``.
@@ -47,7 +47,7 @@ def poisson(y_true: Any, y_pred: Any) -> Any:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> poisson([[0.0, 2.0]], [[1.0, 1.0]])
     Array([0.9999999], dtype=float32)
@@ -57,11 +57,11 @@ def poisson(y_true: Any, y_pred: Any) -> Any:
 
 @builtin("losses")
 class KLDivergence(FunctionLoss):
-    """How much one distribution differs from another: see :func:`kl_divergence`.
+    """Kullback-Leibler divergence: see :func:`kl_divergence`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(KLDivergence()([[0.5, 0.5]], [[0.25, 0.75]]).item(), 4)
@@ -76,11 +76,11 @@ class KLDivergence(FunctionLoss):
 
 @builtin("losses")
 class Poisson(FunctionLoss):
-    """Likelihood of counts at predicted rates: see :func:`poisson`.
+    """Poisson loss: see :func:`poisson`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(Poisson()([[2.0]], [[1.0]]).item(), 4)

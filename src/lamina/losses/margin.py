@@ -1,4 +1,4 @@
-"""Losses that ask for a margin: hinges, and the circle loss of metric learning."""
+"""Losses with a margin: hinges, and the circle loss of metric learning."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 from lamina import ops, settings
 from lamina.core.scope import set_mask
 from lamina.errors import ShapeError
-from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, as_float, formula
+from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, as_float, loss_function
 from lamina.serialization.registry import builtin
 
 
 def _signs(y_true: Any) -> Any:
-    """Targets 0 and 1 as -1 and 1; targets of which any is neither 0 nor 1 stay as they are."""
+    """Targets 0 and 1 as -1 and 1; unchanged if any target is neither 0 nor 1."""
     zero_or_one = ops.all((y_true == 0) | (y_true == 1))
     return ops.where(zero_or_one, 2.0 * y_true - 1.0, y_true)
 
 
-@formula("elements")
+@loss_function("elements")
 def hinge(y_true: Any, y_pred: Any) -> Any:
     """``mean(max(1 - y_true * y_pred, 0))`` over the last axis.
 
@@ -29,7 +29,7 @@ def hinge(y_true: Any, y_pred: Any) -> Any:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> hinge([[-1.0, 1.0]], [[0.5, 0.5]])
     Array([1.], dtype=float32)
@@ -37,7 +37,7 @@ def hinge(y_true: Any, y_pred: Any) -> Any:
     return ops.mean(ops.maximum(1.0 - _signs(y_true) * y_pred, 0.0), axis=-1)
 
 
-@formula("elements")
+@loss_function("elements")
 def squared_hinge(y_true: Any, y_pred: Any) -> Any:
     """``mean(max(1 - y_true * y_pred, 0) ** 2)`` over the last axis.
 
@@ -49,7 +49,7 @@ def squared_hinge(y_true: Any, y_pred: Any) -> Any:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> squared_hinge([[-1.0, 1.0]], [[0.5, 0.5]])
     Array([1.25], dtype=float32)
@@ -57,21 +57,21 @@ def squared_hinge(y_true: Any, y_pred: Any) -> Any:
     return ops.mean(ops.square(ops.maximum(1.0 - _signs(y_true) * y_pred, 0.0)), axis=-1)
 
 
-@formula("vectors")
+@loss_function("vectors")
 def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
     """``max(max((1 - y_true) * y_pred) - sum(y_true * y_pred) + 1, 0)`` over the classes.
 
-    The score of the true class is to exceed all others by 1. Crammer and Singer 2001.
+    The score of the target class should exceed all others by 1. Crammer and Singer 2001.
 
     Args:
-        y_true: One-hot rows, ``(batch, ..., classes)``.
+        y_true: One-hot targets, ``(batch, ..., classes)``.
         y_pred: Scores of the same shape.
 
     Returns:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes, such as class numbers without a class axis.
+        ShapeError: Different shapes, such as class indices without a class axis.
 
     >>> categorical_hinge([[0.0, 1.0, 0.0]], [[0.5, 1.0, 0.25]])
     Array([0.5], dtype=float32)
@@ -81,7 +81,7 @@ def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
     return ops.maximum(rival - truth + 1.0, 0.0)
 
 
-@formula("labels")
+@loss_function("labels")
 def circle(
     y_true: Any,
     y_pred: Any,
@@ -91,33 +91,34 @@ def circle(
     gamma: float = 80,
     margin: float = 0.4,
 ) -> Any:
-    """Pull embeddings of one class together and push others away, the worst pairs hardest.
+    """Circle loss: bring embeddings of the same class together and separate the others.
 
-    With ``s`` the products of a sample's embedding with all others, at most 1, p running over
-    those of its own class and n over the rest::
+    With ``s`` the similarities of a sample's embedding to all others, p the samples of the same
+    class and n those of other classes::
 
         log(1 + sum_n exp(gamma * relu(s_n + margin) * (s_n - margin))
               * sum_p exp(-gamma * relu(1 + margin - s_p) * (s_p - 1 + margin)))
 
-    Sun et al. 2020, arXiv:2002.10857. As in Keras, gradients also go through the relus, which
-    the authors' code holds constant.
+    Sun et al. 2020, arXiv:2002.10857. As in Keras, gradients also flow through the relus,
+    which are constants in the authors' code.
 
     Args:
-        y_true: Class numbers, ``(batch,)`` or ``(batch, 1)``.
-        y_pred: Embeddings of length 1, ``(batch, features)``.
-        ref_labels: Class numbers of what to compare with, ``(others,)``; ``y_true`` when None.
-        ref_embeddings: Embeddings of what to compare with, ``(others, features)``; ``y_pred``
-            when None.
-        remove_diagonal: Whether a sample is not compared with itself.
-        gamma: Sharpness.
-        margin: How far from perfect a pair may be.
+        y_true: Class indices, ``(batch,)`` or ``(batch, 1)``.
+        y_pred: Embeddings with an L2 norm of 1, ``(batch, features)``.
+        ref_labels: Class indices of the samples to compare with, ``(others,)``; ``y_true`` when
+            None.
+        ref_embeddings: Embeddings of the samples to compare with, ``(others, features)``;
+            ``y_pred`` when None.
+        remove_diagonal: Whether to exclude the similarity of each sample to itself.
+        gamma: Scale factor.
+        margin: Relaxation of the optimal similarities, 1 and 0.
 
     Returns:
-        Values of shape ``(batch,)``; 0 for a sample without a partner or without a rival. A mask
-        leaves samples without a partner out of a mean.
+        Values of shape ``(batch,)``; 0 for a sample without others of the same class or of other
+        classes. Samples without others of the same class are masked, and so ignored in a mean.
 
     Raises:
-        ShapeError: Not one label for each embedding.
+        ShapeError: Other than one label for each embedding.
 
     >>> embeddings = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
     >>> [round(float(value), 4) for value in circle([0, 0, 1], embeddings, gamma=1.0)]
@@ -149,26 +150,26 @@ def _labels_of(labels: Any, embeddings: Any, name: str, of: str) -> Any:
     shape, count = tuple(labels.shape), embeddings.shape[0]
     if len(embeddings.shape) != 2 or shape not in ((count,), (count, 1)):
         raise ShapeError(
-            "circle: there must be one class number for each embedding.\n"
+            "circle: there is not one class index for each embedding.\n"
             f"  expected: {of} of shape (batch, features), {name} of shape (batch,)\n"
             f"  received: {of} of shape {tuple(embeddings.shape)}, {name} of shape {shape}\n"
-            "Flatten the embeddings, and turn one-hot labels into numbers with `argmax(-1)`."
+            "Flatten the embeddings, and convert one-hot labels to indices with `argmax(-1)`."
         )
     return ops.reshape(labels, -1)
 
 
 def _logsumexp(x: Any, chosen: Any) -> Any:
-    """Over the chosen entries of each row; very negative where there are none."""
+    """Over the chosen elements of each row; very negative if there are none."""
     return ops.logsumexp(ops.where(chosen, x, -1.0 / settings.epsilon()), axis=1)
 
 
 @builtin("losses")
 class Hinge(FunctionLoss):
-    """Hinge of maximum-margin classifiers: see :func:`hinge`.
+    """Hinge loss of maximum-margin classifiers: see :func:`hinge`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> Hinge()([[-1.0], [1.0]], [[0.5], [0.5]]).item()
@@ -183,11 +184,11 @@ class Hinge(FunctionLoss):
 
 @builtin("losses")
 class SquaredHinge(FunctionLoss):
-    """Squared hinge: see :func:`squared_hinge`.
+    """Squared hinge loss: see :func:`squared_hinge`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> SquaredHinge()([[-1.0], [1.0]], [[0.5], [0.5]]).item()
@@ -202,11 +203,11 @@ class SquaredHinge(FunctionLoss):
 
 @builtin("losses")
 class CategoricalHinge(FunctionLoss):
-    """Hinge between the true class and its strongest rival: see :func:`categorical_hinge`.
+    """Hinge loss of the target class and the best other one: see :func:`categorical_hinge`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> CategoricalHinge()([[0.0, 1.0]], [[0.5, 1.0]]).item()
@@ -221,17 +222,18 @@ class CategoricalHinge(FunctionLoss):
 
 @builtin("losses")
 class Circle(FunctionLoss):
-    """Metric learning from class labels: see :func:`circle`.
+    """Circle loss, for metric learning from class labels: see :func:`circle`.
 
-    Embeddings should have length 1: end the model with ``UnitNormalization``. Samples without a
-    partner of their class count neither in the sum nor in the number of values.
+    Embeddings should have an L2 norm of 1: end the model with ``UnitNormalization``. Samples
+    without others of the same class count neither in the numerator nor in the denominator of a
+    mean.
 
     Args:
-        gamma: Sharpness.
-        margin: How far from perfect a pair may be.
-        remove_diagonal: Whether a sample is not compared with itself.
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        gamma: Scale factor.
+        margin: Relaxation of the optimal similarities, 1 and 0.
+        remove_diagonal: Whether to exclude the similarity of each sample to itself.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(Circle(gamma=1.0)([0, 0, 1], [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).item(), 4)

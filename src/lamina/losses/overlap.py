@@ -1,43 +1,39 @@
-"""Losses between regions: how little two sets of pixels overlap."""
+"""Losses between regions: overlap of two sets of pixels."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lamina import ops, settings
-from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, formula
-from lamina.serialization.fields import field
+from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, loss_function
+from lamina.serialization.fields import axis_or_axes, field, optional
 from lamina.serialization.registry import builtin
 
 Axes = int | tuple[int, ...] | None
 
 
-def _read_axes(axis: Any) -> Axes:
-    return axis if axis is None or isinstance(axis, int) else tuple(axis)
-
-
-@formula("vectors")
+@loss_function("vectors")
 def tversky(
     y_true: Any, y_pred: Any, alpha: float = 0.5, beta: float = 0.5, axis: Axes = None
 ) -> Any:
     """``1 - TP / (TP + alpha * FN + beta * FP)``, with soft counts summed over ``axis``.
 
     ``TP = sum(t * p)``, ``FN = sum(t * (1 - p))``, ``FP = sum((1 - t) * p)``; ``epsilon`` is added
-    above and below the bar. With both weights 1/2 it is the Dice loss. Salehi et al. 2017,
-    arXiv:1706.05721, where the two weights have each other's names; these are as Keras computes.
+    to the numerator and the denominator. With both weights 1/2 it is the Dice loss. Salehi et al.
+    2017, arXiv:1706.05721, where the names of the two weights are swapped; these are Keras's.
 
     Args:
         y_true: Zeros and ones, ``(batch, ...)``.
         y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
-        alpha: Weight of what was missed.
-        beta: Weight of what was predicted wrongly.
-        axis: The axes that make one region; all of them, the batch among them, when None.
+        alpha: Weight of the false negatives.
+        beta: Weight of the false positives.
+        axis: Axes of one region; all axes, including the batch, when None.
 
     Returns:
-        Values of the remaining axes; one number when ``axis`` is None.
+        Values with the remaining axes; a scalar when ``axis`` is None.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> round(tversky([[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]], alpha=1.0).item(), 4)
     0.5
@@ -46,26 +42,27 @@ def tversky(
     false_positives = ops.sum((1.0 - y_true) * y_pred, axis=axis)
     false_negatives = ops.sum(y_true * (1.0 - y_pred), axis=axis)
     epsilon = settings.epsilon()
-    below = overlap + alpha * false_negatives + beta * false_positives + epsilon
-    return 1.0 - (overlap + epsilon) / below
+    denominator = overlap + alpha * false_negatives + beta * false_positives + epsilon
+    return 1.0 - (overlap + epsilon) / denominator
 
 
-@formula("vectors")
+@loss_function("vectors")
 def dice(y_true: Any, y_pred: Any, axis: Axes = None) -> Any:
     """``1 - 2 * sum(t * p) / (sum(t) + sum(p))``, summed over ``axis``.
 
-    ``epsilon`` is added above and below the bar. Milletari et al. 2016, arXiv:1606.04797.
+    ``epsilon`` is added to the numerator and the denominator. Milletari et al. 2016,
+    arXiv:1606.04797.
 
     Args:
         y_true: Zeros and ones, ``(batch, ...)``.
         y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
-        axis: The axes that make one region; all of them, the batch among them, when None.
+        axis: Axes of one region; all axes, including the batch, when None.
 
     Returns:
-        Values of the remaining axes; one number when ``axis`` is None.
+        Values with the remaining axes; a scalar when ``axis`` is None.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> round(dice([[1.0, 1.0, 0.0]], [[1.0, 0.0, 1.0]]).item(), 4)
     0.5
@@ -77,14 +74,14 @@ def dice(y_true: Any, y_pred: Any, axis: Axes = None) -> Any:
 
 @builtin("losses")
 class Tversky(FunctionLoss):
-    """Overlap with separate weights for excess and lack: see :func:`tversky`.
+    """Overlap loss with weights of false positives and negatives: see :func:`tversky`.
 
     Args:
-        alpha: Weight of what was missed.
-        beta: Weight of what was predicted wrongly.
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
-        axis: The axes that make one region; all of them, the batch among them, when None.
+        alpha: Weight of the false negatives.
+        beta: Weight of the false positives.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
+        axis: Axes of one region; all axes, including the batch, when None.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(Tversky(alpha=1.0)([[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]).item(), 4)
@@ -96,18 +93,18 @@ class Tversky(FunctionLoss):
     beta: float = 0.5
     reduction: str | None = REDUCTION
     name: str | None = "tversky"
-    axis: Axes = field(default=None, convert=_read_axes)
+    axis: Axes = field(default=None, convert=optional(axis_or_axes))
     dtype: Any = DTYPE
 
 
 @builtin("losses")
 class Dice(FunctionLoss):
-    """Overlap of two regions: see :func:`dice`.
+    """Overlap loss of two regions: see :func:`dice`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
-        axis: The axes that make one region; all of them, the batch among them, when None.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
+        axis: Axes of one region; all axes, including the batch, when None.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(Dice()([[1.0, 1.0, 0.0]], [[1.0, 0.0, 1.0]]).item(), 4)
@@ -117,5 +114,5 @@ class Dice(FunctionLoss):
     _function = staticmethod(dice)
     reduction: str | None = REDUCTION
     name: str | None = "dice"
-    axis: Axes = field(default=None, convert=_read_axes)
+    axis: Axes = field(default=None, convert=optional(axis_or_axes))
     dtype: Any = DTYPE

@@ -1,6 +1,6 @@
-"""Losses between numbers: squared, absolute, relative, logarithmic, robust; and between directions.
+"""Regression losses: squared, absolute, relative, logarithmic, robust; and cosine similarity.
 
-All but :func:`cosine_similarity` compare numbers one by one and average over the last axis.
+All except :func:`cosine_similarity` are elementwise and averaged over the last axis.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import math
 from typing import Any
 
 from lamina import ops, settings
-from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, formula
+from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, loss_function
 from lamina.serialization.registry import builtin
 
 
-@formula("elements", "mse", "MSE")
+@loss_function("elements", "mse", "MSE")
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     """``mean((y_true - y_pred) ** 2)`` over the last axis.
 
@@ -25,7 +25,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> mean_squared_error([[0.0, 1.0]], [[1.0, 3.0]])
     Array([2.5], dtype=float32)
@@ -33,7 +33,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     return ops.mean(ops.square(y_true - y_pred), axis=-1)
 
 
-@formula("elements", "mae", "MAE")
+@loss_function("elements", "mae", "MAE")
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     """``mean(|y_true - y_pred|)`` over the last axis; the gradient at 0 is 0.
 
@@ -45,7 +45,7 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> mean_absolute_error([[0.0, 1.0]], [[1.0, 3.0]])
     Array([1.5], dtype=float32)
@@ -53,11 +53,11 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     return ops.mean(ops.abs(y_true - y_pred), axis=-1)
 
 
-@formula("elements", "mape", "MAPE")
+@loss_function("elements", "mape", "MAPE")
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     """``100 * mean(|y_true - y_pred| / max(|y_true|, epsilon))`` over the last axis.
 
-    Targets at 0 weigh ``1 / epsilon``: use another loss where they occur.
+    Targets of 0 have a weight of ``1 / epsilon``: use another loss where they occur.
 
     Args:
         y_true: Targets, ``(batch, ..., n)``.
@@ -67,7 +67,7 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> mean_absolute_percentage_error([[2.0, 4.0]], [[1.0, 5.0]])
     Array([37.5], dtype=float32)
@@ -76,11 +76,11 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     return 100.0 * ops.mean(error, axis=-1)
 
 
-@formula("elements", "msle", "MSLE")
+@loss_function("elements", "msle", "MSLE")
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
     """``mean((log(y_true + 1) - log(y_pred + 1)) ** 2)`` over the last axis.
 
-    For positive numbers of many magnitudes. Both are kept above ``epsilon`` first.
+    For positive numbers of different magnitudes. Both are first clipped to at least ``epsilon``.
 
     Args:
         y_true: Targets >= 0, ``(batch, ..., n)``.
@@ -90,7 +90,7 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> round(mean_squared_logarithmic_error([[0.0, 1.0]], [[0.0, 3.0]]).item(), 4)
     0.2402
@@ -101,9 +101,9 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
     return ops.mean(ops.square(log_true - log_pred), axis=-1)
 
 
-@formula("elements")
+@loss_function("elements")
 def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
-    """Squared for small errors, absolute for large ones: outliers pull with bounded force.
+    """Huber loss: squared for small errors, absolute for large ones, so robust to outliers.
 
     With ``e = y_true - y_pred``: the mean over the last axis of ``e ** 2 / 2`` where
     ``|e| <= delta``, and ``delta * |e| - delta ** 2 / 2`` elsewhere. Huber 1964,
@@ -112,13 +112,13 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
     Args:
         y_true: Targets, ``(batch, ..., n)``.
         y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
-        delta: Where the parabola turns into a line.
+        delta: The error at which the loss becomes linear.
 
     Returns:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> huber([[0.0, 0.0]], [[1.0, 3.0]])
     Array([1.5], dtype=float32)
@@ -128,7 +128,7 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
     return ops.mean(ops.where(error <= delta, 0.5 * ops.square(error), line), axis=-1)
 
 
-@formula("elements")
+@loss_function("elements")
 def log_cosh(y_true: Any, y_pred: Any) -> Any:
     """``mean(log(cosh(y_pred - y_true)))`` over the last axis.
 
@@ -143,7 +143,7 @@ def log_cosh(y_true: Any, y_pred: Any) -> Any:
         Values of shape ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> log_cosh([[0.0, 0.0]], [[0.0, 100.0]])
     Array([49.653427], dtype=float32)
@@ -152,22 +152,22 @@ def log_cosh(y_true: Any, y_pred: Any) -> Any:
     return ops.mean(error + ops.softplus(-2.0 * error) - math.log(2.0), axis=-1)
 
 
-@formula("vectors")
+@loss_function("vectors")
 def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     """``-sum(y_true / |y_true| * y_pred / |y_pred|)``: -1 for equal directions, 1 for opposite.
 
-    Lengths are kept above ``epsilon``, so a vector of zeros gives 0.
+    Norms are clipped to at least ``epsilon``, so that a vector of zeros gives 0.
 
     Args:
         y_true: Targets, ``(batch, ..., n)``.
         y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
-        axis: The axis along which the vectors lie.
+        axis: Axis of the vectors.
 
     Returns:
         Values of the same shape without ``axis``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> cosine_similarity([[0.0, 1.0], [3.0, 4.0]], [[1.0, 0.0], [6.0, 8.0]])
     Array([-0., -1.], dtype=float32)
@@ -180,8 +180,8 @@ class MeanSquaredError(FunctionLoss):
     """Mean of the squared errors: see :func:`mean_squared_error`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> MeanSquaredError()([[0.0], [1.0]], [[1.0], [3.0]]).item()
@@ -199,8 +199,8 @@ class MeanAbsoluteError(FunctionLoss):
     """Mean of the absolute errors: see :func:`mean_absolute_error`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> MeanAbsoluteError()([[0.0], [1.0]], [[1.0], [3.0]]).item()
@@ -215,11 +215,11 @@ class MeanAbsoluteError(FunctionLoss):
 
 @builtin("losses")
 class MeanAbsolutePercentageError(FunctionLoss):
-    """Mean of the relative errors, in percent: see :func:`mean_absolute_percentage_error`.
+    """Mean absolute percentage error: see :func:`mean_absolute_percentage_error`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> MeanAbsolutePercentageError()([[2.0], [4.0]], [[1.0], [5.0]]).item()
@@ -237,8 +237,8 @@ class MeanSquaredLogarithmicError(FunctionLoss):
     """Mean of the squared differences of logarithms: see :func:`mean_squared_logarithmic_error`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(MeanSquaredLogarithmicError()([[1.0]], [[3.0]]).item(), 4)
@@ -253,12 +253,12 @@ class MeanSquaredLogarithmicError(FunctionLoss):
 
 @builtin("losses")
 class Huber(FunctionLoss):
-    """Squared for small errors, absolute for large ones: see :func:`huber`.
+    """Huber loss, robust to outliers: see :func:`huber`.
 
     Args:
-        delta: Where the parabola turns into a line.
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        delta: The error at which the loss becomes linear.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> Huber(delta=2.0)([[0.0]], [[3.0]]).item()
@@ -277,8 +277,8 @@ class LogCosh(FunctionLoss):
     """Logarithm of the hyperbolic cosine of the error: see :func:`log_cosh`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(LogCosh()([[0.0]], [[1.0]]).item(), 4)
@@ -293,12 +293,12 @@ class LogCosh(FunctionLoss):
 
 @builtin("losses")
 class CosineSimilarity(FunctionLoss):
-    """Minus the cosine of the angle between two vectors: see :func:`cosine_similarity`.
+    """Negative cosine similarity of two vectors: see :func:`cosine_similarity`.
 
     Args:
-        axis: The axis along which the vectors lie.
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        axis: Axis of the vectors.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(CosineSimilarity()([[1.0, 1.0]], [[2.0, 2.0]]).item(), 4)

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: sequences of labels without their positions in time."""
+"""Connectionist temporal classification: label sequences without alignment in time."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import jax
 import jax.numpy as jnp
 
 from lamina.errors import ShapeError
-from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, as_float, formula
+from lamina.losses.base import DTYPE, REDUCTION, FunctionLoss, as_float, loss_function
 from lamina.serialization.registry import builtin
 
-# Stands for log 0: an impossible sequence costs about 1e5, and its gradient is finite.
+# In place of log 0: the loss of an impossible sequence is about 1e5, with a finite gradient.
 _LOG_ZERO = -1e5
 
 
-@formula("labels")
+@loss_function("labels")
 def ctc(y_true: Any, y_pred: Any) -> Any:
-    """``-log`` of the probability that the steps of ``y_pred`` spell the labels of ``y_true``.
+    """``-log`` of the probability of the labels ``y_true`` under the logits ``y_pred``.
 
-    Every step emits a label or the blank, class 0; repeated labels are merged, then blanks are
-    dropped. The probabilities of all paths to the same labels are summed up, step by step.
+    Every time step emits a label or the blank, class 0; repeated labels are merged, then blanks are
+    removed. The probabilities of all alignments that give the labels are summed.
     Graves et al. 2006, doi:10.1145/1143844.1143891.
 
     Args:
-        y_true: Labels from 1 up, ``(batch, max_length)``, filled up with 0 at the end.
-        y_pred: Logits, ``(batch, time, classes)``, class 0 being the blank.
+        y_true: Labels >= 1, ``(batch, max_length)``, padded with 0 at the end.
+        y_pred: Logits, ``(batch, time, classes)``, where class 0 is the blank.
 
     Returns:
         Values of shape ``(batch,)``.
 
     Raises:
-        ShapeError: Shapes other than these.
+        ShapeError: Different shapes.
 
     >>> round(ctc([[1]], jnp.zeros((1, 1, 2))).item(), 4)  # one step, two classes
     0.6931
@@ -39,11 +39,11 @@ def ctc(y_true: Any, y_pred: Any) -> Any:
     y_pred, labels = as_float(y_pred), jnp.asarray(y_true).astype("int32")
     if y_pred.ndim != 3 or labels.ndim != 2 or labels.shape[0] != y_pred.shape[0]:
         raise ShapeError(
-            "ctc: the targets do not fit the predictions.\n"
+            "ctc: the targets and predictions do not match.\n"
             "  expected: y_true of shape (batch, max_length), y_pred of shape (batch, time, "
             "classes)\n"
             f"  received: y_true of shape {labels.shape}, y_pred of shape {y_pred.shape}\n"
-            "Fill shorter targets up with 0."
+            "Pad shorter targets with 0."
         )
     return _negative_log_likelihood(labels, y_pred)
 
@@ -79,11 +79,11 @@ def _shifted(x: jax.Array, by: int) -> jax.Array:
 
 @builtin("losses")
 class CTC(FunctionLoss):
-    """Sequences of labels without their positions in time: see :func:`ctc`.
+    """CTC loss of label sequences without alignment in time: see :func:`ctc`.
 
     Args:
-        reduction: How the values become one number: see :class:`Loss`.
-        name: A name.
+        reduction: How to reduce the values: see :class:`Loss`.
+        name: Name of the loss.
         dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(CTC()([[1]], jnp.zeros((1, 1, 2))).item(), 4)

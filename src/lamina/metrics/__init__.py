@@ -1,4 +1,4 @@
-"""Metrics: numbers that tell people how a model does. Classes, functions, and both by name."""
+"""Metrics: measures of the quality of a model. Classes, functions, and both by name."""
 
 from lamina.losses import (
     binary_crossentropy,

@@ -1,4 +1,4 @@
-"""Accuracies: how often predictions are right."""
+"""Accuracies: the fraction of correct predictions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import jax.numpy as jnp
 
 from lamina import ops
 from lamina.losses.base import DTYPE, as_float, class_numbers
-from lamina.metrics.base import formula
+from lamina.metrics.base import metric_function
 from lamina.metrics.reduction import FunctionMetric
 from lamina.serialization.registry import builtin
 
 
-@formula("elements")
+@metric_function("elements")
 def accuracy(y_true: Any, y_pred: Any) -> Any:
     """1 where ``y_true == y_pred``, else 0.
 
@@ -25,7 +25,7 @@ def accuracy(y_true: Any, y_pred: Any) -> Any:
         Zeros and ones of that shape.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> accuracy([1, 2, 3], [1, 2, 0])
     Array([1., 1., 0.], dtype=float32)
@@ -33,20 +33,20 @@ def accuracy(y_true: Any, y_pred: Any) -> Any:
     return (y_true == y_pred).astype(y_pred.dtype)
 
 
-@formula("elements")
+@metric_function("elements")
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
     """1 where ``y_true == (y_pred > threshold)``, else 0.
 
     Args:
         y_true: Zeros and ones of any shape.
         y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
-        threshold: Above it a prediction means 1.
+        threshold: Predictions above it mean 1.
 
     Returns:
         Zeros and ones of that shape.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> binary_accuracy([[1.0, 0.0]], [[0.7, 0.6]])
     Array([[1., 0.]], dtype=float32)
@@ -54,19 +54,19 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
     return (y_true == (y_pred > threshold)).astype(y_pred.dtype)
 
 
-@formula("vectors")
+@metric_function("vectors")
 def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
-    """1 where the largest entries of ``y_true`` and ``y_pred`` are the same class, else 0.
+    """1 where the largest elements of ``y_true`` and ``y_pred`` are of the same class, else 0.
 
     Args:
-        y_true: One-hot rows, ``(batch, ..., classes)``.
+        y_true: One-hot targets, ``(batch, ..., classes)``.
         y_pred: Scores of the same shape.
 
     Returns:
         Zeros and ones, ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes, such as class numbers without a class axis.
+        ShapeError: Different shapes, such as class indices without a class axis.
 
     >>> categorical_accuracy([[0, 1], [1, 0]], [[0.2, 0.8], [0.3, 0.7]])
     Array([1., 0.], dtype=float32)
@@ -74,19 +74,19 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     return (jnp.argmax(y_true, -1) == jnp.argmax(y_pred, -1)).astype(y_pred.dtype)
 
 
-@formula("classes")
+@metric_function("classes")
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
-    """1 where the largest entry of ``y_pred`` is the class ``y_true``, else 0.
+    """1 where the largest element of ``y_pred`` is that of the class ``y_true``, else 0.
 
     Args:
-        y_true: Class numbers, ``(batch, ...)`` or ``(batch, ..., 1)``.
+        y_true: Class indices, ``(batch, ...)`` or ``(batch, ..., 1)``.
         y_pred: Scores, ``(batch, ..., classes)``.
 
     Returns:
         Zeros and ones, ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes, one-hot targets among them.
+        ShapeError: Different shapes, such as those of one-hot targets.
 
     >>> sparse_categorical_accuracy([1, 0], [[0.2, 0.8], [0.3, 0.7]])
     Array([1., 0.], dtype=float32)
@@ -96,20 +96,20 @@ def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     return (labels == jnp.argmax(y_pred, -1)).astype(y_pred.dtype)
 
 
-@formula("vectors")
+@metric_function("vectors")
 def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
-    """1 where fewer than ``k`` classes score higher than the true one, else 0.
+    """1 where fewer than ``k`` classes score higher than the target class, else 0.
 
     Args:
-        y_true: One-hot rows, ``(batch, ..., classes)``.
+        y_true: One-hot targets, ``(batch, ..., classes)``.
         y_pred: Scores of the same shape.
-        k: How many guesses a sample has.
+        k: Number of highest-scoring classes to consider.
 
     Returns:
         Zeros and ones, ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes, such as class numbers without a class axis.
+        ShapeError: Different shapes, such as class indices without a class axis.
 
     >>> top_k_categorical_accuracy([[0, 0, 1], [0, 0, 1]], [[0.5, 0.1, 0.4], [0.5, 0.3, 0.2]], k=2)
     Array([1., 0.], dtype=float32)
@@ -117,23 +117,24 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
     return ops.in_top_k(jnp.argmax(y_true, -1), y_pred, k).astype(y_pred.dtype)
 
 
-@formula("classes")
+@metric_function("classes")
 def sparse_top_k_categorical_accuracy(
     y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
 ) -> Any:
     """1 where fewer than ``k`` classes score higher than ``y_true``, else 0.
 
     Args:
-        y_true: Class numbers, ``(batch, ...)`` or ``(batch, ..., 1)``.
-        y_pred: Scores, ``(batch, ..., classes)``; or the classes themselves, the likeliest first.
-        k: How many guesses a sample has.
-        from_sorted_ids: Whether ``y_pred`` holds classes instead of scores.
+        y_true: Class indices, ``(batch, ...)`` or ``(batch, ..., 1)``.
+        y_pred: Scores, ``(batch, ..., classes)``; or classes in descending order of
+            probability.
+        k: Number of highest-scoring classes to consider.
+        from_sorted_ids: Whether ``y_pred`` contains classes instead of scores.
 
     Returns:
         Zeros and ones, ``(batch, ...)``.
 
     Raises:
-        ShapeError: Other shapes, one-hot targets among them.
+        ShapeError: Different shapes, such as those of one-hot targets.
 
     >>> sparse_top_k_categorical_accuracy([2, 2], [[0.5, 0.1, 0.4], [0.5, 0.3, 0.2]], k=2)
     Array([1., 0.], dtype=float32)
@@ -149,10 +150,10 @@ def sparse_top_k_categorical_accuracy(
 
 @builtin("metrics")
 class Accuracy(FunctionMetric):
-    """How often predictions equal targets.
+    """Fraction of predictions that equal their targets.
 
     Args:
-        name: A name.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Accuracy()
@@ -169,12 +170,12 @@ class Accuracy(FunctionMetric):
 
 @builtin("metrics")
 class BinaryAccuracy(FunctionMetric):
-    """How often yes-or-no predictions are right: see :func:`binary_accuracy`.
+    """Fraction of correct binary predictions: see :func:`binary_accuracy`.
 
     Args:
-        name: A name.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        threshold: Above it a prediction means 1.
+        threshold: Predictions above it mean 1.
 
     >>> metric = BinaryAccuracy()
     >>> metric.update_state([[1.0], [0.0]], [[0.7], [0.6]])
@@ -191,10 +192,10 @@ class BinaryAccuracy(FunctionMetric):
 
 @builtin("metrics")
 class CategoricalAccuracy(FunctionMetric):
-    """How often the likeliest class is the true one, of one-hot targets.
+    """Fraction of samples whose most probable class is the target class, one-hot encoded.
 
     Args:
-        name: A name.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = CategoricalAccuracy()
@@ -211,10 +212,10 @@ class CategoricalAccuracy(FunctionMetric):
 
 @builtin("metrics")
 class SparseCategoricalAccuracy(FunctionMetric):
-    """How often the likeliest class is the true one, of class numbers.
+    """Fraction of samples whose most probable class is the target class, a class index.
 
     Args:
-        name: A name.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = SparseCategoricalAccuracy()
@@ -231,11 +232,11 @@ class SparseCategoricalAccuracy(FunctionMetric):
 
 @builtin("metrics")
 class TopKCategoricalAccuracy(FunctionMetric):
-    """How often the true class is among the k likeliest, of one-hot targets.
+    """Fraction of samples whose target class, one-hot encoded, is among the k most probable.
 
     Args:
-        k: How many guesses a sample has.
-        name: A name.
+        k: Number of highest-scoring classes to consider.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = TopKCategoricalAccuracy(k=2)
@@ -253,13 +254,14 @@ class TopKCategoricalAccuracy(FunctionMetric):
 
 @builtin("metrics")
 class SparseTopKCategoricalAccuracy(FunctionMetric):
-    """How often the true class is among the k likeliest, of class numbers.
+    """Fraction of samples whose target class, a class index, is among the k most probable.
 
     Args:
-        k: How many guesses a sample has.
-        name: A name.
+        k: Number of highest-scoring classes to consider.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        from_sorted_ids: Whether predictions are classes, the likeliest first, not scores.
+        from_sorted_ids: Whether predictions are classes in descending order of probability instead
+            of scores.
 
     >>> metric = SparseTopKCategoricalAccuracy(k=2)
     >>> metric.update_state([2, 2], [[0.5, 0.1, 0.4], [0.5, 0.3, 0.2]])

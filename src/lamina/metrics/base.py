@@ -1,4 +1,4 @@
-"""What every metric shares: :class:`Metric`, its state, and the weights of what it sees."""
+"""What every metric shares: :class:`Metric`, its state, and sample weights."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from lamina.tree import nested
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def formula(kind: Kind) -> Callable[[_F], _F]:
-    """Decorator: publish a function ``(y_true, y_pred, ...)`` under the one shape rule.
+def metric_function(kind: Kind) -> Callable[[_F], _F]:
+    """Decorator: register a metric function ``(y_true, y_pred, ...)`` with the shape rule.
 
-    Configs may name it; the name alone stands for the metric class in :func:`get`.
+    Configs may refer to it by name; in :func:`get` the name is that of the metric class.
 
     Args:
-        kind: What the formula compares: ``"elements"``, ``"vectors"`` or ``"classes"``.
+        kind: What the function compares: ``"elements"``, ``"vectors"`` or ``"classes"``.
     """
 
     def publish(fn: _F) -> _F:
@@ -41,11 +41,11 @@ def formula(kind: Kind) -> Callable[[_F], _F]:
 
 @builtin("metrics")
 class Metric(Owner, Trackable, Configurable):
-    """A number (or an array, or a dict of numbers) gathered over many batches.
+    """Base class of metrics: a number (or an array, or a dict of numbers) over many batches.
 
-    A metric of your own makes its state with :meth:`add_variable` and writes
-    :meth:`update_state` and :meth:`result`. Inside ``fit`` both are traced by JAX: shapes must not
-    depend on values, and the state is changed only through ``assign`` and its kin.
+    A subclass creates its state with :meth:`add_variable` and implements :meth:`update_state` and
+    :meth:`result`. In ``fit`` both are traced by JAX: shapes must not depend on values, and the
+    state is only changed by ``assign`` and the like.
 
     Args:
         dtype: Dtype or policy of the state; ``floatx`` when None.
@@ -94,14 +94,17 @@ class Metric(Owner, Trackable, Configurable):
     def add_variable(
         self, shape: Sequence[int], initializer: Any, dtype: Any = None, name: str | None = None
     ) -> Variable:
-        """Make a variable that belongs to the metric's state.
+        """Add a variable to the state of the metric.
 
         Args:
-            shape: Its shape.
-            initializer: Name or object of an initializer, or a function ``(shape, dtype)``; the
-                variable starts from it, and starts again from it when the metric is reset.
-            dtype: Its dtype; the metric's when None.
-            name: Its name; automatic when None.
+            shape: Shape of the variable.
+            initializer: An initializer, its name, or a function ``(shape, dtype)``; it gives the
+                initial value and the value after a reset.
+            dtype: Dtype of the variable; that of the metric when None.
+            name: Name of the variable; automatic when None.
+
+        Returns:
+            The variable.
         """
         name = name or naming.auto_name("variable")
         variable = Variable(
@@ -123,12 +126,12 @@ class Metric(Owner, Trackable, Configurable):
         dtype: Any = None,
         name: str | None = None,
     ) -> Variable:
-        """:meth:`add_variable` of a scalar 0 unless told otherwise."""
+        """:meth:`add_variable` with the defaults of a scalar 0."""
         return self.add_variable(shape, initializer or "zeros", dtype, name)
 
     @property
     def variables(self) -> list[Variable]:
-        """The whole state, that of metrics held as attributes included."""
+        """The whole state, including that of metrics that are attributes."""
         found: dict[Variable, None] = dict.fromkeys(self._own_variables)  # pyright: ignore
         for _, value in held(self):
             if isinstance(value, Metric):
@@ -143,9 +146,9 @@ class Metric(Owner, Trackable, Configurable):
         return str(self.name)
 
     def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:
-        """Make the state that depends on the shapes of the data, unless it is there already.
+        """Create the state that depends on the shapes of the data, unless it exists.
 
-        Metrics with such state call it at their first update.
+        Metrics with such a state call it in their first update.
 
         Args:
             y_true_shape: Shape of the targets.
@@ -156,27 +159,27 @@ class Metric(Owner, Trackable, Configurable):
             self.built = True
 
     def _make_state(self, y_pred_shape: tuple[int, ...]) -> None:
-        """What :meth:`build` does once."""
+        """Create the state that depends on the shape of the predictions."""
 
     def reset_state(self) -> None:
-        """Start again: every variable goes back to where its initializer puts it."""
+        """Reset every variable to its initial value."""
         for variable in self.variables:
             start = variable.initializer or jnp.zeros
             variable.assign(start(variable.shape, dtype=variable.dtype))
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Take a batch into account: ``update_state(y_true, y_pred, sample_weight=None)``."""
+        """Update the state with a batch: ``update_state(y_true, y_pred, sample_weight=None)``."""
         raise NotImplementedError(
-            f"{type(self).__name__} ignores its data. Write its `update_state(self, y_true, "
-            "y_pred, sample_weight=None)`."
+            f"{type(self).__name__} does not implement `update_state(self, y_true, y_pred, "
+            "sample_weight=None)`."
         )
 
     def result(self) -> Any:
-        """The metric of everything seen since the start: a scalar, an array, or a dict of them."""
-        raise NotImplementedError(f"{type(self).__name__} has no result. Write its `result(self)`.")
+        """The metric of all batches since the last reset: a scalar, an array, or a dict of them."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement `result(self)`.")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Update the state, and return the result so far."""
+        """Update the state and return the result so far."""
         self.update_state(*args, **kwargs)
         return self.result()
 
@@ -185,12 +188,15 @@ class Metric(Owner, Trackable, Configurable):
     def stateless_update_state(
         self, metric_variables: Sequence[Any], *args: Any, **kwargs: Any
     ) -> list[Any]:
-        """:meth:`update_state` as a pure function: takes the state, returns the new one.
+        """:meth:`update_state` as a pure function of the state.
 
         Args:
             metric_variables: One array for each of :attr:`variables`.
-            *args: What :meth:`update_state` takes.
-            **kwargs: The same.
+            *args: Arguments of :meth:`update_state`.
+            **kwargs: Keyword arguments of :meth:`update_state`.
+
+        Returns:
+            The new state, in the same order.
         """
         scope = self._bound(metric_variables)
         with entered(scope):
@@ -205,7 +211,7 @@ class Metric(Owner, Trackable, Configurable):
             )
 
     def stateless_reset_state(self) -> list[Any]:
-        """The state at the start, as arrays."""
+        """The initial state, as arrays."""
         scope = self._bound([v.value for v in self.variables])
         with entered(scope):
             self.reset_state()
@@ -221,18 +227,18 @@ class Metric(Owner, Trackable, Configurable):
         )
 
     def _state(self, scope: Scope) -> list[Any]:
-        # A variable made during the call is bound to nothing.
+        # A variable that was created during the call has no bound value.
         return [scope.record.updates.get(v, scope.values.get(v, v.value)) for v in self.variables]
 
     # ---- what built-in metrics share -------------------------------------------------------------
 
     def _float_dtype(self) -> str:
-        """The float dtype to compute in: a metric may count in integers."""
+        """The float dtype to compute in, since the state may consist of integers."""
         name = canonical(self.dtype)
         return name if is_float(name) else "float32"
 
     def _weights(self, values: Any, sample_weight: Any, mask: Any) -> Any:
-        """What each of the values counts, of their shape; None when all count 1."""
+        """The weight of each value, with their shape; None if all weights are 1."""
         weights = None if mask is None else weights_like(values, mask, "mask", str(self.name))
         if sample_weight is not None:
             given = weights_like(values, sample_weight, "sample_weight", str(self.name))

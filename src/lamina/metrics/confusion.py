@@ -1,4 +1,4 @@
-"""Counts of right and wrong decisions at thresholds, and precision and recall made of them."""
+"""Confusion counts at thresholds, and precision and recall computed from them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lamina.metrics.base import Metric
 from lamina.serialization.fields import field, positive_int
 from lamina.serialization.registry import builtin
 
-# Up to so many thresholds, comparing with each is faster than counting in a histogram.
+# Up to this many thresholds, comparing with each is faster than a histogram.
 _FEW = 8
 
 
 class Counts(NamedTuple):
-    """Weighted numbers of decisions at each threshold."""
+    """Weighted confusion counts at each threshold."""
 
     true_positives: Any
     false_positives: Any
@@ -30,15 +30,15 @@ class Counts(NamedTuple):
 
 
 def counts(y_true: Any, y_pred: Any, weights: Any, thresholds: Sequence[float]) -> Counts:
-    """Count decisions ``y_pred > threshold``.
+    """Count the predictions ``y_pred > threshold``.
 
-    Many thresholds are sorted once; each prediction then falls between two of them, and a
-    cumulative sum over these bins gives all counts: no array of thresholds times predictions.
+    Many thresholds are sorted once; each prediction falls in a bin between two of them, and a
+    cumulative sum over the bins gives all counts, without an array of thresholds by predictions.
 
     Args:
-        y_true: What is true, as booleans of any shape.
+        y_true: Targets, as booleans of any shape.
         y_pred: Scores of the same shape.
-        weights: What each entry counts, of the same shape.
+        weights: Weights of the same shape.
         thresholds: One or more numbers.
 
     Returns:
@@ -85,7 +85,7 @@ TOP_K: Any = field(default=None, convert=lambda k: None if k is None else positi
 
 @builtin("metrics")
 class DecisionMetric(Metric):
-    """Base of metrics made of counts: brings targets, predictions and weights into one shape."""
+    """Base class of metrics of counts: converts targets, predictions and weights to one shape."""
 
     def _aligned(
         self,
@@ -95,7 +95,7 @@ class DecisionMetric(Metric):
         top_k: int | None = None,
         class_id: int | None = None,
     ) -> tuple[Any, Any, Any]:
-        """Truth as booleans, predictions, and weights, all of the shape of the predictions."""
+        """Targets as booleans, predictions, and weights, all of the shape of the predictions."""
         mask, dtype = get_mask(y_pred), self._float_dtype()
         y_true, y_pred = as_pair(y_true, jnp.asarray(y_pred, dtype), str(self.name))
         weights = self._weights(y_pred, sample_weight, mask)
@@ -128,7 +128,7 @@ class _SingleCount(DecisionMetric):
         self.accumulator = self.add_weight((len(self._points),), name="accumulator")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take a batch into account.
+        """Update the state with a batch.
 
         Args:
             y_true: Zeros and ones of any shape.
@@ -136,10 +136,10 @@ class _SingleCount(DecisionMetric):
             sample_weight: Weights of that shape or of its first axes.
 
         Raises:
-            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+            ShapeError: Targets or weights whose shapes do not match those of the predictions.
         """
         found = counts(*self._aligned(y_true, y_pred, sample_weight), self._points)
-        self.accumulator.assign_add(getattr(found, self._counted))
+        self.accumulator.assign_add(found._asdict()[self._counted])
 
     def result(self) -> Any:
         return _one_or_all(self.accumulator.value)
@@ -151,11 +151,11 @@ def _one_or_all(values: Any) -> Any:
 
 @builtin("metrics")
 class TruePositives(_SingleCount):
-    """How many entries are 1 and predicted above the threshold.
+    """Number of elements that are 1 and predicted above the threshold.
 
     Args:
         thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: A name; automatic when None.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = TruePositives()
@@ -169,11 +169,11 @@ class TruePositives(_SingleCount):
 
 @builtin("metrics")
 class FalsePositives(_SingleCount):
-    """How many entries are 0 but predicted above the threshold.
+    """Number of elements that are 0 but predicted above the threshold.
 
     Args:
         thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: A name; automatic when None.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = FalsePositives()
@@ -187,11 +187,11 @@ class FalsePositives(_SingleCount):
 
 @builtin("metrics")
 class TrueNegatives(_SingleCount):
-    """How many entries are 0 and not predicted above the threshold.
+    """Number of elements that are 0 and not predicted above the threshold.
 
     Args:
         thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: A name; automatic when None.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = TrueNegatives()
@@ -205,11 +205,11 @@ class TrueNegatives(_SingleCount):
 
 @builtin("metrics")
 class FalseNegatives(_SingleCount):
-    """How many entries are 1 but not predicted above the threshold.
+    """Number of elements that are 1 but not predicted above the threshold.
 
     Args:
         thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: A name; automatic when None.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = FalseNegatives()
@@ -225,8 +225,8 @@ class FalseNegatives(_SingleCount):
 
 
 @builtin()
-class _Share(DecisionMetric):
-    """True positives as a share of themselves and one kind of error."""
+class _Rate(DecisionMetric):
+    """True positives divided by the sum of true positives and one kind of error."""
 
     direction = "max"
     _error: ClassVar[str]
@@ -238,14 +238,14 @@ class _Share(DecisionMetric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # The k best are kept by leaving nothing else above minus infinity.
+        # Everything but the k highest scores is set to minus infinity.
         default = 0.5 if self.top_k is None else -np.inf
         self._points = as_list(self.thresholds, default)
         self.true_positives = self.add_weight((len(self._points),), name="true_positives")
         self._errors = self.add_weight((len(self._points),), name=self._error)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take a batch into account.
+        """Update the state with a batch.
 
         Args:
             y_true: Zeros and ones of any shape.
@@ -253,12 +253,12 @@ class _Share(DecisionMetric):
             sample_weight: Weights of that shape or of its first axes.
 
         Raises:
-            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+            ShapeError: Targets or weights whose shapes do not match those of the predictions.
         """
         arrays = self._aligned(y_true, y_pred, sample_weight, self.top_k, self.class_id)
         found = counts(*arrays, self._points)
         self.true_positives.assign_add(found.true_positives)
-        self._errors.assign_add(getattr(found, self._error))
+        self._errors.assign_add(found._asdict()[self._error])
 
     def result(self) -> Any:
         right = self.true_positives.value
@@ -266,15 +266,15 @@ class _Share(DecisionMetric):
 
 
 @builtin("metrics")
-class Precision(_Share):
-    """The share of right ones among positive predictions: ``TP / (TP + FP)``; 0 of none.
+class Precision(_Rate):
+    """Fraction of positive predictions that are correct: ``TP / (TP + FP)``, or 0 without any.
 
     Args:
         thresholds: A number from 0 to 1, or a list of them for one result each; 1/2 when None, or
-            none at all with ``top_k``.
-        top_k: Count only the k largest predictions of each row.
-        class_id: Count only this column.
-        name: A name; automatic when None.
+            no threshold with ``top_k``.
+        top_k: Count only the k highest scores of each sample as positive.
+        class_id: The only class, as an index of the last axis, to count.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Precision()
@@ -287,15 +287,15 @@ class Precision(_Share):
 
 
 @builtin("metrics")
-class Recall(_Share):
-    """The share of the positives that are found: ``TP / (TP + FN)``; 0 of none.
+class Recall(_Rate):
+    """Fraction of positives that are predicted: ``TP / (TP + FN)``, or 0 without any.
 
     Args:
         thresholds: A number from 0 to 1, or a list of them for one result each; 1/2 when None, or
-            none at all with ``top_k``.
-        top_k: Count only the k largest predictions of each row.
-        class_id: Count only this column.
-        name: A name; automatic when None.
+            no threshold with ``top_k``.
+        top_k: Count only the k highest scores of each sample as positive.
+        class_id: The only class, as an index of the last axis, to count.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Recall()

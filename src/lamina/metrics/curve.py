@@ -1,4 +1,4 @@
-"""Metrics of a curve over all thresholds: the area under it, and points on it."""
+"""Metrics of curves over all thresholds: the area under a curve, and points on it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lamina import settings
 from lamina.errors import ArgumentError, ShapeError
 from lamina.losses.base import DTYPE, safe_divide
 from lamina.metrics.confusion import Counts, DecisionMetric, counts
-from lamina.serialization.fields import field, one_of, positive_int
+from lamina.serialization.fields import field, number, one_of, positive_int
 from lamina.serialization.registry import builtin
 
 
 def _between(count: int) -> list[float]:
-    """``count`` numbers evenly spread between 0 and 1, both excluded."""
+    """``count`` evenly spaced numbers between 0 and 1, both excluded."""
     return [(i + 1) / (count + 1) for i in range(count)]
 
 
@@ -31,11 +31,11 @@ class _Curve(DecisionMetric):
             setattr(self, name, self.add_weight(shape, name=name))
 
     def _totals(self) -> Counts:
-        return Counts(*(getattr(self, name).value for name in Counts._fields))
+        return Counts(*(vars(self)[name].value for name in Counts._fields))
 
     def _accumulate(self, found: Counts) -> None:
         for name, value in found._asdict().items():
-            getattr(self, name).assign_add(value)
+            vars(self)[name].assign_add(value)
 
 
 def _read_curve(value: Any) -> str:
@@ -63,28 +63,29 @@ def _floats(values: Any) -> list[float] | None:
 
 @builtin("metrics")
 class AUC(_Curve):
-    """The area under a curve that decisions ``y_pred > threshold`` draw.
+    """The area under a curve over the thresholds of ``y_pred > threshold``.
 
-    ``ROC``: true positive rate over false positive rate: the probability that a positive ranks
-    above a negative. ``PR``: precision over recall. ``PRGAIN``: precision gain over recall gain,
-    ``1 - FP / TP * P / N`` over ``max(0, 1 - FN / TP * P / N)`` (Flach and Kull 2015).
+    ``ROC``: true positive rate over false positive rate; the area is the probability that a
+    positive scores higher than a negative. ``PR``: precision over recall. ``PRGAIN``: precision
+    gain over recall gain, ``1 - FP / TP * P / N`` over
+    ``max(0, 1 - FN / TP * P / N)`` (Flach and Kull 2015).
 
-    Between two points of the PR curve precision is no straight line: true positives and predicted
-    positives are taken to grow in proportion, which gives the integral in closed form (Davis and
+    The PR curve is not interpolated linearly: between two points, true positives are assumed to
+    grow linearly with predicted positives, which gives the integral in closed form (Davis and
     Goadrich 2006, doi:10.1145/1143844.1143874).
 
     Args:
-        num_thresholds: Number of evenly spread thresholds, 0 and 1 among them.
+        num_thresholds: Number of evenly spaced thresholds, including 0 and 1.
         curve: ``"ROC"``, ``"PR"`` or ``"PRGAIN"``.
-        summation_method: Between two points, ``"interpolation"``, ``"minoring"`` (the lower of
-            them) or ``"majoring"`` (the higher).
-        name: A name; automatic when None.
+        summation_method: Height of the curve between two points: ``"interpolation"``,
+            ``"minoring"`` (that of the lower one) or ``"majoring"`` (that of the higher one).
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        thresholds: Thresholds of your own from 0 to 1, in place of ``num_thresholds``.
-        multi_label: Whether each column has its own curve; the result is the mean of their areas.
-        num_labels: Number of columns, to make the state before the first batch.
-        label_weights: Weights of the columns: of their areas if ``multi_label``, else of their
-            entries.
+        thresholds: Thresholds from 0 to 1, instead of ``num_thresholds``.
+        multi_label: Whether each label has its own curve; the result is the mean of the areas.
+        num_labels: Number of labels, to create the state before the first batch.
+        label_weights: Weights of the labels: of their areas if ``multi_label``, else of their
+            elements.
         from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
 
     >>> metric = AUC()
@@ -109,7 +110,7 @@ class AUC(_Curve):
     def __post_init__(self) -> None:
         super().__post_init__()
         inner = self.thresholds or _between(self.num_thresholds - 2)
-        # Beyond 0 and 1, so that the ends of the curve are "all" and "none".
+        # Beyond 0 and 1, so that all and none are positive at the ends of the curve.
         self._points = [-settings.epsilon(), *inner, 1.0 + settings.epsilon()]
         if self.num_labels is not None and not self.multi_label:
             raise ArgumentError(
@@ -125,7 +126,7 @@ class AUC(_Curve):
         self._add_counts(len(self._points), *(y_pred_shape[-1:] if self.multi_label else ()))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take a batch into account.
+        """Update the state with a batch.
 
         Args:
             y_true: Zeros and ones of any shape; with ``multi_label``, ``(..., labels)``.
@@ -141,15 +142,16 @@ class AUC(_Curve):
             y_pred = jax.nn.sigmoid(y_pred)
         self.build(y_true.shape, y_pred.shape)
         labels = y_pred.shape[-1] if y_pred.ndim > 1 else 1
+        seen = self._totals().true_positives.shape[-1] if self.multi_label else None
         expected = {
-            "label weights": None if self.label_weights is None else len(self.label_weights),
-            "labels before": self._totals().true_positives.shape[-1] if self.multi_label else None,
+            "`label_weights`": None if self.label_weights is None else len(self.label_weights),
+            "earlier batches": seen,
         }
-        for what, number in expected.items():
-            if number not in (None, labels):
+        for what, count in expected.items():
+            if count not in (None, labels):
                 raise ShapeError(
-                    f"{self.name}: expected {number} labels, the number of {what}. Received: "
-                    f"y_pred of shape {y_pred.shape}."
+                    f"{self.name}: the number of labels does not match that of {what}.\n"
+                    f"  expected: {count} labels\n  received: y_pred of shape {y_pred.shape}"
                 )
         if not self.multi_label:
             if self.label_weights is not None:
@@ -195,9 +197,9 @@ def _curve(kind: str, found: Counts) -> tuple[Any, Any]:
 
 
 def _area_under_precision_recall(found: Counts) -> Any:
-    """Sum over thresholds of the integral of precision over recall between two of them.
+    """The sum of the integrals of precision over recall between consecutive thresholds.
 
-    With ``TP = slope * P + shift``, P being the predicted positives, it is
+    With ``TP = slope * P + shift``, where P are the predicted positives, each integral is
     ``slope * (dTP + shift * log(P2 / P1)) / positives``.
     """
     tp, predicted = found.true_positives, found.true_positives + found.false_positives
@@ -213,12 +215,6 @@ def _area_under_precision_recall(found: Counts) -> Any:
 # ---- points on the curve -------------------------------------------------------------------------
 
 
-def _rate(value: Any) -> float:
-    if not 0.0 <= value <= 1.0:
-        raise ArgumentError(f"expected a number from 0 to 1. Received: {value!r}.")
-    return float(value)
-
-
 def _rates(found: Counts) -> dict[str, Any]:
     tp, fp, tn, fn = found
     return {
@@ -228,13 +224,13 @@ def _rates(found: Counts) -> dict[str, Any]:
     }
 
 
-RATE: Any = field(convert=_rate)
+RATE: Any = field(convert=number("[0, 1]"))
 NUM_THRESHOLDS: Any = field(default=200, convert=positive_int)
 
 
 @builtin()
 class _BestAt(_Curve):
-    """The best of one rate over the thresholds at which another is high enough."""
+    """The maximum of one rate over the thresholds at which another is high enough."""
 
     _best: ClassVar[str]
     _held: ClassVar[str]
@@ -248,7 +244,7 @@ class _BestAt(_Curve):
         self._add_counts(n)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take a batch into account.
+        """Update the state with a batch.
 
         Args:
             y_true: Zeros and ones of any shape.
@@ -256,14 +252,14 @@ class _BestAt(_Curve):
             sample_weight: Weights of that shape or of its first axes.
 
         Raises:
-            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+            ShapeError: Targets or weights whose shapes do not match those of the predictions.
         """
         arrays = self._aligned(y_true, y_pred, sample_weight, class_id=self.class_id)
         self._accumulate(counts(*arrays, self._points))
 
     def _least(self) -> float:
-        """What the other rate must reach."""
-        raise NotImplementedError(f"{type(self).__name__} holds no rate.")
+        """The minimum of the other rate."""
+        raise NotImplementedError
 
     def result(self) -> Any:
         rates = _rates(self._totals())
@@ -272,13 +268,13 @@ class _BestAt(_Curve):
 
 @builtin("metrics")
 class SensitivityAtSpecificity(_BestAt):
-    """The best ``TP / (TP + FN)`` where ``TN / (TN + FP)`` is at least ``specificity``.
+    """The highest ``TP / (TP + FN)`` where ``TN / (TN + FP)`` is at least ``specificity``.
 
     Args:
         specificity: From 0 to 1.
-        num_thresholds: Number of evenly spread thresholds to try.
-        class_id: Count only this column.
-        name: A name; automatic when None.
+        num_thresholds: Number of evenly spaced thresholds to try.
+        class_id: The only class, as an index of the last axis, to count.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = SensitivityAtSpecificity(0.5)
@@ -300,13 +296,13 @@ class SensitivityAtSpecificity(_BestAt):
 
 @builtin("metrics")
 class SpecificityAtSensitivity(_BestAt):
-    """The best ``TN / (TN + FP)`` where ``TP / (TP + FN)`` is at least ``sensitivity``.
+    """The highest ``TN / (TN + FP)`` where ``TP / (TP + FN)`` is at least ``sensitivity``.
 
     Args:
         sensitivity: From 0 to 1.
-        num_thresholds: Number of evenly spread thresholds to try.
-        class_id: Count only this column.
-        name: A name; automatic when None.
+        num_thresholds: Number of evenly spaced thresholds to try.
+        class_id: The only class, as an index of the last axis, to count.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = SpecificityAtSensitivity(0.5)
@@ -328,13 +324,13 @@ class SpecificityAtSensitivity(_BestAt):
 
 @builtin("metrics")
 class PrecisionAtRecall(_BestAt):
-    """The best ``TP / (TP + FP)`` where ``TP / (TP + FN)`` is at least ``recall``.
+    """The highest ``TP / (TP + FP)`` where ``TP / (TP + FN)`` is at least ``recall``.
 
     Args:
         recall: From 0 to 1.
-        num_thresholds: Number of evenly spread thresholds to try.
-        class_id: Count only this column.
-        name: A name; automatic when None.
+        num_thresholds: Number of evenly spaced thresholds to try.
+        class_id: The only class, as an index of the last axis, to count.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = PrecisionAtRecall(0.5)
@@ -356,13 +352,13 @@ class PrecisionAtRecall(_BestAt):
 
 @builtin("metrics")
 class RecallAtPrecision(_BestAt):
-    """The best ``TP / (TP + FN)`` where ``TP / (TP + FP)`` is at least ``precision``.
+    """The highest ``TP / (TP + FN)`` where ``TP / (TP + FP)`` is at least ``precision``.
 
     Args:
         precision: From 0 to 1.
-        num_thresholds: Number of evenly spread thresholds to try.
-        class_id: Count only this column.
-        name: A name; automatic when None.
+        num_thresholds: Number of evenly spaced thresholds to try.
+        class_id: The only class, as an index of the last axis, to count.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = RecallAtPrecision(0.8)

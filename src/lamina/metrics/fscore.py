@@ -1,4 +1,4 @@
-"""F-scores: precision and recall in one number."""
+"""F-scores: weighted harmonic means of precision and recall."""
 
 from __future__ import annotations
 
@@ -8,28 +8,14 @@ import jax.numpy as jnp
 
 from lamina import settings
 from lamina.core.scope import get_mask
-from lamina.errors import ArgumentError
 from lamina.losses.base import DTYPE, safe_divide, weighted
 from lamina.metrics.base import Metric
 from lamina.metrics.regression import as_columns
-from lamina.serialization.fields import field, one_of
+from lamina.serialization.fields import field, number, one_of, optional
 from lamina.serialization.registry import builtin
 
-
-def _positive(value: Any) -> float:
-    if not value > 0.0:
-        raise ArgumentError(f"expected a number above 0. Received: {value!r}.")
-    return float(value)
-
-
-def _read_threshold(value: Any) -> float | None:
-    if value is not None and not 0.0 < value <= 1.0:
-        raise ArgumentError(f"expected a number above 0 and up to 1. Received: {value!r}.")
-    return value
-
-
 AVERAGE: Any = field(default=None, convert=one_of(None, "micro", "macro", "weighted"))
-THRESHOLD: Any = field(default=None, convert=_read_threshold)
+THRESHOLD: Any = field(default=None, convert=optional(number("(0, 1]")))
 
 
 @builtin()
@@ -39,7 +25,7 @@ class _FScore(Metric):
     threshold: float | None = THRESHOLD
 
     def _beta(self) -> float:
-        """How many times more recall matters than precision."""
+        """The weight of recall relative to precision."""
         return 1.0
 
     def _make_state(self, y_pred_shape: tuple[int, ...]) -> None:
@@ -50,7 +36,7 @@ class _FScore(Metric):
         self.false_negatives = self.add_weight(shape, name="false_negatives")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take a batch into account.
+        """Update the state with a batch.
 
         Args:
             y_true: Zeros and ones, ``(batch, ..., classes)`` or ``(batch,)``.
@@ -58,14 +44,14 @@ class _FScore(Metric):
             sample_weight: Weights of that shape or of its first axes.
 
         Raises:
-            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+            ShapeError: Targets or weights whose shapes do not match those of the predictions.
         """
         mask = get_mask(y_pred)
         t, p = as_columns(y_true, y_pred, str(self.name), self._float_dtype())
         self.build(t.shape, p.shape)
         weights = self._weights(p, sample_weight, mask)
         if self.threshold is None:
-            # The likeliest class; none where no class has any probability.
+            # The most probable class, or none if all probabilities are 0.
             p = (p >= jnp.max(p, axis=-1, keepdims=True)) & (jnp.abs(p) > 1e-9)
         else:
             p = p > self.threshold
@@ -99,15 +85,16 @@ class _FScore(Metric):
 class FBetaScore(_FScore):
     """``(1 + beta ** 2) * precision * recall / (beta ** 2 * precision + recall)`` of each class.
 
-    Recall counts ``beta`` times as much as precision. ``epsilon`` is added below the bar.
+    Recall has ``beta`` times the weight of precision. ``epsilon`` is added to the denominator.
 
     Args:
-        average: None for one score a class; ``"micro"`` to count all classes together;
-            ``"macro"`` for the mean of the scores; ``"weighted"`` for their mean weighted by how
-            often each class occurs.
-        beta: Above 0.
-        threshold: Above it a prediction is positive; when None, the largest of each row is.
-        name: A name.
+        average: None for one score for each class; ``"micro"`` to count all classes together;
+            ``"macro"`` for the mean of the scores; ``"weighted"`` for their mean weighted by the
+            number of samples of each class.
+        beta: Weight of recall relative to precision, above 0.
+        threshold: Predictions above it are positive; when None, the highest score of each sample
+            is.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = FBetaScore(beta=2.0, threshold=0.5)
@@ -119,7 +106,7 @@ class FBetaScore(_FScore):
     """
 
     average: str | None = AVERAGE
-    beta: float = field(default=1.0, convert=_positive)
+    beta: float = field(default=1.0, convert=number("(0, inf)"))
     threshold: float | None = THRESHOLD
     name: str | None = "fbeta_score"
     dtype: Any = DTYPE
@@ -133,11 +120,12 @@ class F1Score(_FScore):
     """``2 * precision * recall / (precision + recall)`` of each class.
 
     Args:
-        average: None for one score a class; ``"micro"`` to count all classes together;
-            ``"macro"`` for the mean of the scores; ``"weighted"`` for their mean weighted by how
-            often each class occurs.
-        threshold: Above it a prediction is positive; when None, the largest of each row is.
-        name: A name.
+        average: None for one score for each class; ``"micro"`` to count all classes together;
+            ``"macro"`` for the mean of the scores; ``"weighted"`` for their mean weighted by the
+            number of samples of each class.
+        threshold: Predictions above it are positive; when None, the highest score of each sample
+            is.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = F1Score(threshold=0.5)

@@ -1,4 +1,4 @@
-"""Intersection over union of predicted and true regions, from a confusion matrix."""
+"""Intersection over union of predicted and target regions, from a confusion matrix."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TARGET_CLASS_IDS: Any = field(convert=_ids)
 
 @builtin()
 class _Overlap(Metric):
-    """Base: counts pairs of a true and a predicted class. Entries of other classes are left out."""
+    """Base class: counts pairs of a target and a predicted class; other classes are ignored."""
 
     direction = "max"
 
@@ -36,33 +36,33 @@ class _Overlap(Metric):
         for i in self._averaged():
             if not 0 <= i < n:
                 raise ArgumentError(
-                    f"{type(self).__name__}(): `target_class_ids` expects numbers from 0 to "
+                    f"{type(self).__name__}(): `target_class_ids` must be from 0 to "
                     f"{n - 1}. Received: {i}."
                 )
         self.total_confusion_matrix = self.add_weight((n, n), name="total_confusion_matrix")
 
     def _classes(self) -> int:
-        """How many classes there are."""
-        raise NotImplementedError(f"{type(self).__name__} knows no classes.")
+        """The number of classes."""
+        raise NotImplementedError
 
     def _averaged(self) -> Sequence[int]:
-        """The classes whose mean is the result."""
+        """The classes to average over."""
         return range(self._classes())
 
     def _numbers(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-        """Both as class numbers of one shape; -1 for what does not count."""
-        raise NotImplementedError(f"{type(self).__name__} reads no classes.")
+        """Both as class indices of one shape; -1 for elements to ignore."""
+        raise NotImplementedError
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take a batch into account.
+        """Update the state with a batch.
 
         Args:
-            y_true: Class numbers of any shape, or one-hot.
-            y_pred: Predictions: class numbers of the same shape, or scores.
-            sample_weight: Weights of the shape of the class numbers or of its first axes.
+            y_true: Class indices of any shape, or one-hot.
+            y_pred: Predictions: class indices of the same shape, or scores.
+            sample_weight: Weights of the shape of the class indices or of its first axes.
 
         Raises:
-            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+            ShapeError: Targets or weights whose shapes do not match those of the predictions.
         """
         mask = get_mask(y_pred)
         t, p = self._numbers(jnp.asarray(y_true), jnp.asarray(y_pred))
@@ -82,7 +82,7 @@ class _Overlap(Metric):
         union = jnp.sum(matrix, axis=0) + jnp.sum(matrix, axis=1) - both
         chosen = jnp.asarray(self._averaged())
         both, union = both[chosen], union[chosen]
-        # Classes that occur nowhere do not count.
+        # Classes that do not occur are ignored.
         return safe_divide(jnp.sum(both / (union + settings.epsilon())), jnp.sum(union != 0))
 
 
@@ -120,18 +120,18 @@ class _OverlapOfClasses(_Overlap):
 class IoU(_OverlapOfClasses):
     """``TP / (TP + FP + FN)`` of the target classes, averaged.
 
-    The matrix is gathered in floats, so that weights that are no whole numbers count. Numbers that
-    are no class are left out. Jaccard 1901.
+    The confusion matrix consists of floats, so that sample weights need not be integers. Indices
+    that are not a class are ignored. Jaccard 1901.
 
     Args:
         num_classes: Number of classes.
         target_class_ids: The classes to average over.
-        name: A name; automatic when None.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        ignore_class: A number in ``y_true`` whose entries do not count.
-        sparse_y_true: Whether targets are class numbers, not one-hot.
-        sparse_y_pred: Whether predictions are class numbers, not scores.
-        axis: The axis of the classes of what is not sparse.
+        ignore_class: A class index in ``y_true`` whose elements are ignored.
+        sparse_y_true: Whether targets are class indices rather than one-hot.
+        sparse_y_pred: Whether predictions are class indices rather than scores.
+        axis: Axis of the classes of what is not sparse.
 
     >>> metric = IoU(num_classes=2, target_class_ids=[0])
     >>> metric.update_state([0, 0, 1, 1], [0, 1, 0, 1])
@@ -157,16 +157,16 @@ class IoU(_OverlapOfClasses):
 
 @builtin("metrics")
 class MeanIoU(_OverlapOfClasses):
-    """``TP / (TP + FP + FN)`` averaged over all classes that occur: see :class:`IoU`.
+    """``TP / (TP + FP + FN)``, averaged over all classes that occur: see :class:`IoU`.
 
     Args:
         num_classes: Number of classes.
-        name: A name; automatic when None.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        ignore_class: A number in ``y_true`` whose entries do not count.
-        sparse_y_true: Whether targets are class numbers, not one-hot.
-        sparse_y_pred: Whether predictions are class numbers, not scores.
-        axis: The axis of the classes of what is not sparse.
+        ignore_class: A class index in ``y_true`` whose elements are ignored.
+        sparse_y_true: Whether targets are class indices rather than one-hot.
+        sparse_y_pred: Whether predictions are class indices rather than scores.
+        axis: Axis of the classes of what is not sparse.
 
     >>> metric = MeanIoU(num_classes=2)
     >>> metric.update_state([0, 0, 1, 1], [0, 1, 1, 1])
@@ -188,16 +188,16 @@ class MeanIoU(_OverlapOfClasses):
 
 @builtin("metrics")
 class OneHotIoU(_OverlapOfClasses):
-    """:class:`IoU` of one-hot targets.
+    """:class:`IoU` with one-hot targets.
 
     Args:
         num_classes: Number of classes.
         target_class_ids: The classes to average over.
-        name: A name; automatic when None.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        ignore_class: A number in ``y_true`` whose entries do not count.
-        sparse_y_pred: Whether predictions are class numbers, not scores.
-        axis: The axis of the classes of what is not sparse.
+        ignore_class: A class index in ``y_true`` whose elements are ignored.
+        sparse_y_pred: Whether predictions are class indices rather than scores.
+        axis: Axis of the classes of what is not sparse.
 
     >>> metric = OneHotIoU(num_classes=2, target_class_ids=[1])
     >>> metric.update_state([[1, 0], [0, 1]], [[0.4, 0.6], [0.1, 0.9]])
@@ -219,15 +219,15 @@ class OneHotIoU(_OverlapOfClasses):
 
 @builtin("metrics")
 class OneHotMeanIoU(_OverlapOfClasses):
-    """:class:`MeanIoU` of one-hot targets.
+    """:class:`MeanIoU` with one-hot targets.
 
     Args:
         num_classes: Number of classes.
-        name: A name; automatic when None.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        ignore_class: A number in ``y_true`` whose entries do not count.
-        sparse_y_pred: Whether predictions are class numbers, not scores.
-        axis: The axis of the classes of what is not sparse.
+        ignore_class: A class index in ``y_true`` whose elements are ignored.
+        sparse_y_pred: Whether predictions are class indices rather than scores.
+        axis: Axis of the classes of what is not sparse.
 
     >>> metric = OneHotMeanIoU(num_classes=2)
     >>> metric.update_state([[1, 0], [0, 1]], [[0.4, 0.6], [0.1, 0.9]])
@@ -245,12 +245,12 @@ class OneHotMeanIoU(_OverlapOfClasses):
 
 @builtin("metrics")
 class BinaryIoU(_Overlap):
-    """:class:`IoU` of two classes, told apart by a threshold.
+    """:class:`IoU` of two classes that are separated by a threshold.
 
     Args:
         target_class_ids: The classes to average over: 0, 1 or both.
-        threshold: From it on a prediction means 1.
-        name: A name; automatic when None.
+        threshold: Predictions of at least this mean 1.
+        name: Name of the metric; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = BinaryIoU(target_class_ids=[1], threshold=0.3)

@@ -1,4 +1,4 @@
-"""Sums and means: of values, and of what functions of targets and predictions return."""
+"""Sums and means of values, and of the results of functions of targets and predictions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from lamina.core.operation import merge_masks
 from lamina.core.scope import get_mask
-from lamina.losses.base import DTYPE, safe_divide, tensors, values_of, weighted
+from lamina.losses.base import DTYPE, kind_of, safe_divide, tensors, values_of, weighted
 from lamina.metrics.base import Metric
 from lamina.serialization import registry
-from lamina.serialization.fields import field
+from lamina.serialization.fields import field, fields_of
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
 
@@ -22,7 +22,7 @@ class Sum(Metric):
     """``sum(sample_weight * values)`` over all batches.
 
     Args:
-        name: A name.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Sum()
@@ -53,7 +53,7 @@ class Mean(Metric):
     """``sum(sample_weight * values) / sum(sample_weight)`` over all batches; 0 of nothing.
 
     Args:
-        name: A name.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Mean()
@@ -96,30 +96,31 @@ class Mean(Metric):
 
 @builtin("metrics")
 class FunctionMetric(Mean):
-    """The mean of what a function of targets and predictions returns: base of many metrics."""
+    """The mean of a function of targets and predictions: the base class of many metrics."""
 
     _function: ClassVar[Any]
     name: str | None = None
 
     def _arguments(self) -> dict[str, Any]:
-        """What the function takes besides targets and predictions."""
-        return {n: getattr(self, n) for n in type(self)._fields if n not in Metric._fields}
+        """The arguments of the function besides targets and predictions."""
+        return {name: vars(self)[name] for name in fields_of(type(self), beyond=Metric)}
 
     def update_state(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
-        """Take a batch into account.
+        """Update the state with a batch.
 
         Args:
             y_true: Targets.
-            y_pred: Predictions. What their mask leaves out does not count.
-            sample_weight: Weights of the function's values, of their shape or its first axes.
+            y_pred: Predictions. Masked ones are ignored.
+            sample_weight: Weights of the values of the function, with their shape or its first
+                axes.
 
         Raises:
-            ShapeError: Targets that do not fit predictions, weights that do not fit values.
+            ShapeError: Targets or weights whose shapes do not match those of the predictions.
         """
         mask = None if nested.is_nested(y_pred) else get_mask(y_pred)
-        classes = getattr(self._function, "kind", None) in ("classes", "labels")
+        classes = kind_of(self._function) in ("classes", "labels")
         y_pred = tensors(y_pred, self._float_dtype())
         y_true = tensors(y_true, None if classes else self._float_dtype())
         values = values_of(self._function, y_true, y_pred, **self._arguments())
@@ -127,7 +128,7 @@ class FunctionMetric(Mean):
 
 
 def _read_function(value: Any) -> Callable[..., Any]:
-    """A function as it is, or a loss function by name."""
+    """A function, or a loss function by name."""
     return registry.resolve("losses", value, "loss function")
 
 
@@ -140,9 +141,9 @@ class MeanMetricWrapper(FunctionMetric):
 
     Args:
         fn: The function, or the name of a built-in loss function.
-        name: A name; made from the class's when None.
+        name: Name; derived from that of the class when None.
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        **kwargs: Further arguments of the function.
+        **kwargs: Other arguments of the function.
 
     >>> metric = MeanMetricWrapper("huber", delta=2.0)
     >>> metric.update_state([[0.0]], [[3.0]])

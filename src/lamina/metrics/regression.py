@@ -1,6 +1,6 @@
-"""Metrics of numbers: the means of loss functions, and measures of correlation.
+"""Regression metrics: the means of loss functions, and measures of correlation.
 
-Those that are the mean of a loss function come from one table:
+The means of loss functions are made by a function:
 
 >>> metric = MeanSquaredError()
 >>> metric.update_state([[0.0], [1.0]], [[1.0], [3.0]])
@@ -19,9 +19,9 @@ from lamina import losses, settings
 from lamina.core.scope import get_mask
 from lamina.errors import ArgumentError
 from lamina.losses.base import DTYPE, as_pair, safe_divide, weighted
-from lamina.metrics.base import Metric, formula
+from lamina.metrics.base import Metric, metric_function
 from lamina.metrics.reduction import FunctionMetric
-from lamina.serialization.fields import field, one_of
+from lamina.serialization.fields import field, is_integer, one_of
 from lamina.serialization.registry import builtin
 
 # ---- means of loss functions ---------------------------------------------------------------------
@@ -34,17 +34,17 @@ def _mean_of(
     name: str | None = None,
     **arguments: Any,
 ) -> type[FunctionMetric]:
-    """A class for the mean of a loss function, with the function's arguments after Keras's two."""
+    """A class for the mean of a loss function; ``name`` and ``dtype`` come first, as in Keras."""
     defaults = {"name": name or function.__name__, "dtype": DTYPE, **arguments}
     text = f"""Mean of :func:`lamina.losses.{defaults["name"]}` over all samples.
 
     Args:
-        name: A name.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
     """
     namespace = {
         "__module__": __name__,
-        "__doc__": text + "".join(f"    {a}: As for the function.\n    " for a in arguments),
+        "__doc__": text + "".join(f"    {a}: See the function.\n    " for a in arguments),
         "__annotations__": dict.fromkeys(defaults, "Any"),
         "_function": staticmethod(function),
         "direction": "max" if function is _cosine else "min",
@@ -54,7 +54,7 @@ def _mean_of(
 
 
 def _cosine(y_true: Any, y_pred: Any, axis: int) -> Any:
-    """The cosine itself: 1 for equal directions, where the loss is -1."""
+    """The cosine: 1 for equal directions, for which the loss is -1."""
     return -losses.cosine_similarity(y_true, y_pred, axis)
 
 
@@ -92,7 +92,7 @@ class RootMeanSquaredError(FunctionMetric):
     """``sqrt(mean((y_true - y_pred) ** 2))`` over all batches.
 
     Args:
-        name: A name.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = RootMeanSquaredError()
@@ -118,7 +118,7 @@ def _centred(x: Any, axis: int) -> tuple[Any, Any]:
     return mean.squeeze(axis), x - mean
 
 
-@formula("vectors")
+@metric_function("vectors")
 def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     """``cov(y_true, y_pred) / (std(y_true) * std(y_pred))`` along ``axis``; NaN if one is constant.
 
@@ -127,13 +127,13 @@ def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     Args:
         y_true: Targets, ``(batch, ..., n)``.
         y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
-        axis: The axis along which the vectors lie.
+        axis: Axis of the vectors.
 
     Returns:
         Values from -1 to 1, of the same shape without ``axis``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> pearson_correlation([[0.0, 1.0, 2.0]], [[2.0, 1.0, 0.0]])
     Array([-1.], dtype=float32)
@@ -143,30 +143,31 @@ def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     return jnp.sum(t * p, axis=axis) / norms
 
 
-@formula("vectors")
+@metric_function("vectors")
 def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     """``2 cov(t, p) / (var(t) + var(p) + (mean(t) - mean(p)) ** 2 + epsilon)`` along ``axis``.
 
-    1 only where both are equal: shifts and scales count against it. Lin 1989, doi:10.2307/2532051.
+    1 only if both are equal: differences in location and scale reduce it. Lin 1989,
+    doi:10.2307/2532051.
 
     Args:
         y_true: Targets, ``(batch, ..., n)``.
         y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
-        axis: The axis along which the vectors lie.
+        axis: Axis of the vectors.
 
     Returns:
         Values from -1 to 1, of the same shape without ``axis``.
 
     Raises:
-        ShapeError: Other shapes; nothing is broadcast.
+        ShapeError: Different shapes, which are not broadcast.
 
     >>> concordance_correlation([[0.0, 2.0]], [[1.0, 3.0]]).round(4)
     Array([0.6667], dtype=float32)
     """
     (mean_t, t), (mean_p, p) = _centred(y_true, axis), _centred(y_pred, axis)
     spread = jnp.mean(t * t, axis=axis) + jnp.mean(p * p, axis=axis)
-    below = spread + jnp.square(mean_t - mean_p) + settings.epsilon()
-    return 2.0 * jnp.mean(t * p, axis=axis) / below
+    denominator = spread + jnp.square(mean_t - mean_p) + settings.epsilon()
+    return 2.0 * jnp.mean(t * p, axis=axis) / denominator
 
 
 @builtin("metrics")
@@ -174,9 +175,9 @@ class PearsonCorrelation(FunctionMetric):
     """Mean of the samples' :func:`pearson_correlation`.
 
     Args:
-        name: A name.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        axis: The axis along which the vectors lie.
+        axis: Axis of the vectors.
 
     >>> metric = PearsonCorrelation()
     >>> metric.update_state([[0.0, 1.0, 2.0]], [[0.0, 10.0, 20.0]])
@@ -196,9 +197,9 @@ class ConcordanceCorrelation(FunctionMetric):
     """Mean of the samples' :func:`concordance_correlation`.
 
     Args:
-        name: A name.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
-        axis: The axis along which the vectors lie.
+        axis: Axis of the vectors.
 
     >>> metric = ConcordanceCorrelation()
     >>> metric.update_state([[0.0, 2.0]], [[1.0, 3.0]])
@@ -214,26 +215,27 @@ class ConcordanceCorrelation(FunctionMetric):
 
 
 def _count(value: Any) -> int:
-    if not hasattr(value, "__index__") or value < 0:
+    if not is_integer(value) or value < 0:
         raise ArgumentError(f"expected an integer >= 0. Received: {value!r}.")
     return int(value)
 
 
 @builtin("metrics")
 class R2Score(Metric):
-    """The share of the targets' variance that predictions explain.
+    """Coefficient of determination: the fraction of the targets' variance that is explained.
 
     ``1 - sum((y_true - y_pred) ** 2) / sum((y_true - mean(y_true)) ** 2)`` for each column. The
-    sums are merged batch by batch as by Chan et al. 1983 (doi:10.1080/00031305.1983.10483115), so
-    that a large mean costs no digits. Targets that are all equal give 1 if they are met, else 0.
+    sums are combined batch by batch (Chan et al. 1983, doi:10.1080/00031305.1983.10483115), so that
+    a large mean does not cost precision. If all targets are equal, it is 1 for exact predictions
+    and 0 for others.
 
     Args:
         class_aggregation: ``"uniform_average"`` of the columns, ``"variance_weighted_average"``,
-            or None for one score a column.
+            or None for one score for each column.
         num_regressors: Number p of independent variables, for the adjusted score
-            ``1 - (1 - R2) * (n - 1) / (n - p - 1)``; 0 for the plain one. As in Keras, n counts
-            the entries of ``y_true``, and n <= p + 1 gives the plain score.
-        name: A name.
+            ``1 - (1 - R2) * (n - 1) / (n - p - 1)``; 0 for the unadjusted score. As in Keras, n is
+            the number of elements of ``y_true``, and n <= p + 1 gives the unadjusted score.
+        name: Name of the metric.
         dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = R2Score()
@@ -263,7 +265,7 @@ class R2Score(Metric):
         self.residual = self.add_weight(columns, name="residual")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take a batch into account.
+        """Update the state with a batch.
 
         Args:
             y_true: Targets, ``(batch, columns)`` or ``(batch,)``.
@@ -271,7 +273,7 @@ class R2Score(Metric):
             sample_weight: Weights, ``(batch,)`` or of the shape of ``y_pred``.
 
         Raises:
-            ShapeError: Targets that do not fit predictions, weights that do not fit samples.
+            ShapeError: Targets or weights whose shapes do not match those of the predictions.
         """
         mask = get_mask(y_pred)
         t, p = as_columns(y_true, y_pred, str(self.name), self._float_dtype())
@@ -315,6 +317,6 @@ class R2Score(Metric):
 
 
 def as_columns(y_true: Any, y_pred: Any, where: str, dtype: str) -> tuple[Any, Any]:
-    """Both of one shape, with an axis of columns even when each sample is a single number."""
+    """Both with one shape ``(batch, columns)``, also if each sample is a single number."""
     t, p = as_pair(y_true, jnp.asarray(y_pred, dtype), where)
     return (t[:, None], p[:, None]) if p.ndim == 1 else (t, p)

@@ -1,4 +1,4 @@
-"""Optimizers that scale each entry by the squares of its gradients: Adagrad and its kin."""
+"""Optimizers that scale each element by its squared gradients: Adagrad and its variants."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from lamina.serialization.registry import builtin
 
 @builtin("optimizers")
 class Adagrad(Optimizer):
-    """Gradient descent that slows each entry down by what it has moved so far.
+    """Gradient descent scaled by the sum of all squared gradients of each element.
 
     ``total += gradient ** 2``, ``weight -= learning_rate * gradient / sqrt(total + epsilon)``.
     Duchi et al. 2011, "Adaptive subgradient methods for online learning".
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        initial_accumulator_value: First value of ``total``, >= 0.
-        epsilon: Keeps the division finite.
-        **common: See :class:`Optimizer`.
+        initial_accumulator_value: Initial value of ``total``, >= 0.
+        epsilon: Added to the denominator, so that the division is finite.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -53,18 +53,18 @@ class Adagrad(Optimizer):
 
 @builtin("optimizers")
 class Adadelta(Optimizer):
-    """Steps in the weights' own unit: by the root mean square of past steps over that of gradients.
+    """Gradient descent scaled by the ratio of the root mean squares of steps and of gradients.
 
-    ``g2`` and ``d2`` are running means of squared gradients and steps;
+    ``g2`` and ``d2`` are moving averages of squared gradients and steps;
     ``step = -sqrt(d2 + epsilon) / sqrt(g2 + epsilon) * gradient``,
     ``weight += learning_rate * step``; the paper's learning rate is 1.
     Zeiler 2012, arXiv:1212.5701.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        rho: How much of the running means each update keeps.
-        epsilon: Keeps the first steps from being zero.
-        **common: See :class:`Optimizer`.
+        rho: Decay rate of the moving averages.
+        epsilon: Added to both averages, so that the first steps are not zero.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -92,20 +92,20 @@ class Adadelta(Optimizer):
 
 @builtin("optimizers")
 class RMSprop(Optimizer):
-    """Gradient descent scaled by the root of a running mean of squared gradients.
+    """Gradient descent scaled by the root of a moving average of squared gradients.
 
     ``v = rho * v + (1 - rho) * gradient ** 2``,
     ``weight -= learning_rate * gradient / sqrt(v + epsilon)``; ``centered`` subtracts the square of
-    the running mean gradient from ``v``; ``momentum`` sums steps up. Hinton 2012, Coursera lecture
-    6e; centered: Graves 2013, arXiv:1308.0850.
+    the moving average of the gradient from ``v``; ``momentum`` accumulates steps. Hinton
+    2012, Coursera lecture 6e; centered: Graves 2013, arXiv:1308.0850.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        rho: How much of the running means each update keeps.
-        momentum: How much of the last step each step keeps.
-        epsilon: Keeps the division finite.
-        centered: Scale by the variance of the gradient instead of its square.
-        **common: See :class:`Optimizer`.
+        rho: Decay rate of the moving averages.
+        momentum: Fraction of the previous step to add to each step.
+        epsilon: Added to the denominator, so that the division is finite.
+        centered: Whether to scale by the variance of the gradient instead of its mean square.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -141,7 +141,7 @@ class RMSprop(Optimizer):
 
 @builtin("optimizers")
 class Ftrl(Optimizer):
-    """Follow the regularized leader: sparse weights for many features that are rarely seen.
+    """Follow the regularized leader: sparse weights for many rare features.
 
     ``z += gradient - (n_new ** -p - n ** -p) / learning_rate * weight`` with ``n`` the sum of
     squared gradients and ``p = learning_rate_power``; then ``weight = 0`` where ``|z| <= l1``, else
@@ -150,13 +150,13 @@ class Ftrl(Optimizer):
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        learning_rate_power: ``p``, <= 0; 0 keeps the learning rate the same.
-        initial_accumulator_value: First value of ``n``, >= 0.
+        learning_rate_power: ``p``, <= 0; 0 for a constant learning rate.
+        initial_accumulator_value: Initial value of ``n``, >= 0.
         l1_regularization_strength: ``l1``, >= 0.
         l2_regularization_strength: ``l2``, >= 0.
         l2_shrinkage_regularization_strength: Adds ``2 * this * weight`` to the gradient in ``z``.
-        beta: The paper's beta.
-        **common: See :class:`Optimizer`.
+        beta: Beta in the paper.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -182,8 +182,8 @@ class Ftrl(Optimizer):
             "initial_accumulator_value", "l1_regularization_strength",
             "l2_regularization_strength", "l2_shrinkage_regularization_strength",
         ):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise self._refuse(f"`{name}` >= 0", getattr(self, name))
+            if vars(self)[name] < 0:
+                raise self._refuse(f"`{name}` >= 0", vars(self)[name])
 
     def add_slot(self, slot: str, variable: Variable) -> None:
         first = self.initial_accumulator_value if slot == "accumulator" else 0.0
@@ -205,21 +205,22 @@ class Ftrl(Optimizer):
 
 @builtin("optimizers")
 class Adafactor(Optimizer):
-    """Adam's second moment from the sums of its rows and columns, without a first moment.
+    """Adam without a first moment and with a factored second moment, which needs little memory.
 
-    For a weight with 2 axes or more ``v = outer(rows, columns) / mean(rows)`` of running means of
-    ``gradient ** 2 + epsilon_1``; the direction ``gradient / sqrt(v)`` is scaled down to a root
-    mean square (``rms``) of ``clip_threshold``; the step is ``max(epsilon_2, rms(weight))`` times
-    ``min(learning_rate, 1 / sqrt(t))``. Shazeer and Stern 2018, arXiv:1804.04235.
+    For a weight with at least two axes, ``v = outer(rows, columns) / mean(rows)`` with moving
+    averages of ``gradient ** 2 + epsilon_1``; the direction ``gradient / sqrt(v)`` is scaled
+    down to a root mean square (``rms``) of ``clip_threshold``; the step is
+    ``max(epsilon_2, rms(weight))`` times ``min(learning_rate, 1 / sqrt(t))``.
+    Shazeer and Stern 2018, arXiv:1804.04235.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        beta_2_decay: The running means keep ``1 - t ** beta_2_decay``.
+        beta_2_decay: The decay rate of the moving averages is ``1 - t ** beta_2_decay``.
         epsilon_1: Added to squared gradients.
-        epsilon_2: Lower bound of the size of a weight.
-        clip_threshold: Largest root mean square of a direction.
-        relative_step: Bound the learning rate by ``1 / sqrt(t)``.
-        **common: See :class:`Optimizer`.
+        epsilon_2: Lower bound of the root mean square of a weight.
+        clip_threshold: Upper bound of the root mean square of a direction.
+        relative_step: Whether to bound the learning rate by ``1 / sqrt(t)``.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -240,7 +241,7 @@ class Adafactor(Optimizer):
         shape, dtype = variable.shape, variable.dtype
         if slot != "velocity":
             cut = {"r": shape[:-1], "c": (*shape[:-2], *shape[-1:])}
-            # Keras's files have a place for both even where there are no rows and columns.
+            # Keras's files have both even without rows and columns.
             shape, dtype = (cut[slot], dtype) if len(shape) > 1 else ((), "int32")
         self.add_variable(shape, "zeros", dtype, slot, variable)
 

@@ -1,4 +1,4 @@
-"""Optimizers that scale each entry by running moments of its gradient: Adam and its kin."""
+"""Optimizers that scale each element by moments of its gradient: Adam and its variants."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from lamina.serialization.registry import builtin
 
 
 def _blend(old: jax.Array, new: jax.Array, keep: float) -> jax.Array:
-    """The running mean ``keep * old + (1 - keep) * new``."""
+    """The moving average ``keep * old + (1 - keep) * new``."""
     return old + (new - old) * (1 - keep)
 
 
 @builtin("optimizers")
 class Adam(Optimizer):
-    """Gradient descent scaled by running means of the gradient and of its square.
+    """Gradient descent scaled by moving averages of the gradient and of its square.
 
-    ``m`` and ``v`` are those means; with ``t`` the number of the update,
+    ``m`` and ``v`` are these averages; with ``t`` the number of the update,
     ``weight -= alpha * m / (sqrt(v) + epsilon)`` where
     ``alpha = learning_rate * sqrt(1 - beta_2 ** t) / (1 - beta_1 ** t)``.
-    With ``amsgrad``, ``v`` is the largest so far. Kingma and Ba 2015, arXiv:1412.6980 (``epsilon``
+    With ``amsgrad``, ``v`` is the maximum so far. Kingma and Ba 2015, arXiv:1412.6980 (``epsilon``
     is the paper's "epsilon hat"); Reddi et al. 2018, arXiv:1904.09237.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        beta_1: How much of ``m`` each update keeps.
-        beta_2: How much of ``v`` each update keeps.
-        epsilon: Keeps the division finite.
-        amsgrad: Never let ``v`` shrink.
-        **common: See :class:`Optimizer`.
+        beta_1: Decay rate of ``m``.
+        beta_2: Decay rate of ``v``.
+        epsilon: Added to the denominator, so that the division is finite.
+        amsgrad: Whether to use the maximum of ``v`` so far.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -68,20 +68,20 @@ class Adam(Optimizer):
 
 @builtin("optimizers")
 class AdamW(Adam):
-    """:class:`Adam` with weight decay that is not part of the gradient.
+    """:class:`Adam` with decoupled weight decay.
 
-    Before Adam's step, ``weight -= learning_rate * weight_decay * weight``. Keep it off biases and
-    normalizations with :meth:`exclude_from_weight_decay`. Loshchilov and Hutter 2019,
+    Before the step, ``weight -= learning_rate * weight_decay * weight``. Exclude biases and
+    normalization weights with :meth:`exclude_from_weight_decay`. Loshchilov and Hutter 2019,
     arXiv:1711.05101.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        weight_decay: What weights lose at each update, times the learning rate.
-        beta_1: How much of ``m`` each update keeps.
-        beta_2: How much of ``v`` each update keeps.
-        epsilon: Keeps the division finite.
-        amsgrad: Never let ``v`` shrink.
-        **common: See :class:`Optimizer`.
+        weight_decay: Fraction of the weights to subtract at each update, times the learning rate.
+        beta_1: Decay rate of ``m``.
+        beta_2: Decay rate of ``v``.
+        epsilon: Added to the denominator, so that the division is finite.
+        amsgrad: Whether to use the maximum of ``v`` so far.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -100,7 +100,7 @@ class AdamW(Adam):
 
 @builtin("optimizers")
 class Adamax(Optimizer):
-    """:class:`Adam` with the largest recent gradient in place of the mean square.
+    """:class:`Adam` with the infinity norm of past gradients in place of the mean square.
 
     ``u = max(beta_2 * u, |gradient|)``,
     ``weight -= learning_rate / (1 - beta_1 ** t) * m / (u + epsilon)``.
@@ -108,10 +108,10 @@ class Adamax(Optimizer):
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        beta_1: How much of ``m`` each update keeps.
-        beta_2: How fast ``u`` forgets.
-        epsilon: Keeps the division finite.
-        **common: See :class:`Optimizer`.
+        beta_1: Decay rate of ``m``.
+        beta_2: Decay rate of ``u``.
+        epsilon: Added to the denominator, so that the division is finite.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -137,13 +137,13 @@ class Adamax(Optimizer):
 
 
 def _seen(keep: float, step: jax.Array) -> jax.Array:
-    """``1 - keep ** step``, to the last digit also where ``keep ** step`` is close to 1."""
+    """``1 - keep ** step``, accurate also if ``keep ** step`` is close to 1."""
     return -jnp.expm1(step * math.log(keep)) if keep else jnp.ones_like(step)
 
 
 @builtin("optimizers")
 class Nadam(Optimizer):
-    """:class:`Adam` with Nesterov's look ahead.
+    """:class:`Adam` with Nesterov momentum.
 
     With ``mu(t) = beta_1 * (1 - 0.96 ** t / 2)`` and ``p(t) = mu(1) * ... * mu(t)``, the ``m`` of
     Adam is ``mu(t+1) * m / (1 - p(t+1)) + (1 - mu(t)) * gradient / (1 - p(t))``.
@@ -151,10 +151,10 @@ class Nadam(Optimizer):
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        beta_1: How much of ``m`` each update keeps.
-        beta_2: How much of ``v`` each update keeps.
-        epsilon: Keeps the division finite.
-        **common: See :class:`Optimizer`.
+        beta_1: Decay rate of ``m``.
+        beta_2: Decay rate of ``v``.
+        epsilon: Added to the denominator, so that the division is finite.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -194,17 +194,17 @@ class Nadam(Optimizer):
 
 @builtin("optimizers")
 class Lamb(Optimizer):
-    """:class:`Adam` whose step is as long as the learning rate times the weight: for huge batches.
+    """:class:`Adam` with steps proportional to the norm of each weight, for large batches.
 
-    With ``r`` Adam's direction, ``weight -= learning_rate * norm(weight) / norm(r) * r``.
+    With ``r`` the direction of Adam, ``weight -= learning_rate * norm(weight) / norm(r) * r``.
     You et al. 2020, arXiv:1904.00962.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        beta_1: How much of ``m`` each update keeps.
-        beta_2: How much of ``v`` each update keeps.
-        epsilon: Keeps the division finite.
-        **common: See :class:`Optimizer`.
+        beta_1: Decay rate of ``m``.
+        beta_2: Decay rate of ``v``.
+        epsilon: Added to the denominator, so that the division is finite.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))

@@ -18,7 +18,7 @@ from lamina.serialization.registry import builtin
 
 @builtin("optimizers")
 class SGD(Optimizer):
-    """Gradient descent, with momentum.
+    """Stochastic gradient descent with momentum.
 
     ``velocity = momentum * velocity - learning_rate * gradient``, then ``weight += velocity``, or
     with ``nesterov`` ``weight += momentum * velocity - learning_rate * gradient``.
@@ -26,9 +26,9 @@ class SGD(Optimizer):
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        momentum: How much of the last step each step keeps, from 0 to 1.
-        nesterov: Look ahead along the velocity.
-        **common: See :class:`Optimizer`.
+        momentum: Fraction of the velocity that each update keeps, from 0 to 1.
+        nesterov: Whether to use Nesterov momentum.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -62,17 +62,17 @@ class SGD(Optimizer):
 
 @builtin("optimizers")
 class Lion(Optimizer):
-    """The sign of a momentum: every entry moves by the learning rate.
+    """Lion: the sign of a momentum, so that every element changes by the learning rate.
 
     ``weight -= learning_rate * sign(beta_1 * m + (1 - beta_1) * gradient)``, then
-    ``m = beta_2 * m + (1 - beta_2) * gradient``. Take a third to a tenth of Adam's learning rate.
+    ``m = beta_2 * m + (1 - beta_2) * gradient``. Use a third to a tenth of Adam's learning rate.
     Chen et al. 2023, arXiv:2302.06675.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        beta_1: How much the momentum counts against the gradient.
-        beta_2: How much of the momentum each update keeps.
-        **common: See :class:`Optimizer`.
+        beta_1: Weight of the momentum relative to the gradient in the direction.
+        beta_2: Decay rate of the momentum.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))
@@ -98,33 +98,33 @@ class Lion(Optimizer):
 
 @builtin("optimizers")
 class Muon(Optimizer):
-    """Momentum made orthogonal for matrices, AdamW for everything else.
+    """Muon: orthogonalized momentum for matrices, and AdamW for all other weights.
 
-    The momentum of a weight with two axes is replaced by nearly the closest orthogonal matrix,
-    found by ``ns_steps`` Newton-Schulz iterations
-    ``x = a * x + (b * y + c * y @ y) @ x`` with ``y = x @ x.T``; its entries are then of size
-    ``rms_rate``, as Adam's are. Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural
-    networks"; the size: Liu et al. 2025, arXiv:2502.16982.
+    The momentum of a weight with two axes is replaced by an approximation of the nearest orthogonal
+    matrix, computed by ``ns_steps`` Newton-Schulz iterations
+    ``x = a * x + (b * y + c * y @ y) @ x`` with ``y = x @ x.T``; its elements are then of size
+    ``rms_rate``, like those of Adam. Jordan et al. 2024, "Muon: an optimizer for hidden layers
+    in neural networks"; the size: Liu et al. 2025, arXiv:2502.16982.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        adam_beta_1: AdamW's decay of the first moment.
-        adam_beta_2: AdamW's decay of the second moment.
-        adam_weight_decay: Weight decay where AdamW is used.
-        epsilon: Keeps divisions finite.
-        weight_decay: Weight decay where Muon is used.
-        exclude_layers: Regular expressions; weights whose address matches get AdamW.
-        exclude_embeddings: Give AdamW to weights with "embedding" in their address.
+        adam_beta_1: Decay rate of AdamW's first moment.
+        adam_beta_2: Decay rate of AdamW's second moment.
+        adam_weight_decay: Weight decay of AdamW.
+        epsilon: Added to AdamW's denominator, so that the division is finite.
+        weight_decay: Weight decay of Muon.
+        exclude_layers: Regular expressions; AdamW is used for weights whose address matches.
+        exclude_embeddings: Whether to use AdamW for weights with "embedding" in their address.
         muon_a: First coefficient of the iteration.
-        muon_b: Second coefficient.
-        muon_c: Third coefficient.
-        adam_lr_ratio: AdamW's learning rate, as a multiple of Muon's.
-        momentum: How much of the momentum each update keeps.
+        muon_b: Second coefficient of the iteration.
+        muon_c: Third coefficient of the iteration.
+        adam_lr_ratio: Ratio of AdamW's learning rate to Muon's.
+        momentum: Decay rate of the momentum.
         ns_steps: Number of iterations.
-        nesterov: Look ahead along the momentum.
-        rms_rate: Size of the entries of an update; None scales by
+        nesterov: Whether to use Nesterov momentum.
+        rms_rate: Root mean square of the elements of an update; None scales by
             ``sqrt(max(1, rows / columns))`` instead.
-        **common: See :class:`Optimizer`.
+        **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
     >>> w = Variable(jnp.ones(2))

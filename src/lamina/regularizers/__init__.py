@@ -5,7 +5,7 @@ from lamina.serialization.namespaces import accessors
 
 get, serialize, deserialize = accessors("regularizers", "regularizer")
 
-# Keras's other names for them.
+# Keras's aliases.
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
 __all__ = [

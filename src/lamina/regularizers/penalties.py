@@ -1,20 +1,20 @@
-"""The penalties: sums of absolute values and squares, and distance from orthogonality."""
+"""The regularizers: sums of absolute values and squares, and deviation from orthogonality."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lamina import ops
-from lamina.errors import ArgumentError, ShapeError
-from lamina.serialization.fields import Configurable, field, one_of
+from lamina.errors import ShapeError
+from lamina.serialization.fields import Configurable, field, number, one_of
 from lamina.serialization.registry import builtin
 
 
 @builtin("regularizers")
 class Regularizer(Configurable):
-    """A penalty: an object that turns a tensor into one number to add to the loss.
+    """Base class of regularizers: callables that return a penalty, a scalar to add to the loss.
 
-    Subclasses write ``__call__``; a plain function will do wherever one is asked for.
+    Subclasses implement ``__call__``. A plain function may be used in place of a regularizer.
 
     >>> class Total(Regularizer):
     ...     def __call__(self, x):
@@ -25,21 +25,18 @@ class Regularizer(Configurable):
 
     def __call__(self, x: Any) -> Any:
         """The penalty of ``x``, a scalar."""
-        raise NotImplementedError(f"{type(self).__name__} has no formula. Write its `__call__`.")
+        raise NotImplementedError(f"{type(self).__name__} does not implement `__call__(self, x)`.")
 
 
-def _strength(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise ArgumentError(f"expected a number >= 0. Received: {value!r}.")
-    return float(value)
+_strength = number("[0, inf)")
 
 
 @builtin("regularizers")
 class L1(Regularizer):
-    """``l1 * sum(|x|)``: drives weights to exactly zero.
+    """``l1 * sum(|x|)``, which makes weights sparse.
 
     Args:
-        l1: Strength, >= 0.
+        l1: Factor, >= 0.
 
     >>> float(L1(0.5)(ops.ones((2, 2))))
     2.0
@@ -56,7 +53,7 @@ class L2(Regularizer):
     """``l2 * sum(x ** 2)``: keeps weights small.
 
     Args:
-        l2: Strength, >= 0.
+        l2: Factor, >= 0.
 
     >>> float(L2(0.5)(2 * ops.ones((2, 2))))
     8.0
@@ -73,8 +70,8 @@ class L1L2(Regularizer):
     """``l1 * sum(|x|) + l2 * sum(x ** 2)``.
 
     Args:
-        l1: Strength of the first term, >= 0.
-        l2: Strength of the second term, >= 0.
+        l1: Factor of the first term, >= 0.
+        l2: Factor of the second term, >= 0.
 
     >>> float(L1L2(1.0, 0.5)(2 * ops.ones((2, 2))))
     16.0
@@ -91,15 +88,15 @@ class L1L2(Regularizer):
 class OrthogonalRegularizer(Regularizer):
     """The mean of ``|cosine|`` between the rows (or columns) of a matrix, times ``factor / 2``.
 
-    With ``n`` rows scaled to length 1 and ``G = x @ x.T``:
+    With ``n`` rows scaled to norm 1 and ``G = x @ x.T``:
     ``factor / 2 * sum over i != j of |G[i, j]| / (n (n - 1) / 2)``.
 
     Args:
-        factor: Strength, >= 0.
-        mode: ``"rows"`` or ``"columns"``: which of them to keep apart.
+        factor: Factor of the penalty, >= 0.
+        mode: ``"rows"`` or ``"columns"``: which of them should be orthogonal.
 
     Raises:
-        ShapeError: A tensor that is no matrix.
+        ShapeError: On use, a tensor that is not a matrix.
 
     >>> float(OrthogonalRegularizer(0.5)(ops.eye(3)))
     0.0
@@ -111,7 +108,7 @@ class OrthogonalRegularizer(Regularizer):
     def __call__(self, x: Any) -> Any:
         if len(x.shape) != 2:
             raise ShapeError(
-                f"OrthogonalRegularizer() works on a matrix. Received: a tensor of shape {x.shape}."
+                f"OrthogonalRegularizer() expects a matrix. Received: a tensor of shape {x.shape}."
             )
         rows = ops.normalize(x if self.mode == "rows" else ops.transpose(x), axis=1)
         n = rows.shape[0]

@@ -1,4 +1,4 @@
-"""Helpers around models and data: downloads, conversions, seeds, plots, names in files."""
+"""Utilities: downloads, conversions, random seeds, plots, registration of custom objects."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ __all__ = [
     "unpack_x_y_sample_weight",
 ]  # fmt: skip
 
-# Name: its module, and what it is called there where that differs.
-_HOMES = {
+# From each name to its module, and to its name there if that differs.
+_MODULES = {
     "CustomObjectScope": "lamina.serialization.registry",
     "PyDataset": "lamina.training.pydataset",
     "clear_session": "lamina.core.naming:reset",
@@ -56,9 +56,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, own_name = _HOMES[name].partition(":")
+    module, _, own_name = _MODULES[name].partition(":")
     return getattr(importlib.import_module(module), own_name or name)
 
 

@@ -1,8 +1,8 @@
-"""Reading and unpacking of tar and zip files from strangers.
+"""Reading and unpacking of untrusted tar and zip files.
 
-The usual ways out of a destination are closed by construction rather than by comparing paths: no
-link is ever created, a member's name is a list of plain words, every file is new, and everything
-is written into a fresh folder that takes its final name when it is complete.
+That nothing is written outside of the destination is guaranteed by construction rather than by
+comparing paths: no link is created, the name of a member is a list of plain words, every file is
+new, and everything is written to a temporary folder that is renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _DAMAGE = (
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a parser raises over the content of ``path`` into `CorruptFileError`.
+    """Convert errors in parsing the content of ``path`` to `CorruptFileError`.
 
-    A parser's `UnsafeFileError` is given the file's name. Open files outside of the block: a
+    The name of the file is added to an `UnsafeFileError`. Open files outside of the block: a
     missing file is not a damaged one.
     """
     try:
@@ -58,14 +58,14 @@ def reading(path: Path) -> Iterator[None]:
     except _DAMAGE as error:
         raise CorruptFileError(
             f"{path} is damaged or not of the expected format: {error or type(error).__name__}. "
-            "Delete it and get it again."
+            "Delete it and download it again."
         ) from error
 
 
-class _PatientReader:
-    """A seekable stream that refuses to read more than ``LIMIT`` bytes at once.
+class _BoundedReader:
+    """A seekable stream that does not read more than ``LIMIT`` bytes at once.
 
-    `tarfile` reads a header extension in one piece, of whatever size the file declares.
+    `tarfile` reads a header extension at once, whatever size the file declares.
     """
 
     LIMIT = 64 << 20
@@ -89,7 +89,7 @@ def open_tar(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
         (open_ for start, open_ in _COMPRESSIONS.items() if magic.startswith(start)), None
     )
     with opener(file) if opener else nullcontext(file) as stream:
-        reader: IO[bytes] = _PatientReader(stream)  # pyright: ignore[reportAssignmentType]
+        reader: IO[bytes] = _BoundedReader(stream)  # pyright: ignore[reportAssignmentType]
         with tarfile.open(fileobj=reader, mode="r:") as tar:
             yield tar
 
@@ -100,11 +100,11 @@ def extract(archive: Path, destination: Path, archive_format: str, max_bytes: in
     Args:
         archive: A tar file, plain or compressed, or a zip file.
         destination: The folder to create; either complete or untouched afterwards.
-        archive_format: ``"tar"``, ``"zip"``, or ``"auto"`` to look at the file.
-        max_bytes: Most bytes that the members may hold together.
+        archive_format: ``"tar"``, ``"zip"``, or ``"auto"`` to detect the format.
+        max_bytes: Maximum total size of the members.
 
     Raises:
-        ArgumentError: If ``archive_format`` is another word.
+        ArgumentError: If ``archive_format`` is unknown.
         UnsafeFileError: If a member is a link or a device, lies outside of the destination, or the
             members hold more than ``max_bytes``.
         CorruptFileError: If the archive is damaged or of neither format.
@@ -155,7 +155,7 @@ def _write(archive: Path, members: Iterator[_Member], content: Path, max_bytes: 
 
 
 def _each(archive: Path, items: Iterator[_Item]) -> Iterator[_Item]:
-    """Yield ``items``; what goes wrong in reading them, unlike in writing, is a corrupt file."""
+    """Yield ``items``; errors in reading them, unlike in writing, mean a corrupt file."""
     while True:
         with reading(archive):
             try:
@@ -166,7 +166,7 @@ def _each(archive: Path, items: Iterator[_Item]) -> Iterator[_Item]:
 
 
 def _plain_parts(archive: Path, name: str) -> tuple[str, ...]:
-    # Windows' reading of a name is the stricter one: it knows drives and both separators.
+    # Windows' rules are stricter: they have drives and both separators.
     path = PureWindowsPath(name)
     if path.anchor or ".." in path.parts or "\\" in name or "\0" in name:
         raise UnsafeFileError(

@@ -1,4 +1,4 @@
-"""Pictures of models: tables of layers, drawings of graphs, pages to explore."""
+"""Visualization of models: tables of layers, drawings of graphs, interactive HTML pages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from lamina.visualization.summary import print_summary as print_summary
     from lamina.visualization.summary import summarize as summarize
 
-# Graphviz and Rich are loaded by those who draw and print.
-_HOMES = {
+# Loaded on first use, since Graphviz and Rich take time to import.
+_MODULES = {
     "ModelSummary": "lamina.visualization.summary",
     "Row": "lamina.visualization.summary",
     "Weights": "lamina.visualization.summary",
@@ -31,10 +31,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MODULES})

@@ -1,28 +1,44 @@
-"""A model as boxes and wires: what the plot and the page both draw.
+"""A model as a diagram of boxes and edges, which the plot and the HTML page draw.
 
-A box stands for a layer, an op, or an input; its ports are the tensors at its border. A box whose
-model is drawn open holds a :class:`Diagram` of its own.
+A box is a layer, an op or an input; its ports are its input and output tensors. The box of an
+expanded nested model contains a :class:`Diagram`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lamina.core.graph import Node, Slot, Step, is_symbolic
 from lamina.core.operation import Op, nodes_of
-from lamina.core.spec import BATCH, TensorSpec, show_dim
+from lamina.core.spec import BATCH, TensorSpec, is_array, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, NotBuiltError
 from lamina.layers import InputLayer, Layer
 from lamina.tree import nested
 
 
+@runtime_checkable
+class _HasGraph(Protocol):
+    graph: Any
+
+
+@runtime_checkable
+class _Wraps(Protocol):
+    layer: Layer
+
+
+def graph_of(x: Any) -> Any:
+    """The graph of a model; None for layers and for models without one."""
+    return x.graph if isinstance(x, _HasGraph) else None
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Port:
-    """One tensor that a call takes or gives: its shape as text, its dtype, whether it is masked."""
+    """An input or output tensor of a call: its shape as text, its dtype, whether it is masked."""
 
     shape: str
     dtype: str
@@ -31,7 +47,7 @@ class Port:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
-    """One call of an operation: what goes in, what comes out, and the node that recorded it."""
+    """A call of an operation: its inputs, its outputs, and the node that recorded it."""
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
@@ -43,39 +59,40 @@ class Box:
     """A layer, an op or an input, with all its calls in one graph.
 
     Attributes:
-        operation: What is called; None for an input that is a tensor cut out of another model.
-        name: Its name.
-        kind: Its class; for an op, its function's name spelled like a class.
-        home: The diagram that it stands in.
-        calls: In the order of the model's plan.
-        turn: ``(2, 3)`` for the second of three calls of a nested model that is drawn open, since
-            each of them is a box.
-        inside: The diagram of a nested model that is drawn open.
+        operation: The layer or op; None for an input that is an intermediate tensor of another
+            model.
+        name: The name of the operation.
+        kind: Its class; for an op, the name of the function in camel case.
+        parent: The diagram that contains the box.
+        calls: The calls, in the order of the model's plan.
+        turn: ``(2, 3)`` for the second of three calls of an expanded nested model, each of which
+            is a box.
+        inside: The diagram of an expanded nested model.
     """
 
     operation: Any
     name: str
     kind: str
-    home: Diagram
+    parent: Diagram
     calls: list[Call] = dataclasses.field(default_factory=list)
     turn: tuple[int, int] = (1, 1)
     inside: Diagram | None = None
 
     @property
     def path(self) -> str:
-        """The names from the outermost model to here: unique in a picture, since no name has ``:``.
+        """The names from the outermost model to this box: unique, as no name contains ``:``.
 
-        A second call of a nested model is ``name:2``, a tensor that serves as input ``input:name``.
+        The second call of a nested model is ``name:2``, a tensor used as an input ``input:name``.
         """
         name = self.name if self.operation is not None else f"input:{self.name}"
         name = f"{name}:{self.turn[0]}" if self.turn[0] > 1 else name
-        owner = self.home.owner
+        owner = self.parent.owner
         return name if owner is None else f"{owner.path}/{name}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class End:
-    """An end of a wire: port number ``port`` of call number ``call`` of ``box``."""
+    """An end of an edge: port number ``port`` of call number ``call`` of ``box``."""
 
     box: Box
     call: int
@@ -83,13 +100,13 @@ class End:
 
 
 class Diagram:
-    """The boxes of one model, and where each of their inputs comes from.
+    """The boxes of a model, and the source of each of their inputs.
 
     Attributes:
-        owner: The box that this is the inside of; None for the outermost model.
-        boxes: Each after those that it first reads.
-        sources: From each input of a box to the output that it reads. A number stands for the
-            diagram's own border: as a key for its output, as a value for its input of that number.
+        owner: The box that contains this diagram; None for the outermost model.
+        boxes: The boxes in topological order.
+        sources: From each input of a box to the output that it is connected to. A number is an
+            output (as a key) or an input (as a value) of the diagram itself.
     """
 
     def __init__(self, owner: Box | None) -> None:
@@ -98,20 +115,20 @@ class Diagram:
         self.sources: dict[End | int, End | int] = {}
 
     def add(self, operation: Any, name: str) -> Box:
-        """Put a new box into the diagram."""
+        """Add a box to the diagram."""
         box = Box(operation, name, kind_of(operation), self)
         self.boxes.append(box)
         return box
 
     def walk(self) -> Iterator[Diagram]:
-        """This diagram and all inside of it, outer before inner."""
+        """This diagram and all diagrams it contains, outer before inner."""
         yield self
         for box in self.boxes:
             if box.inside is not None:
                 yield from box.inside.walk()
 
-    def wires(self) -> Iterator[tuple[End, End]]:
-        """From output to input, between boxes that are not drawn open, across all borders."""
+    def edges(self) -> Iterator[tuple[End, End]]:
+        """Pairs of output and input, between boxes that are not expanded, at any depth."""
         for diagram in self.walk():
             for stop, source in diagram.sources.items():
                 if isinstance(stop, End) and stop.box.inside is None:
@@ -121,13 +138,13 @@ class Diagram:
 
 
 def _origin(diagram: Diagram, source: End | int | None) -> End | None:
-    """Follow a value through borders to the box that makes it; None when it comes from outside."""
+    """Trace a value to the box that computes it; None for an input of the outermost diagram."""
     while source is not None:
         if isinstance(source, int):
             owner = diagram.owner
             if owner is None:
                 return None
-            diagram, source = owner.home, owner.home.sources.get(End(owner, 0, source))
+            diagram, source = owner.parent, owner.parent.sources.get(End(owner, 0, source))
         elif source.box.inside is not None:
             diagram = source.box.inside
             source = diagram.sources[source.port]
@@ -136,28 +153,28 @@ def _origin(diagram: Diagram, source: End | int | None) -> End | None:
     return None
 
 
-def make_diagram(model: Any, *, open_nested: bool) -> Diagram:
-    """Read a model into boxes and wires.
+def make_diagram(model: Any, *, expand_nested: bool) -> Diagram:
+    """Convert a model to a diagram.
 
     Args:
-        model: A model of any kind; one that is no graph becomes a single box.
-        open_nested: Give each call of a nested model its own box, with the model's diagram inside.
+        model: A model of any kind; one without a graph becomes a single box.
+        expand_nested: Whether each call of a nested model is a box that contains its diagram.
 
     Raises:
-        NotBuiltError: The model has seen no input yet.
-        ArgumentError: Not a model.
+        NotBuiltError: A model that has not been built.
+        ArgumentError: Something that is not a model.
     """
     if not isinstance(model, Layer):
         raise ArgumentError(
-            "A picture is made of a model, or of a single layer. "
+            "Expected a model or a layer to draw. "
             f"Received: {model!r} (of type {type(model).__name__})."
         )
-    graph = getattr(model, "graph", None)
+    graph = graph_of(model)
     if graph is not None:
-        return _read(model, None, list(range(len(graph.inputs))), open_nested)
+        return _read(model, None, list(range(len(graph.inputs))), expand_nested)
     if not model.built:
         raise NotBuiltError(
-            f"{model.name!r} cannot be drawn yet: it has seen no input, so its layers have neither "
+            f"{model.name!r} cannot be drawn: it has not been built, so its layers have neither "
             "shapes nor weights. Start it with an `Input`, call `model.build(input_shape)`, or "
             "call it once on data."
         )
@@ -166,18 +183,18 @@ def make_diagram(model: Any, *, open_nested: bool) -> Diagram:
     return diagram
 
 
-def _read(model: Any, owner: Box | None, order: list[int | None], open_nested: bool) -> Diagram:
-    """The diagram of a model that is a graph; its inputs are those of ``owner``, in ``order``."""
+def _read(model: Any, owner: Box | None, order: list[int | None], expand_nested: bool) -> Diagram:
+    """The diagram of a graph model; its inputs are those of ``owner``, in ``order``."""
     graph = model.graph
     diagram = Diagram(owner)
-    made: dict[int, End | int | None] = {}  # where the value of each slot of the plan comes from
+    made: dict[int, End | int | None] = {}  # the source of each slot of the plan
     for border, slot, x in zip(order, graph.plan.inputs, graph.inputs, strict=True):
         maker = x.node.operation
         if isinstance(maker, InputLayer) and maker not in model.layers:  # of a stack
             made[slot] = border
             continue
-        is_door = isinstance(x.node.operation, InputLayer)
-        box = diagram.add(x.node.operation if is_door else None, x.name)
+        is_layer = isinstance(x.node.operation, InputLayer)
+        box = diagram.add(x.node.operation if is_layer else None, x.name)
         box.calls.append(Call((), (_port(x),), x.node))
         made[slot] = end = End(box, 0, 0)
         if owner is not None and border is not None:
@@ -185,7 +202,7 @@ def _read(model: Any, owner: Box | None, order: list[int | None], open_nested: b
 
     boxes: dict[Any, Box] = {}
     for step in graph.plan.steps:
-        inner_order = _inner_order(step) if open_nested else None
+        inner_order = _inner_order(step) if expand_nested else None
         box = boxes.get(step.operation)
         if box is None or inner_order is not None:
             box = boxes[step.operation] = diagram.add(step.operation, step.operation.name)
@@ -198,7 +215,7 @@ def _read(model: Any, owner: Box | None, order: list[int | None], open_nested: b
             if slot >= 0:
                 made[slot] = End(box, number, j)
         if inner_order is not None:
-            box.inside = _read(step.operation, box, inner_order, open_nested)
+            box.inside = _read(step.operation, box, inner_order, expand_nested)
     for j, slot in enumerate(graph.plan.outputs):
         if (source := made[slot]) is not None:
             diagram.sources[j] = source
@@ -213,8 +230,8 @@ def _read(model: Any, owner: Box | None, order: list[int | None], open_nested: b
 
 
 def _inner_order(step: Step) -> list[int | None] | None:
-    """Which input of the call each input of a nested model reads; None: it cannot be opened."""
-    graph = getattr(step.operation, "graph", None)
+    """Which input of the call each input of a nested model is; None if it cannot be expanded."""
+    graph = graph_of(step.operation)
     if graph is None or len(step.node.output_leaves) != len(graph.outputs):
         return None
     arguments = [*step.args, *step.kwargs.values()]
@@ -223,7 +240,7 @@ def _inner_order(step: Step) -> list[int | None] | None:
         lambda x: next(numbers) if isinstance(x, Slot) else None, arguments
     )
     order = graph.arrange(numbered[0])
-    # Tensors beyond the inputs, such as a mask, have no place to end at inside.
+    # Tensors besides the inputs, such as a mask, are connected to nothing inside.
     return order if sum(i is not None for i in order) == len(step.node.inputs) else None
 
 
@@ -240,7 +257,7 @@ def _port(x: Any) -> Port:
 
 
 def show_shape(spec: TensorSpec) -> str:
-    """A shape as text; the batch is None, as everywhere in Keras's pictures.
+    """A shape as text, with None for the batch, as in Keras's plots.
 
     >>> show_shape(TensorSpec(("batch", "time", 64)))
     '(None, time, 64)'
@@ -250,26 +267,25 @@ def show_shape(spec: TensorSpec) -> str:
 
 
 def kind_of(operation: Any) -> str:
-    """The class of a layer, a wrapper's with the wrapped one's; an op's name in camel case."""
+    """The class of a layer, followed by that of a wrapped layer; an op's name in camel case."""
     if operation is None:
         return "Input"
     if isinstance(operation, Op):
         return "".join(word.capitalize() for word in operation.op_name.split("_"))
-    wrapped = getattr(operation, "layer", None)
     kind = type(operation).__name__
-    return f"{kind}({kind_of(wrapped)})" if isinstance(wrapped, Layer) else kind
+    return f"{kind}({kind_of(operation.layer)})" if isinstance(operation, _Wraps) else kind
 
 
 def activation_of(operation: Any) -> str | None:
     """The name of a layer's activation, or None."""
-    activation = getattr(operation, "activation", None)
-    if activation is None or isinstance(operation, Op):
+    activation = vars(operation).get("activation") if isinstance(operation, Layer) else None
+    if activation is None:
         return None
-    return getattr(activation, "__name__", None) or type(activation).__name__
+    return activation.__name__ if inspect.isroutine(activation) else type(activation).__name__
 
 
 def expression(call: Call) -> str:
-    """An op's arguments as they were written, ``·`` for each tensor; empty for tensors only.
+    """The arguments of an op, with ``·`` for each tensor; empty if all are tensors.
 
     For ``x + 1`` it is ``(·, 1)``, for ``x[:, 0]`` it is ``[:, 0]``.
     """
@@ -289,7 +305,7 @@ def _argument(x: Any) -> str:
         return "·"
     if isinstance(x, (list, tuple)):
         return f"[{', '.join(map(_argument, x))}]"
-    if isinstance(x, Variable) or (hasattr(x, "shape") and x.shape != ()):
+    if isinstance(x, Variable) or (is_array(x) and x.shape != ()):
         return f"array{tuple(x.shape)}"
     return str(x)
 
@@ -304,12 +320,12 @@ def _index(x: Any) -> str:
 
 
 def trainability(model: Any) -> dict[Variable, bool]:
-    """For each weight that can train at all, whether the model as a whole lets it."""
+    """For each trainable weight, whether it is trained in the model as a whole."""
     return {v: trains for v, trains in model.named_variables().values() if v.is_weight}
 
 
 def state_of(operation: Any, trains: dict[Variable, bool]) -> str | None:
-    """``trainable``, ``frozen`` or ``partly frozen``; None for what has nothing to train."""
+    """``trainable``, ``frozen`` or ``partly frozen``; None without trainable weights."""
     if not isinstance(operation, Layer):
         return None
     mine = {trains[v] for v in operation.variables if v in trains}

@@ -1,8 +1,8 @@
-"""A model as one page of HTML: boxes to open, wires to follow, details to read, names to find.
+"""A model as an interactive HTML page: boxes to expand, edges to follow, names to search.
 
-The page needs nothing but itself. What it shows is computed here, Graphviz's layout included, and
-handed over as data; ``page.js`` puts it on the screen as text, never as markup, and a policy in the
-page forbids every script and style but its own.
+The page is self-contained. Its content, including the layout by Graphviz, is computed here and
+embedded as data; ``page.js`` inserts it as text, never as markup, and a content security policy
+allows no scripts and styles but its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import pygraphviz
 from rich.cells import cell_len
 
 from lamina.core.operation import Op
@@ -31,15 +30,17 @@ from lamina.visualization.diagram import (
     Port,
     activation_of,
     expression,
+    graph_of,
     make_diagram,
     state_of,
     trainability,
 )
+from lamina.visualization.graphviz import Graph
 from lamina.visualization.plot import numbers, points_along, square_loops
 from lamina.visualization.summary import summarize
 
-# Sizes in pixels. Names and shapes are set in a font of fixed width, so that counting characters
-# tells how wide a box must be.
+# Sizes in pixels. Names and shapes are in a monospaced font, so that the width of a box follows
+# from the number of characters.
 _HEAD, _CALLS, _PORTS, _MARGIN, _GAP = 48, 18, 24, 24, 36
 _NAME_CHARACTER, _CHARACTER = 8, 7
 _NARROWEST, _WIDEST = 132, 600
@@ -49,7 +50,7 @@ _TRAINABLE = {
 }  # fmt: skip
 
 
-# From and to: the number of a box, -1 for the border, and of a port; whether a mask travels along.
+# From and to: the index of a box, or -1 for the border, and of a port; whether there is a mask.
 _Wire = tuple[tuple[int, int], tuple[int, int], bool]
 
 
@@ -76,14 +77,14 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     >>> to_html(model).splitlines()[0]
     '<!doctype html>'
     """
-    diagram = make_diagram(model, open_nested=True)
+    diagram = make_diagram(model, expand_nested=True)
     weights = list(model.named_variables().values())
     total = sum(v.size for v, _ in weights)
     trains = sum(v.size for v, t in weights if t)
     facts = [type(model).__name__, f"{total:,} parameters"]
     if trains != total:
         facts.append(f"{trains:,} of them trainable")
-    graph = getattr(model, "graph", None)
+    graph = graph_of(model)
     outputs = graph.output_names if graph is not None and len(graph.outputs) > 1 else []
     data = {
         "sizes": {"head": _HEAD, "calls": _CALLS, "ports": _PORTS, "gap": _GAP},
@@ -159,7 +160,7 @@ def _is_masked(diagram: Diagram, start: End | int) -> bool:
 
 
 def _number(end: End, side: str) -> int:
-    """The place of a port among all ports of that side of its box."""
+    """The index of a port among all ports on that side of its box."""
     before = end.box.calls[: end.call]
     return sum(len(c.inputs if side == "in" else c.outputs) for c in before) + end.port
 
@@ -220,11 +221,11 @@ def _role(box: Box) -> str:
         return "input"
     if isinstance(box.operation, Op):
         return "op"
-    return "model" if hasattr(box.operation, "graph") else "layer"
+    return "model" if graph_of(box.operation) is not None else "layer"
 
 
 def _source_name(box: Box, end: End) -> str:
-    source = box.home.sources.get(end)
+    source = box.parent.sources.get(end)
     if isinstance(source, End):
         return source.box.name
     return "" if source is None else "outside"
@@ -251,8 +252,8 @@ def _facts(
     operation = box.operation
     layer = operation if isinstance(operation, Layer) else None
     facts: list[tuple[str, Any]] = [("Class", box.kind)]
-    if box.home.owner is not None:
-        facts.append(("Inside of", box.home.owner.path))
+    if box.parent.owner is not None:
+        facts.append(("Inside", box.parent.owner.path))
     if box.turn[1] > 1:
         facts.append(("Call", "{} of {} of this model".format(*box.turn)))
     if layer is not None and params:
@@ -290,17 +291,17 @@ def _size(box: dict[str, Any]) -> dict[str, int]:
 
 
 def _port_width(gives: list[dict[str, Any]]) -> int:
-    """Width of the cells that show what a box gives."""
+    """Width of the cells that show the outputs of a box."""
     texts = ["".join(map(str, p.values())) for p in gives]
     return 40 + _CHARACTER * max(map(cell_len, texts), default=0)
 
 
 def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) -> dict[str, Any]:
-    """Let Graphviz place the closed boxes and lead the wires; in the result, y grows downwards.
+    """Lay out the collapsed boxes and the edges with Graphviz; in the result, y grows downwards.
 
-    The border of an inner diagram is two strips, of ports that enter and of cells that leave.
+    The border of an inner diagram consists of two rows, of input ports and of output cells.
     """
-    graph: Any = pygraphviz.AGraph(directed=True, strict=False)
+    graph: Any = Graph(directed=True, strict=False)
     graph.graph_attr.update(rankdir="TB", nodesep="0.4", ranksep=str(_GAP / 72))
     graph.node_attr.update(shape="plain")
     graph.edge_attr.update(dir="none")
@@ -324,11 +325,11 @@ def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) 
     square_loops(graph)
 
     _, _, width, height = numbers(graph.graph_attr["bb"])
-    # An inner diagram has its strips at the upper and the lower border; others have air there.
-    air = 0 if diagram.owner is not None else _MARGIN
+    # An inner diagram has its rows at the upper and the lower border; others have a margin there.
+    margin = 0 if diagram.owner is not None else _MARGIN
 
     def place(points: Any) -> list[list[float]]:
-        return [[round(x + _MARGIN, 1), round(height - y + air, 1)] for x, y in points]
+        return [[round(x + _MARGIN, 1), round(height - y + margin, 1)] for x, y in points]
 
     for i, box in enumerate(boxes):
         ((box["x"], box["y"]),) = place([numbers(graph.get_node(i).attr["pos"])])
@@ -336,14 +337,14 @@ def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) 
         place(points_along(graph.get_edge(*_nodes(start, stop), key=k).attr["pos"]))
         for k, (start, stop, _) in enumerate(wires)
     ]
-    # Between neighbouring rows nothing is in the way: the page draws such wires by itself.
+    # Nothing lies between adjacent rows: the page draws such edges itself.
     curves = [[] if 0 < curve[-1][1] - curve[0][1] < 3 * _GAP else curve for curve in curves]
     strips = {}
     for side, count, step in (("top", entries, 24), ("bottom", exits, cell)):
         middle = numbers(graph.get_node(side).attr["pos"])[0] + _MARGIN if count else 0
         strips[side] = [middle + step * (i - (count - 1) / 2) for i in range(count)]
     return {
-        "w": width + 2 * _MARGIN, "h": height + 2 * air, "boxes": boxes, "cell": cell, **strips,
+        "w": width + 2 * _MARGIN, "h": height + 2 * margin, "boxes": boxes, "cell": cell, **strips,
         "wires": [
             {"start": start, "stop": stop, "masked": masked, "curve": curve}
             for (start, stop, masked), curve in zip(wires, curves, strict=True)

@@ -1,4 +1,4 @@
-"""Pictures of models as PNG, SVG and PDF, laid out by the Graphviz inside of pygraphviz."""
+"""Plots of models as PNG, SVG and PDF, laid out by the Graphviz that pygraphviz bundles."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from lamina.visualization.diagram import (
     End,
     activation_of,
     expression,
+    graph_of,
     make_diagram,
     state_of,
     trainability,
 )
+from lamina.visualization.graphviz import Graph
 
 _FONT = "Helvetica,Arial,sans-serif"
 _INK, _MUTED, _LINE = "#1f2328", "#57606a", "#8c959f"
@@ -36,7 +38,7 @@ _INPUT, _LAYER, _MODEL, _OP = "#e6f0fb", "#f6f8fa", "#f1ebfb", "#ffffff"
 _FORMATS = {"": "png", ".png": "png", ".svg": "svg", ".pdf": "pdf"}
 _LARGEST_PNG = 32_767  # pixels in either direction: Cairo's limit
 
-# By direction: the sides where wires leave and enter a box, as compass points.
+# By direction: the sides where edges leave and enter a box, as compass points.
 _SIDES = {"TB": ("s", "n"), "BT": ("n", "s"), "LR": ("e", "w"), "RL": ("w", "e")}
 
 
@@ -61,30 +63,31 @@ def model_to_dot(
     show_layer_activations: bool = False,
     show_trainable: bool = False,
 ) -> pygraphviz.AGraph:
-    """Draw a model as a Graphviz graph: a box for each layer, a wire for each tensor.
+    """Convert a model to a Graphviz graph: a box for each layer, an edge for each tensor.
 
-    A wire joins port to port: output ``j`` of a call to input ``i`` of the next. A layer that is
-    called several times is one box, whose ports carry the number of the call.
+    An edge connects ports: output ``j`` of a call and input ``i`` of another. A layer that is
+    called several times is one box, whose ports show the number of the call.
 
     Args:
-        model: A built model of any kind; one that is no graph becomes a single box.
-        show_shapes: Write its shape on each port; named sizes by name.
-        show_dtype: Write its dtype on each port.
-        show_layer_names: Write each layer's name above its class.
-        rankdir: Where wires lead: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
-        expand_nested: Draw each call of a nested model as a frame around its layers.
+        model: A built model of any kind; one without a graph becomes a single box.
+        show_shapes: Whether to show the shape of each port, with the names of named dimensions.
+        show_dtype: Whether to show the dtype of each port.
+        show_layer_names: Whether to show the name of each layer above its class.
+        rankdir: Direction of the graph: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
+        expand_nested: Whether to draw each call of a nested model as a frame around its layers.
         dpi: Resolution of bitmaps.
-        subgraph: Put a frame with the model's name around everything.
-        show_layer_activations: Write the activation behind the class.
-        show_trainable: Write ``trainable``, ``frozen`` or ``partly frozen`` on layers with weights.
+        subgraph: Whether to draw a frame with the name of the model around everything.
+        show_layer_activations: Whether to show the activation after the class.
+        show_trainable: Whether to show if layers with weights are ``trainable``, ``frozen`` or
+            ``partly frozen``.
 
     Returns:
         The graph; its nodes are named by the path of layer names, such as ``"encoder/dense"``.
         ``graph.draw("model.png", prog="dot")`` renders it, ``str(graph)`` is its text.
 
     Raises:
-        NotBuiltError: The model has seen no input yet.
-        ArgumentError: Not a model, or no such ``rankdir``.
+        NotBuiltError: A model that has not been built.
+        ArgumentError: Something that is not a model, or an unknown ``rankdir``.
 
     >>> from lamina import Sequential, layers
     >>> stack = [layers.Input((4,)), layers.Dense(3, name="hidden"), layers.Dense(1, name="head")]
@@ -92,13 +95,13 @@ def model_to_dot(
     [('hidden', 'head')]
     """
     if rankdir not in _SIDES:
-        raise ArgumentError(f"`rankdir` is one of {list(_SIDES)}. Received: {rankdir!r}.")
-    diagram = make_diagram(model, open_nested=expand_nested)
+        raise ArgumentError(f"`rankdir` must be one of {list(_SIDES)}. Received: {rankdir!r}.")
+    diagram = make_diagram(model, expand_nested=expand_nested)
     options = _Options(
         show_shapes, show_dtype, show_layer_names, show_layer_activations,
         trainability(model) if show_trainable else None, rankdir,
     )  # fmt: skip
-    graph: Any = pygraphviz.AGraph(directed=True, strict=False, name="model")
+    graph: Any = Graph(directed=True, strict=False, name="model")
     graph.graph_attr.update(
         rankdir=rankdir, dpi=str(dpi), nodesep="0.3", ranksep="0.45", pad="0.15",
         bgcolor="white", fontname=_FONT, fontsize="11", fontcolor=_INK,
@@ -108,7 +111,7 @@ def model_to_dot(
     frame = _frame(graph, "", model.name) if subgraph else graph
     _draw_boxes(frame, diagram, options)
     leave, enter = _SIDES[rankdir]
-    for start, stop in diagram.wires():
+    for start, stop in diagram.edges():
         graph.add_edge(
             _name(start.box), _name(stop.box),
             tailport=f"{_place(start, 'out', options)}:{leave}",
@@ -129,28 +132,29 @@ def plot_model(
     show_layer_activations: bool = False,
     show_trainable: bool = False,
 ) -> Any:
-    """Draw a model into a PNG, SVG or PDF file; the file's suffix decides.
+    """Draw a model as a PNG, SVG or PDF file, depending on the suffix.
 
-    No system package is needed: Graphviz comes inside of pygraphviz.
+    No system package is needed: pygraphviz bundles Graphviz.
 
     Args:
-        model: A built model of any kind; one that is no graph becomes a single box.
-        to_file: Where to write; replaced only once the new picture is complete.
-        show_shapes: Write its shape on each port; named sizes by name.
-        show_dtype: Write its dtype on each port.
-        show_layer_names: Write each layer's name above its class.
-        rankdir: Where wires lead: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
-        expand_nested: Draw each call of a nested model as a frame around its layers.
-        dpi: Resolution of a PNG; less where the picture would pass the largest possible PNG.
-        show_layer_activations: Write the activation behind the class.
-        show_trainable: Write ``trainable``, ``frozen`` or ``partly frozen`` on layers with weights.
+        model: A built model of any kind; one without a graph becomes a single box.
+        to_file: Path of the file, which is replaced when the new one is complete.
+        show_shapes: Whether to show the shape of each port, with the names of named dimensions.
+        show_dtype: Whether to show the dtype of each port.
+        show_layer_names: Whether to show the name of each layer above its class.
+        rankdir: Direction of the graph: ``"TB"`` down, ``"BT"`` up, ``"LR"`` right, ``"RL"`` left.
+        expand_nested: Whether to draw each call of a nested model as a frame around its layers.
+        dpi: Resolution of a PNG; lower if the picture would exceed the largest possible PNG.
+        show_layer_activations: Whether to show the activation after the class.
+        show_trainable: Whether to show if layers with weights are ``trainable``, ``frozen`` or
+            ``partly frozen``.
 
     Returns:
-        In a notebook, what shows the picture; elsewhere None.
+        In a notebook, an object that displays the picture; otherwise None.
 
     Raises:
-        ArgumentError: Another suffix, not a model, or no such ``rankdir``.
-        NotBuiltError: The model has seen no input yet.
+        ArgumentError: An unknown suffix or ``rankdir``, or something that is not a model.
+        NotBuiltError: A model that has not been built.
 
     >>> import tempfile
     >>> from lamina import Sequential, layers
@@ -177,15 +181,15 @@ def plot_model(
 
 
 def _render(graph: Any, kind: str, dpi: int) -> bytes:
-    graph.graph_attr["dpi"] = "72"  # else SVG and PDF, whose sizes are in points, would be blown up
+    graph.graph_attr["dpi"] = "72"  # SVG and PDF have sizes in points
     graph.layout(prog="dot")
     square_loops(graph)
     _clear_titles(graph)
     if kind != "svg" and not _has_fonts():
         warn(
             "This machine has no fonts, so every letter of the picture is an empty box. Install "
-            "one (`apt-get install fonts-dejavu-core`), or write an .svg file: its reader brings "
-            "the fonts.",
+            "one (`apt-get install fonts-dejavu-core`), or write an .svg file, which is shown "
+            "with the fonts of its viewer.",
             UserWarning,
         )
     if kind == "png":
@@ -193,7 +197,7 @@ def _render(graph: Any, kind: str, dpi: int) -> bytes:
         if inches * dpi > _LARGEST_PNG:
             fitting = int(_LARGEST_PNG / inches)
             warn(
-                f"The picture is {inches:.0f} inches long, and a PNG can hold {_LARGEST_PNG:,} "
+                f"The picture is {inches:.0f} inches long, and a PNG has at most {_LARGEST_PNG:,} "
                 f"pixels: it is drawn at {fitting} dpi instead of {dpi}. Write an .svg or .pdf "
                 "file to keep it sharp.",
                 UserWarning,
@@ -205,8 +209,8 @@ def _render(graph: Any, kind: str, dpi: int) -> bytes:
 
 @functools.cache
 def _has_fonts() -> bool:
-    """Whether letters have widths of their own: without fonts, all are the same empty box."""
-    graph: Any = pygraphviz.AGraph()
+    """Whether letters differ in width: without fonts, all are the same empty box."""
+    graph: Any = Graph()
     for text in ("iiiiiiii", "WWWWWWWW"):
         graph.add_node(text, shape="plain", fontname=_FONT)
     graph.layout(prog="dot")
@@ -215,7 +219,7 @@ def _has_fonts() -> bool:
 
 
 def square_loops(graph: Any) -> None:
-    """Lead wires from a box to itself around it with right angles; laid out they are wild arcs."""
+    """Route edges from a box to itself around it at right angles, where Graphviz has arcs."""
     along = 1 if graph.graph_attr["rankdir"] in ("TB", "BT") else 0
     for node in graph.nodes():
         loops = [edge for edge in graph.out_edges(node) if edge[1] == node]
@@ -226,8 +230,8 @@ def square_loops(graph: Any) -> None:
         across = np.concatenate(arcs)[:, 1 - along] - middle[1 - along]
         far = across[np.abs(across).argmax()]
         outwards = np.sign(far)
-        # The farther its ends are from the side where it passes, the farther out a wire lies: so
-        # no two of them cross.
+        # The farther its ends are from the side where it passes, the farther out an edge is, so
+        # that no two of them cross.
         starts, stops = (np.array([arc[i, 1 - along] for arc in arcs]) for i in (0, -1))
         order = np.lexsort([-outwards * stops, -outwards * starts])
         for rank, k in enumerate(order):
@@ -269,7 +273,7 @@ def _rounded(corners: list[np.ndarray], radius: float) -> list[np.ndarray]:
 
 
 def _clear_titles(graph: Any) -> None:
-    """Move the titles of frames sideways, each to the first place that no wire crosses."""
+    """Move the titles of frames sideways, each to the first position that no edge crosses."""
     frames = graph.subgraphs()
     strokes = np.concatenate([_strokes(e.attr["pos"]) for e in graph.edges()]) if frames else None
     while frames and strokes is not None:
@@ -277,17 +281,17 @@ def _clear_titles(graph: Any) -> None:
         frames += frame.subgraphs()
         left, _, right, _ = numbers(frame.graph_attr["bb"])
         x, y = numbers(frame.graph_attr["lp"])
-        room = float(frame.graph_attr["comment"])
+        title_width = float(frame.graph_attr["comment"])
         width, height = (72 * float(frame.graph_attr[k]) for k in ("lwidth", "lheight"))
-        width -= room
-        x -= room / 2
+        width -= title_width
+        x -= title_width / 2
         near = (strokes[..., 1].min(1) < y + height / 2) & (strokes[..., 1].max(1) > y - height / 2)
         taken = strokes[near][..., 0]
         low, high = taken.min(1) - width / 2 - 2, taken.max(1) + width / 2 + 2
         for place in (x, *np.sort(high)):
             fits = left + width / 2 < place < right - width / 2 - 6
             if fits and not np.any((low < place) & (place < high)):
-                frame.graph_attr["lp"] = f"{place + room / 2:.2f},{y:.2f}"
+                frame.graph_attr["lp"] = f"{place + title_width / 2:.2f},{y:.2f}"
                 break
 
 
@@ -342,17 +346,17 @@ def _name(box: Box) -> str:
 
 
 def _frame(graph: Any, name: str, title: str, note: str = "") -> Any:
-    """A frame as wide as twice its title at least: beside a wire in the middle, there is room."""
-    room = 6 * cell_len(title) + 5 * cell_len(note) + 10
+    """A frame at least twice as wide as its title, which leaves space for an edge in the middle."""
+    title_width = 6 * cell_len(title) + 5 * cell_len(note) + 10
     label = (
         '<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr>'
         f"<td><b>{html.escape(title)}</b>{_small(note) if note else ''}</td>"
-        f'<td width="{room}"></td></tr></table>'
+        f'<td width="{title_width}"></td></tr></table>'
     )
     return graph.add_subgraph(
         name=f"cluster_{name}", label=f"<{label}>", labeljust="l", style="rounded,filled",
         color="#c9bfe0", fillcolor="#faf8fe", margin="14", tooltip=name,
-        comment=str(room),  # for _clear_titles
+        comment=str(title_width),  # for _clear_titles
     )  # fmt: skip
 
 
@@ -440,4 +444,4 @@ def _fill(box: Box) -> str:
         return _INPUT
     if isinstance(box.operation, Op):
         return _OP
-    return _MODEL if hasattr(box.operation, "graph") else _LAYER
+    return _MODEL if graph_of(box.operation) is not None else _LAYER

@@ -30,6 +30,7 @@ from lamina.errors import ArgumentError, UnknownNameError
 from lamina.layers import InputLayer
 from lamina.runtime import cost
 from lamina.tree import nested
+from lamina.visualization.diagram import graph_of
 
 Shape = tuple[Any, ...]
 _BATCH = show_dim(BATCH)
@@ -53,7 +54,7 @@ class Row:
         depth: 0 for the model's own layers, 1 for those inside of a nested model, ...
         frame: The lines that lead the eye from a nested model to this row.
         operations: Arithmetic operations of all calls for one sample: a number, a formula of named
-            sizes, or None when unknown or not asked for.
+            sizes, or None if unknown or not requested.
         activation_bytes: Size of the outputs for one sample, likewise.
     """
 
@@ -170,17 +171,17 @@ class ModelSummary:
 
     def _widths(self, cells: list[list[str]], available: int) -> list[int]:
         """Widths of the columns: what their text asks for, less where the line is too short."""
-        room = available - 3 * len(cells) - 1
+        limit = available - 3 * len(cells) - 1
         lines = [[line for cell in column for line in cell.split("\n")] for column in cells]
         widths = [max(map(cell_len, column)) for column in lines]
-        if sum(widths) > room:
-            floors = [
+        if sum(widths) > limit:
+            minimums = [
                 max(cell_len(word) for line in column for word in line.split(" "))
                 for column in lines
             ]
-            widths = _shrink(widths, floors, room)
+            widths = _shrink(widths, minimums, limit)
         elif self.line_length is not None:
-            for i in range(room - sum(widths)):
+            for i in range(limit - sum(widths)):
                 widths[i % len(widths)] += 1
         return widths
 
@@ -332,7 +333,7 @@ def print_summary(
 
 
 class _Reader:
-    """Makes rows; remembers on the way whether any of the graphs branches."""
+    """Makes the rows, and records whether any of the graphs branches."""
 
     def __init__(
         self, trains: dict[Variable, bool], expand_nested: bool, costs: dict[str, Any] | None
@@ -345,7 +346,7 @@ class _Reader:
         path: str = "",
     ) -> Iterator[Row]:  # fmt: skip
         """The rows of a model's layers, each followed by those inside of it."""
-        graph = getattr(model, "graph", None)
+        graph = graph_of(model)
         nodes = _nodes_by_operation(graph)
         self.branches |= graph is not None and not graph.is_chain
         operations = model.layers if graph is None else model.operations
@@ -387,7 +388,7 @@ class _Reader:
 
 def _operations(model: Any) -> dict[str, Any]:
     """Arithmetic operations for one sample, by the path of the layer inside of ``model``."""
-    graph = getattr(model, "graph", None)
+    graph = graph_of(model)
     if graph is None:
         return {}
     structs = [TensorSpec((1, *x.spec.dims_raw[1:]), x.spec.dtype).struct for x in graph.inputs]
@@ -414,8 +415,8 @@ def _nodes_by_operation(graph: Any) -> dict[Any, list[Node]]:
     """The calls that belong to this graph: a layer may have others elsewhere."""
     found: dict[Any, list[Node]] = {}
     if graph is not None:
-        doors = (x.node for x in graph.inputs if isinstance(x.node.operation, InputLayer))
-        for node in (*doors, *(step.node for step in graph.plan.steps)):
+        inputs = (x.node for x in graph.inputs if isinstance(x.node.operation, InputLayer))
+        for node in (*inputs, *(step.node for step in graph.plan.steps)):
             found.setdefault(node.operation, []).append(node)
     return {k: sorted(v, key=lambda node: node.index) for k, v in found.items()}
 
@@ -498,7 +499,7 @@ def _show_output(output: Shape | list[Shape]) -> str:
 
 
 def _show_amount(amount: Any, unit: str = "") -> str:
-    """A number of operations or bytes; a formula where sizes are open, ``?`` where unknown."""
+    """A number of operations or bytes; a formula with unknown dimensions; ``?`` if unknown."""
     if amount is None or not isinstance(amount, int):
         named = amount is not None and not is_anonymous(amount)
         return f"{show_dim(amount)} {unit}".strip() if named else "?"
@@ -516,19 +517,19 @@ def _wrap(text: str, width: int, frame: str = "", height: int = 1) -> list[str]:
     vertical lines.
     """
     further = frame.translate(str.maketrans("├└`", "│  "))
-    if cell_len(frame) * 2 > width:  # a frame so deep leaves no room for text
+    if cell_len(frame) * 2 > width:  # a frame this deep leaves no space for text
         frame = further = ""
-    room = width - cell_len(frame)
+    limit = width - cell_len(frame)
     lines: list[str] = []
     for paragraph in text.split("\n"):
         lines.append("")
         words = paragraph.split(" ")
-        if any(cell_len(word) > room for word in words):
+        if any(cell_len(word) > limit for word in words):
             words = paragraph.replace(_JOINED, " ").split(" ")
         for word in words:
             glue = " " * bool(lines[-1])
-            for piece in [word] if cell_len(word) <= room else _pieces(word, room):
-                if cell_len(lines[-1] + glue + piece) <= room:
+            for piece in [word] if cell_len(word) <= limit else _pieces(word, limit):
+                if cell_len(lines[-1] + glue + piece) <= limit:
                     lines[-1] += glue + piece
                 else:
                     lines.append(piece)
@@ -538,19 +539,19 @@ def _wrap(text: str, width: int, frame: str = "", height: int = 1) -> list[str]:
     return [(further if i else frame) + line for i, line in enumerate(lines)]
 
 
-def _pieces(word: str, room: int) -> list[str]:
+def _pieces(word: str, limit: int) -> list[str]:
     """A word in parts that fit, cut where it reads best."""
-    return [piece for part in _SEAMS.split(word) if part for piece in chop_cells(part, room)]
+    return [piece for part in _SEAMS.split(word) if part for piece in chop_cells(part, limit)]
 
 
-def _shrink(widths: list[int], floors: list[int], room: int) -> list[int]:
-    """Take from the widest column until all fit, below the floors only where nothing else is left.
+def _shrink(widths: list[int], minimums: list[int], limit: int) -> list[int]:
+    """Take from the widest column until all fit, below the minimums only as a last resort.
 
-    The floors are the longest words, so numbers, which are one word, stay whole the longest.
+    The minimums are the longest words, so that numbers, which are single words, are split last.
     """
     widths = list(widths)
-    for _ in range(sum(widths) - max(room, len(widths))):
-        i = max(range(len(widths)), key=lambda i: (widths[i] > floors[i], widths[i]))
+    for _ in range(sum(widths) - max(limit, len(widths))):
+        i = max(range(len(widths)), key=lambda i: (widths[i] > minimums[i], widths[i]))
         widths[i] -= 1
     return widths
 

@@ -1,4 +1,4 @@
-"""The base of learning-rate schedules."""
+"""The base class of learning rate schedules."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lamina.serialization.registry import builtin
 
 @builtin("optimizers.schedules")
 class LearningRateSchedule(Configurable):
-    """A learning rate that depends on the number of updates made so far.
+    """Base class of schedules: a learning rate that depends on the number of updates so far.
 
-    Subclasses write ``__call__(step)``, where ``step`` may be a traced integer: use
+    Subclasses implement ``__call__(step)``, where ``step`` may be a traced integer: use
     :mod:`lamina.ops` or ``jax.numpy``, not ``if``.
 
     >>> import jax.numpy as jnp
@@ -28,5 +28,5 @@ class LearningRateSchedule(Configurable):
     def __call__(self, step: Any) -> jax.Array:
         """The learning rate after ``step`` updates, a scalar."""
         raise NotImplementedError(
-            f"{type(self).__name__} has no formula. Write its `__call__(self, step)`."
+            f"{type(self).__name__} does not implement `__call__(self, step)`."
         )

@@ -1,4 +1,4 @@
-"""Learning rates that fall: by steps, exponentially, as a polynomial, along a cosine."""
+"""Learning rate decay: stepwise, exponential, polynomial, along a cosine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,8 @@ import jax.numpy as jnp
 
 from lamina.errors import ArgumentError
 from lamina.optimizers.schedules.base import LearningRateSchedule
-from lamina.serialization.fields import field
+from lamina.serialization.fields import field, number
 from lamina.serialization.registry import builtin
-
-
-def _above_zero(value: Any) -> Any:
-    if not value > 0:
-        raise ArgumentError(f"expected a number above 0. Received: {value!r}.")
-    return value
 
 
 def _progress(step: Any, steps: Any, staircase: bool = False) -> jax.Array:
@@ -31,18 +25,18 @@ class ExponentialDecay(LearningRateSchedule):
     """``initial_learning_rate * decay_rate ** (step / decay_steps)``.
 
     Args:
-        initial_learning_rate: The learning rate at the start.
-        decay_steps: After how many updates it has fallen by ``decay_rate``.
-        decay_rate: Factor of one period.
-        staircase: Fall at the end of each period only.
-        name: A name.
+        initial_learning_rate: Learning rate at the start.
+        decay_steps: Number of updates in which the learning rate decays by ``decay_rate``.
+        decay_rate: Factor of the decay.
+        staircase: Whether to decay only after every ``decay_steps`` updates.
+        name: Name of the schedule.
 
     >>> float(ExponentialDecay(0.5, decay_steps=10, decay_rate=0.5)(20))
     0.125
     """
 
     initial_learning_rate: float
-    decay_steps: int = field(convert=_above_zero)
+    decay_steps: int = field(convert=number("(0, inf)"))
     decay_rate: float = field(convert=float)
     staircase: bool = False
     name: str = "ExponentialDecay"
@@ -57,18 +51,18 @@ class InverseTimeDecay(LearningRateSchedule):
     """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
 
     Args:
-        initial_learning_rate: The learning rate at the start.
-        decay_steps: Length of one period in updates.
-        decay_rate: What a period adds to the divisor.
-        staircase: Fall at the end of each period only.
-        name: A name.
+        initial_learning_rate: Learning rate at the start.
+        decay_steps: Number of updates after which ``decay_rate`` is added to the denominator.
+        decay_rate: Rate of the decay.
+        staircase: Whether to decay only after every ``decay_steps`` updates.
+        name: Name of the schedule.
 
     >>> float(InverseTimeDecay(0.5, decay_steps=10, decay_rate=1.0)(10))
     0.25
     """
 
     initial_learning_rate: float
-    decay_steps: int = field(convert=_above_zero)
+    decay_steps: int = field(convert=number("(0, inf)"))
     decay_rate: float = field(convert=float)
     staircase: bool = False
     name: str = "InverseTimeDecay"
@@ -83,9 +77,9 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     """``values[i]`` while ``boundaries[i - 1] < step <= boundaries[i]``.
 
     Args:
-        boundaries: Rising numbers of updates.
+        boundaries: Increasing numbers of updates.
         values: Learning rates, one more than ``boundaries``.
-        name: A name.
+        name: Name of the schedule.
 
     >>> schedule = PiecewiseConstantDecay([100, 200], [1.0, 0.5, 0.25])
     >>> [float(schedule(step)) for step in (100, 101, 201)]
@@ -99,7 +93,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     def __post_init__(self) -> None:
         if len(self.values) != len(self.boundaries) + 1:
             raise ArgumentError(
-                "PiecewiseConstantDecay() needs one value more than boundaries. Received: "
+                "PiecewiseConstantDecay() expects one more value than boundaries. Received: "
                 f"{len(self.boundaries)} boundaries and {len(self.values)} values."
             )
 
@@ -110,25 +104,25 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
 @builtin("optimizers.schedules")
 class PolynomialDecay(LearningRateSchedule):
-    """From the initial to the end learning rate along a polynomial.
+    """Polynomial decay from an initial to a final learning rate.
 
     ``end + (initial - end) * (1 - step / decay_steps) ** power``, and ``end`` from ``decay_steps``
-    on; with ``cycle``, ``decay_steps`` grows to its next multiple each time it is reached.
+    on; with ``cycle``, ``decay_steps`` is increased to its next multiple whenever it is reached.
 
     Args:
-        initial_learning_rate: The learning rate at the start.
-        decay_steps: How many updates the fall takes.
-        end_learning_rate: The learning rate at the end.
-        power: Power of the polynomial; 1 is a straight line.
-        cycle: Start again, from a lower point each time, instead of staying at the end.
-        name: A name.
+        initial_learning_rate: Learning rate at the start.
+        decay_steps: Number of updates of the decay.
+        end_learning_rate: Learning rate at the end.
+        power: Power of the polynomial; 1 for linear decay.
+        cycle: Whether to start again, each time from a lower value, instead of staying at the end.
+        name: Name of the schedule.
 
     >>> float(PolynomialDecay(1.0, decay_steps=10, end_learning_rate=0.5)(5))
     0.75
     """
 
     initial_learning_rate: float
-    decay_steps: int = field(convert=_above_zero)
+    decay_steps: int = field(convert=number("(0, inf)"))
     end_learning_rate: float = 0.0001
     power: float = 1.0
     cycle: bool = False
@@ -145,19 +139,20 @@ class PolynomialDecay(LearningRateSchedule):
 
 @builtin("optimizers.schedules")
 class CosineDecay(LearningRateSchedule):
-    """A straight rise (if ``warmup_target`` is given), then half a cosine down.
+    """Linear warmup, if ``warmup_target`` is given, and then cosine decay.
 
     ``top * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)``, where ``top`` is
-    ``warmup_target`` (``step`` then counts from the end of the rise) or ``initial_learning_rate``.
+    ``warmup_target`` (with ``step`` counted from the end of the warmup) or
+    ``initial_learning_rate``.
     Loshchilov and Hutter 2017, arXiv:1608.03983.
 
     Args:
-        initial_learning_rate: The learning rate at the start.
-        decay_steps: How many updates the fall takes.
-        alpha: What remains at the end, as a part of ``top``.
-        name: A name.
-        warmup_target: The learning rate at the end of the rise, or None for no rise.
-        warmup_steps: How many updates the rise takes.
+        initial_learning_rate: Learning rate at the start.
+        decay_steps: Number of updates of the decay.
+        alpha: Final learning rate as a fraction of ``top``.
+        name: Name of the schedule.
+        warmup_target: Learning rate at the end of the warmup, or None for no warmup.
+        warmup_steps: Number of updates of the warmup.
 
     >>> schedule = CosineDecay(0.0, 10, warmup_target=1.0, warmup_steps=4)
     >>> [float(schedule(step)) for step in (0, 2, 4, 14)]
@@ -165,7 +160,7 @@ class CosineDecay(LearningRateSchedule):
     """
 
     initial_learning_rate: float
-    decay_steps: int = field(convert=_above_zero)
+    decay_steps: int = field(convert=number("(0, inf)"))
     alpha: float = 0.0
     name: str = "CosineDecay"
     warmup_target: float | None = None
@@ -189,17 +184,17 @@ def _cosine(top: Any, passed: jax.Array, alpha: float) -> jax.Array:
 
 @builtin("optimizers.schedules")
 class CosineDecayRestarts(LearningRateSchedule):
-    """Half a cosine down, again and again: each ``t_mul`` times as long and ``m_mul`` as high.
+    """Cosine decay with warm restarts: each period is ``t_mul`` times as long as the last.
 
     Loshchilov and Hutter 2017, arXiv:1608.03983.
 
     Args:
-        initial_learning_rate: The learning rate at the start.
-        first_decay_steps: How many updates the first fall takes.
-        t_mul: How much longer each fall is than the one before.
-        m_mul: How much higher each starts than the one before.
-        alpha: What remains at the end of a fall, as a part of ``initial_learning_rate``.
-        name: A name.
+        initial_learning_rate: Learning rate at the start.
+        first_decay_steps: Number of updates of the first period.
+        t_mul: Factor of the length of each period, relative to the one before.
+        m_mul: Factor of the initial learning rate of each period, relative to the one before.
+        alpha: Final learning rate as a fraction of ``initial_learning_rate``.
+        name: Name of the schedule.
 
     >>> schedule = CosineDecayRestarts(1.0, first_decay_steps=10, m_mul=0.5)
     >>> [round(float(schedule(step)), 4) for step in (0, 5, 10, 20)]
@@ -207,7 +202,7 @@ class CosineDecayRestarts(LearningRateSchedule):
     """
 
     initial_learning_rate: float
-    first_decay_steps: int = field(convert=_above_zero)
+    first_decay_steps: int = field(convert=number("(0, inf)"))
     t_mul: float = 2.0
     m_mul: float = 1.0
     alpha: float = 0.0
@@ -218,7 +213,7 @@ class CosineDecayRestarts(LearningRateSchedule):
         if self.t_mul == 1:
             restarts = jnp.floor(passed)
             passed = passed - restarts
-        else:  # the falls before number n take (t_mul ** n - 1) / (t_mul - 1) first periods
+        else:  # the first n periods are (t_mul ** n - 1) / (t_mul - 1) times as long as the first
             growth = self.t_mul - 1
             restarts = jnp.floor(jnp.log1p(growth * passed) / math.log(self.t_mul))
             start = (self.t_mul**restarts - 1) / growth
