@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.declaration import Tensor, op
-from lamina.ops.templates import tensor, unary
+from lamina.ops.templates import as_array, tensor, unary
 
 
 @op(operators=("__getitem__",), in_call=("key",))
@@ -23,7 +23,7 @@ def get_item(x: Tensor, key: Any) -> Any:
     >>> get_item([1, 2, 3], slice(1, None))
     Array([2, 3], dtype=int32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     key = tuple(_index(k) for k in key) if isinstance(key, tuple) else _index(key)
     sizes = iter(x.shape)
     for k in key if isinstance(key, tuple) else (key,):
@@ -36,7 +36,7 @@ def get_item(x: Tensor, key: Any) -> Any:
 
 
 def _index(k: Any) -> Any:
-    return jnp.asarray(k) if isinstance(k, list) or hasattr(k, "dtype") else k
+    return as_array(k) if isinstance(k, list) or hasattr(k, "dtype") else k
 
 
 @op
@@ -55,7 +55,7 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None) -> jax.Array:
     >>> take([10, 20, 30], [2, 0])
     Array([30, 10], dtype=int32)
     """
-    return jnp.take(jnp.asarray(x), jnp.asarray(indices), axis)
+    return jnp.take(as_array(x), as_array(indices), axis)
 
 
 @op
@@ -71,7 +71,7 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int | None = None) -> jax.
     Array([[2],
            [3]], dtype=int32)
     """
-    return jnp.take_along_axis(jnp.asarray(x), jnp.asarray(indices), axis)
+    return jnp.take_along_axis(as_array(x), as_array(indices), axis)
 
 
 @op
@@ -88,8 +88,8 @@ def select(
     >>> select([[True, False]], [[1, 2]], 9)
     Array([1, 9], dtype=int32)
     """
-    conditions = [jnp.asarray(c) for c in condlist]
-    return jnp.select(conditions, [jnp.asarray(c) for c in choicelist], tensor(default))
+    conditions = [as_array(c) for c in condlist]
+    return jnp.select(conditions, [as_array(c) for c in choicelist], tensor(default))
 
 
 def _nonzero(x: jax.Array) -> Any:
@@ -111,7 +111,7 @@ def unravel_index(indices: Tensor, shape: Sequence[int]) -> Any:
     >>> unravel_index(5, (2, 3))
     (Array(1, dtype=int32), Array(2, dtype=int32))
     """
-    return tuple(jnp.unravel_index(jnp.asarray(indices), tuple(shape)))
+    return tuple(jnp.unravel_index(as_array(indices), tuple(shape)))
 
 
 @op(file_class="IsIn")
@@ -127,7 +127,7 @@ def isin(x1: Tensor, x2: Tensor, assume_unique: bool = False, invert: bool = Fal
     >>> isin([1, 2, 3], [3, 1])
     Array([ True, False,  True], dtype=bool)
     """
-    return jnp.isin(jnp.asarray(x1), jnp.asarray(x2), assume_unique, invert)
+    return jnp.isin(as_array(x1), as_array(x2), assume_unique, invert)
 
 
 @op
@@ -160,7 +160,7 @@ def unique(
     >>> unique([3, 1, 3])
     Array([1, 3], dtype=int32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     found = jnp.unique(
         x, return_index, return_inverse, return_counts, axis, size=size, fill_value=fill_value
     )
