@@ -302,8 +302,10 @@ def _unfolded(
 ) -> jax.Array:  # fmt: skip
     top, left = padding
     x = jnp.pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
-    places = [(n - (k - 1) * d - 1) // s + 1
-              for n, k, d, s in zip(x.shape[2:], window, dilation, stride, strict=True)]
+    places = [
+        (n - (k - 1) * d - 1) // s + 1
+        for n, k, d, s in zip(x.shape[2:], window, dilation, stride, strict=True)
+    ]
     rows, columns = (
         jnp.arange(k)[:, None] * d + jnp.arange(p) * s
         for k, d, p, s in zip(window, dilation, places, stride, strict=True)
