@@ -211,10 +211,11 @@ def matrix_rank(x: Tensor, tol: float | None = None) -> jax.Array:
     >>> matrix_rank([[1.0, 2.0], [2.0, 4.0]])
     Array(1, dtype=int32)
     """
-    values = jnp.linalg.svd(_matrices("matrix_rank", x), compute_uv=False)
+    x = _matrices("matrix_rank", x)
+    values = jnp.linalg.svd(x, compute_uv=False)
     if tol is None:
         eps = jnp.finfo(values.dtype).eps
-        least = values.max(-1, keepdims=True) * (max(jnp.shape(x)[-2:]) * eps)
+        least = values.max(-1, keepdims=True) * (max(x.shape[-2:]) * eps)
     else:
         least = jnp.asarray(tol, values.dtype)
     return jnp.sum(values > least, -1, dtype="int32")

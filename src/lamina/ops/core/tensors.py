@@ -16,7 +16,6 @@ from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError
 from lamina.ops.templates import as_array, optional_dtype, refuse_sparse
-from lamina.tree import nested
 
 
 @op(elementwise=True)
@@ -58,7 +57,7 @@ def stop_gradient(variable: Tensor) -> Any:
     >>> float(jax.grad(lambda x: x * stop_gradient(x))(3.0))
     3.0
     """
-    return jax.lax.stop_gradient(nested.map_structure(as_array, variable))
+    return jax.lax.stop_gradient(as_array(variable))
 
 
 def convert_to_tensor(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lamina.core.declaration import Tensor, as_op
 from lamina.core.spec import show_dims
 from lamina.errors import DTypeError, ShapeError
-from lamina.ops.image.layout import IMAGES, LAYOUT, batched, computed
+from lamina.ops.image.layout import IMAGES, LAYOUT, as_float, batched
 
 
 def _grey(x: jax.Array) -> jax.Array:
@@ -54,7 +54,7 @@ def _color(name: str, fn: Any, file_class: str, line: str, *, floating: bool) ->
                 f"ops.image.{name} takes floating-point images, between 0 and 1. "
                 f"Received: {x.dtype}. Divide by 255 first."
             )
-        return restore(computed(fn, x))
+        return restore(fn(as_float(x)).astype(x.dtype))
 
     text = f"""{line}
 

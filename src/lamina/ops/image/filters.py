@@ -77,7 +77,7 @@ def sobel_edges(images: Tensor, data_format: str | None = None) -> jax.Array:
 
     Args:
         images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
-            channels before the height. Edges are mirrored.
+            channels before the height. Zeros are around them.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     Returns:
@@ -89,8 +89,7 @@ def sobel_edges(images: Tensor, data_format: str | None = None) -> jax.Array:
     x, restore = batched("sobel_edges", images, data_format)
     x = as_float(x) if not jnp.issubdtype(x.dtype, jnp.inexact) else x
     down = jnp.asarray([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], x.dtype)
-    edged = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
-    both = _filtered(edged, [down, down.T], "valid")
+    both = _filtered(x, [down, down.T], "same")
     both = jnp.reshape(both, (*both.shape[:-1], x.shape[-1], 2))
     return jnp.stack([restore(both[..., 0]), restore(both[..., 1])], -1)
 

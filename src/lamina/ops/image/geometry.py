@@ -175,7 +175,8 @@ def _at(x: jax.Array, places: jax.Array, order: int, fill_mode: str, fill_value:
             x, list(as_float(places)), order=order, mode=fill_mode, cval=fill_value
         )
 
-    return computed(sample, x)
+    is_float = jnp.issubdtype(x.dtype, jnp.floating)
+    return computed(sample, x) if is_float else sample(x)  # which rounds to integers
 
 
 def _sampled(

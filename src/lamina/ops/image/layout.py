@@ -49,7 +49,8 @@ def as_float(x: jax.Array) -> jax.Array:
 
 def computed(fn: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """``fn`` of ``x`` in at least single precision, as the dtype of ``x``."""
-    return fn(as_float(x)).astype(x.dtype)
+    y = fn(as_float(x))
+    return (jnp.round(y) if jnp.issubdtype(x.dtype, jnp.integer) else y).astype(x.dtype)
 
 
 def one_of(name: str, what: str, value: Any, allowed: tuple[str, ...]) -> None:

@@ -127,7 +127,7 @@ def _window(name: str, window: Any, length: int, fft_length: int, dtype: Any) ->
             f"Received: fft_length={fft_length}, sequence_length={length}."
         )
     if window is None:
-        values = jnp.ones(length, dtype)
+        return jnp.ones(fft_length, dtype)
     elif isinstance(window, str):
         if window not in ("hann", "hamming"):
             raise ArgumentError(
@@ -164,7 +164,7 @@ def stft(
         sequence_stride: Distance of their beginnings.
         fft_length: Length of each transform, at least ``sequence_length``.
         window: Weights ``(sequence_length,)`` of a window, or ``"hann"``, ``"hamming"``, or None
-            for ones.
+            for windows of ``fft_length`` without weights.
         center: Whether the signal is mirrored at both ends, so that windows are centered at
             multiples of the stride.
 

@@ -100,9 +100,9 @@ def batch_normalization(
     shape = [1] * x.ndim
     shape[axis] = x.shape[axis]
     factor = jax.lax.rsqrt(as_array(variance) + epsilon)
-    factor = factor if scale is None else factor * scale
+    factor = factor if scale is None else factor * as_array(scale)
     shift = -as_array(mean) * factor
-    shift = shift if offset is None else shift + offset
+    shift = shift if offset is None else shift + as_array(offset)
     result = x * jnp.reshape(factor, shape) + jnp.reshape(shift, shape)
     return result.astype(x.dtype)
 

@@ -382,6 +382,16 @@ def fold(
         ("padding", padding), ("stride", stride)))  # fmt: skip
     x = floating(x)
     channels = x.shape[1] // (window[0] * window[1])
+    places = [
+        (n + 2 * p - (k - 1) * d - 1) // s + 1
+        for n, p, k, d, s in zip(size, sides, window, steps, strides, strict=True)
+    ]
+    if x.ndim != 3 or (x.shape[2] != places[0] * places[1]):
+        raise ShapeError(
+            "ops.fold takes a column for each position of the window.\n"
+            f"  expected: (batch, channels * {window[0] * window[1]}, {places[0] * places[1]})\n"
+            f"  received: {show_dims(x.shape)}"
+        )
     shape = jax.ShapeDtypeStruct((x.shape[0], channels, *size), x.dtype)
     add_up = jax.linear_transpose(lambda y: _unfolded(y, window, steps, sides, strides), shape)
     return add_up(x)[0]
@@ -427,8 +437,8 @@ def _depth_to_space(name: str, x: jax.Array, size: int, layout: str) -> jax.Arra
     if layout == "channels_first":
         _check_divides(name, "a number of channels", x.shape[1], size * size)
         batch, channels, height, width = x.shape
-        x = jnp.reshape(x, (batch, size, size, channels // size**2, height, width))
-        x = jnp.transpose(x, (0, 3, 4, 1, 5, 2))
+        x = jnp.reshape(x, (batch, channels // size**2, size, size, height, width))
+        x = jnp.transpose(x, (0, 1, 4, 2, 5, 3))
         return jnp.reshape(x, (batch, channels // size**2, height * size, width * size))
     _check_divides(name, "a number of channels", x.shape[-1], size * size)
     batch, height, width, channels = x.shape
@@ -444,7 +454,7 @@ def _space_to_depth(name: str, x: jax.Array, size: int, layout: str) -> jax.Arra
     if layout == "channels_first":
         batch, channels, height, width = x.shape
         x = jnp.reshape(x, (batch, channels, height // size, size, width // size, size))
-        x = jnp.transpose(x, (0, 3, 5, 1, 2, 4))
+        x = jnp.transpose(x, (0, 1, 3, 5, 2, 4))
         return jnp.reshape(x, (batch, channels * size**2, height // size, width // size))
     batch, height, width, channels = x.shape
     x = jnp.reshape(x, (batch, height // size, size, width // size, size, channels))
@@ -452,13 +462,16 @@ def _space_to_depth(name: str, x: jax.Array, size: int, layout: str) -> jax.Arra
     return jnp.reshape(x, (batch, height // size, width // size, channels * size**2))
 
 
+_ORDER = """With the channels last, each
+        pixel of a block takes a run of the many channels; with the channels first, each of the few
+        channels takes a run of them."""
 _FLAT = "(batch, height, width, channels * block_size ** 2)"
 _WIDE = "(batch, height * block_size, width * block_size, channels)"
 depth_to_space = _blocks(
     "depth_to_space", _depth_to_space, line="Channels laid out as blocks of pixels.",
-    before=_FLAT, after=_WIDE, order="The first channels become the block's upper left pixel.",
+    before=_FLAT, after=_WIDE, order=_ORDER,
 )  # fmt: skip
 space_to_depth = _blocks(
     "space_to_depth", _space_to_depth, line="Blocks of pixels as channels.",
-    before=_WIDE, after=_FLAT, order="The block's upper left pixel becomes the first channels.",
+    before=_WIDE, after=_FLAT, order=_ORDER,
 )  # fmt: skip

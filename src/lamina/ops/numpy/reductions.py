@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from lamina import settings
 from lamina.core.declaration import Tensor, op
@@ -264,7 +265,7 @@ def bincount(
     x = as_array(x)
     length = minlength
     if not isinstance(x, jax.core.Tracer) and x.size:
-        length = builtins.max(int(jnp.max(x)) + 1, minlength)
+        length = builtins.max(int(np.max(np.asarray(x))) + 1, minlength)
 
     def count(row: jax.Array, weight: Any) -> jax.Array:
         return jnp.bincount(row, weight, length=length)

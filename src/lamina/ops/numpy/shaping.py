@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.core.declaration import Tensor, as_op, op
 from lamina.errors import ArgumentError
@@ -260,7 +261,7 @@ def repeat(x: Tensor, repeats: int | Sequence[int], axis: int | None = None) -> 
     >>> repeat([1, 2], 2)
     Array([1, 1, 2, 2], dtype=int32)
     """
-    counts: Any = as_array(repeats) if isinstance(repeats, (list, tuple)) else repeats
+    counts: Any = np.asarray(repeats) if isinstance(repeats, (list, tuple)) else repeats
     return jnp.repeat(as_array(x), counts, axis)
 
 
