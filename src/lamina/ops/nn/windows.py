@@ -50,7 +50,7 @@ def _operands(name: str, inputs: Tensor, *kernels: Tensor) -> tuple[list[jax.Arr
     return [x.astype(dtype) for x in arrays], rank
 
 
-def _steps(name: str, strides: Any, dilation_rate: Any, rank: int) -> Any:
+def _steps(name: str, strides: Any, dilation_rate: Any, rank: int) -> tuple[Any, Any]:
     strides = _sizes(name, "strides", strides, rank)
     dilation = _sizes(name, "dilation_rate", dilation_rate, rank)
     if max(strides) > 1 and max(dilation) > 1:
@@ -138,9 +138,9 @@ def depthwise_conv(
     """
     (x, k), rank = _operands("depthwise_conv", inputs, kernel)
     layout = settings.standardize_data_format(data_format)
-    strides, dilation = _steps("depthwise_conv", strides, dilation_rate, rank)
+    steps, dilation = _steps("depthwise_conv", strides, dilation_rate, rank)
     padding = _padding("depthwise_conv", padding)
-    return convolutions.depthwise_conv(x, k, strides, padding, dilation, layout)
+    return convolutions.depthwise_conv(x, k, steps, padding, dilation, layout)
 
 
 @op
@@ -169,9 +169,9 @@ def separable_conv(
     """
     (x, k, p), rank = _operands("separable_conv", inputs, depthwise_kernel, pointwise_kernel)
     layout = settings.standardize_data_format(data_format)
-    strides, dilation = _steps("separable_conv", strides, dilation_rate, rank)
+    steps, dilation = _steps("separable_conv", strides, dilation_rate, rank)
     padding = _padding("separable_conv", padding)
-    x = convolutions.depthwise_conv(x, k, strides, padding, dilation, layout)
+    x = convolutions.depthwise_conv(x, k, steps, padding, dilation, layout)
     ones = (1,) * rank
     return convolutions.conv(x, p, ones, "valid", ones, 1, layout)
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.core.declaration import Tensor, op
+from lamina.core.spec import is_array
 from lamina.ops.templates import as_array, tensor, unary
+from lamina.tree import nested
 
 
 @op(operators=("__getitem__",), in_call=("key",))
@@ -27,7 +30,7 @@ def get_item(x: Tensor, key: Any) -> Any:
     key = tuple(_index(k) for k in key) if isinstance(key, tuple) else _index(key)
     sizes = iter(x.shape)
     for k in key if isinstance(key, tuple) else (key,):
-        if k is Ellipsis or isinstance(k, jax.Array):
+        if k is Ellipsis or is_array(k):
             break  # which axis the next ones belong to is not so plain
         size = None if k is None else next(sizes, None)
         if isinstance(k, int) and isinstance(size, int) and not -size <= k < size:
@@ -36,7 +39,10 @@ def get_item(x: Tensor, key: Any) -> Any:
 
 
 def _index(k: Any) -> Any:
-    return as_array(k) if isinstance(k, list) or hasattr(k, "dtype") else k
+    """A list as an array: of NumPy where it holds numbers, because masks need values."""
+    if not isinstance(k, list):
+        return k
+    return as_array(k) if any(isinstance(x, jax.Array) for x in nested.flatten(k)) else np.array(k)
 
 
 @op
@@ -177,7 +183,6 @@ def vectorize(
         excluded: Positions or names of arguments that are passed as they are.
         signature: What a part is, as ``"(n),(n)->()"``; a number when None.
 
-    >>> import jax.numpy as jnp
     >>> vectorize(lambda x, y: jnp.dot(x, y), signature="(n),(n)->()")(
     ...     jnp.ones((2, 3)), jnp.ones(3)
     ... )
