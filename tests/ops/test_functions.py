@@ -7,7 +7,7 @@ import pytest
 import lamina
 from lamina import layers, ops
 from lamina.core.subgraph import Body
-from lamina.errors import GraphError, SymbolicTensorError
+from lamina.errors import GraphError, LaminaError, SymbolicTensorError
 from lamina.tree import nested
 
 A = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, -4.0]], "float32")
@@ -109,6 +109,19 @@ def test_layers_inside_are_refused():
     x, dense = layers.Input((3,)), layers.Dense(3, name="inner")
     with pytest.raises(GraphError, match="'inner'"):
         ops.map(lambda row: dense(row[None])[0], x)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(('"op": "multiply"', '"op": "eval"'), "eval"), (('{"slot": 0}', '{"slot": 99}'), "99"),
+     (('"outputs": [3]', '"outputs": [3, 4]'), "zip"), (('"outputs"', '"others"'), "outputs")],
+)  # fmt: skip
+def test_a_damaged_function_is_an_error(change, message):
+    x, y = layers.Input((3,)), layers.Input((3,))
+    text = lamina.Model([x, y], ops.map(lambda row: row * ops.max(y), x)).to_json()
+    assert change[0] in text
+    with pytest.raises(LaminaError, match=message):
+        lamina.models.model_from_json(text.replace(*change))
 
 
 def test_gradients_pass_through_captures():
