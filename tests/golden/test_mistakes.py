@@ -456,7 +456,7 @@ SymbolicTensorError: A NumPy function needs numbers. 'matrix' is a symbolic tens
     function of the same name in `lamina.ops`.
 """)
 def numpy_on_a_tensor():
-    np.linalg.svd(keras.Input((4, 4), name="matrix"))
+    np.linalg.matrix_power(keras.Input((4, 4), name="matrix"), 2)
 
 
 @mistake("""\

@@ -24,6 +24,13 @@ Axes = int | Sequence[int] | None
 # ---- arguments -----------------------------------------------------------------------------------
 
 
+def as_array(x: Tensor, dtype: Any = None) -> jax.Array:
+    """An array of ``x`` with a dtype of its own, where JAX lets a number take that of others."""
+    if dtype is None and isinstance(x, (bool, int, float, complex)):
+        dtype = jnp.result_type(type(x))
+    return jnp.asarray(x, dtype)
+
+
 def tensor(x: Tensor) -> Any:
     """An array of ``x``; Python's numbers stay: they take the dtype of the other operand."""
     if isinstance(x, (jax.Array, bool, int, float, complex)):
@@ -35,7 +42,7 @@ def floating(x: Tensor) -> jax.Array:
     """An array of ``x``; integers and booleans become ``floatx``."""
     if isinstance(x, (bool, int, float)):
         return jnp.asarray(x, settings.floatx())
-    x = jnp.asarray(x)
+    x = as_array(x)
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(settings.floatx())
 
 
@@ -110,7 +117,7 @@ def unary(
     fn: Callable[[Any], Any],
     line: str,
     *,
-    convert: Callable[[Any], Any] = jnp.asarray,
+    convert: Callable[[Any], Any] = as_array,
     elementwise: bool = True,
     **known: Any,
 ) -> Unary:
@@ -201,7 +208,7 @@ def reduction(name: str, fn: Callable[..., Any], line: str, **known: Any) -> Red
     """``fn(x, axis, keepdims)``."""
 
     def apply(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Any:
-        return fn(jnp.asarray(x), axis=as_axes(axis), keepdims=keepdims)
+        return fn(as_array(x), axis=as_axes(axis), keepdims=keepdims)
 
     text = """
         Args:

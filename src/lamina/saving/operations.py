@@ -173,7 +173,7 @@ def _function(config: Mapping[str, Any]) -> Subgraph:
 def _restored(x: Any) -> Any:
     """Arguments as they were: lists without tensors are tuples (axes, shapes and indices)."""
     if isinstance(x, Mapping):
-        if x.keys() == {"slot"}:
+        if x.keys() == {"slot"} and isinstance(x["slot"], int):
             return Slot(x["slot"])
         if x.keys() == {"captures", "function"}:
             return Body(tuple(map(_restored, x["captures"])), _function(x["function"]))

@@ -10,6 +10,7 @@ from lamina.ops.core.control import (
     vectorized_map,
     while_loop,
 )
+from lamina.ops.core.scatter import scatter, scatter_update, slice, slice_update, unstack
 from lamina.ops.core.tensors import (
     cast,
     convert_to_numpy,
@@ -35,9 +36,14 @@ __all__ = [
     "map",
     "saturate_cast",
     "scan",
+    "scatter",
+    "scatter_update",
     "shape",
+    "slice",
+    "slice_update",
     "stop_gradient",
     "switch",
+    "unstack",
     "vectorized_map",
     "while_loop",
 ]  # fmt: skip

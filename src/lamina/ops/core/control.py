@@ -13,11 +13,12 @@ import jax.numpy as jnp
 
 from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError
+from lamina.ops.templates import as_array
 from lamina.tree import nested
 
 
 def _arrays(x: Any) -> Any:
-    return nested.map_structure(lambda leaf: None if leaf is None else jnp.asarray(leaf), x)
+    return nested.map_structure(lambda leaf: None if leaf is None else as_array(leaf), x)
 
 
 def _plain(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,10 +35,10 @@ def cond(pred: Tensor, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) 
         true_fn: A function without arguments.
         false_fn: Likewise; it returns the same shapes and dtypes.
 
-    >>> int(cond(True, lambda: jnp.asarray(1), lambda: jnp.asarray(2)))
+    >>> int(cond(True, lambda: 1, lambda: 2))
     1
     """
-    return jax.lax.cond(jnp.asarray(pred), _plain(true_fn), _plain(false_fn))
+    return jax.lax.cond(as_array(pred), _plain(true_fn), _plain(false_fn))
 
 
 @op
@@ -53,7 +54,7 @@ def switch(index: Tensor, branches: Sequence[Callable[..., Any]], *operands: Ten
     30
     """
     functions = [_plain(f) for f in branches]
-    return jax.lax.switch(jnp.asarray(index), functions, *(_arrays(x) for x in operands))
+    return jax.lax.switch(as_array(index), functions, *(_arrays(x) for x in operands))
 
 
 @op
@@ -123,7 +124,7 @@ def while_loop(
         The last loop variables. Gradients do not pass where the number of iterations is not known;
         see :func:`scan` and :func:`fori_loop`.
 
-    >>> while_loop(lambda i: i < 5, lambda i: (i + 2,), (jnp.asarray(0),))
+    >>> while_loop(lambda i: i < 5, lambda i: (i + 2,), (0,))
     (Array(6, dtype=int32),)
     """
     is_many = isinstance(loop_vars, (list, tuple))
@@ -140,7 +141,7 @@ def while_loop(
         wanted = jnp.asarray(cond(*values))
         return wanted if maximum_iterations is None else wanted & (count < maximum_iterations)
 
-    last = jax.lax.while_loop(goes_on, step, (jnp.asarray(0), first))[1]
+    last = jax.lax.while_loop(goes_on, step, (as_array(0), first))[1]
     return (list(last) if isinstance(loop_vars, list) else last) if is_many else last[0]
 
 

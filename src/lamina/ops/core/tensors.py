@@ -15,8 +15,7 @@ from lamina.core.spec import is_array
 from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError
-from lamina.ops.templates import optional_dtype, refuse_sparse
-from lamina.tree import nested
+from lamina.ops.templates import as_array, optional_dtype, refuse_sparse
 
 
 @op(elementwise=True)
@@ -36,7 +35,7 @@ def saturate_cast(x: Tensor, dtype: Any) -> jax.Array:
     >>> saturate_cast([-5.0, 300.0], "uint8")
     Array([  0, 255], dtype=uint8)
     """
-    x, wanted = jnp.asarray(x), jnp.dtype(standardize_dtype(dtype))
+    x, wanted = as_array(x), jnp.dtype(standardize_dtype(dtype))
     if wanted == jnp.bool_ or x.dtype == jnp.bool_ or jnp.issubdtype(wanted, jnp.complexfloating):
         return x.astype(wanted)
     is_float = jnp.issubdtype(wanted, jnp.floating)
@@ -58,7 +57,7 @@ def stop_gradient(variable: Tensor) -> Any:
     >>> float(jax.grad(lambda x: x * stop_gradient(x))(3.0))
     3.0
     """
-    return jax.lax.stop_gradient(nested.map_structure(jnp.asarray, variable))
+    return jax.lax.stop_gradient(as_array(variable))
 
 
 def convert_to_tensor(
@@ -83,7 +82,7 @@ def convert_to_tensor(
         )
     if is_symbolic(x):
         return x if dtype is None or x.dtype == standardize_dtype(dtype) else cast(x, dtype)
-    return jnp.asarray(x, optional_dtype(dtype))
+    return as_array(x, optional_dtype(dtype))
 
 
 def convert_to_numpy(x: Tensor) -> np.ndarray:
@@ -111,7 +110,7 @@ def dtype(x: Tensor) -> str:
     'float32'
     """
     has_one = is_symbolic(x) or isinstance(x, Variable) or is_array(x)
-    return standardize_dtype(x.dtype if has_one else jnp.asarray(x).dtype)
+    return standardize_dtype(x.dtype if has_one else as_array(x).dtype)
 
 
 def is_tensor(x: Any) -> bool:

@@ -17,6 +17,7 @@ def attend(
     *,
     scale: float,
     mask: jax.Array | None = None,
+    adjust: Callable[[jax.Array], jax.Array] | None = None,
     drop: Callable[[jax.Array], jax.Array] | None = None,
     return_scores: bool = False,
 ) -> tuple[jax.Array, jax.Array | None]:
@@ -34,6 +35,7 @@ def attend(
         scale: factor of the products.
         mask: what ``(batch, heads, targets, sources)`` or sizes of 1 broadcast to; True where a
             query may look.
+        adjust: changes the products ``(batch, heads, targets, sources)`` before the softmax.
         drop: changes the weights while training.
         return_scores: whether the weights are wanted.
 
@@ -55,6 +57,9 @@ def attend(
     q = jnp.transpose(q, (0, 2, 3, 1, 4)).reshape(batch, groups, shared * targets, size)
     k, v = jnp.swapaxes(key, 1, 2), jnp.swapaxes(value, 1, 2)
     products = jnp.einsum("bhtd,bhsd->bhts", q, k, preferred_element_type=jnp.float32)
+    if adjust is not None:
+        full = adjust(products.reshape(batch, heads, targets, sources))
+        products = full.reshape(products.shape)
     if mask is not None:
         products = jnp.where(_stacked(mask, shared, targets), products, -jnp.inf)
     largest = lax.stop_gradient(products.max(axis=-1, keepdims=True))

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.declaration import Tensor, op
-from lamina.ops.templates import Axes, as_axes, float_unary, floating
+from lamina.core.spec import show_dims
+from lamina.errors import ShapeError
+from lamina.ops.templates import Axes, as_array, as_axes, float_unary, floating, unary
 
 erf = float_unary(
     "erf", jax.scipy.special.erf, "``2 / sqrt(pi)`` times the integral of ``exp(-t ** 2)``, 0 to x."
@@ -38,7 +40,7 @@ def top_k(x: Tensor, k: int, sorted: bool = True) -> tuple[jax.Array, jax.Array]
     >>> top_k(jnp.array([3, 9, 5]), 2)
     (Array([9, 5], dtype=int32), Array([1, 2], dtype=int32))
     """
-    values, indices = jax.lax.top_k(jnp.asarray(x), k)
+    values, indices = jax.lax.top_k(as_array(x), k)
     return values, indices
 
 
@@ -57,8 +59,62 @@ def in_top_k(targets: Tensor, predictions: Tensor, k: int) -> jax.Array:
     >>> in_top_k(jnp.array([0, 2]), jnp.array([[0.1, 0.6, 0.3], [0.1, 0.6, 0.3]]), 2)
     Array([False,  True], dtype=bool)
     """
-    targets, predictions = jnp.asarray(targets), jnp.asarray(predictions)
+    targets, predictions = as_array(targets), as_array(predictions)
     inside = (targets >= 0) & (targets < predictions.shape[-1])
     score = jnp.take_along_axis(predictions, jnp.where(inside, targets, 0)[..., None], -1)
     higher = jnp.sum(predictions > score, -1)
     return inside & jnp.isfinite(score[..., 0]) & (higher < k)
+
+
+# ---- complex numbers, distances, determinants ----------------------------------------------------
+
+
+def _as_complex(x: jax.Array) -> jax.Array:
+    if x.shape[-1] != 2:
+        raise ShapeError(
+            "ops.view_as_complex reads pairs of numbers.\n  expected: (..., 2)\n"
+            f"  received: {show_dims(x.shape)}"
+        )
+    return jax.lax.complex(x[..., 0], x[..., 1])
+
+
+view_as_complex = unary(
+    "view_as_complex", _as_complex, "``x[..., 0] + 1j * x[..., 1]``.",
+    convert=floating, elementwise=False,
+)  # fmt: skip
+view_as_real = unary(
+    "view_as_real", lambda x: jnp.stack([jnp.real(x), jnp.imag(x)], -1),
+    "Real and imaginary parts as a new last axis of size 2.", elementwise=False,
+)  # fmt: skip
+
+
+def _log_determinant(x: jax.Array) -> jax.Array:
+    diagonal = jnp.diagonal(jnp.linalg.cholesky(x), axis1=-2, axis2=-1)
+    return 2 * jnp.sum(jnp.log(jnp.real(diagonal)), -1)
+
+
+logdet = unary(
+    "logdet", _log_determinant,
+    "The logarithm of the determinant of Hermitian positive definite matrices.",
+    convert=floating, elementwise=False,
+)  # fmt: skip
+
+
+@op(file_class="CDist")
+def cdist(x: Tensor, y: Tensor) -> jax.Array:
+    """The distances of all pairs of vectors: ``d[..., i, j] = |x[..., i, :] - y[..., j, :]|``.
+
+    Args:
+        x: Tensor ``(..., n, size)``.
+        y: Tensor ``(..., m, size)``.
+
+    Returns:
+        Tensor ``(..., n, m)``. Its gradient at distance 0 is 0.
+
+    >>> cdist([[0.0, 0.0]], [[3.0, 4.0], [0.0, 1.0]])
+    Array([[5., 1.]], dtype=float32)
+    """
+    x, y = floating(x), floating(y)
+    square = jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), -1)
+    apart = square > 0
+    return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)

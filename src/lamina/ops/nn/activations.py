@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError
-from lamina.ops.templates import Axes, as_axes, floating
+from lamina.ops.templates import Axes, as_array, as_axes, floating
 
 
 @op(elementwise=True)
@@ -17,7 +17,7 @@ def relu(x: Tensor) -> jax.Array:
     >>> relu(jnp.array([-1.0, 0.0, 2.0]))
     Array([0., 0., 2.], dtype=float32)
     """
-    return jax.nn.relu(jnp.asarray(x))
+    return jax.nn.relu(as_array(x))
 
 
 @op(elementwise=True)
@@ -27,7 +27,7 @@ def relu6(x: Tensor) -> jax.Array:
     >>> relu6(jnp.array([-1.0, 2.0, 8.0]))
     Array([0., 2., 6.], dtype=float32)
     """
-    return jax.nn.relu6(jnp.asarray(x))
+    return jax.nn.relu6(as_array(x))
 
 
 @op(elementwise=True)
@@ -147,7 +147,7 @@ def hard_tanh(x: Tensor) -> jax.Array:
     >>> hard_tanh(jnp.array([-4.0, 0.5]))
     Array([-1. ,  0.5], dtype=float32)
     """
-    return jax.nn.hard_tanh(jnp.asarray(x))
+    return jax.nn.hard_tanh(as_array(x))
 
 
 @op(elementwise=True)
@@ -157,7 +157,7 @@ def hard_shrink(x: Tensor, threshold: float = 0.5) -> jax.Array:
     >>> hard_shrink(jnp.array([-1.0, 0.2]))
     Array([-1.,  0.], dtype=float32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     return jnp.where(jnp.abs(x) > threshold, x, 0)
 
 
@@ -168,7 +168,7 @@ def soft_shrink(x: Tensor, threshold: float = 0.5) -> jax.Array:
     >>> soft_shrink(jnp.array([-1.0, 0.2]))
     Array([-0.5,  0. ], dtype=float32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     return jnp.where(x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0))
 
 
@@ -250,7 +250,7 @@ def threshold(x: Tensor, threshold: float, default_value: float) -> jax.Array:
     >>> threshold(jnp.array([-1.0, 2.0]), 0.5, 9.0)
     Array([9., 2.], dtype=float32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     return jnp.where(x > threshold, x, jnp.asarray(default_value, x.dtype))
 
 

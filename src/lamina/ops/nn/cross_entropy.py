@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from lamina import settings
 from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError
-from lamina.ops.templates import floating
+from lamina.ops.templates import as_array, floating
 
 
 def _check_same_shape(name: str, target: jax.Array, output: jax.Array) -> None:
@@ -38,7 +38,7 @@ def binary_crossentropy(target: Tensor, output: Tensor, from_logits: bool = Fals
     >>> f"{binary_crossentropy(1.0, 0.5):.3f}"
     '0.693'
     """
-    target, output = jnp.asarray(target), floating(output)
+    target, output = as_array(target), floating(output)
     _check_same_shape("binary_crossentropy", target, output)
     if from_logits:
         return jax.nn.softplus(output) - target * output
@@ -61,7 +61,7 @@ def categorical_crossentropy(
     >>> f"{categorical_crossentropy(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])):.3f}"
     '0.693'
     """
-    target, output = jnp.asarray(target), floating(output)
+    target, output = as_array(target), floating(output)
     _check_same_shape("categorical_crossentropy", target, output)
     log = jax.nn.log_softmax(output, axis) if from_logits else _log_probabilities(output, axis)
     return -jnp.sum(target * log, axis)
@@ -83,7 +83,7 @@ def sparse_categorical_crossentropy(
     '0.693'
     """
     output = floating(output)
-    target = jnp.asarray(target).astype("int32")
+    target = as_array(target).astype("int32")
     if target.ndim < output.ndim:
         target = jnp.expand_dims(target, axis)
     one = list(output.shape)

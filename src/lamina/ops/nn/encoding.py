@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lamina.core.declaration import Tensor, op
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError
-from lamina.ops.templates import refuse_sparse
+from lamina.ops.templates import as_array, refuse_sparse
 
 
 @op
@@ -33,7 +33,7 @@ def one_hot(
            [1., 0., 0.]], dtype=float32)
     """
     refuse_sparse("one_hot", sparse)
-    return jax.nn.one_hot(jnp.asarray(x), num_classes, dtype=standardize_dtype(dtype), axis=axis)
+    return jax.nn.one_hot(as_array(x), num_classes, dtype=standardize_dtype(dtype), axis=axis)
 
 
 @op
@@ -63,6 +63,6 @@ def multi_hot(
     if num_classes is None:
         raise ArgumentError("multi_hot() needs `num_classes`. Received: num_classes=None.")
     refuse_sparse("multi_hot", sparse)
-    inputs = jnp.asarray(inputs)
+    inputs = as_array(inputs)
     hot = jax.nn.one_hot(inputs, num_classes, dtype=standardize_dtype(dtype), axis=axis)
     return jnp.max(hot, axis=1 if inputs.ndim > 1 else 0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from lamina import settings
 from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError
-from lamina.ops.templates import Axes, as_axes, floating
+from lamina.ops.templates import Axes, as_array, as_axes, floating
 
 
 @op(elementwise=True)
@@ -99,10 +99,10 @@ def batch_normalization(
     x = floating(x)
     shape = [1] * x.ndim
     shape[axis] = x.shape[axis]
-    factor = jax.lax.rsqrt(jnp.asarray(variance) + epsilon)
-    factor = factor if scale is None else factor * scale
-    shift = -jnp.asarray(mean) * factor
-    shift = shift if offset is None else shift + offset
+    factor = jax.lax.rsqrt(as_array(variance) + epsilon)
+    factor = factor if scale is None else factor * as_array(scale)
+    shift = -as_array(mean) * factor
+    shift = shift if offset is None else shift + as_array(offset)
     result = x * jnp.reshape(factor, shape) + jnp.reshape(shift, shape)
     return result.astype(x.dtype)
 
@@ -172,4 +172,4 @@ def _along(weight: Tensor, x: jax.Array, axis: Axes) -> jax.Array:
     """``weight`` with axes of size 1 where ``x`` is not normalized."""
     axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
     kept = {a % x.ndim for a in axes}
-    return jnp.reshape(jnp.asarray(weight), [d if i in kept else 1 for i, d in enumerate(x.shape)])
+    return jnp.reshape(as_array(weight), [d if i in kept else 1 for i, d in enumerate(x.shape)])

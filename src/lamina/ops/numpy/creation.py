@@ -12,7 +12,7 @@ from lamina import settings
 from lamina.core.declaration import Tensor, as_op, op
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import SymbolicTensorError
-from lamina.ops.templates import optional_dtype, tensor
+from lamina.ops.templates import as_array, optional_dtype, tensor
 
 
 def _known(shape: Any, name: str) -> Any:
@@ -60,12 +60,12 @@ def full(shape: Any, fill_value: Tensor, dtype: Any = None) -> jax.Array:
     Args:
         shape: Its shape.
         fill_value: A number, or what broadcasts to the shape.
-        dtype: Its dtype, that of ``fill_value`` when None.
+        dtype: Its dtype, ``floatx`` when None.
 
     >>> full((2,), 3.0)
     Array([3., 3.], dtype=float32)
     """
-    return jnp.full(_known(shape, "full"), jnp.asarray(fill_value), optional_dtype(dtype))
+    return jnp.full(_known(shape, "full"), as_array(fill_value), standardize_dtype(dtype))
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Array:
@@ -207,7 +207,7 @@ def geomspace(
 
 def _like(name: str, fn: Any, line: str) -> Any:
     def apply(x: Tensor, dtype: Any = None) -> jax.Array:
-        return fn(jnp.asarray(x), optional_dtype(dtype))
+        return fn(as_array(x), optional_dtype(dtype))
 
     text = f"""{line}
 
@@ -235,7 +235,7 @@ def full_like(x: Tensor, fill_value: Tensor, dtype: Any = None) -> jax.Array:
     >>> full_like([1.0, 2.0], 3)
     Array([3., 3.], dtype=float32)
     """
-    return jnp.full_like(jnp.asarray(x), tensor(fill_value), optional_dtype(dtype))
+    return jnp.full_like(as_array(x), tensor(fill_value), optional_dtype(dtype))
 
 
 @op
@@ -245,7 +245,7 @@ def array(x: Tensor, dtype: Any = None) -> jax.Array:
     >>> array([1, 2], "float32")
     Array([1., 2.], dtype=float32)
     """
-    return jnp.asarray(x, optional_dtype(dtype))
+    return as_array(x, optional_dtype(dtype))
 
 
 # ---- windows of signals --------------------------------------------------------------------------

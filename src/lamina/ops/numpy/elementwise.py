@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from lamina.core.declaration import Tensor, op
 from lamina.ops.templates import (
     Unary,
+    as_array,
     binary,
     bitwise,
     comparison,
@@ -168,7 +169,7 @@ def ldexp(x1: Tensor, x2: Tensor) -> Any:
     >>> ldexp(3.0, 2)
     Array(12., dtype=float32)
     """
-    return jnp.ldexp(floating(x1), jnp.asarray(x2))
+    return jnp.ldexp(floating(x1), as_array(x2))
 
 
 @op(elementwise=True)
@@ -194,10 +195,10 @@ def clip(x: Tensor, x_min: float | None, x_max: float | None) -> Any:
     >>> clip([-1.0, 0.5, 2.0], 0.0, 1.0)
     Array([0. , 0.5, 1. ], dtype=float32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     if x.dtype == builtins.bool:
         x = x.astype("int32")
-    bounds = (b if b is None or isinstance(b, int | float) else jnp.asarray(b)
+    bounds = (b if b is None or isinstance(b, int | float) else as_array(b)
               for b in (x_min, x_max))  # fmt: skip
     return jnp.clip(x, *bounds)
 
@@ -209,7 +210,7 @@ def round(x: Tensor, decimals: int = 0) -> Any:
     >>> round([0.5, 1.5, 2.25], 0)
     Array([0., 2., 2.], dtype=float32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     return jnp.round(x.astype("int32") if x.dtype == builtins.bool else x, decimals)
 
 
@@ -230,8 +231,8 @@ def where(condition: Tensor, x1: Tensor | None = None, x2: Tensor | None = None)
     Array([1, 0], dtype=int32)
     """
     if x1 is None and x2 is None:
-        return jnp.where(jnp.asarray(condition))
-    return jnp.where(jnp.asarray(condition), tensor(x1), tensor(x2))
+        return jnp.where(as_array(condition))
+    return jnp.where(as_array(condition), tensor(x1), tensor(x2))
 
 
 @op(elementwise=True, in_call=("rtol", "atol"))
@@ -250,7 +251,7 @@ def isclose(
     >>> isclose([1.0, 2.0], [1.0, 2.1])
     Array([ True, False], dtype=bool)
     """
-    return jnp.isclose(jnp.asarray(x1), jnp.asarray(x2), rtol, atol, equal_nan)
+    return jnp.isclose(as_array(x1), as_array(x2), rtol, atol, equal_nan)
 
 
 @op(file_class="AllClose")
@@ -262,7 +263,7 @@ def allclose(
     >>> allclose([1.0, 2.0], [1.0, 2.0])
     Array(True, dtype=bool)
     """
-    return jnp.all(jnp.isclose(jnp.asarray(x1), jnp.asarray(x2), rtol, atol, equal_nan))
+    return jnp.all(jnp.isclose(as_array(x1), as_array(x2), rtol, atol, equal_nan))
 
 
 @op(elementwise=True)
@@ -280,7 +281,7 @@ def nan_to_num(
     >>> nan_to_num([float("nan"), float("inf")], posinf=9.0)
     Array([0., 9.], dtype=float32)
     """
-    return jnp.nan_to_num(jnp.asarray(x), nan=nan, posinf=posinf, neginf=neginf)
+    return jnp.nan_to_num(as_array(x), nan=nan, posinf=posinf, neginf=neginf)
 
 
 @op(elementwise=True)
@@ -294,5 +295,5 @@ def view(x: Tensor, dtype: Any = None) -> jax.Array:
     >>> view([1.0], "int32")
     Array([1065353216], dtype=int32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     return x if dtype is None else x.view(dtype)

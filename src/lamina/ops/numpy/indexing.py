@@ -7,9 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.core.declaration import Tensor, op
-from lamina.ops.templates import tensor, unary
+from lamina.core.spec import is_array
+from lamina.ops.templates import as_array, tensor, unary
+from lamina.tree import nested
 
 
 @op(operators=("__getitem__",), in_call=("key",))
@@ -23,11 +26,11 @@ def get_item(x: Tensor, key: Any) -> Any:
     >>> get_item([1, 2, 3], slice(1, None))
     Array([2, 3], dtype=int32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     key = tuple(_index(k) for k in key) if isinstance(key, tuple) else _index(key)
     sizes = iter(x.shape)
     for k in key if isinstance(key, tuple) else (key,):
-        if k is Ellipsis or isinstance(k, jax.Array):
+        if k is Ellipsis or is_array(k):
             break  # which axis the next ones belong to is not so plain
         size = None if k is None else next(sizes, None)
         if isinstance(k, int) and isinstance(size, int) and not -size <= k < size:
@@ -36,7 +39,10 @@ def get_item(x: Tensor, key: Any) -> Any:
 
 
 def _index(k: Any) -> Any:
-    return jnp.asarray(k) if isinstance(k, list) or hasattr(k, "dtype") else k
+    """A list as an array: of NumPy where it holds numbers, because masks need values."""
+    if not isinstance(k, list):
+        return k
+    return as_array(k) if any(isinstance(x, jax.Array) for x in nested.flatten(k)) else np.array(k)
 
 
 @op
@@ -55,7 +61,7 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None) -> jax.Array:
     >>> take([10, 20, 30], [2, 0])
     Array([30, 10], dtype=int32)
     """
-    return jnp.take(jnp.asarray(x), jnp.asarray(indices), axis)
+    return jnp.take(as_array(x), as_array(indices), axis)
 
 
 @op
@@ -71,7 +77,7 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int | None = None) -> jax.
     Array([[2],
            [3]], dtype=int32)
     """
-    return jnp.take_along_axis(jnp.asarray(x), jnp.asarray(indices), axis)
+    return jnp.take_along_axis(as_array(x), as_array(indices), axis)
 
 
 @op
@@ -88,8 +94,8 @@ def select(
     >>> select([[True, False]], [[1, 2]], 9)
     Array([1, 9], dtype=int32)
     """
-    conditions = [jnp.asarray(c) for c in condlist]
-    return jnp.select(conditions, [jnp.asarray(c) for c in choicelist], tensor(default))
+    conditions = [as_array(c) for c in condlist]
+    return jnp.select(conditions, [as_array(c) for c in choicelist], tensor(default))
 
 
 def _nonzero(x: jax.Array) -> Any:
@@ -111,7 +117,7 @@ def unravel_index(indices: Tensor, shape: Sequence[int]) -> Any:
     >>> unravel_index(5, (2, 3))
     (Array(1, dtype=int32), Array(2, dtype=int32))
     """
-    return tuple(jnp.unravel_index(jnp.asarray(indices), tuple(shape)))
+    return tuple(jnp.unravel_index(as_array(indices), tuple(shape)))
 
 
 @op(file_class="IsIn")
@@ -127,7 +133,7 @@ def isin(x1: Tensor, x2: Tensor, assume_unique: bool = False, invert: bool = Fal
     >>> isin([1, 2, 3], [3, 1])
     Array([ True, False,  True], dtype=bool)
     """
-    return jnp.isin(jnp.asarray(x1), jnp.asarray(x2), assume_unique, invert)
+    return jnp.isin(as_array(x1), as_array(x2), assume_unique, invert)
 
 
 @op
@@ -160,7 +166,7 @@ def unique(
     >>> unique([3, 1, 3])
     Array([1, 3], dtype=int32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     found = jnp.unique(
         x, return_index, return_inverse, return_counts, axis, size=size, fill_value=fill_value
     )
@@ -177,7 +183,6 @@ def vectorize(
         excluded: Positions or names of arguments that are passed as they are.
         signature: What a part is, as ``"(n),(n)->()"``; a number when None.
 
-    >>> import jax.numpy as jnp
     >>> vectorize(lambda x, y: jnp.dot(x, y), signature="(n),(n)->()")(
     ...     jnp.ones((2, 3)), jnp.ones(3)
     ... )

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.declaration import Tensor, as_op, op
-from lamina.ops.templates import floating, unary
+from lamina.ops.templates import as_array, floating, unary
 
 
 def _product(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) -> Any:
     def apply(x1: Tensor, x2: Tensor) -> jax.Array:
-        return fn(jnp.asarray(x1), jnp.asarray(x2))
+        return fn(as_array(x1), as_array(x2))
 
     text = f"""{line}
 
@@ -57,7 +57,7 @@ def tensordot(x1: Tensor, x2: Tensor, axes: int | Sequence[Any] = 2) -> jax.Arra
     """
     pairs = axes if isinstance(axes, int) else tuple(
         tuple(a) if isinstance(a, (list, tuple)) else a for a in axes)  # fmt: skip
-    return jnp.tensordot(jnp.asarray(x1), jnp.asarray(x2), pairs)
+    return jnp.tensordot(as_array(x1), as_array(x2), pairs)
 
 
 @op
@@ -72,7 +72,7 @@ def einsum(subscripts: str, *operands: Tensor, **kwargs: Any) -> jax.Array:
     >>> einsum("ij,j->i", [[1, 2], [3, 4]], [1, 10])
     Array([21, 43], dtype=int32)
     """
-    return jnp.einsum(subscripts, *map(jnp.asarray, operands), **kwargs)
+    return jnp.einsum(subscripts, *map(as_array, operands), **kwargs)
 
 
 @op
@@ -93,7 +93,7 @@ def cross(
     >>> cross([1, 0, 0], [0, 1, 0])
     Array([0, 0, 1], dtype=int32)
     """
-    return jnp.cross(jnp.asarray(x1), jnp.asarray(x2), axisa, axisb, axisc, axis)
+    return jnp.cross(as_array(x1), as_array(x2), axisa, axisb, axisc, axis)
 
 
 # ---- diagonals and triangles ---------------------------------------------------------------------
@@ -101,7 +101,7 @@ def cross(
 
 def _diagonal_k(name: str, fn: Callable[..., Any], line: str) -> Any:
     def apply(x: Tensor, k: int = 0) -> jax.Array:
-        return fn(jnp.asarray(x), k)
+        return fn(as_array(x), k)
 
     text = f"""{line}
 
@@ -131,7 +131,7 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.
     >>> diagonal([[1, 2], [3, 4]])
     Array([1, 4], dtype=int32)
     """
-    return jnp.diagonal(jnp.asarray(x), offset, axis1, axis2)
+    return jnp.diagonal(as_array(x), offset, axis1, axis2)
 
 
 @op
@@ -141,7 +141,7 @@ def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Arr
     >>> trace([[1, 2], [3, 4]])
     Array(5, dtype=int32)
     """
-    return jnp.trace(jnp.asarray(x), offset, axis1, axis2)
+    return jnp.trace(as_array(x), offset, axis1, axis2)
 
 
 @op
@@ -157,7 +157,7 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> jax.Arr
     Array([[4, 2, 1],
            [9, 3, 1]], dtype=int32)
     """
-    return jnp.vander(jnp.asarray(x), N, increasing)
+    return jnp.vander(as_array(x), N, increasing)
 
 
 def _slogdet(x: jax.Array) -> Any:

@@ -8,12 +8,14 @@ from typing import Any
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from lamina import settings
 from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError
 from lamina.ops.templates import (
     Axes,
+    as_array,
     as_axes,
     floating,
     optional_dtype,
@@ -89,7 +91,7 @@ def max(
     >>> max([[1, 5], [7, 2]], axis=1)
     Array([5, 7], dtype=int32)
     """
-    return jnp.max(jnp.asarray(x), axis=as_axes(axis), keepdims=keepdims, initial=initial)
+    return jnp.max(as_array(x), axis=as_axes(axis), keepdims=keepdims, initial=initial)
 
 
 @op
@@ -107,7 +109,7 @@ def min(
     >>> min([[1, 5], [7, 2]], axis=1)
     Array([1, 2], dtype=int32)
     """
-    return jnp.min(jnp.asarray(x), axis=as_axes(axis), keepdims=keepdims, initial=initial)
+    return jnp.min(as_array(x), axis=as_axes(axis), keepdims=keepdims, initial=initial)
 
 
 @op
@@ -123,9 +125,7 @@ def prod(x: Tensor, axis: Axes = None, keepdims: bool = False, dtype: Any = None
     >>> prod([2, 3, 4])
     Array(24, dtype=int32)
     """
-    return jnp.prod(
-        jnp.asarray(x), axis=as_axes(axis), keepdims=keepdims, dtype=optional_dtype(dtype)
-    )
+    return jnp.prod(as_array(x), axis=as_axes(axis), keepdims=keepdims, dtype=optional_dtype(dtype))
 
 
 @op
@@ -139,7 +139,7 @@ def count_nonzero(x: Tensor, axis: Axes = None) -> jax.Array:
     >>> count_nonzero([[0, 5], [7, 2]], axis=1)
     Array([1, 2], dtype=int32)
     """
-    return jnp.count_nonzero(jnp.asarray(x), axis=as_axes(axis)).astype("int32")
+    return jnp.count_nonzero(as_array(x), axis=as_axes(axis)).astype("int32")
 
 
 @op
@@ -155,7 +155,7 @@ def average(x: Tensor, axis: Axes = None, weights: Tensor | None = None) -> jax.
     Array(1.25, dtype=float32)
     """
     x = floating(x)
-    return jnp.average(x, as_axes(axis), None if weights is None else jnp.asarray(weights))
+    return jnp.average(x, as_axes(axis), None if weights is None else as_array(weights))
 
 
 def _quantile(fn: Any, x: Tensor, q: Tensor, axis: Axes, method: str, keepdims: bool) -> jax.Array:
@@ -226,7 +226,7 @@ _RUNNING = """{line}
 
 def _running(name: str, fn: Any, line: str) -> Any:
     def apply(x: Tensor, axis: int | None = None, dtype: Any = None) -> jax.Array:
-        x = jnp.asarray(x)
+        x = as_array(x)
         if dtype is None and x.dtype == builtins.bool:
             dtype = "int32"
         return fn(x, axis=axis, dtype=x.dtype if dtype is None else optional_dtype(dtype))
@@ -262,15 +262,15 @@ def bincount(
     Array([1, 0, 2], dtype=int32)
     """
     refuse_sparse("bincount", sparse)
-    x = jnp.asarray(x)
+    x = as_array(x)
     length = minlength
     if not isinstance(x, jax.core.Tracer) and x.size:
-        length = builtins.max(int(jnp.max(x)) + 1, minlength)
+        length = builtins.max(int(np.max(np.asarray(x))) + 1, minlength)
 
     def count(row: jax.Array, weight: Any) -> jax.Array:
         return jnp.bincount(row, weight, length=length)
 
-    weights = None if weights is None else jnp.asarray(weights)
+    weights = None if weights is None else as_array(weights)
     if x.ndim == 1:
         return count(x, weights)
     return jax.vmap(count, (0, None if weights is None else 0))(x, weights)
@@ -292,9 +292,9 @@ def histogram(
         Counts ``(bins,)``, and the bounds of the intervals ``(bins + 1,)``.
 
     >>> histogram([1.0, 2.0, 2.0, 5.0], bins=2)
-    (Array([3, 1], dtype=int32), Array([1., 3., 5.], dtype=float32))
+    (Array([3., 1.], dtype=float32), Array([1., 3., 5.], dtype=float32))
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     if not isinstance(bins, int) or isinstance(bins, bool) or bins < 1:
         raise ArgumentError(f"histogram(): `bins` is a positive integer. Received: {bins!r}.")
     if range is not None and not range[0] < range[1]:
@@ -311,7 +311,7 @@ def digitize(x: Tensor, bins: Tensor) -> jax.Array:
     >>> digitize([0.5, 1.0, 9.0], [0.0, 1.0, 2.0])
     Array([1, 2, 3], dtype=int32)
     """
-    return jnp.digitize(jnp.asarray(x), jnp.asarray(bins)).astype("int32")
+    return jnp.digitize(as_array(x), as_array(bins)).astype("int32")
 
 
 @op(file_class="SearchSorted")
@@ -326,13 +326,13 @@ def searchsorted(sorted_sequence: Tensor, values: Tensor, side: str = "left") ->
     >>> searchsorted([1, 3, 5], [3, 9])
     Array([1, 3], dtype=int32)
     """
-    sequence = jnp.asarray(sorted_sequence)
+    sequence = as_array(sorted_sequence)
     if sequence.ndim != 1:
         raise ArgumentError(
             "searchsorted() expects a `sorted_sequence` of one axis. "
             f"Received: shape {sequence.shape}."
         )
-    return jnp.searchsorted(sequence, jnp.asarray(values), side=side).astype("int32")
+    return jnp.searchsorted(sequence, as_array(values), side=side).astype("int32")
 
 
 corrcoef = unary(
@@ -355,7 +355,7 @@ def correlate(x1: Tensor, x2: Tensor, mode: str = "valid") -> jax.Array:
     >>> correlate([1.0, 2.0, 3.0], [0.0, 1.0], mode="valid")
     Array([2., 3.], dtype=float32)
     """
-    x1, x2 = jnp.asarray(x1), jnp.asarray(x2)
+    x1, x2 = as_array(x1), as_array(x2)
     dtype = jnp.result_type(x1, x2)
     if not jnp.issubdtype(dtype, jnp.inexact):
         dtype = settings.floatx()

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.core.declaration import Tensor, as_op, op
 from lamina.errors import ArgumentError
-from lamina.ops.templates import Axes, as_axes, tensor, unary
+from lamina.ops.templates import Axes, as_array, as_axes, tensor, unary
 
 
 def _arrays(xs: Any) -> Any:
     """The operands of a concatenation: a sequence of tensors, or a tensor's slices."""
-    return [jnp.asarray(x) for x in xs] if isinstance(xs, (list, tuple)) else jnp.asarray(xs)
+    return [as_array(x) for x in xs] if isinstance(xs, (list, tuple)) else as_array(xs)
 
 
 # ---- shapes --------------------------------------------------------------------------------------
@@ -35,7 +37,7 @@ def reshape(x: Tensor, newshape: int | Sequence[int | None]) -> jax.Array:
            [3, 4]], dtype=int32)
     """
     dims = newshape if isinstance(newshape, (list, tuple)) else (newshape,)
-    return jnp.reshape(jnp.asarray(x), tuple(-1 if d is None else d for d in dims))
+    return jnp.reshape(as_array(x), tuple(-1 if d is None else d for d in dims))
 
 
 ravel = unary("ravel", jnp.ravel, "All elements in one axis.", elementwise=False)
@@ -53,7 +55,7 @@ def transpose(x: Tensor, axes: Sequence[int] | None = None) -> jax.Array:
     Array([[1, 3],
            [2, 4]], dtype=int32)
     """
-    return jnp.transpose(jnp.asarray(x), None if axes is None else tuple(axes))
+    return jnp.transpose(as_array(x), None if axes is None else tuple(axes))
 
 
 @op
@@ -63,7 +65,7 @@ def swapaxes(x: Tensor, axis1: int, axis2: int) -> jax.Array:
     >>> swapaxes([[1, 2]], 0, 1).shape
     (2, 1)
     """
-    return jnp.swapaxes(jnp.asarray(x), axis1, axis2)
+    return jnp.swapaxes(as_array(x), axis1, axis2)
 
 
 @op
@@ -73,7 +75,7 @@ def moveaxis(x: Tensor, source: Axes, destination: Axes) -> jax.Array:
     >>> moveaxis([[[1, 2, 3]]], 2, 0).shape
     (3, 1, 1)
     """
-    return jnp.moveaxis(jnp.asarray(x), as_axes(source), as_axes(destination))  # pyright: ignore[reportArgumentType]
+    return jnp.moveaxis(as_array(x), as_axes(source), as_axes(destination))  # pyright: ignore[reportArgumentType]
 
 
 @op
@@ -83,7 +85,7 @@ def expand_dims(x: Tensor, axis: Axes) -> jax.Array:
     >>> expand_dims([1, 2], -1).shape
     (2, 1)
     """
-    return jnp.expand_dims(jnp.asarray(x), as_axes(axis))  # pyright: ignore[reportArgumentType]
+    return jnp.expand_dims(as_array(x), as_axes(axis))  # pyright: ignore[reportArgumentType]
 
 
 @op
@@ -93,7 +95,7 @@ def squeeze(x: Tensor, axis: Axes = None) -> jax.Array:
     >>> squeeze([[1, 2]], 0).shape
     (2,)
     """
-    return jnp.squeeze(jnp.asarray(x), as_axes(axis))
+    return jnp.squeeze(as_array(x), as_axes(axis))
 
 
 @op
@@ -104,17 +106,18 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> jax.Array:
     Array([[1, 2],
            [1, 2]], dtype=int32)
     """
-    return jnp.broadcast_to(jnp.asarray(x), tuple(shape))
+    return jnp.broadcast_to(as_array(x), tuple(shape))
 
 
-ndim = unary("ndim", lambda x: jnp.asarray(x.ndim), "The number of axes.", elementwise=False)
+def _number(x: jax.Array, n: Any) -> Any:
+    """A number that is known while tracing: a tensor in graphs, else Python's."""
+    return jnp.asarray(n, "int32") if isinstance(x, jax.core.Tracer) else n
 
 
-def _size(x: jax.Array) -> Any:
-    return jnp.asarray(math.prod(x.shape), "int32")
-
-
-size = unary("size", _size, "The number of elements.", elementwise=False)
+ndim = unary("ndim", lambda x: _number(x, x.ndim), "The number of axes.", elementwise=False)
+size = unary(
+    "size", lambda x: _number(x, math.prod(x.shape)), "The number of elements.", elementwise=False
+)
 
 # ---- joining and splitting -----------------------------------------------------------------------
 
@@ -174,7 +177,7 @@ def append(x1: Tensor, x2: Tensor, axis: int | None = None) -> jax.Array:
     >>> append([1, 2], [[3]])
     Array([1, 2, 3], dtype=int32)
     """
-    return jnp.append(jnp.asarray(x1), jnp.asarray(x2), axis)
+    return jnp.append(as_array(x1), as_array(x2), axis)
 
 
 _SPLIT = """{line}
@@ -195,7 +198,7 @@ def _sections(given: Any) -> Any:
 
 def _splitting(name: str, fn: Any, line: str, sections: str) -> Any:
     def apply(x: Tensor, indices_or_sections: int | Sequence[int], axis: int = 0) -> Any:
-        return list(fn(jnp.asarray(x), _sections(indices_or_sections), axis))
+        return list(fn(as_array(x), _sections(indices_or_sections), axis))
 
     axis = "\n        axis: The axis to split."
     return as_op(apply, name, _SPLIT.format(line=line, sections=sections, axis=axis), __name__)
@@ -212,7 +215,7 @@ array_split = _splitting(
 
 def _splitting_an_axis(name: str, fn: Any, line: str) -> Any:
     def apply(x: Tensor, indices_or_sections: int | Sequence[int]) -> Any:
-        return list(fn(jnp.asarray(x), _sections(indices_or_sections)))
+        return list(fn(as_array(x), _sections(indices_or_sections)))
 
     text = _SPLIT.format(line=line, sections="The number of parts, all of one size", axis="")
     return as_op(apply, name, text, __name__)
@@ -240,7 +243,7 @@ def meshgrid(*x: Tensor, indexing: str = "xy") -> list[jax.Array]:
     >>> meshgrid([1, 2], [3, 4, 5], indexing="ij")[0].shape
     (2, 3)
     """
-    return list(jnp.meshgrid(*map(jnp.asarray, x), indexing=indexing))
+    return list(jnp.meshgrid(*map(as_array, x), indexing=indexing))
 
 
 # ---- repeating and padding -----------------------------------------------------------------------
@@ -258,8 +261,8 @@ def repeat(x: Tensor, repeats: int | Sequence[int], axis: int | None = None) -> 
     >>> repeat([1, 2], 2)
     Array([1, 1, 2, 2], dtype=int32)
     """
-    counts: Any = jnp.asarray(repeats) if isinstance(repeats, (list, tuple)) else repeats
-    return jnp.repeat(jnp.asarray(x), counts, axis)
+    counts: Any = np.asarray(repeats) if isinstance(repeats, (list, tuple)) else repeats
+    return jnp.repeat(as_array(x), counts, axis)
 
 
 @op
@@ -274,7 +277,7 @@ def tile(x: Tensor, repeats: int | Sequence[int]) -> jax.Array:
     Array([1, 2, 1, 2], dtype=int32)
     """
     times = tuple(repeats) if isinstance(repeats, (list, tuple)) else repeats
-    return jnp.tile(jnp.asarray(x), times)  # pyright: ignore[reportArgumentType]
+    return jnp.tile(as_array(x), times)  # pyright: ignore[reportArgumentType]
 
 
 @op
@@ -297,7 +300,7 @@ def pad(
     >>> pad([1, 2], (1, 0))
     Array([0, 1, 2], dtype=int32)
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     if constant_values is not None and mode != "constant":
         raise ArgumentError(
             "pad(): `constant_values` belongs to mode 'constant'. "
@@ -323,7 +326,7 @@ def flip(x: Tensor, axis: Axes = None) -> jax.Array:
     >>> flip([1, 2, 3])
     Array([3, 2, 1], dtype=int32)
     """
-    return jnp.flip(jnp.asarray(x), as_axes(axis))
+    return jnp.flip(as_array(x), as_axes(axis))
 
 
 fliplr = unary("fliplr", jnp.fliplr, "Axis 1 in reverse order.", elementwise=False)
@@ -343,7 +346,7 @@ def roll(x: Tensor, shift: int | Sequence[int], axis: Axes = None) -> jax.Array:
     Array([3, 1, 2], dtype=int32)
     """
     shift = tuple(shift) if isinstance(shift, (list, tuple)) else shift
-    return jnp.roll(jnp.asarray(x), shift, as_axes(axis))  # pyright: ignore[reportArgumentType]
+    return jnp.roll(as_array(x), shift, as_axes(axis))  # pyright: ignore[reportArgumentType]
 
 
 @op
@@ -355,7 +358,7 @@ def rot90(array: Tensor, k: int = 1, axes: tuple[int, int] = (0, 1)) -> jax.Arra
            [1, 3]], dtype=int32)
     """
     first, second = axes
-    return jnp.rot90(jnp.asarray(array), k, (first, second))
+    return jnp.rot90(as_array(array), k, (first, second))
 
 
 @op
@@ -365,7 +368,7 @@ def sort(x: Tensor, axis: int | None = -1) -> jax.Array:
     >>> sort([3, 1, 2])
     Array([1, 2, 3], dtype=int32)
     """
-    return jnp.sort(jnp.asarray(x), axis)
+    return jnp.sort(as_array(x), axis)
 
 
 @op
@@ -375,7 +378,7 @@ def argsort(x: Tensor, axis: int | None = -1) -> jax.Array:
     >>> argsort([3, 1, 2])
     Array([1, 2, 0], dtype=int32)
     """
-    return jnp.argsort(jnp.asarray(x), axis)
+    return jnp.argsort(as_array(x), axis)
 
 
 @op
@@ -385,7 +388,7 @@ def argpartition(x: Tensor, kth: int, axis: int | None = -1) -> jax.Array:
     >>> int(argpartition([3, 1, 2], 0)[0])
     1
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     if axis is None:
         x, axis = jnp.ravel(x), 0
     return jnp.argpartition(x, kth, axis).astype("int32")
@@ -398,4 +401,4 @@ def diff(a: Tensor, n: int = 1, axis: int = -1) -> jax.Array:
     >>> diff([1, 4, 9])
     Array([3, 5], dtype=int32)
     """
-    return jnp.diff(jnp.asarray(a), n, axis)
+    return jnp.diff(as_array(a), n, axis)

@@ -1,0 +1,122 @@
+"""Parts of tensors: read, replaced, written to given positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.declaration import Tensor, op
+from lamina.errors import ArgumentError, ShapeError
+from lamina.ops.templates import as_array
+
+
+@op
+def slice(inputs: Tensor, start_indices: Tensor, shape: Sequence[int]) -> jax.Array:
+    """The part of ``inputs`` of a given shape that begins at a position.
+
+    Args:
+        inputs: Tensor.
+        start_indices: Where to begin, an integer for each axis. A part that would stick out is
+            moved back inside.
+        shape: Its shape.
+
+    >>> slice([[1, 2, 3], [4, 5, 6]], [1, 1], (1, 2))
+    Array([[5, 6]], dtype=int32)
+    """
+    return jax.lax.dynamic_slice(as_array(inputs), _indices(start_indices), tuple(shape))
+
+
+@op
+def slice_update(inputs: Tensor, start_indices: Tensor, updates: Tensor) -> jax.Array:
+    """``inputs`` with ``updates`` in the place that begins at ``start_indices``.
+
+    >>> slice_update([1, 2, 3], [1], [8, 9])
+    Array([1, 8, 9], dtype=int32)
+    """
+    inputs = as_array(inputs)
+    new = as_array(updates).astype(inputs.dtype)
+    return jax.lax.dynamic_update_slice(inputs, new, _indices(start_indices))
+
+
+def _indices(given: Tensor) -> Any:
+    return [as_array(i) for i in given] if isinstance(given, (list, tuple)) else as_array(given)
+
+
+@op
+def scatter(indices: Tensor, values: Tensor, shape: Sequence[int]) -> jax.Array:
+    """Zeros of a given shape, with ``values`` added at positions.
+
+    Args:
+        indices: Positions ``(..., k)``: each row holds ``k`` integers, for the first ``k`` axes.
+        values: What goes there: the axes of ``indices`` but the last, then those of the result
+            behind the first ``k``. Where a position occurs twice, values add up.
+        shape: The shape of the result.
+
+    >>> scatter([[0], [2], [2]], [1, 2, 3], (4,))
+    Array([1, 0, 5, 0], dtype=int32)
+    """
+    values = as_array(values)
+    return jnp.zeros(tuple(shape), values.dtype).at[_positions(indices)].add(values)
+
+
+def _positions(indices: Tensor) -> Any:
+    return tuple(jnp.moveaxis(as_array(indices), -1, 0))
+
+
+_REDUCTIONS = (None, "add", "max", "min", "mul")
+
+
+@op
+def scatter_update(
+    inputs: Tensor, indices: Tensor, updates: Tensor, reduction: str | None = None
+) -> jax.Array:
+    """``inputs`` with ``updates`` at positions.
+
+    Args:
+        inputs: Tensor.
+        indices: Positions ``(n, k)``: each row holds ``k`` integers, for the first ``k`` axes.
+        updates: ``(n, ...)``: what goes there.
+        reduction: How it joins what is there: None replaces it; ``"add"``, ``"max"``, ``"min"``,
+            ``"mul"``.
+
+    >>> scatter_update([1, 2, 3], [[0], [2]], [10, 10], reduction="add")
+    Array([11,  2, 13], dtype=int32)
+    """
+    if reduction not in _REDUCTIONS:
+        raise ArgumentError(
+            f"scatter_update(): `reduction` is one of {_REDUCTIONS}. Received: {reduction!r}."
+        )
+    inputs = as_array(inputs)
+    at = inputs.at[_positions(indices)]
+    new = as_array(updates).astype(inputs.dtype)
+    if reduction is None:
+        return at.set(new)
+    if reduction == "add":
+        return at.add(new)
+    if reduction == "mul":
+        return at.multiply(new)
+    return at.max(new) if reduction == "max" else at.min(new)
+
+
+@op
+def unstack(x: Tensor, num: int | None = None, axis: int = 0) -> list[jax.Array]:
+    """The entries along an axis, as a list.
+
+    Args:
+        x: Tensor.
+        num: How many there are; needed where that is not known.
+        axis: The axis.
+
+    >>> [part.tolist() for part in unstack([[1, 2], [3, 4]], axis=1)]
+    [[1, 3], [2, 4]]
+    """
+    x = as_array(x)
+    count = x.shape[axis] if num is None else num
+    if not isinstance(count, int):
+        raise ShapeError(
+            f"ops.unstack does not know the size of axis {axis}. Pass `num`.\n  received: {x.shape}"
+        )
+    return [jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in range(count)]

@@ -1,0 +1,117 @@
+"""Rows and columns at the edges of images: cut off, added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.declaration import Tensor, op
+from lamina.core.spec import show_dims
+from lamina.errors import ArgumentError
+from lamina.ops.image.layout import batched
+
+
+def _amounts(
+    name: str, axis: str, size: Any, before: Any, after: Any, target: Any, sign: int
+) -> tuple[Any, Any]:
+    """What changes before and after, from two of three numbers; ``sign`` is 1 for padding."""
+    names = {"height": ("top", "bottom"), "width": ("left", "right")}[axis]
+    word = "padding" if sign > 0 else "cropping"
+    given = {f"{names[0]}_{word}": before, f"{names[1]}_{word}": after, f"target_{axis}": target}
+    if sum(value is not None for value in given.values()) != 2:
+        raise ArgumentError(f"{name}() expects two of {list(given)}. Received: {given}.")
+    if target is not None:
+        change = sign * (target - size)
+        before = change - after if before is None else before
+        after = change - before
+    if any(isinstance(n, int) and n < 0 for n in (before, after)):
+        raise ArgumentError(
+            f"{name}(): no {word} is negative. Received: {given} for a {axis} of {size}."
+        )
+    return before, after
+
+
+@op
+def crop_images(
+    images: Tensor,
+    top_cropping: int | None = None,
+    left_cropping: int | None = None,
+    bottom_cropping: int | None = None,
+    right_cropping: int | None = None,
+    target_height: int | None = None,
+    target_width: int | None = None,
+    data_format: str | None = None,
+) -> jax.Array:
+    """Images without some rows and columns at the edges.
+
+    Of the cropping at the top, at the bottom and the target height, two are given; likewise of
+    left, right and width.
+
+    Args:
+        images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
+            channels before the height.
+        top_cropping: Rows cut off at the top.
+        left_cropping: Columns cut off at the left.
+        bottom_cropping: Rows cut off at the bottom.
+        right_cropping: Columns cut off at the right.
+        target_height: The height that is left.
+        target_width: The width that is left.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+
+    >>> crop_images(jnp.ones((4, 5, 3)), 1, 0, target_height=2, target_width=2).shape
+    (2, 2, 3)
+    """
+    x, restore = batched("crop_images", images, data_format)
+    height, width = x.shape[1:3]
+    top, bottom = _amounts(
+        "crop_images", "height", height, top_cropping, bottom_cropping, target_height, -1
+    )
+    left, right = _amounts(
+        "crop_images", "width", width, left_cropping, right_cropping, target_width, -1
+    )
+    sizes = height - top - bottom, width - left - right
+    if any(isinstance(n, int) and n <= 0 for n in sizes):
+        raise ArgumentError(
+            f"crop_images() would leave images of {show_dims(sizes)}. Received: "
+            f"{show_dims(x.shape[1:3])}."
+        )
+    return restore(x[:, top : top + sizes[0], left : left + sizes[1]])
+
+
+@op
+def pad_images(
+    images: Tensor,
+    top_padding: int | None = None,
+    left_padding: int | None = None,
+    bottom_padding: int | None = None,
+    right_padding: int | None = None,
+    target_height: int | None = None,
+    target_width: int | None = None,
+    data_format: str | None = None,
+) -> jax.Array:
+    """Images with zeros around.
+
+    Of the padding at the top, at the bottom and the target height, two are given; likewise of
+    left, right and width.
+
+    Args:
+        images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
+            channels before the height.
+        top_padding: Rows added at the top.
+        left_padding: Columns added at the left.
+        bottom_padding: Rows added at the bottom.
+        right_padding: Columns added at the right.
+        target_height: The height that results.
+        target_width: The width that results.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+
+    >>> pad_images(jnp.ones((4, 5, 3)), 1, 0, target_height=6, target_width=5).shape
+    (6, 5, 3)
+    """
+    x, restore = batched("pad_images", images, data_format)
+    height, width = x.shape[1:3]
+    rows = _amounts("pad_images", "height", height, top_padding, bottom_padding, target_height, 1)
+    columns = _amounts("pad_images", "width", width, left_padding, right_padding, target_width, 1)
+    return restore(jnp.pad(x, ((0, 0), rows, columns, (0, 0))))

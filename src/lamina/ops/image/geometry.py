@@ -1,0 +1,342 @@
+"""Images at other positions: resized, moved, turned, bent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.image
+import jax.numpy as jnp
+import jax.scipy.ndimage
+
+from lamina.core import prng
+from lamina.core.declaration import Tensor, op
+from lamina.core.scope import random_key
+from lamina.core.spec import show_dims
+from lamina.errors import ArgumentError, ShapeError
+from lamina.ops.image.filters import gaussian_blur
+from lamina.ops.image.layout import as_float, batched, computed, one_of
+from lamina.ops.templates import as_array, floating
+
+_RESIZE = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")
+_ORDERS = {"nearest": 0, "bilinear": 1}
+_FILLS = ("constant", "nearest", "wrap", "mirror", "reflect")
+
+
+@op
+def resize(
+    images: Tensor,
+    size: Sequence[int],
+    interpolation: str = "bilinear",
+    antialias: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    fill_mode: str = "constant",
+    fill_value: float = 0.0,
+    data_format: str | None = None,
+) -> jax.Array:
+    """Images in another height and width.
+
+    Args:
+        images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
+            channels before the height.
+        size: New height and width.
+        interpolation: ``"bilinear"``, ``"nearest"``, ``"bicubic"``, ``"lanczos3"``,
+            ``"lanczos5"``.
+        antialias: Whether to blur what gets smaller first.
+        crop_to_aspect_ratio: Whether to cut the edges off (of the longer side) rather than to
+            distort.
+        pad_to_aspect_ratio: Whether to add edges (at the shorter side) rather than to distort.
+        fill_mode: Only ``"constant"``: the added edges have one value.
+        fill_value: That value.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+
+    Returns:
+        Images in the layout and the dtype of ``images``.
+
+    >>> resize(jnp.ones((4, 6, 3)), (2, 3)).shape
+    (2, 3, 3)
+    """
+    x, restore = batched("resize", images, data_format)
+    one_of("resize", "interpolation", interpolation, _RESIZE)
+    one_of("resize", "fill_mode", fill_mode, ("constant",))
+    if crop_to_aspect_ratio and pad_to_aspect_ratio:
+        raise ArgumentError(
+            "resize(): crop_to_aspect_ratio and pad_to_aspect_ratio exclude each other. "
+            "Received: True for both."
+        )
+    height, width = map(int, size)
+    x = _to_ratio(x, height, width, crop_to_aspect_ratio, pad_to_aspect_ratio, fill_value)
+    shape = (x.shape[0], height, width, x.shape[-1])
+    if interpolation == "nearest":
+        return restore(jax.image.resize(x, shape, "nearest"))
+    method = {"bicubic": "cubic"}.get(interpolation, interpolation)
+    return restore(computed(lambda x: jax.image.resize(x, shape, method, antialias=antialias), x))
+
+
+def _to_ratio(
+    x: jax.Array, height: int, width: int, crop: bool, pad: bool, value: float
+) -> jax.Array:
+    """Edges cut off or added so that the ratio of the sides is that of height and width."""
+    if not (crop or pad):
+        return x
+    rows, columns = x.shape[1:3]
+    wanted_rows, wanted_columns = columns * height // width, rows * width // height
+    if crop:
+        kept = max(min(rows, wanted_rows), 1), max(min(columns, wanted_columns), 1)
+        top, left = (rows - kept[0]) // 2, (columns - kept[1]) // 2
+        return x[:, top : top + kept[0], left : left + kept[1]]
+    more = max(rows, wanted_rows) - rows, max(columns, wanted_columns) - columns
+    sides = [(n // 2, n - n // 2) for n in more]
+    return jnp.pad(x, ((0, 0), *sides, (0, 0)), constant_values=value)
+
+
+@op(in_call=("output_shape",))
+def scale_and_translate(
+    images: Tensor,
+    output_shape: Sequence[int],
+    scale: Tensor,
+    translation: Tensor,
+    spatial_dims: Sequence[int],
+    method: str,
+    antialias: bool = True,
+) -> jax.Array:
+    """Images scaled, then moved: ``output = input * scale + translation`` for positions.
+
+    Args:
+        images: Tensor.
+        output_shape: The shape of the result.
+        scale: Factor for each of ``spatial_dims``.
+        translation: Shift for each of ``spatial_dims``, in pixels of the result.
+        spatial_dims: The axes of pixels.
+        method: ``"linear"``, ``"bilinear"``, ``"trilinear"``, ``"cubic"``, ``"bicubic"``,
+            ``"tricubic"``, ``"lanczos3"`` or ``"lanczos5"``.
+        antialias: Whether to blur what gets smaller first.
+
+    >>> scale_and_translate(jnp.ones((2, 2)), (4, 4), [2.0, 2.0], [0.0, 0.0], (0, 1), "linear")[
+    ...     0, 0
+    ... ]
+    Array(1., dtype=float32)
+    """
+    x = as_array(images)
+    return computed(
+        lambda x: jax.image.scale_and_translate(
+            x, tuple(output_shape), tuple(spatial_dims), floating(scale), floating(translation),
+            method, antialias,
+        ),
+        x,
+    )  # fmt: skip
+
+
+@op
+def map_coordinates(
+    inputs: Tensor,
+    coordinates: Tensor,
+    order: int,
+    fill_mode: str = "constant",
+    fill_value: float = 0,
+) -> jax.Array:
+    """The values of a tensor at positions between its entries.
+
+    Args:
+        inputs: Tensor.
+        coordinates: Positions, one tensor for each axis of ``inputs``, stacked along axis 0.
+        order: 0 takes the nearest entry, 1 interpolates linearly.
+        fill_mode: What is outside: ``"constant"``, ``"nearest"`` (the edge), ``"wrap"`` (the other
+            side), ``"mirror"`` (about the middle of the edge), ``"reflect"`` (about its border).
+        fill_value: The value outside, for ``"constant"``.
+
+    Returns:
+        Tensor of the shape of ``coordinates`` without axis 0.
+
+    >>> map_coordinates([0.0, 10.0], [[0.25]], order=1)
+    Array([2.5], dtype=float32)
+    """
+    one_of("map_coordinates", "fill_mode", fill_mode, _FILLS)
+    if order not in (0, 1):
+        raise ArgumentError(f"map_coordinates(): `order` is 0 or 1. Received: {order!r}.")
+    x = as_array(inputs)
+    places: Any = (
+        jnp.stack([as_array(c) for c in coordinates])
+        if isinstance(coordinates, (list, tuple)) else as_array(coordinates)
+    )  # fmt: skip
+    if places.shape[0] != x.ndim:
+        raise ShapeError(
+            "ops.image.map_coordinates takes a coordinate for each axis of its inputs.\n"
+            f"  expected: coordinates ({x.ndim}, ...)\n  received: {show_dims(places.shape)}"
+        )
+    return _at(x, places, order, fill_mode, fill_value)
+
+
+def _at(x: jax.Array, places: jax.Array, order: int, fill_mode: str, fill_value: Any) -> jax.Array:
+    def sample(x: jax.Array) -> jax.Array:
+        return jax.scipy.ndimage.map_coordinates(
+            x, list(as_float(places)), order=order, mode=fill_mode, cval=fill_value
+        )
+
+    is_float = jnp.issubdtype(x.dtype, jnp.floating)
+    return computed(sample, x) if is_float else sample(x)  # which rounds to integers
+
+
+def _sampled(
+    x: jax.Array, rows: jax.Array, columns: jax.Array, interpolation: str, fill_mode: str,
+    fill_value: Any,
+) -> jax.Array:  # fmt: skip
+    """Images ``(batch, height, width, channels)`` at positions ``(batch, height, width)``."""
+    places = jnp.stack([rows, columns], 1)
+    channel = jax.vmap(
+        lambda x, p: _at(x, p, _ORDERS[interpolation], fill_mode, fill_value), (-1, None), -1
+    )
+    return jax.vmap(channel)(x, places)
+
+
+def _check_sampling(name: str, interpolation: str, fill_mode: str = "constant") -> None:
+    one_of(name, "interpolation", interpolation, tuple(_ORDERS))
+    one_of(name, "fill_mode", fill_mode, _FILLS)
+
+
+def _projected(x: jax.Array, transforms: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """For each pixel of the result, the row and the column that it comes from."""
+    row, column = jnp.meshgrid(
+        jnp.arange(x.shape[1], dtype="float32"), jnp.arange(x.shape[2], dtype="float32"),
+        indexing="ij",
+    )  # fmt: skip
+    t = jnp.broadcast_to(transforms, (x.shape[0], 8))[:, :, None, None]
+    scale = t[:, 6] * column + t[:, 7] * row + 1
+    columns = (t[:, 0] * column + t[:, 1] * row + t[:, 2]) / scale
+    rows = (t[:, 3] * column + t[:, 4] * row + t[:, 5]) / scale
+    return rows, columns
+
+
+@op
+def affine_transform(
+    images: Tensor,
+    transform: Tensor,
+    interpolation: str = "bilinear",
+    fill_mode: str = "constant",
+    fill_value: float = 0,
+    data_format: str | None = None,
+) -> jax.Array:
+    """Images moved, turned, sheared or projected.
+
+    The pixel at column ``x`` and row ``y`` of the result is that of the images at
+    ``((a0 * x + a1 * y + a2) / k, (b0 * x + b1 * y + b2) / k)`` with ``k = c0 * x + c1 * y + 1``.
+
+    Args:
+        images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
+            channels before the height.
+        transform: ``[a0, a1, a2, b0, b1, b2, c0, c1]``, or ``(batch, 8)``.
+        interpolation: ``"bilinear"`` or ``"nearest"``.
+        fill_mode: What is outside: ``"constant"``, ``"nearest"``, ``"wrap"``, ``"mirror"`` or
+            ``"reflect"``; see :func:`map_coordinates`.
+        fill_value: The value outside, for ``"constant"``.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+
+    >>> affine_transform(jnp.arange(3.0).reshape(1, 3, 1), [1, 0, 1, 0, 1, 0, 0, 0])[0, :, 0]
+    Array([1., 2., 0.], dtype=float32)
+    """
+    x, restore = batched("affine_transform", images, data_format)
+    _check_sampling("affine_transform", interpolation, fill_mode)
+    matrices = floating(transform)
+    if matrices.shape[-1:] != (8,) or matrices.ndim > 2:
+        raise ShapeError(
+            "ops.image.affine_transform takes eight numbers for an image.\n"
+            f"  expected: (8,) or (batch, 8)\n  received: {show_dims(matrices.shape)}"
+        )
+    rows, columns = _projected(x, matrices)
+    return restore(_sampled(x, rows, columns, interpolation, fill_mode, fill_value))
+
+
+@op
+def perspective_transform(
+    images: Tensor,
+    start_points: Tensor,
+    end_points: Tensor,
+    interpolation: str = "bilinear",
+    fill_value: float = 0,
+    data_format: str | None = None,
+) -> jax.Array:
+    """Images projected so that four points move to four others.
+
+    Args:
+        images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
+            channels before the height.
+        start_points: Four points ``[column, row]`` of the images: ``(4, 2)`` or
+            ``(batch, 4, 2)``.
+        end_points: Where they are in the result.
+        interpolation: ``"bilinear"`` or ``"nearest"``.
+        fill_value: The value of what is outside of the images.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+
+    >>> corners = [[0, 0], [2, 0], [0, 2], [2, 2]]
+    >>> perspective_transform(jnp.ones((3, 3, 1)), corners, corners)[1, 1]
+    Array([1.], dtype=float32)
+    """
+    x, restore = batched("perspective_transform", images, data_format)
+    _check_sampling("perspective_transform", interpolation)
+    start, end = floating(start_points), floating(end_points)
+    if start.shape[-2:] != (4, 2) or end.shape[-2:] != (4, 2):
+        raise ShapeError(
+            "ops.image.perspective_transform takes four points.\n  expected: (..., 4, 2)\n"
+            f"  received: {show_dims(start.shape)}, {show_dims(end.shape)}"
+        )
+    rows, columns = _projected(x, _homography(end, start))
+    return restore(_sampled(x, rows, columns, interpolation, "constant", fill_value))
+
+
+def _homography(source: jax.Array, target: jax.Array) -> jax.Array:
+    """The eight numbers of the projection that moves four points to four others."""
+    x, y = source[..., 0], source[..., 1]
+    u, v = target[..., 0], target[..., 1]
+    one, zero = jnp.ones_like(x), jnp.zeros_like(x)
+    first = jnp.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
+    second = jnp.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
+    equations = jnp.concatenate([first, second], -2)
+    return jnp.linalg.solve(equations, jnp.concatenate([u, v], -1)[..., None])[..., 0]
+
+
+@op
+def elastic_transform(
+    images: Tensor,
+    alpha: float = 20.0,
+    sigma: float = 5.0,
+    interpolation: str = "bilinear",
+    fill_mode: str = "reflect",
+    fill_value: float = 0.0,
+    seed: int | None = None,
+    data_format: str | None = None,
+) -> jax.Array:
+    """Images bent at random: each pixel is taken from nearby, neighbours from nearly the same side.
+
+    Args:
+        images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
+            channels before the height.
+        alpha: How far pixels move.
+        sigma: How smoothly: the standard deviation of the blur of the moves, in pixels.
+        interpolation: ``"bilinear"`` or ``"nearest"``.
+        fill_mode: What is outside; see :func:`map_coordinates`.
+        fill_value: The value outside, for ``"constant"``.
+        seed: The same integer bends the same images alike; a new draw at each call when None.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+
+    Simard et al. 2003, https://doi.org/10.1109/ICDAR.2003.1227801
+
+    >>> x = jnp.ones((8, 8, 1))
+    >>> bool(jnp.allclose(elastic_transform(x, seed=1), x))
+    True
+    """
+    x, restore = batched("elastic_transform", images, data_format)
+    _check_sampling("elastic_transform", interpolation, fill_mode)
+    key = random_key(name="elastic_transform") if seed is None else prng.base_key(seed)
+    noise = jax.random.normal(key, (*x.shape[:3], 2))
+    size = int(6 * sigma) | 1
+    moves = alpha * gaussian_blur(noise, (size, size), (sigma, sigma), "channels_last")
+    rows, columns = jnp.meshgrid(
+        jnp.arange(x.shape[1], dtype="float32"), jnp.arange(x.shape[2], dtype="float32"),
+        indexing="ij",
+    )  # fmt: skip
+    return restore(
+        _sampled(x, rows + moves[..., 0], columns + moves[..., 1], interpolation, fill_mode,
+                 fill_value)
+    )  # fmt: skip

@@ -1,0 +1,272 @@
+"""Linear algebra on matrices: the last two axes of a tensor; the axes before them are batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg
+
+from lamina.core.declaration import Tensor, op
+from lamina.core.spec import show_dims
+from lamina.errors import ArgumentError, ShapeError
+from lamina.ops.templates import Axes, as_axes, floating, unary
+
+__all__ = [
+    "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "jvp", "lstsq", "lu_factor",
+    "matrix_rank", "norm", "pinv", "qr", "solve", "solve_triangular", "svd",
+]  # fmt: skip
+
+
+def _matrices(name: str, x: Tensor, *, square: bool = False) -> jax.Array:
+    x = floating(x)
+    if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
+        wanted = "(..., n, n)" if square else "(..., m, n)"
+        raise ShapeError(
+            f"ops.{name} works on {'square ' if square else ''}matrices.\n  expected: {wanted}\n"
+            f"  received: {show_dims(x.shape)}"
+        )
+    return x
+
+
+@op
+def cholesky(x: Tensor, upper: bool = False) -> jax.Array:
+    """The triangular ``l`` with ``l @ l^H == x``; or ``u`` with ``u^H @ u == x``.
+
+    Args:
+        x: Hermitian positive definite matrices ``(..., n, n)``.
+        upper: Whether to return the upper triangular one.
+
+    >>> cholesky([[4.0, 0.0], [0.0, 9.0]])
+    Array([[2., 0.],
+           [0., 3.]], dtype=float32)
+    """
+    return jnp.linalg.cholesky(_matrices("cholesky", x, square=True), upper=upper)
+
+
+@op
+def cholesky_inverse(x: Tensor, upper: bool = False) -> jax.Array:
+    """The inverse of a matrix from its Cholesky factor: ``inv(x @ x^T)``.
+
+    Args:
+        x: Triangular matrices ``(..., n, n)``, as :func:`cholesky` returns them.
+        upper: Whether they are upper triangular: ``inv(x^T @ x)``.
+
+    >>> cholesky_inverse([[2.0, 0.0], [0.0, 4.0]])
+    Array([[0.25  , 0.    ],
+           [0.    , 0.0625]], dtype=float32)
+    """
+    x = _matrices("cholesky_inverse", x, square=True)
+    unit = jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), x.shape)
+    inverse = jax.scipy.linalg.solve_triangular(x, unit, lower=not upper)
+    transposed = jnp.swapaxes(inverse, -1, -2)
+    return inverse @ transposed if upper else transposed @ inverse
+
+
+det = unary(
+    "det", lambda x: jnp.linalg.det(_matrices("det", x, square=True)),
+    "The determinant of each matrix.", elementwise=False,
+)  # fmt: skip
+inv = unary(
+    "inv", lambda x: jnp.linalg.inv(_matrices("inv", x, square=True)),
+    "The inverse of each matrix.", elementwise=False,
+)  # fmt: skip
+eig = unary(
+    "eig", lambda x: tuple(jnp.linalg.eig(_matrices("eig", x, square=True))),
+    "Eigenvalues ``(..., n)`` and eigenvectors, as columns, of matrices; complex, only on CPU.",
+    elementwise=False,
+)  # fmt: skip
+eigh = unary(
+    "eigh", lambda x: tuple(jnp.linalg.eigh(_matrices("eigh", x, square=True))),
+    "Eigenvalues ``(..., n)``, increasing, and eigenvectors, as columns, of Hermitian matrices.",
+    elementwise=False,
+)  # fmt: skip
+
+
+def _lu_factor(x: jax.Array) -> Any:
+    return tuple(jax.scipy.linalg.lu_factor(_matrices("lu_factor", x)))
+
+
+lu_factor = unary(
+    "lu_factor", _lu_factor,
+    "``L`` (below the diagonal, ones on it) and ``U`` in one matrix, and the row exchanges.",
+    elementwise=False,
+)  # fmt: skip
+
+
+@op
+def qr(x: Tensor, mode: str = "reduced") -> tuple[jax.Array, jax.Array]:
+    """Orthogonal ``q`` and upper triangular ``r`` with ``q @ r == x``.
+
+    Args:
+        x: Matrices ``(..., m, n)``.
+        mode: ``"reduced"``: ``q`` is ``(..., m, min(m, n))``; ``"complete"``: ``(..., m, m)``.
+
+    >>> [a.shape for a in qr([[1.0], [2.0]], mode="complete")]
+    [(2, 2), (2, 1)]
+    """
+    if mode not in ("reduced", "complete"):
+        raise ArgumentError(f"qr(): `mode` is 'reduced' or 'complete'. Received: {mode!r}.")
+    q, r = jnp.linalg.qr(_matrices("qr", x), mode)
+    return q, r
+
+
+@op(file_class="SVD")
+def svd(x: Tensor, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    """Singular values: ``x == u @ diag(s) @ vh`` with orthogonal ``u`` and ``vh``.
+
+    Args:
+        x: Matrices ``(..., m, n)``.
+        full_matrices: Whether ``u`` is ``(..., m, m)`` and ``vh`` ``(..., n, n)``, rather than as
+            small as ``min(m, n)`` allows.
+        compute_uv: Whether to return ``u`` and ``vh`` too.
+
+    Returns:
+        ``(u, s, vh)``, or ``s``: ``(..., min(m, n))``, decreasing.
+
+    >>> svd([[3.0, 0.0], [0.0, 4.0]], compute_uv=False)
+    Array([4., 3.], dtype=float32)
+    """
+    found = jnp.linalg.svd(_matrices("svd", x), full_matrices, compute_uv)
+    return tuple(found) if compute_uv else found
+
+
+@op
+def solve(a: Tensor, b: Tensor) -> jax.Array:
+    """The ``x`` with ``a @ x == b``.
+
+    Args:
+        a: Square matrices ``(..., n, n)``.
+        b: ``(n,)``, or ``(..., n, k)``.
+
+    >>> solve([[2.0, 0.0], [0.0, 4.0]], [2.0, 2.0])
+    Array([1. , 0.5], dtype=float32)
+    """
+    a = _matrices("solve", a, square=True)
+    b = floating(b)
+    if b.ndim == a.ndim - 1 and b.ndim > 1:
+        return jnp.linalg.solve(a, b[..., None])[..., 0]
+    return jnp.linalg.solve(a, b)
+
+
+@op
+def solve_triangular(a: Tensor, b: Tensor, lower: bool = False) -> jax.Array:
+    """The ``x`` with ``a @ x == b`` for triangular ``a``.
+
+    Args:
+        a: Triangular matrices ``(..., n, n)``; the other triangle is not read.
+        b: ``(..., n)`` or ``(..., n, k)``.
+        lower: Whether the lower triangle holds the numbers.
+
+    >>> solve_triangular([[2.0, 0.0], [2.0, 1.0]], [2.0, 3.0], lower=True)
+    Array([1., 1.], dtype=float32)
+    """
+    a = _matrices("solve_triangular", a, square=True)
+    b = floating(b)
+    if b.ndim == a.ndim - 1:
+        return jax.scipy.linalg.solve_triangular(a, b[..., None], lower=lower)[..., 0]
+    return jax.scipy.linalg.solve_triangular(a, b, lower=lower)
+
+
+@op
+def lstsq(a: Tensor, b: Tensor, rcond: float | None = None) -> jax.Array:
+    """The ``x`` that makes ``|a @ x - b|`` least, and of those the one of least norm.
+
+    Args:
+        a: Matrix ``(m, n)``.
+        b: ``(m,)`` or ``(m, k)``.
+        rcond: Singular values below ``rcond`` times the largest count as 0.
+
+    >>> [round(float(x), 3) for x in lstsq([[1.0], [1.0]], [1.0, 3.0])]
+    [2.0]
+    """
+    return jnp.linalg.lstsq(_matrices("lstsq", a), floating(b), rcond)[0]
+
+
+@op
+def pinv(x: Tensor, rcond: float | None = None) -> jax.Array:
+    """The pseudo-inverse of Moore and Penrose: ``inv(x^H @ x) @ x^H`` for independent columns.
+
+    Args:
+        x: Matrices ``(..., m, n)``.
+        rcond: Singular values below ``rcond`` times the largest count as 0;
+            ``10 * max(m, n) * eps`` when None.
+
+    >>> pinv([[2.0], [0.0]])
+    Array([[0.5, 0. ]], dtype=float32)
+    """
+    return jnp.linalg.pinv(_matrices("pinv", x), rtol=rcond)
+
+
+@op
+def matrix_rank(x: Tensor, tol: float | None = None) -> jax.Array:
+    """How many singular values are above ``tol``.
+
+    Args:
+        x: Matrices ``(..., m, n)``.
+        tol: ``max(m, n) * eps`` times the largest singular value when None.
+
+    >>> matrix_rank([[1.0, 2.0], [2.0, 4.0]])
+    Array(1, dtype=int32)
+    """
+    x = _matrices("matrix_rank", x)
+    values = jnp.linalg.svd(x, compute_uv=False)
+    if tol is None:
+        eps = jnp.finfo(values.dtype).eps
+        least = values.max(-1, keepdims=True) * (max(x.shape[-2:]) * eps)
+    else:
+        least = jnp.asarray(tol, values.dtype)
+    return jnp.sum(values > least, -1, dtype="int32")
+
+
+@op
+def norm(
+    x: Tensor, ord: float | str | None = None, axis: Axes = None, keepdims: bool = False
+) -> jax.Array:
+    """The norm of vectors or matrices.
+
+    Args:
+        x: Tensor.
+        ord: For vectors: ``p`` for ``sum(|x| ** p) ** (1 / p)``, and plus or minus infinity for
+            the largest or smallest absolute value. For matrices: ``"fro"`` (the same as 2 for
+            vectors, over all elements), ``"nuc"`` (the sum of singular values), 2 and -2 (the
+            largest and smallest of them), 1, -1, and infinities (sums of columns and rows). The
+            length of the vector, or ``"fro"``, when None.
+        axis: One axis for vectors, two for matrices; all elements when None.
+        keepdims: Whether reduced axes stay, with size 1.
+
+    >>> norm([3.0, 4.0])
+    Array(5., dtype=float32)
+    """
+    return jnp.linalg.norm(floating(x), ord, as_axes(axis), keepdims)
+
+
+@op(file_class="JVP")
+def jvp(
+    fun: Callable[..., Any],
+    primals: Sequence[Tensor],
+    tangents: Sequence[Tensor],
+    has_aux: bool = False,
+) -> Any:
+    """A function's value and its derivative in a direction: its Jacobian times the tangents.
+
+    Args:
+        fun: A function of the primals.
+        primals: Where to evaluate, a list or tuple with a tensor for each argument.
+        tangents: The direction, likewise.
+        has_aux: Whether ``fun`` returns a pair, of which the second is passed on.
+
+    Returns:
+        ``(value, derivative)``; and the second of the pair with ``has_aux``.
+
+    >>> [float(v) for v in jvp(lambda x: x**2, (3.0,), (1.0,))]
+    [9.0, 6.0]
+    """
+    arrays = ([floating(x) for x in given] for given in (primals, tangents))
+
+    def plain(*args: Any) -> Any:  # which JAX can refer to weakly
+        return fun(*args)
+
+    return jax.jvp(plain, *arrays, has_aux=has_aux)

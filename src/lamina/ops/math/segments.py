@@ -1,0 +1,45 @@
+"""Reductions over segments: entries of axis 0 that have the same number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from lamina.core.declaration import Tensor, as_op
+from lamina.errors import ShapeError
+from lamina.ops.templates import as_array
+
+
+def _segments(name: str, fn: Any, line: str) -> Any:
+    def apply(
+        data: Tensor, segment_ids: Tensor, num_segments: int | None = None, sorted: bool = False
+    ) -> jax.Array:
+        data, ids = as_array(data), as_array(segment_ids)
+        if ids.ndim != 1:
+            raise ShapeError(
+                f"ops.{name} numbers the entries of axis 0.\n  expected: segment_ids of one axis\n"
+                f"  received: shape {ids.shape}"
+            )
+        return fn(data, ids, num_segments=num_segments, indices_are_sorted=sorted)
+
+    text = f"""{line}
+
+    Args:
+        data: Tensor ``(n, ...)``.
+        segment_ids: The number of each entry's segment, ``(n,)``. Entries with a negative number,
+            or one above the last, count nowhere.
+        num_segments: Size of the result; the largest number plus 1 when None, which needs values.
+        sorted: Whether ``segment_ids`` increases, which can be faster.
+
+    Returns:
+        Tensor ``(num_segments, ...)``; a segment without entries has the value that changes
+        nothing: 0 for a sum, 1 for a product, minus or plus infinity for an extreme.
+    """
+    return as_op(apply, name, text, __name__)
+
+
+segment_sum = _segments("segment_sum", jax.ops.segment_sum, "The sum of each segment.")
+segment_prod = _segments("segment_prod", jax.ops.segment_prod, "The product of each segment.")
+segment_max = _segments("segment_max", jax.ops.segment_max, "The largest entry of each segment.")
+segment_min = _segments("segment_min", jax.ops.segment_min, "The smallest entry of each segment.")

@@ -1,0 +1,77 @@
+"""Attention of queries to keys, as an op."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.declaration import Tensor, op
+from lamina.core.spec import show_dims
+from lamina.errors import ArgumentError, ShapeError
+from lamina.ops.lowering.attention import attend, flash_attend, window_mask
+from lamina.ops.templates import as_array, floating
+
+
+@op
+def dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
+    scale: Tensor | None = None,
+    is_causal: bool = False,
+    flash_attention: bool | None = None,
+    attn_logits_soft_cap: float | None = None,
+) -> jax.Array:
+    """``softmax(scale * query @ key^T + bias) @ value``, for each head.
+
+    Args:
+        query: ``(batch, targets, heads, size)``.
+        key: ``(batch, sources, groups, size)``; ``heads`` is a multiple of ``groups``.
+        value: ``(batch, sources, groups, size)``.
+        bias: Added to the products; what broadcasts to ``(batch, heads, targets, sources)``.
+        mask: True where a query may attend to a source; broadcasts likewise.
+        scale: Factor of the products, ``1 / sqrt(size)`` when None.
+        is_causal: Whether a query may attend to its own and earlier positions only.
+        flash_attention: Whether to use cuDNN's fused kernel, which keeps no matrix of weights; it
+            takes no bias and no cap.
+        attn_logits_soft_cap: Products ``x`` become ``cap * tanh(x / cap)``.
+
+    Returns:
+        Tensor ``(batch, targets, heads, size)``.
+
+    Vaswani et al. 2017, arXiv:1706.03762; cap: Gemma Team 2024, arXiv:2408.00118.
+
+    >>> x = jnp.ones((1, 3, 2, 4))
+    >>> dot_product_attention(x, x, x).shape
+    (1, 3, 2, 4)
+    """
+    query, key, value = floating(query), floating(key), floating(value)
+    if not query.ndim == key.ndim == value.ndim == 4:
+        raise ShapeError(
+            "ops.dot_product_attention takes heads.\n  expected: (batch, positions, heads, size)\n"
+            f"  received: {', '.join(show_dims(x.shape) for x in (query, key, value))}"
+        )
+    factor: Any = query.shape[-1] ** -0.5 if scale is None else scale
+    mask = None if mask is None else as_array(mask).astype(bool)
+    if flash_attention:
+        if bias is not None or attn_logits_soft_cap is not None:
+            raise ArgumentError(
+                "dot_product_attention(): the fused kernel takes no `bias` and no "
+                "`attn_logits_soft_cap`. Leave out flash_attention=True, or these."
+            )
+        return flash_attend(query, key, value, scale=float(factor), mask=mask, causal=is_causal)
+    if is_causal:
+        causal = window_mask(query.shape[1], key.shape[1], causal=True, window=None)
+        mask = causal[None, None] if mask is None else mask & causal
+
+    def adjust(products: jax.Array) -> jax.Array:
+        if attn_logits_soft_cap is not None:
+            products = attn_logits_soft_cap * jnp.tanh(products / attn_logits_soft_cap)
+        return products if bias is None else products + as_array(bias)
+
+    adjusted = None if bias is None and attn_logits_soft_cap is None else adjust
+    return attend(query, key, value, scale=factor, mask=mask, adjust=adjusted)[0]

@@ -1,0 +1,477 @@
+"""Convolutions, pooling and other functions of windows that slide over an image or a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina import settings
+from lamina.core.declaration import Tensor, as_op, op
+from lamina.core.spec import show_dims
+from lamina.errors import ArgumentError, ShapeError
+from lamina.ops.lowering import conv as convolutions
+from lamina.ops.lowering import pooling
+from lamina.ops.templates import as_array, floating
+
+Sizes = int | Sequence[int]
+
+
+def _sizes(name: str, what: str, value: Any, rank: int) -> tuple[int, ...]:
+    """One positive integer for each axis."""
+    sizes = (value,) * rank if isinstance(value, int) else tuple(value)
+    if len(sizes) != rank or not all(isinstance(n, int) and n > 0 for n in sizes):
+        raise ArgumentError(
+            f"{name}(): `{what}` is a positive integer, or one for each of the {rank} axes that "
+            f"the window slides along. Received: {value!r}."
+        )
+    return sizes
+
+
+def _padding(name: str, padding: str, allowed: tuple[str, ...] = ("valid", "same")) -> str:
+    known = str(padding).lower()
+    if known not in allowed:
+        raise ArgumentError(f"{name}(): `padding` is one of {allowed}. Received: {padding!r}.")
+    return known
+
+
+def _operands(name: str, inputs: Tensor, *kernels: Tensor) -> tuple[list[jax.Array], int]:
+    arrays = [floating(x) for x in (inputs, *kernels)]
+    rank = arrays[0].ndim - 2
+    if rank not in (1, 2, 3) or any(k.ndim != rank + 2 for k in arrays[1:]):
+        raise ShapeError(
+            f"ops.{name} slides along one, two or three axes.\n"
+            "  expected: inputs (batch, *dimensions, channels) and kernels (*window, in, out)\n"
+            f"  received: {', '.join(show_dims(x.shape) for x in arrays)}"
+        )
+    dtype = jnp.result_type(*arrays)
+    return [x.astype(dtype) for x in arrays], rank
+
+
+def _steps(name: str, strides: Any, dilation_rate: Any, rank: int) -> tuple[Any, Any]:
+    strides = _sizes(name, "strides", strides, rank)
+    dilation = _sizes(name, "dilation_rate", dilation_rate, rank)
+    if max(strides) > 1 and max(dilation) > 1:
+        raise ArgumentError(
+            f"{name}(): `strides` and `dilation_rate` cannot both be above 1. "
+            f"Received: strides={strides}, dilation_rate={dilation}."
+        )
+    return strides, dilation
+
+
+# ---- convolutions --------------------------------------------------------------------------------
+
+
+@op
+def conv(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: Sizes = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Sizes = 1,
+) -> jax.Array:
+    """Slide ``kernel`` over ``inputs``; the inner product at each position (cross-correlation).
+
+    ``y[b, i, f] = sum over t, c of x[b, i * stride + t * dilation, c] * kernel[t, c, f]``, for one
+    axis; likewise for two and three.
+
+    Args:
+        inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
+        kernel: ``(*window, channels // groups, filters)``: where the kernel has fewer channels
+            than the inputs, each group of filters sees its own group of channels.
+        strides: Step of the window along each axis.
+        padding: ``"valid"``: positions where the window fits; ``"same"``: as many as there are
+            entries (divided by the stride), with zeros around.
+        data_format: Where the channels are: ``"channels_last"`` or ``"channels_first"``; the
+            global setting when None.
+        dilation_rate: Step between the entries of the window, along each axis.
+
+    Returns:
+        Tensor ``(batch, *dimensions, filters)``, in the layout of the inputs.
+
+    >>> conv(jnp.ones((1, 4, 1)), jnp.ones((2, 1, 1)))[0, :, 0]
+    Array([2., 2., 2.], dtype=float32)
+    """
+    (x, k), rank = _operands("conv", inputs, kernel)
+    layout = settings.standardize_data_format(data_format)
+    strides, dilation = _steps("conv", strides, dilation_rate, rank)
+    channels = x.shape[-1 if layout == "channels_last" else 1]
+    groups, rest = divmod(channels, k.shape[-2])
+    if rest or k.shape[-1] % max(groups, 1):
+        raise ShapeError(
+            "ops.conv divides channels and filters into groups.\n"
+            f"  expected: channels and filters that are multiples of {k.shape[-2]} and {groups}\n"
+            f"  received: {show_dims(x.shape)} {layout}, kernel {show_dims(k.shape)}"
+        )
+    padding = _padding("conv", padding, ("valid", "same", "causal"))
+    return convolutions.conv(x, k, strides, padding, dilation, groups, layout)
+
+
+@op
+def depthwise_conv(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: Sizes = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Sizes = 1,
+) -> jax.Array:
+    """Convolve each channel by itself, with filters of its own; arguments as for :func:`conv`.
+
+    Args:
+        inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
+        kernel: ``(*window, channels, multiplier)``.
+        strides: As for :func:`conv`.
+        padding: As for :func:`conv`.
+        data_format: As for :func:`conv`.
+        dilation_rate: As for :func:`conv`.
+
+    Returns:
+        Tensor ``(batch, *dimensions, channels * multiplier)``; the filters of one channel are next
+        to each other.
+
+    >>> depthwise_conv(jnp.ones((1, 4, 3)), jnp.ones((2, 3, 1))).shape
+    (1, 3, 3)
+    """
+    (x, k), rank = _operands("depthwise_conv", inputs, kernel)
+    layout = settings.standardize_data_format(data_format)
+    steps, dilation = _steps("depthwise_conv", strides, dilation_rate, rank)
+    padding = _padding("depthwise_conv", padding)
+    return convolutions.depthwise_conv(x, k, steps, padding, dilation, layout)
+
+
+@op
+def separable_conv(
+    inputs: Tensor,
+    depthwise_kernel: Tensor,
+    pointwise_kernel: Tensor,
+    strides: Sizes = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Sizes = 1,
+) -> jax.Array:
+    """A convolution of each channel, then one of size 1 that mixes channels.
+
+    Args:
+        inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
+        depthwise_kernel: ``(*window, channels, multiplier)``.
+        pointwise_kernel: ``(1, ..., channels * multiplier, filters)``.
+        strides: As for :func:`conv`.
+        padding: As for :func:`conv`.
+        data_format: As for :func:`conv`.
+        dilation_rate: As for :func:`conv`.
+
+    >>> separable_conv(jnp.ones((1, 4, 3)), jnp.ones((2, 3, 1)), jnp.ones((1, 3, 5))).shape
+    (1, 3, 5)
+    """
+    (x, k, p), rank = _operands("separable_conv", inputs, depthwise_kernel, pointwise_kernel)
+    layout = settings.standardize_data_format(data_format)
+    steps, dilation = _steps("separable_conv", strides, dilation_rate, rank)
+    padding = _padding("separable_conv", padding)
+    x = convolutions.depthwise_conv(x, k, steps, padding, dilation, layout)
+    ones = (1,) * rank
+    return convolutions.conv(x, p, ones, "valid", ones, 1, layout)
+
+
+@op
+def conv_transpose(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: Sizes = 1,
+    padding: str = "valid",
+    output_padding: Sizes | None = None,
+    data_format: str | None = None,
+    dilation_rate: Sizes = 1,
+) -> jax.Array:
+    """Spread each entry, times the kernel, over the output: the transpose of :func:`conv`.
+
+    Args:
+        inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
+        kernel: ``(*window, filters, channels)``.
+        strides: Step between the positions of neighbouring entries, along each axis.
+        padding: ``"same"``: ``size * stride`` of a size; ``"valid"``: all that the window covers.
+        output_padding: What is added to the smallest size that :func:`conv` would make the inputs
+            of; chosen as said for ``padding`` when None.
+        data_format: As for :func:`conv`.
+        dilation_rate: As for :func:`conv`.
+
+    >>> conv_transpose(jnp.ones((1, 2, 1)), jnp.ones((2, 1, 1)), strides=2)[0, :, 0]
+    Array([1., 1., 1., 1.], dtype=float32)
+    """
+    (x, k), rank = _operands("conv_transpose", inputs, kernel)
+    layout = settings.standardize_data_format(data_format)
+    strides = _sizes("conv_transpose", "strides", strides, rank)
+    dilation = _sizes("conv_transpose", "dilation_rate", dilation_rate, rank)
+    extra = output_padding
+    if extra is not None:
+        extra = (extra,) * rank if isinstance(extra, int) else tuple(extra)
+    padding = _padding("conv_transpose", padding)
+    return convolutions.conv_transpose(x, k, strides, padding, dilation, extra, layout)
+
+
+# ---- pooling -------------------------------------------------------------------------------------
+
+_POOL = """{line}
+
+    Args:
+        inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
+        pool_size: Size of the window along each axis.
+        strides: Step of the window along each axis; ``pool_size`` when None.
+        padding: ``"valid"``: positions where the window fits; ``"same"``: as many as there are
+            entries (divided by the stride).
+        data_format: Where the channels are: ``"channels_last"`` or ``"channels_first"``; the
+            global setting when None.
+
+    Returns:
+        Tensor ``(batch, *dimensions, channels)``, in the layout of the inputs.
+    """
+
+
+def _pool(name: str, fn: Any, line: str) -> Any:
+    def apply(
+        inputs: Tensor,
+        pool_size: Sizes,
+        strides: Sizes | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+    ) -> jax.Array:
+        x = as_array(inputs)
+        rank = x.ndim - 2
+        window = _sizes(name, "pool_size", pool_size, rank)
+        steps = window if strides is None else _sizes(name, "strides", strides, rank)
+        layout = settings.standardize_data_format(data_format)
+        return fn(x, window, steps, _padding(name, padding), layout)
+
+    return as_op(apply, name, _POOL.format(line=line), __name__)
+
+
+max_pool = _pool("max_pool", pooling.max_pool, "The largest entry that the window sees.")
+average_pool = _pool(
+    "average_pool", pooling.average_pool,
+    "The mean of the entries that the window sees; padding does not count.",
+)  # fmt: skip
+
+_ADAPTIVE = """{line}
+
+    Along an axis of ``n`` entries, part ``i`` of ``m`` is ``floor(i * n / m)`` up to, not
+    including, ``ceil((i + 1) * n / m)``.
+
+    Args:
+        inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
+        output_size: The number of parts along each axis.
+        data_format: Where the channels are: ``"channels_last"`` or ``"channels_first"``; the
+            global setting when None.
+
+    Returns:
+        Tensor ``(batch, *output_size, channels)``, in the layout of the inputs.
+    """
+
+
+def _adaptive(name: str, fn: Any, line: str) -> Any:
+    def apply(inputs: Tensor, output_size: Sizes, data_format: str | None = None) -> jax.Array:
+        x = as_array(inputs)
+        sizes = _sizes(name, "output_size", output_size, x.ndim - 2)
+        return fn(x, sizes, settings.standardize_data_format(data_format))
+
+    return as_op(apply, name, _ADAPTIVE.format(line=line), __name__)
+
+
+adaptive_max_pool = _adaptive(
+    "adaptive_max_pool", pooling.adaptive_max_pool, "The largest entry of each of some even parts."
+)
+adaptive_average_pool = _adaptive(
+    "adaptive_average_pool", pooling.adaptive_average_pool, "The mean of each of some even parts."
+)
+
+
+# ---- windows as columns --------------------------------------------------------------------------
+
+
+def _pairs(name: str, what: str, value: Any) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(n, int) and n >= 0 for n in pair):
+        raise ArgumentError(f"{name}(): `{what}` is one integer or two. Received: {value!r}.")
+    return pair
+
+
+def _unfolded(
+    x: jax.Array, window: Any, dilation: Any, padding: Any, stride: Any
+) -> jax.Array:  # fmt: skip
+    top, left = padding
+    x = jnp.pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
+    places = [
+        (n - (k - 1) * d - 1) // s + 1
+        for n, k, d, s in zip(x.shape[2:], window, dilation, stride, strict=True)
+    ]
+    rows, columns = (
+        jnp.arange(k)[:, None] * d + jnp.arange(p) * s
+        for k, d, p, s in zip(window, dilation, places, stride, strict=True)
+    )
+    # (batch, channels, window rows, rows, window columns, columns)
+    views = x[:, :, rows[:, :, None, None], columns[None, None]]
+    views = jnp.transpose(views, (0, 1, 2, 4, 3, 5))
+    batch, channels = x.shape[:2]
+    return jnp.reshape(views, (batch, channels * window[0] * window[1], -1))
+
+
+@op
+def unfold(
+    x: Tensor,
+    kernel_size: Sizes,
+    dilation: Sizes = 1,
+    padding: Sizes = 0,
+    stride: Sizes = 1,
+) -> jax.Array:
+    """What a window sees at each position of an image, as columns.
+
+    Args:
+        x: Images ``(batch, channels, height, width)``.
+        kernel_size: Height and width of the window.
+        dilation: Step between the entries of the window.
+        padding: Zeros around the image, on each side.
+        stride: Step of the window.
+
+    Returns:
+        Tensor ``(batch, channels * entries of the window, positions)``.
+
+    >>> unfold(jnp.ones((1, 3, 4, 4)), 2).shape
+    (1, 12, 9)
+    """
+    sizes = (_pairs("unfold", *known) for known in (
+        ("kernel_size", kernel_size), ("dilation", dilation), ("padding", padding),
+        ("stride", stride)))  # fmt: skip
+    x = as_array(x)
+    if x.ndim != 4:
+        raise ShapeError(
+            "ops.unfold takes images.\n  expected: (batch, channels, height, width)\n"
+            f"  received: {show_dims(x.shape)}"
+        )
+    return _unfolded(x, *sizes)
+
+
+@op
+def fold(
+    x: Tensor,
+    output_size: Sizes,
+    kernel_size: Sizes,
+    dilation: Sizes = 1,
+    padding: Sizes = 0,
+    stride: Sizes = 1,
+) -> jax.Array:
+    """The transpose of :func:`unfold`: columns added up at their positions in an image.
+
+    Args:
+        x: Columns ``(batch, channels * entries of the window, positions)``.
+        output_size: Height and width of the image.
+        kernel_size: As for :func:`unfold`.
+        dilation: As for :func:`unfold`.
+        padding: As for :func:`unfold`.
+        stride: As for :func:`unfold`.
+
+    Returns:
+        Images ``(batch, channels, height, width)``.
+
+    >>> fold(jnp.ones((1, 4, 9)), 4, 2)[0, 0, 1]
+    Array([2., 4., 4., 2.], dtype=float32)
+    """
+    size, window, steps, sides, strides = (_pairs("fold", *known) for known in (
+        ("output_size", output_size), ("kernel_size", kernel_size), ("dilation", dilation),
+        ("padding", padding), ("stride", stride)))  # fmt: skip
+    x = floating(x)
+    channels = x.shape[1] // (window[0] * window[1])
+    places = [
+        (n + 2 * p - (k - 1) * d - 1) // s + 1
+        for n, p, k, d, s in zip(size, sides, window, steps, strides, strict=True)
+    ]
+    if x.ndim != 3 or (x.shape[2] != places[0] * places[1]):
+        raise ShapeError(
+            "ops.fold takes a column for each position of the window.\n"
+            f"  expected: (batch, channels * {window[0] * window[1]}, {places[0] * places[1]})\n"
+            f"  received: {show_dims(x.shape)}"
+        )
+    shape = jax.ShapeDtypeStruct((x.shape[0], channels, *size), x.dtype)
+    add_up = jax.linear_transpose(lambda y: _unfolded(y, window, steps, sides, strides), shape)
+    return add_up(x)[0]
+
+
+# ---- blocks --------------------------------------------------------------------------------------
+
+_BLOCKS = """{line}
+
+    Args:
+        x: Images ``{before}``, or the channels on axis 1.
+        block_size: Height and width of a block.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+
+    Returns:
+        Images ``{after}``, in the layout of ``x``. {order}
+    """
+
+
+def _blocks(name: str, fn: Any, **text: str) -> Any:
+    def apply(x: Tensor, block_size: int, data_format: str = "channels_last") -> jax.Array:
+        x = as_array(x)
+        layout = settings.standardize_data_format(data_format)
+        if x.ndim != 4:
+            raise ShapeError(
+                f"ops.{name} takes images.\n  expected: four axes\n  received: {show_dims(x.shape)}"
+            )
+        if not isinstance(block_size, int) or block_size < 1:
+            raise ArgumentError(
+                f"{name}(): `block_size` is a positive integer. Received: {block_size!r}."
+            )
+        return fn(name, x, block_size, layout)
+
+    return as_op(apply, name, _BLOCKS.format(**text), __name__)
+
+
+def _check_divides(name: str, what: str, size: Any, by: int) -> None:
+    if isinstance(size, int) and size % by:
+        raise ShapeError(f"ops.{name} needs {what} that is a multiple of {by}. Received: {size}.")
+
+
+def _depth_to_space(name: str, x: jax.Array, size: int, layout: str) -> jax.Array:
+    if layout == "channels_first":
+        _check_divides(name, "a number of channels", x.shape[1], size * size)
+        batch, channels, height, width = x.shape
+        x = jnp.reshape(x, (batch, channels // size**2, size, size, height, width))
+        x = jnp.transpose(x, (0, 1, 4, 2, 5, 3))
+        return jnp.reshape(x, (batch, channels // size**2, height * size, width * size))
+    _check_divides(name, "a number of channels", x.shape[-1], size * size)
+    batch, height, width, channels = x.shape
+    x = jnp.reshape(x, (batch, height, width, size, size, channels // size**2))
+    x = jnp.transpose(x, (0, 1, 3, 2, 4, 5))
+    return jnp.reshape(x, (batch, height * size, width * size, channels // size**2))
+
+
+def _space_to_depth(name: str, x: jax.Array, size: int, layout: str) -> jax.Array:
+    spatial = x.shape[1:3] if layout == "channels_last" else x.shape[2:]
+    for n in spatial:
+        _check_divides(name, "a height and a width", n, size)
+    if layout == "channels_first":
+        batch, channels, height, width = x.shape
+        x = jnp.reshape(x, (batch, channels, height // size, size, width // size, size))
+        x = jnp.transpose(x, (0, 1, 3, 5, 2, 4))
+        return jnp.reshape(x, (batch, channels * size**2, height // size, width // size))
+    batch, height, width, channels = x.shape
+    x = jnp.reshape(x, (batch, height // size, size, width // size, size, channels))
+    x = jnp.transpose(x, (0, 1, 3, 2, 4, 5))
+    return jnp.reshape(x, (batch, height // size, width // size, channels * size**2))
+
+
+_ORDER = """With the channels last, each
+        pixel of a block takes a run of the many channels; with the channels first, each of the few
+        channels takes a run of them."""
+_FLAT = "(batch, height, width, channels * block_size ** 2)"
+_WIDE = "(batch, height * block_size, width * block_size, channels)"
+depth_to_space = _blocks(
+    "depth_to_space", _depth_to_space, line="Channels laid out as blocks of pixels.",
+    before=_FLAT, after=_WIDE, order=_ORDER,
+)  # fmt: skip
+space_to_depth = _blocks(
+    "space_to_depth", _space_to_depth, line="Blocks of pixels as channels.",
+    before=_WIDE, after=_FLAT, order=_ORDER,
+)  # fmt: skip
