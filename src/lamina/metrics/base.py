@@ -39,8 +39,14 @@ def metric_function(kind: Kind) -> Callable[[_F], _F]:
     return publish
 
 
+class _MetricAttributes:
+    """What every metric has from its making on."""
+
+    _own_variables: list[Variable]
+
+
 @builtin("metrics")
-class Metric(Owner, Trackable, Configurable):
+class Metric(_MetricAttributes, Owner, Trackable, Configurable):
     """Base class of metrics: a number (or an array, or a dict of numbers) over many batches.
 
     A subclass creates its state with :meth:`add_variable` and implements :meth:`update_state` and
@@ -81,7 +87,7 @@ class Metric(Owner, Trackable, Configurable):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        object.__setattr__(self, "_own_variables", [])
+        self._own_variables = []
         return self
 
     def __post_init__(self) -> None:
@@ -116,7 +122,7 @@ class Metric(Owner, Trackable, Configurable):
             owner=self,
             autocast=False,
         )
-        self._own_variables.append(variable)  # pyright: ignore
+        self._own_variables.append(variable)
         return variable
 
     def add_weight(
@@ -132,7 +138,7 @@ class Metric(Owner, Trackable, Configurable):
     @property
     def variables(self) -> list[Variable]:
         """The whole state, including that of metrics that are attributes."""
-        found: dict[Variable, None] = dict.fromkeys(self._own_variables)  # pyright: ignore
+        found: dict[Variable, None] = dict.fromkeys(self._own_variables)
         for _, value in held(self):
             if isinstance(value, Metric):
                 found |= dict.fromkeys(value.variables)
