@@ -85,8 +85,7 @@ def test_determinism(name):
 def test_a_variable_s_value_depends_on_seed_and_path_alone():
     def value(seed, path, initializer="glorot_uniform"):
         prng.set_random_seed(seed)
-        v = Variable(initializers.get(initializer), (3, 4), name="kernel", path=path)
-        v._occurrence = 0
+        v = Variable(initializers.get(initializer), (3, 4), name="kernel", draw_path=path)
         return np.asarray(v.value)
 
     a = value(0, "dense/kernel")

@@ -86,7 +86,8 @@ class Bidirectional(Recurrent):
         super().__post_init__()
         self.supports_masking = True
         # Files store the weights under `forward_layer`, which `layer` is an alias of.
-        given, other = self.__dict__.pop("layer"), self.__dict__.pop("backward_layer")
+        given, other = self.layer, self.backward_layer
+        del self.layer, self.backward_layer
         name = given.name.removeprefix("forward_")
         self.forward_layer = self.layer = _copy(given, name=f"forward_{name}")
         self.backward_layer = other or _copy(given, name=f"backward_{name}", go_backwards=True)
