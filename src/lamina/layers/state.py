@@ -129,6 +129,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     @name.setter
     def name(self, value: str | None) -> None:
+        if "_name" in self.__dict__:
+            self.__dict__["_change_count"] += 1  # addresses change
         object.__setattr__(self, "_has_automatic_name", value is None)
         if value is None:
             value = naming.auto_name(type(self).__name__)
@@ -326,6 +328,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             if layer in seen:
                 continue
             seen.add(layer)
+            layer.__dict__["_inner_names"] = (-1, {})  # a layer inside may have been renamed
             for v in layer._own_variables():
                 if v not in seen:
                     seen.add(v)
