@@ -161,8 +161,10 @@ def test_other_shapes_are_refused(space, case):
 def test_weights(space, case):
     batch = case.sample(rng())
     if case.values is None:
-        with pytest.raises(ShapeError, match="sample_weight"):
-            case.make(space)(*batch, sample_weight=np.ones(6))
+        # One number for the whole batch: weights multiply it by their mean, as in Keras.
+        plain = np.asarray(case.make(space)(*batch))
+        half = np.asarray(case.make(space)(*batch, sample_weight=np.full(6, 0.5, "f4")))
+        np.testing.assert_allclose(half, plain / 2, rtol=1e-6)
         return
     weights = rng().uniform(size=case.values).astype("f4")
 

@@ -387,6 +387,9 @@ class Model(_Attributes, Layer):
         self.built = True  # for a `build` of the user's own that has called this one
         try:
             spec.evaluate(run, leaves)
+            if "_build_shapes" not in self.__dict__:
+                shapes = nested.map_structure(lambda s: s.shape, specs)
+                self._build_shapes = {"input_shape": shapes}
         except BaseException:
             self.built = False
             raise
