@@ -105,17 +105,17 @@ def test_options():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"weights": "imagnet"}, "'imagnet', and there is no such file"),
+        ({"weights": "imagnet"}, "'imagnet', which does not exist"),
         ({"weights": "imagenet", "classes": 10}, "1000 classes. Received: classes=10"),
         ({"weights": "imagenet", "classifier_activation": "relu"}, "softmax"),
         ({"weights": "imagenet", "input_shape": (64, 64, 3)}, "224x224 RGB images"),
         ({"weights": "imagenet", "include_top": False, "input_shape": (64, 64, 1)}, "3 channels"),
-        ({"weights": None, "input_shape": (64, 64)}, "three sizes"),
+        ({"weights": None, "input_shape": (64, 64)}, "three dimensions"),
         ({"weights": None, "input_shape": (64, 31, 3)}, "at least 32x32"),
-        ({"weights": None, "input_shape": (None, 64, 3)}, "size of the images must be known"),
+        ({"weights": None, "input_shape": (None, 64, 3)}, "shape of the images must be known"),
         ({"weights": None, "include_top": False, "pooling": "mean"}, "'avg' or 'max'"),
         ({"weights": None, "input_tensor": IMAGES}, "`input_tensor`.*ndarray"),
-        ({"weights": None, "input_tensor": keras.Input((8,))}, "`input_tensor` has three sizes"),
+        ({"weights": None, "input_tensor": keras.Input((8,))}, "`input_tensor` must have three dimensions"),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_is_made(options, said):
@@ -238,7 +238,7 @@ def test_preprocessing_in_a_model_goes_to_a_file(tmp_path):
 
 
 def test_a_mode_that_is_none():
-    with pytest.raises(ArgumentError, match=r"`mode` is one of \['caffe', 'tf', 'torch'\]"):
+    with pytest.raises(ArgumentError, match=r"`mode` must be one of \['caffe', 'tf', 'torch'\]"):
         imagenet_utils.preprocess_input(IMAGES, mode="jax")
     with pytest.raises(ArgumentError, match="channels"):
         imagenet_utils.preprocess_input(IMAGES, data_format="channels_middle")

@@ -17,7 +17,7 @@ def test_as_in_keras(case):
 WRONG = [
     (lambda: layers.Permute((2, 1), name="culprit"), (2, 3), "3 axes"),
     (lambda: layers.RepeatVector(2, name="culprit"), (2, 3, 4), "2 axes"),
-    (lambda: layers.Reshape((5, 2), name="culprit"), (2, 3, 4), r"as many entries as \(5, 2\)"),
+    (lambda: layers.Reshape((5, 2), name="culprit"), (2, 3, 4), r"as many elements as \(5, 2\)"),
     (lambda: layers.Reshape((5, -1), name="culprit"), (2, 3, 4), "or a multiple"),
     (lambda: layers.Reshape((0, -1), name="culprit"), (2, 3, 4), "or a multiple"),
 ]
