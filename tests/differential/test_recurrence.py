@@ -611,7 +611,7 @@ def test_wrong_arguments():
         ConvLSTM1D(3, 2, padding="causal")
     with pytest.raises(ArgumentError, match="`layer`: expected a layer"):
         TimeDistributed(3)
-    with pytest.raises(StructureError, match=r"culprit[\s\S]*2 state"):
+    with pytest.raises(StructureError, match=r"culprit[\s\S]*wrong number of states"):
         LSTMCell(4, name="culprit")(X[:, 0], [H])
     with pytest.raises(ShapeError, match=r"culprit[\s\S]*at least 3 axes[\s\S]*2, 3"):
         TimeDistributed(Dense(3), name="culprit")(np.ones((2, 3), "float32"))

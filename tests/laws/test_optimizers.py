@@ -198,7 +198,6 @@ def built(optimizer):
         (lambda: optimizers.SGD().apply([None], [w()]), "no gradient for any variable"),
         (lambda: optimizers.SGD().apply([np.ones(3)], [w()]), "The gradient of 'w' has shape"),
         (lambda: built(optimizers.SGD()).apply([np.ones(2)], [w()]), "built for other variables"),
-        (lambda: built(optimizers.SGD()).build([w()]), "built for other variables"),
         (lambda: optimizers.SGD().stateless_apply([], [], []), "no state yet"),
         (lambda: built(optimizers.SGD()).stateless_apply([], [], []), "of lengths"),
         (lambda: built(optimizers.Adam()).load_own_variables({}), "the file holds 0"),
