@@ -115,7 +115,10 @@ def test_options():
         ({"weights": None, "input_shape": (None, 64, 3)}, "shape of the images must be known"),
         ({"weights": None, "include_top": False, "pooling": "mean"}, "'avg' or 'max'"),
         ({"weights": None, "input_tensor": IMAGES}, "`input_tensor`.*ndarray"),
-        ({"weights": None, "input_tensor": keras.Input((8,))}, "`input_tensor` must have three dimensions"),
+        (
+            {"weights": None, "input_tensor": keras.Input((8,))},
+            "`input_tensor` must have three dimensions",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_is_made(options, said):
