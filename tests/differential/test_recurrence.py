@@ -611,13 +611,13 @@ def test_wrong_arguments():
         ConvLSTM1D(3, 2, padding="causal")
     with pytest.raises(ArgumentError, match="`layer`: expected a layer"):
         TimeDistributed(3)
-    with pytest.raises(StructureError, match=r"culprit[\s\S]*wrong number of states"):
+    with pytest.raises(StructureError, match=r"culprit[\s\S]*wrong number of states[\s\S]*2, of"):
         LSTMCell(4, name="culprit")(X[:, 0], [H])
-    with pytest.raises(ShapeError, match=r"culprit[\s\S]*at least 3 axes[\s\S]*2, 3"):
+    with pytest.raises(ShapeError, match=r"culprit[\s\S]*2, 3"):
         TimeDistributed(Dense(3), name="culprit")(np.ones((2, 3), "float32"))
-    with pytest.raises(ShapeError, match=r"culprit[\s\S]*at least 3 axes[\s\S]*batch, 3"):
+    with pytest.raises(ShapeError, match=r"culprit[\s\S]*batch, 3"):
         TimeDistributed(Dense(3), name="culprit")(lamina.Input((3,)))
-    with pytest.raises(ShapeError, match="a number on axis -1"):
+    with pytest.raises(ShapeError, match="axis -1"):
         LSTM(4)(lamina.Input((5, None)))
 
 
