@@ -19,6 +19,7 @@ from lamina.layers.wrappers import TimeDistributed
 from lamina.ops.lowering.recurrence import _compiled_loop, convolution_by_products
 from lamina.serialization import registry
 from tests.cases.layers_recurrent import LeakyCell
+from tests.differential import spread  # noqa: F401 - it registers the twins in Keras
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3, 5, 3)).astype("float32")
