@@ -104,7 +104,7 @@ def test_shapes_that_do_not_join(layer, shapes, symbolic):
 
 def test_axes_of_a_dot_product():
     for axes in ("a", (1, 2, 3), (1, 0.5), None):
-        with pytest.raises(ArgumentError, match="pair of axes"):
+        with pytest.raises(ArgumentError, match=r"Dot\(\): `axes`"):
             layers.Dot(axes)
 
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import initializers
-from lamina.core import naming
 from lamina.core.scope import random_key
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
@@ -423,7 +422,7 @@ class MultiHeadAttention(_Attention):
         return f"_{role}_dense" if role == "gate" else f"{role}_dense"
 
 
-@builtin("layers", file_name="GroupedQueryAttention")
+@builtin("layers", stem="grouped_query_attention")
 class GroupQueryAttention(_Attention):
     """Grouped-query attention: groups of query heads share their keys and values.
 
@@ -486,8 +485,6 @@ class GroupQueryAttention(_Attention):
                 f"`num_key_value_heads`. Received: {self.num_query_heads} and "
                 f"{self.num_key_value_heads}."
             )
-        if self.name is None:
-            self.name = naming.auto_name("grouped_query_attention")  # as Keras calls it
         super().__post_init__()
 
     @property

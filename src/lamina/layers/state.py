@@ -18,7 +18,7 @@ from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, get_policy
 from lamina.errors import ArgumentError, NotBuiltError, StateError
 from lamina.serialization.fields import Configurable, field
-from lamina.serialization.registry import builtin, defined_by_user, registration_of
+from lamina.serialization.registry import builtin, defined_by_user, registration_of, stem_of
 
 # Attributes whose change leaves what a call computes as it is.
 _NOT_COMPUTING = frozenset(("name", "trainable", "built", "stop_training", "history", "optimizer"))
@@ -118,7 +118,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         self._start_drawing()
 
     def _start_drawing(self) -> None:
-        prefix = naming.snake_case(type(self).__name__)
+        prefix = stem_of(type(self))
         own = prefix if self._has_automatic_name else self._name
         object.__setattr__(self, "_draw_name", naming.draw_name(own))
 
@@ -133,7 +133,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             self.__dict__["_change_count"] += 1  # addresses change
         object.__setattr__(self, "_has_automatic_name", value is None)
         if value is None:
-            value = naming.auto_name(type(self).__name__)
+            value = naming.auto_name(stem_of(type(self)))
         object.__setattr__(self, "_name", naming.check_name(value, "layer"))
 
     @property

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina.core import naming
 from lamina.core.tracking import holds_containers, version_of
 from lamina.core.variable import Variable
 from lamina.layers.state import LayerState
+from lamina.serialization.registry import stem_of
 
 
 def own_variables(layer: LayerState) -> list[Variable]:
@@ -53,7 +53,7 @@ def name_automatically(layer: LayerState, flags: Any) -> None:
         for x, automatic in zip(layers, flags, strict=True):
             x.__dict__["_has_automatic_name"] = automatic is True
             if automatic is True:
-                x.__dict__["_draw_name"] = naming.snake_case(type(x).__name__)
+                x.__dict__["_draw_name"] = stem_of(type(x))
             x.__dict__["_inner_names"] = (-1, {})
 
 

@@ -277,7 +277,7 @@ class Model(_Attributes, Layer):
         names: dict[Any, tuple[str, str]] = {}
         taken: dict[str, None] = {}
         for x in self._graph.layers if self._graph is not None else ():
-            prefix = naming.snake_case(type(x).__name__)
+            prefix = registry.stem_of(type(x))
             name = naming.free(taken, prefix if has_automatic_name(x) else x.name)
             taken[name] = None
             names[x] = x.name, name

@@ -18,13 +18,12 @@ import jax
 import numpy as np
 
 from lamina.core.boundary import warn
-from lamina.core.naming import snake_case
 from lamina.core.tracking import attributes_held
 from lamina.core.variable import Variable
 from lamina.errors import SavingWarning, SerializationError
 from lamina.layers import Layer
 from lamina.layers.structure import listed_layers, saved_variables
-from lamina.serialization.registry import registration_of
+from lamina.serialization.registry import stem_of
 
 _CONTAINERS = (list, tuple, dict, Mapping, set)
 # How many arrays go to the device in one call.
@@ -133,9 +132,7 @@ def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
 @functools.cache
 def _name_of(cls: type) -> str:
     """How a file calls an entry of a list: by its class."""
-    declared = registration_of(cls)
-    name = cls.__name__ if declared is None else declared.file_name
-    return snake_case(name) if issubclass(cls, Layer) else "container"
+    return stem_of(cls) if issubclass(cls, Layer) else "container"
 
 
 def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, Layer]]:

@@ -78,20 +78,20 @@ class Registration:
         namespace: where users find it: ``"layers"``; None for a base class that users do not see.
         name: its public name.
         file_module: the module that Keras's files name for it.
-        file_name: the class that Keras's files name for it.
+        stem: how its automatic names begin, and how files of weights call it.
     """
 
     namespace: str | None
     name: str
     file_module: str | None
-    file_name: str
+    stem: str
 
 
 def builtin(
     namespace: str | None = None,
     *aliases: str,
     file_module: str | None = None,
-    file_name: str | None = None,
+    stem: str | None = None,
 ) -> Callable[[_T], _T]:
     """Decorator: declare a class or function as the library's own.
 
@@ -100,7 +100,7 @@ def builtin(
             that has no public name.
         aliases: further names that strings may use.
         file_module: the module that Keras's files name; ``keras.<namespace>`` when None.
-        file_name: the class that Keras's files name; the object's own name when None.
+        stem: how automatic names begin; the object's name in snake_case when None.
     """
 
     def declare(obj: _T) -> _T:
@@ -108,15 +108,16 @@ def builtin(
         is_class = inspect.isclass(obj)
         if is_class:
             module = file_module or (namespace and f"keras.{namespace}")
-            setattr(obj, _DECLARED, Registration(namespace, name, module, file_name or name))
-            _in_files[module, file_name or name] = obj
+            declared = Registration(namespace, name, module, stem or snake_case(name))
+            setattr(obj, _DECLARED, declared)
+            _in_files[module, name] = obj
         if namespace is not None:
             table = _namespaces.setdefault(namespace, {})
             table[name] = obj
             spellings = (snake_case(name), name.lower()) if is_class else ()
             for alias in aliases if not is_class else ():
                 table[alias] = obj
-            for alias in (*spellings, *aliases, *((file_name,) if file_name else ())):
+            for alias in (*spellings, *aliases):
                 table.setdefault(alias, obj)
         return obj
 
@@ -130,6 +131,12 @@ builtin("dtype_policies", file_module="keras")(DTypePolicy)
 def registration_of(cls: type) -> Registration | None:
     """What a built-in class declares of itself; None for a user's class."""
     return cls.__dict__.get(_DECLARED)
+
+
+def stem_of(cls: type) -> str:
+    """How automatic names of a class begin: ``"dense"``."""
+    declared = registration_of(cls)
+    return snake_case(cls.__name__) if declared is None else declared.stem
 
 
 def defined_by_user(cls: type, attribute: str) -> bool:
@@ -339,7 +346,7 @@ def _describe(obj: Any) -> Any:
     declared = registration_of(cls)
     record: dict[str, Any] = {
         "module": _module_in_files(cls),
-        "class_name": cls.__name__ if declared is None else declared.file_name,
+        "class_name": cls.__name__,
         "config": _describe(obj.get_config()),
         "registered_name": None if declared is not None else get_registered_name(cls),
     }
