@@ -63,9 +63,9 @@ def test_a_dry_run_reports_and_changes_nothing():
 
 def test_a_dry_run_finds_what_fit_would_refuse():
     model = model_with(layers.ReLU())
-    with pytest.raises(ShapeError, match="targets do not fit"):
+    with pytest.raises(ShapeError, match="targets and predictions do not match"):
         model.fit(X, RNG.normal(size=(64, 2)), dry_run=True, verbose=0)
-    with pytest.raises(ShapeError, match="targets do not fit"):
+    with pytest.raises(ShapeError, match="targets and predictions do not match"):
         model.fit(X, Y, validation_data=(X, RNG.normal(size=(64, 2))), dry_run=True, verbose=0)
 
 
