@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lamina.core.naming import reset as clear_session
     from lamina.core.prng import set_random_seed
+    from lamina.execution.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
     from lamina.serialization.registry import (
         CustomObjectScope,
         get_custom_objects,
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from lamina.serialization.registry import deserialize as deserialize_keras_object
     from lamina.serialization.registry import register_serializable as register_keras_serializable
     from lamina.serialization.registry import serialize as serialize_keras_object
-    from lamina.training.data import pack_x_y_sample_weight, unpack_x_y_sample_weight
-    from lamina.training.pydataset import PyDataset
+    from lamina.training.data.pydataset import PyDataset
     from lamina.utils.files import get_file
     from lamina.utils.numerical import normalize, to_categorical
     from lamina.visualization.plot import model_to_dot, plot_model
@@ -35,7 +35,7 @@ __all__ = [
 # From each name to its module, and to its name there if that differs.
 _MODULES = {
     "CustomObjectScope": "lamina.serialization.registry",
-    "PyDataset": "lamina.training.pydataset",
+    "PyDataset": "lamina.training.data.pydataset",
     "clear_session": "lamina.core.naming:reset",
     "custom_object_scope": "lamina.serialization.registry:CustomObjectScope",
     "deserialize_keras_object": "lamina.serialization.registry:deserialize",
@@ -45,13 +45,13 @@ _MODULES = {
     "get_registered_object": "lamina.serialization.registry",
     "model_to_dot": "lamina.visualization.plot",
     "normalize": "lamina.utils.numerical",
-    "pack_x_y_sample_weight": "lamina.training.data",
+    "pack_x_y_sample_weight": "lamina.execution.batches",
     "plot_model": "lamina.visualization.plot",
     "register_keras_serializable": "lamina.serialization.registry:register_serializable",
     "serialize_keras_object": "lamina.serialization.registry:serialize",
     "set_random_seed": "lamina.core.prng",
     "to_categorical": "lamina.utils.numerical",
-    "unpack_x_y_sample_weight": "lamina.training.data",
+    "unpack_x_y_sample_weight": "lamina.execution.batches",
 }
 
 
