@@ -206,12 +206,13 @@ def _record_op(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
             inputs = [x for x in nested.flatten((args, kwargs)) if is_symbolic(x)]
         outputs = _evaluate(declaration, args, kwargs, [x.spec for x in inputs])
     except LaminaError as e:
-        raise type(e)(f"{e}\n  called at: {user_location()}") from None
+        raise e.with_details(location=user_location()) from None
     except Exception as e:
         shown = ", ".join(f"{x.name} {spec.show_dims(x.spec.dims_raw)}" for x in inputs)
         raise ShapeError(
-            f"{where} cannot take these tensors: {type(e).__name__}: {e}\n"
-            f"  received: {shown}\n  called at: {user_location()}"
+            f"{where} cannot take these tensors: {type(e).__name__}: {e}",
+            received=shown,
+            location=user_location(),
         ) from e
     masks = None
     if declaration.elementwise and isinstance(outputs, TensorSpec):

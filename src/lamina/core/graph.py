@@ -195,7 +195,7 @@ def _unreached(node: Node, outputs: list[Any], inputs: list[Any]) -> str:
     names = [x.name for x in inputs]
     return (
         f"The outputs depend on the input {node.operation.name!r}, which is not among the model's "
-        f"inputs.\n  Given inputs: {names}\n  The way from it to the output: {chain}\n"
+        f"inputs.\n  Given inputs: {names}\n  The path from it to the output: {chain}\n"
         f"  {node.operation.name!r} was made at {node.location}\n"
         + (
             "Are `inputs` and `outputs` swapped? The order is Model(inputs, outputs)."
@@ -222,7 +222,7 @@ def _path(start: Node, outputs: list[Any]) -> str:
 
 
 def depths(order: list[Node]) -> dict[Node, int]:
-    """Distance of each node from the outputs: the longest way that its value travels."""
+    """Distance of each node from the outputs: the number of calls on the longest path."""
     inside = set(order)
     depth: dict[Node, int] = {}
     for node in reversed(order):

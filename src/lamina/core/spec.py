@@ -278,9 +278,16 @@ def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
         return _sampled(fn, specs, names)
     except Exception as last:  # noqa: BLE001 - the more telling of both is raised
         inconclusive = isinstance(first, jax.errors.InconclusiveDimensionOperation) or (
-            isinstance(first, TypeError) and "symbolic" in str(first).lower()
+            isinstance(first, TypeError) and not _raised_by_jax(first)  # Python wants a number
         )
         raise (last if inconclusive else first) from None
+
+
+def _raised_by_jax(e: BaseException) -> bool:
+    tb, name = e.__traceback__, ""
+    while tb is not None:
+        name, tb = tb.tb_frame.f_globals.get("__name__", ""), tb.tb_next
+    return name.startswith("jax.")
 
 
 def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) -> Any:

@@ -43,8 +43,8 @@ from lamina.layers.arguments import (
     map_shapes,
     masks_of,
     may_carry_mask,
+    path_to,
     shapes_of,
-    way,
 )
 from lamina.layers.state import LayerState
 from lamina.serialization import registry
@@ -160,7 +160,8 @@ class Layer(LayerState):
         """The formula; every subclass has its own."""
         raise SignatureError(
             f"Layer {self.name!r} of class {type(self).__name__} has no `call`. "
-            "Define `def call(self, inputs): ...` in the class."
+            "Define `def call(self, inputs): ...` in the class.",
+            layer=self.name,
         )
 
     def _scope(self, training: bool | None = None) -> Scope:
@@ -197,7 +198,7 @@ class Layer(LayerState):
             except Exception as e:
                 called = getattr(self, "graph", None) is not None and not (outer and outer.path)
                 if (
-                    repr(self.name) not in str(e)
+                    not (isinstance(e, LaminaError) and e.layer == self.name)
                     and not called  # the user's own model, in a call that shows in the traceback
                     and (outer is None or not outer.abstract)
                 ):
@@ -238,7 +239,8 @@ class Layer(LayerState):
             raise SignatureError(
                 f"Layer {self.name!r} ({type(self).__name__}) was called with wrong arguments: {e}."
                 f" Its call takes ({shown})."
-                + (f" Several tensors go into one list: `{self.name}([a, b])`." if several else "")
+                + (f" Several tensors go into one list: `{self.name}([a, b])`." if several else ""),
+                layer=self.name,
             ) from None
         arguments = dict(bound.arguments)
         for name, parameter in signature.signature.parameters.items():
@@ -262,12 +264,14 @@ class Layer(LayerState):
             if isinstance(x, type):
                 raise GraphError(
                     f"Layer {self.name!r} received the class {x.__name__} itself, not a tensor. "
-                    f"Make a layer and call it: `{x.__name__}(...)(x)`."
+                    f"Make a layer and call it: `{x.__name__}(...)(x)`.",
+                    layer=self.name,
                 )
             if not np.isscalar(x):
                 raise StructureError(
                     f"Layer {self.name!r} expects tensors or arrays. Received {x!r} "
-                    f"(of type {type(x).__name__})."
+                    f"(of type {type(x).__name__}).",
+                    layer=self.name,
                 )
         if self.input_spec is None:
             return
@@ -280,7 +284,8 @@ class Layer(LayerState):
             count = "one tensor" if len(specs) == 1 else f"{len(specs)} tensors"
             raise StructureError(
                 f"Layer {self.name!r} ({type(self).__name__}) takes {count}. Received "
-                f"{len(leaves)}."
+                f"{len(leaves)}.",
+                layer=self.name,
             )
         for i, (want, x) in enumerate(zip(specs, leaves, strict=True)):
             if x is None:
@@ -288,15 +293,17 @@ class Layer(LayerState):
                     continue
                 raise StructureError(
                     f"Layer {self.name!r} ({type(self).__name__}) received None for input {i}, "
-                    "which is not optional. `InputSpec(optional=True)` makes it so."
+                    "which is not optional. `InputSpec(optional=True)` makes it so.",
+                    layer=self.name,
                 )
             wrong = want.mismatch(x)
             if wrong is not None:
-                cure = want.cure(x)
                 raise ShapeError(
-                    f"Layer {self.name!r} ({type(self).__name__}) cannot take this input.\n"
-                    f"  expected: {wrong}\n  received: {show_dims(dims_of(x))} {x.dtype}"
-                    + (f"\n{cure}" if cure else "")
+                    f"Layer {self.name!r} ({type(self).__name__}) cannot take this input.",
+                    layer=self.name,
+                    expected=wrong,
+                    received=f"{show_dims(dims_of(x))} {x.dtype}",
+                    cure=want.cure(x),
                 )
 
     def _run(self, arguments: dict[str, Any]) -> Any:
@@ -377,10 +384,10 @@ class Layer(LayerState):
                     self._build_for(arguments)
             outputs, masks = self._infer(arguments, training)
         except Exception as e:
-            dressed = self._dressed(e, arguments)
-            if dressed is e:
+            explained = self._explained(e, arguments)
+            if explained is e:
                 raise
-            raise dressed from (None if isinstance(e, LaminaError) else e)
+            raise explained from (None if isinstance(e, LaminaError) else e)
         inputs = nested.flatten(arguments.get(call_signature(type(self)).first or ""))
         masked = [x.name for x in inputs if is_symbolic(x) and x.mask is not None]
         if masked and not any(nested.flatten(masks)):
@@ -529,38 +536,30 @@ class Layer(LayerState):
         specs = self.compute_output_spec(**arguments)
         return nested.map_structure(lambda s: s.shape, specs)
 
-    def _dressed(self, e: Exception, arguments: Mapping[str, Any]) -> Exception:
-        """The error with what the user needs: layer, received dims, way from the inputs, line."""
+    def _explained(self, e: Exception, arguments: Mapping[str, Any]) -> Exception:
+        """The error with the layer, what it received, the path from the inputs, and the line."""
         tensors = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
         who = f"Layer {self.name!r} ({type(self).__name__})"
-        kind: type[Exception] = ShapeError
+        details: dict[str, Any] = {
+            "received": ", ".join(f"{show_dims(x.spec.dims_raw)} {x.dtype}" for x in tensors),
+            "path": [f"{path_to(x)} -> {self.name}" for x in list(dict.fromkeys(tensors))[:4]],
+            "location": user_location(),
+            "layer": self.name,
+        }
         if isinstance(e, LaminaError):
-            kind, said = type(e), str(e)
-        elif isinstance(e, _NEEDS_VALUES):
-            kind = SymbolicTensorError
-            said = (
+            return e.with_details(**details)
+        if isinstance(e, _NEEDS_VALUES):
+            return SymbolicTensorError(
                 f"{who} needs the values of a tensor, or a size that is not known, while only "
-                f"shapes are known: {type(e).__name__}: {str(e).splitlines()[0]}\n"
-                "In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy: "
-                "`lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes."
+                f"shapes are known: {type(e).__name__}: {str(e).splitlines()[0]}",
+                cure="In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and "
+                "NumPy: `lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes.",
+                **details,
             )
-        elif isinstance(e, (TypeError, ValueError, AssertionError)) and not raised_by_user(e):
-            said = f"{who} cannot take this input: {type(e).__name__}: {e}"
-        else:
-            kind, said = type(e), f"In {who}:"
-        lines = said.split("\n")
-        if "  received:" not in said:
-            shown = ", ".join(f"{show_dims(x.spec.dims_raw)} {x.dtype}" for x in tensors)
-            after = [i for i, line in enumerate(lines) if line.startswith("  expected:")]
-            lines.insert(after[-1] + 1 if after else len(lines), f"  received: {shown}")
-        for i, x in enumerate(list(dict.fromkeys(tensors))[:4]):
-            start = "  way from the inputs:" if i == 0 else " " * 22
-            lines.append(f"{start} {way(x)} -> {self.name}")
-        lines.append(f"  called at: {user_location()}")
-        if kind is type(e) and not isinstance(e, LaminaError):
-            e.add_note("\n".join(lines))  # the user's own error, as it was
-            return e
-        return kind("\n".join(lines))
+        if isinstance(e, (TypeError, ValueError, AssertionError)) and not raised_by_user(e):
+            return ShapeError(f"{who} cannot take this input: {type(e).__name__}: {e}", **details)
+        e.add_note(str(LaminaError(f"In {who}:", **details)))  # the user's own error, as it was
+        return e
 
     # ---- losses --------------------------------------------------------------------------------
 

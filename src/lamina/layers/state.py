@@ -231,13 +231,15 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             raise StateError(
                 f"Layer {self.name!r} ({type(self).__name__}) makes its weight {name!r} inside "
                 f"`call` (of {where}), so it would be a new one at each call. Make weights in "
-                "`build(self, input_shape)` or `__init__`."
+                "`build(self, input_shape)` or `__init__`.",
+                layer=self.name,
             )
         if scope.building._made_in_call:
             raise StateError(
                 f"Layer {self.name!r} ({type(self).__name__}) was made inside the `call` of "
                 f"{where.rpartition('/')[0]!r}, so its weights would be new at each call. Make the "
-                "layer in `__init__` or `build`, keep it as an attribute, and call that."
+                "layer in `__init__` or `build`, keep it as an attribute, and call that.",
+                layer=self.name,
             )
 
     def _own_variables(self) -> list[Variable]:
@@ -384,7 +386,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         if not self.built:
             raise NotBuiltError(
                 f"Layer {self.name!r} has no weights yet: they are made when the layer first sees "
-                f"an input shape. Call it on a tensor, or `{self.name}.build(input_shape)`."
+                f"an input shape. Call it on a tensor, or `{self.name}.build(input_shape)`.",
+                layer=self.name,
             )
         return sum(v.size for v in self.weights)
 

@@ -73,10 +73,12 @@ def _layer_record(layer: Any) -> dict[str, Any]:
     try:
         return registry.serialize(layer)
     except (SerializationError, TypeError) as e:
-        if isinstance(e, SerializationError) and "Layer " in str(e):
+        if isinstance(e, SerializationError) and e.layer:  # of one inside
             raise
         raise SerializationError(
-            f"Layer {layer.name!r} of class {type(layer).__name__} cannot be described as data: {e}"
+            f"Layer {layer.name!r} of class {type(layer).__name__} cannot be described as data: "
+            f"{e}",
+            layer=layer.name,
         ) from e
 
 

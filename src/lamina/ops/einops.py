@@ -80,8 +80,7 @@ def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> jax.Array:
         after = _spread(after, more)
     if len(before) != x.ndim:
         raise ShapeError(
-            f"ops.rearrange reads {len(before)} axes in {pattern!r}.\n"
-            f"  received: {show_dims(x.shape)}"
+            f"ops.rearrange reads {len(before)} axes in {pattern!r}.", received=show_dims(x.shape)
         )
     sizes: dict[str, Any] = dict(axes_lengths)
     for axis, size in zip(before, x.shape, strict=True):

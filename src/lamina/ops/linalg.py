@@ -25,8 +25,9 @@ def _matrices(name: str, x: Tensor, *, square: bool = False) -> jax.Array:
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
         wanted = "(..., n, n)" if square else "(..., m, n)"
         raise ShapeError(
-            f"ops.{name} works on {'square ' if square else ''}matrices.\n  expected: {wanted}\n"
-            f"  received: {show_dims(x.shape)}"
+            f"ops.{name} works on {'square ' if square else ''}matrices.",
+            expected=wanted,
+            received=show_dims(x.shape),
         )
     return x
 

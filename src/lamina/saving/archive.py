@@ -263,8 +263,8 @@ def _compile(model: Any, settings: Any, custom_objects: Any, path: Path) -> None
         model.compile_from_config(registry.deserialize(settings, custom_objects))
     except LaminaError as e:
         raise SerializationError(
-            f"{path} holds what the model was compiled with, which cannot be made again: {e}\n"
-            "`compile=False` loads the model alone."
+            f"{path} holds what the model was compiled with, which cannot be made again: {e}",
+            cure="`compile=False` loads the model alone.",
         ) from e
 
 

@@ -249,7 +249,7 @@ def _make_init(cls: Any) -> Callable[..., None]:
             unknown = unknown_name(
                 f"argument of {type(self).__name__}()", next(iter(extra)), fields
             )
-            raise SignatureError(str(unknown))
+            raise SignatureError(unknown.subject)
         for name, f in fields.items():
             value = given.get(name, f.default)
             if value is MISSING:
@@ -257,7 +257,7 @@ def _make_init(cls: Any) -> Callable[..., None]:
             try:
                 value = f.read(value, type(self))
             except ArgumentError as e:
-                raise type(e)(f"{type(self).__name__}(): `{name}`: {e}") from e
+                raise e.with_details(f"{type(self).__name__}(): `{name}`") from e
             setattr(self, name, value)
         self.__post_init__()
 

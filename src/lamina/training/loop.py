@@ -334,8 +334,8 @@ class _Runner:
         live.state = before
         raise NonFiniteError(
             f"Training step {int(before.step)} (counted from 0) is not finite. "
-            f"{first_nonfinite(self.program, before, batch)}\nThe weights are those before the "
-            "step."
+            f"{first_nonfinite(self.program, before, batch)}",
+            cure="The weights are those before the step.",
         )
 
     def _epoch_in_loops(self) -> None:

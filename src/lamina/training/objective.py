@@ -231,15 +231,18 @@ class Objective:
                 wanted = [n for n, x in zip(names, self._losses, strict=True) if x is not None]
                 received = f"entries for {list(y)}" if isinstance(y, Mapping) else "no `y`"
                 raise StructureError(
-                    f"Output {name!r} has a loss but no target.\n"
-                    f"  expected: targets for {wanted}\n  received: {received}\n"
-                    "Pass them as `y`; validation data and the batches of a generator are tuples "
-                    "`(x, y)`."
+                    f"Output {name!r} has a loss but no target.",
+                    expected=f"targets for {wanted}",
+                    received=received,
+                    cure=(
+                        "Pass them as `y`; validation data and the batches of a generator are "
+                        "tuples `(x, y)`."
+                    ),
                 )
             try:
                 value = loss(targets[i], outputs[i], weights[i])
             except LaminaError as e:
-                raise type(e)(f"Output {name!r}: {e}") from None
+                raise e.with_details(f"Output {name!r}") from None
             parts[f"{name}_loss"] = value
             total = total + self._weights[i] * value
         if scope is not None:
@@ -277,7 +280,7 @@ class Objective:
                         target, output, sample_weight=weights[i] if weighted else None
                     )
                 except ShapeError as e:
-                    raise type(e)(f"Metric {log_name!r}: {e}") from None
+                    raise e.with_details(f"Metric {log_name!r}") from None
 
     def results(self, metrics: list[Any]) -> dict[str, Any]:
         """What ``metrics`` say now, by log name."""

@@ -117,6 +117,8 @@ def unstack(x: Tensor, num: int | None = None, axis: int = 0) -> list[jax.Array]
     count = x.shape[axis] if num is None else num
     if not isinstance(count, int):
         raise ShapeError(
-            f"ops.unstack does not know the size of axis {axis}. Pass `num`.\n  received: {x.shape}"
+            f"ops.unstack does not know the size of axis {axis}.",
+            received=x.shape,
+            cure="Pass `num`.",
         )
     return [jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in range(count)]

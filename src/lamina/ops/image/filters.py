@@ -177,7 +177,7 @@ def _patches(
         x = padded(x, same_padding(x.shape[1:-1], extent, steps))
     if any(isinstance(n, int) and n < k for n, k in zip(x.shape[1:-1], extent, strict=True)):
         raise ShapeError(
-            f"ops.image.{name}: a patch of {extent} does not fit.\n  received: {show_dims(x.shape)}"
+            f"ops.image.{name}: a patch of {extent} does not fit.", received=show_dims(x.shape)
         )
     return restore(jnp.concatenate(taps(x, window, steps, dilation), -1))
 

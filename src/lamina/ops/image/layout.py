@@ -26,8 +26,9 @@ def batched(name: str, images: Tensor, data_format: str | None, rank: int = 2) -
     layout = settings.standardize_data_format(data_format)
     if x.ndim not in (rank + 1, rank + 2):
         raise ShapeError(
-            f"ops.image.{name} takes an image or a batch of images.\n"
-            f"  expected: {rank + 1} or {rank + 2} axes\n  received: {show_dims(x.shape)}"
+            f"ops.image.{name} takes an image or a batch of images.",
+            expected=f"{rank + 1} or {rank + 2} axes",
+            received=show_dims(x.shape),
         )
     single = x.ndim == rank + 1
     x = x[None] if single else x

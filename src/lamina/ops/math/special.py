@@ -72,8 +72,9 @@ def in_top_k(targets: Tensor, predictions: Tensor, k: int) -> jax.Array:
 def _as_complex(x: jax.Array) -> jax.Array:
     if x.shape[-1] != 2:
         raise ShapeError(
-            "ops.view_as_complex reads pairs of numbers.\n  expected: (..., 2)\n"
-            f"  received: {show_dims(x.shape)}"
+            "ops.view_as_complex reads pairs of numbers.",
+            expected="(..., 2)",
+            received=show_dims(x.shape),
         )
     return jax.lax.complex(x[..., 0], x[..., 1])
 

@@ -52,8 +52,9 @@ def dot_product_attention(
     query, key, value = floating(query), floating(key), floating(value)
     if not query.ndim == key.ndim == value.ndim == 4:
         raise ShapeError(
-            "ops.dot_product_attention takes heads.\n  expected: (batch, positions, heads, size)\n"
-            f"  received: {', '.join(show_dims(x.shape) for x in (query, key, value))}"
+            "ops.dot_product_attention takes heads.",
+            expected="(batch, positions, heads, size)",
+            received=", ".join(show_dims(x.shape) for x in (query, key, value)),
         )
     factor: Any = query.shape[-1] ** -0.5 if scale is None else scale
     mask = None if mask is None else as_array(mask).astype(bool)

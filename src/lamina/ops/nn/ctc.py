@@ -21,8 +21,9 @@ def _frames(name: str, x: Tensor) -> jax.Array:
     x = floating(x)
     if x.ndim != 3:
         raise ShapeError(
-            f"ops.{name} reads a score of each class at each time.\n"
-            f"  expected: (batch, time, classes)\n  received: {show_dims(x.shape)}"
+            f"ops.{name} reads a score of each class at each time.",
+            expected="(batch, time, classes)",
+            received=show_dims(x.shape),
         )
     return x
 
