@@ -576,9 +576,9 @@ def a_weight_made_in_call():
 SymbolicTensorError: Layer 'flip' (Flip) needs the values of a tensor, or a size that is not
     known, while only shapes are known: TracerBoolConversionError: Attempted boolean
     conversion of traced array with shape bool[].
+  received: (batch, 4) float32
 In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy:
     `lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes.
-  received: (batch, 4) float32
   path from the inputs: features (batch, 4) -> flip
   called at: test_mistakes.py:N
 """)
@@ -616,7 +616,7 @@ def a_misspelled_attribute_in_call():
 GraphError: The outputs depend on the input 'forgotten', which is not among the model's
     inputs.
   Given inputs: ['used']
-  The way from it to the output: forgotten -> hidden -> sum
+  The path from it to the output: forgotten -> hidden -> sum
   'forgotten' was made at test_mistakes.py:N
 Add it to `inputs`, or compute the outputs from the given inputs only.
 """)
@@ -630,7 +630,7 @@ def an_output_that_the_inputs_do_not_reach():
 GraphError: The outputs depend on the input 'features', which is not among the model's
     inputs.
   Given inputs: ['out']
-  The way from it to the output: features
+  The path from it to the output: features
   'features' was made at test_mistakes.py:N
 Are `inputs` and `outputs` swapped? The order is Model(inputs, outputs).
 """)

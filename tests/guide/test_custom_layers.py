@@ -191,11 +191,19 @@ class Trains(layers.Layer):
 
 
 class Masks(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+
     def call(self, inputs, mask=None, **kwargs):
         return inputs if mask is None else inputs * ops.cast(mask, "float32")[..., None]
 
 
 class Both(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+
     def call(self, inputs, training=None, mask=None, **kwargs):
         return Trains()(Masks()(inputs, mask=mask), training=training)
 

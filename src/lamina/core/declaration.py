@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
@@ -43,7 +44,8 @@ class OpDeclaration:
         operators: the special methods of symbolic tensors that call it; the second one has the
             tensor as its last argument.
         file_class: the class that Keras's files name; the name in capitals when empty.
-        file_module: the last part of the module that they name; the package when empty.
+        file_module: the last part of the module that they name; ``FILE_MODULE`` of the function's
+            own module when empty.
         in_call: static parameters that they keep with the tensors of the call.
         in_constructor: tensors that they keep with the static parameters.
     """
@@ -93,8 +95,7 @@ class OpDeclaration:
     @functools.cached_property
     def module_name(self) -> str:
         """The last part of the module that Keras's files name: ``"numpy"``."""
-        inside = self.fn.__module__.partition(".ops.")[2]
-        return self.file_module or inside.partition(".")[0]
+        return self.file_module or vars(sys.modules[self.fn.__module__]).get("FILE_MODULE", "")
 
 
 @overload

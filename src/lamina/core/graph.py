@@ -21,18 +21,19 @@ class Node:
         args: positional arguments; any nesting, symbolic tensors among the leaves.
         kwargs: keyword arguments, likewise.
         location: ``file:line`` of the user's call.
+        index: how many calls the operation has had before.
     """
 
     __slots__ = ("args", "index", "inputs", "kwargs", "location", "operation", "outputs")
 
     def __init__(
-        self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], location: str
-    ) -> None:
+        self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], location: str,
+        index: int = 0,
+    ) -> None:  # fmt: skip
         self.operation, self.args, self.kwargs, self.location = operation, args, kwargs, location
         self.inputs = [x for x in nested.flatten((args, kwargs)) if is_symbolic(x)]
         self.outputs: Any = None
-        self.index = len(operation._inbound_nodes)
-        operation._inbound_nodes.append(self)
+        self.index = index
 
     @property
     def output_leaves(self) -> list[Any]:

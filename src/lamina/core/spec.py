@@ -15,7 +15,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ def parse_dim(size: Any) -> Dim:
             raise ArgumentError(f"Could not read the size {size!r}: {e}") from e
     if export.is_symbolic_dim(size):
         return size
-    if isinstance(size, bool) or not hasattr(size, "__index__") or int(size) < 0:
+    if isinstance(size, bool) or not isinstance(size, SupportsIndex) or int(size) < 0:
         raise ArgumentError(
             "A size in a shape is a non-negative integer, None or a name such as 'time'. "
             f"Received: {size!r}."

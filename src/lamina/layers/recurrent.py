@@ -17,7 +17,7 @@ from lamina.core.spec import is_array, show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, ShapeError, StateError, StructureError
 from lamina.layers.arguments import autocast, layout
-from lamina.layers.base import InputSpec, Layer
+from lamina.layers.base import InputSpec, Layer, scope_of
 from lamina.layers.core import known_size
 from lamina.layers.recurrent_cells import (
     BuiltinCell,
@@ -278,14 +278,14 @@ class RNN(Recurrent):
         if type(cell).call is StackedRNNCells.call:
             # Layer by layer instead of step by step: the same numbers with larger products.
             last, outputs, new = None, inputs, []
-            with entered(cell._scope(training)):
+            with entered(scope_of(cell, training)):
                 for inner, state in zip(cell.cells, states, strict=True):
                     wanted = all_outputs or inner is not cell.cells[-1]
                     last, outputs, after = self._loop(inner, outputs, state, mask, training, wanted)
                     new.append(after)
             return last, outputs, new
         if type(cell).call is BuiltinCell.call and cell.activity_regularizer is None:
-            with entered(cell._scope(training)):
+            with entered(scope_of(cell, training)):
                 inputs = cell.project(inputs, training)
                 step, constants = cell.step(), cell.constants(states, training)
         else:

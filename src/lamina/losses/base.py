@@ -561,7 +561,7 @@ class LossFunctionWrapper(FunctionLoss):
     def __post_init__(self) -> None:
         self._function = self.fn  # pyright: ignore[reportAttributeAccessIssue]
         if self.name is None:
-            self.name = getattr(self.fn, "__name__", type(self.fn).__name__)
+            self.name = naming.name_of(self.fn)
 
     def _arguments(self) -> dict[str, Any]:
         return self._extra

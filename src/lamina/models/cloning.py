@@ -12,7 +12,7 @@ from lamina.core.operation import Op
 from lamina.core.symbolic import SymbolicTensor
 from lamina.errors import LaminaError, SerializationError
 from lamina.layers import Input, InputLayer, Layer
-from lamina.layers.structure import flatten_layers
+from lamina.layers.state import flatten_layers, set_trainable_alone
 from lamina.models.functional import Graph
 from lamina.saving import operations
 from lamina.serialization import registry
@@ -257,7 +257,7 @@ def _clone_graph(
             return x.node.operation if is_input else Input(tensor=x).node.operation
         if clone_function is None:
             copy = type(original).from_config(record["config"])
-        elif recursive and getattr(original, "graph", None) is not None:
+        elif recursive and original.inner_graph() is not None:
             copy = clone_model(original, None, clone_function, None, True)
         else:
             return clone_function(original)
@@ -285,5 +285,5 @@ def _clone_graph(
     else:
         graph = graph_from_config(graph_config(model.graph), None, make)
         copy = type(model)(graph.input_structure, graph.output_structure, name=model.name)
-    copy._trainable = model._trainable
+    set_trainable_alone(copy, model.trainable)
     return copy

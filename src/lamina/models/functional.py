@@ -272,7 +272,7 @@ def _checked(structure: Any, what: str) -> Any:
     if (
         not nested.is_nested(structure)
         and not is_symbolic(structure)
-        and hasattr(structure, "__iter__")
+        and isinstance(structure, Iterable)
     ):
         structure = list(structure)  # views such as dict.values()
     for path, x in nested.flatten_with_path(structure):

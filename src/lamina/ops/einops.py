@@ -14,6 +14,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import as_array
 
+FILE_MODULE = "einops"  # of Keras's files
+
 __all__ = ["rearrange"]
 
 _TOKEN = re.compile(r"\s*(\(|\)|\.\.\.|[A-Za-z_]\w*|1)")

@@ -14,6 +14,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import Axes, as_axes, floating, unary
 
+FILE_MODULE = "linalg"  # of Keras's files
+
 __all__ = [
     "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "jvp", "lstsq", "lu_factor",
     "matrix_rank", "norm", "pinv", "qr", "solve", "solve_triangular", "svd",

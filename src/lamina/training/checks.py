@@ -87,7 +87,7 @@ def last_function(tensor: Any) -> str | None:
     ('linear', 'softmax', None)
     """
     operation = tensor.node.operation
-    inner = getattr(operation, "graph", None)
+    inner = operation.inner_graph()
     if inner is not None:  # of a nested model
         return last_function(inner.outputs[tensor.index])
     if isinstance(operation, layers.Softmax):
@@ -214,7 +214,7 @@ def _tables(graph: Any, i: int) -> Iterator[layers.Embedding]:
     """The embeddings that read input ``i`` directly, also in nested models of one input."""
     for node in graph.nodes:
         if any(x is graph.inputs[i] for x in node.inputs):
-            inner = getattr(node.operation, "graph", None)
+            inner = node.operation.inner_graph()
             if isinstance(node.operation, layers.Embedding):
                 yield node.operation
             elif inner is not None and len(inner.inputs) == 1:

@@ -281,7 +281,7 @@ def summarize(
     trains = dict(model.named_variables().values())
     reader = _Reader(trains, expand_nested, _operations(model) if show_cost else None)
     rows = list(reader.rows(model, 0, "", layer_range))
-    optimizer = getattr(model, "optimizer", None)
+    optimizer = model.optimizer
     state = optimizer.state_variables if optimizer is not None and optimizer.built else {}
     return ModelSummary(
         name=model.name,
@@ -358,7 +358,7 @@ class _Reader:
             lines = frame + ("└ " if last else "├ ") * (depth > 0)
             where = f"{path}{operation.name}"
             yield self._row(operation, nodes, depth, lines, where)
-            if self.expand_nested and isinstance(getattr(operation, "layers", None), list):
+            if self.expand_nested and operation.inner_graph() is not None:
                 inner = frame + ("  " if last else "│ ") * (depth > 0)
                 yield from self.rows(operation, depth + 1, inner, path=f"{where}/")
 

@@ -12,6 +12,8 @@ from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import as_array
 
+FILE_MODULE = "core"  # of Keras's files
+
 
 @op
 def slice(inputs: Tensor, start_indices: Tensor, shape: Sequence[int]) -> jax.Array:

@@ -12,6 +12,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import DTypeError, ShapeError
 from lamina.ops.image.layout import IMAGES, LAYOUT, as_float, batched
 
+FILE_MODULE = "image"  # of Keras's files
+
 
 def _grey(x: jax.Array) -> jax.Array:
     # The luma of ITU-R BT.601.

@@ -16,6 +16,8 @@ from lamina.ops.lowering.conv import depthwise_conv
 from lamina.ops.lowering.windows import pad as padded
 from lamina.ops.lowering.windows import reach, same_padding, taps
 
+FILE_MODULE = "image"  # of Keras's files
+
 
 def _numbers(name: str, what: str, value: Any, rank: int = 2) -> tuple[Any, ...]:
     found = (value,) * rank if isinstance(value, (int, float)) else tuple(value)

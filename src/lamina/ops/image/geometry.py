@@ -19,6 +19,8 @@ from lamina.ops.image.filters import gaussian_blur
 from lamina.ops.image.layout import as_float, batched, computed, one_of
 from lamina.ops.templates import as_array, floating
 
+FILE_MODULE = "image"  # of Keras's files
+
 _RESIZE = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")
 _ORDERS = {"nearest": 0, "bilinear": 1}
 _FILLS = ("constant", "nearest", "wrap", "mirror", "reflect")

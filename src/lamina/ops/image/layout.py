@@ -14,6 +14,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import as_array
 
+FILE_MODULE = "image"  # of Keras's files
+
 IMAGES = """images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with
             the channels before the height."""
 LAYOUT = """data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when

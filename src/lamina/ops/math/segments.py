@@ -10,6 +10,8 @@ from lamina.core.declaration import Tensor, as_op
 from lamina.errors import ShapeError
 from lamina.ops.templates import as_array
 
+FILE_MODULE = "math"  # of Keras's files
+
 
 def _segments(name: str, fn: Any, line: str) -> Any:
     def apply(

@@ -10,6 +10,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ShapeError
 from lamina.ops.templates import Axes, as_array, as_axes, float_unary, floating, unary
 
+FILE_MODULE = "math"  # of Keras's files
+
 erf = float_unary(
     "erf", jax.scipy.special.erf, "``2 / sqrt(pi)`` times the integral of ``exp(-t ** 2)``, 0 to x."
 )

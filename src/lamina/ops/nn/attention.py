@@ -13,6 +13,8 @@ from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.lowering.attention import attend, flash_attend, window_mask
 from lamina.ops.templates import as_array, floating
 
+FILE_MODULE = "nn"  # of Keras's files
+
 
 @op
 def dot_product_attention(

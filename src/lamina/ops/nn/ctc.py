@@ -13,6 +13,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import as_array, floating
 
+FILE_MODULE = "nn"  # of Keras's files
+
 # The logarithm of what cannot happen: finite, so that differences and gradients are numbers.
 _NEVER = -1e5
 

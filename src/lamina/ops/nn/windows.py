@@ -16,6 +16,8 @@ from lamina.ops.lowering import conv as convolutions
 from lamina.ops.lowering import pooling
 from lamina.ops.templates import as_array, floating
 
+FILE_MODULE = "nn"  # of Keras's files
+
 Sizes = int | Sequence[int]
 
 
