@@ -186,6 +186,10 @@ class Plain(layers.Layer):
 
 
 class Trains(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+
     def call(self, inputs, training=None, **kwargs):
         return inputs + (1.0 if training else 0.0)
 
