@@ -57,7 +57,7 @@ class Model(Trainer):
     50890
     """
 
-    _lists_input: ClassVar[bool] = True  # whether the input is one of `layers`
+    lists_input: ClassVar[bool] = True  # whether the input is one of `layers`
     _untracked = Layer._untracked | {
         "_graph", "_objective", "_programs", "_structure", "_training", "optimizer", "history",
     }  # fmt: skip
@@ -66,7 +66,8 @@ class Model(Trainer):
         made = Functional if cls is Model and (args or "inputs" in kwargs) else cls
         self = super().__new__(made, *args, **kwargs)  # pyright: ignore[reportArgumentType]
         self._graph, self._objective, self.optimizer = None, None, None
-        self._run_eagerly, self.stop_training, self.history = False, False, None
+        self._run_eagerly, self._jit_compile, self.steps_per_execution = False, "auto", 1
+        self.stop_training, self.history = False, None
         self._programs, self._structure, self._call_is_pure = {}, None, None
         self._seed, self._seeded = settings.global_seed(), settings.times_seeded()
         self._steps_taken = self._runs = 0
@@ -113,7 +114,7 @@ class Model(Trainer):
                 f"`{what}` of {self.name!r} is known only for a model that is a graph. "
                 f"{type(self).__name__} has "
                 + ("seen no input yet: start it with an `Input`, or build it with a shape."
-                   if not self._lists_input else "a `call` of its own.")
+                   if not self.lists_input else "a `call` of its own.")
             )  # fmt: skip
         return self._graph
 
@@ -327,7 +328,8 @@ class Model(Trainer):
 
         Args:
             line_length: width in characters; the terminal's when None.
-            positions: kept for compatibility: columns find their own widths.
+            positions: where each column ends: characters, or shares of the width when none is
+                above 1. Columns have the widths that their text asks for when None.
             print_fn: receives the text instead of the standard output.
             expand_nested: also show the layers inside of nested models.
             show_trainable: add a column that says what trains.

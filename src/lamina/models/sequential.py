@@ -35,7 +35,7 @@ class Sequential(Model):
     ((None, 2), 23)
     """
 
-    _lists_input = False
+    lists_input = False
     _untracked = Model._untracked | {"_stack", "_tensors"}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

@@ -39,6 +39,9 @@ class _Attributes:
     _tensors: list[Any]  # of a Sequential: the input, then each layer's output
     optimizer: Any
     stop_training: bool
+    steps_per_execution: int
+    _run_eagerly: bool
+    _jit_compile: Any
     history: Any
     _seed: int
     _steps_taken: int
@@ -104,12 +107,13 @@ class Trainer(_Attributes, Layer):
         """
         # A prediction does not depend on what trains, but for layers that look at it.
         compiled = () if purpose == "predict" else self._compiled_versions()
-        key = purpose, self._trains(), self._run_eagerly, compiled
+        eager = self._run_eagerly or not self._jit_compile
+        key = purpose, self._trains(), eager, compiled
         program = self._programs.get(key)
         if program is None:
             if len(self._programs) >= _MOST_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
-            program = self._programs[key] = Program(self, purpose, self._run_eagerly)
+            program = self._programs[key] = Program(self, purpose, eager)
         return program
 
     def _compiled_versions(self) -> tuple[int, ...]:
@@ -129,7 +133,7 @@ class Trainer(_Attributes, Layer):
         metrics: Any = None,
         weighted_metrics: Any = None,
         run_eagerly: bool = False,
-        steps_per_execution: int | None = None,
+        steps_per_execution: int = 1,
         jit_compile: Any = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
@@ -144,9 +148,10 @@ class Trainer(_Attributes, Layer):
                 output. A list for one output; a list of lists or a dict for several.
             weighted_metrics: the same, for metrics that use sample weights.
             run_eagerly: run layer by layer with real values, for debugging.
-            steps_per_execution: kept for compatibility: the loop finds how many steps to run in
-                one dispatch by itself.
-            jit_compile: kept for compatibility: everything is compiled.
+            steps_per_execution: steps in one dispatch where a callback listens to batches, whose
+                hooks are then called once for so many: at the first and after the last of them. Of
+                arrays only. Where none listens, fit() finds how many are worth a dispatch.
+            jit_compile: False: run layer by layer, like ``run_eagerly``.
             auto_scale_loss: under the policy ``"mixed_float16"``, scale the loss so that small
                 gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
 
@@ -162,6 +167,10 @@ class Trainer(_Attributes, Layer):
             self.optimizer = optimizers.LossScaleOptimizer(self.optimizer)
         self._objective = objective
         self._run_eagerly = run_eagerly
+        self._jit_compile = jit_compile
+        self.steps_per_execution = whole_number(
+            1 if steps_per_execution is None else steps_per_execution, "steps_per_execution"
+        )
         self._programs = {}
 
     @property
@@ -188,6 +197,15 @@ class Trainer(_Attributes, Layer):
     def run_eagerly(self, value: bool) -> None:
         self._run_eagerly = bool(value)
         self._programs = {}
+
+    @property
+    def jit_compile(self) -> Any:
+        """Whether steps are compiled: ``"auto"`` and True, they are."""
+        return self._jit_compile
+
+    @jit_compile.setter
+    def jit_compile(self, value: Any) -> None:
+        self._jit_compile = value
 
     @property
     def metrics(self) -> list[Any]:
