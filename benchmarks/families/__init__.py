@@ -19,8 +19,12 @@ class Session(Protocol):
         """Make the model and whatever training it takes; keep the data as the peer wants it."""
         ...
 
+    def hold(self, data: tuple[Arrays, Arrays]) -> None:
+        """Keep other data to train on."""
+        ...
+
     def train(self, epochs: int) -> None:
-        """Train on all data, shuffled anew in each epoch."""
+        """Train on all data that is held, shuffled anew in each epoch."""
         ...
 
     def predict(self, x: Arrays) -> Arrays:
