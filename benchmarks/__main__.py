@@ -140,6 +140,7 @@ def _run(
         **dataclasses.asdict(settings),
         "quiet": {
             "load": load, "measurements": watch.measurements, "disturbed": watch.disturbed,
+            "repeated": not watch.keep,
             "fixed_share": results.fixed_share, "recordable": complete and watch.recordable,
         },
         "versions": results.versions,

@@ -39,18 +39,21 @@ class Sample:
     Attributes:
         clock: the time.
         stolen: processor time taken away since the machine's start, over all cores.
-        others: processor time used so far by the processes that are not measured.
+        others: processor time used so far by each of the processes that are not measured.
+        names: of those processes.
     """
 
     clock: float
     stolen: float
-    others: float
+    others: dict[int, float]
+    names: dict[int, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """A process: its parent, and the seconds used by it and by its children that have ended."""
 
+    name: str
     parent: int
     seconds: float
 
@@ -65,13 +68,15 @@ def processes() -> dict[int, Entry]:
             text = Path("/proc", name, "stat").read_text()
         except OSError:  # it has just ended
             continue
-        fields = text.rpartition(")")[2].split()  # a process's name may hold anything
-        found[int(name)] = Entry(int(fields[1]), sum(map(int, fields[11:15])) * _TICK)
+        start, _, rest = text.rpartition(")")  # a process's name may hold anything
+        fields = rest.split()
+        seconds = sum(map(int, fields[11:15])) * _TICK
+        found[int(name)] = Entry(start.partition("(")[2], int(fields[1]), seconds)
     return found
 
 
-def others(table: dict[int, Entry], measured: int | None, us: int) -> float:
-    """Seconds used by all but the measured process, its descendants, and this program itself.
+def others(table: dict[int, Entry], measured: int | None, us: int) -> dict[int, float]:
+    """Seconds used by each but the measured process, its descendants, and this program itself.
 
     Args:
         table: the processes.
@@ -84,24 +89,31 @@ def others(table: dict[int, Entry], measured: int | None, us: int) -> float:
         new = {pid for pid, entry in table.items() if entry.parent in own} - own
         own |= new
         grown = bool(new)
-    return sum(entry.seconds for pid, entry in table.items() if pid not in own and pid != us)
+    return {pid: entry.seconds for pid, entry in table.items() if pid not in own and pid != us}
 
 
 def sample(measured: int | None = None) -> Sample:
     """The counters now; see :func:`others` for ``measured``."""
     first = Path("/proc/stat").read_text().partition("\n")[0].split()
     stolen = int(first[8]) * _TICK
-    return Sample(time.perf_counter(), stolen, others(processes(), measured, os.getpid()))
+    table = processes()
+    used = others(table, measured, os.getpid())
+    return Sample(time.perf_counter(), stolen, used, {pid: table[pid].name for pid in used})
 
 
 def disturbance(before: Sample, after: Sample, cores: int) -> str | None:
     """What disturbed the time between two samples, in words; None: nothing that matters."""
     seconds = after.clock - before.clock
-    stolen, used = after.stolen - before.stolen, after.others - before.others
+    stolen = after.stolen - before.stolen
+    # Sums: who ends meanwhile is counted on as part of its parent.
+    used = sum(after.others.values()) - sum(before.others.values())
     if stolen > STOLEN * seconds * cores + SLACK:
         return f"{stolen:.2f} s were stolen in {seconds:.2f} s"
     if used > OTHERS * seconds + SLACK:
-        return f"other processes used {used:.2f} s in {seconds:.2f} s"
+        growth = {p: s - before.others.get(p, 0.0) for p, s in after.others.items()}
+        most = max(growth, key=lambda p: growth[p])
+        name = f"most of it {after.names.get(most, '?')}, process {most}"
+        return f"other processes used {used:.2f} s in {seconds:.2f} s, {name}"
     return None
 
 

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 FEWEST = 3  # rounds; with fewer there are no quartiles to speak of
+MARGIN = 0.02  # of the median: a smaller difference is none, however narrow the quartiles are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +28,17 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """``"ahead"``, ``"behind"``, or ``"equal"`` where the quartiles do not exclude 1.
+        """``"ahead"``, ``"behind"`` or ``"equal"``.
 
+        Equal: the quartiles do not exclude 1, or the median differs from 1 by less than 2 %. (Of
+        two contestants that are the same, the quartiles of few rounds exclude 1 now and then.)
         ``"too few"`` when the rounds are too few to tell.
         """
         if self.rounds < FEWEST:
             return "too few"
-        if self.low > 1:
-            return "ahead"
-        return "behind" if self.high < 1 else "equal"
+        if self.low <= 1 <= self.high or abs(self.median - 1) < MARGIN:
+            return "equal"
+        return "ahead" if self.median > 1 else "behind"
 
 
 def compare(first: Sequence[float], second: Sequence[float], more: bool) -> Comparison | None:

@@ -69,7 +69,8 @@ def _call_rows(found: Found) -> Iterator[Row]:
             continue
         for call, text in CALLS.items():
             values = {peer: v[call] for peer, v in peers.items() if v.get(call)}
-            yield f"{WORKLOADS[model].title}: {text}", model, values
+            if values:
+                yield f"{WORKLOADS[model].title}: {text}", model, values
 
 
 def _against(values: dict[str, list[float]], peer: str, more: int) -> Comparison | None:
@@ -84,9 +85,13 @@ def in_words(comparison: Comparison | None, quartiles: bool = True) -> str:
         return ""
     if comparison.verdict == "equal" and not quartiles:
         return " (equal)"
-    number = "" if comparison.verdict == "equal" else f" {comparison.median:.2f}"
-    spread = f"; {comparison.low:.2f}-{comparison.high:.2f}" if quartiles else ""
+    number = "" if comparison.verdict == "equal" else f" {_times(comparison.median)}"
+    spread = f"; {_times(comparison.low)}-{_times(comparison.high)}" if quartiles else ""
     return f" ({comparison.verdict}{number}{spread})"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def _cells(
@@ -98,7 +103,9 @@ def _cells(
             yield "failed" if peer in found["failures"].get(model, {}) else "-"
             continue
         comparison = _against(values, peer, more)
-        yield form(statistics.median(values[peer])) + in_words(comparison, quartiles)
+        # A fixed cost is a difference; one that is lost in noise is none.
+        median = max(0.0, statistics.median(values[peer]))
+        yield form(median) + in_words(comparison, quartiles)
 
 
 def _table(
@@ -123,7 +130,8 @@ def _conditions(found: Found) -> str:
     quiet = found.get("quiet")
     seen = (
         f"The load average before was {quiet['load']:.2f}; {quiet['disturbed']} of "
-        f"{quiet['measurements']} measurements were disturbed, thrown away and repeated. "
+        f"{quiet['measurements']} measurements were disturbed and "
+        f"{'repeated' if quiet['repeated'] else 'KEPT'}. "
         f"The fixed cost of a training call is at most {quiet['fixed_share']:.1%} of a measurement "
         "of steps per second."
         if quiet else
@@ -143,19 +151,21 @@ def markdown(found: Found) -> str:
         f"{PEERS[peer].title}: {', '.join(f'{n} {v}' for n, v in own.items())}"
         for peer, own in found["versions"].items()
     )
+    made = f"Made by `make bench` on {found['date']} in {found['minutes']} minutes."
     lines = [
         f"""# Benchmarks
 
-Made by `make bench` on {found["date"]} in {found["minutes"]} minutes. {_conditions(found)}
+{_wrapped(f"{made} {_conditions(found)}")}
 
 In brackets: how many times better Lamina is (ahead: above 1; behind: below 1), the median of the
-ratios within the rounds, and their quartiles. "Equal": the quartiles do not exclude 1. Without
-brackets: fewer than three rounds. Sizes, data, losses, optimizers and float32 are the same for all,
-and for the same weights all gave the same outputs.
+ratios within the rounds, and their quartiles. "Equal": the quartiles do not exclude 1, or the
+median differs from 1 by less than 2 %. Without brackets: fewer than three rounds. Sizes, data,
+losses, optimizers and float32 are the same for all, and for the same weights all gave the same
+outputs.
 
-{machine}.
+{_wrapped(machine)}.
 
-{versions}.
+{_wrapped(versions)}.
 """
     ]
     if found["failures"]:
@@ -180,16 +190,21 @@ def readme(found: Found) -> str:
     intro = (
         f"Steps of training in a second, by `make bench` on {found['machine']['processor']}. "
         f"{_conditions(found)} In brackets: how many times faster Lamina is (below 1: slower); "
-        "equal: the quartiles of the rounds' ratios do not exclude 1. All else is in "
+        "equal: the quartiles of the rounds' ratios do not exclude 1, or it is less than 2 %. "
+        "All else is in "
         "`benchmarks/RESULTS.md`."
     )
     speeds = list(rows(found, "steps_per_s"))
-    lines = [BEGIN, "", *textwrap.wrap(intro, 100, break_on_hyphens=False), ""]
+    lines = [BEGIN, "", _wrapped(intro), ""]
     lines += _table(found, speeds, _rate, 1, _README, quartiles=False)
     if calls := list(_call_rows(found)):
         lines += ["", "What a call costs, in ms:", ""]
         lines += _table(found, calls, "{:.3g}".format, 0, _README, quartiles=False)
     return "\n".join([*lines, "", END])
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, break_on_hyphens=False)
 
 
 def _rate(value: float) -> str:

@@ -119,7 +119,7 @@ CALLS = {
     "fit_fixed": "`fit`: fixed cost of a call",
     "train_on_batch": "`train_on_batch`",
     "evaluate": "`evaluate` of one batch",
-    "toggle": "`train_on_batch` with a layer frozen for it: `trainable` set before and after",
-    "gan": "GAN: `trainable` of the critic on, its step, off, the step of both",
+    "toggle": "`trainable` of a layer off, `train_on_batch`, on again",
+    "gan": "GAN: critic on, its step, critic off, the step of both",
 }
 """The calls whose costs are listed, as the tables call them."""
