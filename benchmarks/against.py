@@ -63,7 +63,7 @@ def table(found: Found, then: str) -> str:
             comparisons.append(comparison)
             medians = (form.format(statistics.median(v)) for v in (theirs, ours))
             lines.append(
-                f"| {WORKLOADS[model].title}: {heading.split(':')[0]} | {' | '.join(medians)} | "
+                f"| {WORKLOADS[model].title}: {heading} | {' | '.join(medians)} | "
                 f"{comparison.median:.3f} | {comparison.low:.3f}-{comparison.high:.3f} | "
                 f"{comparison.verdict} |"
             )

@@ -22,6 +22,7 @@ SLACK = 0.02  # seconds: the kernel counts in steps of 0.01
 TRIES = 6  # of one measurement, until the run is given up
 DISTURBED = 0.25  # largest share of disturbed measurements in a run that may be recorded
 _FEW = 3  # as many may be disturbed in any run
+_ENOUGH = 40  # measurements, after which a run that is too much disturbed need not go on
 
 Found = TypeVar("Found")
 
@@ -162,7 +163,7 @@ class Watch:
             patience: seconds to wait, in all, between the attempts.
 
         Raises:
-            NoisyError: several attempts were disturbed.
+            NoisyError: all attempts were disturbed, or too much of the run was.
         """
         reason = ""
         for attempt in range(TRIES):
@@ -177,6 +178,8 @@ class Watch:
             self.reasons.append(reason)
             if self.keep:
                 return found
+            if self.measurements >= _ENOUGH and too_many(self.disturbed, self.measurements):
+                raise NoisyError(self.summary())
             self.sleep(patience * attempt / sum(range(TRIES)))
         raise NoisyError(f"{TRIES} attempts at one measurement were disturbed: {reason}")
 

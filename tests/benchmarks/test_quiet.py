@@ -90,6 +90,19 @@ def test_it_is_given_up_when_no_measurement_is_undisturbed():
     assert not watch.recordable
 
 
+def test_a_run_that_is_too_much_disturbed_is_ended_early():
+    machine = Machine({n for n in range(100) if n % 3})  # two of three
+    watch = Watch(take=machine.sample, sleep=machine.slept.append)
+
+    def measure_often():
+        for _ in range(100):
+            watch.undisturbed(lambda: None)
+
+    with pytest.raises(NoisyError, match="measurements were disturbed"):
+        measure_often()
+    assert watch.measurements == 41
+
+
 def test_a_noisy_run_keeps_all_and_is_never_recordable():
     machine = Machine({0})
     watch = Watch(keep=True, take=machine.sample, sleep=machine.slept.append)
