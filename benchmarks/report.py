@@ -54,8 +54,10 @@ def rows(found: Found, measure: str) -> Iterator[Row]:
         merged: dict[str, list[float]] = {}
         for peers in found["values"].values():
             for peer, values in peers.items():
-                merged.setdefault(peer, []).extend(values.get(measure, []))
-        yield "all", "", merged
+                if values.get(measure):
+                    merged.setdefault(peer, []).extend(values[measure])
+        if merged:
+            yield "all", "", merged
         return
     for model, peers in found["values"].items():
         values = {peer: v[measure] for peer, v in peers.items() if v.get(measure)}
@@ -103,9 +105,7 @@ def _cells(
             yield "failed" if peer in found["failures"].get(model, {}) else "-"
             continue
         comparison = _against(values, peer, more)
-        # A fixed cost is a difference; one that is lost in noise is none.
-        median = max(0.0, statistics.median(values[peer]))
-        yield form(median) + in_words(comparison, quartiles)
+        yield form(statistics.median(values[peer])) + in_words(comparison, quartiles)
 
 
 def _table(
@@ -132,8 +132,8 @@ def _conditions(found: Found) -> str:
         f"The load average before was {quiet['load']:.2f}; {quiet['disturbed']} of "
         f"{quiet['measurements']} measurements were disturbed and "
         f"{'repeated' if quiet['repeated'] else 'KEPT'}. "
-        f"The fixed cost of a training call is at most {quiet['fixed_share']:.1%} of a measurement "
-        "of steps per second."
+        f"The fixed cost of a training call is at most {quiet['fixed_share']:.1%} of what is "
+        "measured as steps per second."
         if quiet else
         f"The load average before was {found['machine'].get('load before', 'not read')}; nobody "
         "watched what else the machine did meanwhile."
@@ -180,7 +180,7 @@ outputs.
               for measure, (heading, form, more) in MEASURES.items()]  # fmt: skip
     tables.insert(1, ("What a call costs, ms", "{:.3g}", 0, list(_call_rows(found))))
     for heading, form, more, table in tables:
-        if any(values for _, _, values in table):
+        if table:
             lines += [f"## {heading}", "", *_table(found, table, form.format, more), ""]
     return "\n".join(lines)
 

@@ -23,6 +23,9 @@ from typing import Any
 from benchmarks.peers import PEERS
 
 
+RESOLUTION = 0.01  # ms: a difference of two times that is smaller, or negative, is given as this
+
+
 class Clock:
     """What XLA spends on tracing and on compiling, as JAX reports it."""
 
@@ -199,8 +202,8 @@ class Worker:
     def time_calls(self, seconds: float) -> dict[str, Any]:
         """The median time of each call, in ms, and the fixed cost of a `fit`."""
         found = {n: 1e3 * _median(call, seconds, 5) for n, call in self.calls.items()}
-        found["fit_fixed"] = fixed_cost(found["fit"], found.pop("fit_long"), self.workload.steps)
-        return found
+        fixed = fixed_cost(found["fit"], found.pop("fit_long"), self.workload.steps)
+        return found | {"fit_fixed": max(fixed, RESOLUTION)}
 
     def warm_files(self) -> dict[str, Any]:
         """Build, save and load once; the first time compiles."""

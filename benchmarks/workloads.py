@@ -116,7 +116,7 @@ CALLS = {
     "predict": "`predict` of one sample",
     "predict_on_batch": "`predict_on_batch` of 32 samples",
     "fit": "`fit` of one batch",
-    "fit_fixed": "`fit`: fixed cost of a call",
+    "fit_fixed": "`fit`: fixed cost of a call (at least 0.01)",
     "train_on_batch": "`train_on_batch`",
     "evaluate": "`evaluate` of one batch",
     "toggle": "`trainable` of a layer off, `train_on_batch`, on again",
