@@ -22,7 +22,6 @@ from typing import Any
 
 from benchmarks.peers import PEERS
 
-
 RESOLUTION = 0.01  # ms: a difference of two times that is smaller, or negative, is given as this
 
 
