@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import datetime as dt
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -76,6 +77,8 @@ _HELP = {
 def main() -> None:
     """Do what the command line says; the exit status is 1 where nothing can be recorded."""
     options = _options()
+    # So that processes and the other commit's checkout are removed then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))
     if options.report:
         _write(json.loads((options.out / "results.json").read_text()), options.out)
         return
