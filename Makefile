@@ -1,7 +1,9 @@
 # make demo    train and show a small model
 # make test    the whole test suite
 # make check   format, lint, types, import contracts
-# make bench   speed, side by side with the peers
+# make bench   speed, side by side with the peers, on a machine that does nothing else
+#              (BENCH=--quick: six minutes of it; BENCH=--noisy: look, record nothing;
+#              BENCH="--quick --against REV": this checkout beside that commit)
 #
 # make test-data   the tests that need PyTorch, TensorFlow, grain, datasets, pandas and polars
 #                  (several GB on Linux, where PyTorch's wheel brings the CUDA libraries)
@@ -42,7 +44,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
 
 test-data: $(DATA_STAMP)
 	$(DATA_VENV)/bin/python -m pytest -q tests/data_sources
