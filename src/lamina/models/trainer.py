@@ -338,7 +338,8 @@ class Trainer(_Attributes, Layer):
             A report to print: each layer's output, mask, parameters, operations and memory; which
             target and loss belong to which output; weights that no loss reaches; lost masks.
 
-        >>> from lamina import layers
+        >>> import numpy as np
+        >>> from lamina import Model, layers
         >>> x = layers.Input((4,))
         >>> model = Model(x, layers.Dense(1, name="out")(x))
         >>> model.compile("sgd", "mse")
