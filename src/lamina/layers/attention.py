@@ -12,13 +12,12 @@ import numpy as np
 
 from lamina import initializers
 from lamina.core.scope import random_key
-from lamina.core.spec import show_dims
+from lamina.core.spec import agree, show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.initializers.base import read_seed
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.regularization import dropout_rate
-from lamina.layers.shapes import agree
 from lamina.layers.weights import KernelAndBias, add_weight
 from lamina.ops.lowering.attention import attend, flash_attend, window_mask
 from lamina.ops.lowering.dropout import keep_factors

@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.scope import random_key
-from lamina.core.spec import show_dims
+from lamina.core.spec import agree, show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ShapeError, StructureError
 from lamina.initializers.base import read_seed
 from lamina.layers.base import Layer
 from lamina.layers.core import known_size
 from lamina.layers.regularization import dropout_rate
-from lamina.layers.shapes import agree
 from lamina.ops.lowering.attention import window_mask
 from lamina.ops.lowering.dropout import keep_factors
 from lamina.serialization.fields import field, one_of

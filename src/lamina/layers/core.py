@@ -13,14 +13,13 @@ from lamina.core import naming, spec
 from lamina.core.boundary import warn
 from lamina.core.operation import record
 from lamina.core.scope import set_mask
-from lamina.core.spec import TensorSpec, show_dims
+from lamina.core.spec import TensorSpec, agree, show_dims
 from lamina.core.symbolic import SymbolicTensor
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import get_policy
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.arguments import map_shapes, shapes_of
 from lamina.layers.base import InputSpec, Layer
-from lamina.layers.shapes import agree
 from lamina.layers.weights import (
     KernelAndBias,
     add_weight,

@@ -13,7 +13,7 @@ from lamina import activations
 from lamina.core.graph import is_symbolic
 from lamina.core.naming import snake_case
 from lamina.core.scope import Record, Scope, current, entered, random_key
-from lamina.core.spec import is_array, show_dims
+from lamina.core.spec import agree, is_array, show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, ShapeError, StateError, StructureError
 from lamina.layers.arguments import autocast, layout
@@ -30,7 +30,6 @@ from lamina.layers.recurrent_cells import (
     initial_state,
     read_cell,
 )
-from lamina.layers.shapes import agree
 from lamina.ops.lowering.recurrence import recur
 from lamina.serialization.fields import field, fields_of, one_of, positive_int
 from lamina.serialization.registry import builtin
