@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lamina import models as models
     from lamina import ops as ops
     from lamina import optimizers as optimizers
+    from lamina import random as random
     from lamina import regularizers as regularizers
     from lamina import saving as saving
     from lamina import tree as tree
@@ -51,7 +52,7 @@ _MODULES = {
     for name in (
         "activations", "applications", "callbacks", "config", "constraints", "datasets",
         "dtype_policies", "errors", "initializers", "layers", "losses", "metrics", "models", "ops",
-        "optimizers", "regularizers", "saving", "tree", "utils", "visualization",
+        "optimizers", "random", "regularizers", "saving", "tree", "utils", "visualization",
     )
 }  # fmt: skip
 _OBJECTS = {

@@ -17,6 +17,7 @@ from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, get_policy
 from lamina.errors import ArgumentError, NotBuiltError, StateError
+from lamina.random.seed_generator import SeedGenerator
 from lamina.serialization.fields import Configurable, field
 from lamina.serialization.registry import builtin, defined_by_user, registration_of, stem_of
 
@@ -268,11 +269,15 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         for _, x in held(self):
             if isinstance(x, Variable):
                 found[x] = None
+            elif isinstance(x, SeedGenerator):
+                found[x.state] = None
         return sorted(found, key=lambda v: not v.is_weight)
 
     def _saved_variables(self) -> list[Variable]:
-        """The own variables that a file holds."""
-        return self._own_variables()
+        """The own variables that a file numbers: all but the states of seed generators."""
+        own, generators = self._own_variables(), held_as(self, SeedGenerator.tracked_as)
+        states = {generator.state for generator in generators}
+        return [v for v in own if v not in states] if states else own
 
     def _listed_layers(self) -> list[Any]:
         """The layers that files number in this order, rather than name by their attributes."""
