@@ -17,6 +17,7 @@ from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import is_float
 from lamina.errors import DTypeError, GraphError, ShapeError, StructureError, TrainingWarning
 from lamina.layers import InputLayer, Layer
+from lamina.random import SeedGenerator
 from lamina.tree import nested
 
 
@@ -36,6 +37,7 @@ class Graph:
         input_names, output_names: one name each: a dict's key, else the tensor's layer's name.
         plan: the program.
         operations: layers and ops, those farthest from the outputs first.
+        seed_generators: what random functions in the graph draw from, each once.
     """
 
     def __init__(self, inputs: Any, outputs: Any) -> None:
@@ -50,6 +52,10 @@ class Graph:
         self.output_names = _names(self.output_structure)
         self.nodes: list[Node] = [step.node for step in self.plan.steps]
         self.operations: list[Operation] = _by_depth(self)
+        arguments = nested.flatten([(node.args, node.kwargs) for node in self.nodes])
+        self.seed_generators = tuple(
+            dict.fromkeys(x for x in arguments if isinstance(x, SeedGenerator))
+        )
         seen: dict[str, Operation] = {}
         for operation in self.operations:
             other = seen.setdefault(operation.name, operation)

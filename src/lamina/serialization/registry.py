@@ -22,6 +22,7 @@ import numpy as np
 
 from lamina.core.naming import snake_case
 from lamina.core.symbolic import OPERATIONS
+from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.dtype_policies.policy import DTypePolicy
 from lamina.errors import (
@@ -342,7 +343,7 @@ def _describe(obj: Any) -> Any:
         )
     cls = type(obj)
     occurrences = _described.get()
-    number = occurrences.count(obj) if occurrences and hasattr(cls, "weights") else None
+    number = occurrences.count(obj) if occurrences and _has_state(cls) else None
     declared = registration_of(cls)
     record: dict[str, Any] = {
         "module": _module_in_files(cls),
@@ -356,6 +357,13 @@ def _describe(obj: Any) -> Any:
     if number is not None:
         record["shared_object_id"] = number
     return record
+
+
+def _has_state(cls: type) -> bool:
+    """Whether it matters that an object is the same one wherever it occurs."""
+    return hasattr(cls, "weights") or (
+        issubclass(cls, Trackable) and cls.tracked_as == "seed_generator"
+    )
 
 
 def _serialize_function(fn: Any) -> Any:
@@ -400,7 +408,7 @@ def _is_made_of(known: Any, fn: Any) -> bool:
 
 # The namespaces whose classes files may name. The list is fixed here: no file can add to it.
 _IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
-          "layers", "models")  # fmt: skip
+          "layers", "models", "random")  # fmt: skip
 
 
 @functools.cache
@@ -496,7 +504,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
             if isinstance(number, int) and isinstance(table.get(number), found):
                 return table[number]
             obj = _make(found, inner, config.get("build_config"))
-            if isinstance(number, int) and hasattr(found, "weights"):
+            if isinstance(number, int) and _has_state(found):
                 table[number] = obj
             return obj
     except (SerializationError, UnsafeFileError):

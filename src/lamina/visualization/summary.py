@@ -278,7 +278,8 @@ def summarize(
     """
     if line_length is not None and line_length < 1:
         raise ArgumentError(f"`line_length` is a positive number. Received: {line_length!r}.")
-    trains = dict(model.named_variables().values())
+    weights = set(model.weights)  # the states of seed generators are no parameters
+    trains = {v: t for v, t in model.named_variables().values() if v in weights}
     reader = _Reader(trains, expand_nested, _operations(model) if show_cost else None)
     rows = list(reader.rows(model, 0, "", layer_range))
     optimizer = getattr(model, "optimizer", None)
@@ -367,7 +368,7 @@ class _Reader:
     ) -> Row:
         calls = nodes.get(operation, [])
         is_op = isinstance(operation, Op)
-        variables = [] if is_op else [v for v, _ in operation.named_variables().values()]
+        variables = [] if is_op else [v for v in operation.variables if v in self.trains]
         return Row(
             name=operation.name,
             type=_camel_case(operation.op_name) if is_op else type(operation).__name__,
