@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+
+def version() -> str:
+    """The version of Lamina.
+
+    >>> version() == __version__
+    True
+    """
+    return __version__
+
+
 if TYPE_CHECKING:
     from lamina import activations as activations
     from lamina import applications as applications
+    from lamina import backend as backend
     from lamina import callbacks as callbacks
     from lamina import config as config
     from lamina import constraints as constraints
@@ -24,6 +35,7 @@ if TYPE_CHECKING:
     from lamina import layers as layers
     from lamina import losses as losses
     from lamina import metrics as metrics
+    from lamina import mixed_precision as mixed_precision
     from lamina import models as models
     from lamina import ops as ops
     from lamina import optimizers as optimizers
@@ -50,9 +62,9 @@ if TYPE_CHECKING:
 _MODULES = {
     name: f"lamina.{name}"
     for name in (
-        "activations", "applications", "callbacks", "config", "constraints", "datasets",
-        "dtype_policies", "errors", "initializers", "layers", "losses", "metrics", "models", "ops",
-        "optimizers", "random", "regularizers", "saving", "tree", "utils", "visualization",
+        "activations", "applications", "backend", "callbacks", "config", "constraints", "datasets",
+        "dtype_policies", "errors", "initializers", "layers", "losses", "metrics", "mixed_precision",
+        "models", "ops", "optimizers", "random", "regularizers", "saving", "tree", "utils", "visualization",
     )
 }  # fmt: skip
 _OBJECTS = {
@@ -71,7 +83,7 @@ _OBJECTS = {
     "Variable": "lamina.core.variable",
 }
 
-__all__ = [*_MODULES, *_OBJECTS, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_MODULES, *_OBJECTS, "__version__", "version"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

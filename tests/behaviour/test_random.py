@@ -10,6 +10,7 @@ from lamina import layers, ops, random
 from lamina.errors import ArgumentError, LaminaError, ShapeError, StateError
 
 X = np.ones((8, 4), "float32")
+GENERATOR = random.SeedGenerator(1)
 
 
 class Noise(layers.Layer):
@@ -237,10 +238,10 @@ WRONG = {
     "an axis": (lambda: random.shuffle(X, axis=2), ArgumentError, "rank 2"),
     "an unknown size": (lambda: random.normal((None, 3)), ShapeError, "`call`"),
     "a jit, without a seed": (
-        lambda: jax.jit(lambda: random.normal((2,)))(), StateError, "stateless_call"
+        jax.jit(lambda: random.normal((2,))), StateError, "stateless_call"
     ),
     "a jit, with a generator": (
-        lambda: jax.jit(lambda g=random.SeedGenerator(1): random.normal((2,), seed=g))(),
+        jax.jit(lambda: random.normal((2,), seed=GENERATOR)),
         StateError, "stateless_call",
     ),
 }  # fmt: skip

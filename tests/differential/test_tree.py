@@ -1,8 +1,9 @@
 """Functions on nestings: the results of Keras, and errors where Keras has them."""
 
 import inspect
-from collections import OrderedDict, defaultdict, deque, namedtuple
+from collections import OrderedDict, defaultdict, deque
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -10,8 +11,15 @@ import pytest
 
 import lamina
 
-Point = namedtuple("Point", "a b")
-Other = namedtuple("Other", "a b")
+
+class Point(NamedTuple):
+    a: Any
+    b: Any
+
+
+class Other(NamedTuple):
+    a: Any
+    b: Any
 
 
 class OwnDict(dict):
@@ -86,7 +94,7 @@ CALLS = {
     **one(("flatten_with_path", lambda t, x: t.flatten_with_path(x))),
     **one(("lists_to_tuples", lambda t, x: t.lists_to_tuples(x))),
     **one(("pack", lambda t, x: t.pack_sequence_as(x, list(range(len(t.flatten(x))))))),
-    **one(("pack one more", lambda t, x: t.pack_sequence_as(x, [0] + t.flatten(x)))),
+    **one(("pack one more", lambda t, x: t.pack_sequence_as(x, [0, *t.flatten(x)]))),
     **one(("map", lambda t, x: t.map_structure(lambda v: (v,), x))),
     **one(("map without None",
            lambda t, x: t.map_structure(lambda v: (v,), x, none_is_leaf=False))),

@@ -34,6 +34,16 @@ def auto_name(prefix: str) -> str:
     return f"{prefix}_{n}" if n else prefix
 
 
+def uid(prefix: str) -> int:
+    """A number for ``prefix`` that was not given before: 1, 2, ...; automatic names count too.
+
+    >>> uid("made_in_an_example"), uid("made_in_an_example")
+    (1, 2)
+    """
+    _counts[prefix] += 1
+    return _counts[prefix]
+
+
 def is_automatic(name: str, prefix: str) -> bool:
     """Whether :func:`auto_name` could have made ``name`` from ``prefix``."""
     start = snake_case(prefix)

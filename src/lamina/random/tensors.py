@@ -211,7 +211,9 @@ def gamma(
     True
     """
     name = _float_dtype(dtype, "gamma")
-    return jax.random.gamma(key_of(seed, "gamma"), jnp.asarray(alpha, name), _shape(shape, "gamma"), name)
+    return jax.random.gamma(
+        key_of(seed, "gamma"), jnp.asarray(alpha, name), _shape(shape, "gamma"), name
+    )
 
 
 @op(file_module="random")

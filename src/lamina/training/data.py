@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import dataclasses
 import functools
 import queue
 import threading
@@ -208,6 +209,10 @@ class ArrayData:
         weights = weights_of_classes(y, class_weight, sample_weight)
         return ArrayData((x, y, weights), self._request)
 
+    def with_steps(self, steps: int) -> ArrayData:
+        """The same samples, in passes of that many batches."""
+        return ArrayData(self.batch, dataclasses.replace(self._request, steps=steps))
+
     def close(self) -> None:
         """End the thread of a pass that was not finished."""
         if self._running is not None:
@@ -267,6 +272,12 @@ class StreamData:
     def weighted(self, class_weight: Mapping[int, float]) -> StreamData:
         """The same batches, their samples weighted by their classes."""
         self._class_weight = class_weight
+        return self
+
+    def with_steps(self, steps: int) -> StreamData:
+        """The same batches, in passes of that many."""
+        self._request = dataclasses.replace(self._request, steps=steps)
+        self.steps = steps
         return self
 
     def close(self) -> None:
@@ -463,6 +474,14 @@ def adapt(
             "tuples (x, y) or (x, y, sample_weight) instead."
         )
     return StreamData(source_of(x, request), request)
+
+
+def limited(data: ArrayData | StreamData) -> ArrayData | StreamData:
+    """The data in passes of no more steps than ``lamina.config.max_steps_per_epoch()`` allows."""
+    most = settings.max_steps_per_epoch()
+    if most is None or (data.steps is not None and data.steps <= most):
+        return data
+    return data.with_steps(most)
 
 
 def one_batch(x: Any, y: Any, sample_weight: Any, class_weight: Any = None) -> Batch:

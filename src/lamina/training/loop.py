@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina import settings
 from lamina.callbacks import CallbackList, History
 from lamina.core import prng, spec
 from lamina.core.boundary import warn
@@ -24,7 +25,7 @@ from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.runtime import xla
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids
-from lamina.training.data import MOST_STEPS, ArrayData, StreamData, adapt, one_batch
+from lamina.training.data import MOST_STEPS, ArrayData, StreamData, adapt, limited, one_batch
 from lamina.training.inplace import InPlace
 from lamina.training.nonfinite import first_nonfinite
 from lamina.training.progress import Progress
@@ -108,6 +109,9 @@ def fit(
             not isinstance(value, (int, np.integer)) or value < (name != "epochs")
         ):
             raise ArgumentError(f"`{name}` is a positive integer. Received: {value!r}.")
+    epochs = _limited_epochs(epochs)
+    if steps_per_epoch is not None:
+        steps_per_epoch = settings.limited(steps_per_epoch, settings.max_steps_per_epoch())
     data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps_per_epoch,
                  training=True, shuffle=shuffle)  # fmt: skip
     if validation_split:
@@ -115,17 +119,20 @@ def fit(
             raise ArgumentError("`validation_split` works on arrays. Pass `validation_data`.")
         data, held_out = data.split(validation_split)
         validation_data = held_out if validation_data is None else validation_data
+    data = limited(data)
     if class_weight is not None:
         data = data.weighted(class_weight)
     with contextlib.ExitStack() as opened:
         opened.callback(data.close)
         validation = None
         if validation_data is not None:
-            validation = adapt(
-                model,
-                unpack_x_y_sample_weight(validation_data),
-                batch_size=validation_batch_size or batch_size,
-                steps=validation_steps,
+            validation = limited(
+                adapt(
+                    model,
+                    unpack_x_y_sample_weight(validation_data),
+                    batch_size=validation_batch_size or batch_size,
+                    steps=validation_steps,
+                )
             )
             opened.callback(validation.close)
         if dry_run:
@@ -134,6 +141,15 @@ def fit(
             return _report(model, data)
         return _train(model, data, validation, epochs, initial_epoch, verbose, callbacks,
                       steps_per_epoch, validation_freq, check_nans)  # fmt: skip
+
+
+def _limited_epochs(epochs: int) -> int:
+    """The number of epochs, within the limit that is set."""
+    most = settings.max_epochs()
+    if most is None or epochs <= most:
+        return epochs
+    warn(f"`lamina.config.set_max_epochs` limits {epochs} epochs to {most}.", TrainingWarning)
+    return most
 
 
 def check(model: Any, x: Any, y: Any, sample_weight: Any, batch_size: int | None) -> Report:
@@ -378,7 +394,7 @@ def evaluate(
     steps: int | None, callbacks: Any, return_dict: bool,
 ) -> Any:  # fmt: skip
     """See :meth:`lamina.Model.evaluate`."""
-    data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps)
+    data = limited(adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps))
     with contextlib.closing(data), contextlib.closing(Progress(verbose, 1, data.steps)) as progress:
         _program(model, data.peek(), "test")
         _look_at(model, data)
@@ -401,7 +417,7 @@ def predict(
     model: Any, x: Any, *, batch_size: int | None, verbose: Any, steps: int | None, callbacks: Any
 ) -> Any:
     """See :meth:`lamina.Model.predict`."""
-    data = adapt(model, (x, None, None), batch_size=batch_size, steps=steps)
+    data = limited(adapt(model, (x, None, None), batch_size=batch_size, steps=steps))
     with contextlib.closing(data):
         return _predict(model, data, verbose, callbacks)
 

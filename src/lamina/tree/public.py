@@ -1,4 +1,4 @@
-"""Functions on nestings for users, with Keras's rules: the keys of a dict are taken in sorted order.
+"""Functions on nestings for users, by Keras's rules: a dict's keys are taken in sorted order.
 
 Nested are lists, tuples, named tuples, dicts, ``OrderedDict``, ``defaultdict`` and ``deque``; all
 else is a leaf, subclasses of these among it. An ``OrderedDict`` keeps its own order. Inside of the
@@ -19,7 +19,7 @@ _DICTS = (dict, OrderedDict, defaultdict)
 _SEQUENCES = (list, tuple, deque)
 
 
-class MAP_TO_NONE:  # noqa: N801 - Keras's name
+class MAP_TO_NONE:
     """What the function of :func:`traverse` returns for a part that is to become None.
 
     >>> traverse(lambda x: MAP_TO_NONE if x == 2 else None, [1, 2])

@@ -11,7 +11,6 @@ import html
 import io
 import math
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -28,7 +27,7 @@ from lamina.core.spec import BATCH, TensorSpec, is_anonymous, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.layers import InputLayer
-from lamina.runtime import cost
+from lamina.runtime import cost, messages
 from lamina.tree import nested
 from lamina.visualization.diagram import graph_of
 
@@ -327,7 +326,7 @@ def print_summary(
     if print_fn is not None:
         print_fn(str(summary))
     else:
-        Console(file=sys.stdout, width=line_length).print(summary, crop=False)
+        Console(file=messages.stream(), width=line_length).print(summary, crop=False)
 
 
 # ---- reading a model -----------------------------------------------------------------------------
