@@ -63,8 +63,9 @@ _MODULES = {
     name: f"lamina.{name}"
     for name in (
         "activations", "applications", "backend", "callbacks", "config", "constraints", "datasets",
-        "dtype_policies", "errors", "initializers", "layers", "losses", "metrics", "mixed_precision",
-        "models", "ops", "optimizers", "random", "regularizers", "saving", "tree", "utils", "visualization",
+        "dtype_policies", "errors", "initializers", "layers", "losses", "metrics",
+        "mixed_precision", "models", "ops", "optimizers", "random", "regularizers", "saving", "tree",
+        "utils", "visualization",
     )
 }  # fmt: skip
 _OBJECTS = {

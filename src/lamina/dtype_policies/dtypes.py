@@ -85,7 +85,7 @@ def result_type(*dtypes: Any) -> str:
                 f"{name!r} is promoted to no other dtype. Received: {', '.join(map(str, dtypes))}. "
                 "Cast the operands to one dtype first."
             )
-    strong = [np.dtype(name) for name in names]
+    strong = [np.dtype(canonical(name)) for name in names]
     inexact = any(jax.numpy.issubdtype(d, np.inexact) for d in strong)
     if complex in weak and not inexact:
         return "complex64"

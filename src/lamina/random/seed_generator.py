@@ -149,7 +149,7 @@ def key_of(seed: Any, function: str) -> jax.Array:
     if seed is None:
         return random_key(name="random")
     if isinstance(seed, SeedGenerator):
-        data = seed.next()
+        data: Any = seed.next()
     elif is_integer(seed) and 0 <= seed < _LIMIT:
         data = np.array([int(seed), 0], np.uint32)
     else:

@@ -275,8 +275,10 @@ class StreamData:
         return self
 
     def with_steps(self, steps: int) -> StreamData:
-        """The same batches, in passes of that many."""
-        self._request = dataclasses.replace(self._request, steps=steps)
+        """The same batches, in passes of at most that many."""
+        # Where the user gave no number, a pass ends with the source, and the next begins anew.
+        anew = {} if self._request.steps is not None else {"training": False}
+        self._request = dataclasses.replace(self._request, steps=steps, **anew)
         self.steps = steps
         return self
 

@@ -66,8 +66,8 @@ def _rebuilt(like: Any, children: list[tuple[Any, Any]]) -> Any:
     kind = type(like)
     if kind in _DICTS:
         new = dict(children)
-        items = ((k, new[k]) for k in like)
-        return defaultdict(like.default_factory, items) if kind is defaultdict else kind(items)
+        items = [(k, new[k]) for k in like]
+        return defaultdict(like.default_factory, items) if kind is defaultdict else kind(items)  # pyright: ignore[reportCallIssue, reportArgumentType]
     values = [v for _, v in children]
     if kind is deque:
         return deque(values, like.maxlen)
