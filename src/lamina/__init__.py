@@ -64,8 +64,8 @@ _MODULES = {
     for name in (
         "activations", "applications", "backend", "callbacks", "config", "constraints", "datasets",
         "dtype_policies", "errors", "initializers", "layers", "losses", "metrics",
-        "mixed_precision", "models", "ops", "optimizers", "random", "regularizers", "saving", "tree",
-        "utils", "visualization",
+        "mixed_precision", "models", "ops", "optimizers", "random", "regularizers", "saving",
+        "tree", "utils", "visualization",
     )
 }  # fmt: skip
 _OBJECTS = {

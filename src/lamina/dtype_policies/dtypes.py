@@ -91,7 +91,7 @@ def result_type(*dtypes: Any) -> str:
         return "complex64"
     if float in weak and not inexact:
         return canonical(floatx)
-    if not names:
+    if set(names) <= {"bool"}:
         return canonical(f"int{np.dtype(floatx).itemsize * 8}") if int in weak else "bool"
     if "uint64" in names and any(name.startswith("int") for name in names) and not inexact:
         return canonical(floatx)  # no integer dtype holds both
