@@ -7,8 +7,7 @@ import pytest
 import lamina as keras
 from lamina import layers
 from lamina.runtime import xla
-from lamina.training.data import ArrayData
-from lamina.training.sources import Request
+from lamina.training.data import ArrayData, Pass
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(1000, 6)).astype("float32"), RNG.integers(0, 3, 1000)
@@ -41,7 +40,7 @@ def assert_same(ours, theirs):
 @pytest.mark.parametrize("count", [20, 32, 1000])
 def test_the_size_of_blocks_changes_nothing(count, monkeypatch):
     expected = trained(count)
-    monkeypatch.setattr("lamina.training.data._BLOCK_BYTES", 5000)  # five batches
+    monkeypatch.setattr("lamina.training.data.samples._BLOCK_BYTES", 5000)  # five batches
     assert_same(trained(count), expected)
 
 
@@ -49,9 +48,9 @@ def test_the_size_of_blocks_changes_nothing(count, monkeypatch):
 def test_blocks_of_data_that_stays_on_the_device_are_the_same(fits, monkeypatch):
     expected = trained()
     monkeypatch.setattr(xla, "has_own_memory", lambda: True)
-    monkeypatch.setattr("lamina.training.data._RESIDENT_BYTES", 1e9 if fits else 10)
+    monkeypatch.setattr("lamina.training.data.samples._RESIDENT_BYTES", 1e9 if fits else 10)
     assert_same(trained(), expected)
-    data = ArrayData((X, Y, None), Request(batch_size=32))
+    data = ArrayData((X, Y, None), Pass(batch_size=32))
     data.block(slice(0, 5), 5)
     assert bool(data._on_device) == fits
 
@@ -88,7 +87,7 @@ def test_the_users_arrays_are_never_written():
 
 
 def test_a_block_takes_rows_in_any_order_of_any_nesting():
-    data = ArrayData(({"a": X, "b": [Y]}, None, None), Request(batch_size=10))
+    data = ArrayData(({"a": X, "b": [Y]}, None, None), Pass(batch_size=10))
     rows = RNG.permutation(1000)[:37]
     x, y, sample_weight = data.block(rows, 40)
     assert y is None

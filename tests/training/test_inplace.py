@@ -9,9 +9,8 @@ import lamina as keras
 from lamina import layers
 from lamina.execution.batches import Static, batch_of
 from lamina.runtime import xla
-from lamina.training.data import ArrayData
-from lamina.training.inplace import InPlace, samples_in_place
-from lamina.training.sources import Request
+from lamina.training.data import ArrayData, Pass
+from lamina.training.data.inplace import InPlace, samples_in_place
 
 RNG = np.random.default_rng(0)
 COUNT = 500
@@ -92,10 +91,10 @@ def test_other_arrays_go_into_blocks(array):
 @pytest.mark.parametrize("entries", [0, 3])
 def test_training_is_the_same_as_on_blocks(entries, monkeypatch):
     expected = trained()  # all in one block
-    monkeypatch.setattr("lamina.training.data._BLOCK_BYTES", 40_000)
+    monkeypatch.setattr("lamina.training.data.samples._BLOCK_BYTES", 40_000)
     images = shifted(IMAGES, entries)
     images.flags.writeable = False
-    assert ArrayData((images, None, None), Request(batch_size=16)).in_place is not None
+    assert ArrayData((images, None, None), Pass(batch_size=16)).in_place is not None
     assert_same(trained(images), expected)
 
 
@@ -103,7 +102,7 @@ def test_data_of_other_lengths_goes_into_blocks_of_one_shape(monkeypatch, compil
     counts = (500, 400, 496, 500)
     made = model()
     expected = [trained(count=count, made=made) for count in counts]  # all in one block
-    monkeypatch.setattr("lamina.training.data._BLOCK_BYTES", 40_000)
+    monkeypatch.setattr("lamina.training.data.samples._BLOCK_BYTES", 40_000)
     made = model()
     found = [trained(count=count, made=made) for count in counts[:2]]
     with compilations() as compiled:
@@ -114,8 +113,8 @@ def test_data_of_other_lengths_goes_into_blocks_of_one_shape(monkeypatch, compil
 
 
 def test_small_data_and_files_are_not_read_in_place(tmp_path, monkeypatch):
-    monkeypatch.setattr("lamina.training.data._BLOCK_BYTES", 40_000)
-    assert ArrayData((IMAGES[:50], None, None), Request(batch_size=16)).in_place is None
+    monkeypatch.setattr("lamina.training.data.samples._BLOCK_BYTES", 40_000)
+    assert ArrayData((IMAGES[:50], None, None), Pass(batch_size=16)).in_place is None
     np.save(tmp_path / "images.npy", IMAGES)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    assert ArrayData((mapped, None, None), Request(batch_size=16)).in_place is None
+    assert ArrayData((mapped, None, None), Pass(batch_size=16)).in_place is None

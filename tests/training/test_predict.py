@@ -18,7 +18,7 @@ def two_outputs():
 @pytest.mark.parametrize("count", [1, 31, 32, 1024, 1100, 3000])
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_blocks_and_a_rest_give_what_a_call_gives(count, batch_size, monkeypatch):
-    monkeypatch.setattr("lamina.training.data._BLOCK_BYTES", 40_000)  # several blocks
+    monkeypatch.setattr("lamina.training.data.samples._BLOCK_BYTES", 40_000)  # several blocks
     model = two_outputs()
     data = {"b": RNG.normal(size=(count, 3)), "a": RNG.normal(size=(count, 6))}
     found = model.predict(data, batch_size=batch_size, verbose=0)

@@ -263,7 +263,7 @@ def test_an_error_in_a_step_ends_the_workers(identity, tmp_path):
 
 SLOW = """
 import signal, sys
-from lamina.training.pydataset import Workers
+from lamina.training.data.pydataset import Workers
 from tests.training.worker_datasets import Slow
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it

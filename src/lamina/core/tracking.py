@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
+from lamina.core.scope import current
+
 Path = tuple[Any, ...]
 
 
@@ -26,7 +28,51 @@ class Trackable:
 _CONTAINERS = (list, tuple, dict, set)
 
 
-class Owner:
+# Attributes whose change leaves what a call computes as it is.
+_NOT_COMPUTING = frozenset(("name", "trainable", "built", "stop_training", "history", "optimizer"))
+
+
+class Versioned:
+    """An object whose plain public attributes may decide what a compiled step computes.
+
+    Setting one to another value, from outside of a call, is counted; :func:`version_of` reads the
+    count, by which compiled steps are kept.
+    """
+
+    _change_count: int
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls, *args, **kwargs)
+        self.__dict__["_change_count"] = 0
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name[0] != "_" and self._decides(name, value):
+            self.__dict__["_change_count"] += 1
+        object.__setattr__(self, name, value)
+
+    def _decides(self, name: str, value: Any) -> bool:
+        """Whether the public attribute, set to ``value``, changes what a call computes."""
+        if name in _NOT_COMPUTING or isinstance(value, Trackable):
+            return False
+        scope = current()
+        if scope is not None and scope.building is None:  # what a call sets itself
+            return False
+        if isinstance(getattr(type(self), name, None), property):  # it sets a variable
+            return False
+        old = self.__dict__.get(name)
+        return old is not value and (type(old) is not type(value) or not same(old, value))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are equal; arrays never are."""
+    try:
+        return bool(a == b)
+    except ValueError:  # the comparison of arrays is an array
+        return False
+
+
+class Owner(Versioned):
     """An object that knows what trackable objects its attributes hold.
 
     Its own bookkeeping has underscored names, which cannot collide with a user's attributes; the
@@ -36,18 +82,17 @@ class Owner:
     # Attributes that are bookkeeping, and hold nothing of the object's own.
     _untracked: ClassVar[frozenset[str]] = frozenset()
 
-    _change_count: int
     _tracked_attributes: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        self.__dict__.update(_tracked_attributes={}, _change_count=0)
+        self.__dict__["_tracked_attributes"] = {}
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self._untracked:
             self._track(name, value)
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
         if self._tracked_attributes.pop(name, None) is not None:
@@ -69,9 +114,9 @@ class Owner:
             self.__dict__["_change_count"] += 1
 
 
-def version_of(owner: Owner) -> int:
-    """Grows when an attribute is set anew that decides what a call of ``owner`` computes."""
-    return owner._change_count
+def version_of(x: Versioned) -> int:
+    """Grows when an attribute is set anew that decides what a call of ``x`` computes."""
+    return x._change_count
 
 
 def attributes_held(owner: Owner) -> Mapping[str, Any]:

@@ -28,6 +28,9 @@ class InputSpec:
         max_ndim: largest number of axes.
         min_ndim: smallest number of axes.
         axes: required size of single axes, such as ``{-1: 64}``.
+        allow_last_axis_squeeze: whether a last axis of size 1 that only the tensor or only
+            ``shape`` has does not count.
+        name: the key of the tensor where a call takes a dict; else part of the description only.
         optional: whether None may be passed instead of a tensor.
         layout: what the axes mean, such as ``"(batch, time, features)"``, for messages.
     """
@@ -57,8 +60,13 @@ class InputSpec:
 
     def mismatch(self, x: Any) -> str | None:
         """What ``x`` (anything with a shape and a dtype) violates, in words; None when it fits."""
-        dims = dims_of(x)
-        if self.ndim is not None and len(dims) != self.ndim:
+        dims, shape = dims_of(x), self.shape
+        squeezes = self.allow_last_axis_squeeze and shape is not None
+        if squeezes and shape and dims:
+            dims = dims[:-1] if dims[-1] == 1 else dims
+            shape = shape[:-1] if shape[-1] == 1 else shape
+        ndim = len(shape) if squeezes and shape is not None else self.ndim
+        if ndim is not None and len(dims) != ndim:
             return f"{self.ndim} axes{', ' if self.layout else ''}{self.layout}"
         if self.min_ndim is not None and len(dims) < self.min_ndim:
             return f"at least {self.min_ndim} axes"
@@ -67,8 +75,8 @@ class InputSpec:
         if self.dtype is not None and str(x.dtype) != self.dtype:
             return f"dtype {self.dtype}"
         wanted = dict(self.axes)
-        if self.shape is not None:
-            wanted |= dict(enumerate(self.shape))
+        if shape is not None:
+            wanted |= dict(enumerate(shape))
         for axis, size in wanted.items():
             here = dims[axis] if -len(dims) <= axis < len(dims) else 0
             # A size without a name may turn out to fit; one with a name is another size.

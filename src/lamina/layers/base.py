@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import inspect
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,7 +73,6 @@ def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-_evaluations: OrderedDict[Any, Any] = OrderedDict()
 # What JAX raises where code asks a tensor without values for them.
 _NEEDS_VALUES = (
     jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
@@ -207,6 +205,14 @@ class Layer(LayerState):
                 raise
         if outer is None:
             self._losses_of_call = scope.record.losses
+        if not (self.supports_masking or self._told_of_mask) and not (
+            (outer and (outer.abstract or outer.building))
+            # A layer of the library's own knows what it does with the masks of those inside.
+            or (outer and registry.registration_of(type(outer.layer)) is not None)
+        ):  # fmt: skip
+            inputs = arguments.get(call_signature(type(self)).first or "")
+            if masks_of(inputs) is not None and masks_of(outputs) is None:
+                self._warn_of_lost_mask("the mask of its inputs")
         return outputs
 
     def _bind(self, args: Any, kwargs: dict[str, Any]) -> tuple[bool | None, dict[str, Any]]:
@@ -265,14 +271,25 @@ class Layer(LayerState):
                 )
         if self.input_spec is None:
             return
-        specs = nested.flatten(self.input_spec)
-        leaves = [x for x in nested.flatten(inputs) if x is not None]
-        if len(specs) == 1 and len(leaves) > 1:
+        specs: list[InputSpec] = nested.flatten(self.input_spec)
+        if isinstance(inputs, Mapping) and all(want.name in inputs for want in specs):
+            leaves = [inputs[want.name] for want in specs]
+        else:
+            leaves = nested.flatten(inputs)
+        if len(specs) != len(leaves):
+            count = "one tensor" if len(specs) == 1 else f"{len(specs)} tensors"
             raise StructureError(
-                f"Layer {self.name!r} ({type(self).__name__}) takes one tensor. Received "
+                f"Layer {self.name!r} ({type(self).__name__}) takes {count}. Received "
                 f"{len(leaves)}."
             )
-        for want, x in zip(specs, leaves, strict=False):
+        for i, (want, x) in enumerate(zip(specs, leaves, strict=True)):
+            if x is None:
+                if want.optional:
+                    continue
+                raise StructureError(
+                    f"Layer {self.name!r} ({type(self).__name__}) received None for input {i}, "
+                    "which is not optional. `InputSpec(optional=True)` makes it so."
+                )
             wrong = want.mismatch(x)
             if wrong is not None:
                 cure = want.cure(x)
@@ -364,19 +381,33 @@ class Layer(LayerState):
             if dressed is e:
                 raise
             raise dressed from (None if isinstance(e, LaminaError) else e)
-        self._warn_of_lost_mask(arguments)
+        inputs = nested.flatten(arguments.get(call_signature(type(self)).first or ""))
+        masked = [x.name for x in inputs if is_symbolic(x) and x.mask is not None]
+        if masked and not any(nested.flatten(masks)):
+            self._warn_of_lost_mask(f"the mask that comes with {masked[0]!r}")
         positional, keywords = self._split(arguments)
         return record(self, tuple(positional), keywords, outputs, masks)
 
-    def _warn_of_lost_mask(self, arguments: Mapping[str, Any]) -> None:
-        signature = call_signature(type(self))
-        masked = [x for x in nested.flatten(arguments.get(signature.first or ""))
-                  if is_symbolic(x) and x.mask is not None]  # fmt: skip
-        if masked and not self.supports_masking and not signature.takes_mask:
+    def _warn_of_lost_mask(self, mask: str) -> None:
+        """Say once that a mask ends here, unless the layer's class decides about masks."""
+        if (
+            self.supports_masking or self._told_of_mask
+            or registry.defined_by_user(type(self), "compute_mask")
+        ):  # fmt: skip
+            return
+        self._told_of_mask = True
+        who = f"Layer {self.name!r} ({type(self).__name__})"
+        if call_signature(type(self)).takes_mask:
             warn(
-                f"Layer {self.name!r} ({type(self).__name__}) cannot use the mask that comes with "
-                f"{masked[0].name!r}; it ends here. If that is meant, nothing is wrong; if masked "
-                "positions must not count, use a layer that takes masks.",
+                f"{who} uses {mask}, and its outputs carry none. To pass the mask on, set "
+                "`self.supports_masking = True` in the constructor; if it is meant to end, define "
+                "`compute_mask` and return None.",
+                MaskWarning,
+            )
+        else:
+            warn(
+                f"{who} cannot use {mask}; it ends here. If that is meant, nothing is wrong; if "
+                "masked positions must not count, use a layer that takes masks.",
                 MaskWarning,
             )
 
@@ -384,16 +415,11 @@ class Layer(LayerState):
         """Specs of the outputs, and the spec of a mask (or None) for each output leaf."""
         overridden = self._user_spec(arguments)
         if overridden is not None:
-            return overridden, None
+            return overridden, self._mask_specs(arguments, overridden)
         symbolic = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
         specs = [x.spec for x in symbolic]
         mask_specs = [x.mask for x in symbolic]
         present = [m for m in mask_specs if m is not None]
-        key = self._evaluation_key(arguments, training)
-        key = None if key is None else (key, tuple(specs), tuple(mask_specs))
-        if key is not None and key in _evaluations:
-            _evaluations.move_to_end(key)
-            return _evaluations[key]
 
         def run(*arrays: Any) -> tuple[Any, list[Any]]:
             scope = Scope(key=_abstract_key(), pure=True, abstract=True)
@@ -412,38 +438,28 @@ class Layer(LayerState):
                     outputs = self._run(filled)
                 return outputs, [get_mask(x) for x in nested.flatten(outputs)]
 
-        outputs, masks = spec.evaluate(run, [*specs, *present])
+        key = self._evaluation_key(arguments, training, [m is not None for m in mask_specs])
+        outputs, masks = spec.evaluate_cached(key, run, [*specs, *present])
         if not any(isinstance(x, TensorSpec) for x in nested.flatten(outputs)):
             raise StructureError(
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned no tensor. "
                 f"Received: {outputs!r}."
             )
-        if key is not None:
-            _evaluations[key] = (outputs, masks)
-            if len(_evaluations) > 4096:
-                _evaluations.popitem(last=False)
         return outputs, masks
 
-    def _evaluation_key(self, arguments: Mapping[str, Any], training: bool | None) -> Any:
+    def _evaluation_key(
+        self, arguments: Mapping[str, Any], training: bool | None, masked: list[bool]
+    ) -> Any:
         """What, besides the specs, decides a built-in layer's output spec; None: do not cache."""
         cls = type(self)
         if registry.registration_of(cls) is None or self._sublayers():
             return None
-        values = [
-            (n, getattr(self, n)) for n in cls._fields
+        values = {
+            n: getattr(self, n) for n in cls._fields
             if not n.endswith(_NOT_SHAPING) and n not in ("name", "trainable", "dtype")
-        ]  # fmt: skip
-        static = [
-            (k, "*" if is_symbolic(x) else x)
-            for k, v in arguments.items() for x in nested.flatten(v)
-        ]  # fmt: skip
-        key = (cls, self._policy.name, training, tuple(values), tuple(static),
-               str(nested.map_structure(lambda _: 0, dict(arguments))))  # fmt: skip
-        try:
-            hash(key)
-        except TypeError:
-            return None
-        return key
+        }  # fmt: skip
+        static = nested.map_structure(lambda x: "*" if is_symbolic(x) else x, dict(arguments))
+        return spec.freeze(cls, self._policy.name, training, values, static, masked)
 
     def _user_spec(self, arguments: Mapping[str, Any]) -> Any:
         """The answer of a user's own ``compute_output_spec`` or ``_shape``, if there is one."""
@@ -454,7 +470,8 @@ class Layer(LayerState):
             return nested.map_structure(lambda x: x.spec if is_symbolic(x) else x, answer)
         if registry.defined_by_user(cls, "compute_output_shape"):
             shape = self.compute_output_shape(shapes_of(inputs))
-            batch = next(x for x in nested.flatten(inputs) if is_symbolic(x)).spec.dims_raw[:1]
+            tensors = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
+            batch = next((x.spec.dims_raw[:1] for x in tensors if x.ndim), (spec.BATCH,))
 
             def to_spec(s: Any) -> TensorSpec:
                 s = tuple(s)
@@ -463,6 +480,28 @@ class Layer(LayerState):
 
             return map_shapes(to_spec, shape)
         return None
+
+    def _mask_specs(self, arguments: Mapping[str, Any], outputs: Any) -> list[Any]:
+        """The masks of outputs whose specs the user's class gives."""
+        inputs = arguments.get(call_signature(type(self)).first or "")
+        leaves = [x for x in nested.flatten(inputs) if is_symbolic(x)]
+        passes = self.supports_masking or registry.defined_by_user(type(self), "compute_mask")
+        count = len(nested.flatten(outputs))
+        if not passes or all(x.mask is None for x in leaves):
+            return [None] * count
+
+        def run(*arrays: Any) -> Any:
+            values = iter(arrays)
+            masks = {x: None if x.mask is None else next(values) for x in leaves}
+            with entered(Scope(pure=True, abstract=True)):
+                return self.compute_mask(
+                    nested.map_structure(lambda x: next(values) if x in masks else x, inputs),
+                    nested.map_structure(masks.get, inputs),
+                )
+
+        masks = [x.mask for x in leaves if x.mask is not None]
+        found = nested.flatten(spec.evaluate(run, [*masks, *(x.spec for x in leaves)]))
+        return found * count if len(found) == 1 else found
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Specs of what a call on symbolic tensors would return, without recording it."""

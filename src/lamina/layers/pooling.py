@@ -173,7 +173,8 @@ class GlobalAveragePooling1D(_GlobalPooling):
         (time,) = self.spatial_axes
         weights = jnp.expand_dims(mask.astype(inputs.dtype), 2 if time == 1 else 1)
         total = jnp.sum(inputs * weights, axis=time, keepdims=self.keepdims)
-        return total / jnp.sum(weights, axis=time, keepdims=self.keepdims)
+        count = jnp.sum(weights, axis=time, keepdims=self.keepdims)
+        return total / jnp.where(count == 0, 1, count)  # 0 where every time step is masked
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
         """None: the time dimension is gone."""

@@ -21,16 +21,6 @@ from lamina.random.seed_generator import SeedGenerator
 from lamina.serialization.fields import Configurable, field
 from lamina.serialization.registry import builtin, defined_by_user, registration_of, stem_of
 
-# Attributes whose change leaves what a call computes as it is.
-_NOT_COMPUTING = frozenset(("name", "trainable", "built", "stop_training", "history", "optimizer"))
-
-
-def _same(a: Any, b: Any) -> bool:
-    try:
-        return bool(a == b)
-    except ValueError:  # arrays
-        return False
-
 
 @builtin()
 class _LayerFields(Configurable):
@@ -50,6 +40,7 @@ class _Attributes:
     supports_masking: bool
     input_spec: Any
     _losses_of_call: list[Any]
+    _told_of_mask: bool  # whether a warning said that a mask ends here
     _given_batch_shape: tuple[Any, ...] | None
     _made_in_call: bool
     _has_automatic_name: bool
@@ -90,29 +81,16 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             built=False, supports_masking=defined_by_user(cls, "compute_mask"), _inbound_nodes=[],
             _losses_of_call=[], _given_batch_shape=None, _has_automatic_name=False, _draw_name="",
             _trainable=True, _own_weights=[], _inner_names=(-1, {}), _built_in=None,
+            _told_of_mask=False,
             _made_in_call=scope is not None and bool(scope.path) and scope.building is None,
         )  # fmt: skip
         return self
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if self._decides(name, value):
-            self.__dict__["_change_count"] += 1
-        super().__setattr__(name, value)
-
     def _decides(self, name: str, value: Any) -> bool:
-        """Whether the attribute, set to ``value`` from outside of a call, changes what is computed.
-
-        Any plain public attribute of a user's layer may. What a call sets itself does not count.
-        """
-        if name[0] == "_" or name in _NOT_COMPUTING or isinstance(value, Trackable):
-            return False
+        """Of the library's own layers, only the constructor's arguments decide."""
         if name not in type(self)._fields and registration_of(type(self)) is not None:
             return False
-        scope = current()
-        if scope is not None and scope.building is None:
-            return False
-        old = self.__dict__.get(name)
-        return old is not value and (type(old) is not type(value) or not _same(old, value))
+        return super()._decides(name, value)
 
     def __post_init__(self) -> None:
         # The field's value, None included, is in the object by now.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina.core.scope import set_mask
+from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.arguments import autocast, map_shapes
@@ -59,7 +59,8 @@ class TimeDistributed(Wrapper):
 
     Call arguments:
         inputs: Tensor of shape ``(batch, time, ...)``, or a nested structure of such tensors.
-        mask: ``(batch, time, ...)``; a mask with more than two axes is passed to the layer.
+        mask: ``(batch, time, ...)``; a mask with more than two axes is passed to the layer, and
+            reduced to ``(batch, time)`` for the outputs unless the layer passes it on.
         training: Whether the wrapped layer is called in training mode.
 
     Shapes: ``(batch, time, ...)`` to ``(batch, time, ...)``, where the layer maps ``(batch, ...)``
@@ -102,9 +103,24 @@ class TimeDistributed(Wrapper):
         for x, m in zip(nested.flatten(merged), nested.flatten(mask), strict=False):
             if m is not None and m.ndim > 2:
                 set_mask(x, m.reshape(self._merged(m.shape)))
-        outputs = self.layer(merged, training=training)
+
+        def split(y: Any) -> Any:
+            result = autocast(y.reshape(batch, time, *y.shape[1:]), self.compute_dtype)
+            inner = get_mask(y)
+            if inner is not None:
+                set_mask(result, inner.reshape(batch, time, *inner.shape[1:]))
+            return result
+
+        return nested.map_structure(split, self.layer(merged, training=training))
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the time steps: a step counts if any position inside of it does.
+
+        Where the wrapped layer passes a mask on, its positions keep theirs instead.
+        """
         return nested.map_structure(
-            lambda y: autocast(y.reshape(batch, time, *y.shape[1:]), self.compute_dtype), outputs
+            lambda m: m if m is None or m.ndim <= 2 else m.any(axis=tuple(range(2, m.ndim))),
+            previous_mask,
         )
 
 

@@ -18,6 +18,7 @@ from lamina import ops, settings
 from lamina.core import naming
 from lamina.core.operation import merge_masks
 from lamina.core.scope import get_mask
+from lamina.core.tracking import Versioned
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.dtype_policies.policy import get_policy
 from lamina.errors import ShapeError
@@ -379,7 +380,7 @@ def tensors(x: Any, dtype: str | None) -> Any:
 
 
 @builtin("losses")
-class Loss(Configurable):
+class Loss(Versioned, Configurable):
     """Base class of losses: a value for each sample, and their reduction to one number.
 
     To write a loss, implement ``call``, which returns one value for each sample::

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core import naming
 from lamina.core.boundary import warn
 from lamina.core.graph import Node, Plan, depths, is_symbolic, make_plan
 from lamina.core.operation import Operation, nodes_of, not_called
@@ -223,9 +224,10 @@ def _check_sizes(
 ) -> None:
     """Compare ``value``, which came with the shape ``given``, with the input ``x``."""
     dims, shape = x.spec.dims_raw, tuple(value.shape)
+    # Of a fixed batch, too, a last one may be smaller: the first axis is not compared.
     wrong = len(shape) != len(dims) or any(
         isinstance(d, int) and not is_anonymous(s) and d != s
-        for d, s in zip(dims, shape, strict=False)
+        for d, s in zip(dims[1:], shape[1:], strict=False)
     )
     if wrong:
         hint = ""
@@ -241,9 +243,6 @@ def _check_sizes(
                 )
         elif len(given) == len(dims) - 1 and _fit(given, dims[:-1]):
             hint = "\nIs the last axis missing? `x[..., None]` adds it."
-        elif len(shape) == len(dims) and _fit(shape[1:], rest):
-            hint = f"\nThe batch of this input is fixed: pass multiples of {dims[0]} samples, with "
-            hint += f"`batch_size={dims[0]}`, or leave `batch_size` out of its `Input`."
         elif len(shape) == len(dims) and sorted(map(str, shape[1:])) == sorted(map(str, dims[1:])):
             hint = "\nAre the axes in another order (channels first or last)?"
         raise ShapeError(
@@ -299,43 +298,45 @@ def _names(structure: Any) -> list[str]:
     for path, x in nested.flatten_with_path(structure):
         keys = [str(p) for p in path]
         named = path and isinstance(path[-1], str)
-        name = base = "/".join(keys) if named else x.name
-        n = 0
-        while name in names:
-            n += 1
-            name = f"{base}_{n}"
-        names.append(name)
+        names.append(naming.free(names, "/".join(keys) if named else x.name))
     return names
 
 
 def _by_depth(graph: Graph) -> list[Operation]:
-    """Operations from the farthest from the outputs to the nearest, as Keras lists them."""
-    nodes = graph.nodes
-    depth = depths(nodes)
-    first_seen: dict[Operation, int] = {}
-    deepest: dict[Operation, int] = {}
+    """Operations from the farthest from the outputs to the nearest, as Keras lists them.
+
+    Those at the same distance are in the order in which a depth-first walk from the outputs meets
+    them.
+    """
+    depth = depths(graph.nodes)
     fed = set(graph.inputs)
-    entries = {x.node: x for x in graph.inputs}
-    for i, node in enumerate(_with_inputs(nodes, entries)):
-        operation = node.operation
-        first_seen.setdefault(operation, i)
+    inside = set(graph.nodes)
+    met: dict[Operation, int] = {}
+    deepest: dict[Operation, int] = {}
+    for node in _walk(graph.outputs, fed):
+        if node not in inside and not isinstance(node.operation, InputLayer):
+            continue  # what made an input that was cut out of the middle of another graph
         here = depth.get(node)
         if here is None:  # an input: one farther than its farthest reader
-            reads = (n for n in nodes if any(p in fed and p.node is node for p in n.inputs))
+            reads = (n for n in graph.nodes if any(p in fed and p.node is node for p in n.inputs))
             here = 1 + max((depth[n] for n in reads), default=-1)
-        deepest[operation] = max(deepest.get(operation, 0), here)
-    return sorted(first_seen, key=lambda op: (-deepest[op], first_seen[op]))
+        met.setdefault(node.operation, len(met))
+        deepest[node.operation] = max(deepest.get(node.operation, 0), here)
+    for x in graph.inputs:  # those that no output reads
+        if isinstance(x.node.operation, InputLayer) and x.node.operation not in met:
+            met[x.node.operation], deepest[x.node.operation] = -1, 0
+    return sorted(met, key=lambda op: (-deepest[op], met[op]))
 
 
-def _with_inputs(nodes: list[Node], entries: dict[Node, Any]) -> list[Node]:
-    """The nodes, each input's own node just before its first reader; only true inputs count."""
-    order: dict[Node, None] = {}
-    for node in nodes:
-        for parent in node.parents:
-            if parent in entries and isinstance(parent.operation, InputLayer):
-                order.setdefault(parent)
-        order.setdefault(node)
-    for node in entries:
-        if isinstance(node.operation, InputLayer):
-            order.setdefault(node)
-    return list(order)
+def _walk(outputs: list[Any], inputs: set[Any]) -> Iterator[Node]:
+    """Each node on the way from the outputs to the inputs, before the nodes that it reads."""
+    met: set[Node] = set()
+    stack = list(reversed(outputs))
+    while stack:
+        x = stack.pop()
+        if x.node in met:
+            continue
+        met.add(x.node)
+        yield x.node
+        if x not in inputs:
+            stack.extend(reversed(x.node.inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
@@ -15,7 +16,7 @@ from lamina.core import naming, prng, spec
 from lamina.core.boundary import public
 from lamina.core.operation import Operation
 from lamina.core.scope import Scope, current, entered, get_mask
-from lamina.core.tracking import held_as
+from lamina.core.tracking import held_as, version_of
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, NotCompiledError, unknown_name
 from lamina.execution.batches import unpack_x_y_sample_weight
 from lamina.execution.overrides import standard_step
@@ -30,6 +31,7 @@ from lamina.saving import archive
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.training import loop
+from lamina.training.data import Pass, whole_number
 from lamina.training.objective import Objective
 from lamina.tree import nested
 
@@ -176,13 +178,20 @@ class Model(_Attributes, Layer):
         What trains is part of the key: toggling ``trainable`` back finds the earlier program.
         """
         # A prediction does not depend on what trains, but for layers that look at it.
-        key = purpose, self._trains(), self._run_eagerly
+        compiled = () if purpose == "predict" else self._compiled_versions()
+        key = purpose, self._trains(), self._run_eagerly, compiled
         program = self._programs.get(key)
         if program is None:
             if len(self._programs) >= _MOST_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
             program = self._programs[key] = Program(self, purpose, self._run_eagerly)
         return program
+
+    def _compiled_versions(self) -> tuple[int, ...]:
+        """Counts of changes of what the model was compiled with."""
+        if self._objective is None:
+            return ()
+        return tuple(version_of(x) for x in (self.optimizer, *self._objective.parts()))
 
     # ---- the graph -----------------------------------------------------------------------------
 
@@ -606,15 +615,11 @@ class Model(_Attributes, Layer):
             ShapeError, StructureError, UnknownNameError: data that does not fit the model.
             NonFiniteError: with ``check_nans``, a step that is not finite.
         """
-        return loop.fit(
-            self, x, y, batch_size=batch_size, epochs=epochs, verbose=verbose,
-            callbacks=callbacks, validation_split=validation_split,
-            validation_data=validation_data, shuffle=shuffle, class_weight=class_weight,
-            sample_weight=sample_weight, initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch, validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size, validation_freq=validation_freq,
-            dry_run=dry_run, check_nans=check_nans,
-        )  # fmt: skip
+        run = loop.Run(epochs, initial_epoch, validation_freq, verbose, callbacks, class_weight,
+                       validation_split, dry_run, check_nans)  # fmt: skip
+        over = _pass(batch_size, steps_per_epoch, "steps_per_epoch", training=True, shuffle=shuffle)
+        check = _pass(validation_batch_size or batch_size, validation_steps, "validation_steps")
+        return loop.fit(self, (x, y, sample_weight), over, validation_data, check, run)
 
     @public
     def check(
@@ -643,7 +648,7 @@ class Model(_Attributes, Layer):
         >>> found.operations, found.unreached, found.bindings[0][:4]
         (72, [], ('out', '(8, 1) float32', '(8,) float32', 'mean_squared_error'))
         """
-        return loop.check(self, x, y, sample_weight, batch_size)
+        return loop.check(self, (x, y, sample_weight), _pass(batch_size))
 
     @public
     def evaluate(
@@ -672,10 +677,8 @@ class Model(_Attributes, Layer):
         Returns:
             The loss, or the list of loss and metrics, or a dict.
         """
-        return loop.evaluate(
-            self, x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight,
-            steps=steps, callbacks=callbacks, return_dict=return_dict,
-        )  # fmt: skip
+        over = _pass(batch_size, steps)
+        return loop.evaluate(self, (x, y, sample_weight), over, verbose, callbacks, return_dict)
 
     @public
     def predict(
@@ -695,9 +698,7 @@ class Model(_Attributes, Layer):
             steps: batches to use; all when None.
             callbacks: callbacks with predict hooks.
         """
-        return loop.predict(
-            self, x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
-        )
+        return loop.predict(self, x, _pass(batch_size, steps), verbose, callbacks)
 
     @public
     def train_on_batch(
@@ -817,7 +818,8 @@ class Model(_Attributes, Layer):
 
     def get_compile_config(self) -> dict[str, Any]:
         """What :meth:`compile` was told, by argument name."""
-        return {"optimizer": self.optimizer, **self.objective.given}
+        given = {"optimizer": self.optimizer, **self.objective.given}
+        return {**given, "run_eagerly": True} if self._run_eagerly else given
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as :meth:`get_compile_config` says."""
@@ -880,11 +882,28 @@ class Model(_Attributes, Layer):
             model._trainable = False
         return model
 
+    def _own_objects(self) -> dict[str, Any]:
+        """The user's classes and functions that the model is made of, by name."""
+        parts: list[Any] = flatten_layers(self)
+        given: list[Any] = []
+        if self._objective is not None:
+            parts = [*parts, self.optimizer, *self._objective.parts()]
+            given = nested.flatten(self._objective.given)
+        found: list[Any] = [type(x) for x in (*parts, *given) if not inspect.isfunction(x)]
+        found += [v for x in parts for v in vars(x).values() if inspect.isfunction(v)]
+        found += [x for x in given if inspect.isfunction(x)]
+        return {x.__name__: x for x in found
+                if registry.registration_of(x) is None and x.__module__ != "builtins"}  # fmt: skip
+
     def __reduce__(self) -> Any:
-        raise TypeError(
-            f"A model is not pickled: its graph refers to code. Save {self.name!r} with "
-            "`model.save('model.keras')`."
-        )
+        """Pickled and copied as the bytes of its ``.keras`` file, which hold no code."""
+        return archive.from_bytes, (archive.to_bytes(self), self._own_objects())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A model with the same weights, compile settings and optimizer state, of its own."""
+        copy = archive.from_bytes(archive.to_bytes(self), self._own_objects())
+        memo[id(self)] = copy
+        return copy
 
 
 @builtin("models", file_module="keras.src.models.functional")
@@ -895,6 +914,19 @@ class Functional(Model):
 def _is_plain_functional(cls: type) -> bool:
     """Whether the constructor takes ``inputs`` and ``outputs``, so that a graph can rebuild it."""
     return cls.__init__ is Model.__init__
+
+
+def _pass(
+    batch_size: Any, steps: Any = None, name: str = "steps", training: bool = False,
+    shuffle: bool = False,
+) -> Pass:  # fmt: skip
+    """How to pass over data, from a user's numbers."""
+    return Pass(
+        32 if batch_size is None else whole_number(batch_size, "batch_size"),
+        None if steps is None else whole_number(steps, name),
+        training=training,
+        shuffle=shuffle,
+    )
 
 
 def _specs_from_shapes(shape: Any, dtype: str) -> Any:

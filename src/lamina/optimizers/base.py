@@ -15,6 +15,7 @@ import numpy as np
 from lamina import initializers
 from lamina.core import naming
 from lamina.core.naming import snake_case
+from lamina.core.tracking import Versioned
 from lamina.core.variable import Variable, read
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError, StructureError
 from lamina.optimizers.schedules.base import LearningRateSchedule
@@ -43,7 +44,7 @@ def _read_rate(value: Any) -> Any:
 
 
 @builtin()
-class BaseOptimizer(Configurable):
+class BaseOptimizer(Versioned, Configurable):
     """What every optimizer offers: its state, ``apply``, files. Subclasses say what the update is.
 
     Attributes:

@@ -97,6 +97,26 @@ def save_model(
             "use `model.save_weights('name.weights.h5')` or '.safetensors'."
         )
     _may_write(path, overwrite)
+    with replacing(path) as part:
+        _write(model, part, include_optimizer, path.parent)
+
+
+def to_bytes(model: Any) -> bytes:
+    """What :func:`save_model` writes into a file."""
+    file = io.BytesIO()
+    _write(model, file, True, None)
+    return file.getvalue()
+
+
+def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None) -> None:
+    """Write the archive.
+
+    Args:
+        model: a built model.
+        target: a path or a binary file.
+        include_optimizer: whether the optimizer's state goes along.
+        folder: where a temporary file may lie; the system's folder when None.
+    """
     if not model.built:
         raise NotBuiltError(
             f"Model {model.name!r} has no weights yet. Call it on data or `build` it before saving."
@@ -117,12 +137,10 @@ def save_model(
         "date_saved": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d@%H:%M:%S"),
         "lamina": own,
     }
-    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_METADATA, json.dumps(metadata))
         archive.writestr(_CONFIG, json.dumps(config))
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name[:60]}.", suffix=".part"
-        ) as weights:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".weights.", suffix=".part") as weights:
             _hdf5().write(weights.name, arrays)
             archive.write(weights.name, _WEIGHTS)
 
@@ -155,7 +173,25 @@ def load_model(
             optimizer's state.
     """
     path = Path(filepath)
-    with _opened(path) as archive:
+    _must_exist(path)
+    return _read(path, path, custom_objects, compile)
+
+
+def from_bytes(data: bytes, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The model that :func:`to_bytes` was given."""
+    return _read(io.BytesIO(data), Path("the copy of the model"), custom_objects, True)
+
+
+def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
+    """The model of an archive.
+
+    Args:
+        source: a path or a binary file.
+        path: what messages call it.
+        custom_objects: as for :func:`load_model`.
+        compile: likewise.
+    """
+    with _opened(source, path) as archive:
         metadata, config = (_json_member(archive, name) for name in (_METADATA, _CONFIG))
         model = registry.deserialize(config, custom_objects)
         if not hasattr(model, "compile_from_config"):
@@ -269,11 +305,10 @@ def _read_optimizer(stored: Stored, model: Any, optimized: Any) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _opened(source: Any, path: Path) -> Iterator[zipfile.ZipFile]:
     """The archive, checked: a regular zip in which each of the three members occurs once."""
-    _must_exist(path)
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(source)
     except _DAMAGE as e:
         raise CorruptFileError(
             f"{path} is not a '.keras' archive (a zip): {e}. Is it truncated? A whole model in "
@@ -327,7 +362,7 @@ def _weights_member(archive: zipfile.ZipFile, path: Path) -> Iterator[Stored]:
     info = archive.getinfo(_WEIGHTS)
     where = f"{path}: {_WEIGHTS}"
     try:
-        if info.compress_type == zipfile.ZIP_STORED:
+        if info.compress_type == zipfile.ZIP_STORED and archive.filename is not None:
             source: Any = _Window(path, info)
         elif info.file_size > min(_MAX_INFLATED, 1100 * info.compress_size):
             raise CorruptFileError(f"{where} inflates to {info.file_size} bytes.")

@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, SupportsFloat, dataclass_transform
 
 from lamina.core.graph import is_symbolic
+from lamina.core.tracking import same
 from lamina.errors import ArgumentError, SerializationError, SignatureError, unknown_name
 from lamina.serialization import registry
 
@@ -192,7 +193,7 @@ class Configurable:
             value, default = self.__dict__[name], f.default
             if default is not MISSING and not callable(default):
                 default = f.read(default, type(self))
-            if default is MISSING or not _same(value, default):
+            if default is MISSING or not same(value, default):
                 shown = value.__name__ if inspect.isfunction(value) else repr(value)
                 items.append((name, shown))
         return items
@@ -203,13 +204,6 @@ class Configurable:
         return registry.serialize(self.get_config()) == registry.serialize(other.get_config())
 
     __hash__ = object.__hash__
-
-
-def _same(a: Any, b: Any) -> bool:
-    try:
-        return bool(a == b)
-    except ValueError:  # arrays
-        return False
 
 
 def _is_field_class(cls: type) -> bool:

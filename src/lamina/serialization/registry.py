@@ -34,6 +34,7 @@ from lamina.errors import (
 )
 
 _T = TypeVar("_T")
+_REGISTERED = re.compile(r"[^>\x00-\x1f]{0,200}>[^>\x00-\x1f]{1,200}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(>[A-Za-z_][A-Za-z0-9_]*)?")
 
 
@@ -175,10 +176,10 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
 
     def register(obj: _T) -> _T:
         full = f"{package}>{name or obj.__name__}"  # pyright: ignore[reportAttributeAccessIssue]
-        if not _NAME.fullmatch(full):
+        if not _REGISTERED.fullmatch(full):
             raise ArgumentError(
-                "register_serializable() expects a package and a name made of letters, digits "
-                f"and underscores. Received: {full!r}."
+                "register_serializable() expects a package and a name of printable characters "
+                f"without '>', at most 200 each. Received: {full!r}."
             )
         if inspect.isclass(obj) and not hasattr(obj, "get_config"):
             raise SerializationError(
@@ -426,7 +427,9 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
         name = record["config"]
     registered = record.get("registered_name") or name
     for candidate in (name, registered):
-        if not isinstance(candidate, str) or not _NAME.fullmatch(candidate):
+        if not isinstance(candidate, str) or not (
+            _NAME.fullmatch(candidate) or _REGISTERED.fullmatch(candidate)
+        ):
             raise SerializationError(
                 f"A class name is a plain identifier, not a path or an expression. "
                 f"Received: {str(candidate)[:80]!r}."

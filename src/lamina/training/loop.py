@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,8 +26,18 @@ from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.runtime import xla
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids
-from lamina.training.data import MOST_STEPS, ArrayData, StreamData, adapt, limited, one_batch
-from lamina.training.inplace import InPlace
+from lamina.training.data import (
+    MOST_STEPS,
+    ArrayData,
+    Batch,
+    Pass,
+    StreamData,
+    limited,
+    one_batch,
+    open_data,
+    whole_number,
+)
+from lamina.training.data.inplace import InPlace
 from lamina.training.nonfinite import first_nonfinite
 from lamina.training.progress import Progress
 from lamina.training.report import Report, report
@@ -46,7 +57,8 @@ def _build(model: Any, batch: Any) -> None:
             model(batch[0])
     elif not model.built or model.graph is None:
         specs = nested.map_structure(
-            lambda a: spec.TensorSpec((spec.BATCH, *a.shape[1:]), a.dtype), batch[0]
+            lambda a: None if a is None else spec.TensorSpec((spec.BATCH, *a.shape[1:]), a.dtype),
+            batch[0],
         )
         model.build_from_specs(specs)
 
@@ -95,69 +107,86 @@ def _testing(program: Program) -> Iterator[Live]:
 # ---- fit ---------------------------------------------------------------------------------------
 
 
-def fit(
-    model: Any, x: Any, y: Any, *, batch_size: int | None, epochs: int, verbose: Any,
-    callbacks: Any, validation_split: float, validation_data: Any, shuffle: bool,
-    class_weight: Mapping[int, float] | None, sample_weight: Any, initial_epoch: int,
-    steps_per_epoch: int | None, validation_steps: int | None, validation_batch_size: int | None,
-    validation_freq: Any, dry_run: bool, check_nans: bool,
-) -> Any:  # fmt: skip
-    """See :meth:`lamina.Model.fit`."""
-    _ = model.objective  # compiled?
-    for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
-        if value is not None and (
-            not isinstance(value, (int, np.integer)) or value < (name != "epochs")
-        ):
-            raise ArgumentError(f"`{name}` is a positive integer. Received: {value!r}.")
-    epochs = _limited_epochs(epochs)
-    if steps_per_epoch is not None:
-        steps_per_epoch = settings.limited(steps_per_epoch, settings.max_steps_per_epoch())
-    data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps_per_epoch,
-                 training=True, shuffle=shuffle)  # fmt: skip
-    if validation_split:
-        if not isinstance(data, ArrayData):
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What ``fit`` was asked for besides its data.
+
+    Attributes:
+        epochs: index of the last epoch, counted from 1.
+        initial_epoch: the epoch to begin with, counted from 0.
+        validation_freq: validate every so many epochs, or a collection of epochs.
+        verbose: 0 silent, 1 progress line, 2 one line an epoch, ``"auto"``.
+        callbacks: the user's callbacks.
+        class_weight: weight of each class number in the loss, or None.
+        validation_split: share of the samples, from the end, kept apart for validation.
+        dry_run: whether to look at a step without taking it.
+        check_nans: whether to stop before a step that is not finite changes the weights.
+    """
+
+    epochs: int
+    initial_epoch: int
+    validation_freq: Any
+    verbose: Any
+    callbacks: Any
+    class_weight: Mapping[int, float] | None
+    validation_split: float
+    dry_run: bool
+    check_nans: bool
+
+
+def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: Run) -> Any:
+    """See :meth:`lamina.Model.fit`.
+
+    Args:
+        model: a compiled model.
+        data: ``x``, ``y`` and ``sample_weight`` as the user gave them.
+        over: how to pass over them in an epoch.
+        validation: the user's validation data, or None.
+        check: how to pass over that.
+        run: everything else.
+    """
+    objective = model.objective  # compiled?
+    whole_number(run.epochs, "epochs", least=0)
+    training = open_data(data, over.of(model))
+    if run.validation_split:
+        if not isinstance(training, ArrayData):
             raise ArgumentError("`validation_split` works on arrays. Pass `validation_data`.")
-        data, held_out = data.split(validation_split)
-        validation_data = held_out if validation_data is None else validation_data
-    data = limited(data)
-    if class_weight is not None:
-        data = data.weighted(class_weight)
+        training, held_out = training.split(run.validation_split)
+        validation = held_out if validation is None else validation
+    training, run = limited(training), _limited(run)
     with contextlib.ExitStack() as opened:
-        opened.callback(data.close)
-        validation = None
-        if validation_data is not None:
-            validation = limited(
-                adapt(
-                    model,
-                    unpack_x_y_sample_weight(validation_data),
-                    batch_size=validation_batch_size or batch_size,
-                    steps=validation_steps,
-                )
-            )
-            opened.callback(validation.close)
-        if dry_run:
-            if validation is not None:
-                _program(model, validation.peek(), "test")
-            return _report(model, data)
-        return _train(model, data, validation, epochs, initial_epoch, verbose, callbacks,
-                      steps_per_epoch, validation_freq, check_nans)  # fmt: skip
+        opened.callback(training.close)
+        if run.class_weight is not None:
+            _build(model, training.peek())
+            training = training.weighted(objective.weigh_classes(run.class_weight))
+        held = None
+        if validation is not None:
+            held = limited(open_data(unpack_x_y_sample_weight(validation), check.of(model)))
+            opened.callback(held.close)
+            if isinstance(held, StreamData):
+                held.keep()
+        if run.dry_run:
+            if held is not None:
+                _program(model, held.peek(), "test")
+            return _report(model, training)
+        return _train(model, training, held, run)
 
 
-def _limited_epochs(epochs: int) -> int:
-    """The number of epochs, within the limit that is set."""
+def _limited(run: Run) -> Run:
+    """The same with no more epochs than ``lamina.config.max_epochs()`` allows."""
     most = settings.max_epochs()
-    if most is None or epochs <= most:
-        return epochs
-    warn(f"`lamina.config.set_max_epochs` limits {epochs} epochs to {most}.", TrainingWarning)
-    return most
+    if most is None or run.epochs <= most:
+        return run
+    warn(f"`lamina.config.set_max_epochs` limits {run.epochs} epochs to {most}.", TrainingWarning)
+    return dataclasses.replace(run, epochs=most)
 
 
-def check(model: Any, x: Any, y: Any, sample_weight: Any, batch_size: int | None) -> Report:
+def check(model: Any, data: Batch, over: Pass) -> Report:
     """See :meth:`lamina.Model.check`."""
-    data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=None,
-                 training=model.compiled)  # fmt: skip
-    with contextlib.closing(data):
-        return _report(model, data)
+    over.training = model.compiled
+    opened = open_data(data, over.of(model))
+    with contextlib.closing(opened):
+        return _report(model, opened)
 
 
 def _report(model: Any, data: ArrayData | StreamData) -> Report:
@@ -170,12 +199,16 @@ def _report(model: Any, data: ArrayData | StreamData) -> Report:
 
 
 def _train(
-    model: Any, data: ArrayData | StreamData, validation: ArrayData | StreamData | None,
-    epochs: int, initial_epoch: int, verbose: Any, callbacks: Any, steps_per_epoch: int | None,
-    validation_freq: Any, check_nans: bool,
-) -> History:  # fmt: skip
+    model: Any, data: ArrayData | StreamData, validation: ArrayData | StreamData | None, run: Run
+) -> History:
     first = data.peek()
     program = _program(model, first, "train")
+    if not program.variables.trainable and not defined_by_user(type(model), "train_step"):
+        warn(
+            f"No weight of {model.name!r} trains: every layer has `trainable=False`, or none has "
+            "weights. To train some, set `layer.trainable = True` before fit().",
+            TrainingWarning,
+        )
     _look_at(model, data)
     if validation is not None:
         _program(model, validation.peek(), "test")
@@ -183,23 +216,31 @@ def _train(
     steps = data.steps
     names = program.log_names()
     names += [f"val_{n}" for n in names] if validation is not None else []
-    params = {"epochs": epochs, "steps": steps, "verbose": verbose, "metrics": names}
-    hooks = CallbackList(callbacks, model=model, params=params)
-    progress = Progress(verbose, epochs, steps)
+    params = {"epochs": run.epochs, "steps": steps, "verbose": run.verbose, "metrics": names}
+    hooks = CallbackList(run.callbacks, model=model, params=params)
+    progress = Progress(run.verbose, run.epochs, steps)
     model.stop_training = False
     with _training(program) as live, contextlib.closing(progress):
-        runner = _Runner(program, data, live, hooks, progress, steps_per_epoch, first, check_nans)
+        runner = _Runner(program, data, live, hooks, progress, first, run.check_nans)
         hooks.on_train_begin()
         progress.train_begin()
         logs: dict[str, float] = {}
-        for epoch in range(initial_epoch, epochs):
+        for epoch in range(run.initial_epoch, run.epochs):
             live.state = live.state.replace(metrics=program.fresh_metrics())
             hooks.on_epoch_begin(epoch)
             progress.epoch_begin(epoch)
             runner.epoch()
             logs = runner.logs()
             runner.warn_of_nan()
-            if validation is not None and _is_due(epoch, validation_freq):
+            due = validation is not None and _is_due(epoch, run.validation_freq)
+            if due and isinstance(validation, StreamData) and validation.is_used_up:
+                warn(
+                    f"The validation data has ended before epoch {epoch + 1}: there are no `val_` "
+                    "logs from here on. Make it longer, or `validation_steps` smaller.",
+                    TrainingWarning,
+                )
+                validation, due = None, False
+            if validation is not None and due:
                 count = validation.steps
                 progress.validating(0, count)
                 found = _evaluate(
@@ -216,6 +257,10 @@ def _train(
     return hooks.history
 
 
+def _rows(order: np.ndarray | None, start: int, stop: int) -> np.ndarray | slice:
+    return slice(start, stop) if order is None else order[start:stop]
+
+
 def _is_due(epoch: int, freq: Any) -> bool:
     return (epoch + 1) % freq == 0 if isinstance(freq, int) else (epoch + 1) in freq
 
@@ -225,16 +270,15 @@ class _Runner:
 
     def __init__(
         self, program: Program, data: Any, live: Live, hooks: CallbackList, progress: Progress,
-        steps: int | None, first: Any, check_nans: bool,
+        first: Any, check_nans: bool,
     ) -> None:  # fmt: skip
         self.program, self.data, self.live = program, data, live
-        self.hooks, self.progress, self.steps = hooks, progress, steps
+        self.hooks, self.progress = hooks, progress
         self.check_nans = check_nans
         self.warned = False
         self.compiled = False
         self.by_batch = hooks.wants_batches("train")
         self.token: Any = None
-        self.iteration = int(live.state.step)
         self.last_logs: Any = {}
         self.loops = (
             isinstance(data, ArrayData) and data.has_blocks
@@ -312,15 +356,16 @@ class _Runner:
         size, place = data.batch_size, self.place
         full, rest = divmod(data.size, size)
         most = data.steps_in_block if place is None else min(MOST_STEPS, full)
-        order = data.order(self.iteration)
+        order = data.over.order(data.size)
         at, began = 0, 0.0
         while at < full and not self.hooks.model.stop_training:
             count = min(program.chunk, most, full - at)
-            rows = order[at * size : (at + count) * size]
+            start, stop = at * size, (at + count) * size
             if place is None:
-                block = data.block(rows, most * size)
+                block = data.block(_rows(order, start, stop), most * size)
             else:
-                block = InPlace(np.resize(rows.astype("int32"), most * size), place)
+                rows = np.arange(start, stop, dtype="int32") if order is None else order[start:stop]
+                block = InPlace(np.resize(rows, most * size), place)
             self._run(program.train_many, block, size, count)
             if began and count == program.chunk:
                 rate = count / (time.perf_counter() - began)
@@ -330,8 +375,8 @@ class _Runner:
             self.progress.update(at, self.logs)
             self.hooks.on_train_batch_end(at - 1, self.logs)
         if rest and not self.hooks.model.stop_training:
-            self._step(full, data.block(order[full * size :], rest))
-        self.iteration += full + bool(rest)
+            self._step(full, data.block(_rows(order, full * size, data.size), rest))
+        data.over.position += full + bool(rest)
 
     def _epoch_in_steps(self) -> None:
         count = 0
@@ -339,9 +384,10 @@ class _Runner:
             self._step(count - 1, batch)
             if self.hooks.model.stop_training and self.by_batch:
                 break
-        if self.steps is not None and count < self.steps and not self.hooks.model.stop_training:
+        steps = self.data.over.steps
+        if steps is not None and count < steps and not self.hooks.model.stop_training:
             warn(
-                f"The data ended after {count} of {self.steps} steps. Make the data longer, or "
+                f"The data ended after {count} of {steps} steps. Make the data longer, or "
                 "`steps_per_epoch` smaller.",
                 TrainingWarning,
             )
@@ -390,11 +436,10 @@ def _evaluate(
 
 
 def evaluate(
-    model: Any, x: Any, y: Any, *, batch_size: int | None, verbose: Any, sample_weight: Any,
-    steps: int | None, callbacks: Any, return_dict: bool,
-) -> Any:  # fmt: skip
+    model: Any, given: Batch, over: Pass, verbose: Any, callbacks: Any, return_dict: bool
+) -> Any:
     """See :meth:`lamina.Model.evaluate`."""
-    data = limited(adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps))
+    data = limited(open_data(given, over.of(model)))
     with contextlib.closing(data), contextlib.closing(Progress(verbose, 1, data.steps)) as progress:
         _program(model, data.peek(), "test")
         _look_at(model, data)
@@ -413,11 +458,9 @@ def _as_list(model: Any, logs: dict[str, float]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def predict(
-    model: Any, x: Any, *, batch_size: int | None, verbose: Any, steps: int | None, callbacks: Any
-) -> Any:
+def predict(model: Any, x: Any, over: Pass, verbose: Any, callbacks: Any) -> Any:
     """See :meth:`lamina.Model.predict`."""
-    data = limited(adapt(model, (x, None, None), batch_size=batch_size, steps=steps))
+    data = limited(open_data((x, None, None), over.of(model)))
     with contextlib.closing(data):
         return _predict(model, data, verbose, callbacks)
 
@@ -493,7 +536,10 @@ def train_on_batch(
     model: Any, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
 ) -> Any:
     """See :meth:`lamina.Model.train_on_batch`."""
-    batch = one_batch(x, y, sample_weight, class_weight)
+    batch = one_batch(x, y, sample_weight)
+    if class_weight is not None:
+        _build(model, batch)
+        batch = one_batch(x, y, sample_weight, model.objective.weigh_classes(class_weight))
     program = _program(model, batch, "train")
     variables = program.variables
     state = variables.take(model.run_key("train"), model.steps_taken)

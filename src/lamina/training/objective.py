@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina import losses as losses_module
 from lamina import metrics as metrics_module
+from lamina import settings
+from lamina.core import naming
 from lamina.core.boundary import warn
 from lamina.core.graph import is_symbolic
 from lamina.core.naming import snake_case
@@ -116,6 +119,42 @@ class Objective:
         targets = self.arrange(y, "target")
         checks.check_targets(self.output_names or [], targets, self.output_shapes, self._losses)
 
+    def weigh_classes(self, class_weight: Mapping[int, float]) -> Callable[[Any, Any], Any]:
+        """What makes sample weights of targets, from the weight of each class.
+
+        Args:
+            class_weight: a number for each class; classes not listed count 1.
+
+        Returns:
+            A function of the targets and the sample weights (or None), which are multiplied.
+        """
+        losses = [loss for loss in self._losses if loss is not None]
+        if self.output_names is None:  # a model without a graph that has not run yet
+            losses = [losses_module.as_loss(x) for x in nested.flatten(self.given["loss"])]
+        loss = losses[0] if len(losses) == 1 else None
+        shape = self.output_shapes[0] if len(self.output_shapes) == 1 else None
+        keys = [int(k) for k in class_weight]
+
+        def weigh(y: Any, sample_weight: Any) -> Any:
+            leaves = [leaf for leaf in nested.flatten(y) if leaf is not None]
+            if len(leaves) != 1:
+                raise ArgumentError(
+                    "`class_weight` works for models with one target. For several outputs, pass "
+                    "`sample_weight` for each."
+                )
+            labels = _class_numbers(np.asarray(leaves[0]), loss, shape).astype(np.int64)
+            table = np.ones(max([*keys, int(labels.max(initial=0))]) + 1, settings.floatx())
+            for k, w in class_weight.items():
+                table[int(k)] = w
+            weights = table[labels]
+            if sample_weight is None:
+                return weights
+            given = np.asarray(nested.flatten(sample_weight)[0])
+            missing = weights.ndim - given.ndim  # one weight a sample, classes of each step
+            return weights * given.reshape(given.shape + (1,) * max(0, missing))
+
+        return weigh
+
     def bindings(self, outputs: list[Any], targets: Any) -> list[tuple[str, ...]]:
         """For each output: name, shape, target's shape, loss, metrics; all as text."""
         rows = []
@@ -167,6 +206,10 @@ class Objective:
             f"The model has the outputs {names}. Received one {what} array; pass a list in this "
             "order, or a dict by these names."
         )
+
+    def parts(self) -> list[Any]:
+        """The losses and metrics, whose attributes decide what a step computes."""
+        return [*(x for x in self._losses if x is not None), *self.trackers.values()]
 
     @property
     def has_loss(self) -> bool:
@@ -253,7 +296,7 @@ class Objective:
             waits = isinstance(item, str) and _ALIASES.get(item, item) in _ACCURACY
             if log_name is None and (output is not None or not waits):
                 metric, log_name = _as_metric(item, target, output)
-                log_name = self._free_name(log_name, i)
+                log_name = self._free_name(log_name, i, weighted)
                 self.trackers[log_name] = metric
                 item = metric
             resolved.append((log_name, item, weighted))
@@ -267,14 +310,33 @@ class Objective:
         """Whether a metric such as ``"accuracy"`` has yet to see what it compares."""
         return any(name is None for own in self._metrics for name, _, _ in own)
 
-    def _free_name(self, name: str, i: int) -> str:
+    def _free_name(self, name: str, i: int, weighted: bool) -> str:
+        prefix = ""
         if self.output_names is not None and len(self.output_names) > 1:
-            name = f"{self.output_names[i]}_{name}"
-        n, base = 0, name
-        while name in self.trackers:
-            n += 1
-            name = f"{base}_{n}"
-        return name
+            prefix = f"{self.output_names[i]}_"
+        if weighted and prefix + name in self.trackers:
+            name = f"weighted_{name}"
+        return naming.free(self.trackers, prefix + name)
+
+
+def _class_numbers(labels: np.ndarray, loss: Any, shape: tuple[Any, ...] | None) -> np.ndarray:
+    """The number of each target's class, from the form of targets that the loss reads.
+
+    Args:
+        labels: the targets.
+        loss: what compares them, or None.
+        shape: the output's shape, or None where it is not known.
+    """
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        return labels[..., 0]
+    if labels.ndim < 2 or (loss is not None and loss.class_axis is not None):
+        return labels
+    if shape is not None and len(shape) == labels.ndim + 1:  # a class for each position
+        return labels
+    if loss is not None and loss.reads is not None:
+        return labels.argmax(getattr(loss, "axis", -1))
+    one_hot = bool(np.all(labels >= 0)) and np.allclose(labels.sum(-1), 1)
+    return labels.argmax(-1) if one_hot else labels
 
 
 def names_of(outputs: Any) -> list[str]:
@@ -282,12 +344,7 @@ def names_of(outputs: Any) -> list[str]:
     names = []
     for path, _ in nested.flatten_with_path(outputs):
         named = path and isinstance(path[-1], str)
-        base = name = "/".join(map(str, path)) if named else "output"
-        n = 0
-        while name in names:
-            n += 1
-            name = f"{base}_{n}"
-        names.append(name)
+        names.append(naming.free(names, "/".join(map(str, path)) if named else "output"))
     return names
 
 

@@ -16,6 +16,7 @@ from lamina.execution.program import Program
 from lamina.execution.steps import forward
 from lamina.layers.arguments import call_signature
 from lamina.runtime import cost
+from lamina.serialization.registry import registration_of
 from lamina.tree import nested
 
 
@@ -53,7 +54,8 @@ class Report:
         bindings: for each output: its name, shape, target's shape, loss, metrics.
         logs: names that training would report.
         unreached: addresses of trainable weights that no loss can reach.
-        lost_masks: layers that receive a mask and hand none on.
+        lost_masks: layers that receive a mask and whose outputs carry none.
+        trains: whether any weight trains.
         weight_bytes, optimizer_bytes, activation_bytes: sizes.
         operations: arithmetic operations of the forward pass for the batch.
         batch_size: samples in the batch that was looked at.
@@ -64,6 +66,7 @@ class Report:
     logs: list[str]
     unreached: list[str]
     lost_masks: list[str]
+    trains: bool
     weight_bytes: int
     optimizer_bytes: int
     operations: int
@@ -103,6 +106,8 @@ class Report:
         ]
         if self.logs:
             said.append(f"Reported: {', '.join(self.logs)}")
+        if not self.trains:
+            said.append("No weight trains: every layer has `trainable=False`, or none has weights")
         if self.unreached:
             said.append(f"No loss reaches these weights: {', '.join(self.unreached)}")
         if self.lost_masks:
@@ -162,6 +167,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
         logs=program.log_names() if compiled else [],
         unreached=_unreached(program, structs) if compiled else [],
         lost_masks=lost,
+        trains=bool(program.variables.trainable),
         weight_bytes=sum(v.size * jnp.dtype(v.dtype).itemsize for v in model.weights),
         optimizer_bytes=sum(v.size * jnp.dtype(v.dtype).itemsize
                             for v in program.variables.optimizer.values()),
@@ -175,7 +181,10 @@ def _masks(model: Any) -> tuple[set[Any], list[str]]:
     masked, lost = set(), []
     for node in model.graph.nodes if model.graph else ():
         operation = node.operation
-        uses = operation.supports_masking or call_signature(type(operation)).takes_mask
+        uses = operation.supports_masking or (
+            call_signature(type(operation)).takes_mask
+            and registration_of(type(operation)) is not None
+        )
         if any(x.mask is not None for x in node.output_leaves):
             masked.add(operation)
         elif any(x.mask is not None for x in node.inputs) and not uses:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         standardize_dtype,
     )
     from lamina.core.prng import set_random_seed
+    from lamina.execution.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
     from lamina.serialization.registry import (
         CustomObjectScope,
         get_custom_objects,
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
         enable_interactive_logging,
         is_interactive_logging_enabled,
     )
-    from lamina.training.data import pack_x_y_sample_weight, unpack_x_y_sample_weight
-    from lamina.training.pydataset import PyDataset
+    from lamina.training.data.pydataset import PyDataset
     from lamina.utils.files import get_file
     from lamina.utils.numerical import normalize, to_categorical
     from lamina.visualization.plot import model_to_dot, plot_model
@@ -47,7 +47,7 @@ __all__ = [
 # From each name to its module, and to its name there if that differs.
 _MODULES = {
     "CustomObjectScope": "lamina.serialization.registry",
-    "PyDataset": "lamina.training.pydataset",
+    "PyDataset": "lamina.training.data.pydataset",
     "clear_session": "lamina.backend",
     "custom_object_scope": "lamina.serialization.registry:CustomObjectScope",
     "disable_interactive_logging": "lamina.settings",
@@ -62,14 +62,14 @@ _MODULES = {
     "is_keras_tensor": "lamina.backend",
     "model_to_dot": "lamina.visualization.plot",
     "normalize": "lamina.utils.numerical",
-    "pack_x_y_sample_weight": "lamina.training.data",
+    "pack_x_y_sample_weight": "lamina.execution.batches",
     "plot_model": "lamina.visualization.plot",
     "register_keras_serializable": "lamina.serialization.registry:register_serializable",
     "serialize_keras_object": "lamina.serialization.registry:serialize",
     "set_random_seed": "lamina.core.prng",
     "standardize_dtype": "lamina.backend",
     "to_categorical": "lamina.utils.numerical",
-    "unpack_x_y_sample_weight": "lamina.training.data",
+    "unpack_x_y_sample_weight": "lamina.execution.batches",
 }
 
 

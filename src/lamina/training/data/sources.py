@@ -8,41 +8,14 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lamina.core import prng
 from lamina.core.boundary import warn
 from lamina.errors import DataError, StructureError, TrainingWarning
-from lamina.training.pydataset import PyDataset, Workers
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a source.
-
-    Attributes:
-        batch_size: samples in a batch, for a source that has rows.
-        steps: batches in a pass; None: all.
-        training: whether a pass of ``steps`` goes on where the one before stopped, and begins anew
-            when the batches end; otherwise each pass begins at the beginning.
-        shuffle: whether a source with numbers draws a new order for each pass.
-        seed: what the orders derive from, together with ``at``.
-        at: the number of training steps before the first pass.
-        inputs: names of the model's inputs (each as a tuple of the names that it answers to), and
-        outputs: names of its outputs; both empty for a model that is no graph.
-    """
-
-    batch_size: int
-    steps: int | None = None
-    training: bool = False
-    shuffle: bool = False
-    seed: int = 0
-    at: int = 0
-    inputs: tuple[tuple[str, ...], ...] = ()
-    outputs: tuple[str, ...] = ()
+from lamina.training.data.passes import Pass
+from lamina.training.data.pydataset import PyDataset, Workers
 
 
 class Source:
@@ -52,19 +25,21 @@ class Source:
         begin: gives a new iterator over all batches.
         steps: their number; None if it is not known.
         endless: whether it is known that they never end.
+        once: whether they can be gone through a single time, as those of a generator.
     """
 
     def __init__(
-        self, begin: Callable[[], Iterator[Any]], steps: int | None = None, endless: bool = False
-    ) -> None:
+        self, begin: Callable[[], Iterator[Any]], steps: int | None = None, endless: bool = False,
+        once: bool = False,
+    ) -> None:  # fmt: skip
         self._begin = begin
-        self.steps, self.endless = steps, endless
+        self.steps, self.endless, self.once = steps, endless, once
         self._iterator: Iterator[Any] | None = None
 
-    def batches(self, request: Request) -> Iterator[Any]:
+    def batches(self, over: Pass) -> Iterator[Any]:
         """The batches of a pass: not one more is taken than are asked for."""
-        limit = request.steps
-        if limit is None or not request.training:
+        limit = over.steps
+        if limit is None or not over.training:
             # The slice keeps a generator of the user's open when this one is closed.
             yield from itertools.islice(self._begin(), limit)
             return
@@ -97,39 +72,40 @@ class NumberedSource(Source):
 
     Args:
         fetch: gives the batches for some keys.
-        keys: gives the keys of a pass that begins at a training step.
+        keys: gives the keys of the pass that begins now.
         steps: batches in a pass; None: without end.
-        at: the training step at which the first pass begins.
+        over: the pass, whose position is kept.
     """
 
     def __init__(
-        self, fetch: Callable[[Iterable[Any]], Iterator[Any]],
-        keys: Callable[[int], Iterable[Any]], steps: int | None, at: int = 0,
+        self, fetch: Callable[[Iterable[Any]], Iterator[Any]], keys: Callable[[], Iterable[Any]],
+        steps: int | None, over: Pass,
     ) -> None:  # fmt: skip
         super().__init__(self._keys_of_pass, steps, endless=steps is None)
-        self._fetch, self._keys, self._at = fetch, keys, at
+        self._fetch, self._keys, self._over = fetch, keys, over
 
     def _keys_of_pass(self) -> Iterator[Any]:
-        for key in self._keys(self._at):
-            self._at += 1
+        for key in self._keys():
+            self._over.position += 1
             yield key
 
-    def batches(self, request: Request) -> Iterator[Any]:
-        yield from self._fetch(super().batches(request))
+    def batches(self, over: Pass) -> Iterator[Any]:
+        yield from self._fetch(super().batches(over))
 
 
 class _PyDatasetSource(NumberedSource):
-    def __init__(self, dataset: PyDataset, request: Request) -> None:
+    def __init__(self, dataset: PyDataset, over: Pass) -> None:
         self._dataset = dataset
         self._workers = Workers(dataset)
 
-        def keys(at: int) -> Iterable[int]:
+        def keys() -> Iterable[int]:
             count = dataset.num_batches
             if count is None:
                 return itertools.count()
-            return order(count, request, at).tolist()
+            order = over.order(count)
+            return range(count) if order is None else order.tolist()
 
-        super().__init__(self._workers.run, keys, dataset.num_batches, request.at)
+        super().__init__(self._workers.run, keys, dataset.num_batches, over)
 
     def epoch_begin(self) -> None:
         self._dataset.on_epoch_begin()
@@ -141,35 +117,32 @@ class _PyDatasetSource(NumberedSource):
         self._workers.close()
 
 
-def order(size: int, request: Request, at: int) -> np.ndarray:
-    """The order of batches or samples in the pass that begins at training step ``at``."""
-    if not request.shuffle:
-        return np.arange(size, dtype=np.int32)
-    return prng.stream(request.seed, "shuffle", at).permutation(size).astype(np.int32)
+Rows = slice | np.ndarray
 
 
-def rows_source(size: int, take: Callable[[np.ndarray], Any], request: Request) -> NumberedSource:
+def rows_source(size: int, take: Callable[[Rows], Any], over: Pass) -> NumberedSource:
     """Batches of rows that are taken by their numbers.
 
     Args:
         size: the number of rows.
-        take: gives the rows of some numbers, which are consecutive unless ``request.shuffle``.
-        request: batch size and order.
+        take: gives the rows of a range or, in a shuffled pass, of an array of numbers.
+        over: batch size and order.
     """
 
-    def keys(at: int) -> Iterator[np.ndarray]:
-        rows = order(size, request, at)
-        for i in range(0, size, request.batch_size):
-            yield rows[i : i + request.batch_size]
+    def keys() -> Iterator[Rows]:
+        order = over.order(size)
+        for i in range(0, size, over.batch_size):
+            rows = slice(i, min(i + over.batch_size, size))
+            yield rows if order is None else order[rows]
 
-    steps = -(-size // request.batch_size)
-    return NumberedSource(lambda chosen: map(take, chosen), keys, steps, request.at)
+    steps = -(-size // over.batch_size)
+    return NumberedSource(lambda chosen: map(take, chosen), keys, steps, over)
 
 
 # ---- the libraries -----------------------------------------------------------------------------
 
 
-def _from_torch(loader: Any, _: Request) -> Source:
+def _from_torch(loader: Any, _: Pass) -> Source:
     """A DataLoader; it collates tuples of samples into a list, which stands for a tuple."""
 
     def begin() -> Iterator[Any]:
@@ -178,55 +151,51 @@ def _from_torch(loader: Any, _: Request) -> Source:
     return Source(begin, _length(loader))
 
 
-def _from_tensorflow(dataset: Any, _: Request) -> Source:
+def _from_tensorflow(dataset: Any, _: Pass) -> Source:
     cardinality = int(dataset.cardinality())  # negative: -1 infinite, -2 unknown
     steps = cardinality if cardinality >= 0 else None
     return Source(lambda: iter(dataset), steps, endless=cardinality == -1)
 
 
-def _from_grain(dataset: Any, _: Request) -> Source:
+def _from_grain(dataset: Any, _: Pass) -> Source:
     steps = _length(dataset)
     endless = steps is not None and steps >= sys.maxsize  # `repeat()` without a number
     return Source(lambda: iter(dataset), None if endless else steps, endless)
 
 
-def _from_rows(dataset: Any, request: Request) -> Source:
+def _from_rows(dataset: Any, over: Pass) -> Source:
     """A Hugging Face data set whose rows have numbers; it is batched and shuffled like arrays."""
-    dataset, pick = _columns(dataset, request)
+    dataset, pick = _columns(dataset, over)
 
-    def take(rows: np.ndarray) -> Any:
-        # A range is read without making a list of row numbers.
-        return pick(dataset[rows if request.shuffle else slice(int(rows[0]), int(rows[-1]) + 1)])
-
-    return rows_source(len(dataset), take, request)
+    return rows_source(len(dataset), lambda rows: pick(dataset[rows]), over)
 
 
-def _from_stream_of_rows(dataset: Any, request: Request) -> Source:
+def _from_stream_of_rows(dataset: Any, over: Pass) -> Source:
     """A Hugging Face data set that is only iterated."""
-    dataset, pick = _columns(dataset, request)
-    return Source(lambda: map(pick, dataset.iter(request.batch_size)))
+    dataset, pick = _columns(dataset, over)
+    return Source(lambda: map(pick, dataset.iter(over.batch_size)))
 
 
-def _from_splits(splits: Any, _: Request) -> Source:
+def _from_splits(splits: Any, _: Pass) -> Source:
     raise DataError(
         f"This is a dict of data sets, {list(splits)}. Pass one of them, such as "
         f"data[{next(iter(splits), 'train')!r}]."
     )
 
 
-def _columns(dataset: Any, request: Request) -> tuple[Any, Callable[[Any], Any]]:
+def _columns(dataset: Any, over: Pass) -> tuple[Any, Callable[[Any], Any]]:
     """The data set in NumPy's format, and what takes the model's columns from a batch of it."""
-    if not request.inputs:
+    if not over.inputs:
         return _as_numpy(dataset), lambda batch: batch
-    wanted = {n for names in request.inputs for n in names} | set(request.outputs)
+    wanted = {n for names in over.inputs for n in names} | set(over.outputs)
     columns = dataset.column_names
     if columns is not None and not _has_own_format(dataset):
-        missing = [names[0] for names in request.inputs if not set(names) & set(columns)]
+        missing = [names[0] for names in over.inputs if not set(names) & set(columns)]
         if missing:
             raise StructureError(
                 f"The data set has no column for the inputs {missing}. Its columns are {columns}; "
-                f"the model's inputs are {[n[0] for n in request.inputs]} and its outputs "
-                f"{list(request.outputs)}. Rename columns with `rename_column(old, new)`, or name "
+                f"the model's inputs are {[n[0] for n in over.inputs]} and its outputs "
+                f"{list(over.outputs)}. Rename columns with `rename_column(old, new)`, or name "
                 "the inputs and the output layers after the columns."
             )
         ignored = [c for c in columns if c not in wanted]
@@ -256,7 +225,7 @@ def _length(source: Any) -> int | None:
         return None
 
 
-_KINDS: Mapping[tuple[str, str], Callable[[Any, Request], Source]] = {
+_KINDS: Mapping[tuple[str, str], Callable[[Any, Pass], Source]] = {
     ("lamina", "PyDataset"): _PyDatasetSource,
     ("torch", "DataLoader"): _from_torch,
     ("tensorflow", "DatasetV2"): _from_tensorflow,
@@ -270,7 +239,7 @@ _KINDS: Mapping[tuple[str, str], Callable[[Any, Request], Source]] = {
 }
 
 
-def source_of(data: Any, request: Request) -> Source:
+def source_of(data: Any, over: Pass) -> Source:
     """The batches that an object holds.
 
     Raises:
@@ -280,7 +249,7 @@ def source_of(data: Any, request: Request) -> Source:
     for cls in type(data).__mro__:
         adapter = _KINDS.get((cls.__module__.partition(".")[0], cls.__name__))
         if adapter is not None:
-            return adapter(data, request)
+            return adapter(data, over)
     if not hasattr(data, "__iter__"):
         hint = ""
         if hasattr(data, "__getitem__"):
@@ -292,7 +261,8 @@ def source_of(data: Any, request: Request) -> Source:
             "`x` is arrays in some nesting, or an iterable of batches. Received: "
             f"{data!r} (of type {type(data).__name__}).{hint}"
         )
-    return Source(lambda: iter(data), _length(data))
+    once = isinstance(data, Iterator)
+    return Source(lambda: iter(data), _length(data), once=once)
 
 
-__all__ = ["NumberedSource", "Request", "Source", "rows_source", "source_of"]
+__all__ = ["NumberedSource", "Source", "rows_source", "source_of"]

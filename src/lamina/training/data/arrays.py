@@ -49,7 +49,7 @@ class Rows:
         if isinstance(index, slice):
             start, stop, _ = index.indices(len(self))
             return self._dense(self._source[self._start + start : self._start + stop])
-        # HDF5 wants increasing numbers, and every disk likes them.
+        # HDF5 takes increasing numbers only, and a disk reads in that order fastest.
         ranks = np.argsort(index)
         rows = self._dense(self._source[self._start + np.asarray(index)[ranks]])
         result = np.empty_like(rows)
@@ -86,9 +86,13 @@ def is_array_like(x: Any) -> bool:
 def holds_arrays(x: Any) -> bool:
     """Whether ``x`` is arrays in some nesting, rather than a stream of batches."""
     if isinstance(x, Mapping):
-        return all(holds_arrays(v) for v in x.values())
-    if isinstance(x, (list, tuple)):
-        return all(holds_arrays(v) or isinstance(v, _SCALARS) for v in x)
+        return any(v is not None for v in x.values()) and all(
+            v is None or holds_arrays(v) for v in x.values()
+        )
+    if isinstance(x, (list, tuple)):  # None: an optional input
+        return any(v is not None for v in x) and all(
+            v is None or isinstance(v, _SCALARS) or holds_arrays(v) for v in x
+        )
     return is_array_like(x)
 
 

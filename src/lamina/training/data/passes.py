@@ -1,0 +1,64 @@
+"""A pass over data: how many samples in a batch, how many batches, in which order, from where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lamina.core import prng
+from lamina.errors import ArgumentError
+
+
+@dataclass
+class Pass:
+    """What ``fit``, ``evaluate`` and ``predict`` ask of their data.
+
+    Attributes:
+        batch_size: samples in a batch, for data that has rows.
+        steps: batches in a pass; None: all.
+        training: whether a pass of ``steps`` goes on where the one before stopped, and begins anew
+            when the batches end; otherwise each pass begins at the beginning.
+        shuffle: whether data whose samples or batches have numbers takes a new order for each pass.
+        seed: what the orders derive from, together with ``position``.
+        position: the number of training steps whose batches have been drawn.
+        inputs: names of the model's inputs (each as a tuple of the names that it answers to), and
+        outputs: names of its outputs; both empty for a model that is no graph.
+    """
+
+    batch_size: int = 32
+    steps: int | None = None
+    training: bool = False
+    shuffle: bool = False
+    seed: int = 0
+    position: int = 0
+    inputs: tuple[tuple[str, ...], ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    def order(self, size: int) -> np.ndarray | None:
+        """The order of samples or batches in the pass that begins here; None for their own."""
+        if not self.shuffle:
+            return None
+        return prng.stream(self.seed, "shuffle", self.position).permutation(size).astype(np.int32)
+
+    def of(self, model: Any) -> Pass:
+        """The same for a model: with its names, and with its seed and step."""
+        graph = model.graph
+        names = [] if graph is None else zip(graph.input_names, graph.inputs, strict=True)
+        self.seed, self.position = model.run_seed, model.steps_taken
+        self.inputs = tuple((name, tensor.name) for name, tensor in names)
+        self.outputs = () if graph is None else tuple(graph.output_names)
+        return self
+
+
+def whole_number(value: Any, name: str, least: int = 1) -> int:
+    """A count that a user gave.
+
+    Raises:
+        ArgumentError: it is no whole number, or smaller than ``least``.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+        kind = "a positive integer" if least else "an integer, 0 or larger"
+        raise ArgumentError(f"`{name}` is {kind}. Received: {value!r}.")
+    return int(value)

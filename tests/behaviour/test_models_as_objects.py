@@ -1,0 +1,258 @@
+"""Models as Python objects: order of layers, copies, pickles, attributes set late, open data."""
+
+import copy
+import pickle
+import random
+
+import numpy as np
+import pytest
+
+import lamina as keras
+from lamina import layers
+from lamina.errors import TrainingWarning
+
+X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+Y = np.random.default_rng(1).normal(size=(12, 1)).astype("float32")
+
+
+class Scale(keras.Layer):
+    """A class that is not registered."""
+
+    def build(self, input_shape):
+        self.factor = self.add_weight((input_shape[-1],), "ones")
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+def own_loss(y_true, y_pred):
+    return keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=-1)
+
+
+def trained(**compiled):
+    inputs = layers.Input((4,))
+    x = layers.Dropout(0.5)(Scale()(inputs))
+    model = keras.Model(inputs, layers.Dense(1)(x))
+    model.compile(**{"optimizer": "adam", "loss": own_loss, "metrics": ["mae"], **compiled})
+    model.fit(X, Y, epochs=2, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_copy_trains_on_as_the_original_would(copied):
+    model = trained()
+    other = copied(model)
+    np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+    assert int(other.optimizer.iterations) == int(model.optimizer.iterations)
+    before = model.get_weights()
+    history = other.fit(X, Y, epochs=2, verbose=0).history
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)  # the copy has its own
+    assert model.fit(X, Y, epochs=2, verbose=0).history == history
+
+
+def test_a_copy_of_a_list_of_models_copies_each_once():
+    model = trained()
+    one, two = copy.deepcopy([model, model])
+    assert one is two
+    assert one is not model
+
+
+def test_run_eagerly_is_saved(tmp_path):
+    trained(run_eagerly=True, loss="mse").save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras", custom_objects={"Scale": Scale})
+    assert loaded.run_eagerly
+    trained(loss="mse").save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras", custom_objects={"Scale": Scale})
+    assert not loaded.run_eagerly
+
+
+@pytest.mark.parametrize(("package", "name"), [("my.pkg", "my.pkg>Thing"), ("", ">Thing")])
+def test_packages_with_dots_and_without_a_name(package, name):
+    @keras.saving.register_keras_serializable(package=package)
+    class Thing(keras.Layer):
+        def call(self, inputs):
+            return inputs
+
+    inputs = layers.Input((4,))
+    assert keras.saving.get_registered_name(Thing) == name
+    model = keras.models.model_from_json(keras.Model(inputs, Thing()(inputs)).to_json())
+    assert type(model.layers[1]) is Thing
+
+
+# ---- attributes of what a step was compiled with -----------------------------------------------
+
+
+def test_an_optimizer_s_attribute_set_after_the_first_step_counts():
+    model = trained(optimizer=keras.optimizers.SGD(0.1))
+    model.optimizer.clipvalue = 0.0
+    before = model.get_weights()
+    model.fit(X, Y, verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_loss_s_attribute_set_after_the_first_step_counts():
+    loss = keras.losses.Huber(delta=1.0)
+    model = trained(optimizer=keras.optimizers.SGD(0.0), loss=loss)
+    first = model.evaluate(X, 10 * Y, verbose=0)[0]
+    loss.delta = 0.1
+    assert model.evaluate(X, 10 * Y, verbose=0)[0] < first / 2
+    loss.delta = 1.0
+    assert model.evaluate(X, 10 * Y, verbose=0)[0] == pytest.approx(first)
+
+
+def test_setting_the_learning_rate_compiles_nothing_anew():
+    model = trained()
+    program = model.program_for("train")
+    model.optimizer.learning_rate = 0.5
+    model.fit(X, Y, verbose=0)
+    assert model.program_for("train") is program
+
+
+# ---- order of layers -----------------------------------------------------------------------------
+
+
+def test_layers_come_in_keras_s_order():
+    a = layers.Input((None, 3), name="a")
+    _, h, c = layers.LSTM(4, return_state=True, name="encoder")(a)
+    b = layers.Input((None, 3), name="b")
+    decoder = layers.LSTM(4, return_sequences=True, return_state=True, name="decoder")
+    y, _, _ = decoder(b, initial_state=[h, c])
+    model = keras.Model([a, b], layers.Dense(2, name="out")(y))
+    assert [x.name for x in model.layers] == ["a", "b", "encoder", "decoder", "out"]
+
+
+def random_model(k, seed):
+    """The same random graph, with shared layers, in Lamina or Keras."""
+    draw = random.Random(seed)
+    inputs = [k.Input((4,), name=f"i{j}") for j in range(draw.randint(1, 3))]
+    tensors, shared = list(inputs), []
+    for j in range(draw.randint(2, 10)):
+        kind = draw.random()
+        if kind < 0.3:
+            x = k.layers.Dense(4, name=f"d{j}")(draw.choice(tensors))
+        elif kind < 0.6 and len(tensors) > 1:
+            several = draw.sample(tensors, draw.randint(2, min(3, len(tensors))))
+            x = k.layers.Add(name=f"a{j}")(several)
+        elif kind < 0.75 and shared:
+            x = draw.choice(shared)(draw.choice(tensors))
+        else:
+            shared.append(k.layers.Dense(4, name=f"s{j}"))
+            x = shared[-1](draw.choice(tensors))
+        tensors.append(x)
+    made = tensors[len(inputs) :]
+    return inputs, draw.sample(made, draw.randint(1, min(2, len(made))))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_layers_of_random_graphs_come_in_keras_s_order(seed):
+    import keras as reference
+
+    orders = []
+    for k in (reference, keras):
+        try:
+            orders.append([x.name for x in k.Model(*random_model(k, seed)).layers])
+        except ValueError as e:  # an input that nothing reads, ...
+            orders.append(type(e).__mro__[-4:])
+    assert orders[0] == orders[1]
+
+
+# ---- data ----------------------------------------------------------------------------------------
+
+
+def line():
+    inputs = layers.Input((4,))
+    model = keras.Model(inputs, layers.Dense(1)(inputs))
+    model.compile("sgd", "mse", metrics=["mae"], weighted_metrics=["mae"])
+    return model
+
+
+def batches(count):
+    for i in range(count):
+        yield X[i * 2 : i * 2 + 2], Y[i * 2 : i * 2 + 2]
+
+
+def test_a_validation_generator_that_ends_serves_every_epoch():
+    model = line()
+    history = model.fit(X, Y, epochs=3, validation_data=batches(6), verbose=0).history
+    assert history["val_loss"][-1] == pytest.approx(model.evaluate(X, Y, verbose=0)[0], rel=1e-5)
+    assert len(history["val_loss"]) == 3
+
+
+def test_a_validation_generator_that_ends_too_early_ends_no_training():
+    with pytest.warns(TrainingWarning, match="validation data has ended before epoch 3"):
+        history = line().fit(
+            X, Y, epochs=4, validation_data=batches(4), validation_steps=2, verbose=0
+        )
+    assert len(history.history["loss"]) == 4
+    assert len(history.history["val_loss"]) == 2
+
+
+def test_weighted_metrics_of_one_name_are_told_apart():
+    logs = line().fit(X, Y, sample_weight=np.arange(12.0), verbose=0).history
+    assert list(logs) == ["loss", "mae", "weighted_mae"]
+    assert logs["mae"] != logs["weighted_mae"]
+
+
+def test_a_fixed_batch_takes_a_smaller_last_one():
+    inputs = layers.Input((4,), batch_size=5)
+    model = keras.Model(inputs, layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    model.fit(X, Y, batch_size=5, verbose=0)
+    assert model.predict(X, batch_size=5, verbose=0).shape == (12, 1)
+    assert model(X[:2]).shape == (2, 1)
+
+
+class AddIfThere(keras.Layer):
+    def call(self, a, b=None):
+        return a if b is None else a + b
+
+
+def test_optional_inputs_may_be_none_everywhere():
+    a, b = layers.Input((4,), name="a"), layers.Input((4,), name="b", optional=True)
+    model = keras.Model([a, b], layers.Dense(1)(AddIfThere()(a, b)))
+    model.compile("sgd", "mse")
+    for x in ([X, None], {"a": X, "b": None}):
+        assert len(model.fit(x, Y, verbose=0).history["loss"]) == 1
+        model.evaluate(x, Y, verbose=0)
+        model.train_on_batch(x, Y)
+        expected = model([X, None])
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5)
+    assert not np.allclose(model.predict([X, X], verbose=0), expected)
+
+
+def test_a_layer_without_tensors_runs():
+    class Constant(keras.Layer):
+        def build(self):
+            self.w = self.add_weight((3,), "ones")
+
+        def call(self):
+            return self.w * 2
+
+        def compute_output_shape(self):
+            return (3,)
+
+    np.testing.assert_array_equal(Constant()(), [2, 2, 2])
+
+
+def test_a_rebuilt_node_waits_for_the_call_of_a_shared_layer_that_made_its_input():
+    inputs = layers.Input((4,))
+    shared = layers.Dense(4, name="shared")
+    first = shared(inputs)
+    second = shared(layers.ReLU(name="relu")(first))
+    third = shared(layers.Dense(4, name="between")(second))
+    model = keras.Model(inputs, [layers.Subtract(name="sub")([third, first]), second])
+    for other in (keras.models.clone_model(model), keras.Model.from_config(model.get_config())):
+        other.set_weights(model.get_weights())
+        for a, b in zip(model.predict(X, verbose=0), other.predict(X, verbose=0), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+    config = model.get_config()
+    config["layers"].reverse()  # whatever the order of the layers in the config
+    other = keras.Model.from_config(config)
+    other.set_weights([model.get_weights()[i] for i in (2, 3, 0, 1)]
+                      if [x.name for x in other.layers].index("between")
+                      < [x.name for x in other.layers].index("shared")
+                      else model.get_weights())  # fmt: skip
+    for a, b in zip(model.predict(X, verbose=0), other.predict(X, verbose=0), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
