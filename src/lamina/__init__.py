@@ -45,8 +45,10 @@ if TYPE_CHECKING:
     from lamina import tree as tree
     from lamina import utils as utils
     from lamina import visualization as visualization
+    from lamina.core.symbolic import SymbolicTensor as KerasTensor
     from lamina.core.variable import Variable as Variable
     from lamina.dtype_policies import DTypePolicy as DTypePolicy
+    from lamina.dtype_policies import FloatDTypePolicy as FloatDTypePolicy
     from lamina.initializers import Initializer as Initializer
     from lamina.layers import Input as Input
     from lamina.layers import InputSpec as InputSpec
@@ -70,10 +72,12 @@ _MODULES = {
 }  # fmt: skip
 _OBJECTS = {
     "DTypePolicy": "lamina.dtype_policies",
+    "FloatDTypePolicy": "lamina.dtype_policies",
     "Functional": "lamina.models",
     "Initializer": "lamina.initializers",
     "Input": "lamina.layers",
     "InputSpec": "lamina.layers",
+    "KerasTensor": "lamina.core.symbolic:SymbolicTensor",
     "Layer": "lamina.layers",
     "Loss": "lamina.losses",
     "Metric": "lamina.metrics",
@@ -91,7 +95,8 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         value: Any = importlib.import_module(_MODULES[name])
     elif name in _OBJECTS:
-        value = getattr(importlib.import_module(_OBJECTS[name]), name)
+        module, _, own_name = _OBJECTS[name].partition(":")
+        value = getattr(importlib.import_module(module), own_name or name)
     else:
         raise AttributeError(f"module 'lamina' has no attribute {name!r}")
     globals()[name] = value

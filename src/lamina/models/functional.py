@@ -48,6 +48,12 @@ class Graph:
         self.outputs: list[Any] = nested.flatten(self.output_structure)
         if not self.inputs or not self.outputs:
             raise GraphError("A model needs at least one input and one output.")
+        for x in self.inputs:
+            if not isinstance(x.node.operation, Operation):
+                raise GraphError(
+                    f"The input {x.name!r} is a `KerasTensor` made by hand, which only describes a "
+                    "shape. Make the inputs of a model with `lamina.Input(shape)`."
+                )
         self.plan: Plan = make_plan(self.inputs, self.outputs)
         self.input_names = _names(self.input_structure)
         self.output_names = _names(self.output_structure)

@@ -24,7 +24,7 @@ from lamina.core.naming import snake_case
 from lamina.core.symbolic import OPERATIONS
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.dtype_policies.policy import DTypePolicy
+from lamina.dtype_policies.policy import DTypePolicy, FloatDTypePolicy
 from lamina.errors import (
     ArgumentError,
     LaminaError,
@@ -128,6 +128,7 @@ def builtin(
 
 # Which is below this table: the layers' own dtypes are read with it.
 builtin("dtype_policies", file_module="keras")(DTypePolicy)
+builtin("dtype_policies", file_module="keras")(FloatDTypePolicy)
 
 
 def registration_of(cls: type) -> Registration | None:
