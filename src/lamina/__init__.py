@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from lamina import tree as tree
     from lamina import utils as utils
     from lamina import visualization as visualization
-    from lamina.core.symbolic import SymbolicTensor as KerasTensor
+    from lamina.core.symbolic import SymbolicTensor as KerasTensor  # noqa: F401
     from lamina.core.variable import Variable as Variable
     from lamina.dtype_policies import DTypePolicy as DTypePolicy
     from lamina.dtype_policies import FloatDTypePolicy as FloatDTypePolicy
