@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from lamina import tree as tree
     from lamina import utils as utils
     from lamina import visualization as visualization
+    from lamina.core.naming import name_scope as name_scope
+    from lamina.core.rematerialization import RematScope as RematScope
+    from lamina.core.rematerialization import remat as remat
+    from lamina.core.stateless import StatelessScope as StatelessScope
     from lamina.core.symbolic import SymbolicTensor as KerasTensor  # noqa: F401
     from lamina.core.variable import Variable as Variable
     from lamina.dtype_policies import DTypePolicy as DTypePolicy
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
     from lamina.models import Sequential as Sequential
     from lamina.optimizers import Optimizer as Optimizer
     from lamina.regularizers import Regularizer as Regularizer
+    from lamina.runtime.devices import device as device
 
 _MODULES = {
     name: f"lamina.{name}"
@@ -84,8 +89,13 @@ _OBJECTS = {
     "Model": "lamina.models",
     "Optimizer": "lamina.optimizers",
     "Regularizer": "lamina.regularizers",
+    "RematScope": "lamina.core.rematerialization",
     "Sequential": "lamina.models",
+    "StatelessScope": "lamina.core.stateless",
     "Variable": "lamina.core.variable",
+    "device": "lamina.runtime.devices",
+    "name_scope": "lamina.core.naming",
+    "remat": "lamina.core.rematerialization",
 }
 
 __all__ = [*_MODULES, *_OBJECTS, "__version__", "version"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]

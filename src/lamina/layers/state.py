@@ -11,6 +11,7 @@ import numpy as np
 from lamina import constraints, initializers, regularizers
 from lamina.core import naming
 from lamina.core.operation import Operation
+from lamina.core.rematerialization import RematScope, current_remat
 from lamina.core.scope import Scope, current
 from lamina.core.tracking import Owner, Trackable, held, held_as
 from lamina.core.variable import Variable
@@ -49,6 +50,7 @@ class _Attributes:
     _trainable: bool
     _own_weights: list[Variable]
     _policy: DTypePolicy
+    _remat: RematScope | None
     _built_in: Any  # a weak reference to the layer that it was built in
     _inner_names: tuple[int, dict[Any, tuple[str, str]]]
 
@@ -82,6 +84,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             _losses_of_call=[], _given_batch_shape=None, _has_automatic_name=False, _draw_name="",
             _trainable=True, _own_weights=[], _inner_names=(-1, {}), _built_in=None,
             _told_of_mask=False,
+            _remat=current_remat(),
             _made_in_call=scope is not None and bool(scope.path) and scope.building is None,
         )  # fmt: skip
         return self
