@@ -78,8 +78,8 @@ class Variable(Trackable):
 
     __slots__ = (
         "__weakref__", "_address", "_draw", "_group", "_lent", "_live", "_owner", "_scopes",
-        "_value", "autocast", "constraint", "dtype", "initializer", "is_weight", "name", "regularizer",
-        "shape", "trainable",
+        "_value", "autocast", "constraint", "dtype", "initializer", "is_weight", "name",
+        "regularizer", "shape", "trainable",
     )  # fmt: skip
     tracked_as = "variable"
 
