@@ -7,8 +7,10 @@ Python would expect (``ValueError``, ``TypeError``, ...), so ``except lamina.err
 
 from __future__ import annotations
 
+import copy
 import difflib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 
 class LaminaError(Exception):
@@ -20,7 +22,62 @@ class LaminaError(Exception):
     ... except lamina.errors.LaminaError as e:
     ...     print(e)
     Dense(): `units`: expected a positive integer. Received: -3.
+
+    The parts of a message are attributes, for programs that show errors in a form of their own:
+
+    >>> try:
+    ...     lamina.layers.LSTM(8)(lamina.Input((4,), name="features"))
+    ... except lamina.errors.LaminaError as e:
+    ...     print(e.expected, "|", e.received, "|", e.layer)
+    3 axes, (batch, time, features) | (batch, 4) float32 | lstm
+
+    Attributes:
+        subject: What happened, and to what.
+        expected: What would have been right; None where ``subject`` says it.
+        received: What was there instead; None likewise.
+        cure: The way out, or "".
+        path: The layers between an input of the graph and the error; an entry for each tensor.
+        location: ``file:line`` of the user's call, or "".
+        layer: The name of the layer that the error is about, or "".
     """
+
+    def __init__(
+        self, subject: object = "", *, expected: object = None, received: object = None,
+        cure: str = "", path: Sequence[str] = (), location: str = "", layer: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__(subject)
+        self.subject = subject
+        self.expected, self.received, self.cure = expected, received, cure
+        self.path, self.location, self.layer = tuple(path), location, layer
+
+    def __str__(self) -> str:
+        lines = [str(self.subject)]
+        if self.expected is not None:
+            lines.append(f"  expected: {self.expected}")
+        if self.received is not None:
+            lines.append(f"  received: {self.received}")
+        if self.cure:
+            lines.append(self.cure)
+        for i, path in enumerate(self.path):
+            lines.append(("  path from the inputs: " if i == 0 else " " * 24) + path)
+        if self.location:
+            lines.append(f"  called at: {self.location}")
+        return "\n".join(lines)
+
+    def with_details(self, where: str = "", **details: Any) -> Self:
+        """The same error, told more closely.
+
+        Args:
+            where: What the error happened in; put in front of ``subject``.
+            details: Attributes to set, where the error does not have them yet.
+        """
+        error = copy.copy(self)
+        if where:
+            error.subject = f"{where}: {self.subject}"
+        for name, value in details.items():
+            if getattr(error, name) in (None, "", ()):
+                setattr(error, name, value)
+        return error
 
 
 class ShapeError(LaminaError, ValueError):

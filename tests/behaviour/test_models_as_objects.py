@@ -256,3 +256,73 @@ def test_a_rebuilt_node_waits_for_the_call_of_a_shared_layer_that_made_its_input
                       else model.get_weights())  # fmt: skip
     for a, b in zip(model.predict(X, verbose=0), other.predict(X, verbose=0), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+# ---- arguments that must have an effect ----------------------------------------------------------
+
+
+class Counts(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.seen.append(batch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append((batch, round(logs["loss"], 5)))
+
+
+def test_hooks_are_called_once_an_execution():
+    losses = {}
+    for steps in (1, 4):
+        keras.utils.set_random_seed(3)
+        model, counts = line(), Counts()
+        model.compile("sgd", "mse", steps_per_execution=steps)
+        model.fit(X, Y, batch_size=2, epochs=1, shuffle=False, callbacks=[counts], verbose=0)
+        losses[steps] = counts.seen
+    ends = dict(x for x in losses[1] if isinstance(x, tuple))
+    assert losses[4] == [0, (3, ends[3]), 4, (5, ends[5])]
+
+
+def test_jit_compile_false_runs_layer_by_layer():
+    seen = []
+
+    class Looks(keras.Layer):
+        def call(self, inputs):
+            seen.append(type(inputs).__name__)
+            return inputs
+
+    inputs = layers.Input((4,))
+    model = keras.Model(inputs, layers.Dense(1)(Looks()(inputs)))
+    for jit_compile in (False, "auto"):
+        model.compile("sgd", "mse", jit_compile=jit_compile)
+        model.fit(X, Y, verbose=0)
+        seen.clear()
+        model.fit(X, Y, verbose=0)
+        assert bool(seen) is (jit_compile is False)
+
+
+def test_a_clone_calls_its_layers_through_the_user_s_function():
+    inputs = layers.Input((4,))
+    model = keras.Model(inputs, layers.Dense(1)(layers.Dense(4, name="inner")(inputs)))
+
+    def call(layer, *args, **kwargs):
+        outputs = layer(*args, **kwargs)
+        return layers.ReLU(name="added")(outputs) if layer.name == "inner" else outputs
+
+    copy = keras.models.clone_model(model, call_function=call)
+    assert "added" in [x.name for x in copy.layers]
+    with pytest.raises(keras.errors.ArgumentError, match="functional"):
+        keras.models.clone_model(keras.Sequential([inputs, layers.Dense(1)]), call_function=call)
+
+
+@pytest.mark.parametrize("positions", [[20, 45, 60], [0.3, 0.75, 1.0]])
+def test_columns_of_the_summary_end_where_they_are_told(positions):
+    lines = []
+    line().summary(line_length=60, positions=positions, print_fn=lines.append)
+    header = next(x for x in "\n".join(lines).splitlines() if "Layer" in x)
+    ends = [round(p * (60 if max(positions) <= 1 else 1)) for p in positions]
+    assert [i for i, c in enumerate(header) if c in "┃|"][1:] == ends
+    with pytest.raises(keras.errors.ArgumentError, match="positions"):
+        line().summary(positions=[10])

@@ -142,6 +142,9 @@ class Overlap(layers.Layer):
         first, second = mask
         return keras.ops.sum(keras.ops.cast(first & second, "float32"), axis=1, keepdims=True)
 
+    def compute_mask(self, inputs, previous_mask):
+        return None  # the steps are gone
+
 
 class OverlapByName(Overlap):
     def call(self, inputs, mask=None):

@@ -181,7 +181,7 @@ def two_tensors_for_a_merge_without_a_list():
 StructureError: Layer 'join' (Concatenate) takes a list of tensors. Received: not a list.
     Write `layer([a, b])`.
   received: (batch, 2) float32
-  way from the inputs: left (batch, 2) -> join
+  path from the inputs: left (batch, 2) -> join
   called at: test_mistakes.py:N
 """)
 def one_tensor_for_a_merge():
@@ -191,8 +191,8 @@ def one_tensor_for_a_merge():
 @mistake("""\
 StructureError: Layer 'out' (Dense) takes one tensor. Received 2.
   received: (batch, 2) float32, (batch, 2) float32
-  way from the inputs: left (batch, 2) -> out
-                       right (batch, 2) -> out
+  path from the inputs: left (batch, 2) -> out
+                        right (batch, 2) -> out
   called at: test_mistakes.py:N
 """)
 def several_tensors_for_a_layer_of_one():
@@ -219,7 +219,7 @@ ShapeError: Layer 'lstm' (LSTM) cannot take this input.
   expected: 3 axes, (batch, time, features)
   received: (batch, 4) float32
 If the axis of features is missing, `lamina.ops.expand_dims(x, -1)` adds it.
-  way from the inputs: features (batch, 4) -> lstm
+  path from the inputs: features (batch, 4) -> lstm
   called at: test_mistakes.py:N
 """)
 def features_for_a_recurrent_layer():
@@ -232,7 +232,7 @@ ShapeError: Layer 'second' (LSTM) cannot take this input.
   received: (batch, 8) float32
 Give 'first' `return_sequences=True`: then it hands on every time step, and not only the
     last.
-  way from the inputs: steps (batch, None, 4) -> first (batch, 8) -> second
+  path from the inputs: steps (batch, None, 4) -> first (batch, 8) -> second
   called at: test_mistakes.py:N
 """)
 def stacked_recurrent_layers():
@@ -246,7 +246,7 @@ ShapeError: Layer 'conv' (Conv2D) cannot take this input.
   expected: 4 axes, (batch, height, width, channels)
   received: (batch, 28, 28) float32
 If the axis of channels is missing, `lamina.ops.expand_dims(x, -1)` adds it.
-  way from the inputs: photo (batch, 28, 28) -> conv
+  path from the inputs: photo (batch, 28, 28) -> conv
   called at: test_mistakes.py:N
 """)
 def an_image_without_channels():
@@ -258,7 +258,7 @@ ShapeError: Layer 'conv' (Conv2D) cannot take this input.
   expected: 4 axes, (batch, height, width, channels)
   received: (batch, None, 28, 28, 1) float32
 Is the batch size part of `Input`'s shape? It is left out there: `Input(shape=(28, 28, 1))`.
-  way from the inputs: photo (batch, None, 28, 28, 1) -> conv
+  path from the inputs: photo (batch, None, 28, 28, 1) -> conv
   called at: test_mistakes.py:N
 """)
 def the_batch_size_in_the_shape():
@@ -271,7 +271,7 @@ ShapeError: A kernel that extends over (5, 5) does not fit on this input: the ou
   expected: sizes of at least (5, 5) on the axes (1, 2)
   received: (batch, 3, 3, 3) float32
 Use a smaller window or padding='same', or shrink the input less before.
-  way from the inputs: photo (batch, 6, 6, 3) -> pool (batch, 3, 3, 3) -> conv
+  path from the inputs: photo (batch, 6, 6, 3) -> pool (batch, 3, 3, 3) -> conv
   called at: test_mistakes.py:N
 """)
 def a_window_larger_than_the_image():
@@ -286,7 +286,7 @@ ShapeError: A kernel that extends over (5, 5) does not fit on this input: the ou
   received: (batch, 3, 32, 32) float32
 Use a smaller window or padding='same', or shrink the input less before. Or are the channels
     on axis 1? Then say `data_format='channels_first'`.
-  way from the inputs: photo (batch, 3, 32, 32) -> conv
+  path from the inputs: photo (batch, 3, 32, 32) -> conv
   called at: test_mistakes.py:N
 """)
 def channels_first_for_channels_last():
@@ -298,8 +298,8 @@ ShapeError: Layer 'sum' (Add) cannot combine tensors of these shapes.
   expected: equal batch sizes, and sizes that are equal or 1 on every other axis
   received: (batch, 3, 4), (batch, 3, 5)
 Convert them to one shape first, for example with `Dense` or `Reshape`.
-  way from the inputs: left (batch, 3, 4) -> sum
-                       right (batch, 3, 5) -> sum
+  path from the inputs: left (batch, 3, 4) -> sum
+                        right (batch, 3, 5) -> sum
   called at: test_mistakes.py:N
 """)
 def a_sum_of_different_sizes():
@@ -324,8 +324,8 @@ ShapeError: Layer 'add' (Add) cannot combine tensors of these shapes.
   received: (batch, 8, 8, 3), (batch, 6, 6, 16)
 Convert them to one shape first: convolutions with padding='same' keep the shape of an
     image, and a convolution with kernel_size=1 changes the number of channels.
-  way from the inputs: photo (batch, 8, 8, 3) -> add
-                       photo (batch, 8, 8, 3) -> conv (batch, 6, 6, 16) -> add
+  path from the inputs: photo (batch, 8, 8, 3) -> add
+                        photo (batch, 8, 8, 3) -> conv (batch, 6, 6, 16) -> add
   called at: test_mistakes.py:N
 """)
 def a_shortcut_around_a_convolution():
@@ -338,8 +338,8 @@ ShapeError: Layer 'join' (Concatenate) cannot combine tensors of these shapes.
   expected: the same number of axes, and equal sizes on all of them except axis -1
   received: (batch, 5, 4), (batch, 6, 4)
 Choose another `axis`, or make the other sizes equal first.
-  way from the inputs: left (batch, 5, 4) -> join
-                       right (batch, 6, 4) -> join
+  path from the inputs: left (batch, 5, 4) -> join
+                        right (batch, 6, 4) -> join
   called at: test_mistakes.py:N
 """)
 def different_time_lengths():
@@ -352,8 +352,8 @@ ShapeError: Layer 'sum' (Add) cannot combine tensors of these shapes.
   expected: equal batch sizes, and sizes that are equal or 1 on every other axis
   received: (batch, time, 4), (batch, words, 4)
 Dimensions with different names differ. If they are equal, give them one name.
-  way from the inputs: left (batch, time, 4) -> sum
-                       right (batch, words, 4) -> sum
+  path from the inputs: left (batch, time, 4) -> sum
+                        right (batch, words, 4) -> sum
   called at: test_mistakes.py:N
 """)
 def sizes_of_different_names():
@@ -365,7 +365,7 @@ def sizes_of_different_names():
 ShapeError: Layer 'norm' (BatchNormalization) uses axis 3, which its input does not have.
   expected: an axis from -2 to 1
   received: an input of shape (None, 4)
-  way from the inputs: features (batch, 4) -> norm
+  path from the inputs: features (batch, 4) -> norm
   called at: test_mistakes.py:N
 """)
 def an_axis_that_does_not_exist():
@@ -377,7 +377,7 @@ ShapeError: Layer 'shared' (Dense) cannot take this input.
   expected: size 5 on axis -1
   received: (batch, 6) float32
 The first call made the weights for that size. For another size, make another layer.
-  way from the inputs: long (batch, 6) -> shared
+  path from the inputs: long (batch, 6) -> shared
   called at: test_mistakes.py:N
 """)
 def another_size_for_the_same_layer():
@@ -393,7 +393,7 @@ ShapeError: Layer 'out' (Dense) has weights whose shape depends on axis -1, an u
   received: an input of shape (None, None)
 Give the `Input` a number there; or reduce the unknown dimension first, for example with
     global pooling or a recurrent layer instead of `Flatten`.
-  way from the inputs: steps (batch, None, 4) -> flat (batch, None) -> out
+  path from the inputs: steps (batch, None, 4) -> flat (batch, None) -> out
   called at: test_mistakes.py:N
 """)
 def flattening_an_open_size():
@@ -406,7 +406,7 @@ ShapeError: Layer 'reshape' (Reshape) cannot reshape this input.
   expected: as many elements as (5, 5) has
   received: (batch, 24), with 24 elements in each sample
 `target_shape` does not include the batch; one size may be -1, to be inferred.
-  way from the inputs: features (batch, 24) -> reshape
+  path from the inputs: features (batch, 24) -> reshape
   called at: test_mistakes.py:N
 """)
 def reshaping_to_another_number_of_entries():
@@ -514,7 +514,7 @@ def no_super_init():
 @mistake("""\
 StructureError: `call` of layer 'double' (Double) returned None. Is a `return` missing?
   received: (batch, 4) float32
-  way from the inputs: features (batch, 4) -> double
+  path from the inputs: features (batch, 4) -> double
   called at: test_mistakes.py:N
 """)
 def a_call_without_return():
@@ -529,7 +529,7 @@ def a_call_without_return():
 SignatureError: Layer 'double' of class Double has no `call`. Define `def call(self,
     inputs): ...` in the class.
   received: (batch, 4) float32
-  way from the inputs: features (batch, 4) -> double
+  path from the inputs: features (batch, 4) -> double
   called at: test_mistakes.py:N
 """)
 def no_call():
@@ -545,7 +545,7 @@ StateError: Layer 'dense' (Dense) was made inside the `call` of 'block', so its 
     would be new at each call. Make the layer in `__init__` or `build`, keep it as an
     attribute, and call that.
   received: (batch, 4) float32
-  way from the inputs: features (batch, 4) -> block
+  path from the inputs: features (batch, 4) -> block
   called at: test_mistakes.py:N
 """)
 def a_layer_made_in_call():
@@ -561,7 +561,7 @@ StateError: Layer 'scale' (Scale) makes its weight 'factor' inside `call` (of sc
     would be a new one at each call. Make weights in `build(self, input_shape)` or
     `__init__`.
   received: (batch, 4) float32
-  way from the inputs: features (batch, 4) -> scale
+  path from the inputs: features (batch, 4) -> scale
   called at: test_mistakes.py:N
 """)
 def a_weight_made_in_call():
@@ -576,10 +576,10 @@ def a_weight_made_in_call():
 SymbolicTensorError: Layer 'flip' (Flip) needs the values of a tensor, or a size that is not
     known, while only shapes are known: TracerBoolConversionError: Attempted boolean
     conversion of traced array with shape bool[].
+  received: (batch, 4) float32
 In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy:
     `lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes.
-  received: (batch, 4) float32
-  way from the inputs: features (batch, 4) -> flip
+  path from the inputs: features (batch, 4) -> flip
   called at: test_mistakes.py:N
 """)
 def an_if_in_call():
@@ -594,7 +594,7 @@ def an_if_in_call():
 AttributeError: 'Block' object has no attribute 'dens'
 In Layer 'block' (Block):
   received: (batch, 4) float32
-  way from the inputs: features (batch, 4) -> block
+  path from the inputs: features (batch, 4) -> block
   called at: test_mistakes.py:N
 """)
 def a_misspelled_attribute_in_call():
@@ -616,7 +616,7 @@ def a_misspelled_attribute_in_call():
 GraphError: The outputs depend on the input 'forgotten', which is not among the model's
     inputs.
   Given inputs: ['used']
-  The way from it to the output: forgotten -> hidden -> sum
+  The path from it to the output: forgotten -> hidden -> sum
   'forgotten' was made at test_mistakes.py:N
 Add it to `inputs`, or compute the outputs from the given inputs only.
 """)
@@ -630,7 +630,7 @@ def an_output_that_the_inputs_do_not_reach():
 GraphError: The outputs depend on the input 'features', which is not among the model's
     inputs.
   Given inputs: ['out']
-  The way from it to the output: features
+  The path from it to the output: features
   'features' was made at test_mistakes.py:N
 Are `inputs` and `outputs` swapped? The order is Model(inputs, outputs).
 """)

@@ -186,16 +186,28 @@ class Plain(layers.Layer):
 
 
 class Trains(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+
     def call(self, inputs, training=None, **kwargs):
         return inputs + (1.0 if training else 0.0)
 
 
 class Masks(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+
     def call(self, inputs, mask=None, **kwargs):
         return inputs if mask is None else inputs * ops.cast(mask, "float32")[..., None]
 
 
 class Both(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+
     def call(self, inputs, training=None, mask=None, **kwargs):
         return Trains()(Masks()(inputs, mask=mask), training=training)
 

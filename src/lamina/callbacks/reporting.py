@@ -95,9 +95,10 @@ class CSVLogger(Callback):
         self._columns = next(iter(self._read()), [])
         if self._columns and self._columns[0] != "epoch":
             raise ArgumentError(
-                f"CSVLogger: {str(self.filename)!r} is not a table of epochs to continue.\n"
-                f"  expected: a first line that starts with 'epoch'\n"
-                f"  received: {self._columns}\nPass append=False to replace it."
+                f"CSVLogger: {str(self.filename)!r} is not a table of epochs to continue.",
+                expected="a first line that starts with 'epoch'",
+                received=self._columns,
+                cure="Pass append=False to replace it.",
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
@@ -43,7 +44,8 @@ class OpDeclaration:
         operators: the special methods of symbolic tensors that call it; the second one has the
             tensor as its last argument.
         file_class: the class that Keras's files name; the name in capitals when empty.
-        file_module: the last part of the module that they name; the package when empty.
+        file_module: the last part of the module that they name; ``FILE_MODULE`` of the function's
+            own module when empty.
         in_call: static parameters that they keep with the tensors of the call.
         in_constructor: tensors that they keep with the static parameters.
     """
@@ -99,8 +101,7 @@ class OpDeclaration:
     @functools.cached_property
     def module_name(self) -> str:
         """The last part of the module that Keras's files name: ``"numpy"``."""
-        inside = self.fn.__module__.partition(".ops.")[2]
-        return self.file_module or inside.partition(".")[0]
+        return self.file_module or vars(sys.modules[self.fn.__module__]).get("FILE_MODULE", "")
 
 
 @overload
@@ -212,12 +213,13 @@ def _record_op(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
             inputs = [x for x in nested.flatten((args, kwargs)) if is_symbolic(x)]
         outputs = _evaluate(declaration, args, kwargs, [x.spec for x in inputs])
     except LaminaError as e:
-        raise type(e)(f"{e}\n  called at: {user_location()}") from None
+        raise e.with_details(location=user_location()) from None
     except Exception as e:
         shown = ", ".join(f"{x.name} {spec.show_dims(x.spec.dims_raw)}" for x in inputs)
         raise ShapeError(
-            f"{where} cannot take these tensors: {type(e).__name__}: {e}\n"
-            f"  received: {shown}\n  called at: {user_location()}"
+            f"{where} cannot take these tensors: {type(e).__name__}: {e}",
+            received=shown,
+            location=user_location(),
         ) from e
     masks = None
     if declaration.elementwise and isinstance(outputs, TensorSpec):

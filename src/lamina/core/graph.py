@@ -21,18 +21,19 @@ class Node:
         args: positional arguments; any nesting, symbolic tensors among the leaves.
         kwargs: keyword arguments, likewise.
         location: ``file:line`` of the user's call.
+        index: how many calls the operation has had before.
     """
 
     __slots__ = ("args", "index", "inputs", "kwargs", "location", "operation", "outputs")
 
     def __init__(
-        self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], location: str
-    ) -> None:
+        self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], location: str,
+        index: int = 0,
+    ) -> None:  # fmt: skip
         self.operation, self.args, self.kwargs, self.location = operation, args, kwargs, location
         self.inputs = [x for x in nested.flatten((args, kwargs)) if is_symbolic(x)]
         self.outputs: Any = None
-        self.index = len(operation._inbound_nodes)
-        operation._inbound_nodes.append(self)
+        self.index = index
 
     @property
     def output_leaves(self) -> list[Any]:
@@ -195,7 +196,7 @@ def _unreached(node: Node, outputs: list[Any], inputs: list[Any]) -> str:
     names = [x.name for x in inputs]
     return (
         f"The outputs depend on the input {node.operation.name!r}, which is not among the model's "
-        f"inputs.\n  Given inputs: {names}\n  The way from it to the output: {chain}\n"
+        f"inputs.\n  Given inputs: {names}\n  The path from it to the output: {chain}\n"
         f"  {node.operation.name!r} was made at {node.location}\n"
         + (
             "Are `inputs` and `outputs` swapped? The order is Model(inputs, outputs)."
@@ -222,7 +223,7 @@ def _path(start: Node, outputs: list[Any]) -> str:
 
 
 def depths(order: list[Node]) -> dict[Node, int]:
-    """Distance of each node from the outputs: the longest way that its value travels."""
+    """Distance of each node from the outputs: the number of calls on the longest path."""
     inside = set(order)
     depth: dict[Node, int] = {}
     for node in reversed(order):

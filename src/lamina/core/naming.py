@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Callable, Container
 from contextvars import ContextVar, Token
 from typing import Any, Self
 
@@ -51,6 +51,16 @@ def is_automatic(name: str, prefix: str) -> bool:
     """Whether :func:`auto_name` could have made ``name`` from ``prefix``."""
     start = snake_case(prefix)
     return name.startswith(start) and _NUMBER.fullmatch(name, len(start)) is not None
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """A function's own name; a callable object's is that of its class.
+
+    >>> import functools
+    >>> name_of(len), name_of(functools.partial(len))
+    ('len', 'partial')
+    """
+    return getattr(fn, "__name__", snake_case(type(fn).__name__))
 
 
 def free(taken: Container[str], name: str) -> str:

@@ -25,6 +25,10 @@ class Operation:
     name: Any  # a text
     _inbound_nodes: list[Node]
 
+    def inner_graph(self) -> Any:
+        """The graph of a model; None for everything else."""
+        return None
+
     def _only(self, what: str) -> Node:
         nodes = self._inbound_nodes
         if len(nodes) != 1:
@@ -79,7 +83,9 @@ def record(operation: Operation, args: Any, kwargs: Any, outputs: Any, masks: An
         outputs: specs, in the nesting that the call returns.
         masks: a spec or None for each output leaf, or None for no masks.
     """
-    node = Node(operation, args, kwargs, user_location())
+    calls = operation._inbound_nodes
+    node = Node(operation, args, kwargs, user_location(), len(calls))
+    calls.append(node)
     leaves = nested.flatten(outputs)
     mask_list = [None] * len(leaves) if masks is None else masks
     count = sum(leaf is not None for leaf in leaves)

@@ -15,7 +15,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ def parse_dim(size: Any) -> Dim:
             raise ArgumentError(f"Could not read the size {size!r}: {e}") from e
     if export.is_symbolic_dim(size):
         return size
-    if isinstance(size, bool) or not hasattr(size, "__index__") or int(size) < 0:
+    if isinstance(size, bool) or not isinstance(size, SupportsIndex) or int(size) < 0:
         raise ArgumentError(
             "A size in a shape is a non-negative integer, None or a name such as 'time'. "
             f"Received: {size!r}."
@@ -278,9 +278,16 @@ def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
         return _sampled(fn, specs, names)
     except Exception as last:  # noqa: BLE001 - the more telling of both is raised
         inconclusive = isinstance(first, jax.errors.InconclusiveDimensionOperation) or (
-            isinstance(first, TypeError) and "symbolic" in str(first).lower()
+            isinstance(first, TypeError) and not _raised_by_jax(first)  # Python wants a number
         )
         raise (last if inconclusive else first) from None
+
+
+def _raised_by_jax(e: BaseException) -> bool:
+    tb, name = e.__traceback__, ""
+    while tb is not None:
+        name, tb = tb.tb_frame.f_globals.get("__name__", ""), tb.tb_next
+    return name.startswith("jax.")
 
 
 def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) -> Any:

@@ -59,8 +59,9 @@ class Constant(Initializer):
             return np.broadcast_to(value, shape)
         except ValueError:
             raise ShapeError(
-                "The initial value of a weight does not broadcast to its shape.\n"
-                f"  expected: an array of shape {shape}\n  received: shape {value.shape}"
+                "The initial value of a weight does not broadcast to its shape.",
+                expected=f"an array of shape {shape}",
+                received=f"shape {value.shape}",
             ) from None
 
 

@@ -150,12 +150,16 @@ class PReLU(_Activation):
         unknown = {a for a, size in enumerate(input_shape) if a and size is None} - shared
         if unknown or max(shared, default=0) >= rank:
             raise ShapeError(
-                f"Layer {self.name!r} (PReLU) has a weight for each element along the axes that "
-                "are not shared.\n"
-                f"  expected: known sizes there, and shared_axes={sorted(shared)} below {rank}\n"
-                f"  received: {show_dims(tuple(input_shape))}\n"
-                "Give the `Input` numbers there, or share the axes of unknown size: "
-                f"`PReLU(shared_axes={sorted(a for a in shared | unknown if a < rank)})`."
+                f"Layer {self.name!r} (PReLU) has a weight for each element along the "
+                "axes that are not shared.",
+                layer=self.name,
+                expected=f"known sizes there, and shared_axes={sorted(shared)} below {rank}",
+                received=show_dims(tuple(input_shape)),
+                cure=(
+                    "Give the `Input` numbers there, or share the axes of unknown size: "
+                    f"`PReLU(shared_axes={sorted(a for a in shared | unknown if a < rank)}"
+                    ")`."
+                ),
             )
         shape = [1 if a in shared else size for a, size in enumerate(input_shape)][1:]
         self.alpha = add_weight(self, "alpha", shape)
@@ -196,10 +200,10 @@ class Softmax(_Activation):
         sizes = zip(mask.shape, inputs.shape, strict=False)
         if mask.ndim > inputs.ndim or any(n not in (1, size) for n, size in sizes):
             raise ShapeError(
-                f"Layer {self.name!r} (Softmax) cannot apply this mask.\n"
-                "  expected: a shape that broadcasts to that of the inputs, "
-                f"{show_dims(inputs.shape)}\n"
-                f"  received: {show_dims(mask.shape)}"
+                f"Layer {self.name!r} (Softmax) cannot apply this mask.",
+                layer=self.name,
+                expected=f"a shape that broadcasts to the inputs', {show_dims(inputs.shape)}",
+                received=show_dims(mask.shape),
             )
         mask = jnp.reshape(mask, (*mask.shape, *[1] * (inputs.ndim - mask.ndim)))
         return jax.nn.softmax(inputs, self.axis, where=mask)

@@ -237,7 +237,7 @@ def masks_of(x: Any) -> Any:
     return None if all(m is None for m in nested.flatten(masks)) else masks
 
 
-def way(x: Any) -> str:
+def path_to(x: Any) -> str:
     """Names from an input to ``x``, following first inputs."""
     names, node = [], x.node
     while node is not None:

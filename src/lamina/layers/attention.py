@@ -293,8 +293,10 @@ class _Attention(KernelAndBias):
 
     def _misfit(self, what: str, shape: Any, wanted: Any) -> ShapeError:
         return ShapeError(
-            f"Layer {self.name!r} ({type(self).__name__}) cannot use this `{what}`.\n"
-            f"  expected: {show_dims(tuple(wanted))}\n  received: {show_dims(tuple(shape))}"
+            f"Layer {self.name!r} ({type(self).__name__}) cannot use this `{what}`.",
+            layer=self.name,
+            expected=show_dims(tuple(wanted)),
+            received=show_dims(tuple(shape)),
         )
 
     def _check(self, query: Any, value: Any, key: Any, layout: _Layout) -> None:
@@ -310,12 +312,16 @@ class _Attention(KernelAndBias):
         if return_attention_scores:
             raise ArgumentError(
                 f"Layer {self.name!r}: flash attention has no scores to return. Expected "
-                "return_attention_scores=False. Received: True, with flash_attention=True."
+                "return_attention_scores=False. Received: True, with "
+                "flash_attention=True.",
+                layer=self.name,
             )
         if jax.default_backend() != "gpu":
             raise ArgumentError(
-                f"Layer {self.name!r}: flash_attention=True needs a GPU with cuDNN. Received: "
-                f"platform {jax.default_backend()!r}. Leave `flash_attention` as None."
+                f"Layer {self.name!r}: flash_attention=True needs a GPU with cuDNN. "
+                f"Received: platform {jax.default_backend()!r}. Leave `flash_attention` "
+                "as None.",
+                layer=self.name,
             )
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
@@ -413,8 +419,10 @@ class MultiHeadAttention(_Attention):
         if any(not 0 < a < ndim - 1 for a in axes) or len(set(axes)) != len(axes):
             raise ShapeError(
                 f"Layer {self.name!r} (MultiHeadAttention) has attention_axes="
-                f"{self.attention_axes}, which the input does not have.\n  expected: distinct axes "
-                f"between the first and the last one\n  received: an input with {ndim} axes"
+                f"{self.attention_axes}, which the input does not have.",
+                layer=self.name,
+                expected="distinct axes between the first and the last one",
+                received=f"an input with {ndim} axes",
             )
         return axes
 

@@ -83,8 +83,10 @@ class _Unprojected(Layer):
         if not is_list or len(inputs) not in (2, 3):
             count = f"{len(inputs)} tensors" if is_list else "one tensor"
             raise StructureError(
-                f"Layer {self.name!r} ({type(self).__name__}) takes a list of tensors.\n"
-                f"  expected: [query, value] or [query, value, key]\n  received: {count}"
+                f"Layer {self.name!r} ({type(self).__name__}) takes a list of tensors.",
+                layer=self.name,
+                expected="[query, value] or [query, value, key]",
+                received=count,
             )
         query, value, key = inputs if len(inputs) == 3 else (*inputs, inputs[1])
         q, v, k = (x if of_shapes else x.shape for x in (query, value, key))
@@ -94,10 +96,13 @@ class _Unprojected(Layer):
             or not agree(v[:-1], k[:-1])
         ):
             raise ShapeError(
-                f"Layer {self.name!r} ({type(self).__name__}) cannot take these inputs.\n"
-                "  expected: query (batch, targets, features), value (batch, sources, "
-                "value_features), key (batch, sources, features)\n"
-                f"  received: {show_dims(tuple(q))}, {show_dims(tuple(v))}, {show_dims(tuple(k))}"
+                f"Layer {self.name!r} ({type(self).__name__}) cannot take these inputs.",
+                layer=self.name,
+                expected=(
+                    "query (batch, targets, features), value (batch, sources, "
+                    "value_features), key (batch, sources, features)"
+                ),
+                received=f"{show_dims(tuple(q))}, {show_dims(tuple(v))}, {show_dims(tuple(k))}",
             )
         return query, value, key
 
@@ -106,15 +111,19 @@ class _Unprojected(Layer):
             return None, None
         if not isinstance(mask, (list, tuple)) or len(mask) < 2:
             raise StructureError(
-                f"Layer {self.name!r} ({type(self).__name__}) takes a list of masks.\n"
-                f"  expected: [query_mask, value_mask]\n  received: {mask!r}"
+                f"Layer {self.name!r} ({type(self).__name__}) takes a list of masks.",
+                layer=self.name,
+                expected="[query_mask, value_mask]",
+                received=f"{mask!r}",
             )
         for what, m, x in (("query", mask[0], query), ("value", mask[1], value)):
             if m is not None and not agree(m.shape, x.shape[:-1]):
                 raise ShapeError(
                     f"Layer {self.name!r} ({type(self).__name__}) cannot use this mask of the "
-                    f"{what}.\n  expected: {show_dims(x.shape[:-1])}\n"
-                    f"  received: {show_dims(m.shape)}"
+                    f"{what}.",
+                    layer=self.name,
+                    expected=f"{show_dims(x.shape[:-1])}",
+                    received=show_dims(m.shape),
                 )
         first, second = (m if m is None else m.astype(bool) for m in mask[:2])
         return first, second

@@ -11,26 +11,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lamina.core import prng, spec
-from lamina.core.boundary import public, raised_by_user, warn
+from lamina.core.boundary import public, warn
 from lamina.core.graph import is_symbolic
-from lamina.core.operation import Operation, any_symbolic, not_called, record, user_location
+from lamina.core.operation import Operation, any_symbolic, record
 from lamina.core.scope import Record, Scope, current, entered, get_mask, random_key, set_mask
-from lamina.core.spec import TensorSpec, show_dims
+from lamina.core.spec import TensorSpec
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.errors import (
     ArgumentError,
-    GraphError,
     LaminaError,
     MaskWarning,
     NotBuiltError,
-    ShapeError,
     SignatureError,
     StructureError,
-    SymbolicTensorError,
 )
 from lamina.layers.arguments import (
     InputSpec,
@@ -39,14 +35,13 @@ from lamina.layers.arguments import (
     as_tensors,
     autocast,
     call_signature,
-    dims_of,
     map_shapes,
     masks_of,
     may_carry_mask,
     shapes_of,
-    way,
 )
-from lamina.layers.state import LayerState
+from lamina.layers.calls import check_inputs, explained
+from lamina.layers.state import LayerState, names_inside
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
@@ -63,7 +58,7 @@ def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
             return
         with entered(dataclasses.replace(self._scope(), building=self)):
             build(self, *args, **kwargs)
-        if not hasattr(self, "_build_shapes"):
+        if self._build_shapes is None:
             names = call_signature(type(self)).build_names
             object.__setattr__(
                 self, "_build_shapes", {**dict(zip(names, args, strict=False)), **kwargs}
@@ -73,11 +68,6 @@ def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-# What JAX raises where code asks a tensor without values for them.
-_NEEDS_VALUES = (
-    jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError, jax.errors.InconclusiveDimensionOperation,
-)  # fmt: skip
 _NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
 
 
@@ -125,7 +115,7 @@ class Layer(LayerState):
 
     def get_build_config(self) -> dict[str, Any] | None:
         """The shapes that :meth:`build` was given, as Keras's files hold them."""
-        shapes = getattr(self, "_build_shapes", None)
+        shapes = self._build_shapes
         if not self.built or not shapes:
             return None
         if len(shapes) == 1:
@@ -160,7 +150,8 @@ class Layer(LayerState):
         """The formula; every subclass has its own."""
         raise SignatureError(
             f"Layer {self.name!r} of class {type(self).__name__} has no `call`. "
-            "Define `def call(self, inputs): ...` in the class."
+            "Define `def call(self, inputs): ...` in the class.",
+            layer=self.name,
         )
 
     def _scope(self, training: bool | None = None) -> Scope:
@@ -173,7 +164,7 @@ class Layer(LayerState):
         else:
             if not self.built:
                 self.__dict__["_built_in"] = weakref.ref(here.layer)
-            name, draw_name = here.layer._names_of(self)
+            name, draw_name = names_inside(here.layer, self)
         return here.inside(name, draw_name, self, training, dtype)
 
     @public
@@ -187,7 +178,7 @@ class Layer(LayerState):
         if any_symbolic(tuple(arguments.values())):
             return self._call_symbolic(arguments, training)
         arguments = {k: nested.map_structure(as_array, v) for k, v in arguments.items()}
-        self._check_input(arguments)
+        check_inputs(self, arguments)
         if not self.built:
             self._build_for(arguments)
         outer, scope = current(), self._scope(training)
@@ -198,9 +189,9 @@ class Layer(LayerState):
                 else:
                     outputs = self._remat.call(self.name, self._run, arguments)
             except Exception as e:
-                called = getattr(self, "graph", None) is not None and not (outer and outer.path)
+                called = self.inner_graph() is not None and not (outer and outer.path)
                 if (
-                    repr(self.name) not in str(e)
+                    not (isinstance(e, LaminaError) and e.layer == self.name)
                     and not called  # the user's own model, in a call that shows in the traceback
                     and (outer is None or not outer.abstract)
                 ):
@@ -241,7 +232,8 @@ class Layer(LayerState):
             raise SignatureError(
                 f"Layer {self.name!r} ({type(self).__name__}) was called with wrong arguments: {e}."
                 f" Its call takes ({shown})."
-                + (f" Several tensors go into one list: `{self.name}([a, b])`." if several else "")
+                + (f" Several tensors go into one list: `{self.name}([a, b])`." if several else ""),
+                layer=self.name,
             ) from None
         arguments = dict(bound.arguments)
         for name, parameter in signature.signature.parameters.items():
@@ -251,56 +243,6 @@ class Layer(LayerState):
         if first is not None and first in arguments:
             arguments[first] = as_tensors(arguments[first])
         return arguments.get("training", training), arguments
-
-    def _check_input(self, arguments: Mapping[str, Any]) -> None:
-        first = call_signature(type(self)).first
-        inputs = arguments.get(first or "")
-        for x in nested.flatten(inputs):
-            if isinstance(x, Layer):
-                raise not_called(x, f"Layer {self.name!r}")
-            if x is None or is_symbolic(x) or spec.is_array(x) or isinstance(x, Variable):
-                continue
-            if isinstance(x, (str, bytes)):
-                continue  # layers that take text say so themselves
-            if isinstance(x, type):
-                raise GraphError(
-                    f"Layer {self.name!r} received the class {x.__name__} itself, not a tensor. "
-                    f"Make a layer and call it: `{x.__name__}(...)(x)`."
-                )
-            if not np.isscalar(x):
-                raise StructureError(
-                    f"Layer {self.name!r} expects tensors or arrays. Received {x!r} "
-                    f"(of type {type(x).__name__})."
-                )
-        if self.input_spec is None:
-            return
-        specs: list[InputSpec] = nested.flatten(self.input_spec)
-        if isinstance(inputs, Mapping) and all(want.name in inputs for want in specs):
-            leaves = [inputs[want.name] for want in specs]
-        else:
-            leaves = nested.flatten(inputs)
-        if len(specs) != len(leaves):
-            count = "one tensor" if len(specs) == 1 else f"{len(specs)} tensors"
-            raise StructureError(
-                f"Layer {self.name!r} ({type(self).__name__}) takes {count}. Received "
-                f"{len(leaves)}."
-            )
-        for i, (want, x) in enumerate(zip(specs, leaves, strict=True)):
-            if x is None:
-                if want.optional:
-                    continue
-                raise StructureError(
-                    f"Layer {self.name!r} ({type(self).__name__}) received None for input {i}, "
-                    "which is not optional. `InputSpec(optional=True)` makes it so."
-                )
-            wrong = want.mismatch(x)
-            if wrong is not None:
-                cure = want.cure(x)
-                raise ShapeError(
-                    f"Layer {self.name!r} ({type(self).__name__}) cannot take this input.\n"
-                    f"  expected: {wrong}\n  received: {show_dims(dims_of(x))} {x.dtype}"
-                    + (f"\n{cure}" if cure else "")
-                )
 
     def _run(self, arguments: dict[str, Any]) -> Any:
         """Compute on arrays, inside this layer's scope."""
@@ -374,16 +316,16 @@ class Layer(LayerState):
     def _call_symbolic(self, arguments: dict[str, Any], training: bool | None) -> Any:
         """Check, build, infer the output's spec, and record a node."""
         try:
-            self._check_input(arguments)
+            check_inputs(self, arguments)
             with entered(Scope()):
                 if not self.built:
                     self._build_for(arguments)
             outputs, masks = self._infer(arguments, training)
         except Exception as e:
-            dressed = self._dressed(e, arguments)
-            if dressed is e:
+            error = explained(e, self, arguments)
+            if error is e:
                 raise
-            raise dressed from (None if isinstance(e, LaminaError) else e)
+            raise error from (None if isinstance(e, LaminaError) else e)
         inputs = nested.flatten(arguments.get(call_signature(type(self)).first or ""))
         masked = [x.name for x in inputs if is_symbolic(x) and x.mask is not None]
         if masked and not any(nested.flatten(masks)):
@@ -532,39 +474,6 @@ class Layer(LayerState):
         specs = self.compute_output_spec(**arguments)
         return nested.map_structure(lambda s: s.shape, specs)
 
-    def _dressed(self, e: Exception, arguments: Mapping[str, Any]) -> Exception:
-        """The error with what the user needs: layer, received dims, way from the inputs, line."""
-        tensors = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
-        who = f"Layer {self.name!r} ({type(self).__name__})"
-        kind: type[Exception] = ShapeError
-        if isinstance(e, LaminaError):
-            kind, said = type(e), str(e)
-        elif isinstance(e, _NEEDS_VALUES):
-            kind = SymbolicTensorError
-            said = (
-                f"{who} needs the values of a tensor, or a size that is not known, while only "
-                f"shapes are known: {type(e).__name__}: {str(e).splitlines()[0]}\n"
-                "In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy: "
-                "`lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes."
-            )
-        elif isinstance(e, (TypeError, ValueError, AssertionError)) and not raised_by_user(e):
-            said = f"{who} cannot take this input: {type(e).__name__}: {e}"
-        else:
-            kind, said = type(e), f"In {who}:"
-        lines = said.split("\n")
-        if "  received:" not in said:
-            shown = ", ".join(f"{show_dims(x.spec.dims_raw)} {x.dtype}" for x in tensors)
-            after = [i for i, line in enumerate(lines) if line.startswith("  expected:")]
-            lines.insert(after[-1] + 1 if after else len(lines), f"  received: {shown}")
-        for i, x in enumerate(list(dict.fromkeys(tensors))[:4]):
-            start = "  way from the inputs:" if i == 0 else " " * 22
-            lines.append(f"{start} {way(x)} -> {self.name}")
-        lines.append(f"  called at: {user_location()}")
-        if kind is type(e) and not isinstance(e, LaminaError):
-            e.add_note("\n".join(lines))  # the user's own error, as it was
-            return e
-        return kind("\n".join(lines))
-
     # ---- losses --------------------------------------------------------------------------------
 
     def add_loss(self, loss: Any) -> None:
@@ -647,8 +556,8 @@ class Layer(LayerState):
                     f"stateless_call() of {self.name!r} expects {len(mine)} "
                     f"{'trainable' if trains else 'non-trainable'} values. Received {len(given)}."
                 )
-        values = {v: getattr(x, "value", x) for v, x in values.items()}
-        if seed is not None and not hasattr(seed, "dtype"):
+        values = {v: x.value if isinstance(x, Variable) else x for v, x in values.items()}
+        if seed is not None and not spec.is_array(seed):
             seed = prng.base_key(seed)
         elif seed is not None and not jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
             seed = jax.random.key(seed) if seed.ndim == 0 else jax.random.wrap_key_data(seed)
@@ -675,10 +584,15 @@ class _StandIn(Operation):
         self.name, self._inbound_nodes = "input", []
 
 
+def scope_of(layer: Layer, training: bool | None) -> Scope:
+    """The scope of a call of ``layer`` from inside the running one."""
+    return layer._scope(training)
+
+
 @functools.cache
 def _abstract_key() -> Any:
     with jax.ensure_compile_time_eval():
         return prng.base_key(0)
 
 
-__all__ = ["InputSpec", "Layer"]
+__all__ = ["InputSpec", "Layer", "scope_of"]

@@ -136,7 +136,8 @@ class _Plain(_Convolution, KernelAndBias):
         if channels % self.groups:
             raise ArgumentError(
                 f"Layer {self.name!r}: the number of channels must be a multiple of `groups`. "
-                f"Received: {channels} channels, groups={self.groups}."
+                f"Received: {channels} channels, groups={self.groups}.",
+                layer=self.name,
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
         self.kernel = add_weight(self, "kernel", shape)

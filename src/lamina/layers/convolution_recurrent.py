@@ -98,9 +98,11 @@ class _ConvLSTM(RNNWithCell):
     def get_initial_state(self, batch_size: Any) -> list[Any]:
         """Unknown without an input, whose spatial shape determines that of the states."""
         raise ShapeError(
-            f"Layer {self.name!r} ({type(self).__name__}) has states of the shape of its output.\n"
-            f"  expected: an input\n  received: only the batch size {batch_size}\n"
-            "Call the layer without `initial_state` to start from zeros."
+            f"Layer {self.name!r} ({type(self).__name__}) has states of the shape of its output.",
+            layer=self.name,
+            expected="an input",
+            received=f"only the batch size {batch_size}",
+            cure="Call the layer without `initial_state` to start from zeros.",
         )
 
     def _zero_states(self, shape: Any) -> list[Any]:

@@ -445,11 +445,14 @@ class Lambda(Layer):
         received = [tuple(x.shape) for x in nested.flatten(outputs)]
         if len(expected) != len(received) or not all(map(agree, received, expected)):
             raise ShapeError(
-                f"Layer {self.name!r} (Lambda) did not return its `output_shape`.\n"
-                f"  expected: {', '.join(map(show_dims, expected))}\n"
-                f"  received: {', '.join(map(show_dims, received))}\n"
-                "Correct `output_shape`, or leave it out: the shape is found by running the "
-                "function."
+                f"Layer {self.name!r} (Lambda) did not return its `output_shape`.",
+                layer=self.name,
+                expected=", ".join(map(show_dims, expected)),
+                received=", ".join(map(show_dims, received)),
+                cure=(
+                    "Correct `output_shape`, or leave it out: the shape is found by running "
+                    "the function."
+                ),
             )
 
     def get_config(self) -> dict[str, Any]:
@@ -486,17 +489,20 @@ def known_size(layer: Layer, shape: Any, axis: int) -> int:
     who, rank = f"Layer {layer.name!r} ({type(layer).__name__})", len(shape)
     if not -rank <= axis < rank:
         raise ShapeError(
-            f"{who} uses axis {axis}, which its input does not have.\n"
-            f"  expected: an axis from {-rank} to {rank - 1}\n"
-            f"  received: an input of shape {show_dims(tuple(shape))}"
+            f"{who} uses axis {axis}, which its input does not have.",
+            expected=f"an axis from {-rank} to {rank - 1}",
+            received=f"an input of shape {show_dims(tuple(shape))}",
         )
     if shape[axis] is None:
         raise ShapeError(
-            f"{who} has weights whose shape depends on axis {axis}, an unknown dimension.\n"
-            f"  expected: a known size of axis {axis}\n"
-            f"  received: an input of shape {show_dims(tuple(shape))}\n"
-            "Give the `Input` a number there; or reduce the unknown dimension first, for example "
-            "with global pooling or a recurrent layer instead of `Flatten`."
+            f"{who} has weights whose shape depends on axis {axis}, an unknown dimension.",
+            expected=f"a known size of axis {axis}",
+            received=f"an input of shape {show_dims(tuple(shape))}",
+            cure=(
+                "Give the `Input` a number there; or reduce the unknown dimension first, "
+                "for example with global pooling or a recurrent layer instead of "
+                "`Flatten`."
+            ),
         )
     return shape[axis]
 

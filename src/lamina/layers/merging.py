@@ -36,15 +36,18 @@ class _Merge(Layer):
             received = f"{len(inputs)} of them" if listed else "not a list"
             raise StructureError(
                 f"Layer {self.name!r} ({type(self).__name__}) takes a list of {wanted}. "
-                f"Received: {received}. Write `layer([a, b])`."
+                f"Received: {received}. Write `layer([a, b])`.",
+                layer=self.name,
             )
         return inputs
 
     def _refusal(self, inputs: Sequence[Any], expected: str, cure: str) -> ShapeError:
         return ShapeError(
-            f"Layer {self.name!r} ({type(self).__name__}) cannot combine tensors of these shapes.\n"
-            f"  expected: {expected}\n"
-            f"  received: {', '.join(show_dims(x.shape) for x in inputs)}\n{cure}"
+            f"Layer {self.name!r} ({type(self).__name__}) cannot combine tensors of these shapes.",
+            layer=self.name,
+            expected=expected,
+            received=", ".join(show_dims(x.shape) for x in inputs),
+            cure=cure,
         )
 
 

@@ -286,11 +286,17 @@ class GroupNormalization(_Normalization, AffinePenalties, AffineInitializers):
         channels = known_size(self, input_shape, self.axis)
         if channels % self.groups or self.axis % len(input_shape) == 0:
             raise ShapeError(
-                f"Layer {self.name!r} (GroupNormalization) cannot split the channels into groups.\n"
-                f"  expected: a multiple of groups={self.groups} on axis {self.axis}, which is not "
-                f"the batch axis\n  received: {show_dims(tuple(input_shape))}\n"
-                "Choose a number of `groups` that divides the number of channels, or -1 for one "
-                "channel in each group."
+                f"Layer {self.name!r} (GroupNormalization) cannot split the channels into groups.",
+                layer=self.name,
+                expected=(
+                    f"a multiple of groups={self.groups} on axis {self.axis}, which is not "
+                    "the batch axis"
+                ),
+                received=show_dims(tuple(input_shape)),
+                cure=(
+                    "Choose a number of `groups` that divides the number of channels, or -1 "
+                    "for one channel in each group."
+                ),
             )
         self._add_affine((channels,))
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
@@ -423,8 +429,9 @@ class SpectralNormalization(Layer):
         kernel = attributes.get("kernel", attributes.get("embeddings"))
         if not isinstance(kernel, Variable):
             raise ArgumentError(
-                f"Layer {self.name!r} (SpectralNormalization) expects a layer with a `kernel` or "
-                f"`embeddings`. Received: {self.layer!r}."
+                f"Layer {self.name!r} (SpectralNormalization) expects a layer with a "
+                f"`kernel` or `embeddings`. Received: {self.layer!r}.",
+                layer=self.name,
             )
         self.kernel = kernel
         self.vector_u = self.add_weight(

@@ -46,9 +46,10 @@ class Rescaling(Layer):
             pairs = zip(reversed(given.shape), reversed(inputs.shape), strict=False)
             if given.ndim > inputs.ndim or any(n not in (1, size) for n, size in pairs):
                 raise ShapeError(
-                    f"Layer {self.name!r} (Rescaling) has one number for each channel.\n"
-                    f"  expected: an input whose last axes have the shape {given.shape}\n"
-                    f"  received: {show_dims(inputs.shape)}"
+                    f"Layer {self.name!r} (Rescaling) has one number for each channel.",
+                    layer=self.name,
+                    expected=f"an input whose last axes have the shape {given.shape}",
+                    received=show_dims(inputs.shape),
                 )
         return inputs.astype(dtype) * scale + offset
 

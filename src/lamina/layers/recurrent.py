@@ -17,7 +17,7 @@ from lamina.core.spec import is_array, show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, ShapeError, StateError, StructureError
 from lamina.layers.arguments import autocast, layout
-from lamina.layers.base import InputSpec, Layer
+from lamina.layers.base import InputSpec, Layer, scope_of
 from lamina.layers.core import known_size
 from lamina.layers.recurrent_cells import (
     BuiltinCell,
@@ -65,9 +65,10 @@ class Recurrent(Layer):
     def _checked_mask(self, mask: Any, sequences: Any) -> Any:
         if not agree(mask.shape, sequences.shape[:2]):
             raise ShapeError(
-                f"Layer {self.name!r} ({type(self).__name__}) cannot use this mask.\n"
-                f"  expected: (batch, time), here {show_dims(sequences.shape[:2])}\n"
-                f"  received: {show_dims(mask.shape)}"
+                f"Layer {self.name!r} ({type(self).__name__}) cannot use this mask.",
+                layer=self.name,
+                expected=f"(batch, time), here {show_dims(sequences.shape[:2])}",
+                received=show_dims(mask.shape),
             )
         return mask.astype(bool)
 
@@ -209,9 +210,10 @@ class RNN(Recurrent):
             agree(x.shape, z.shape) for x, z in zip(leaves, wanted, strict=True)
         ):
             raise ShapeError(
-                f"Layer {self.name!r} ({type(self).__name__}) cannot start from these states.\n"
-                f"  expected: {len(wanted)} of shape {_listed(wanted)}\n"
-                f"  received: {len(leaves)} of shape {_listed(leaves)}"
+                f"Layer {self.name!r} ({type(self).__name__}) cannot start from these states.",
+                layer=self.name,
+                expected=f"{len(wanted)} of shape {_listed(wanted)}",
+                received=f"{len(leaves)} of shape {_listed(leaves)}",
             )
         cast = [x.astype(z.dtype) for x, z in zip(leaves, wanted, strict=True)]
         return nested.unflatten(zeros, cast)
@@ -234,10 +236,12 @@ class RNN(Recurrent):
             return
         if input_shape[0] is None:
             raise ShapeError(
-                f"Layer {self.name!r} ({type(self).__name__}) is stateful: it has a state for each "
-                "sample of the batch.\n  expected: a fixed batch size\n"
-                f"  received: shape {show_dims(tuple(input_shape))}\n"
-                "Write `Input(shape, batch_size=32)`, with your own batch size."
+                f"Layer {self.name!r} ({type(self).__name__}) is stateful: it has a state "
+                "for each sample of the batch.",
+                layer=self.name,
+                expected="a fixed batch size",
+                received=f"shape {show_dims(tuple(input_shape))}",
+                cure="Write `Input(shape, batch_size=32)`, with your own batch size.",
             )
         self._state_variables = [
             self.add_weight(state.shape, "zeros", trainable=False, name="rnn_state")
@@ -274,14 +278,14 @@ class RNN(Recurrent):
         if type(cell).call is StackedRNNCells.call:
             # Layer by layer instead of step by step: the same numbers with larger products.
             last, outputs, new = None, inputs, []
-            with entered(cell._scope(training)):
+            with entered(scope_of(cell, training)):
                 for inner, state in zip(cell.cells, states, strict=True):
                     wanted = all_outputs or inner is not cell.cells[-1]
                     last, outputs, after = self._loop(inner, outputs, state, mask, training, wanted)
                     new.append(after)
             return last, outputs, new
         if type(cell).call is BuiltinCell.call and cell.activity_regularizer is None:
-            with entered(cell._scope(training)):
+            with entered(scope_of(cell, training)):
                 inputs = cell.project(inputs, training)
                 step, constants = cell.step(), cell.constants(states, training)
         else:
@@ -326,16 +330,18 @@ def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]
             )
         if not isinstance(result, (list, tuple)) or len(result) != 2:
             raise StructureError(
-                f"The cell {cell.name!r} ({type(cell).__name__}) returned something unexpected.\n"
-                f"  expected: (output, [state, ...])\n  received: {result!r}"
+                f"The cell {cell.name!r} ({type(cell).__name__}) returned something unexpected.",
+                expected="(output, [state, ...])",
+                received=f"{result!r}",
             )
         output, new = result[0], nested.flatten(result[1])
         old = nested.flatten(states)
         if [n.shape for n in new] != [o.shape for o in old]:
             raise ShapeError(
-                f"The cell {cell.name!r} ({type(cell).__name__}) returned states of other shapes "
-                f"than it was given.\n  expected: {_listed(old)}\n"
-                f"  received: {_listed(new)}"
+                f"The cell {cell.name!r} ({type(cell).__name__}) returned states of other "
+                "shapes than it was given.",
+                expected=_listed(old),
+                received=_listed(new),
             )
         new = [n.astype(o.dtype) for n, o in zip(new, old, strict=True)]
         return output, nested.unflatten(states, new)

@@ -152,9 +152,11 @@ class BuiltinCell(CellArguments):
         old = nested.flatten(states)
         if len(old) != count_states(self):
             raise StructureError(
-                f"Layer {self.name!r} ({type(self).__name__}) was called with a wrong number of "
-                f"states.\n  expected: {count_states(self)}, of {self.state_size} features\n"
-                f"  received: {len(old)}"
+                f"Layer {self.name!r} ({type(self).__name__}) was called with a wrong "
+                "number of states.",
+                layer=self.name,
+                expected=f"{count_states(self)}, of {self.state_size} features",
+                received=len(old),
             )
         x, constants = self.project(inputs, training), self.constants(old, training)
         output, new = self.step()(constants, x, old)

@@ -68,11 +68,15 @@ class _Dropout(_Stochastic):
             n not in (None, 1, size) for n, size in zip(wanted, x.shape, strict=True)
         ):
             raise ShapeError(
-                f"Layer {self.name!r} ({type(self).__name__}) has a `noise_shape` that does not "
-                f"broadcast to the input.\n  expected: an input of shape {show_dims(wanted)}, "
-                f"where None and 1 fit any size\n  received: {show_dims(x.shape)}\n"
-                "In `noise_shape`, None means one random number for each element along an axis, "
-                "and 1 means one for all of them."
+                f"Layer {self.name!r} ({type(self).__name__}) has a `noise_shape` that "
+                "does not broadcast to the input.",
+                layer=self.name,
+                expected=f"an input of shape {show_dims(wanted)}, where None and 1 fit any size",
+                received=show_dims(x.shape),
+                cure=(
+                    "In `noise_shape`, None means one random number for each element along "
+                    "an axis, and 1 means one for all of them."
+                ),
             )
         return tuple(size if n is None else n for n, size in zip(wanted, x.shape, strict=True))
 

@@ -106,11 +106,14 @@ class Reshape(Layer):
             # Whether an unknown size fits is checked when it has a value.
             return jnp.zeros(target, inputs.dtype)
         raise ShapeError(
-            f"Layer {self.name!r} (Reshape) cannot reshape this input.\n"
-            f"  expected: as many elements as {show_dims(self.target_shape)} has"
-            f"{', or a multiple of them' if -1 in self.target_shape else ''}\n"
-            f"  received: {show_dims(inputs.shape)}, with {entries} elements in each sample\n"
-            "`target_shape` does not include the batch; one size may be -1, to be inferred."
+            f"Layer {self.name!r} (Reshape) cannot reshape this input.",
+            layer=self.name,
+            expected=(
+                f"as many elements as {show_dims(self.target_shape)} has"
+                f"{', or a multiple of them' if -1 in self.target_shape else ''}"
+            ),
+            received=f"{show_dims(inputs.shape)}, with {entries} elements in each sample",
+            cure=("`target_shape` does not include the batch; one size may be -1, to be inferred."),
         )
 
 

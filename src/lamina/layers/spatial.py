@@ -190,9 +190,10 @@ class _Cropping(SpatialLayer):
             size = inputs.shape[axis]
             if isinstance(size, int) and before + after >= size:
                 raise ShapeError(
-                    f"Layer {self.name!r} ({type(self).__name__}) would crop everything.\n"
-                    f"  expected: more than {before + after} elements on axis {axis}\n"
-                    f"  received: {show_dims(inputs.shape)}"
+                    f"Layer {self.name!r} ({type(self).__name__}) would crop everything.",
+                    layer=self.name,
+                    expected=f"more than {before + after} elements on axis {axis}",
+                    received=show_dims(inputs.shape),
                 )
             index[axis] = slice(before, size - after)
         return inputs[tuple(index)]

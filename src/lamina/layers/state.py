@@ -13,7 +13,7 @@ from lamina.core import naming
 from lamina.core.operation import Operation
 from lamina.core.rematerialization import RematScope, current_remat
 from lamina.core.scope import Scope, current
-from lamina.core.tracking import Owner, Trackable, held, held_as
+from lamina.core.tracking import Owner, Trackable, held, held_as, holds_containers, version_of
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, get_policy
@@ -41,6 +41,7 @@ class _Attributes:
     supports_masking: bool
     input_spec: Any
     _losses_of_call: list[Any]
+    _build_shapes: dict[str, Any] | None  # what `build` was given
     _told_of_mask: bool  # whether a warning said that a mask ends here
     _given_batch_shape: tuple[Any, ...] | None
     _made_in_call: bool
@@ -83,8 +84,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             built=False, supports_masking=defined_by_user(cls, "compute_mask"), _inbound_nodes=[],
             _losses_of_call=[], _given_batch_shape=None, _has_automatic_name=False, _draw_name="",
             _trainable=True, _own_weights=[], _inner_names=(-1, {}), _built_in=None,
-            _told_of_mask=False,
-            _remat=current_remat(),
+            _told_of_mask=False, _build_shapes=None, _remat=current_remat(),
             _made_in_call=scope is not None and bool(scope.path) and scope.building is None,
         )  # fmt: skip
         return self
@@ -235,13 +235,15 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             raise StateError(
                 f"Layer {self.name!r} ({type(self).__name__}) makes its weight {name!r} inside "
                 f"`call` (of {where}), so it would be a new one at each call. Make weights in "
-                "`build(self, input_shape)` or `__init__`."
+                "`build(self, input_shape)` or `__init__`.",
+                layer=self.name,
             )
         if scope.building._made_in_call:
             raise StateError(
                 f"Layer {self.name!r} ({type(self).__name__}) was made inside the `call` of "
                 f"{where.rpartition('/')[0]!r}, so its weights would be new at each call. Make the "
-                "layer in `__init__` or `build`, keep it as an attribute, and call that."
+                "layer in `__init__` or `build`, keep it as an attribute, and call that.",
+                layer=self.name,
             )
 
     def _own_variables(self) -> list[Variable]:
@@ -392,7 +394,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         if not self.built:
             raise NotBuiltError(
                 f"Layer {self.name!r} has no weights yet: they are made when the layer first sees "
-                f"an input shape. Call it on a tensor, or `{self.name}.build(input_shape)`."
+                f"an input shape. Call it on a tensor, or `{self.name}.build(input_shape)`.",
+                layer=self.name,
             )
         return sum(v.size for v in self.weights)
 
@@ -438,3 +441,104 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return id(self)
+
+
+# ---- for those who go through models: the engine's loop, files, pictures -------------------------
+
+
+def names_inside(layer: LayerState, inner: Any) -> tuple[str, str]:
+    """What ``layer`` calls a layer inside of it: in tables and messages, and in addresses."""
+    return layer._names_of(inner)
+
+
+def given_batch_shape(layer: LayerState) -> tuple[Any, ...] | None:
+    """The input's shape, batch included, that a first layer was given; or None."""
+    return layer._given_batch_shape
+
+
+def set_trainable_alone(layer: LayerState, value: bool) -> None:
+    """Set ``trainable`` of a layer without reaching the layers inside."""
+    layer.__dict__["_trainable"] = value
+
+
+def own_variables(layer: LayerState) -> list[Variable]:
+    """The variables of a layer itself, weights first."""
+    return layer._own_variables()
+
+
+def saved_variables(layer: LayerState) -> list[Variable]:
+    """The own variables of a layer that a file holds."""
+    return layer._saved_variables()
+
+
+def sublayers(layer: LayerState) -> list[Any]:
+    """The layers directly inside."""
+    return layer._sublayers()
+
+
+def listed_layers(layer: LayerState) -> list[Any]:
+    """The layers that files number in this order, rather than name by their attributes."""
+    return layer._listed_layers()
+
+
+def flatten_layers(layer: LayerState) -> list[Any]:
+    """A layer and all inside, each once, outer before inner."""
+    return layer._flatten_layers()
+
+
+def has_automatic_name(layer: LayerState) -> bool:
+    """Whether the layer's name was made from its class's."""
+    return layer._has_automatic_name
+
+
+def name_automatically(layer: LayerState, flags: Any) -> None:
+    """Take names for automatic again that were so when the layers were described as data.
+
+    Args:
+        layer: The outermost layer.
+        flags: Whether the name is automatic, for each of :func:`flatten_layers`; anything else, as
+            a file may hold, changes nothing.
+    """
+    layers = flatten_layers(layer)
+    if isinstance(flags, list) and len(flags) == len(layers):
+        for x, automatic in zip(layers, flags, strict=True):
+            x.__dict__["_has_automatic_name"] = automatic is True
+            if automatic is True:
+                x.__dict__["_draw_name"] = stem_of(type(x))
+            x.__dict__["_inner_names"] = (-1, {})
+
+
+def saved_addresses(layer: LayerState) -> dict[str, Variable]:
+    """Address to variable, for what a file holds."""
+    return layer._saved_addresses()
+
+
+class Snapshot:
+    """The layers of a model and their arguments at a time, to tell whether they have changed."""
+
+    __slots__ = ("_containers", "_inside", "_layers", "_variables", "_versions")
+
+    def __init__(self, root: LayerState) -> None:
+        self._layers = flatten_layers(root)
+        self._variables = [v for v, _ in root.named_variables().values() if v.is_weight]
+        self._versions = [version_of(x) for x in self._layers]
+        self._containers = [x for x in self._layers if holds_containers(x)]
+        self._inside = [self._content(x) for x in self._containers]
+
+    @staticmethod
+    def _content(layer: LayerState) -> list[Any]:
+        return [*layer._sublayers(), *layer._own_variables()]
+
+    def is_current(self) -> bool:
+        """Whether the same layers have the same arguments, and hold the same, as then."""
+        for layer, version in zip(self._layers, self._versions, strict=True):
+            if version_of(layer) != version:
+                return False
+        return all(
+            self._content(x) == before
+            for x, before in zip(self._containers, self._inside, strict=True)
+        )
+
+    def trains(self) -> tuple[bool, ...]:
+        """What may train now: each weight by itself, and the model as a whole."""
+        return (self._layers[0]._trainable, *[v.trainable for v in self._variables])

@@ -83,9 +83,10 @@ class TimeDistributed(Wrapper):
         """The shape with batch and time merged into one axis; None for an unknown size."""
         if len(shape) < 3:
             raise ShapeError(
-                f"Layer {self.name!r} ({type(self).__name__}) cannot take this input.\n"
-                f"  expected: at least 3 axes, (batch, time, ...)\n"
-                f"  received: {show_dims(shape)}"
+                f"Layer {self.name!r} ({type(self).__name__}) cannot take this input.",
+                layer=self.name,
+                expected="at least 3 axes, (batch, time, ...)",
+                received=show_dims(shape),
             )
         batch, time = shape[:2]
         return (None if batch is None or time is None else batch * time, *shape[2:])

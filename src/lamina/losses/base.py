@@ -83,10 +83,13 @@ def matched(y_true: Any, y_pred: Any, where: str) -> tuple[Any, Any]:
     t, p = tuple(y_true.shape), tuple(y_pred.shape)
     if not _same(t, p):
         raise ShapeError(
-            f"{where}: the targets and predictions do not match.\n"
-            f"  expected: y_true of shape {p}, like y_pred, or with an additional "
-            f"{'or missing ' if p[-1:] == (1,) else ''}trailing axis of size 1\n"
-            f"  received: y_true of shape {t}, y_pred of shape {p}\n{_cure(t, p)}"
+            f"{where}: the targets and predictions do not match.",
+            expected=(
+                f"y_true of shape {p}, like y_pred, or with an additional "
+                f"{'or missing ' if p[-1:] == (1,) else ''}trailing axis of size 1"
+            ),
+            received=f"y_true of shape {t}, y_pred of shape {p}",
+            cure=_cure(t, p),
         )
     return y_true, y_pred
 
@@ -109,25 +112,31 @@ def class_numbers(y_true: Any, y_pred: Any, axis: int, where: str) -> Any:
     t, p = tuple(y_true.shape), tuple(y_pred.shape)
     if not -len(p) <= axis < len(p):
         raise ShapeError(
-            f"{where}: y_pred has no axis of classes.\n  expected: an axis {axis}\n"
-            f"  received: y_pred of shape {p}\nGive the last layer one unit for each class."
+            f"{where}: y_pred has no axis of classes.",
+            expected=f"an axis {axis}",
+            received=f"y_pred of shape {p}",
+            cure="Give the last layer one unit for each class.",
         )
     axis %= len(p)
     without, kept = p[:axis] + p[axis + 1 :], (*p[:axis], 1, *p[axis + 1 :])
     if p[axis] != 1 and _same(t, p):
         raise ShapeError(
-            f"{where}: the targets look one-hot.\n  expected: class indices of shape {without}\n"
-            f"  received: y_true of shape {t}, like y_pred\n"
-            f"Use the loss or metric without `sparse`, or pass `y_true.argmax({axis - len(p)})`."
+            f"{where}: the targets look one-hot.",
+            expected=f"class indices of shape {without}",
+            received=f"y_true of shape {t}, like y_pred",
+            cure=(
+                "Use the loss or metric without `sparse`, or pass `y_true.argmax("
+                f"{axis - len(p)})`."
+            ),
         )
     if _same(t, kept):
         y_true = ops.squeeze(y_true, axis)
     elif not _same(t, without):
         raise ShapeError(
-            f"{where}: the targets and predictions do not match.\n"
-            f"  expected: class indices of shape {without} or {kept}\n"
-            f"  received: y_true of shape {t}, y_pred of shape {p}\n"
-            f"{_cure_of_classes(t, p, without)}"
+            f"{where}: the targets and predictions do not match.",
+            expected=f"class indices of shape {without} or {kept}",
+            received=f"y_true of shape {t}, y_pred of shape {p}",
+            cure=_cure_of_classes(t, p, without),
         )
     return ops.cast(y_true, "int32")
 
@@ -214,9 +223,10 @@ def weights_like(values: Any, weights: Any, what: str, where: str) -> Any:
         else:
             cure = "Give one weight for each sample, `(batch,)`, or each step, `(batch, time)`."
         raise ShapeError(
-            f"{where}: the shape of {what} does not match that of the values.\n"
-            f"  expected: shape {v}, or its first axes, as in {v[:1]}\n"
-            f"  received: {what} of shape {shape}\n{cure}"
+            f"{where}: the shape of {what} does not match that of the values.",
+            expected=f"shape {v}, or its first axes, as in {v[:1]}",
+            received=f"{what} of shape {shape}",
+            cure=cure,
         )
     if len(w) < len(v):
         weights = ops.expand_dims(weights, tuple(range(len(w), len(v))))
@@ -551,7 +561,7 @@ class LossFunctionWrapper(FunctionLoss):
     def __post_init__(self) -> None:
         self._function = self.fn  # pyright: ignore[reportAttributeAccessIssue]
         if self.name is None:
-            self.name = getattr(self.fn, "__name__", type(self.fn).__name__)
+            self.name = naming.name_of(self.fn)
 
     def _arguments(self) -> dict[str, Any]:
         return self._extra

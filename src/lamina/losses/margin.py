@@ -150,10 +150,12 @@ def _labels_of(labels: Any, embeddings: Any, name: str, of: str) -> Any:
     shape, count = tuple(labels.shape), embeddings.shape[0]
     if len(embeddings.shape) != 2 or shape not in ((count,), (count, 1)):
         raise ShapeError(
-            "circle: there is not one class index for each embedding.\n"
-            f"  expected: {of} of shape (batch, features), {name} of shape (batch,)\n"
-            f"  received: {of} of shape {tuple(embeddings.shape)}, {name} of shape {shape}\n"
-            "Flatten the embeddings, and convert one-hot labels to indices with `argmax(-1)`."
+            "circle: there is not one class index for each embedding.",
+            expected=f"{of} of shape (batch, features), {name} of shape (batch,)",
+            received=f"{of} of shape {tuple(embeddings.shape)}, {name} of shape {shape}",
+            cure=(
+                "Flatten the embeddings, and convert one-hot labels to indices with `argmax(-1)`."
+            ),
         )
     return ops.reshape(labels, -1)
 

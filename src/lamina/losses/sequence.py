@@ -39,11 +39,12 @@ def ctc(y_true: Any, y_pred: Any) -> Any:
     y_pred, labels = as_float(y_pred), jnp.asarray(y_true).astype("int32")
     if y_pred.ndim != 3 or labels.ndim != 2 or labels.shape[0] != y_pred.shape[0]:
         raise ShapeError(
-            "ctc: the targets and predictions do not match.\n"
-            "  expected: y_true of shape (batch, max_length), y_pred of shape (batch, time, "
-            "classes)\n"
-            f"  received: y_true of shape {labels.shape}, y_pred of shape {y_pred.shape}\n"
-            "Pad shorter targets with 0."
+            "ctc: the targets and predictions do not match.",
+            expected=(
+                "y_true of shape (batch, max_length), y_pred of shape (batch, time, classes)"
+            ),
+            received=f"y_true of shape {labels.shape}, y_pred of shape {y_pred.shape}",
+            cure="Pad shorter targets with 0.",
         )
     return _negative_log_likelihood(labels, y_pred)
 

@@ -150,8 +150,9 @@ class AUC(_Curve):
         for what, count in expected.items():
             if count not in (None, labels):
                 raise ShapeError(
-                    f"{self.name}: the number of labels does not match that of {what}.\n"
-                    f"  expected: {count} labels\n  received: y_pred of shape {y_pred.shape}"
+                    f"{self.name}: the number of labels does not match that of {what}.",
+                    expected=f"{count} labels",
+                    received=f"y_pred of shape {y_pred.shape}",
                 )
         if not self.multi_label:
             if self.label_weights is not None:

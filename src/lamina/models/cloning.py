@@ -10,9 +10,9 @@ from typing import Any
 from lamina.core.graph import Node, is_symbolic
 from lamina.core.operation import Op
 from lamina.core.symbolic import SymbolicTensor
-from lamina.errors import LaminaError, SerializationError
+from lamina.errors import ArgumentError, LaminaError, SerializationError
 from lamina.layers import Input, InputLayer, Layer
-from lamina.layers.structure import flatten_layers
+from lamina.layers.state import flatten_layers, set_trainable_alone
 from lamina.models.functional import Graph
 from lamina.saving import operations
 from lamina.serialization import registry
@@ -73,10 +73,12 @@ def _layer_record(layer: Any) -> dict[str, Any]:
     try:
         return registry.serialize(layer)
     except (SerializationError, TypeError) as e:
-        if isinstance(e, SerializationError) and "Layer " in str(e):
+        if isinstance(e, SerializationError) and e.layer:  # of one inside
             raise
         raise SerializationError(
-            f"Layer {layer.name!r} of class {type(layer).__name__} cannot be described as data: {e}"
+            f"Layer {layer.name!r} of class {type(layer).__name__} cannot be described as data: "
+            f"{e}",
+            layer=layer.name,
         ) from e
 
 
@@ -95,6 +97,7 @@ def graph_from_config(
     config: Mapping[str, Any],
     custom_objects: Mapping[str, Any] | None = None,
     make: Callable[[Mapping[str, Any], Any], Any] = _make_operation,
+    call_function: Callable[..., Any] | None = None,
 ) -> Graph:
     """Rebuild the graph that :func:`graph_config` described, by calling its layers again.
 
@@ -105,14 +108,16 @@ def graph_from_config(
     """
     try:
         with registry.rebuild_together():
-            return _rebuild(config, custom_objects, make)
+            return _rebuild(config, custom_objects, make, call_function)
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as e:
         if isinstance(e, LaminaError):
             raise
         raise SerializationError(f"The config of a graph is damaged: {e!r}.") from e
 
 
-def _rebuild(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Graph:
+def _rebuild(
+    config: Mapping[str, Any], custom_objects: Any, make: Any, call_function: Any
+) -> Graph:
     operations: dict[str, Any] = {}
     calls: dict[tuple[str, int], Mapping[str, Any]] = {}
     made: dict[tuple[str, int], list[Any]] = {}
@@ -139,7 +144,9 @@ def _rebuild(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Graph
     ready = deque(k for k, n in needs.items() if not n)
     while ready:
         key = ready.popleft()
-        made[key] = _call(operations[key[0]], key[0], calls[key], made, custom_objects)
+        made[key] = _call(
+            operations[key[0]], key[0], calls[key], made, custom_objects, call_function
+        )
         for other in waiting[key]:
             needs[other].discard(key)
             if not needs[other]:
@@ -158,7 +165,9 @@ def _rebuild(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Graph
                  _map_references(tensor, config["output_layers"]))  # fmt: skip
 
 
-def _call(operation: Any, name: str, call: Any, made: Any, custom_objects: Any) -> list[Any]:
+def _call(
+    operation: Any, name: str, call: Any, made: Any, custom_objects: Any, call_function: Any
+) -> list[Any]:
     def value(x: Any) -> Any:
         if isinstance(x, Mapping):
             if x.get("class_name") == "__keras_tensor__":
@@ -172,7 +181,10 @@ def _call(operation: Any, name: str, call: Any, made: Any, custom_objects: Any) 
         return x
 
     args, kwargs = value(call["args"]), value(call["kwargs"])
-    outputs = operation(*args, **kwargs)
+    if call_function is not None and isinstance(operation, Layer):
+        outputs = call_function(operation, *args, **kwargs)
+    else:
+        outputs = operation(*args, **kwargs)
     if isinstance(operation, operations.Described):
         for x in nested.flatten(outputs):
             x.node.operation.name = x.name = name
@@ -223,25 +235,30 @@ def clone_model(
         model: any model that has a config.
         input_tensors: tensors to build the copy on, instead of new inputs.
         clone_function: layer to new layer; by default made from the layer's config.
-        call_function: kept for compatibility; only None.
+        call_function: called as ``call_function(layer, *args, **kwargs)`` instead of each new
+            layer, and returns what the layer would; of a model that is a graph.
         recursive: whether ``clone_function`` is applied inside nested models too.
 
     Returns:
         The copy; it is not compiled.
     """
-    if call_function is not None:
-        raise SerializationError("clone_model() does not take a `call_function`; leave it out.")
+    if call_function is not None and not (model.graph is not None and type(model).lists_input):
+        raise ArgumentError(
+            "`call_function` works for functional models, whose layers are called one by one. "
+            f"{model.name!r} is a {type(model).__name__}."
+        )
     own = {type(x).__name__: type(x) for x in flatten_layers(model)
            if registry.registration_of(type(x)) is None}  # fmt: skip
     with registry.CustomObjectScope(own), registry.rebuild_together() as made:
         if model.graph is None:
             return type(model).from_config(registry.serialize(model)["config"])
-        return _clone_graph(model, input_tensors, clone_function, recursive, made)
+        return _clone_graph(model, input_tensors, clone_function, recursive, made, call_function)
 
 
 def _clone_graph(
-    model: Any, input_tensors: Any, clone_function: Any, recursive: bool, made: dict[int, Any]
-) -> Any:
+    model: Any, input_tensors: Any, clone_function: Any, recursive: bool, made: dict[int, Any],
+    call_function: Any,
+) -> Any:  # fmt: skip
     originals = {op.name: op for op in model.operations}
     given = None if input_tensors is None else nested.flatten(input_tensors)
     inputs = [x.node.operation.name for x in model.inputs]
@@ -255,7 +272,7 @@ def _clone_graph(
             return x.node.operation if is_input else Input(tensor=x).node.operation
         if clone_function is None:
             copy = type(original).from_config(record["config"])
-        elif recursive and getattr(original, "graph", None) is not None:
+        elif recursive and original.inner_graph() is not None:
             copy = clone_model(original, None, clone_function, None, True)
         else:
             return clone_function(original)
@@ -274,14 +291,14 @@ def _clone_graph(
                 made[number] = copy
         return copy
 
-    if not type(model)._lists_input:
+    if not type(model).lists_input:
         config = registry.describe_together(model.get_config)["layers"][1:]
         first = given[0] if given else Input(batch_shape=model.inputs[0].spec.dims_raw,
                                              dtype=model.inputs[0].dtype)  # fmt: skip
         layers = [make(record, None) for record in config]
         copy = type(model)([first, *layers], name=model.name)
     else:
-        graph = graph_from_config(graph_config(model.graph), None, make)
+        graph = graph_from_config(graph_config(model.graph), None, make, call_function)
         copy = type(model)(graph.input_structure, graph.output_structure, name=model.name)
-    copy._trainable = model._trainable
+    set_trainable_alone(copy, model.trainable)
     return copy

@@ -23,7 +23,7 @@ from lamina.tree import nested
 
 
 class Graph:
-    """Inputs and outputs in the user's nesting, the plan between them, and the layers on the way.
+    """Inputs and outputs in the user's nesting, the plan between them, and the layers between.
 
     Args:
         inputs: symbolic tensors in any nesting of dicts, lists and tuples.
@@ -239,21 +239,23 @@ def _check_sizes(
         hint = ""
         rest = dims[1:]
         if not isinstance(x.node.operation, InputLayer):
-            hint = f"\n{name!r} is the output of a layer here, not an `Input`. Was `inputs` reused?"
+            hint = f"{name!r} is the output of a layer here, not an `Input`. Was `inputs` reused?"
         elif _fit(given, rest):
-            hint = "\nIs the batch axis missing? One sample is a batch of one: `x[None]`."
+            hint = "Is the batch axis missing? One sample is a batch of one: `x[None]`."
             if len(given) == 2:
                 hint += (
                     "\nOr is the batch size part of `Input`'s shape? It is left out there: "
                     f"`Input(shape={given[1:]})`."
                 )
         elif len(given) == len(dims) - 1 and _fit(given, dims[:-1]):
-            hint = "\nIs the last axis missing? `x[..., None]` adds it."
+            hint = "Is the last axis missing? `x[..., None]` adds it."
         elif len(shape) == len(dims) and sorted(map(str, shape[1:])) == sorted(map(str, dims[1:])):
-            hint = "\nAre the axes in another order (channels first or last)?"
+            hint = "Are the axes in another order (channels first or last)?"
         raise ShapeError(
-            f"The data for input {name!r} does not fit.\n  expected: {show_dims(dims)}\n"
-            f"  received: {given}{hint}"
+            f"The data for input {name!r} does not fit.",
+            expected=show_dims(dims),
+            received=given,
+            cure=hint,
         )
     for d, s in zip(dims, shape, strict=True):
         if not isinstance(d, int) and not is_anonymous(d) and not is_anonymous(s):
@@ -282,7 +284,7 @@ def _checked(structure: Any, what: str) -> Any:
     if (
         not nested.is_nested(structure)
         and not is_symbolic(structure)
-        and hasattr(structure, "__iter__")
+        and isinstance(structure, Iterable)
     ):
         structure = list(structure)  # views such as dict.values()
     for path, x in nested.flatten_with_path(structure):
@@ -335,7 +337,7 @@ def _by_depth(graph: Graph) -> list[Operation]:
 
 
 def _walk(outputs: list[Any], inputs: set[Any]) -> Iterator[Node]:
-    """Each node on the way from the outputs to the inputs, before the nodes that it reads."""
+    """Each node between the outputs and the inputs, before the nodes that it reads."""
     met: set[Node] = set()
     stack = list(reversed(outputs))
     while stack:

@@ -9,6 +9,7 @@ from lamina.core import spec
 from lamina.core.graph import is_symbolic
 from lamina.errors import ArgumentError, GraphError, StructureError, unknown_name
 from lamina.layers import Input, InputLayer, Layer
+from lamina.layers.state import given_batch_shape, set_trainable_alone
 from lamina.models.functional import Graph
 from lamina.models.model import Model
 from lamina.serialization import registry
@@ -34,7 +35,7 @@ class Sequential(Model):
     ((None, 2), 23)
     """
 
-    _lists_input = False
+    lists_input = False
     _untracked = Model._untracked | {"_stack", "_tensors"}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -88,7 +89,7 @@ class Sequential(Model):
             raise GraphError(
                 f"{self.name!r} already has a layer called {layer.name!r}. Give one another `name`."
             )
-        given = layer._given_batch_shape
+        given = given_batch_shape(layer)
         if not self._tensors and not self._stack and given is not None:
             self._tensors = [Input(batch_shape=given)]
         elif not self._tensors and not self._stack and isinstance(layer, Model) and layer.graph:
@@ -197,5 +198,5 @@ class Sequential(Model):
         if shape and model.graph is None:
             model.build(tuple(shape))
         if config.get("trainable") is False:  # the layers inside have been told by their own
-            model._trainable = False
+            set_trainable_alone(model, False)
         return model

@@ -14,6 +14,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import as_array
 
+FILE_MODULE = "einops"  # of Keras's files
+
 __all__ = ["rearrange"]
 
 _TOKEN = re.compile(r"\s*(\(|\)|\.\.\.|[A-Za-z_]\w*|1)")
@@ -80,8 +82,7 @@ def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> jax.Array:
         after = _spread(after, more)
     if len(before) != x.ndim:
         raise ShapeError(
-            f"ops.rearrange reads {len(before)} axes in {pattern!r}.\n"
-            f"  received: {show_dims(x.shape)}"
+            f"ops.rearrange reads {len(before)} axes in {pattern!r}.", received=show_dims(x.shape)
         )
     sizes: dict[str, Any] = dict(axes_lengths)
     for axis, size in zip(before, x.shape, strict=True):

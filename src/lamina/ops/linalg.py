@@ -14,6 +14,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import Axes, as_axes, floating, unary
 
+FILE_MODULE = "linalg"  # of Keras's files
+
 __all__ = [
     "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "jvp", "lstsq", "lu_factor",
     "matrix_rank", "norm", "pinv", "qr", "solve", "solve_triangular", "svd",
@@ -25,8 +27,9 @@ def _matrices(name: str, x: Tensor, *, square: bool = False) -> jax.Array:
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
         wanted = "(..., n, n)" if square else "(..., m, n)"
         raise ShapeError(
-            f"ops.{name} works on {'square ' if square else ''}matrices.\n  expected: {wanted}\n"
-            f"  received: {show_dims(x.shape)}"
+            f"ops.{name} works on {'square ' if square else ''}matrices.",
+            expected=wanted,
+            received=show_dims(x.shape),
         )
     return x
 

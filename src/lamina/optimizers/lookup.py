@@ -8,7 +8,7 @@ from typing import Any
 
 from lamina.errors import ArgumentError
 from lamina.optimizers.base import BaseOptimizer
-from lamina.optimizers.transformation import Optax
+from lamina.optimizers.transformation import Optax, Transformation
 from lamina.serialization import registry
 from lamina.serialization.namespaces import accessors
 
@@ -31,11 +31,7 @@ def get(identifier: Any) -> Any:
     """
     if isinstance(identifier, BaseOptimizer):
         return identifier
-    if (
-        not inspect.isclass(identifier)
-        and hasattr(identifier, "init")
-        and hasattr(identifier, "update")
-    ):
+    if not inspect.isclass(identifier) and isinstance(identifier, Transformation):
         return Optax(identifier)
     found = _get(identifier)
     if found is not None and not isinstance(found, BaseOptimizer):

@@ -17,6 +17,7 @@ from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
 from lamina.optimizers.base import Arrays, BaseOptimizer
 from lamina.optimizers.schedules.base import LearningRateSchedule
+from lamina.serialization.fields import is_field_class
 from lamina.serialization.registry import builtin, serialize
 
 
@@ -73,7 +74,7 @@ class Optimizer(BaseOptimizer):
     slots: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        if getattr(cls.__init__, "_made_from_fields", False):
+        if is_field_class(cls):
             # Keras's order: the learning rate, a class's own arguments, then those of all.
             own = [
                 name for name, annotation in inspect.get_annotations(cls).items()

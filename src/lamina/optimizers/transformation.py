@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,19 @@ from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, SerializationError, StructureError
 from lamina.optimizers.base import Arrays, BaseOptimizer
 from lamina.serialization.registry import builtin
+
+
+@runtime_checkable
+class Transformation(Protocol):
+    """A gradient transformation of optax."""
+
+    def init(self, params: Any) -> Any:
+        """The state for parameters."""
+        ...
+
+    def update(self, updates: Any, state: Any, params: Any = None) -> Any:
+        """New updates, and the new state."""
+        ...
 
 
 @builtin("optimizers")

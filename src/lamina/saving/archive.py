@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lamina.core.boundary import public, warn
 from lamina.core.variable import Variable
@@ -29,7 +29,8 @@ from lamina.errors import (
     SerializationError,
     StructureError,
 )
-from lamina.layers.structure import (
+from lamina.layers import Layer
+from lamina.layers.state import (
     flatten_layers,
     has_automatic_name,
     name_automatically,
@@ -45,6 +46,21 @@ _MAX_JSON = 64 * 2**20
 _MAX_INFLATED = 4 * 2**30
 # The Keras release whose layout the archive follows.
 _LAYOUT = "3.15.1"
+
+
+@runtime_checkable
+class _Compiles(Protocol):
+    """A model, as a file is read into it."""
+
+    name: Any
+    optimizer: Any
+    built: bool
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None: ...
+
+    def resume_at(self, seed: int, step: int) -> None: ...
+
+
 # What zipfile raises about an archive that is damaged.
 _DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError,
            zlib.error)  # fmt: skip
@@ -129,7 +145,7 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         "steps": model.steps_taken,
         "automatic_names": [has_automatic_name(x) for x in flatten_layers(model)],
     }
-    if include_optimizer and settings and getattr(model.optimizer, "built", False):
+    if include_optimizer and settings and model.optimizer is not None and model.optimizer.built:
         arrays |= _optimizer_variables(model.optimizer)
         own["optimizer_addresses"] = _optimized(model)
     metadata = {
@@ -194,7 +210,7 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
     with _opened(source, path) as archive:
         metadata, config = (_json_member(archive, name) for name in (_METADATA, _CONFIG))
         model = registry.deserialize(config, custom_objects)
-        if not hasattr(model, "compile_from_config"):
+        if not (isinstance(model, Layer) and isinstance(model, _Compiles)):
             raise CorruptFileError(f"{path} holds a {type(model).__name__}, not a model.")
         own = metadata.get("lamina")
         own = own if isinstance(own, dict) else {}
@@ -263,8 +279,8 @@ def _compile(model: Any, settings: Any, custom_objects: Any, path: Path) -> None
         model.compile_from_config(registry.deserialize(settings, custom_objects))
     except LaminaError as e:
         raise SerializationError(
-            f"{path} holds what the model was compiled with, which cannot be made again: {e}\n"
-            "`compile=False` loads the model alone."
+            f"{path} holds what the model was compiled with, which cannot be made again: {e}",
+            cure="`compile=False` loads the model alone.",
         ) from e
 
 

@@ -23,7 +23,7 @@ from lamina.core.tracking import attributes_held
 from lamina.core.variable import Variable
 from lamina.errors import SavingWarning, SerializationError
 from lamina.layers import Layer
-from lamina.layers.structure import listed_layers, saved_variables
+from lamina.layers.state import listed_layers, saved_variables
 from lamina.random import SeedGenerator
 from lamina.serialization.registry import stem_of
 

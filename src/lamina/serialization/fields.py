@@ -115,7 +115,7 @@ class Configurable:
     ) -> None:
         super().__init_subclass__(**kwargs)
         owner = next(c for c in cls.__mro__ if "__init__" in c.__dict__)
-        if owner is not Configurable and (owner is cls or not _is_field_class(owner)):
+        if owner is not Configurable and (owner is cls or not is_field_class(owner)):
             return
         cls._own_fields = _declared(cls, trailing, kw_only)
         declaring = [c for c in cls.__mro__ if "_own_fields" in c.__dict__]
@@ -150,7 +150,7 @@ class Configurable:
         """The constructor's arguments by name, as data that :meth:`from_config` reads."""
         cls = type(self)
         owner = next(c for c in cls.__mro__ if "get_config" in c.__dict__)
-        if not _is_field_class(cls) and registry.registration_of(owner):
+        if not is_field_class(cls) and registry.registration_of(owner):
             return self._captured_arguments()
         return {name: getattr(self, name) for name in cls._fields}
 
@@ -206,7 +206,13 @@ class Configurable:
     __hash__ = object.__hash__
 
 
-def _is_field_class(cls: type) -> bool:
+def arguments_shown(x: Configurable) -> list[tuple[str, str]]:
+    """The arguments that differ from their defaults, by name, as text."""
+    return x._repr_items()
+
+
+def is_field_class(cls: type) -> bool:
+    """Whether the constructor was made from the fields, rather than written."""
     return getattr(cls.__init__, "_made_from_fields", False)
 
 
@@ -249,7 +255,7 @@ def _make_init(cls: Any) -> Callable[..., None]:
             unknown = unknown_name(
                 f"argument of {type(self).__name__}()", next(iter(extra)), fields
             )
-            raise SignatureError(str(unknown))
+            raise SignatureError(unknown.subject)
         for name, f in fields.items():
             value = given.get(name, f.default)
             if value is MISSING:
@@ -257,7 +263,7 @@ def _make_init(cls: Any) -> Callable[..., None]:
             try:
                 value = f.read(value, type(self))
             except ArgumentError as e:
-                raise type(e)(f"{type(self).__name__}(): `{name}`: {e}") from e
+                raise e.with_details(f"{type(self).__name__}(): `{name}`") from e
             setattr(self, name, value)
         self.__post_init__()
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
@@ -36,6 +36,36 @@ from lamina.errors import (
 _T = TypeVar("_T")
 _REGISTERED = re.compile(r"[^>\x00-\x1f]{0,200}>[^>\x00-\x1f]{1,200}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(>[A-Za-z_][A-Za-z0-9_]*)?")
+
+
+@runtime_checkable
+class _Configured(Protocol):
+    """An object whose constructor's arguments can be asked for."""
+
+    def get_config(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class _Built(Protocol):
+    """An object that makes its weights for shapes that a file holds."""
+
+    def get_build_config(self) -> dict[str, Any] | None: ...
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class _Function(Protocol):
+    """A callable that has a name."""
+
+    __name__: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+def _has_state(cls: type) -> bool:
+    """Whether it matters that an object is the same one wherever it occurs."""
+    return issubclass(cls, Trackable) and cls.tracked_as in ("layer", "seed_generator")
 
 
 class _Occurrences:
@@ -182,7 +212,7 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
                 "register_serializable() expects a package and a name of printable characters "
                 f"without '>', at most 200 each. Received: {full!r}."
             )
-        if inspect.isclass(obj) and not hasattr(obj, "get_config"):
+        if inspect.isclass(obj) and not issubclass(obj, _Configured):
             raise SerializationError(
                 f"Class {obj.__name__} has no `get_config`, so a file could not hold it. Add a "
                 "`get_config` method that returns the constructor's arguments."
@@ -336,8 +366,8 @@ def _describe(obj: Any) -> Any:
         return {"class_name": "__ellipsis__", "config": {}}
     if inspect.isfunction(obj) or inspect.isbuiltin(obj) or inspect.isclass(obj):
         return _serialize_function(obj)
-    if not hasattr(obj, "get_config"):
-        if callable(obj) and hasattr(obj, "__name__"):
+    if not isinstance(obj, _Configured):
+        if isinstance(obj, _Function):
             return _serialize_function(obj)
         raise SerializationError(
             f"Cannot describe {obj!r} (of type {type(obj).__name__}) as data. Give its class a "
@@ -353,19 +383,12 @@ def _describe(obj: Any) -> Any:
         "config": _describe(obj.get_config()),
         "registered_name": None if declared is not None else get_registered_name(cls),
     }
-    build_config = getattr(obj, "get_build_config", lambda: None)()
+    build_config = obj.get_build_config() if isinstance(obj, _Built) else None
     if build_config is not None:
         record["build_config"] = _describe(build_config)
     if number is not None:
         record["shared_object_id"] = number
     return record
-
-
-def _has_state(cls: type) -> bool:
-    """Whether it matters that an object is the same one wherever it occurs."""
-    return hasattr(cls, "weights") or (
-        issubclass(cls, Trackable) and cls.tracked_as == "seed_generator"
-    )
 
 
 def _serialize_function(fn: Any) -> Any:
@@ -527,6 +550,6 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 def _make(cls: Any, config: Any, build_config: Any) -> Any:
     from_config = getattr(cls, "from_config", None)
     obj: Any = cls(**config) if from_config is None else from_config(config)
-    if build_config and hasattr(obj, "build_from_config"):
+    if build_config and isinstance(obj, _Built):
         obj.build_from_config(build_config)
     return obj

@@ -87,7 +87,7 @@ def last_function(tensor: Any) -> str | None:
     ('linear', 'softmax', None)
     """
     operation = tensor.node.operation
-    inner = getattr(operation, "graph", None)
+    inner = operation.inner_graph()
     if inner is not None:  # of a nested model
         return last_function(inner.outputs[tensor.index])
     if isinstance(operation, layers.Softmax):
@@ -166,9 +166,10 @@ def _check_classes(where: str, target: Any, classes: int | None, loss: Loss) -> 
     else:
         cure = f"Give the last layer {high + 1:g} units, or number the classes from 0."
     raise DataError(
-        f"{where}: the targets are not classes of this output.\n"
-        f"  expected: whole numbers from 0 to {classes - 1}, as it has {classes} units\n"
-        f"  received: {_span(low, high, fraction)}\n{cure}"
+        f"{where}: the targets are not classes of this output.",
+        expected=f"whole numbers from 0 to {classes - 1}, as it has {classes} units",
+        received=_span(low, high, fraction),
+        cure=cure,
     )
 
 
@@ -198,9 +199,14 @@ def check_ids(graph: Any, x: Any) -> None:
         if fraction is None:
             cure = f"Give it `input_dim={high + 1:g}`, or map rare numbers to one of its own."
         raise DataError(
-            f"Input {name!r} holds numbers that are not in the table of layer {table.name!r} "
-            f"(Embedding).\n  expected: whole numbers from 0 to {table.input_dim - 1}, because of "
-            f"input_dim={table.input_dim}\n  received: {_span(low, high, fraction)}\n{cure}"
+            f"Input {name!r} holds numbers that are not in the table of layer "
+            f"{table.name!r} (Embedding).",
+            expected=(
+                f"whole numbers from 0 to {table.input_dim - 1}, because of input_dim="
+                f"{table.input_dim}"
+            ),
+            received=_span(low, high, fraction),
+            cure=cure,
         )
 
 
@@ -208,7 +214,7 @@ def _tables(graph: Any, i: int) -> Iterator[layers.Embedding]:
     """The embeddings that read input ``i`` directly, also in nested models of one input."""
     for node in graph.nodes:
         if any(x is graph.inputs[i] for x in node.inputs):
-            inner = getattr(node.operation, "graph", None)
+            inner = node.operation.inner_graph()
             if isinstance(node.operation, layers.Embedding):
                 yield node.operation
             elif inner is not None and len(inner.inputs) == 1:

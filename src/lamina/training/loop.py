@@ -282,7 +282,7 @@ class _Runner:
         self.last_logs: Any = {}
         self.loops = (
             isinstance(data, ArrayData) and data.has_blocks
-            and not check_nans and not self.by_batch
+            and not check_nans and (not self.by_batch or hooks.model.steps_per_execution > 1)
             and program.loops(live.state, jax.tree.map(struct_of, first)) is not None
         )  # fmt: skip
         self.place = data.in_place if self.loops else None
@@ -346,8 +346,8 @@ class _Runner:
         live.state = before
         raise NonFiniteError(
             f"Training step {int(before.step)} (counted from 0) is not finite. "
-            f"{first_nonfinite(self.program, before, batch)}\nThe weights are those before the "
-            "step."
+            f"{first_nonfinite(self.program, before, batch)}",
+            cure="The weights are those before the step.",
         )
 
     def _epoch_in_loops(self) -> None:
@@ -359,7 +359,10 @@ class _Runner:
         order = data.over.order(data.size)
         at, began = 0, 0.0
         while at < full and not self.hooks.model.stop_training:
-            count = min(program.chunk, most, full - at)
+            wanted = self.hooks.model.steps_per_execution if self.by_batch else program.chunk
+            count = min(wanted, most, full - at)
+            if self.by_batch:
+                self.hooks.on_train_batch_begin(at)
             start, stop = at * size, (at + count) * size
             if place is None:
                 block = data.block(_rows(order, start, stop), most * size)
@@ -367,7 +370,7 @@ class _Runner:
                 rows = np.arange(start, stop, dtype="int32") if order is None else order[start:stop]
                 block = InPlace(np.resize(rows, most * size), place)
             self._run(program.train_many, block, size, count)
-            if began and count == program.chunk:
+            if began and count == program.chunk and not self.by_batch:
                 rate = count / (time.perf_counter() - began)
                 program.chunk = int(np.clip(rate * _SECONDS_PER_DISPATCH, 1, 4 * count))
             began = time.perf_counter()

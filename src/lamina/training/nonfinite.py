@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.scope import current, get_mask, set_mask
+from lamina.core.spec import is_array
 from lamina.execution.program import Program
 from lamina.execution.state import TrainState
 from lamina.execution.steps import forward, pure_scope
@@ -80,7 +81,7 @@ def _recorder(seen: dict[Any, Any]) -> Any:
     def hook(layer: Any, outputs: Any) -> Any:
         scope = current()
         path = "/".join(scope.path[1:] if scope is not None else ())
-        leaves = [x for x in nested.flatten(outputs) if hasattr(x, "dtype")]
+        leaves = [x for x in nested.flatten(outputs) if is_array(x)]
         if path and not any(isinstance(x, jax.core.Tracer) for x in leaves):
             n = counts[path] = counts.get(path, -1) + 1
             seen[path, n] = layer, leaves
@@ -107,7 +108,7 @@ def _output_gradients(
             mine = iter(added.get((path, n), ()))
 
             def add(x: Any) -> Any:
-                if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.floating):
+                if not is_array(x) or not jnp.issubdtype(x.dtype, jnp.floating):
                     return x
                 zero = next(mine, None)
                 new = x if zero is None else x + zero

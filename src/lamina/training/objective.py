@@ -14,7 +14,6 @@ from lamina import settings
 from lamina.core import naming
 from lamina.core.boundary import warn
 from lamina.core.graph import is_symbolic
-from lamina.core.naming import snake_case
 from lamina.core.scope import current
 from lamina.errors import (
     ArgumentError,
@@ -162,7 +161,7 @@ class Objective:
         y = self.arrange(targets, "target")
         for i, (name, output) in enumerate(zip(names, outputs, strict=True)):
             loss = self._losses[i]
-            shown = "none" if loss is None else str(getattr(loss, "name", _function_name(loss)))
+            shown = "none" if loss is None else str(loss.name)
             if self._weights[i] != 1:
                 shown = f"{self._weights[i]:g} x {shown}"
             metrics = ", ".join(str(log_name) for log_name, _, _ in self._metrics[i])
@@ -231,15 +230,18 @@ class Objective:
                 wanted = [n for n, x in zip(names, self._losses, strict=True) if x is not None]
                 received = f"entries for {list(y)}" if isinstance(y, Mapping) else "no `y`"
                 raise StructureError(
-                    f"Output {name!r} has a loss but no target.\n"
-                    f"  expected: targets for {wanted}\n  received: {received}\n"
-                    "Pass them as `y`; validation data and the batches of a generator are tuples "
-                    "`(x, y)`."
+                    f"Output {name!r} has a loss but no target.",
+                    expected=f"targets for {wanted}",
+                    received=received,
+                    cure=(
+                        "Pass them as `y`; validation data and the batches of a generator are "
+                        "tuples `(x, y)`."
+                    ),
                 )
             try:
                 value = loss(targets[i], outputs[i], weights[i])
             except LaminaError as e:
-                raise type(e)(f"Output {name!r}: {e}") from None
+                raise e.with_details(f"Output {name!r}") from None
             parts[f"{name}_loss"] = value
             total = total + self._weights[i] * value
         if scope is not None:
@@ -277,7 +279,7 @@ class Objective:
                         target, output, sample_weight=weights[i] if weighted else None
                     )
                 except ShapeError as e:
-                    raise type(e)(f"Metric {log_name!r}: {e}") from None
+                    raise e.with_details(f"Metric {log_name!r}") from None
 
     def results(self, metrics: list[Any]) -> dict[str, Any]:
         """What ``metrics`` say now, by log name."""
@@ -425,12 +427,8 @@ def _as_metric(item: Any, target: Any, output: Any) -> tuple[Any, str]:
         if isinstance(item, str):
             found.name = item  # made just now; named as it was asked for
         return found, str(found.name)
-    name = item if isinstance(item, str) else _function_name(found)
+    name = item if isinstance(item, str) else naming.name_of(found)
     return metrics_module.MeanMetricWrapper(found, name=name), name
-
-
-def _function_name(fn: Callable[..., Any]) -> str:
-    return getattr(fn, "__name__", snake_case(type(fn).__name__))
 
 
 __all__ = ["Objective", "names_of"]

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core import prng
+from lamina.core import prng, spec
 from lamina.core.scope import Scope, current, entered
 from lamina.execution.program import Program
 from lamina.execution.steps import forward
@@ -133,7 +133,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
     def hook(layer: Any, result: Any) -> Any:
         scope = current()
         path = scope.path if scope is not None else ()
-        leaves = [x for x in nested.flatten(result) if hasattr(x, "shape")]
+        leaves = [x for x in nested.flatten(result) if spec.is_array(x)]
         found.setdefault(path, (layer, [(tuple(x.shape), str(x.dtype)) for x in leaves]))
         calls[path] = calls.get(path, 0) + 1
         if layer is model:
@@ -147,7 +147,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
 
     counts = cost.operations(run, structs)
     root = next(path for path, (layer, _) in found.items() if layer is model)
-    shown = {root} | {p for p, (layer, _) in found.items() if getattr(layer, "graph", None)}
+    shown = {root} | {p for p, (layer, _) in found.items() if layer.inner_graph() is not None}
     masked, lost = _masks(model)
     rows = []
     for path, (layer, leaves) in found.items():

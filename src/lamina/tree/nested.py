@@ -27,7 +27,8 @@ def _children(x: Any) -> Iterator[tuple[Any, Any]]:
     return iter(enumerate(x)) if names is None else zip(names, x, strict=True)
 
 
-def _rebuild(like: Any, values: list[Any]) -> Any:
+def rebuild(like: Any, values: list[Any]) -> Any:
+    """A container of the kind and keys of ``like`` with other values."""
     if not isinstance(like, (list, tuple)):
         return type(like)(zip(like, values, strict=True))
     return type(like)(*values) if hasattr(like, "_fields") else type(like)(values)
@@ -79,7 +80,7 @@ def map_structure(fn: Callable[..., Any], x: Any, *rest: Any) -> Any:
         map_structure(fn, v, *(o[k] if isinstance(o, Mapping) else list(o)[i] for o in rest))
         for i, (k, v) in enumerate(_children(x))
     ]
-    return _rebuild(x, values)
+    return rebuild(x, values)
 
 
 def assert_same_structure(a: Any, b: Any, *, shallow: bool = False) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import inspect
 import json
 import os
 from pathlib import Path
@@ -22,7 +21,9 @@ from rich.cells import cell_len
 from lamina.core.operation import Op
 from lamina.core.variable import Variable
 from lamina.layers import InputLayer, Layer
+from lamina.layers.arguments import call_signature
 from lamina.runtime.files import replacing
+from lamina.serialization.fields import arguments_shown
 from lamina.visualization.diagram import (
     Box,
     Diagram,
@@ -99,7 +100,7 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     )
     page = Template(page).substitute(
         name=html.escape(model.name), facts=html.escape(" · ".join(facts)), data=text,
-        style=style, script=script, table=repr_html(model) if hasattr(model, "layers") else "",
+        style=style, script=script, table=repr_html(model) if isinstance(model, Layer) else "",
         policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
                "base-uri 'none'; form-action 'none'",
     )  # fmt: skip
@@ -244,8 +245,8 @@ def _mask_role(box: Box) -> tuple[str, str] | None:
         return ("mask starts", "starts here")
     if not masked_in:
         return None
-    call = getattr(box.operation, "call", None)
-    used = call is not None and "mask" in inspect.signature(call).parameters
+    operation = box.operation
+    used = isinstance(operation, Layer) and call_signature(type(operation)).takes_mask
     return ("mask ends", "used, and ends here" if used else "ends here unused")
 
 
@@ -265,7 +266,7 @@ def _facts(
         facts.append(("Activation", activation))
     if layer is not None and not isinstance(layer, InputLayer):
         facts.append(("Dtype", layer.dtype_policy.name))
-        arguments = [(k, v) for k, v in layer._repr_items() if k not in _TOLD]
+        arguments = [(k, v) for k, v in arguments_shown(layer) if k not in _TOLD]
         facts.append(("Arguments", ", ".join(f"{k}={v}" for k, v in arguments)))
     elif isinstance(operation, Op):
         facts += [("Function", f"ops.{operation.op_name}"), ("Arguments", expression(box.calls[0]))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import io
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -125,6 +126,7 @@ class ModelSummary:
         show_trainable: Whether it says what trains.
         show_cost: Whether it says what one sample costs.
         line_length: Its width in characters; as wide as needed, within the terminal, when None.
+        positions: Where each column ends: characters, or shares of the width.
     """
 
     name: str
@@ -136,6 +138,7 @@ class ModelSummary:
     show_trainable: bool = False
     show_cost: bool = False
     line_length: int | None = None
+    positions: tuple[float, ...] = ()
 
     @property
     def total(self) -> Weights:
@@ -172,6 +175,8 @@ class ModelSummary:
         """Widths of the columns: what their text asks for, less where the line is too short."""
         limit = available - 3 * len(cells) - 1
         lines = [[line for cell in column for line in cell.split("\n")] for column in cells]
+        if self.positions:
+            return self._widths_at(available, len(cells))
         widths = [max(map(cell_len, column)) for column in lines]
         if sum(widths) > limit:
             minimums = [
@@ -183,6 +188,12 @@ class ModelSummary:
             for i in range(limit - sum(widths)):
                 widths[i % len(widths)] += 1
         return widths
+
+    def _widths_at(self, available: int, count: int) -> list[int]:
+        """Widths of columns that end at :attr:`positions`."""
+        scale = available if max(self.positions) <= 1 else 1
+        ends = [round(p * scale) for p in self.positions[:count]]
+        return [max(1, b - a - 3) for a, b in itertools.pairwise([0, *ends])]
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -258,7 +269,8 @@ def summarize(
         model: A model of any kind; unbuilt layers show ``?`` and no parameters.
         line_length: Width of the table in characters; when None, as wide as its text asks for,
             within the terminal.
-        positions: Kept for compatibility: columns find their own widths.
+        positions: Where each column ends: characters, or shares of the width when none is above 1.
+            Columns have the widths that their text asks for when None.
         expand_nested: Also list the layers inside of nested models, below them.
         show_trainable: Add a column that says what an optimizer may change.
         layer_range: ``(first, last)``: list only the layers from the first one whose name is, or
@@ -277,12 +289,19 @@ def summarize(
     """
     if line_length is not None and line_length < 1:
         raise ArgumentError(f"`line_length` is a positive number. Received: {line_length!r}.")
+    ends = () if positions is None else tuple(positions)
     weights = set(model.weights)  # the states of seed generators are no parameters
     trains = {v: t for v, t in model.named_variables().values() if v in weights}
     reader = _Reader(trains, expand_nested, _operations(model) if show_cost else None)
     rows = list(reader.rows(model, 0, "", layer_range))
-    optimizer = getattr(model, "optimizer", None)
+    optimizer = model.optimizer
     state = optimizer.state_variables if optimizer is not None and optimizer.built else {}
+    columns = 3 + reader.branches + show_trainable + 2 * show_cost
+    if ends and (len(ends) < columns or list(ends) != sorted(ends) or ends[0] <= 0):
+        raise ArgumentError(
+            f"`positions` are {columns} increasing numbers here, one for each column. "
+            f"Received: {positions!r}."
+        )
     return ModelSummary(
         name=model.name,
         rows=tuple(rows),
@@ -293,6 +312,7 @@ def summarize(
         show_trainable=show_trainable,
         show_cost=show_cost,
         line_length=line_length,
+        positions=ends,
     )
 
 
@@ -312,7 +332,8 @@ def print_summary(
     Args:
         model: A model of any kind.
         line_length: As for :func:`summarize`.
-        positions: Kept for compatibility: columns find their own widths.
+        positions: Where each column ends: characters, or shares of the width when none is above 1.
+            Columns have the widths that their text asks for when None.
         print_fn: Called once with the whole text, without colours, instead of printing.
         expand_nested: As for :func:`summarize`.
         show_trainable: As for :func:`summarize`.
@@ -358,7 +379,7 @@ class _Reader:
             lines = frame + ("└ " if last else "├ ") * (depth > 0)
             where = f"{path}{operation.name}"
             yield self._row(operation, nodes, depth, lines, where)
-            if self.expand_nested and isinstance(getattr(operation, "layers", None), list):
+            if self.expand_nested and operation.inner_graph() is not None:
                 inner = frame + ("  " if last else "│ ") * (depth > 0)
                 yield from self.rows(operation, depth + 1, inner, path=f"{where}/")
 

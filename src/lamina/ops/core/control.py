@@ -16,6 +16,8 @@ from lamina.errors import ArgumentError
 from lamina.ops.templates import as_array
 from lamina.tree import nested
 
+FILE_MODULE = "core"  # of Keras's files
+
 
 def _arrays(x: Any) -> Any:
     return nested.map_structure(lambda leaf: None if leaf is None else as_array(leaf), x)

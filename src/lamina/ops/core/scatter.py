@@ -12,6 +12,8 @@ from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import as_array
 
+FILE_MODULE = "core"  # of Keras's files
+
 
 @op
 def slice(inputs: Tensor, start_indices: Tensor, shape: Sequence[int]) -> jax.Array:
@@ -117,6 +119,8 @@ def unstack(x: Tensor, num: int | None = None, axis: int = 0) -> list[jax.Array]
     count = x.shape[axis] if num is None else num
     if not isinstance(count, int):
         raise ShapeError(
-            f"ops.unstack does not know the size of axis {axis}. Pass `num`.\n  received: {x.shape}"
+            f"ops.unstack does not know the size of axis {axis}.",
+            received=x.shape,
+            cure="Pass `num`.",
         )
     return [jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in range(count)]

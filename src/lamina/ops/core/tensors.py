@@ -17,6 +17,8 @@ from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError
 from lamina.ops.templates import as_array, optional_dtype, refuse_sparse
 
+FILE_MODULE = "core"  # of Keras's files
+
 
 @op(elementwise=True)
 def cast(x: Tensor, dtype: Any) -> jax.Array:

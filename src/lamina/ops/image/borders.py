@@ -12,6 +12,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError
 from lamina.ops.image.layout import batched
 
+FILE_MODULE = "image"  # of Keras's files
+
 
 def _amounts(
     name: str, axis: str, size: Any, before: Any, after: Any, target: Any, sign: int

@@ -12,6 +12,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import DTypeError, ShapeError
 from lamina.ops.image.layout import IMAGES, LAYOUT, as_float, batched
 
+FILE_MODULE = "image"  # of Keras's files
+
 
 def _grey(x: jax.Array) -> jax.Array:
     # The luma of ITU-R BT.601.
@@ -46,8 +48,9 @@ def _color(name: str, fn: Any, file_class: str, line: str, *, floating: bool) ->
         x, restore = batched(name, images, data_format)
         if x.shape[-1] != 3:
             raise ShapeError(
-                f"ops.image.{name} takes three channels.\n  expected: 3\n"
-                f"  received: {show_dims(x.shape)}"
+                f"ops.image.{name} takes three channels.",
+                expected="3",
+                received=show_dims(x.shape),
             )
         if floating and not jnp.issubdtype(x.dtype, jnp.floating):
             raise DTypeError(

@@ -16,6 +16,8 @@ from lamina.ops.lowering.conv import depthwise_conv
 from lamina.ops.lowering.windows import pad as padded
 from lamina.ops.lowering.windows import reach, same_padding, taps
 
+FILE_MODULE = "image"  # of Keras's files
+
 
 def _numbers(name: str, what: str, value: Any, rank: int = 2) -> tuple[Any, ...]:
     found = (value,) * rank if isinstance(value, (int, float)) else tuple(value)
@@ -177,7 +179,7 @@ def _patches(
         x = padded(x, same_padding(x.shape[1:-1], extent, steps))
     if any(isinstance(n, int) and n < k for n, k in zip(x.shape[1:-1], extent, strict=True)):
         raise ShapeError(
-            f"ops.image.{name}: a patch of {extent} does not fit.\n  received: {show_dims(x.shape)}"
+            f"ops.image.{name}: a patch of {extent} does not fit.", received=show_dims(x.shape)
         )
     return restore(jnp.concatenate(taps(x, window, steps, dilation), -1))
 

@@ -19,6 +19,8 @@ from lamina.ops.image.filters import gaussian_blur
 from lamina.ops.image.layout import as_float, batched, computed, one_of
 from lamina.ops.templates import as_array, floating
 
+FILE_MODULE = "image"  # of Keras's files
+
 _RESIZE = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")
 _ORDERS = {"nearest": 0, "bilinear": 1}
 _FILLS = ("constant", "nearest", "wrap", "mirror", "reflect")
@@ -163,8 +165,9 @@ def map_coordinates(
     )  # fmt: skip
     if places.shape[0] != x.ndim:
         raise ShapeError(
-            "ops.image.map_coordinates takes a coordinate for each axis of its inputs.\n"
-            f"  expected: coordinates ({x.ndim}, ...)\n  received: {show_dims(places.shape)}"
+            "ops.image.map_coordinates takes a coordinate for each axis of its inputs.",
+            expected=f"coordinates ({x.ndim}, ...)",
+            received=show_dims(places.shape),
         )
     return _at(x, places, order, fill_mode, fill_value)
 
@@ -241,8 +244,9 @@ def affine_transform(
     matrices = floating(transform)
     if matrices.shape[-1:] != (8,) or matrices.ndim > 2:
         raise ShapeError(
-            "ops.image.affine_transform takes eight numbers for an image.\n"
-            f"  expected: (8,) or (batch, 8)\n  received: {show_dims(matrices.shape)}"
+            "ops.image.affine_transform takes eight numbers for an image.",
+            expected="(8,) or (batch, 8)",
+            received=show_dims(matrices.shape),
         )
     rows, columns = _projected(x, matrices)
     return restore(_sampled(x, rows, columns, interpolation, fill_mode, fill_value))
@@ -278,8 +282,9 @@ def perspective_transform(
     start, end = floating(start_points), floating(end_points)
     if start.shape[-2:] != (4, 2) or end.shape[-2:] != (4, 2):
         raise ShapeError(
-            "ops.image.perspective_transform takes four points.\n  expected: (..., 4, 2)\n"
-            f"  received: {show_dims(start.shape)}, {show_dims(end.shape)}"
+            "ops.image.perspective_transform takes four points.",
+            expected="(..., 4, 2)",
+            received=f"{show_dims(start.shape)}, {show_dims(end.shape)}",
         )
     rows, columns = _projected(x, _homography(end, start))
     return restore(_sampled(x, rows, columns, interpolation, "constant", fill_value))

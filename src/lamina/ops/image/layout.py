@@ -14,6 +14,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import as_array
 
+FILE_MODULE = "image"  # of Keras's files
+
 IMAGES = """images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with
             the channels before the height."""
 LAYOUT = """data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when
@@ -26,8 +28,9 @@ def batched(name: str, images: Tensor, data_format: str | None, rank: int = 2) -
     layout = settings.standardize_data_format(data_format)
     if x.ndim not in (rank + 1, rank + 2):
         raise ShapeError(
-            f"ops.image.{name} takes an image or a batch of images.\n"
-            f"  expected: {rank + 1} or {rank + 2} axes\n  received: {show_dims(x.shape)}"
+            f"ops.image.{name} takes an image or a batch of images.",
+            expected=f"{rank + 1} or {rank + 2} axes",
+            received=show_dims(x.shape),
         )
     single = x.ndim == rank + 1
     x = x[None] if single else x

@@ -153,9 +153,9 @@ def conv_transpose(
         n = x.shape[axis]
         if isinstance(n, int) and (n - 1) * s + k - sum(crop) <= 0:
             raise ShapeError(
-                f"The transposed convolution would have no entries left on axis {axis}.\n"
-                f"  expected: a larger size or `output_padding` there\n"
-                f"  received: {show_dims(x.shape)}, output_padding={output_padding}"
+                f"The transposed convolution would have no entries left on axis {axis}.",
+                expected="a larger size or `output_padding` there",
+                received=f"{show_dims(x.shape)}, output_padding={output_padding}",
             )
     x = channels_last(x, data_format)
     kernel = jnp.flip(jnp.swapaxes(kernel, -1, -2), range(len(window)))

@@ -75,10 +75,10 @@ def check_fits(what: str, x: jax.Array, extent: Sizes, padding: str, data_format
         if data_format == "channels_last" and known and x.shape[1] < x.shape[-2] == x.shape[-1]:
             order = " Or are the channels on axis 1? Then say `data_format='channels_first'`."
         raise ShapeError(
-            f"{what} does not fit on this input: the output would be empty.\n"
-            f"  expected: sizes of at least {extent} on the axes {tuple(axes)}\n"
-            f"  received: {show_dims(x.shape)} {x.dtype}\n"
-            "Use a smaller window or padding='same', or shrink the input less before." + order
+            f"{what} does not fit on this input: the output would be empty.",
+            expected=f"sizes of at least {extent} on the axes {tuple(axes)}",
+            received=f"{show_dims(x.shape)} {x.dtype}",
+            cure="Use a smaller window or padding='same', or shrink the input less before." + order,
         )
 
 

@@ -12,6 +12,8 @@ from lamina.core.declaration import Tensor, as_op, op
 from lamina.errors import ArgumentError
 from lamina.ops.templates import floating
 
+FILE_MODULE = "math"  # of Keras's files
+
 
 def _pair(name: str, x: Tensor) -> jax.Array:
     if not isinstance(x, (list, tuple)) or len(x) != 2:

@@ -10,6 +10,8 @@ from lamina.core.declaration import Tensor, as_op
 from lamina.errors import ShapeError
 from lamina.ops.templates import as_array
 
+FILE_MODULE = "math"  # of Keras's files
+
 
 def _segments(name: str, fn: Any, line: str) -> Any:
     def apply(
@@ -18,8 +20,9 @@ def _segments(name: str, fn: Any, line: str) -> Any:
         data, ids = as_array(data), as_array(segment_ids)
         if ids.ndim != 1:
             raise ShapeError(
-                f"ops.{name} numbers the entries of axis 0.\n  expected: segment_ids of one axis\n"
-                f"  received: shape {ids.shape}"
+                f"ops.{name} numbers the entries of axis 0.",
+                expected="segment_ids of one axis",
+                received=f"shape {ids.shape}",
             )
         return fn(data, ids, num_segments=num_segments, indices_are_sorted=sorted)
 

@@ -10,6 +10,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ShapeError
 from lamina.ops.templates import Axes, as_array, as_axes, float_unary, floating, unary
 
+FILE_MODULE = "math"  # of Keras's files
+
 erf = float_unary(
     "erf", jax.scipy.special.erf, "``2 / sqrt(pi)`` times the integral of ``exp(-t ** 2)``, 0 to x."
 )
@@ -72,8 +74,9 @@ def in_top_k(targets: Tensor, predictions: Tensor, k: int) -> jax.Array:
 def _as_complex(x: jax.Array) -> jax.Array:
     if x.shape[-1] != 2:
         raise ShapeError(
-            "ops.view_as_complex reads pairs of numbers.\n  expected: (..., 2)\n"
-            f"  received: {show_dims(x.shape)}"
+            "ops.view_as_complex reads pairs of numbers.",
+            expected="(..., 2)",
+            received=show_dims(x.shape),
         )
     return jax.lax.complex(x[..., 0], x[..., 1])
 

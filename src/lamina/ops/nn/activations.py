@@ -9,6 +9,8 @@ from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError
 from lamina.ops.templates import Axes, as_array, as_axes, floating
 
+FILE_MODULE = "nn"  # of Keras's files
+
 
 @op(elementwise=True)
 def relu(x: Tensor) -> jax.Array:

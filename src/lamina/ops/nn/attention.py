@@ -13,6 +13,8 @@ from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.lowering.attention import attend, flash_attend, flash_by_default, window_mask
 from lamina.ops.templates import as_array, floating
 
+FILE_MODULE = "nn"  # of Keras's files
+
 
 @op
 def dot_product_attention(
@@ -53,8 +55,9 @@ def dot_product_attention(
     query, key, value = floating(query), floating(key), floating(value)
     if not query.ndim == key.ndim == value.ndim == 4:
         raise ShapeError(
-            "ops.dot_product_attention takes heads.\n  expected: (batch, positions, heads, size)\n"
-            f"  received: {', '.join(show_dims(x.shape) for x in (query, key, value))}"
+            "ops.dot_product_attention takes heads.",
+            expected="(batch, positions, heads, size)",
+            received=", ".join(show_dims(x.shape) for x in (query, key, value)),
         )
     factor: Any = query.shape[-1] ** -0.5 if scale is None else scale
     mask = None if mask is None else as_array(mask).astype(bool)

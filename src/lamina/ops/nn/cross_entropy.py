@@ -10,6 +10,8 @@ from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError
 from lamina.ops.templates import as_array, floating
 
+FILE_MODULE = "nn"  # of Keras's files
+
 
 def _check_same_shape(name: str, target: jax.Array, output: jax.Array) -> None:
     if target.shape != output.shape:

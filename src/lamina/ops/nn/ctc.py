@@ -13,6 +13,8 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import as_array, floating
 
+FILE_MODULE = "nn"  # of Keras's files
+
 # The logarithm of what cannot happen: finite, so that differences and gradients are numbers.
 _NEVER = -1e5
 
@@ -21,8 +23,9 @@ def _frames(name: str, x: Tensor) -> jax.Array:
     x = floating(x)
     if x.ndim != 3:
         raise ShapeError(
-            f"ops.{name} reads a score of each class at each time.\n"
-            f"  expected: (batch, time, classes)\n  received: {show_dims(x.shape)}"
+            f"ops.{name} reads a score of each class at each time.",
+            expected="(batch, time, classes)",
+            received=show_dims(x.shape),
         )
     return x
 

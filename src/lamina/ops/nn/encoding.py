@@ -12,6 +12,8 @@ from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError
 from lamina.ops.templates import as_array, refuse_sparse
 
+FILE_MODULE = "nn"  # of Keras's files
+
 
 @op
 def one_hot(

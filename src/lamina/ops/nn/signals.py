@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from lamina.core.declaration import Tensor, op
 from lamina.ops.templates import floating, same_floating
 
+FILE_MODULE = "nn"  # of Keras's files
+
 
 @op(elementwise=True)
 def polar(abs_: Tensor, angle: Tensor) -> jax.Array:

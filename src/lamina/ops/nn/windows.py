@@ -16,6 +16,8 @@ from lamina.ops.lowering import conv as convolutions
 from lamina.ops.lowering import pooling
 from lamina.ops.templates import as_array, floating
 
+FILE_MODULE = "nn"  # of Keras's files
+
 Sizes = int | Sequence[int]
 
 
@@ -42,9 +44,9 @@ def _operands(name: str, inputs: Tensor, *kernels: Tensor) -> tuple[list[jax.Arr
     rank = arrays[0].ndim - 2
     if rank not in (1, 2, 3) or any(k.ndim != rank + 2 for k in arrays[1:]):
         raise ShapeError(
-            f"ops.{name} slides along one, two or three axes.\n"
-            "  expected: inputs (batch, *dimensions, channels) and kernels (*window, in, out)\n"
-            f"  received: {', '.join(show_dims(x.shape) for x in arrays)}"
+            f"ops.{name} slides along one, two or three axes.",
+            expected="inputs (batch, *dimensions, channels) and kernels (*window, in, out)",
+            received=", ".join(show_dims(x.shape) for x in arrays),
         )
     dtype = jnp.result_type(*arrays)
     return [x.astype(dtype) for x in arrays], rank
@@ -102,9 +104,9 @@ def conv(
     groups, rest = divmod(channels, k.shape[-2])
     if rest or k.shape[-1] % max(groups, 1):
         raise ShapeError(
-            "ops.conv divides channels and filters into groups.\n"
-            f"  expected: channels and filters that are multiples of {k.shape[-2]} and {groups}\n"
-            f"  received: {show_dims(x.shape)} {layout}, kernel {show_dims(k.shape)}"
+            "ops.conv divides channels and filters into groups.",
+            expected=f"channels and filters that are multiples of {k.shape[-2]} and {groups}",
+            received=f"{show_dims(x.shape)} {layout}, kernel {show_dims(k.shape)}",
         )
     padding = _padding("conv", padding, ("valid", "same", "causal"))
     return convolutions.conv(x, k, strides, padding, dilation, groups, layout)
@@ -346,8 +348,9 @@ def unfold(
     x = as_array(x)
     if x.ndim != 4:
         raise ShapeError(
-            "ops.unfold takes images.\n  expected: (batch, channels, height, width)\n"
-            f"  received: {show_dims(x.shape)}"
+            "ops.unfold takes images.",
+            expected="(batch, channels, height, width)",
+            received=show_dims(x.shape),
         )
     return _unfolded(x, *sizes)
 
@@ -388,9 +391,9 @@ def fold(
     ]
     if x.ndim != 3 or (x.shape[2] != places[0] * places[1]):
         raise ShapeError(
-            "ops.fold takes a column for each position of the window.\n"
-            f"  expected: (batch, channels * {window[0] * window[1]}, {places[0] * places[1]})\n"
-            f"  received: {show_dims(x.shape)}"
+            "ops.fold takes a column for each position of the window.",
+            expected=f"(batch, channels * {window[0] * window[1]}, {places[0] * places[1]})",
+            received=show_dims(x.shape),
         )
     shape = jax.ShapeDtypeStruct((x.shape[0], channels, *size), x.dtype)
     add_up = jax.linear_transpose(lambda y: _unfolded(y, window, steps, sides, strides), shape)
@@ -417,7 +420,9 @@ def _blocks(name: str, fn: Any, **text: str) -> Any:
         layout = settings.standardize_data_format(data_format)
         if x.ndim != 4:
             raise ShapeError(
-                f"ops.{name} takes images.\n  expected: four axes\n  received: {show_dims(x.shape)}"
+                f"ops.{name} takes images.",
+                expected="four axes",
+                received=show_dims(x.shape),
             )
         if not isinstance(block_size, int) or block_size < 1:
             raise ArgumentError(

@@ -14,6 +14,8 @@ from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import SymbolicTensorError
 from lamina.ops.templates import as_array, optional_dtype, tensor
 
+FILE_MODULE = "numpy"  # of Keras's files
+
 
 def _known(shape: Any, name: str) -> Any:
     sizes = shape if isinstance(shape, (tuple, list)) else (shape,)

@@ -23,6 +23,8 @@ from lamina.ops.templates import (
     unary,
 )
 
+FILE_MODULE = "numpy"  # of Keras's files
+
 # ---- arithmetic ----------------------------------------------------------------------------------
 
 add = binary("add", jnp.add, "``x1 + x2``.", operators=("__add__", "__radd__"))

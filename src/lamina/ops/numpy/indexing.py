@@ -14,6 +14,8 @@ from lamina.core.spec import is_array
 from lamina.ops.templates import as_array, tensor, unary
 from lamina.tree import nested
 
+FILE_MODULE = "numpy"  # of Keras's files
+
 
 @op(operators=("__getitem__",), in_call=("key",))
 def get_item(x: Tensor, key: Any) -> Any:

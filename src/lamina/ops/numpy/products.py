@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from lamina.core.declaration import Tensor, as_op, op
 from lamina.ops.templates import as_array, floating, unary
 
+FILE_MODULE = "numpy"  # of Keras's files
+
 
 def _product(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) -> Any:
     def apply(x1: Tensor, x2: Tensor) -> jax.Array:

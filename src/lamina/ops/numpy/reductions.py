@@ -24,6 +24,8 @@ from lamina.ops.templates import (
     unary,
 )
 
+FILE_MODULE = "numpy"  # of Keras's files
+
 # Sums of narrow integers are 32 bits wide, as those of NumPy are 64.
 all = reduction("all", jnp.all, "Whether all elements are true (not 0).")
 any = reduction("any", jnp.any, "Whether at least one element is true.")

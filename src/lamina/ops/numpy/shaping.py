@@ -15,6 +15,8 @@ from lamina.core.declaration import Tensor, as_op, op
 from lamina.errors import ArgumentError
 from lamina.ops.templates import Axes, as_array, as_axes, tensor, unary
 
+FILE_MODULE = "numpy"  # of Keras's files
+
 
 def _arrays(xs: Any) -> Any:
     """The operands of a concatenation: a sequence of tensors, or a tensor's slices."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,54 @@ from lamina.errors import DataError, DTypeError
 from lamina.tree import nested
 
 _SCALARS = (bool, int, float, str, bytes, np.generic)
+
+
+# ---- what arrays of other libraries are known by, so that none is imported ----------------------
+
+
+@runtime_checkable
+class _Sparse(Protocol):
+    """A sparse matrix or array of SciPy, in any format."""
+
+    def tocsr(self) -> Any: ...
+
+    def toarray(self) -> np.ndarray: ...
+
+
+@runtime_checkable
+class _Columns(Protocol):
+    """A frame or a column of pandas or polars."""
+
+    def to_numpy(self) -> np.ndarray: ...
+
+
+@runtime_checkable
+class _Frame(_Columns, Protocol):
+    """A frame of pandas."""
+
+    columns: Any
+
+    def items(self) -> Any: ...
+
+
+@runtime_checkable
+class _Tensor(Protocol):
+    """A tensor of PyTorch."""
+
+    dtype: Any
+
+    def detach(self) -> Any: ...
+
+    def cpu(self) -> Any: ...
+
+
+@runtime_checkable
+class _Array(Protocol):
+    """An array of any other library."""
+
+    shape: Any
+
+    def __array__(self) -> np.ndarray: ...
 
 
 class Rows:
@@ -27,7 +75,7 @@ class Rows:
 
     def __init__(self, source: Any, start: int = 0, stop: int | None = None) -> None:
         # The row-wise one of SciPy's formats is also the one that hands out rows.
-        self._source = source.tocsr() if hasattr(source, "tocsr") else source
+        self._source = source.tocsr() if isinstance(source, _Sparse) else source
         self._start = start
         size = (self._source.shape[0] if stop is None else stop) - start
         self.shape = (size, *self._source.shape[1:])
@@ -57,7 +105,7 @@ class Rows:
         return result
 
     def _dense(self, rows: Any) -> np.ndarray:
-        rows = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
+        rows = rows.toarray() if isinstance(rows, _Sparse) else np.asarray(rows)
         return rows.astype(self.dtype, copy=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -66,21 +114,14 @@ class Rows:
 
 def _is_rows(x: Any) -> bool:
     """Whether ``x`` is read from a file, or made dense, a batch at a time."""
-    return (
-        isinstance(x, np.memmap)
-        or hasattr(x, "tocsr")
-        or (type(x).__module__.startswith("h5py.") and hasattr(x, "shape"))
-    )
+    if type(x).__module__.startswith("h5py."):
+        return isinstance(x, _Array)
+    return isinstance(x, (np.memmap, _Sparse))
 
 
 def is_array_like(x: Any) -> bool:
     """True for arrays, tensors, data frames and columns: what has a fixed number of samples."""
-    return (
-        isinstance(x, (np.ndarray, jax.Array, Rows))
-        or hasattr(x, "to_numpy")
-        or (hasattr(x, "__array__") and hasattr(x, "shape"))
-        or _is_rows(x)
-    )
+    return isinstance(x, (np.ndarray, jax.Array, Rows, _Columns, _Array)) or _is_rows(x)
 
 
 def holds_arrays(x: Any) -> bool:
@@ -102,9 +143,7 @@ def arrays_of(structure: Any) -> Any:
         if all(isinstance(v, _SCALARS) for v in nested.flatten(structure)):
             return as_array(structure)
         values = [arrays_of(v) for v in structure]
-        if hasattr(structure, "_fields"):
-            return type(structure)(*values)
-        return type(structure)(values)
+        return nested.rebuild(structure, values)
     if isinstance(structure, Mapping):
         return {k: arrays_of(v) for k, v in structure.items()}
     return None if structure is None else as_array(structure)
@@ -126,12 +165,12 @@ def as_array(x: Any) -> Any:
 
 
 def _numpy(x: Any) -> np.ndarray:
-    if hasattr(x, "detach") and hasattr(x, "cpu"):  # a PyTorch tensor
+    if isinstance(x, _Tensor):
         x = x.detach().cpu()
         return np.asarray(x.float() if "bfloat16" in str(x.dtype) else x)
-    if hasattr(x, "to_numpy"):
+    if isinstance(x, _Columns):
         values = x.to_numpy()
-        if values.dtype == object and hasattr(x, "items") and hasattr(x, "columns"):
+        if values.dtype == object and isinstance(x, _Frame):
             # pandas falls back to objects when a frame mixes bool and numbers.
             values = np.stack([as_array(column) for _, column in x.items()], axis=1)
         return values

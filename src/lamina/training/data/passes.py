@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def whole_number(value: Any, name: str, least: int = 1) -> int:
     Raises:
         ArgumentError: it is no whole number, or smaller than ``least``.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or int(value) < least:
         kind = "a positive integer" if least else "an integer, 0 or larger"
         raise ArgumentError(f"`{name}` is {kind}. Received: {value!r}.")
     return int(value)

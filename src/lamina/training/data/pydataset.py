@@ -169,10 +169,12 @@ class Workers:
             pickled = pickle.dumps(self._dataset, pickle.HIGHEST_PROTOCOL)
         except Exception as e:
             raise DataError(
-                f"{name} cannot be sent to worker processes: {e}\n`use_multiprocessing=True` "
-                "pickles the data set. Define its class at the top of a module, open files in "
-                "`__getitem__` rather than in `__init__`, or use threads: "
-                "`use_multiprocessing=False`."
+                f"{name} cannot be sent to worker processes: {e}",
+                cure=(
+                    "`use_multiprocessing=True` pickles the data set. Define its class at "
+                    "the top of a module, open files in `__getitem__` rather than in "
+                    "`__init__`, or use threads: `use_multiprocessing=False`."
+                ),
             ) from e
         digest = hashlib.blake2b(pickled).digest()
         if digest == self._sent:
@@ -193,9 +195,12 @@ class Workers:
                 process.receive()
             except (AttributeError, ImportError) as e:
                 raise DataError(
-                    f"A worker process cannot load {name}: {e}\nIt finds a class by its module and "
-                    "name: put the class into a module of its own (one defined in a notebook or an "
-                    "interactive session has none), or use threads: `use_multiprocessing=False`."
+                    f"A worker process cannot load {name}: {e}",
+                    cure=(
+                        "It finds a class by its module and name: put the class into a module of "
+                        "its own (one defined in a notebook or an interactive session has none), "
+                        "or use threads: `use_multiprocessing=False`."
+                    ),
                 ) from e
             self._idle.put(process)
         self._sent = digest

@@ -250,7 +250,7 @@ def source_of(data: Any, over: Pass) -> Source:
         adapter = _KINDS.get((cls.__module__.partition(".")[0], cls.__name__))
         if adapter is not None:
             return adapter(data, over)
-    if not hasattr(data, "__iter__"):
+    if not isinstance(data, Iterable):
         hint = ""
         if hasattr(data, "__getitem__"):
             hint = (
