@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from lamina.models import Functional as Functional
     from lamina.models import Model as Model
     from lamina.models import Sequential as Sequential
+    from lamina.models.function import Function as Function
     from lamina.optimizers import Optimizer as Optimizer
     from lamina.regularizers import Regularizer as Regularizer
     from lamina.runtime.devices import device as device
@@ -78,6 +79,7 @@ _MODULES = {
 _OBJECTS = {
     "DTypePolicy": "lamina.dtype_policies",
     "FloatDTypePolicy": "lamina.dtype_policies",
+    "Function": "lamina.models.function",
     "Functional": "lamina.models",
     "Initializer": "lamina.initializers",
     "Input": "lamina.layers",
