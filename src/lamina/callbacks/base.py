@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from lamina.errors import ArgumentError
+from lamina.runtime import messages
 from lamina.serialization.registry import builtin, defined_by_user
 from lamina.tree import nested
 
@@ -136,8 +136,9 @@ class Callback:
 
     def _print(self, text: str) -> None:
         """Print a line."""
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        stream = messages.stream()
+        stream.write(f"{text}\n")
+        stream.flush()
 
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))

@@ -9,6 +9,7 @@ from lamina.layers.bidirectional import *  # noqa: F403
 from lamina.layers.convolution import *  # noqa: F403
 from lamina.layers.convolution_recurrent import *  # noqa: F403
 from lamina.layers.core import *  # noqa: F403
+from lamina.layers.lookup import *  # noqa: F403
 from lamina.layers.merging import *  # noqa: F403
 from lamina.layers.normalization import *  # noqa: F403
 from lamina.layers.pooling import *  # noqa: F403

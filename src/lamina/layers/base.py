@@ -185,7 +185,10 @@ class Layer(LayerState):
         outer, scope = current(), self._scope(training)
         with entered(scope), jax.named_scope(scope.path[-1]):
             try:
-                outputs = self._run(arguments)
+                if self._remat is None:
+                    outputs = self._run(arguments)
+                else:
+                    outputs = self._remat.call(self.name, self._run, arguments)
             except Exception as e:
                 called = self.inner_graph() is not None and not (outer and outer.path)
                 if (

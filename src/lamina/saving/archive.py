@@ -314,7 +314,7 @@ def _read_optimizer(stored: Stored, model: Any, optimized: Any) -> None:
             SavingWarning,
         )
         return
-    fill(stored, Places(variables, {}), error=CorruptFileError, way_out="", whole=False)
+    fill(stored, Places(variables, {}, {}), error=CorruptFileError, way_out="", whole=False)
 
 
 # ---- reading the zip -----------------------------------------------------------------------------
@@ -476,7 +476,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
         if kind == "h5":
             _hdf5().write(str(part), locate(model).arrays())
         else:
-            safetensors.write(part, _addressed(model))
+            safetensors.write(part, _addressed(model).arrays())
 
 
 @public
@@ -517,9 +517,9 @@ def load_weights(
         if kind == "h5":
             places = locate(model)
         elif isinstance(stored, safetensors.File):
-            places = Places(_addressed(model), {})
+            places = _addressed(model)
         else:
-            places = Places(stored.locate_legacy(model, by_name), {})
+            places = Places(stored.locate_legacy(model, by_name), {}, {})
         fill(
             stored, places, error=StructureError, skip_mismatch=skip_mismatch,
             whole=kind != "legacy",
@@ -528,16 +528,18 @@ def load_weights(
         )  # fmt: skip
 
 
-def _addressed(model: Any) -> dict[str, Variable]:
-    """Address to variable, for the safetensors."""
-    stores = locate(model).stores
-    if stores:
-        layer = next(iter(stores.values()))
+def _addressed(model: Any) -> Places:
+    """The places by address, for the safetensors."""
+    found = locate(model)
+    if found.stores:
+        layer = next(iter(found.stores.values()))
         raise SerializationError(
             f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, for which "
             "'.safetensors' has no place. Use a name that ends in '.weights.h5'."
         )
-    return saved_addresses(model)
+    states = set(found.generators.values())
+    generators = {a: v for a, (v, _) in model.named_variables().items() if v in states}
+    return Places(saved_addresses(model), {}, generators)
 
 
 def _weights_kind(path: Path, writing: bool = False) -> str:

@@ -24,7 +24,7 @@ from lamina.core.naming import snake_case
 from lamina.core.symbolic import OPERATIONS
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.dtype_policies.policy import DTypePolicy
+from lamina.dtype_policies.policy import DTypePolicy, FloatDTypePolicy
 from lamina.errors import (
     ArgumentError,
     LaminaError,
@@ -63,8 +63,9 @@ class _Function(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
-def _is_layer(cls: type) -> bool:
-    return issubclass(cls, Trackable) and cls.tracked_as == "layer"
+def _has_state(cls: type) -> bool:
+    """Whether it matters that an object is the same one wherever it occurs."""
+    return issubclass(cls, Trackable) and cls.tracked_as in ("layer", "seed_generator")
 
 
 class _Occurrences:
@@ -157,6 +158,7 @@ def builtin(
 
 # Which is below this table: the layers' own dtypes are read with it.
 builtin("dtype_policies", file_module="keras")(DTypePolicy)
+builtin("dtype_policies", file_module="keras")(FloatDTypePolicy)
 
 
 def registration_of(cls: type) -> Registration | None:
@@ -373,7 +375,7 @@ def _describe(obj: Any) -> Any:
         )
     cls = type(obj)
     occurrences = _described.get()
-    number = occurrences.count(obj) if occurrences and _is_layer(cls) else None
+    number = occurrences.count(obj) if occurrences and _has_state(cls) else None
     declared = registration_of(cls)
     record: dict[str, Any] = {
         "module": _module_in_files(cls),
@@ -431,7 +433,7 @@ def _is_made_of(known: Any, fn: Any) -> bool:
 
 # The namespaces whose classes files may name. The list is fixed here: no file can add to it.
 _IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
-          "layers", "models")  # fmt: skip
+          "layers", "models", "random")  # fmt: skip
 
 
 @functools.cache
@@ -529,7 +531,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
             if isinstance(number, int) and isinstance(table.get(number), found):
                 return table[number]
             obj = _make(found, inner, config.get("build_config"))
-            if isinstance(number, int) and _is_layer(found):
+            if isinstance(number, int) and _has_state(found):
                 table[number] = obj
             return obj
     except (SerializationError, UnsafeFileError):

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina import settings
 from lamina.callbacks import CallbackList, History
 from lamina.core import prng, spec
 from lamina.core.boundary import warn
@@ -31,6 +32,7 @@ from lamina.training.data import (
     Batch,
     Pass,
     StreamData,
+    limited,
     one_batch,
     open_data,
     whole_number,
@@ -151,6 +153,7 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
             raise ArgumentError("`validation_split` works on arrays. Pass `validation_data`.")
         training, held_out = training.split(run.validation_split)
         validation = held_out if validation is None else validation
+    training, run = limited(training), _limited(run)
     with contextlib.ExitStack() as opened:
         opened.callback(training.close)
         if run.class_weight is not None:
@@ -158,7 +161,7 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
             training = training.weighted(objective.weigh_classes(run.class_weight))
         held = None
         if validation is not None:
-            held = open_data(unpack_x_y_sample_weight(validation), check.of(model))
+            held = limited(open_data(unpack_x_y_sample_weight(validation), check.of(model)))
             opened.callback(held.close)
             if isinstance(held, StreamData):
                 held.keep()
@@ -167,6 +170,15 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
                 _program(model, held.peek(), "test")
             return _report(model, training)
         return _train(model, training, held, run)
+
+
+def _limited(run: Run) -> Run:
+    """The same with no more epochs than ``lamina.config.max_epochs()`` allows."""
+    most = settings.max_epochs()
+    if most is None or run.epochs <= most:
+        return run
+    warn(f"`lamina.config.set_max_epochs` limits {run.epochs} epochs to {most}.", TrainingWarning)
+    return dataclasses.replace(run, epochs=most)
 
 
 def check(model: Any, data: Batch, over: Pass) -> Report:
@@ -430,7 +442,7 @@ def evaluate(
     model: Any, given: Batch, over: Pass, verbose: Any, callbacks: Any, return_dict: bool
 ) -> Any:
     """See :meth:`lamina.Model.evaluate`."""
-    data = open_data(given, over.of(model))
+    data = limited(open_data(given, over.of(model)))
     with contextlib.closing(data), contextlib.closing(Progress(verbose, 1, data.steps)) as progress:
         _program(model, data.peek(), "test")
         _look_at(model, data)
@@ -451,7 +463,7 @@ def _as_list(model: Any, logs: dict[str, float]) -> Any:
 
 def predict(model: Any, x: Any, over: Pass, verbose: Any, callbacks: Any) -> Any:
     """See :meth:`lamina.Model.predict`."""
-    data = open_data((x, None, None), over.of(model))
+    data = limited(open_data((x, None, None), over.of(model)))
     with contextlib.closing(data):
         return _predict(model, data, verbose, callbacks)
 

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from lamina.errors import ArgumentError
+from lamina.runtime import messages
 
 Logs = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
@@ -37,7 +38,7 @@ class Progress:
             line an epoch.
         epochs: how many there are; with one, lines do not count epochs.
         steps: steps of an epoch; None where nobody knows yet.
-        stream: where to write; the standard output when None.
+        stream: where to write; the standard output (or the log) when None.
         unit: what a step is called in ``3ms/step``.
         clock: returns seconds.
 
@@ -64,7 +65,7 @@ class Progress:
             raise ArgumentError(f"`verbose` is 0, 1, 2 or 'auto'. Received: {verbose!r}.")
         self.verbose = 1 if verbose == "auto" else int(verbose)
         self.epochs, self.steps, self.unit = epochs, steps, unit
-        self._stream = sys.stdout if stream is None else stream
+        self._stream = messages.stream() if stream is None else stream
         self._clock = clock
         self._notebook = self._stream is sys.stdout and _in_notebook()
         self._moves = self.verbose == 1 and (self._notebook or _is_terminal(self._stream))

@@ -6,7 +6,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lamina.core.naming import reset as clear_session
+    from lamina.backend import (
+        clear_session,
+        get_source_inputs,
+        is_keras_tensor,
+        standardize_dtype,
+    )
     from lamina.core.prng import set_random_seed
     from lamina.execution.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
     from lamina.serialization.registry import (
@@ -19,6 +24,11 @@ if TYPE_CHECKING:
     from lamina.serialization.registry import deserialize as deserialize_keras_object
     from lamina.serialization.registry import register_serializable as register_keras_serializable
     from lamina.serialization.registry import serialize as serialize_keras_object
+    from lamina.settings import (
+        disable_interactive_logging,
+        enable_interactive_logging,
+        is_interactive_logging_enabled,
+    )
     from lamina.training.data.pydataset import PyDataset
     from lamina.utils.files import get_file
     from lamina.utils.numerical import normalize, to_categorical
@@ -26,9 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CustomObjectScope", "PyDataset", "clear_session", "custom_object_scope",
-    "deserialize_keras_object", "get_custom_objects", "get_file", "get_registered_name",
-    "get_registered_object", "model_to_dot", "normalize", "pack_x_y_sample_weight", "plot_model",
-    "register_keras_serializable", "serialize_keras_object", "set_random_seed", "to_categorical",
+    "deserialize_keras_object", "disable_interactive_logging", "enable_interactive_logging",
+    "get_custom_objects", "get_file", "get_registered_name", "get_registered_object",
+    "get_source_inputs", "is_interactive_logging_enabled", "is_keras_tensor", "model_to_dot",
+    "normalize", "pack_x_y_sample_weight", "plot_model", "register_keras_serializable",
+    "serialize_keras_object", "set_random_seed", "standardize_dtype", "to_categorical",
     "unpack_x_y_sample_weight",
 ]  # fmt: skip
 
@@ -36,13 +48,18 @@ __all__ = [
 _MODULES = {
     "CustomObjectScope": "lamina.serialization.registry",
     "PyDataset": "lamina.training.data.pydataset",
-    "clear_session": "lamina.core.naming:reset",
+    "clear_session": "lamina.backend",
     "custom_object_scope": "lamina.serialization.registry:CustomObjectScope",
+    "disable_interactive_logging": "lamina.settings",
+    "enable_interactive_logging": "lamina.settings",
     "deserialize_keras_object": "lamina.serialization.registry:deserialize",
     "get_custom_objects": "lamina.serialization.registry",
     "get_file": "lamina.utils.files",
     "get_registered_name": "lamina.serialization.registry",
     "get_registered_object": "lamina.serialization.registry",
+    "get_source_inputs": "lamina.backend",
+    "is_interactive_logging_enabled": "lamina.settings",
+    "is_keras_tensor": "lamina.backend",
     "model_to_dot": "lamina.visualization.plot",
     "normalize": "lamina.utils.numerical",
     "pack_x_y_sample_weight": "lamina.execution.batches",
@@ -50,6 +67,7 @@ _MODULES = {
     "register_keras_serializable": "lamina.serialization.registry:register_serializable",
     "serialize_keras_object": "lamina.serialization.registry:serialize",
     "set_random_seed": "lamina.core.prng",
+    "standardize_dtype": "lamina.backend",
     "to_categorical": "lamina.utils.numerical",
     "unpack_x_y_sample_weight": "lamina.execution.batches",
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lamina import settings
 from lamina.errors import ArgumentError, DataError
 from lamina.training.data.arrays import Rows, arrays_of, holds_arrays
 from lamina.training.data.batches import Batch, Weigh, common_length, describe, map_arrays, separate
@@ -40,6 +41,14 @@ def open_data(data: Batch, over: Pass) -> ArrayData | StreamData:
     return StreamData(source_of(x, over), over)
 
 
+def limited(data: ArrayData | StreamData) -> ArrayData | StreamData:
+    """The data in passes of no more steps than ``lamina.config.max_steps_per_epoch()`` allows."""
+    most = settings.max_steps_per_epoch()
+    if most is not None and (data.steps is None or data.steps > most):
+        data.limit(most)
+    return data
+
+
 def one_batch(x: Any, y: Any, sample_weight: Any, weigh: Weigh | None = None) -> Batch:
     """The single batch of ``train_on_batch`` and its like."""
     batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
@@ -57,6 +66,7 @@ __all__ = [
     "Batch",
     "Pass",
     "StreamData",
+    "limited",
     "one_batch",
     "open_data",
     "whole_number",

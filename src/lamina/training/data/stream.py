@@ -41,6 +41,7 @@ class StreamData:
             )
         self._source, self.over = source, over
         self.steps = over.steps or source.steps
+        self._most: int | None = None
         self._weigh: Weigh | None = None
         self._structure: dict[Any, bool] | None = None
         self._example = ""
@@ -110,6 +111,14 @@ class StreamData:
         self._peeked = [(x, y, weigh(y, weights)) for x, y, weights in peeked]
         return self
 
+    def limit(self, steps: int) -> None:
+        """End passes after that many batches, if not before."""
+        self._most = steps
+        if self.steps is not None:
+            self.steps = steps
+        if self.over.steps is not None:
+            self.over.steps = steps
+
     def close(self) -> None:
         """End the thread, and what the source has started."""
         self._source.close()
@@ -123,7 +132,9 @@ class StreamData:
 
     def _made(self) -> Iterator[Batch]:
         number = 0
-        for number, data in enumerate(self._source.batches(self.over), 1):
+        for number, data in enumerate(
+            itertools.islice(self._source.batches(self.over), self._most), 1
+        ):
             yield self._arrays(data, number)
         if number == 0:
             raise DataError(
