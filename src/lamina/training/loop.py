@@ -26,18 +26,12 @@ from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.runtime import xla
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids
-from lamina.training.data import (
-    MOST_STEPS,
-    ArrayData,
-    Batch,
-    Pass,
-    StreamData,
-    limited,
-    one_batch,
-    open_data,
-    whole_number,
-)
+from lamina.training.data.batches import Batch
 from lamina.training.data.inplace import InPlace
+from lamina.training.data.opening import limited, one_batch, open_data
+from lamina.training.data.passes import Pass, whole_number
+from lamina.training.data.samples import MOST_STEPS, ArrayData
+from lamina.training.data.stream import StreamData
 from lamina.training.nonfinite import first_nonfinite
 from lamina.training.progress import Progress
 from lamina.training.report import Report, report
@@ -69,7 +63,8 @@ def _program(model: Any, batch: Any, purpose: Any) -> Program:
     if purpose != "predict" and model.graph is not None:  # of a Sequential, perhaps since now
         model.objective.bind(model.graph.output_names, model.graph.output_structure)
     program = model.program_for(purpose)
-    program.check(batch)
+    if program.check(batch):
+        model.keep_program(program)
     return program
 
 
