@@ -60,9 +60,7 @@ def test_names_are_those_of_keras(server, cache, tmp_path, argument, fname, fold
     origin, _ = server.publish("x.tgz", tar(GOOD))
     for path in (
         get_file(fname, origin, **{argument: True}),
-        keras.utils.get_file(
-            fname, origin, cache_dir=tmp_path, **{argument: True}
-        ),
+        keras.utils.get_file(fname, origin, cache_dir=tmp_path, **{argument: True}),
     ):
         assert os.path.basename(path) == folder
         assert sorted(os.listdir(os.path.dirname(path))) == sorted([folder, archive])

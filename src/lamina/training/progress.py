@@ -134,14 +134,16 @@ class Progress:
             self._due = now + self._interval
             self._draw(f"validating {step}" + (f"/{steps}" if steps else ""))
 
-    def epoch_end(self, logs: Logs) -> None:
+    def epoch_end(self, logs: Logs, step: int | None = None) -> None:
         """Leave the epoch's line, complete.
 
         Args:
             logs: names and numbers, or a function that returns them.
+            step: how many steps are done, where the last :meth:`update` does not say it.
         """
         if self.verbose == 0:
             return
+        self._step = self._step if step is None else step
         now = self._clock()
         self._end_compiling(now)
         done = self._step or self.steps or 0

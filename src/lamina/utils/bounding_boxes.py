@@ -116,9 +116,7 @@ def _need_size(what: str, height: _Size, width: _Size) -> None:
 
 def _boxes_of(boxes: Mapping[str, Any]) -> Any:
     if "boxes" not in boxes:
-        raise StructureError(
-            f"A dict of boxes expects the key 'boxes'. Received: {list(boxes)}."
-        )
+        raise StructureError(f"A dict of boxes expects the key 'boxes'. Received: {list(boxes)}.")
     return boxes["boxes"]
 
 
@@ -486,7 +484,7 @@ def compute_ciou(
     Source: Zheng et al., Distance-IoU Loss, AAAI 2020, arXiv:1911.08287.
 
     >>> round(float(compute_ciou([0, 0, 10, 10], [0, 0, 10, 5], "xyxy")), 4)
-    0.4482
+    0.4655
     """
     first, second = _float(boxes1), _float(boxes2)
     epsilon = settings.epsilon()

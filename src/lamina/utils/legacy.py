@@ -111,9 +111,7 @@ def _find(
     return found
 
 
-def _make(
-    name: str, cls: Any, config: Any, custom_objects: Mapping[str, Any] | None
-) -> Any:
+def _make(name: str, cls: Any, config: Any, custom_objects: Mapping[str, Any] | None) -> Any:
     if not inspect.isclass(cls) or not hasattr(cls, "get_config"):
         raise SerializationError(
             f"The config of {name!r} expects a class with a `get_config` method. Received: {cls!r}."

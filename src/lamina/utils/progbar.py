@@ -38,7 +38,7 @@ class Progbar:
     >>> bar = Progbar(3, verbose=2)
     >>> for loss in (3.0, 2.0, 1.0):
     ...     bar.add(1, values=[("loss", loss)])
-    3/3 - 0s - ...us/step - loss: 1.0000
+    3/3 - 0s - .../step - loss: 1.0000
     """
 
     def __init__(
@@ -91,9 +91,10 @@ class Progbar:
             as_it_comes = finalize or self._is_stateful(name)
             self._shown[name] = value if as_it_comes else self._mean(name, value, steps)
         self._done = current
-        self._progress.update(current, self._shown)
         if finalize:
-            self._progress.epoch_end(self._shown)
+            self._progress.epoch_end(self._shown, current)
+        else:
+            self._progress.update(current, self._shown)
 
     def add(self, n: int, values: Iterable[tuple[str, Any]] | None = None) -> None:
         """Say that ``n`` more steps are done; ``values`` as for :meth:`update`."""

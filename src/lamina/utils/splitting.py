@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -102,7 +103,9 @@ def _to_library(arrays: Any, library: str) -> Any:
         packed = tuple(arrays) if isinstance(arrays, list) else arrays
         return sys.modules["tensorflow"].data.Dataset.from_tensor_slices(packed)
     leaves = nested.flatten(arrays)
-    if nested.is_nested(arrays) and leaves != list(arrays):
+    if isinstance(arrays, Mapping) or any(
+        len(path) > 1 for path, _ in nested.flatten_with_path(arrays)
+    ):
         raise ArgumentError(
             "A data set of torch expects an array or a list or tuple of arrays. Received: a "
             f"{type(arrays).__name__} with other structures. Leave `preferred_backend` out."
@@ -169,9 +172,11 @@ def _reordered(dataset: Any, order: list[int]) -> Any:
     """A tf.data.Dataset of the elements in another order; its elements have to be held for it."""
     elements = list(dataset.as_numpy_iterator())
     spec = dataset.element_spec
-    return type(dataset).from_generator(
-        lambda: (elements[i] for i in order), output_signature=spec
-    ).apply(sys.modules["tensorflow"].data.experimental.assert_cardinality(len(order)))
+    return (
+        type(dataset)
+        .from_generator(lambda: (elements[i] for i in order), output_signature=spec)
+        .apply(sys.modules["tensorflow"].data.experimental.assert_cardinality(len(order)))
+    )
 
 
 # ------------------------------------------------------------------------------------------ sizes
@@ -180,9 +185,10 @@ def _reordered(dataset: Any, order: list[int]) -> Any:
 def _sizes(left: float | None, right: float | None, total: int) -> tuple[int, int]:
     received = f"left_size={left!r}, right_size={right!r} and {total} samples"
     if left is None and right is None:
-        raise ArgumentError(f"split_dataset() expects `left_size`, `right_size` or both. {received=}")
-    counts = [_count(name, size, total) for name, size in (("left_size", left), ("right_size", right))]
-    first, last = counts
+        raise ArgumentError(
+            f"split_dataset() expects `left_size`, `right_size` or both. Received: {received}."
+        )
+    first, last = _count("left_size", left, total), _count("right_size", right, total)
     first = total - (last or 0) if first is None else first
     last = total - first if last is None else last
     if first + last > total:
