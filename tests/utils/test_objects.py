@@ -116,7 +116,7 @@ def test_config_beside_keras(cls):
     assert (config.rate, config["seed"], len(config), "seed" in config) == (0.2, 3, 4, True)
     assert list(config.keys()) == ["rate", "layers", "seed", "new name"]
     assert sorted(config) == sorted(config.keys())
-    assert list(config.items())[0] == ("rate", 0.2)
+    assert next(iter(config.items())) == ("rate", 0.2)
     assert list(config.values())[-1] == "text"
     assert repr(config) == f"<Config {config.as_dict()}>"
     assert json.loads(config.to_json()) == config.as_dict()
@@ -156,7 +156,7 @@ def test_config_beyond_keras():
         del config.a
     with pytest.raises(ArgumentError, match=r"Write config\['items'\]"):
         config.items = 4
-    with pytest.raises(SerializationError, match="'inner': 'Config', .*'x': 'object'"):
+    with pytest.raises(SerializationError, match=r"'inner': 'Config', .*'x': 'object'"):
         Config(inner=Config(), x=object()).to_json()
 
 

@@ -34,21 +34,27 @@ _Size = float | None
 
 # From each format to left, top, right, bottom, and back.
 _FORMATS: dict[str, tuple[Callable[..., _Four], Callable[..., _Four]]] = {
-    "xyxy": (lambda l, t, r, b: (l, t, r, b), lambda l, t, r, b: (l, t, r, b)),
-    "yxyx": (lambda t, l, b, r: (l, t, r, b), lambda l, t, r, b: (t, l, b, r)),
+    "xyxy": (
+        lambda x1, y1, x2, y2: (x1, y1, x2, y2),
+        lambda x1, y1, x2, y2: (x1, y1, x2, y2),
+    ),
+    "yxyx": (
+        lambda y1, x1, y2, x2: (x1, y1, x2, y2),
+        lambda x1, y1, x2, y2: (y1, x1, y2, x2),
+    ),
     "xywh": (
-        lambda l, t, w, h: (l, t, l + w, t + h),
-        lambda l, t, r, b: (l, t, r - l, b - t),
+        lambda x, y, w, h: (x, y, x + w, y + h),
+        lambda x1, y1, x2, y2: (x1, y1, x2 - x1, y2 - y1),
     ),
     "center_xywh": (
         lambda x, y, w, h: (x - w / 2, y - h / 2, x + w / 2, y + h / 2),
-        lambda l, t, r, b: ((l + r) / 2, (t + b) / 2, r - l, b - t),
+        lambda x1, y1, x2, y2: ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1),
     ),
     "center_yxhw": (
         lambda y, x, h, w: (x - w / 2, y - h / 2, x + w / 2, y + h / 2),
-        lambda l, t, r, b: ((t + b) / 2, (l + r) / 2, b - t, r - l),
+        lambda x1, y1, x2, y2: ((y1 + y2) / 2, (x1 + x2) / 2, y2 - y1, x2 - x1),
     ),
-}  # fmt: skip
+}
 _RELATIVE = "rel_"
 _NAMES = (*_FORMATS, "rel_xyxy", "rel_yxyx", "rel_xywh", "rel_center_xywh")
 _DELTAS = ("center_xywh", "center_yxhw")
@@ -332,7 +338,7 @@ def affine_transform(
 
     Args:
         boxes: Of shape ``(n, 4)`` or ``(batch, n, 4)``.
-        angle: Of the rotation, in degrees, counterclockwise on the screen; a number, or ``(batch,)``.
+        angle: Of the rotation in degrees, counterclockwise on screen; a number, or ``(batch,)``.
         translate_x: Shift to the right as a fraction of ``width - 1``, likewise.
         translate_y: Shift downwards as a fraction of ``height - 1``, likewise.
         scale: Factor of magnification, likewise.
@@ -545,7 +551,7 @@ def _image_size(name: str, image_shape: Sequence[int] | None) -> tuple[_Size, _S
     return image_shape[0], image_shape[1]
 
 
-# --------------------------------------------------------------------------------- offsets to anchors
+# ----------------------------------------------------------------------------- offsets to anchors
 
 
 def encode_box_to_deltas(

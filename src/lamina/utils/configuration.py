@@ -12,8 +12,8 @@ from lamina.errors import ArgumentError, SerializationError
 class Config(MutableMapping[str, Any]):
     """Named values, as attributes and as a dict; frozen on demand.
 
-    What a dict offers works: ``config["seed"]``, ``get``, ``pop``, ``update``, ``keys``, ``values``,
-    ``items``, ``in``, ``len``, ``==``. A name that is a method of this class (``"items"``) is an
+    What a dict offers works: ``config["seed"]``, ``get``, ``pop``, ``update``, ``keys``,
+    ``values``, ``items``, ``in``, ``len``, ``==``. A name that is a method of this class (``"items"``) is an
     entry as ``config["items"]`` only.
 
     Args:
@@ -121,8 +121,8 @@ class Config(MutableMapping[str, Any]):
     def to_json(self) -> str:
         """The entries as the text of a JSON object.
 
-        ``Config(**json.loads(text))`` is an equal Config if the entries are numbers, text, booleans,
-        None, lists, and dicts with names as keys.
+        ``Config(**json.loads(text))`` is an equal Config if the entries are numbers, text,
+        booleans, None, lists, and dicts with names as keys.
 
         Raises:
             SerializationError: an entry that JSON cannot hold.
