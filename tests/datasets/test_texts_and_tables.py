@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import itertools
 import json
 import os
 import pickle
@@ -300,7 +301,7 @@ def test_object_that_runs_code(tmp_path, canary, protocol):
 @pytest.mark.parametrize(
     ("pickled", "error", "message"),
     [
-        (pickled_array(b"](" + INNER_REDUCE + b"]e"), UnsafeFileError, "asks for 'canary_mod.fire'"),
+        (pickled_array(b"](" + INNER_REDUCE + b"]e"), UnsafeFileError, "asks for 'canary_mod"),
         (pickled_array(b"](K\x01" + INNER_REDUCE + b"e"), UnsafeFileError, "canary_mod"),
         (pickled_array(b"](icanary_mod\nfire\n]e"), UnsafeFileError, "instruction INST"),
         (pickled_array(b"](Pcanary_mod\n]e"), UnsafeFileError, "instruction PERSID"),
@@ -372,7 +373,7 @@ def test_real_reviews(tmp_path):
     with np.load(folder / "imdb_flat.npz") as file:
         for half in ("train", "test"):
             ids, offsets = file[f"x_{half}_ids"].tolist(), file[f"x_{half}_offsets"].tolist()
-            lists = [ids[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+            lists = [ids[a:b] for a, b in itertools.pairwise(offsets)]
             arrays[f"x_{half}"] = np.fromiter(lists, object, len(lists))
             arrays[f"y_{half}"] = file[f"y_{half}"]
     path = tmp_path / "imdb.npz"

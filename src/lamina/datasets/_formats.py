@@ -169,7 +169,7 @@ def _read_text(
     member: io.BytesIO, name: str, shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
     content = member.read()
-    array = read_pickle(content, OBJECTS) if dtype == object else None
+    array = read_pickle(content, OBJECTS) if dtype.kind == "O" else None
     if not isinstance(array, PickledArray) or array.values.shape != shape or len(shape) != 1:
         raise ValueError(f"{name!r} declares {dtype}{shape}, which is no list of texts")
     for text in array.values:

@@ -41,12 +41,13 @@ def load_data(
         index_from: What is added to ranks; None for nothing.
 
     Returns:
-        ``(x_train, y_train), (x_test, y_test)``: arrays of objects of shape ``(n,)``, each a list of
-        int, and labels of shape ``(n,)``, 1 for praise and 0 for blame.
+        ``(x_train, y_train), (x_test, y_test)``: arrays of objects of shape ``(n,)``, each a list
+        of int, and labels of shape ``(n,)``, 1 for praise and 0 for blame.
         :func:`lamina.utils.pad_sequences` makes one array of the lists.
 
     Raises:
-        ArgumentError: If ``path`` is a local copy that does not exist, or ``maxlen`` leaves nothing.
+        ArgumentError: If ``path`` is a local copy that does not exist, or ``maxlen`` leaves no
+            review.
         DownloadError: If the file is not cached and cannot be downloaded.
         CorruptFileError: If the file is damaged or is not IMDB.
         UnsafeFileError: If the file holds other objects than lists of integers.

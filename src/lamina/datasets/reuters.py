@@ -49,12 +49,12 @@ def load_data(
         index_from: What is added to ranks; None for nothing.
 
     Returns:
-        ``(x_train, y_train), (x_test, y_test)``: arrays of objects of shape ``(n,)``, each a list of
-        int, and topics from 0 to 45 of shape ``(n,)``.
+        ``(x_train, y_train), (x_test, y_test)``: arrays of objects of shape ``(n,)``, each a list
+        of int, and topics from 0 to 45 of shape ``(n,)``.
 
     Raises:
-        ArgumentError: If ``path`` is a local copy that does not exist, ``maxlen`` leaves nothing, or
-            ``test_split`` is no fraction.
+        ArgumentError: If ``path`` is a local copy that does not exist, ``maxlen`` leaves no text,
+            or ``test_split`` is no fraction.
         DownloadError: If the file is not cached and cannot be downloaded.
         CorruptFileError: If the file is damaged or is not Reuters.
         UnsafeFileError: If the file holds other objects than lists of integers.

@@ -13,8 +13,8 @@ class Config(MutableMapping[str, Any]):
     """Named values, as attributes and as a dict; frozen on demand.
 
     What a dict offers works: ``config["seed"]``, ``get``, ``pop``, ``update``, ``keys``,
-    ``values``, ``items``, ``in``, ``len``, ``==``. A name that is a method of this class (``"items"``) is an
-    entry as ``config["items"]`` only.
+    ``values``, ``items``, ``in``, ``len``, ``==``. A name that is a method of this class
+    (``"items"``) is an entry as ``config["items"]`` only.
 
     Args:
         **kwargs: the first entries.
