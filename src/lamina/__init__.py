@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lamina import tree as tree
     from lamina import utils as utils
     from lamina import visualization as visualization
+    from lamina import wrappers as wrappers
     from lamina.core.variable import Variable as Variable
     from lamina.dtype_policies import DTypePolicy as DTypePolicy
     from lamina.initializers import Initializer as Initializer
@@ -51,7 +52,7 @@ _MODULES = {
     for name in (
         "activations", "applications", "callbacks", "config", "constraints", "datasets",
         "dtype_policies", "errors", "initializers", "layers", "losses", "metrics", "models", "ops",
-        "optimizers", "regularizers", "saving", "tree", "utils", "visualization",
+        "optimizers", "regularizers", "saving", "tree", "utils", "visualization", "wrappers",
     )
 }  # fmt: skip
 _OBJECTS = {
