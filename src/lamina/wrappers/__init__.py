@@ -19,7 +19,7 @@ def __getattr__(name: str) -> object:
     try:
         module = importlib.import_module("lamina.wrappers.estimators")
     except ModuleNotFoundError as error:
-        if error.name != "sklearn":
+        if (error.name or "").partition(".")[0] != "sklearn":
             raise
         raise ImportError(
             f"lamina.wrappers.{name} needs scikit-learn, which is not installed. Install it with "

@@ -60,7 +60,7 @@ class _Estimator(BaseEstimator):
         self.model_kwargs = model_kwargs
         self.fit_kwargs = fit_kwargs
 
-    def fit(self, X: Any, y: Any, **kwargs: Any) -> Self:  # noqa: N803 - scikit-learn's name
+    def fit(self, X: Any, y: Any, **kwargs: Any) -> Self:
         """Train a model.
 
         Args:
@@ -93,7 +93,7 @@ class _Estimator(BaseEstimator):
         self._targets_were_1d = y.ndim == 1 or y.shape[1] == 1
         return y.reshape(len(y), -1)
 
-    def _model_to_train(self, X: np.ndarray, targets: np.ndarray) -> Model:  # noqa: N803
+    def _model_to_train(self, X: np.ndarray, targets: np.ndarray) -> Model:
         if self.warm_start and "model_" in vars(self):
             return self.model_
         if isinstance(self.model, Model):
@@ -115,12 +115,12 @@ class _Estimator(BaseEstimator):
         _must_be_compiled(model)
         return model
 
-    def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
+    def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "model_")
         X = validate_data(self, X, reset=False)
         return np.asarray(self.model_.predict(X, verbose=0))
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """What the model gives for ``X``, of shape ``(n,)`` where ``y`` had it."""
         outputs = self._outputs(X)
         return outputs.ravel() if self._targets_were_1d and outputs[0].size == 1 else outputs
@@ -140,13 +140,16 @@ class _Estimator(BaseEstimator):
         return tags
 
     def __sklearn_clone__(self) -> Self:
-        """An unfitted estimator with the same arguments; a model is shared, as no fit changes it."""
+        """An unfitted estimator of the same arguments; a model is shared, as no fit changes it."""
         arguments = self.get_params(deep=False)
-        copies = {k: v if k == "model" else clone(v, safe=False) for k, v in arguments.items()}
+        copies: dict[str, Any] = {
+            k: v if k == "model" else clone(v, safe=False) for k, v in arguments.items()
+        }
         return type(self)(**copies)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: _Stored.of(v) for k, v in super().__getstate__().items()}
+        state: Any = super().__getstate__()
+        return {k: _Stored.of(v) for k, v in state.items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(
@@ -241,7 +244,7 @@ class SKLearnClassifier(ClassifierMixin, _Estimator):
         self._targets_were_1d = True
         return np.eye(len(self.classes_))[numbers]
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """The class with the largest output for each row of ``X``, of shape ``(n,)``."""
         outputs = self.decision_function(X)
         if outputs.shape[1:] != self.classes_.shape:
@@ -251,7 +254,7 @@ class SKLearnClassifier(ClassifierMixin, _Estimator):
             )
         return self.classes_[outputs.argmax(-1)]
 
-    def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
+    def decision_function(self, X: Any) -> np.ndarray:
         """The outputs of the model, of shape ``(n, classes)``, also for two classes."""
         return self._outputs(X)
 
@@ -306,7 +309,7 @@ class SKLearnTransformer(TransformerMixin, _Estimator):
     (4, 5)
     """
 
-    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+    def transform(self, X: Any) -> np.ndarray:
         """What the model gives for ``X``, with at least two axes; :meth:`predict` may drop one."""
         return self._outputs(X)
 
