@@ -37,7 +37,8 @@ def draw_bounding_boxes(
             ``(batch, n)``, where -1 stands for no box, and perhaps ``"confidences"`` of shape
             ``(batch, n)``, which are written beside the names.
         bounding_box_format: The format of the boxes, see :mod:`lamina.utils.bounding_boxes`.
-        class_mapping: The names of labels; a box without one has no text. Text needs Pillow.
+        class_mapping: The names of labels; a box without one has no text. Text needs
+            matplotlib and Pillow.
         color: Red, green and blue, from 0 to 255.
         line_thickness: Of the lines, in pixels.
         text_thickness: Of the text: 1 is regular, 2 and more are bolder.
@@ -51,7 +52,7 @@ def draw_bounding_boxes(
         ShapeError: If a shape is none of these.
         StructureError: If ``bounding_boxes`` lacks an entry.
         ArgumentError: If a thickness or the scale is not positive.
-        ImportError: If there is text to write and Pillow is not installed.
+        ImportError: If there is text to write and matplotlib is not installed.
 
     >>> import numpy as np
     >>> boxes = {"boxes": [[[1, 1, 4, 3]]], "labels": [[0]]}
@@ -101,7 +102,7 @@ def draw_bounding_boxes(
             if class_mapping is not None and label in class_mapping:
                 text = str(class_mapping[label])
                 text += "" if scores is None else f" | {float(scores[number, place]):.2f}"
-                _write(image, corners, text, color, text_thickness, font_scale)
+                _write(image, corners, text, color, line_thickness, text_thickness, font_scale)
     return in_layout(drawn, data_format)
 
 
@@ -227,24 +228,35 @@ def _draw_frame(image: np.ndarray, corners: list[int], color: Color, thickness: 
 
 
 def _write(
-    image: np.ndarray, corners: list[int], text: str, color: Color, thickness: int, scale: float
+    image: np.ndarray,
+    corners: list[int],
+    text: str,
+    color: Color,
+    line_thickness: int,
+    thickness: int,
+    scale: float,
 ) -> None:
     """Write above the box; where there is no room, below its upper line."""
     try:
+        from matplotlib import font_manager
         from PIL import Image, ImageDraw, ImageFont
     except ModuleNotFoundError as error:
         raise ImportError(
-            "Names beside boxes need Pillow, which is not installed. Install it with "
-            "`pip install 'lamina[demo]'` or `pip install pillow`, or leave `class_mapping` out."
+            "Names beside boxes need matplotlib and Pillow, which are not installed. Install them "
+            "with `pip install 'lamina[demo]'`, or leave `class_mapping` out."
         ) from error
-    left, top, _, _ = corners
-    font = ImageFont.load_default(size=_LETTER * scale)
+    # Matplotlib's own font has the letters of most alphabets, Pillow's those of English.
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size=_LETTER * scale)
     canvas = Image.new("L", (image.shape[1], image.shape[0]))
-    stroke = thickness - 1
+    stroke = (thickness - 1) * scale / 2
     draw = ImageDraw.Draw(canvas)
-    x0, y0, _, y1 = draw.textbbox((0, 0), text, font=font, stroke_width=stroke)
-    gap = 3
-    y = top - gap - y1 if top - gap - (y1 - y0) >= 0 else top + gap - y0
-    draw.text((max(left, 0) - x0, y), text, fill=255, font=font, stroke_width=stroke)
+    x1, y1, _, y2 = draw.textbbox((0, 0), text, font=font, stroke_width=stroke)
+    left, top, _, _ = corners
+    gap = 2 + line_thickness
+    if top - gap - (y2 - y1) >= 0:
+        x, y = left, top - gap - y2
+    else:
+        x, y = left + gap, top + gap - y1
+    draw.text((max(x, 0) - x1, y), text, fill=255, font=font, stroke_width=stroke)
     opacity = np.asarray(canvas)[..., None] / 255
     image[:] = np.round(image * (1 - opacity) + _paint(image, color) * opacity)
