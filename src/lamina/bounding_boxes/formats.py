@@ -80,6 +80,7 @@ def convert_format(
 
 
 def format_name(name: str) -> str:
+    """The name of a format in lower case; an error for any other."""
     lowered = str(name).lower()
     if lowered not in FORMATS:
         raise unknown_name("format of bounding boxes", name, FORMATS)
@@ -87,6 +88,7 @@ def format_name(name: str) -> str:
 
 
 def need_size(what: str, height: Size, width: Size) -> None:
+    """Refuse a missing size of the image, for boxes that are ``what``."""
     if height is None or width is None:
         raise ArgumentError(
             f"Boxes {what} expect the size of the image, since relative formats are fractions of "
@@ -95,12 +97,14 @@ def need_size(what: str, height: Size, width: Size) -> None:
 
 
 def boxes_of(boxes: Mapping[str, Any]) -> Any:
+    """The boxes of a dict with boxes and labels."""
     if "boxes" not in boxes:
         raise StructureError(f"A dict of boxes expects the key 'boxes'. Received: {list(boxes)}.")
     return boxes["boxes"]
 
 
 def tensor(boxes: Any, dtype: str | None = None) -> Any:
+    """Boxes as a tensor whose last axis is checked."""
     boxes = ops.convert_to_tensor(boxes) if dtype is None else ops.cast(boxes, dtype)
     if not boxes.shape or boxes.shape[-1] != 4:
         raise ShapeError(
@@ -111,6 +115,7 @@ def tensor(boxes: Any, dtype: str | None = None) -> Any:
 
 
 def float_tensor(boxes: Any) -> Any:
+    """Boxes as a floating-point tensor."""
     boxes = tensor(boxes)
     is_float = "float" in str(boxes.dtype)
     return boxes if is_float else ops.cast(boxes, settings.floatx())
@@ -131,6 +136,7 @@ def corners_of(boxes: Any, source: str, height: Size = None, width: Size = None)
 def from_corners(
     corners: Four, target: str, height: Size = None, width: Size = None, like: Any = None
 ) -> Any:
+    """Boxes in the format ``target``, with the dtype of ``like`` if it is given."""
     left, top, right, bottom = corners
     if target.startswith(RELATIVE):
         left, right, top, bottom = left / width, right / width, top / height, bottom / height
@@ -140,6 +146,7 @@ def from_corners(
 
 
 def absolute_format(name: str, function: str) -> str:
+    """The name of a format in lower case; an error for a relative one."""
     name = format_name(name)
     if name.startswith(RELATIVE):
         raise ArgumentError(
@@ -151,7 +158,7 @@ def absolute_format(name: str, function: str) -> str:
 
 
 def image_size(name: str, image_shape: Sequence[int] | None) -> tuple[Size, Size]:
-    """Boxes in the format ``target``, with the dtype of ``like`` if it is given."""
+    """Height and width for boxes in this format; None where it does not need them."""
     if not name.startswith(RELATIVE):
         return None, None
     if image_shape is None:
