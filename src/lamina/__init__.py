@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lamina import tree as tree
     from lamina import utils as utils
     from lamina import visualization as visualization
+    from lamina import wrappers as wrappers
     from lamina.core.naming import name_scope as name_scope
     from lamina.core.rematerialization import RematScope as RematScope
     from lamina.core.rematerialization import remat as remat
@@ -70,10 +71,10 @@ if TYPE_CHECKING:
 _MODULES = {
     name: f"lamina.{name}"
     for name in (
-        "activations", "applications", "backend", "callbacks", "config", "constraints", "datasets",
-        "dtype_policies", "errors", "initializers", "layers", "losses", "metrics",
+        "activations", "applications", "backend", "callbacks", "config", "constraints",
+        "datasets", "dtype_policies", "errors", "initializers", "layers", "losses", "metrics",
         "mixed_precision", "models", "ops", "optimizers", "random", "regularizers", "saving",
-        "tree", "utils", "visualization",
+        "tree", "utils", "visualization", "wrappers",
     )
 }  # fmt: skip
 _OBJECTS = {

@@ -229,9 +229,17 @@ def get_registered_name(obj: Any) -> str:
     return str(_registered_names.get(obj, obj.__name__))
 
 
-def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any | None:
-    """The user's object of that name: from ``custom_objects``, the scope, or the registrations."""
-    for table in (custom_objects or {}, _scoped.get() or {}, _custom):
+def get_registered_object(
+    name: str,
+    custom_objects: Mapping[str, Any] | None = None,
+    module_objects: Mapping[str, Any] | None = None,
+) -> Any | None:
+    """The user's object of that name, or None.
+
+    Looked for in ``custom_objects``, the scope, the registrations and ``module_objects``, in this
+    order.
+    """
+    for table in (custom_objects or {}, _scoped.get() or {}, _custom, module_objects or {}):
         if name in table:
             return table[name]
     return None

@@ -41,6 +41,8 @@ class Progress:
         stream: where to write; the standard output (or the log) when None.
         unit: what a step is called in ``3ms/step``.
         clock: returns seconds.
+        bar: the widest bar, in characters.
+        interval: seconds between two drawings of the moving line.
 
     Raises:
         ArgumentError: another ``verbose``.
@@ -60,6 +62,8 @@ class Progress:
         stream: TextIO | None = None,
         unit: str = "step",
         clock: Callable[[], float] = time.perf_counter,
+        bar: int = _BAR,
+        interval: float = _INTERVAL,
     ) -> None:
         if verbose not in (0, 1, 2, "auto"):
             raise ArgumentError(f"`verbose` is 0, 1, 2 or 'auto'. Received: {verbose!r}.")
@@ -67,6 +71,7 @@ class Progress:
         self.epochs, self.steps, self.unit = epochs, steps, unit
         self._stream = messages.stream() if stream is None else stream
         self._clock = clock
+        self._bar, self._interval = bar, interval
         self._notebook = self._stream is sys.stdout and _in_notebook()
         self._moves = self.verbose == 1 and (self._notebook or _is_terminal(self._stream))
         self._full, self._empty = _bar_characters(self._stream)
@@ -117,7 +122,7 @@ class Progress:
         self._end_compiling(now)
         if self._moves:
             self._draw(self._running(now, _read(logs)))
-            self._due = self._clock() + _INTERVAL
+            self._due = self._clock() + self._interval
 
     def validating(self, step: int, steps: int | None = None) -> None:
         """Say that ``step`` steps of the validation that ends the epoch are done.
@@ -127,17 +132,19 @@ class Progress:
         now = self._clock()
         self._trained = now if self._trained is None else self._trained
         if now >= self._due and self._moves:
-            self._due = now + _INTERVAL
+            self._due = now + self._interval
             self._draw(f"validating {step}" + (f"/{steps}" if steps else ""))
 
-    def epoch_end(self, logs: Logs) -> None:
+    def epoch_end(self, logs: Logs, step: int | None = None) -> None:
         """Leave the epoch's line, complete.
 
         Args:
             logs: names and numbers, or a function that returns them.
+            step: how many steps are done, where the last :meth:`update` does not say it.
         """
         if self.verbose == 0:
             return
+        self._step = self._step if step is None else step
         now = self._clock()
         self._end_compiling(now)
         done = self._step or self.steps or 0
@@ -207,8 +214,8 @@ class Progress:
         width = self._width() - 1
         metrics = _metrics(logs)
         line = " - ".join([" ".join([count, *times]), *metrics])
-        size = min(_BAR, width - len(line) - 1)
-        if share is not None and size >= _SMALLEST_BAR:
+        size = min(self._bar, width - len(line) - 1)
+        if share is not None and size >= min(_SMALLEST_BAR, self._bar) > 0:
             full = int(share * size)
             return f"{count} {self._full * full}{self._empty * (size - full)}{line[len(count) :]}"
         brief = " ".join([count, *times[:1]])

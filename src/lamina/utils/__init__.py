@@ -30,25 +30,35 @@ if TYPE_CHECKING:
         is_interactive_logging_enabled,
     )
     from lamina.training.data.pydataset import PyDataset
+    from lamina.training.data.pydataset import PyDataset as Sequence
+    from lamina.utils import bounding_boxes, legacy
+    from lamina.utils.configuration import Config
     from lamina.utils.files import get_file
     from lamina.utils.numerical import normalize, to_categorical
+    from lamina.utils.progbar import Progbar
+    from lamina.utils.sequences import pad_sequences
+    from lamina.utils.splitting import split_dataset
     from lamina.visualization.plot import model_to_dot, plot_model
 
 __all__ = [
-    "CustomObjectScope", "PyDataset", "clear_session", "custom_object_scope",
-    "deserialize_keras_object", "disable_interactive_logging", "enable_interactive_logging",
-    "get_custom_objects", "get_file", "get_registered_name", "get_registered_object",
-    "get_source_inputs", "is_interactive_logging_enabled", "is_keras_tensor", "model_to_dot",
-    "normalize", "pack_x_y_sample_weight", "plot_model", "register_keras_serializable",
-    "serialize_keras_object", "set_random_seed", "standardize_dtype", "to_categorical",
-    "unpack_x_y_sample_weight",
+    "Config", "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "bounding_boxes",
+    "clear_session", "custom_object_scope", "deserialize_keras_object",
+    "disable_interactive_logging", "enable_interactive_logging", "get_custom_objects",
+    "get_file", "get_registered_name", "get_registered_object", "get_source_inputs",
+    "is_interactive_logging_enabled", "is_keras_tensor", "legacy", "model_to_dot",
+    "normalize", "pack_x_y_sample_weight", "pad_sequences", "plot_model",
+    "register_keras_serializable", "serialize_keras_object", "set_random_seed",
+    "split_dataset", "standardize_dtype", "to_categorical", "unpack_x_y_sample_weight",
 ]  # fmt: skip
 
 # From each name to its module, and to its name there if that differs.
 _MODULES = {
+    "Config": "lamina.utils.configuration",
     "CustomObjectScope": "lamina.serialization.registry",
     "PyDataset": "lamina.training.data.pydataset",
     "clear_session": "lamina.backend",
+    "Progbar": "lamina.utils.progbar",
+    "Sequence": "lamina.training.data.pydataset:PyDataset",
     "custom_object_scope": "lamina.serialization.registry:CustomObjectScope",
     "disable_interactive_logging": "lamina.settings",
     "enable_interactive_logging": "lamina.settings",
@@ -63,17 +73,22 @@ _MODULES = {
     "model_to_dot": "lamina.visualization.plot",
     "normalize": "lamina.utils.numerical",
     "pack_x_y_sample_weight": "lamina.execution.batches",
+    "pad_sequences": "lamina.utils.sequences",
     "plot_model": "lamina.visualization.plot",
     "register_keras_serializable": "lamina.serialization.registry:register_serializable",
     "serialize_keras_object": "lamina.serialization.registry:serialize",
     "set_random_seed": "lamina.core.prng",
     "standardize_dtype": "lamina.backend",
+    "split_dataset": "lamina.utils.splitting",
     "to_categorical": "lamina.utils.numerical",
     "unpack_x_y_sample_weight": "lamina.execution.batches",
 }
+_SUBMODULES = ("bounding_boxes", "legacy")
 
 
 def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, own_name = _MODULES[name].partition(":")
