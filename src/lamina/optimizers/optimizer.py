@@ -310,11 +310,22 @@ class Optimizer(BaseOptimizer):
     def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
+    @property
+    def moving_averages(self) -> dict[Variable, Variable]:
+        if not self.use_ema:
+            return {}
+        return {
+            weight: self._slots[key]
+            for key, (name, weight) in self._slot_of.items()
+            if name == "average" and weight is not None and key in self._slots
+        }
+
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """Give variables their moving average, if there is one: called when training ends."""
-        if self.use_ema:
-            for variable in var_list:
-                variable.assign(self._slots[f"average/{self._address_of(variable)}"].value)
+        averages = self.moving_averages
+        for variable in var_list if self.use_ema else ():
+            self._address_of(variable)  # is it one of this optimizer's?
+            variable.assign(averages[variable].value)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.callbacks import CallbackList, History
+from lamina.callbacks.progress import Progress
 from lamina.core import prng, spec
 from lamina.core.boundary import warn
 from lamina.core.scope import Scope, entered
@@ -27,7 +28,6 @@ from lamina.training.checks import check_ids
 from lamina.training.data import MOST_STEPS, ArrayData, StreamData, adapt, one_batch
 from lamina.training.inplace import InPlace
 from lamina.training.nonfinite import first_nonfinite
-from lamina.training.progress import Progress
 from lamina.training.report import Report, report
 from lamina.tree import nested
 
@@ -168,8 +168,8 @@ def _train(
     names = program.log_names()
     names += [f"val_{n}" for n in names] if validation is not None else []
     params = {"epochs": epochs, "steps": steps, "verbose": verbose, "metrics": names}
-    hooks = CallbackList(callbacks, model=model, params=params)
-    progress = Progress(verbose, epochs, steps)
+    hooks = CallbackList(callbacks, add_history=True, model=model, **params)
+    progress = Progress(0 if hooks.shows_progress else verbose, epochs, steps)
     model.stop_training = False
     with _training(program) as live, contextlib.closing(progress):
         runner = _Runner(program, data, live, hooks, progress, steps_per_epoch, first, check_nans)
@@ -196,8 +196,9 @@ def _train(
                 break
         model.optimizer.finalize_variable_values(list(program.variables.trainable.values()))
         hooks.on_train_end(logs)
-    model.history = hooks.history
-    return hooks.history
+    history = hooks.history or History()  # there is one: `add_history`
+    model.history = history
+    return history
 
 
 def _is_due(epoch: int, freq: Any) -> bool:
@@ -379,11 +380,13 @@ def evaluate(
 ) -> Any:  # fmt: skip
     """See :meth:`lamina.Model.evaluate`."""
     data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps)
-    with contextlib.closing(data), contextlib.closing(Progress(verbose, 1, data.steps)) as progress:
+    with contextlib.ExitStack() as opened:
+        opened.callback(data.close)
+        hooks = CallbackList(callbacks, model=model, steps=data.steps, verbose=verbose)
+        progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
+        opened.callback(progress.close)
         _program(model, data.peek(), "test")
         _look_at(model, data)
-        params = {"steps": data.steps, "verbose": verbose}
-        hooks = CallbackList(callbacks, model=model, params=params)
         progress.epoch_begin(0)
         logs = _evaluate(model, data, hooks, progress.update)
         progress.epoch_end(logs)
@@ -410,9 +413,8 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
     program = _program(model, data.peek(), "predict")
     if isinstance(data, ArrayData) and data.in_memory:
         check_ids(model.graph, data.batch[0])
-    params = {"steps": data.steps, "verbose": verbose}
-    hooks = CallbackList(callbacks, model=model, params=params)
-    progress = Progress(verbose, 1, data.steps)
+    hooks = CallbackList(callbacks, model=model, steps=data.steps, verbose=verbose)
+    progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
     hooks.on_predict_begin()
     progress.epoch_begin(0)
     parts = list(_on_host(_predictions(program, data, hooks, progress)))
