@@ -1,6 +1,7 @@
 """Callbacks: code that runs during training, evaluation and prediction."""
 
 from lamina.callbacks.averaging import SwapEMAWeights as SwapEMAWeights
+from lamina.callbacks.backup import BackupAndRestore as BackupAndRestore
 from lamina.callbacks.base import Callback as Callback
 from lamina.callbacks.base import History as History
 from lamina.callbacks.callback_list import CallbackList as CallbackList

@@ -58,7 +58,7 @@ class _CallbackLike(Protocol):
     def set_params(self, params: dict[str, Any]) -> None: ...
 
 
-def _callbacks_in(given: Any) -> list[Any]:
+def flatten_callbacks(given: Any) -> list[Any]:
     """The callbacks in any nesting of lists, checked."""
     given = given.callbacks if isinstance(given, CallbackList) else given
     found = [] if given is None else nested.flatten(given)
@@ -107,7 +107,7 @@ class CallbackList:
         model: Any = None,
         **params: Any,
     ) -> None:
-        self.callbacks = _callbacks_in(callbacks)
+        self.callbacks = flatten_callbacks(callbacks)
         if add_progbar and not any(isinstance(c, ProgbarLogger) for c in self.callbacks):
             self.callbacks.append(ProgbarLogger())
         past = [c for c in self.callbacks if isinstance(c, History)]
@@ -121,7 +121,7 @@ class CallbackList:
 
     def append(self, callback: Any) -> None:
         """Add a callback, and tell it the model and the arguments of the loop."""
-        (callback,) = _callbacks_in(callback)
+        (callback,) = flatten_callbacks(callback)
         self.callbacks.append(callback)
         self._listeners = {}
         callback.set_params(self.params)

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.callbacks import CallbackList, History
+from lamina.callbacks import CallbackList, History, backup
+from lamina.callbacks.callback_list import flatten_callbacks
 from lamina.callbacks.progress import Progress
 from lamina.core import prng, spec
 from lamina.core.boundary import warn
@@ -23,6 +24,7 @@ from lamina.execution.batches import unpack_x_y_sample_weight
 from lamina.execution.program import Program, struct_of
 from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.runtime import xla
+from lamina.saving.checkpoint import Position
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids
 from lamina.training.data import MOST_STEPS, ArrayData, StreamData, adapt, one_batch
@@ -108,8 +110,14 @@ def fit(
             not isinstance(value, (int, np.integer)) or value < (name != "epochs")
         ):
             raise ArgumentError(f"`{name}` is a positive integer. Received: {value!r}.")
+    resumed = None if dry_run else backup.restore(flatten_callbacks(callbacks), model)
+    if resumed is not None:  # the order of the data follows from the step that the epoch began at
+        initial_epoch = resumed.epoch
+        model.resume_at(resumed.seed, resumed.step - resumed.batch)
     data = adapt(model, (x, y, sample_weight), batch_size=batch_size, steps=steps_per_epoch,
                  training=True, shuffle=shuffle)  # fmt: skip
+    if resumed is not None:
+        model.took_steps(resumed.step)
     if validation_split:
         if not isinstance(data, ArrayData):
             raise ArgumentError("`validation_split` works on arrays. Pass `validation_data`.")
@@ -133,7 +141,7 @@ def fit(
                 _program(model, validation.peek(), "test")
             return _report(model, data)
         return _train(model, data, validation, epochs, initial_epoch, verbose, callbacks,
-                      steps_per_epoch, validation_freq, check_nans)  # fmt: skip
+                      steps_per_epoch, validation_freq, check_nans, resumed)  # fmt: skip
 
 
 def check(model: Any, x: Any, y: Any, sample_weight: Any, batch_size: int | None) -> Report:
@@ -156,7 +164,7 @@ def _report(model: Any, data: ArrayData | StreamData) -> Report:
 def _train(
     model: Any, data: ArrayData | StreamData, validation: ArrayData | StreamData | None,
     epochs: int, initial_epoch: int, verbose: Any, callbacks: Any, steps_per_epoch: int | None,
-    validation_freq: Any, check_nans: bool,
+    validation_freq: Any, check_nans: bool, resumed: Position | None,
 ) -> History:  # fmt: skip
     first = data.peek()
     program = _program(model, first, "train")
@@ -173,11 +181,14 @@ def _train(
     model.stop_training = False
     with _training(program) as live, contextlib.closing(progress):
         runner = _Runner(program, data, live, hooks, progress, steps_per_epoch, first, check_nans)
+        if resumed is not None:
+            runner.resume(resumed)
         hooks.on_train_begin()
         progress.train_begin()
         logs: dict[str, float] = {}
         for epoch in range(initial_epoch, epochs):
-            live.state = live.state.replace(metrics=program.fresh_metrics())
+            if not runner.done:
+                live.state = live.state.replace(metrics=program.fresh_metrics())
             hooks.on_epoch_begin(epoch)
             progress.epoch_begin(epoch)
             runner.epoch()
@@ -220,6 +231,7 @@ class _Runner:
         self.by_batch = hooks.wants_batches("train")
         self.token: Any = None
         self.iteration = int(live.state.step)
+        self.done = 0  # batches of the next epoch that were trained on before an interruption
         self.last_logs: Any = {}
         self.loops = (
             isinstance(data, ArrayData) and data.has_blocks
@@ -230,6 +242,15 @@ class _Runner:
         if self.place is not None and not program.takes_in_place(self.place):
             self.place = None
 
+    def resume(self, position: Position) -> None:
+        """Go on after the batches of an epoch that were trained on before an interruption."""
+        self.done = position.batch
+        self.iteration -= self.done
+        state = self.live.state
+        if self.done and len(state.metrics) == len(position.metrics):
+            metrics = dict(zip(state.metrics, map(jnp.asarray, position.metrics), strict=True))
+            self.live.state = state.replace(metrics=metrics)
+
     def epoch(self) -> None:
         """All steps of an epoch."""
         if not self.compiled:
@@ -238,7 +259,7 @@ class _Runner:
             self._epoch_in_loops()
         else:
             self._epoch_in_steps()
-        self.compiled = True
+        self.compiled, self.done = True, 0
         jax.block_until_ready(self.live.state.step)
 
     def logs(self) -> dict[str, float]:
@@ -298,7 +319,7 @@ class _Runner:
         full, rest = divmod(data.size, size)
         most = data.steps_in_block if place is None else min(MOST_STEPS, full)
         order = data.order(self.iteration)
-        at, began = 0, 0.0
+        at, began = self.done, 0.0
         while at < full and not self.hooks.model.stop_training:
             count = min(program.chunk, most, full - at)
             rows = order[at * size : (at + count) * size]
@@ -314,13 +335,14 @@ class _Runner:
             at += count
             self.progress.update(at, self.logs)
             self.hooks.on_train_batch_end(at - 1, self.logs)
-        if rest and not self.hooks.model.stop_training:
+        if rest and at <= full and not self.hooks.model.stop_training:
             self._step(full, data.block(order[full * size :], rest))
         self.iteration += full + bool(rest)
 
     def _epoch_in_steps(self) -> None:
-        count = 0
-        for count, batch in enumerate(self.data.batches(), 1):
+        count = self.done
+        batches = itertools.islice(self.data.batches(), self.done, None)
+        for count, batch in enumerate(batches, self.done + 1):
             self._step(count - 1, batch)
             if self.hooks.model.stop_training and self.by_batch:
                 break
