@@ -14,3 +14,4 @@ from lamina.callbacks.reporting import LambdaCallback as LambdaCallback
 from lamina.callbacks.reporting import RemoteMonitor as RemoteMonitor
 from lamina.callbacks.stopping import EarlyStopping as EarlyStopping
 from lamina.callbacks.stopping import TerminateOnNaN as TerminateOnNaN
+from lamina.callbacks.tensorboard import TensorBoard as TensorBoard
