@@ -91,6 +91,11 @@ class AdamW(Adam):
     """
 
     weight_decay: float | None = 0.004
+    # Keras's order: these come after it.
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    amsgrad: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

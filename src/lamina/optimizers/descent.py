@@ -139,16 +139,16 @@ class Muon(Optimizer):
     adam_weight_decay: float | None = 0.004
     epsilon: float = 1e-7
     weight_decay: float | None = 0.004
-    exclude_layers: Sequence[str] | None = field(default=None, kw_only=True)
-    exclude_embeddings: bool = field(default=True, kw_only=True)
-    muon_a: float = field(default=3.4445, kw_only=True)
-    muon_b: float = field(default=-4.775, kw_only=True)
-    muon_c: float = field(default=2.0315, kw_only=True)
-    adam_lr_ratio: float = field(default=1, kw_only=True)
-    momentum: float = field(default=0.95, kw_only=True)
-    ns_steps: int = field(default=5, kw_only=True)
-    nesterov: bool = field(default=True, kw_only=True)
-    rms_rate: float | None = field(default=0.2, kw_only=True)
+    exclude_layers: Sequence[str] | None = field(default=None, trailing=True)
+    exclude_embeddings: bool = field(default=True, trailing=True)
+    muon_a: float = field(default=3.4445, trailing=True)
+    muon_b: float = field(default=-4.775, trailing=True)
+    muon_c: float = field(default=2.0315, trailing=True)
+    adam_lr_ratio: float = field(default=1, trailing=True)
+    momentum: float = field(default=0.95, trailing=True)
+    ns_steps: int = field(default=5, trailing=True)
+    nesterov: bool = field(default=True, trailing=True)
+    rms_rate: float | None = field(default=0.2, trailing=True)
 
     def slot_groups(self) -> tuple[tuple[str, ...], ...]:
         return (("momentum", "velocity"),)

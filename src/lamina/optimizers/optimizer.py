@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -20,8 +19,15 @@ from lamina.optimizers.schedules.base import LearningRateSchedule
 from lamina.serialization.registry import builtin, serialize
 
 
+@builtin()
+class _WithLearningRate(BaseOptimizer):
+    """What all optimizers but the wrappers of others begin with."""
+
+    learning_rate: Any
+
+
 @builtin("optimizers")
-class Optimizer(BaseOptimizer):
+class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
     """What changes weights by their gradients: a formula, and the common rules around it.
 
     Each update, in this order: divide the gradients by ``loss_scale_factor``; collect them until
@@ -57,7 +63,6 @@ class Optimizer(BaseOptimizer):
     Array([0.75, 1.25], dtype=float32)
     """
 
-    learning_rate: Any
     weight_decay: float | None = None
     clipnorm: float | None = None
     clipvalue: float | None = None
@@ -71,17 +76,6 @@ class Optimizer(BaseOptimizer):
 
     # Names of the arrays kept for each weight.
     slots: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        if getattr(cls.__init__, "_made_from_fields", False):
-            # Keras's order: the learning rate, a class's own arguments, then those of all.
-            own = [
-                name for name, annotation in inspect.get_annotations(cls).items()
-                if not name.startswith("_") and "ClassVar" not in str(annotation)
-            ]  # fmt: skip
-            order: dict[str, Any] = dict.fromkeys(["learning_rate", *own])
-            cls._fields = {**order, **cls._fields}
-        super().__init_subclass__(**kwargs)
 
     def __post_init__(self) -> None:
         super().__post_init__()

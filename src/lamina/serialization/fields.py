@@ -48,9 +48,11 @@ class Field:
 
     __slots__ = ("convert", "default", "kw_only", "name", "trailing")
 
-    def __init__(self, default: Any, convert: Reader | ForRank | None, kw_only: bool) -> None:
+    def __init__(
+        self, default: Any, convert: Reader | ForRank | None, kw_only: bool, trailing: bool = False
+    ) -> None:
         self.default, self.convert, self.kw_only = default, convert, kw_only
-        self.name, self.trailing = "", False
+        self.name, self.trailing = "", trailing
 
     def read(self, value: Any, cls: type) -> Any:
         """The value to store for what was passed to a constructor of ``cls``."""
@@ -66,6 +68,7 @@ def field(
     *,
     convert: Reader | ForRank | None = None,
     kw_only: bool = False,
+    trailing: bool = False,
 ) -> Any:
     """Declare a constructor argument with more than a plain default.
 
@@ -75,8 +78,10 @@ def field(
         default: The value when the caller gives none; without it the argument is required.
         convert: Converts what the caller passes (and the default) into what is stored.
         kw_only: Accept the argument by name only.
+        trailing: Put it after the fields of derived classes, and after the trailing ones of base
+            classes.
     """
-    return Field(default, convert, kw_only)
+    return Field(default, convert, kw_only, trailing)
 
 
 def fields_of(cls: type[Configurable], beyond: type[Configurable] | None = None) -> list[str]:
@@ -95,7 +100,7 @@ def _declared(cls: type, trailing: bool, kw_only: bool) -> dict[str, Field]:
         given = value if isinstance(value, Field) else Field(value, None, False)
         by_name = given.kw_only or (kw_only and not trailing)
         own[name] = declared = Field(given.default, given.convert, by_name)
-        declared.name, declared.trailing = name, trailing
+        declared.name, declared.trailing = name, trailing or given.trailing
         if value is not MISSING:
             delattr(cls, name)
     return own
@@ -128,9 +133,7 @@ class Configurable:
             for name, declared in base.__dict__["_own_fields"].items():
                 merged.pop(name, None)
                 merged[name] = declared
-        order = cls.__dict__.get("_fields", {})  # set by a base class's `__init_subclass__`
-        merged = {name: merged[name] for name in (*order, *merged)}
-        positions = sorted(merged.values(), key=lambda f: (f.kw_only, f.trailing and not order))
+        positions = sorted(merged.values(), key=lambda f: (f.kw_only, f.trailing))
         cls._fields = {f.name: f for f in positions}
         cls.__init__ = _make_init(cls)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -218,7 +221,7 @@ def _is_field_class(cls: type) -> bool:
 
 def _revive(value: Any) -> Any:
     """The objects that records in a config describe, at any depth of lists and dicts."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and registry.registration_of(type(value)) is None:
         if "class_name" in value and "config" in value:
             return registry.deserialize(value)
         return {k: _revive(v) for k, v in value.items()}
