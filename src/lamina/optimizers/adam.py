@@ -67,7 +67,7 @@ class Adam(Optimizer):
 
 
 @builtin("optimizers")
-class AdamW(Adam):
+class AdamW(Adam, positional="learning_rate weight_decay beta_1 beta_2 epsilon amsgrad"):
     """:class:`Adam` with decoupled weight decay.
 
     Before the step, ``weight -= learning_rate * weight_decay * weight``. Exclude biases and
@@ -91,11 +91,6 @@ class AdamW(Adam):
     """
 
     weight_decay: float | None = 0.004
-    # Keras's order: these come after it.
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-7
-    amsgrad: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,6 +15,8 @@ moves to its new position. ``class Base(Configurable, kw_only=True)`` makes all 
 keyword-only. With ``trailing=True`` they come after those of the classes derived from it: that is
 how a set of arguments that many classes end with is written once. Type checkers cannot express this
 order (see PEP 681), so such a class adds ``kw_only=True``, which then is for them alone.
+``positional="units activation"`` names the fields that come first and may be given by position,
+where Keras's order follows no other rule; it holds for derived classes too.
 
 A class that writes its own ``__init__`` is captured by signature instead: the arguments of each
 construction are remembered, so it too has a ``get_config``.
@@ -48,11 +50,15 @@ class Field:
 
     __slots__ = ("convert", "default", "kw_only", "name", "trailing")
 
-    def __init__(
-        self, default: Any, convert: Reader | ForRank | None, kw_only: bool, trailing: bool = False
-    ) -> None:
+    def __init__(self, default: Any, convert: Reader | ForRank | None, kw_only: bool) -> None:
         self.default, self.convert, self.kw_only = default, convert, kw_only
-        self.name, self.trailing = "", trailing
+        self.name, self.trailing = "", False
+
+    def by_position(self) -> Field:
+        """The same field, which may be given by position."""
+        field = Field(self.default, self.convert, False)
+        field.name = self.name
+        return field
 
     def read(self, value: Any, cls: type) -> Any:
         """The value to store for what was passed to a constructor of ``cls``."""
@@ -68,7 +74,6 @@ def field(
     *,
     convert: Reader | ForRank | None = None,
     kw_only: bool = False,
-    trailing: bool = False,
 ) -> Any:
     """Declare a constructor argument with more than a plain default.
 
@@ -78,10 +83,8 @@ def field(
         default: The value when the caller gives none; without it the argument is required.
         convert: Converts what the caller passes (and the default) into what is stored.
         kw_only: Accept the argument by name only.
-        trailing: Put it after the fields of derived classes, and after the trailing ones of base
-            classes.
     """
-    return Field(default, convert, kw_only, trailing)
+    return Field(default, convert, kw_only)
 
 
 def fields_of(cls: type[Configurable], beyond: type[Configurable] | None = None) -> list[str]:
@@ -100,7 +103,7 @@ def _declared(cls: type, trailing: bool, kw_only: bool) -> dict[str, Field]:
         given = value if isinstance(value, Field) else Field(value, None, False)
         by_name = given.kw_only or (kw_only and not trailing)
         own[name] = declared = Field(given.default, given.convert, by_name)
-        declared.name, declared.trailing = name, trailing or given.trailing
+        declared.name, declared.trailing = name, trailing
         if value is not MISSING:
             delattr(cls, name)
     return own
@@ -112,12 +115,15 @@ class Configurable:
 
     _fields: ClassVar[dict[str, Field]] = {}
     _own_fields: ClassVar[dict[str, Field]] = {}
+    _positional: ClassVar[tuple[str, ...]] = ()
     _captured: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __init_subclass__(
-        cls, *, trailing: bool = False, kw_only: bool = False, **kwargs: Any
+        cls, *, trailing: bool = False, kw_only: bool = False, positional: str = "", **kwargs: Any
     ) -> None:
         super().__init_subclass__(**kwargs)
+        if positional:
+            cls._positional = tuple(positional.split())
         owner = next(c for c in cls.__mro__ if "__init__" in c.__dict__)
         if owner is not Configurable and (owner is cls or not _is_field_class(owner)):
             return
@@ -125,6 +131,7 @@ class Configurable:
         declaring = [c for c in cls.__mro__ if "_own_fields" in c.__dict__]
         if (
             not cls._own_fields
+            and not positional
             and len([b for b in cls.__bases__ if issubclass(b, Configurable)]) < 2
         ):
             return
@@ -133,8 +140,9 @@ class Configurable:
             for name, declared in base.__dict__["_own_fields"].items():
                 merged.pop(name, None)
                 merged[name] = declared
-        positions = sorted(merged.values(), key=lambda f: (f.kw_only, f.trailing))
-        cls._fields = {f.name: f for f in positions}
+        first = {name: merged.pop(name).by_position() for name in cls._positional}
+        rest = sorted(merged.values(), key=lambda f: (f.kw_only, f.trailing))
+        cls._fields = {**first, **{f.name: f for f in rest}}
         cls.__init__ = _make_init(cls)  # pyright: ignore[reportAttributeAccessIssue]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
