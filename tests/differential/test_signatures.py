@@ -14,7 +14,12 @@ NAMESPACES = (
 # renormalization, and initial weights that no file holds, which are taken by name.
 ABSENT = {
     "Dense": {"lora_rank", "lora_alpha", "quantization_config"},
-    "EinsumDense": {"lora_rank", "lora_alpha", "quantization_config"},
+    "EinsumDense": {
+        "lora_rank",
+        "lora_alpha",
+        "quantization_config",
+        "gptq_unpacked_column_size",
+    },
     "Embedding": {"weights", "lora_rank", "lora_alpha", "quantization_config"},
     "ReversibleEmbedding": {"weights", "lora_rank", "lora_alpha", "quantization_config"},
     "BatchNormalization": {"renorm", "renorm_clipping", "renorm_momentum", "synchronized"},
