@@ -8,6 +8,7 @@ from lamina.callbacks.callback_list import CallbackList as CallbackList
 from lamina.callbacks.checkpoint import ModelCheckpoint as ModelCheckpoint
 from lamina.callbacks.learning_rate import LearningRateScheduler as LearningRateScheduler
 from lamina.callbacks.learning_rate import ReduceLROnPlateau as ReduceLROnPlateau
+from lamina.callbacks.orbax import OrbaxCheckpoint as OrbaxCheckpoint
 from lamina.callbacks.progress import ProgbarLogger as ProgbarLogger
 from lamina.callbacks.reporting import CSVLogger as CSVLogger
 from lamina.callbacks.reporting import LambdaCallback as LambdaCallback
