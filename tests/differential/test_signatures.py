@@ -10,8 +10,8 @@ NAMESPACES = (
     "activations", "callbacks", "constraints", "initializers", "layers", "losses", "metrics",
     "optimizers", "optimizers.schedules", "regularizers",
 )  # fmt: skip
-# What Keras's classes take and Lamina's do not: low-rank adaptation and quantization, batch
-# renormalization, and initial weights that no file holds, which are taken by name.
+# What Keras's classes take and Lamina's do not: low-rank adaptation and quantization; and initial
+# weights that no file holds, which are taken by name.
 ABSENT = {
     "Dense": {"lora_rank", "lora_alpha", "quantization_config"},
     "EinsumDense": {
@@ -22,7 +22,6 @@ ABSENT = {
     },
     "Embedding": {"weights", "lora_rank", "lora_alpha", "quantization_config"},
     "ReversibleEmbedding": {"weights", "lora_rank", "lora_alpha", "quantization_config"},
-    "BatchNormalization": {"renorm", "renorm_clipping", "renorm_momentum", "synchronized"},
     "Bidirectional": {"weights", "backward_layer"},
     "JaxLayer": {"native_serialization_platforms"},  # TensorFlow's
 }
