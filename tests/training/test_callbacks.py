@@ -9,6 +9,7 @@ import pytest
 
 import lamina
 from lamina.callbacks import (
+    BackupAndRestore,
     Callback,
     CallbackList,
     CSVLogger,
@@ -17,7 +18,12 @@ from lamina.callbacks import (
     LambdaCallback,
     LearningRateScheduler,
     ModelCheckpoint,
+    OrbaxCheckpoint,
+    ProgbarLogger,
     ReduceLROnPlateau,
+    RemoteMonitor,
+    SwapEMAWeights,
+    TensorBoard,
     TerminateOnNaN,
 )
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning, UnknownNameError
@@ -147,7 +153,8 @@ def test_wants_batches_only_where_a_callback_hears_them():
     builtin = [
         EarlyStopping(), ReduceLROnPlateau(), LearningRateScheduler(lambda epoch: 0.1),
         ModelCheckpoint("m.keras"), CSVLogger("log.csv"), TerminateOnNaN(), History(),
-        LambdaCallback(on_epoch_end=print),
+        LambdaCallback(on_epoch_end=print), BackupAndRestore("b"), OrbaxCheckpoint("o"),
+        ProgbarLogger(), RemoteMonitor(), SwapEMAWeights(), TensorBoard("t", histogram_freq=1),
     ]  # fmt: skip
     assert wants() == []
     assert wants(*builtin) == []
@@ -156,6 +163,8 @@ def test_wants_batches_only_where_a_callback_hears_them():
     assert wants(LambdaCallback(on_train_batch_end=print)) == ["train"]
     assert wants(LambdaCallback(on_predict_batch_begin=print)) == ["predict"]
     assert wants(ModelCheckpoint("m.keras", save_freq=10)) == ["train"]
+    assert wants(BackupAndRestore("b", save_freq=10)) == ["train"]
+    assert wants(TensorBoard("t", update_freq=10)) == ["train"]
 
 
 def test_one_callback_nested_lists_and_a_list_of_callbacks_are_taken():

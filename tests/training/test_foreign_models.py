@@ -179,3 +179,10 @@ def test_wrong_functions_are_refused():
         layers.JaxLayer(lambda params: params, params=1)
     with pytest.raises(StructureError, match="another structure"):
         layer(X)
+
+
+def test_an_array_that_an_initializer_returns_stays_its_own():
+    given = jnp.ones((4, 3))
+    model = stack(layers.Dense(3, kernel_initializer=lambda shape, dtype: given))
+    model.fit(X, Y, epochs=2, verbose=0)
+    np.testing.assert_array_equal(given, np.ones((4, 3)))
