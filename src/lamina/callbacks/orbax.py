@@ -20,9 +20,9 @@ class OrbaxCheckpoint(SavingCallback):
 
     A checkpoint has two items: ``state``, a pytree of the arrays by group (``trainable``,
     ``non_trainable``, ``optimizer``) and address, which any program with Orbax reads; and
-    ``training``, the seed and the number of steps. :meth:`restore` gives both back to a model,
-    which then trains on as if it had not been interrupted. The layout is Lamina's, not that of
-    Keras's callback, and the architecture is not in it.
+    ``training``, the seed, the number of steps and the shapes. :meth:`restore` gives both back to a
+    model, which then trains on as if it had not been interrupted. The layout is Lamina's, not that
+    of Keras's callback, and the architecture is not in it.
 
     Args:
         directory: Folder of the checkpoints, for this training alone.
@@ -73,6 +73,7 @@ class OrbaxCheckpoint(SavingCallback):
         self.save_weights_only = save_weights_only
         self._orbax = optional.load("orbax.checkpoint", "OrbaxCheckpoint()", "lamina[distributed]")
         self._open: Any = None
+        self._training = False
 
     @property
     def _manager(self) -> Any:
@@ -109,7 +110,9 @@ class OrbaxCheckpoint(SavingCallback):
         # The arrays are lent to the writer: no step will change or consume them.
         groups = self._variables(self.model)
         state = {name: {a: v.value for a, v in group.items()} for name, group in groups.items()}
-        training = {"seed": self.model.run_seed, "steps": self.model.steps_taken}
+        training = {
+            "seed": self.model.run_seed, "steps": self.model.steps_taken, "shapes": _shapes(groups)
+        }  # fmt: skip
         args = self._orbax.args
         self._manager.save(
             step,
@@ -122,14 +125,24 @@ class OrbaxCheckpoint(SavingCallback):
         if self._open is not None:
             self._open.wait_until_finished()
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._training = True
+
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self._open is not None:
-            self._open.close()  # waits
+        self._training = False
+        self._close()
+
+    def _close(self) -> None:
+        """Release Orbax's threads, once all checkpoints are complete."""
+        if self._open is not None and not self._training:
+            self._open.close()
             self._open = None
 
     def all_steps(self) -> list[int]:
         """The numbers of the checkpoints."""
-        return sorted(self._manager.all_steps())
+        found = sorted(self._manager.all_steps())
+        self._close()
+        return found
 
     def restore(self, model: Any, step: int | None = None) -> int:
         """Give a model the weights, the optimizer's state and the random draws of a checkpoint.
@@ -157,28 +170,32 @@ class OrbaxCheckpoint(SavingCallback):
         step = found[-1] if step is None else step
         groups = self._variables(model)
         wanted = {name: {a: v.value for a, v in group.items()} for name, group in groups.items()}
-        read = self._orbax.args
-        try:
-            restored = self._manager.restore(
-                step,
-                args=read.Composite(
-                    state=read.StandardRestore(wanted), training=read.JsonRestore()
-                ),
-            )
-        except (ValueError, KeyError) as e:
-            raise StructureError(
-                f"Checkpoint {step} of {str(self.directory)!r} does not fit model {model.name!r} "
-                f"and its optimizer: {e}"
-            ) from e
-        training = restored["training"]
+        args = self._orbax.args
+        training = self._manager.restore(step, args=args.Composite(training=args.JsonRestore()))
+        training = training["training"]
         numbers = [training.get(n) if isinstance(training, dict) else None for n in _NUMBERS]
         if not all(type(n) is int and n >= 0 for n in numbers):
             raise CorruptFileError(
                 f"Checkpoint {step} of {str(self.directory)!r} does not say where the training was:"
                 f" {training!r}."
             )
+        expected, received = _shapes(groups), training.get("shapes")
+        if received != expected:
+            raise StructureError(
+                f"Checkpoint {step} of {str(self.directory)!r} does not fit model {model.name!r} "
+                f"and its optimizer.\n  expected: {expected}\n  received: {received}"
+            )
+        restored = self._manager.restore(
+            step, args=args.Composite(state=args.StandardRestore(wanted))
+        )
         for name, group in groups.items():
             for address, variable in group.items():
                 variable.assign(restored["state"][name][address])
         model.resume_at(*numbers)
+        self._close()
         return step
+
+
+def _shapes(groups: dict[str, dict[str, Variable]]) -> dict[str, dict[str, list[int]]]:
+    """What a checkpoint holds: lists, as JSON has them."""
+    return {name: {a: list(v.shape) for a, v in group.items()} for name, group in groups.items()}
