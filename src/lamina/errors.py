@@ -395,6 +395,19 @@ class DownloadError(LaminaError, OSError):
     """
 
 
+class MissingPackageError(LaminaError, ImportError):
+    """A feature that needs an optional package, which is not installed.
+
+    >>> from lamina.runtime.optional import load
+    >>> load("not_installed", "NotBuilt()", "not-installed")
+    Traceback (most recent call last):
+    ...
+    lamina.errors.MissingPackageError: NotBuilt() needs the package 'not_installed', ...
+
+    Cure: install it, with the command in the message.
+    """
+
+
 class MaskWarning(UserWarning):
     """A mask reached a layer that cannot use it, and ends there.
 

@@ -171,6 +171,8 @@ class Variable(Trackable):
     def _array(self) -> Any:
         if self._value is None:
             self._value = self._initial()
+            # A user's function may return an array that it keeps.
+            self._lent = self._lent or not isinstance(self.initializer, DrawsFor)
         return self._value
 
     def _set(self, value: Any) -> None:
@@ -366,9 +368,8 @@ def take(variables: Mapping[str, Variable]) -> dict[str, Any]:
 
 
 def _mine(variable: Variable) -> Any:
-    if variable._live is None and not variable._lent:
-        return variable._array()
-    return copied(_peek(variable))
+    value = _peek(variable)  # making it may show that somebody else holds it
+    return value if variable._live is None and not variable._lent else copied(value)
 
 
 def put(variables: Mapping[str, Variable], values: Mapping[str, Any]) -> None:

@@ -151,12 +151,15 @@ class _Heads(NamedTuple):
     flash: bool | None
 
 
+_SEED: Any = field(default=None, convert=read_seed)
+
+
 @builtin()
-class _Attention(KernelAndBias):
+class _Attention(KernelAndBias, trailing=True, kw_only=True):
     """Attention between projections of queries, keys and values."""
 
-    use_gate: bool = field(default=False, kw_only=True)
-    seed: int | None = field(default=None, convert=read_seed, kw_only=True)
+    use_gate: bool = False
+    seed: int | None = _SEED
     _masks_queries: ClassVar[bool]  # whether masked queries attend to nothing
 
     def __post_init__(self) -> None:

@@ -135,7 +135,7 @@ class _Unprojected(Layer):
 
 
 @builtin("layers")
-class Attention(_Unprojected):
+class Attention(_Unprojected, positional="use_scale score_mode dropout seed"):
     """Dot-product attention: ``softmax(scores) @ value``.
 
     The scores are ``scale * query @ key^T``, or, with ``score_mode="concat"``,
@@ -188,7 +188,7 @@ class Attention(_Unprojected):
 
 
 @builtin("layers")
-class AdditiveAttention(_Unprojected):
+class AdditiveAttention(_Unprojected, positional="use_scale dropout"):
     """Additive attention: ``softmax(sum(scale * tanh(query + key))) @ value``.
 
     The sum is over the features.

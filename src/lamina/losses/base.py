@@ -564,7 +564,7 @@ class LossFunctionWrapper(FunctionLoss):
         return {**super().get_config(), **self._extra}
 
 
-get, serialize, deserialize = accessors("losses", "loss")
+get, serialize, deserialize = accessors("losses", "loss", config="name")
 
 
 def as_loss(identifier: Any) -> Loss | None:

@@ -355,7 +355,8 @@ def _describe(obj: Any) -> Any:
         return obj
     if isinstance(obj, (list, tuple)):
         return [_describe(v) for v in obj]
-    if isinstance(obj, Mapping):
+    cls: Any = type(obj)
+    if isinstance(obj, Mapping) and registration_of(cls) is None:
         return {str(k): _describe(v) for k, v in obj.items()}
     if isinstance(obj, np.generic):
         return obj.item()
@@ -381,14 +382,13 @@ def _describe(obj: Any) -> Any:
             f"Cannot describe {obj!r} (of type {type(obj).__name__}) as data. Give its class a "
             "`get_config` method that returns its constructor's arguments."
         )
-    cls = type(obj)
     occurrences = _described.get()
     number = occurrences.count(obj) if occurrences and _has_state(cls) else None
     declared = registration_of(cls)
     record: dict[str, Any] = {
         "module": _module_in_files(cls),
         "class_name": cls.__name__,
-        "config": _describe(obj.get_config()),
+        "config": _describe(cls.get_config(obj)),
         "registered_name": None if declared is not None else get_registered_name(cls),
     }
     build_config = obj.get_build_config() if isinstance(obj, _Built) else None

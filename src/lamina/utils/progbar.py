@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lamina.callbacks.progress import Progress
 from lamina.errors import ArgumentError
-from lamina.training.progress import Progress
 
 
 class Progbar:

@@ -12,12 +12,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 import numpy as np
 
+from lamina.callbacks.base import Callback
 from lamina.errors import ArgumentError
 from lamina.runtime import messages
+from lamina.serialization.registry import builtin
 
 Logs = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
@@ -250,6 +252,74 @@ class Progress:
         if self.verbose:
             self._stream.write(text)
             self._stream.flush()
+
+
+@builtin("callbacks")
+class ProgbarLogger(Callback):
+    """Shows the progress of a loop, as ``fit``, ``evaluate`` and ``predict`` do by themselves.
+
+    It is for loops of your own, which call a :class:`CallbackList`. In the methods of a model it
+    takes the place of their own output, for the same ``verbose``; the validation in ``fit`` is
+    not shown then.
+
+    >>> from lamina.callbacks import CallbackList
+    >>> hooks = CallbackList(add_progbar=True, epochs=1, steps=1, verbose=0)  # 0: nothing is shown
+    >>> hooks.on_train_begin()
+    >>> hooks.on_epoch_begin(0)
+    >>> hooks.on_train_batch_end(0, {"loss": 0.5})
+    >>> hooks.on_epoch_end(0, {"loss": 0.5})
+    """
+
+    every_batch: ClassVar[bool] = False  # a line is drawn at most four times a second
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fitting = False
+        self._progress = Progress(0)
+
+    def _begin(self, epochs: int) -> None:
+        verbose = self.params.get("verbose", 1)
+        self._progress = Progress(verbose, epochs, self.params.get("steps"))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._fitting = True
+        self._begin(self.params.get("epochs", 1))
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._fitting = False
+        self._progress.close()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._progress.epoch_begin(epoch)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._progress.update(batch + 1, logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._progress.epoch_end(logs or {})
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if not self._fitting:
+            self._begin(1)
+            self._progress.epoch_begin(0)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if not self._fitting:
+            self._progress.update(batch + 1, logs or {})
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        if not self._fitting:
+            self._progress.epoch_end(logs or {})
+
+    def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._begin(1)
+        self._progress.epoch_begin(0)
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._progress.update(batch + 1, {})
+
+    def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._progress.epoch_end({})
 
 
 def _read(logs: Logs) -> Mapping[str, Any]:
