@@ -146,7 +146,8 @@ class History(Callback):
 
     Attributes:
         epoch: Numbers of the epochs, from 0.
-        history: A list for each log, with one value for each epoch in which it was logged.
+        history: A list for each log, with one value for each epoch in which it was logged. An
+            object that is passed to several calls of ``fit`` collects all of their epochs here.
         params: The arguments of ``fit``: ``epochs``, ``steps``, ``verbose``.
 
     >>> past = History()
@@ -164,7 +165,7 @@ class History(Callback):
         self.history: dict[str, list[float]] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.epoch, self.history = [], {}
+        self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epoch.append(epoch)
