@@ -25,6 +25,11 @@ class Operation:
     name: Any  # a text
     _inbound_nodes: list[Node]
 
+    def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
+        """The call on symbolic tensors, recorded as a node of the graph."""
+        call: Any = self
+        return call(*args, **kwargs)
+
     def inner_graph(self) -> Any:
         """The graph of a model; None for everything else."""
         return None

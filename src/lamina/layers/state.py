@@ -39,6 +39,7 @@ class _Attributes:
 
     built: bool
     supports_masking: bool
+    supports_jit: bool
     input_spec: Any
     _losses_of_call: list[Any]
     _build_shapes: dict[str, Any] | None  # what `build` was given
@@ -62,6 +63,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     Attributes:
         built: Whether the weights exist.
+        supports_jit: Whether the call can be compiled. If not, models with this layer run layer
+            by layer, unless they are compiled with ``jit_compile=True``.
         supports_masking: Whether the layer passes its input's mask on.
     """
 
@@ -84,7 +87,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             built=False, supports_masking=defined_by_user(cls, "compute_mask"), _inbound_nodes=[],
             _losses_of_call=[], _given_batch_shape=None, _has_automatic_name=False, _draw_name="",
             _trainable=True, _own_weights=[], _inner_names=(-1, {}), _built_in=None,
-            _told_of_mask=False, _build_shapes=None, _remat=current_remat(),
+            _told_of_mask=False, supports_jit=True, _build_shapes=None, _remat=current_remat(),
             _made_in_call=scope is not None and bool(scope.path) and scope.building is None,
         )  # fmt: skip
         return self
@@ -227,6 +230,24 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         self._own_weights.append(variable)
         self.__dict__["_change_count"] += 1
         return variable
+
+    add_variable = add_weight  # Keras's other name for it
+
+    @property
+    def input_dtype(self) -> str:
+        """The dtype that floating inputs are converted to."""
+        return self._policy.compute_dtype
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics that this layer and the layers inside of it hold."""
+        held_metrics = (x for layer in self._flatten_layers() for x in held_as(layer, "metric"))
+        return list(dict.fromkeys(held_metrics))
+
+    @property
+    def metrics_variables(self) -> list[Variable]:
+        """The variables of :attr:`metrics`."""
+        return [v for metric in self.metrics for v in metric.variables]
 
     def _refuse_weight_in_call(self, scope: Scope, name: str) -> None:
         """Weights made during a call would be new at each one: never trained, never saved."""
@@ -516,12 +537,15 @@ def saved_addresses(layer: LayerState) -> dict[str, Variable]:
 class Snapshot:
     """The layers of a model and their arguments at a time, to tell whether they have changed."""
 
-    __slots__ = ("_containers", "_inside", "_layers", "_variables", "_versions")
+    __slots__ = (
+        "_containers", "_inside", "_layers", "_variables", "_versions", "supports_jit",
+    )  # fmt: skip
 
     def __init__(self, root: LayerState) -> None:
         self._layers = flatten_layers(root)
         self._variables = [v for v, _ in root.named_variables().values() if v.is_weight]
         self._versions = [version_of(x) for x in self._layers]
+        self.supports_jit = all(x.supports_jit for x in self._layers)
         self._containers = [x for x in self._layers if holds_containers(x)]
         self._inside = [self._content(x) for x in self._containers]
 

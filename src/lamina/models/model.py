@@ -22,7 +22,7 @@ from lamina.layers.arguments import call_signature, shapes_of
 from lamina.layers.state import flatten_layers, has_automatic_name, set_trainable_alone
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
-from lamina.models.trainer import Trainer
+from lamina.models.stateless import StatelessTrainer
 from lamina.saving import archive
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
@@ -31,7 +31,7 @@ from lamina.tree import nested
 
 
 @builtin("models", file_module="keras")
-class Model(Trainer):
+class Model(StatelessTrainer):
     """A graph of layers, or a subclass with a ``call``, that can be trained.
 
     Three ways to make one:

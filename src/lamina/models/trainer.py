@@ -9,14 +9,14 @@ from lamina import optimizers, settings
 from lamina.core import prng
 from lamina.core.boundary import public
 from lamina.core.scope import current
-from lamina.core.tracking import held_as, version_of
+from lamina.core.tracking import version_of
 from lamina.errors import NotCompiledError
 from lamina.execution.batches import unpack_x_y_sample_weight
 from lamina.execution.overrides import standard_step
 from lamina.execution.program import Program, Purpose
 from lamina.execution.state import Loose, Variables
 from lamina.layers import Layer
-from lamina.layers.state import Snapshot, flatten_layers
+from lamina.layers.state import Snapshot
 from lamina.models.functional import Graph
 from lamina.serialization.registry import builtin
 from lamina.training import loop
@@ -118,12 +118,18 @@ class Trainer(_Attributes, Layer):
         self._programs[self._program_key(program.purpose)] = program
 
     def _program_key(self, purpose: Any) -> tuple[Any, tuple[bool, ...], bool, Any]:
-        """The purpose, what trains, whether to run uncompiled, what the model was compiled with."""
+        """The purpose, which weights train, whether to run uncompiled, and versions of objects."""
         # A prediction does not depend on what trains, but for layers that look at it.
         compiled: tuple[int, ...] = ()
         if purpose != "predict" and self._objective is not None:
             compiled = tuple(version_of(x) for x in (self.optimizer, *self._objective.parts()))
-        return purpose, self._trains(), self._run_eagerly or not self._jit_compile, compiled
+        trains = self._trains()  # which also brings `_structure` up to date
+        return purpose, trains, self._runs_uncompiled(), compiled
+
+    def _runs_uncompiled(self) -> bool:
+        if self._jit_compile == "auto" and self._structure is not None:
+            return self._run_eagerly or not self._structure.supports_jit
+        return self._run_eagerly or not self._jit_compile
 
     # ---- training ------------------------------------------------------------------------------
 
@@ -154,7 +160,8 @@ class Trainer(_Attributes, Layer):
             steps_per_execution: steps in one dispatch where a callback listens to batches, whose
                 hooks are then called once for so many: at the first and after the last of them. Of
                 arrays only. Where none listens, fit() finds how many are worth a dispatch.
-            jit_compile: False: run layer by layer, like ``run_eagerly``.
+            jit_compile: False: run layer by layer, like ``run_eagerly``. ``"auto"``: compile unless
+                a layer has ``supports_jit = False``.
             auto_scale_loss: under the policy ``"mixed_float16"``, scale the loss so that small
                 gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
 
@@ -169,6 +176,7 @@ class Trainer(_Attributes, Layer):
         if auto_scale_loss and not scales and self.dtype_policy.name == "mixed_float16":
             self.optimizer = optimizers.LossScaleOptimizer(self.optimizer)
         self._objective = objective
+        self.__dict__["loss"] = loss  # unless the user's class has a property of that name
         self._run_eagerly = run_eagerly
         self._jit_compile = jit_compile
         self.steps_per_execution = whole_number(
@@ -218,21 +226,38 @@ class Trainer(_Attributes, Layer):
         the others; update it in ``call``, ``compute_metrics`` or a step of your own.
         """
         compiled = [] if self._objective is None else list(self._objective.trackers.values())
-        held = (x for layer in flatten_layers(self) for x in held_as(layer, "metric"))
-        return list({id(m): m for m in (*compiled, *held)}.values())
+        return list({id(m): m for m in (*compiled, *super().metrics)}.values())
 
     @property
     def metrics_names(self) -> list[str]:
         """Their names in the logs."""
         return list(self.get_metrics_result())
 
-    @property
-    def metrics_variables(self) -> list[Any]:
-        """The variables of all metrics, in the order of :attr:`metrics`."""
-        return [v for metric in self.metrics for v in metric.variables]
+    def make_train_function(self, force: bool = False) -> None:
+        """Have the training step compiled by the next run.
+
+        Args:
+            force: Whether to compile it anew although nothing that it depends on has changed.
+        """
+        self._make("train", force)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Have the step of evaluation compiled by the next run; see :meth:`make_train_function`."""
+        self._make("test", force)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        """Have the step of prediction compiled by the next run; see :meth:`make_train_function`."""
+        self._make("predict", force)
+
+    def _make(self, purpose: Purpose, force: bool) -> None:
+        if force:
+            self._programs = {k: p for k, p in self._programs.items() if k[0] != purpose}
+        self.program_for(purpose)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """What the metrics say now, by log name."""
+        if self._objective is None:
+            return {}
         return self.objective.results(self.metrics)
 
     def reset_metrics(self) -> None:
