@@ -2,6 +2,7 @@
 # make test    the whole test suite
 # make check   format, lint, types, import contracts
 # make bench   speed, side by side with the peers
+# make docs    what Lamina has of Keras: docs/compatibility.md, and the record that tests hold
 #
 # make test-data   the tests that need PyTorch, TensorFlow, grain, datasets, pandas and polars
 #                  (several GB on Linux, where PyTorch's wheel brings the CUDA libraries)
@@ -26,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 STAMP := $(VENV)/.installed
 DATA_STAMP := $(DATA_VENV)/.installed
 
-.PHONY: demo test check bench test-data
+.PHONY: demo test check bench docs test-data
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -43,6 +44,9 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+docs: $(STAMP)
+	$(BIN)/python -m tools
 
 test-data: $(DATA_STAMP)
 	$(DATA_VENV)/bin/python -m pytest -q tests/data_sources

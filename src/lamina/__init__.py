@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lamina import tree as tree
     from lamina import utils as utils
     from lamina import visualization as visualization
+    from lamina.alias import alias_keras as alias_keras
     from lamina.core.variable import Variable as Variable
     from lamina.dtype_policies import DTypePolicy as DTypePolicy
     from lamina.initializers import Initializer as Initializer
@@ -68,6 +69,7 @@ _OBJECTS = {
     "Regularizer": "lamina.regularizers",
     "Sequential": "lamina.models",
     "Variable": "lamina.core.variable",
+    "alias_keras": "lamina.alias",
 }
 
 __all__ = [*_MODULES, *_OBJECTS, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,0 +1,39 @@
+"""What the alias of Keras's name knows by hand: versions, private paths, what to use instead."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The version of Keras whose surface Lamina follows: what `keras.__version__` says under the alias.
+KERAS_VERSION: Final = "3.15.0"
+
+# Private modules that libraries on top of Keras import, and the public ones that hold the same
+# names: from the first to the second, all names or the listed ones only.
+PRIVATE: Final[dict[str, tuple[str, tuple[str, ...] | None]]] = {
+    "keras.src.backend": ("keras.backend", None),  # keras-rs
+    "keras.src.callbacks": ("keras.callbacks", None),  # bayesflow
+    "keras.src.ops": ("keras.ops", None),  # keras-tuner
+    "keras.src.saving.saving_lib": ("keras.saving", ("load_model", "save_model")),  # scikeras
+}
+
+# Names that Lamina does not have for a reason, or that something else replaces. A text holds for
+# everything below its path, unless a longer path has its own.
+INSTEAD: Final[dict[str, str]] = {
+    "keras.layers.FlaxLayer": (
+        "A subclass of `keras.Layer` whose `call` applies the Flax module does the same."
+    ),
+    "keras.layers.JaxLayer": (
+        "A subclass of `keras.Layer` whose `call` uses JAX does the same, and needs no wrapper."
+    ),
+    "keras.layers.TFSMLayer": "It runs TensorFlow's SavedModels, and Lamina runs on JAX alone.",
+    "keras.layers.TorchModuleWrapper": "It runs PyTorch modules, and Lamina runs on JAX alone.",
+    "keras.legacy": "It reads configs of Keras 2. Save the model again with Keras 3.",
+    "keras.optimizers.legacy": "Keras 2's optimizers: those of `keras.optimizers` replace them.",
+    "keras.utils.legacy": "It reads configs of Keras 2. Save the model again with Keras 3.",
+}
+
+TENSORFLOW: Final = (
+    "Lamina stands in for `keras` and not for `{name}`, which is a Keras of TensorFlow's own, with "
+    "TensorFlow's tensors. Where the program uses Keras's names only, write `import keras` in "
+    "its place."
+)
