@@ -45,7 +45,7 @@ class Hits(keras.metrics.Metric):
         self.hits.assign_add(ops.sum(right))
 
     def result(self):
-        return self.hits
+        return self.hits.value
 
     def reset_state(self):
         self.hits.assign(0.0)
@@ -71,8 +71,18 @@ model.compile(
 )
 weights = np.where(y == 2, 3.0, 1.0)
 show(model.fit(x, y, sample_weight=weights, epochs=2, batch_size=16, shuffle=False, verbose=0))
-show(model.fit(x, y, class_weight={0: 1.0, 1: 2.0, 2: 0.5, 3: 1.0}, epochs=2, batch_size=16,
-               shuffle=False, verbose=0, steps_per_epoch=3))
+show(
+    model.fit(
+        x,
+        y,
+        class_weight={0: 1.0, 1: 2.0, 2: 0.5, 3: 1.0},
+        epochs=2,
+        batch_size=16,
+        shuffle=False,
+        verbose=0,
+        steps_per_epoch=3,
+    )
+)
 print({k: round(float(v), 4) for k, v in model.evaluate(x, y, verbose=0, return_dict=True).items()})
 print(int(model.optimizer.iterations), float(model.optimizer.learning_rate))
 

@@ -24,7 +24,7 @@ class Events(keras.callbacks.Callback):
         self.seen = []
 
     def on_train_begin(self, logs=None):
-        self.seen.append(("train begins", sorted(self.params)))
+        self.seen.append(("train begins", self.params["epochs"], self.params["steps"]))
 
     def on_epoch_begin(self, epoch, logs=None):
         self.seen.append(("epoch", epoch))
@@ -64,14 +64,29 @@ class StopAtMinimum(keras.callbacks.Callback):
 
 
 model, events = make(), Events()
-model.fit(x, y, batch_size=20, epochs=2, validation_data=(x[:8], y[:8]), shuffle=False, verbose=0,
-          callbacks=[events])
+model.fit(
+    x,
+    y,
+    batch_size=20,
+    epochs=2,
+    validation_data=(x[:8], y[:8]),
+    shuffle=False,
+    verbose=0,
+    callbacks=[events],
+)
 for event in events.seen:
     print(event)
 
 model = make()
-history = model.fit(x, y, epochs=30, shuffle=False, verbose=0, validation_data=(x[:9], y[:9]),
-                    callbacks=[StopAtMinimum(2)])
+history = model.fit(
+    x,
+    y,
+    epochs=30,
+    shuffle=False,
+    verbose=0,
+    validation_data=(x[:9], y[:9]),
+    callbacks=[StopAtMinimum(2)],
+)
 print(len(history.epoch), np.ravel(model.get_weights()[0]))
 
 with tempfile.TemporaryDirectory() as folder:

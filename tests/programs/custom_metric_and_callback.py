@@ -60,8 +60,9 @@ x = gate(keras.layers.Dense(8, activation="relu")(inputs))
 model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
 for weight in model.trainable_weights:
     weight.assign(rng.normal(0, 0.4, weight.shape))
-model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy",
-              metrics=[Confusion(3)])
+model.compile(
+    keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=[Confusion(3)]
+)
 x, y = rng.normal(size=(48, 6)).astype("float32"), rng.integers(0, 3, 48)
 watch = Watch(x[:10], gate.rate)
 history = model.fit(x, y, epochs=3, batch_size=12, shuffle=False, verbose=0, callbacks=[watch])

@@ -35,9 +35,8 @@ class Own(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = units
 
-    def build(self, input_shape, extra=0):
+    def build(self, input_shape):
         self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
-        self.extra = extra
 
     def call(self, x):
         return x @ self.kernel
@@ -49,8 +48,8 @@ class Own(keras.layers.Layer):
         return {"input_shape": (None, 4), "extra": 9}
 
     def build_from_config(self, config):
-        self.build(tuple(config["input_shape"]), extra=config["extra"])
-        self.built = True
+        self.extra = config["extra"]
+        self.build(tuple(config["input_shape"]))
 
     def save_own_variables(self, store):
         store["half"] = np.asarray(self.kernel) / 2

@@ -13,8 +13,9 @@ class Distiller(keras.Model):
         self.teacher = teacher
         self.student = student
 
-    def compile(self, optimizer, metrics, student_loss_fn, distillation_loss_fn, alpha=0.1,
-                temperature=3):
+    def compile(
+        self, optimizer, metrics, student_loss_fn, distillation_loss_fn, alpha=0.1, temperature=3
+    ):
         super().compile(optimizer=optimizer, metrics=metrics)
         self.student_loss_fn = student_loss_fn
         self.distillation_loss_fn = distillation_loss_fn
@@ -53,8 +54,9 @@ def network(filters, name):
 teacher, student = network(6, "teacher"), network(2, "student")
 copy = keras.models.clone_model(student)
 images, labels = rng.normal(size=(24, 8, 8, 1)), rng.integers(0, 4, 24)
-teacher.compile(keras.optimizers.Adam(0.01),
-                keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+teacher.compile(
+    keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+)
 print(teacher.fit(images, labels, epochs=2, shuffle=False, verbose=0).history["loss"])
 frozen = teacher.get_weights()
 teacher.trainable = False

@@ -21,7 +21,7 @@ x = layers.concatenate([title_features, body_features, tags])
 hidden = layers.Dense(16, activation="relu", name="hidden")(x)
 priority = layers.Dense(1, name="priority")(hidden)
 desk = layers.Dense(3, name="desk")(layers.add([hidden, layers.Dense(16)(hidden)]))
-model = keras.Model([title, body, tags], {"priority": priority, "desk": desk}, name="tickets")
+model = keras.Model([title, body, tags], {"desk": desk, "priority": priority}, name="tickets")
 draw_weights(model)
 
 model.compile(

@@ -22,8 +22,9 @@ discriminator = keras.Sequential(
     name="discriminator",
 )
 draw_weights(discriminator)
-discriminator.compile(keras.optimizers.Adam(0.01, beta_1=0.5), "binary_crossentropy",
-                      metrics=["accuracy"])
+discriminator.compile(
+    keras.optimizers.Adam(0.01, beta_1=0.5), "binary_crossentropy", metrics=["accuracy"]
+)
 generator = keras.Sequential(
     [
         keras.Input((3,)),
@@ -53,5 +54,7 @@ for step in range(4):
     discriminator.trainable = False
     before = discriminator.get_weights()
     g_loss = combined.train_on_batch(rng.normal(size=(8, 3)), ones)
-    same = all(np.array_equal(a, b) for a, b in zip(before, discriminator.get_weights(), strict=True))
+    same = all(
+        np.array_equal(a, b) for a, b in zip(before, discriminator.get_weights(), strict=True)
+    )
     print(step, [float(v) for v in (*on_real, *on_fake)], float(np.ravel(g_loss)[0]), same)

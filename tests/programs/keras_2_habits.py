@@ -28,7 +28,14 @@ model.add(Dense(3))
 model.add(Activation("softmax"))
 model.set_weights([rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
 model.compile(loss="categorical_crossentropy", optimizer=Adam(learning_rate=0.01), metrics=["acc"])
-history = model.fit(x, y, batch_size=2, epochs=3, shuffle=False, verbose=0,
-                    callbacks=[EarlyStopping(monitor="loss", patience=2)])
+history = model.fit(
+    x,
+    y,
+    batch_size=2,
+    epochs=3,
+    shuffle=False,
+    verbose=0,
+    callbacks=[EarlyStopping(monitor="loss", patience=2)],
+)
 print({k: [round(float(v), 4) for v in vs] for k, vs in sorted(history.history.items())})
-print(isinstance(Model(model.input, model.output), keras.Model))
+print(isinstance(Model(model.inputs[0], model.outputs[0]), keras.Model))

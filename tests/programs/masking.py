@@ -20,7 +20,7 @@ print(np.allclose(model(raw[:1]), model(raw[:1, :3])), np.asarray(model(raw))[0]
 masking = layers.Masking(mask_value=-1.0)
 series = np.ones((1, 4, 2), "float32")
 series[0, 2:] = -1.0
-chain = keras.Sequential([masking, layers.GRU(3)])
+chain = keras.Sequential([keras.Input((None, 2)), masking, layers.GRU(3)])
 chain(series)
 chain.set_weights([rng.normal(0, 0.3, w.shape) for w in chain.get_weights()])
 print(np.allclose(chain(series), chain(series[:, :2])))
@@ -58,7 +58,9 @@ print([np.asarray(o)[1:] for o in model(raw)])
 
 inputs = keras.Input((6,), dtype="int32")
 x = layers.Embedding(5000, 4, mask_zero=True)(inputs)
-tagger = keras.Model(inputs, layers.TimeDistributed(layers.Dense(3))(layers.LSTM(4, return_sequences=True)(x)))
+tagger = keras.Model(
+    inputs, layers.TimeDistributed(layers.Dense(3))(layers.LSTM(4, return_sequences=True)(x))
+)
 tagger.set_weights([rng.normal(0, 0.5, w.shape) for w in tagger.get_weights()])
 tagger.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 tags = rng.integers(0, 3, (3, 6))

@@ -18,7 +18,9 @@ def make(dtype=None):
 
 
 mixed = make("mixed_bfloat16")
-print(mixed.layers[1].compute_dtype, mixed.layers[1].variable_dtype, mixed.layers[1].dtype_policy.name)
+print(
+    mixed.layers[1].compute_dtype, mixed.layers[1].variable_dtype, mixed.layers[1].dtype_policy.name
+)
 mixed.compile("sgd", "mse")
 print(round(float(mixed.evaluate(x, y, verbose=0)), 2))
 keras.mixed_precision.set_global_policy("mixed_float16")

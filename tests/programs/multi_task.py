@@ -44,12 +44,24 @@ show(model.evaluate(x, [kinds, sizes, flags], verbose=0, return_dict=True))
 
 model.compile(
     keras.optimizers.Nadam(0.01),
-    loss={"kind": "sparse_categorical_crossentropy", "size": masked_mse,
-          "flag": keras.losses.BinaryFocalCrossentropy()},
+    loss={
+        "kind": "sparse_categorical_crossentropy",
+        "size": masked_mse,
+        "flag": keras.losses.BinaryFocalCrossentropy(),
+    },
     metrics={"flag": keras.metrics.Precision(name="precision")},
 )
 targets = {"kind": kinds, "size": sizes, "flag": flags}
-weights = {"kind": np.linspace(0, 1, 40), "size": np.ones(40), "flag": np.ones(40)}
-show(model.fit(x, targets, sample_weight=weights, epochs=2, batch_size=10, shuffle=False,
-               verbose=0).history)
+weights = [np.linspace(0, 1, 40), np.ones(40), np.ones(40)]
+show(
+    model.fit(
+        x,
+        [targets[n] for n in ("kind", "size", "flag")],
+        sample_weight=weights,
+        epochs=2,
+        batch_size=10,
+        shuffle=False,
+        verbose=0,
+    ).history
+)
 print([p.shape for p in model.predict(x, verbose=0)])

@@ -32,8 +32,9 @@ model.set_weights([rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
 model.compile(keras.optimizers.Adam(0.02))
 images = rng.uniform(size=(12, 16, 8, 1)).astype("float32")
 texts = rng.integers(1, symbols + 1, (12, longest))
-losses = model.fit({"image": images, "label": texts}, epochs=4, batch_size=6, shuffle=False,
-                   verbose=0).history["loss"]
+losses = model.fit(
+    {"image": images, "label": texts}, epochs=4, batch_size=6, shuffle=False, verbose=0
+).history["loss"]
 print([round(v, 4) for v in losses])
 
 reader = keras.Model(model.inputs[0], model.get_layer("scores").output)

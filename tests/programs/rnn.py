@@ -44,6 +44,9 @@ class Nested(keras.layers.Layer):
     def build(self, input_shape):
         self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
 
+    def get_initial_state(self, batch_size=None):
+        return [ops.zeros((batch_size, self.units)), ops.zeros((batch_size, 2, self.units))]
+
     def call(self, inputs, states):
         flat, deep = states
         new = ops.tanh(ops.matmul(inputs, self.kernel) + 0.5 * flat)
@@ -67,7 +70,9 @@ class Minimal(keras.layers.Layer):
 
 
 inputs = keras.Input((None, 3))
-own = keras.Model(inputs, layers.RNN([Minimal(4), layers.LSTMCell(3)], return_sequences=True)(inputs))
+own = keras.Model(
+    inputs, layers.RNN([Minimal(4), layers.LSTMCell(3)], return_sequences=True)(inputs)
+)
 draw_weights(own)
 print(np.asarray(own(part))[0, -1], own.output_shape)
 inputs = keras.Input((None, 3))

@@ -83,5 +83,12 @@ print(config["class_name"], config["config"]["units"], config["config"]["activat
 print(keras.layers.deserialize(config).units)
 record = keras.saving.serialize_keras_object(Scale(2.0, name="s"))
 print(record["registered_name"], keras.saving.deserialize_keras_object(record).factor)
-print(keras.saving.get_registered_name(bend), keras.saving.get_registered_object("Demo>Scale").__name__)
-print(keras.optimizers.deserialize(keras.optimizers.serialize(keras.optimizers.SGD(0.3))).get_config()["learning_rate"])
+print(
+    keras.saving.get_registered_name(bend),
+    keras.saving.get_registered_object("Demo>Scale").__name__,
+)
+print(
+    keras.optimizers.deserialize(
+        keras.optimizers.serialize(keras.optimizers.SGD(0.3))
+    ).get_config()["learning_rate"]
+)

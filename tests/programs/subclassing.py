@@ -81,5 +81,9 @@ network.set_weights([rng.normal(0, 0.3, w.shape) for w in network.get_weights()]
 print(len(network.weights), [float(v) for v in network.losses])
 print(float(np.mean(network(x))), float(np.mean(network(x, training=True))))
 network.compile(keras.optimizers.Adam(0.01), keras.losses.MeanSquaredError())
-print([round(v, 5) for v in network.fit(x, y, epochs=3, batch_size=8, shuffle=False,
-                                        verbose=0).history["loss"]])
+print(
+    [
+        round(v, 5)
+        for v in network.fit(x, y, epochs=3, batch_size=8, shuffle=False, verbose=0).history["loss"]
+    ]
+)

@@ -20,9 +20,7 @@ optimizer = keras.optimizers.Adam(learning_rate=1e-2)
 accuracy = keras.metrics.SparseCategoricalAccuracy()
 
 
-def compute_loss_and_updates(
-    trainable_variables, non_trainable_variables, metric_variables, x, y
-):
+def compute_loss_and_updates(trainable_variables, non_trainable_variables, metric_variables, x, y):
     y_pred, non_trainable_variables = model.stateless_call(
         trainable_variables, non_trainable_variables, x, training=True
     )

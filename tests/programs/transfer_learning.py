@@ -19,8 +19,11 @@ x = base(x, training=False)
 x = layers.Dropout(0.0)(x)
 model = keras.Model(inputs, layers.Dense(1, name="head")(x))
 model.get_layer("head").set_weights([rng.normal(size=(4, 1)), np.zeros(1)])
-model.compile(keras.optimizers.Adam(0.05), keras.losses.BinaryCrossentropy(from_logits=True),
-              metrics=[keras.metrics.BinaryAccuracy(threshold=0.0)])
+model.compile(
+    keras.optimizers.Adam(0.05),
+    keras.losses.BinaryCrossentropy(from_logits=True),
+    metrics=[keras.metrics.BinaryAccuracy(threshold=0.0)],
+)
 images, labels = rng.integers(0, 256, (24, 8, 8, 3)), rng.integers(0, 2, 24)
 base_before = base.get_weights()
 print(model.fit(images, labels, epochs=2, batch_size=8, shuffle=False, verbose=0).history)

@@ -49,10 +49,12 @@ class VAE(keras.Model):
     def run(self, trainable, non_trainable, x):
         ours = len(self.encoder.trainable_variables)
         fixed = len(self.encoder.non_trainable_variables)
-        codes, new = self.encoder.stateless_call(trainable[:ours], non_trainable[:fixed], x,
-                                                 training=True)
-        image, other = self.decoder.stateless_call(trainable[ours:], non_trainable[fixed:],
-                                                   codes[2], training=True)
+        codes, new = self.encoder.stateless_call(
+            trainable[:ours], non_trainable[:fixed], x, training=True
+        )
+        image, other = self.decoder.stateless_call(
+            trainable[ours:], non_trainable[fixed:], codes[2], training=True
+        )
         return codes, image, [*new, *other]
 
     def train_step(self, state, data):
@@ -64,8 +66,10 @@ class VAE(keras.Model):
         n = len(self.total.variables)
         first = self.total.stateless_update_state(metrics[:n], total)
         second = self.kl.stateless_update_state(metrics[n:], kl)
-        logs = {"total_loss": self.total.stateless_result(first),
-                "kl_loss": self.kl.stateless_result(second)}
+        logs = {
+            "total_loss": self.total.stateless_result(first),
+            "kl_loss": self.kl.stateless_result(second),
+        }
         return logs, (trainable, non_trainable, optimizer, [*first, *second])
 
 
