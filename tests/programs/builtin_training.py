@@ -76,7 +76,7 @@ show(
         x,
         y,
         class_weight={0: 1.0, 1: 2.0, 2: 0.5, 3: 1.0},
-        epochs=2,
+        epochs=1,
         batch_size=16,
         shuffle=False,
         verbose=0,

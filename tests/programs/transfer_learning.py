@@ -31,8 +31,13 @@ print(all(np.array_equal(a, b) for a, b in zip(base_before, base.get_weights(), 
 print(len(model.trainable_weights), len(model.non_trainable_weights))
 
 base.trainable = True
+base.layers[2].trainable = False  # the normalization keeps its statistics
 print(len(model.trainable_weights), len(model.non_trainable_weights))
-model.compile(keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(from_logits=True))
+model.compile(
+    keras.optimizers.Adam(1e-3),
+    keras.losses.BinaryCrossentropy(from_logits=True),
+    metrics=[keras.metrics.BinaryAccuracy(threshold=0.0)],
+)
 print(model.fit(images, labels, epochs=2, batch_size=8, shuffle=False, verbose=0).history)
 moving = [w for w in base.non_trainable_weights]
 print(len(moving), [float(np.sum(w)) for w in base.get_weights()])
