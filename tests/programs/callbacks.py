@@ -100,8 +100,8 @@ with tempfile.TemporaryDirectory() as folder:
             keras.callbacks.ModelCheckpoint(best, monitor="val_loss", save_best_only=True),
             keras.callbacks.CSVLogger(log),
             keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
-            keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=0.3),
-            keras.callbacks.EarlyStopping(monitor="val_loss", patience=3, restore_best_weights=True),
+            keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=0.3),
+            keras.callbacks.EarlyStopping("val_loss", patience=3, restore_best_weights=True),
             keras.callbacks.TerminateOnNaN(),
             keras.callbacks.LambdaCallback(
                 on_epoch_end=lambda epoch, logs: rates.append(float(logs["learning_rate"]))

@@ -1,4 +1,4 @@
-"""The functional API: inputs and outputs by name, shared layers, models as layers, inner features."""
+"""The functional API: names, shared layers, models as layers, inner features."""
 
 import keras
 import numpy as np

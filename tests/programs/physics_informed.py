@@ -1,4 +1,4 @@
-"""A network that solves u'' = -pi^2 sin(pi x), u = 0 at both ends, by jax.grad through the model."""
+"""Solves u'' = -pi^2 sin(pi x), u = 0 at both ends: jax.grad through the model."""
 
 import jax
 import jax.numpy as jnp

@@ -39,5 +39,4 @@ model.compile(
     metrics=[keras.metrics.BinaryAccuracy(threshold=0.0)],
 )
 print(model.fit(images, labels, epochs=2, batch_size=8, shuffle=False, verbose=0).history)
-moving = [w for w in base.non_trainable_weights]
-print(len(moving), [float(np.sum(w)) for w in base.get_weights()])
+print(len(base.non_trainable_weights), [float(np.sum(w)) for w in base.get_weights()])

@@ -38,7 +38,7 @@ class VAE(keras.Model):
         return self.decoder(self.encoder(x)[2])
 
     def losses_of(self, trainable, non_trainable, x):
-        (mean, log_variance, code), reconstruction, non_trainable = self.run(
+        (mean, log_variance, _), reconstruction, non_trainable = self.run(
             trainable, non_trainable, x
         )
         error = ops.mean(ops.sum(keras.losses.binary_crossentropy(x, reconstruction), axis=(1, 2)))

@@ -18,7 +18,7 @@ def run(path):
     try:
         with contextlib.redirect_stdout(printed):
             runpy.run_path(path, run_name="__main__")
-    except Exception as e:
+    except Exception as e:  # noqa: BLE001  # whatever ends a program is told
         where = [f for f in traceback.extract_tb(e.__traceback__) if f.filename == path]
         line = f"line {where[-1].lineno}: {where[-1].line}" if where else ""
         error = f"{type(e).__name__}: {e}\n{line}"
