@@ -62,7 +62,7 @@ model = Compiled()
 x, y = rng.normal(size=(6, 4)).astype("float32"), rng.normal(size=(6, 3)).astype("float32")
 model(x)
 model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
-model.compile("sgd", "mse", scale=3.0)
+model.compile(keras.optimizers.SGD(0.25), "mse", scale=3.0)
 with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "model.keras")
     model.save(path)
