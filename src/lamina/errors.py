@@ -416,8 +416,8 @@ class AbsentModuleError(LaminaError, ImportError):
     Where ``python -m lamina run`` or :func:`lamina.alias_keras` lets ``import keras`` find Lamina::
 
         from keras.layers import TorchModuleWrapper
-        # AbsentModuleError: keras.layers.TorchModuleWrapper: Lamina does not have it. It runs
-        # PyTorch modules, and Lamina runs on JAX alone.
+        # AbsentModuleError: keras.layers.TorchModuleWrapper: Lamina does not have it.
+        # It runs PyTorch modules, and Lamina runs on JAX alone.
 
     Cure: the message gives the nearest names, or what to use instead.
     """

@@ -99,7 +99,9 @@ def test_names_that_are_absent_are_reported(told, code):
 def test_every_gap_has_a_message():
     for path, gaps in messages.surface().items():
         for name in (n for n, said in gaps.items() if not said and "." not in n):
-            assert messages.absent(f"{path}.{name}").startswith(f"{path}.{name}: Lamina does not")
+            subject, cure = messages.absent(f"{path}.{name}")
+            assert subject.startswith(f"{path}.{name}: Lamina does not")
+            assert cure
 
 
 def test_texts_written_by_hand_are_of_names_that_are_absent():

@@ -64,7 +64,8 @@ def test_tracebacks_of_missing_names_end_in_the_program(tmp_path):
     assert re.findall(r'File ".*?(\w+\.py)", line (\d+)', shown) == [
         ("program.py", "5"), ("program.py", "2"),
     ]  # fmt: skip
-    assert shown.splitlines()[-1].startswith("lamina.errors.AbsentModuleError: keras.layers.Dens:")
+    assert shown.splitlines()[-2].startswith("lamina.errors.AbsentModuleError: keras.layers.Dens:")
+    assert shown.splitlines()[-1] == "Did you mean `keras.layers.Dense`?"
 
 
 @pytest.mark.parametrize("line", ["import tf_keras_absent", "from tensorflow_absent import keras"])

@@ -62,7 +62,8 @@ class KerasModule(types.ModuleType):
             if value is not self and not isinstance(value, types.ModuleType):
                 setattr(self, name, value)
                 return value
-        raise AbsentNameError(absent(path), name=name, obj=self)
+        subject, cure = absent(path)
+        raise AbsentNameError(subject, cure=cure)
 
     def __repr__(self) -> str:
         found = "private to Keras" if self._target is None else self._target.__name__
@@ -92,11 +93,11 @@ class KerasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     ) -> importlib.machinery.ModuleSpec | None:
         root = fullname.partition(".")[0]
         if f"{fullname}.".startswith(("tensorflow.keras.", "keras._tf_keras.")):
-            raise AbsentModuleError(TENSORFLOW.format(name="tensorflow.keras"), name=fullname)
+            raise AbsentModuleError(TENSORFLOW.format(name="tensorflow.keras"))
         if root != "keras":
             return None
         if not _leads_to_module(fullname):
-            raise AbsentModuleError(absent(fullname), name=fullname)
+            raise _absent_module(fullname)
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
@@ -110,11 +111,18 @@ class KerasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return KerasModule(name, None)
         found = target_of(public)
         if found is None:
-            raise AbsentModuleError(absent(public), name=name)
+            raise _absent_module(public)
         return KerasModule(name, found, only)
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Nothing: the module's attributes are looked up in Lamina when they are used."""
+
+
+def _absent_module(path: str) -> AbsentModuleError:
+    subject, cure = absent(path)
+    error = AbsentModuleError(subject, cure=cure)
+    error.name = path
+    return error
 
 
 def _check_backend() -> None:
@@ -153,8 +161,9 @@ def alias_keras() -> None:
     if loaded is not None and not isinstance(loaded, KerasModule):
         raise StateError(
             "alias_keras() was called after `import keras`, which loaded Keras itself "
-            f"({loaded.__file__}). Call it first, before anything that imports Keras; in a "
-            "notebook, restart the kernel."
+            f"({loaded.__file__}).",
+            cure="Call it first, before anything that imports Keras; in a notebook, restart the "
+            "kernel.",
         )
     if not any(isinstance(finder, KerasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, KerasFinder())

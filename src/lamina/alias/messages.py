@@ -80,8 +80,8 @@ def _near(parent: str, name: str) -> list[str]:
     return [f"{parent}.{plain[n]}" for n in close]
 
 
-def absent(path: str) -> str:
-    """Why ``path``, a name or a module of Keras, is not to be had, and what is."""
+def absent(path: str) -> tuple[str, str]:
+    """What is said of ``path``, a name or module of Keras that is not to be had; and the cure."""
     if path.startswith("keras.src"):
         return _private(path)
     parent, _, name = path.rpartition(".")
@@ -93,19 +93,17 @@ def absent(path: str) -> str:
     else:
         said = f"{path}: Lamina does not have it yet."
     if why:
-        return f"{said} {why}"
+        return said, why
     instead = [p for p in _elsewhere(name) if p != path] or _near(parent, name)
     if instead:
-        return f"{said} Did you mean {' or '.join(f'`{p}`' for p in instead)}?"
-    return f"{said} {PAGE} lists all that is and is not here."
+        return said, f"Did you mean {' or '.join(f'`{p}`' for p in instead)}?"
+    return said, f"{PAGE} lists all that is and is not here."
 
 
-def _private(path: str) -> str:
-    name = path.rpartition(".")[2]
+def _private(path: str) -> tuple[str, str]:
     known = ", ".join(f"`{p}`" for p in PRIVATE)
-    instead = _elsewhere(name)
-    hint = f" Use `{instead[0]}`." if instead else ""
-    return (
-        f"{path} is private to Keras, and Lamina has other insides.{hint} Of the private modules "
-        f"only {known} are known, because libraries import them."
+    instead = _elsewhere(path.rpartition(".")[2])
+    return f"{path} is private to Keras, and Lamina has other insides.", (
+        f"{f'Use `{instead[0]}`. ' if instead else ''}Of the private modules only {known} are "
+        "known, because libraries import them."
     )
