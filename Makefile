@@ -3,6 +3,9 @@
 # make check   format, lint, types, import contracts
 # make bench   speed, side by side with the peers
 # make docs    what Lamina has of Keras: docs/compatibility.md, and the record that tests hold
+# make bench   speed, side by side with the peers, on a machine that does nothing else
+#              (BENCH=--quick: six minutes of it; BENCH=--noisy: look, record nothing;
+#              BENCH="--quick --against REV": this checkout beside that commit)
 #
 # make test-data   the tests that need PyTorch, TensorFlow, grain, datasets, pandas and polars
 #                  (several GB on Linux, where PyTorch's wheel brings the CUDA libraries)
@@ -43,7 +46,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
 
 docs: $(STAMP)
 	$(BIN)/python -m tools

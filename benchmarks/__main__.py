@@ -1,21 +1,30 @@
-"""The command line: measure, write ``results.json``, and from it ``RESULTS.md`` and a plot."""
+"""The command line: measure, and record where the machine was quiet: ``results.json``, from it
+``RESULTS.md``, a plot, and the table in ``README.md``.
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime as dt
 import json
-import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report
-from benchmarks.peers import PEERS
-from benchmarks.rounds import Results, machine, measure
+from benchmarks import against, plot, report
+from benchmarks.peers import PEERS, ROOT, Peer, SetupError, python_of
+from benchmarks.quiet import NoisyError, Watch, load_average, wait
+from benchmarks.rounds import Bench, Settings, machine
 from benchmarks.workloads import WORKLOADS
+
+FULL = Settings(rounds=7, cold=3, seconds=0.6, share=0.02)
+QUICK = Settings(rounds=5, cold=0, seconds=0.4, share=0.04)
+QUICK_MODELS = ("mlp", "conv1d", "mlp2", "mlp30")
+QUICK_PEERS = ("lamina", "keras-jax", "keras-tensorflow", "keras-torch", "torch", "nnx")
 
 
 def _names(known: dict[str, Any]) -> Callable[[str], list[str]]:
@@ -30,49 +39,126 @@ def _names(known: dict[str, Any]) -> Callable[[str], list[str]]:
     return read
 
 
-def main() -> None:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Speed and memory of Lamina beside its peers, interleaved. Environments of the "
-        "peers are made on first use, in .bench/.",
+        description="Speed and memory of Lamina beside its peers, in turns, on a quiet machine. "
+        "Environments of the peers are made on first use, in .bench/.",
     )
-    parser.add_argument("--models", type=_names(WORKLOADS), default=list(WORKLOADS),
-                        metavar="A,B", help=f"of: {', '.join(WORKLOADS)}")  # fmt: skip
-    parser.add_argument("--peers", type=_names(PEERS), default=list(PEERS),
-                        metavar="A,B", help=f"of: {', '.join(PEERS)}")  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=5, help="repetitions (default: 5)")
-    parser.add_argument("--seconds", type=float, default=0.6,
-                        help="length of one repetition (default: 0.6)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent,
-                        help="folder of results.json, RESULTS.md and results.svg")  # fmt: skip
-    options = parser.parse_args()
-    results, began, text = Results(), time.perf_counter(), ""
-    load = os.getloadavg()[0]
-    for model in options.models:
-        print(f"{time.perf_counter() - began:5.0f} s  {WORKLOADS[model].title}", file=sys.stderr)
-        measure(model, options.peers, options.rounds, options.seconds, results)
-        # After each model: a run that is stopped keeps what it has.
-        text = _write(options, results, load, (time.perf_counter() - began) / 60)
-    print(text)
+    add = parser.add_argument
+    add("--quick", action="store_true", help=f"about six minutes: {', '.join(QUICK_MODELS)}")
+    add("--noisy", action="store_true",
+        help="measure at once, whatever else runs; print figures and record nothing")  # fmt: skip
+    add("--against", metavar="REV",
+        help="compare with that commit of this repository instead; records nothing")  # fmt: skip
+    add("--models", type=_names(WORKLOADS), metavar="A,B", help=f"of: {', '.join(WORKLOADS)}")
+    add("--peers", type=_names(PEERS), metavar="A,B", help=f"of: {', '.join(PEERS)}")
+    for field in dataclasses.fields(Settings):
+        kind = int if field.type == "int" else float
+        full, quick = getattr(FULL, field.name), getattr(QUICK, field.name)
+        add(f"--{field.name}", type=kind, help=f"{_HELP[field.name]} ({full}; quick: {quick})")
+    add("--patience", type=float, default=900.0,
+        help="seconds to wait for a low load average, at most (default: 900)")  # fmt: skip
+    add("--out", type=Path, default=Path(__file__).parent,
+        help="folder of results.json, RESULTS.md and results.svg; README.md is changed as well "
+        "unless it is given")  # fmt: skip
+    add("--report", action="store_true", help="only write the tables anew, from results.json")
+    return parser.parse_args()
 
 
-def _write(options: argparse.Namespace, results: Results, load: float, minutes: float) -> str:
-    found = {
+_HELP = {
+    "rounds": "how often each is measured",
+    "cold": "how often in processes of their own, which import, build and take a first step",
+    "seconds": "length of a measurement of training",
+    "share": "the largest part of it that the fixed cost of a training call may be",
+}
+
+
+def main() -> None:
+    """Do what the command line says; the exit status is 1 where nothing can be recorded."""
+    options = _options()
+    # So that processes and the other commit's checkout are removed then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))
+    if options.report:
+        _write(json.loads((options.out / "results.json").read_text()), options.out)
+        return
+    base = QUICK if options.quick else FULL
+    given = {n: v for n in _HELP if (v := getattr(options, n)) is not None}
+    settings = dataclasses.replace(base, **given)
+    models = options.models or list(QUICK_MODELS if options.quick else WORKLOADS)
+    if options.against:
+        with against.contestants(options.against) as contestants:
+            found = _run(options, settings, models, contestants)
+            mark = "" if found["quiet"]["recordable"] else "\n" + _mark(options)
+            print(against.table(found, contestants[against.THEN].title) + mark)
+        return
+    names = options.peers or list(QUICK_PEERS if options.quick else PEERS)
+    found = _run(options, settings, models, {name: PEERS[name] for name in names})
+    text = report.markdown(found)
+    if found["quiet"]["recordable"]:
+        print(text)
+        _write(found, options.out)
+        return
+    print(f"{_mark(options)}\n\n{text}\n{_mark(options)} Nothing was written.")
+    if not options.noisy:
+        sys.exit(1)
+
+
+def _mark(options: argparse.Namespace) -> str:
+    return f"NOT RECORDABLE: {'--noisy was given' if options.noisy else 'the machine is noisy'}."
+
+
+def _run(
+    options: argparse.Namespace, settings: Settings, models: list[str], peers: dict[str, Peer]
+) -> report.Found:
+    watch = Watch(keep=options.noisy)
+    bench = Bench(peers, settings, watch)
+    for name, peer in list(peers.items()):
+        try:
+            python_of(peer)  # makes its environment
+        except (SetupError, OSError) as e:
+            for model in models:
+                bench.results.fail(model, name, str(e))
+            del bench.contestants[name]
+    try:
+        load = load_average() if options.noisy else wait(options.patience)
+    except NoisyError as e:
+        sys.exit(str(e))
+    began = time.perf_counter()
+    complete = True
+    try:
+        for model in models:
+            seconds = time.perf_counter() - began
+            print(f"{seconds:5.0f} s  {WORKLOADS[model].title}", file=sys.stderr)
+            bench.measure(model)
+    except NoisyError as e:
+        print(f"Given up: {e}", file=sys.stderr)
+        complete = False
+    print(watch.summary(), file=sys.stderr)
+    results = bench.results
+    return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": {**dict(machine()), "load before": f"{load:.1f}"},
-        "minutes": round(minutes, 1),
-        "rounds": options.rounds,
-        "seconds": options.seconds,
+        "machine": machine(),
+        "minutes": round((time.perf_counter() - began) / 60, 1),
+        **dataclasses.asdict(settings),
+        "quiet": {
+            "load": load, "measurements": watch.measurements, "disturbed": watch.disturbed,
+            "repeated": not watch.keep,
+            "fixed_share": results.fixed_share, "recordable": complete and watch.recordable,
+        },
         "versions": results.versions,
         "failures": results.failures,
         "values": results.values,
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-    text = report.markdown(found)
-    (options.out / "RESULTS.md").write_text(text)
-    report.plot(found, options.out / "results.svg")
-    return text
+    }  # fmt: skip
+
+
+def _write(found: report.Found, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / "RESULTS.md").write_text(report.markdown(found))
+    plot.plot(found, out / "results.svg")
+    if out == Path(__file__).parent:
+        report.put_into(ROOT / "README.md", report.readme(found))
 
 
 if __name__ == "__main__":

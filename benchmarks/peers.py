@@ -19,6 +19,7 @@ class Peer:
     """A library, as one would use it.
 
     Attributes:
+        name: the key in ``PEERS``.
         title: what the tables call it.
         family: the module of ``benchmarks.families`` that speaks to it.
         imports: the modules whose import is timed.
@@ -27,8 +28,11 @@ class Peer:
         variables: environment variables of its process.
         options: arguments of the family's ``Session``.
         keeps: whether a second process finds what the first has compiled.
+        calls: the module of ``benchmarks.families`` with the calls whose costs are listed.
+        source: a folder that its modules come from, ahead of what is installed.
     """
 
+    name: str
     title: str
     family: str
     imports: tuple[str, ...]
@@ -37,33 +41,42 @@ class Peer:
     variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keeps: bool = False
+    calls: str | None = None
+    source: Path | None = None
 
 
 def _keras(backend: str, title: str, environment: str, package: str) -> Peer:
     return Peer(
-        f"Keras, {title}", "with_keras", ("keras",), ("keras", package), environment,
-        {"KERAS_BACKEND": backend}, {"framework": "keras"},
+        f"keras-{backend}", f"Keras, {title}", "with_keras", ("keras",), ("keras", package),
+        environment, {"KERAS_BACKEND": backend}, {"framework": "keras"}, calls="calls_keras",
     )  # fmt: skip
 
 
-PEERS = {
-    "lamina": Peer(
-        "Lamina", "with_keras",
+_ALL = (
+    Peer(
+        "lamina", "Lamina", "with_keras",
         # It loads its parts when they are first used; this is what any program uses.
         ("lamina", "lamina.layers", "lamina.models", "lamina.losses", "lamina.optimizers"),
-        ("lamina", "jax"), options={"framework": "lamina"}, keeps=True,
+        ("lamina", "jax"), options={"framework": "lamina"}, keeps=True, calls="calls_keras",
+        source=ROOT / "src",
     ),
-    "keras-jax": _keras("jax", "JAX", "keras-jax", "jax"),
-    "keras-tensorflow": _keras("tensorflow", "TensorFlow", "keras-tensorflow", "tensorflow_cpu"),
-    "keras-torch": _keras("torch", "PyTorch", "torch", "torch"),
-    "torch": Peer("PyTorch", "with_torch", ("torch",), ("torch",), "torch"),
-    "torch-compile": Peer(
-        "torch.compile", "with_torch", ("torch",), ("torch",), "torch",
+    _keras("jax", "JAX", "keras-jax", "jax"),
+    _keras("tensorflow", "TensorFlow", "keras-tensorflow", "tensorflow_cpu"),
+    _keras("torch", "PyTorch", "torch", "torch"),
+    Peer(
+        "torch", "PyTorch", "with_torch", ("torch",), ("torch",), "torch", calls="calls_torch",
+    ),
+    Peer(
+        "torch-compile", "torch.compile", "with_torch", ("torch",), ("torch",), "torch",
         options={"compiled": True}, keeps=True,
     ),
-    "nnx": Peer("Flax NNX", "with_nnx", ("flax.nnx", "optax"), ("flax", "optax", "jax"), "flax"),
-    "jax": Peer("JAX by hand", "with_jax", ("jax", "jax.numpy"), ("jax",), "flax"),
-}  # fmt: skip
+    Peer(
+        "nnx", "Flax NNX", "with_nnx", ("flax.nnx", "optax"), ("flax", "optax", "jax"), "flax",
+        calls="calls_nnx",
+    ),
+    Peer("jax", "JAX by hand", "with_jax", ("jax", "jax.numpy"), ("jax",), "flax"),
+)  # fmt: skip
+PEERS = {peer.name: peer for peer in _ALL}
 
 
 class SetupError(Exception):

@@ -1,19 +1,20 @@
-"""The tables and the plot, made from ``results.json`` alone."""
+"""The tables, made from ``results.json`` alone."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib import pyplot as plt
-
 from benchmarks.peers import PEERS
-from benchmarks.workloads import WORKLOADS
+from benchmarks.ratios import Comparison, compare, tally
+from benchmarks.workloads import CALLS, WORKLOADS
 
 Found = dict[str, Any]
+Form = Callable[[float], str]
+Row = tuple[str, str, dict[str, list[float]]]  # title, model, values by peer
 
 # measure: heading, format of a value, whether more is better
 MEASURES = {
@@ -39,55 +40,108 @@ MEASURES = {
     "peak_mb": ("Peak memory of training, MB", "{:.0f}", 0),
     "import_s": ("Import, s", "{:.2f}", 0),
 }
+_README = {
+    "lamina": "Lamina", "keras-jax": "Keras 3: JAX", "keras-tensorflow": "TensorFlow",
+    "keras-torch": "PyTorch", "torch": "plain PyTorch", "nnx": "Flax NNX", "jax": "JAX by hand",
+}  # fmt: skip
+BEGIN = "<!-- speed: written by benchmarks/report.py from benchmarks/results.json -->"
+END = "<!-- speed: end -->"
 
 
-def _ratio(ours: list[float], theirs: list[float], more: int) -> float | None:
-    """How many times better Lamina is: the median over the rounds, each of which shares a load."""
-    ratios = [
-        a / b if more else b / a for a, b in zip(ours, theirs, strict=False) if a > 0 and b > 0
-    ]
-    return statistics.median(ratios) if ratios else None
-
-
-def _rows(found: Found, measure: str) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """Title and values by peer, for each model that has the measure."""
+def rows(found: Found, measure: str) -> Iterator[Row]:
+    """The rows of a measure's table."""
     if measure == "import_s":  # the same whatever is built afterwards: all processes are samples
         merged: dict[str, list[float]] = {}
         for peers in found["values"].values():
             for peer, values in peers.items():
-                merged.setdefault(peer, []).extend(values.get(measure, []))
-        yield "all", merged
+                if values.get(measure):
+                    merged.setdefault(peer, []).extend(values[measure])
+        if merged:
+            yield "all", "", merged
         return
     for model, peers in found["values"].items():
         values = {peer: v[measure] for peer, v in peers.items() if v.get(measure)}
         if values:
-            yield model, values
+            yield WORKLOADS[model].title, model, values
 
 
-def _table(found: Found, measure: str) -> Iterator[str]:
-    heading, form, more = MEASURES[measure]
-    rows = list(_rows(found, measure))
-    peers = [p for p in PEERS if any(values.get(p) for _, values in rows)]
-    if not peers:
-        return
-    yield f"## {heading}"
-    yield ""
-    yield "| | " + " | ".join(PEERS[p].title for p in peers) + " |"
+def _call_rows(found: Found) -> Iterator[Row]:
+    for model, peers in found["values"].items():
+        if WORKLOADS[model].kind != "calls":
+            continue
+        for call, text in CALLS.items():
+            values = {peer: v[call] for peer, v in peers.items() if v.get(call)}
+            if values:
+                yield f"{WORKLOADS[model].title}: {text}", model, values
+
+
+def _against(values: dict[str, list[float]], peer: str, more: int) -> Comparison | None:
+    if peer == "lamina" or not values.get(peer):
+        return None
+    return compare(values.get("lamina", []), values[peer], bool(more))
+
+
+def in_words(comparison: Comparison | None, quartiles: bool = True) -> str:
+    """A verdict for a table: wins and losses in the same form, and neither where none is sure."""
+    if comparison is None or comparison.verdict == "too few":
+        return ""
+    if comparison.verdict == "equal" and not quartiles:
+        return " (equal)"
+    number = "" if comparison.verdict == "equal" else f" {_times(comparison.median)}"
+    spread = f"; {_times(comparison.low)}-{_times(comparison.high)}" if quartiles else ""
+    return f" ({comparison.verdict}{number}{spread})"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def _cells(
+    row: Row, peers: list[str], found: Found, form: Form, more: int, quartiles: bool
+) -> Iterator[str]:
+    _, model, values = row
+    for peer in peers:
+        if not values.get(peer):
+            yield "failed" if peer in found["failures"].get(model, {}) else "-"
+            continue
+        comparison = _against(values, peer, more)
+        yield form(statistics.median(values[peer])) + in_words(comparison, quartiles)
+
+
+def _table(
+    found: Found, table: list[Row], form: Form, more: int,
+    titles: dict[str, str] | None = None, quartiles: bool = True,
+) -> Iterator[str]:  # fmt: skip
+    """A table of Markdown, and how often Lamina is ahead, equal and behind in it."""
+    titles = titles or {name: peer.title for name, peer in PEERS.items()}
+    peers = [p for p in titles if any(values.get(p) for _, _, values in table)]
+    yield "| | " + " | ".join(titles[p] for p in peers) + " |"
     yield "|---" * (len(peers) + 1) + "|"
-    for model, values in rows:
-        cells = []
-        for peer in peers:
-            if not values.get(peer):
-                cells.append("failed" if peer in found["failures"].get(model, {}) else "")
-                continue
-            cell = form.format(statistics.median(values[peer]))
-            ratio = _ratio(values.get("lamina", []), values[peer], more)
-            if peer != "lamina" and ratio is not None:
-                cell += f" ({ratio:.2f}x)"
-            cells.append(cell)
-        title = WORKLOADS[model].title if model in WORKLOADS else model
-        yield f"| {title} | " + " | ".join(cells) + " |"
+    for row in table:
+        cells = _cells(row, peers, found, form, more, quartiles)
+        yield f"| {row[0]} | " + " | ".join(cells) + " |"
+    comparisons = [_against(values, peer, more) for _, _, values in table for peer in peers]
     yield ""
+    yield f"Lamina: {tally([c for c in comparisons if c])}."
+
+
+def _conditions(found: Found) -> str:
+    """How the figures came about: what was measured, and how quiet the machine was."""
+    quiet = found.get("quiet")
+    seen = (
+        f"The load average before was {quiet['load']:.2f}; {quiet['disturbed']} of "
+        f"{quiet['measurements']} measurements were disturbed and "
+        f"{'repeated' if quiet['repeated'] else 'KEPT'}. "
+        f"The fixed cost of a training call is at most {quiet['fixed_share']:.1%} of what is "
+        "measured as steps per second."
+        if quiet else
+        f"The load average before was {found['machine'].get('load before', 'not read')}; nobody "
+        "watched what else the machine did meanwhile."
+    )  # fmt: skip
+    return (
+        f"{found['rounds']} rounds of about {found['seconds']} s per measurement, all in turn; "
+        f"medians. {seen}"
+    )
 
 
 def markdown(found: Found) -> str:
@@ -97,17 +151,21 @@ def markdown(found: Found) -> str:
         f"{PEERS[peer].title}: {', '.join(f'{n} {v}' for n, v in own.items())}"
         for peer, own in found["versions"].items()
     )
+    made = f"Made by `make bench` on {found['date']} in {found['minutes']} minutes."
     lines = [
         f"""# Benchmarks
 
-Made by `make bench` on {found["date"]} in {found["minutes"]} minutes: {found["rounds"]} rounds of
-about {found["seconds"]} s per measurement, all peers in turn; medians. In brackets: how many times
-better Lamina is (above 1: Lamina is better), the median over the rounds. Sizes, data, losses,
-optimizers and float32 are the same for all, and for the same weights all gave the same outputs.
+{_wrapped(f"{made} {_conditions(found)}")}
 
-{machine}.
+In brackets: how many times better Lamina is (ahead: above 1; behind: below 1), the median of the
+ratios within the rounds, and their quartiles. "Equal": the quartiles do not exclude 1, or the
+median differs from 1 by less than 2 %. Without brackets: fewer than three rounds. Sizes, data,
+losses, optimizers and float32 are the same for all, and for the same weights all gave the same
+outputs.
 
-{versions}.
+{_wrapped(machine)}.
+
+{_wrapped(versions)}.
 """
     ]
     if found["failures"]:
@@ -118,33 +176,50 @@ optimizers and float32 are the same for all, and for the same weights all gave t
             for peer, reason in peers.items()
         ]
         lines.append("")
-    for measure in MEASURES:
-        lines += _table(found, measure)
+    tables = [(heading, form, more, list(rows(found, measure)))
+              for measure, (heading, form, more) in MEASURES.items()]  # fmt: skip
+    tables.insert(1, ("What a call costs, ms", "{:.3g}", 0, list(_call_rows(found))))
+    for heading, form, more, table in tables:
+        if table:
+            lines += [f"## {heading}", "", *_table(found, table, form.format, more), ""]
     return "\n".join(lines)
 
 
-def plot(found: Found, path: Path) -> None:
-    """Training speed of each peer, relative to Lamina's, model by model."""
-    rows = [(m, v) for m, v in _rows(found, "steps_per_s") if v.get("lamina")]
-    if not rows:
-        return
-    mpl.rcParams["svg.hashsalt"] = "lamina"
-    peers = [p for p in PEERS if p != "lamina" and any(p in v for _, v in rows)]
-    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.55 * len(rows)))
-    height = 0.85 / max(1, len(peers))
-    for i, peer in enumerate(peers):
-        ratios = [_ratio(v["lamina"], v.get(peer, []), 1) for _, v in rows]
-        shown = [(r + i * height, 1 / ratio) for r, ratio in enumerate(ratios) if ratio]
-        axes.barh(
-            [place for place, _ in shown], [speed for _, speed in shown], height * 0.9,
-            label=PEERS[peer].title,
-        )  # fmt: skip
-    axes.axvline(1, color="black", linewidth=1)
-    axes.set_yticks([r + 0.42 for r in range(len(rows))], [WORKLOADS[m].title for m, _ in rows])
-    axes.invert_yaxis()
-    axes.set_xlabel("training speed; Lamina = 1")
-    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
+def readme(found: Found) -> str:
+    """The part of ``README.md`` between the two marks."""
+    intro = (
+        f"Steps of training in a second, by `make bench` on {found['machine']['processor']}. "
+        f"{_conditions(found)} In brackets: how many times faster Lamina is (below 1: slower); "
+        "equal: the quartiles of the rounds' ratios do not exclude 1, or it is less than 2 %. "
+        "All else is in "
+        "`benchmarks/RESULTS.md`."
+    )
+    speeds = list(rows(found, "steps_per_s"))
+    lines = [BEGIN, "", _wrapped(intro), ""]
+    lines += _table(found, speeds, _rate, 1, _README, quartiles=False)
+    if calls := list(_call_rows(found)):
+        lines += ["", "What a call costs, in ms:", ""]
+        lines += _table(found, calls, "{:.3g}".format, 0, _README, quartiles=False)
+    return "\n".join([*lines, "", END])
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, break_on_hyphens=False)
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def put_into(path: Path, part: str) -> None:
+    """Replace what is between the two marks in a file.
+
+    Raises:
+        ValueError: the file lacks them.
+    """
+    text = path.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{path.name} lacks the lines {BEGIN!r} and {END!r}")
+    path.write_text(before + part + after)

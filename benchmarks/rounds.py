@@ -1,211 +1,224 @@
-"""Runs the measurements: one process per peer and model, alive until its model is done, all peers
+"""Runs the measurements: one process per contestant and model, alive until its model is done, all
 taking turns, so that whatever else the machine does meets all of them alike.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import dataclasses
+import functools
 import os
-import select
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import ENVIRONMENTS, PEERS, ROOT, SetupError, python_of
+from benchmarks.peers import Peer, SetupError
+from benchmarks.processes import PeerError, Process
+from benchmarks.quiet import Watch
 from benchmarks.workloads import WORKLOADS
 
-TIMEOUT = 300.0  # seconds for one answer; torch.compile needs minutes for the largest
 _KEEPS_WEIGHTS_AS_KERAS = {"with_keras", "with_jax"}
 
 
-class PeerError(Exception):
-    """A peer cannot be measured; the message is the reason."""
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How much is measured.
 
-
-class Process:
-    """A worker and its two pipes.
-
-    Args:
-        peer: a name in ``PEERS``.
-        model: a name in ``WORKLOADS``.
-        log: the file for what its libraries print.
-        home: where it may keep what it compiles; None: it compiles anew.
+    Attributes:
+        rounds: how often each contestant is measured in turn.
+        cold: how often in processes of their own, which import, build and take a first step.
+        seconds: how long one training measurement takes, about.
+        share: the largest part of it that the fixed cost of a training call may be.
     """
 
-    def __init__(self, peer: str, model: str, log: Path, home: Path | None = None) -> None:
-        setup = PEERS[peer]
-        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        fixed = {
-            "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "",
-            "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore",
-            "JAX_ENABLE_COMPILATION_CACHE": "false" if home is None else "true",
-        }  # fmt: skip
-        if home is not None:
-            fixed |= dict.fromkeys(("HOME", "LAMINA_HOME", "XDG_CACHE_HOME", "TMPDIR"), str(home))
-        self.log = log.open("a")
-        self.process = subprocess.Popen(
-            [python_of(setup), "-m", "benchmarks.worker", peer, model],
-            cwd=ROOT, env={**inherited, **fixed, **setup.variables},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
-        )  # fmt: skip
-
-    def ask(self, **command: Any) -> dict[str, Any]:
-        """Send a command and wait for its answer."""
-        stdin, stdout = self.process.stdin, self.process.stdout
-        if stdin is None or stdout is None:
-            raise PeerError("no pipes")
-        try:
-            stdin.write(json.dumps(command).encode() + b"\n")
-            stdin.flush()
-        except BrokenPipeError:
-            raise PeerError(f"its process ended before {command['do']!r}") from None
-        ready, _, _ = select.select([stdout], [], [], TIMEOUT)
-        if not ready:
-            raise PeerError(f"no answer to {command['do']!r} in {TIMEOUT:.0f} s")
-        line = stdout.readline()
-        if not line:
-            code = self.process.wait()
-            raise PeerError(f"its process ended with code {code} in {command['do']!r}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise PeerError(f"{command['do']}: {answer['error']}")
-        return answer
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.communicate()
-        self.log.close()
+    rounds: int
+    cold: int
+    seconds: float
+    share: float
 
 
 class Results:
-    """Everything found: for each model and peer the values of each measure, round by round."""
+    """Everything found: for each model and contestant the values of each measure, by round."""
 
     def __init__(self) -> None:
         self.values: dict[str, dict[str, dict[str, list[float]]]] = {}
         self.failures: dict[str, dict[str, str]] = {}
         self.versions: dict[str, dict[str, str]] = {}
+        self.fixed_share = 0.0  # the largest of all training measurements
 
-    def add(self, model: str, peer: str, answer: dict[str, Any]) -> None:
+    def add(self, model: str, name: str, answer: dict[str, Any]) -> None:
         """Note an answer's values."""
-        self.versions.setdefault(peer, {}).update(answer.pop("versions", {}))
-        own = self.values.setdefault(model, {}).setdefault(peer, {})
-        for name, value in answer.items():
-            own.setdefault(name, []).append(value)
+        self.versions.setdefault(name, {}).update(answer.pop("versions", {}))
+        self.fixed_share = max(self.fixed_share, answer.pop("fixed_share", 0.0))
+        own = self.values.setdefault(model, {}).setdefault(name, {})
+        for measure, value in answer.items():
+            own.setdefault(measure, []).append(value)
 
-    def fail(self, model: str, peer: str, reason: str) -> None:
-        """Note why a peer has no (further) values."""
-        self.failures.setdefault(model, {})[peer] = reason
-        print(f"  {PEERS[peer].title}: {reason}", file=sys.stderr)
+    def fail(self, model: str, name: str, reason: str) -> None:
+        """Note why a contestant is out."""
+        self.failures.setdefault(model, {})[name] = reason
+        print(f"  {name}: {reason}", file=sys.stderr)
 
 
-def measure(model: str, peers: list[str], rounds: int, seconds: float, results: Results) -> None:
-    """All measurements of one model.
+class Bench:
+    """Measures contestants.
 
     Args:
-        model: a name in ``WORKLOADS``.
-        peers: names in ``PEERS``.
-        rounds: how often each measurement is repeated.
-        seconds: how long one of them takes about.
-        results: where the values go.
+        contestants: who takes part, by the name that the results have for them.
+        settings: how much is measured.
+        watch: judges each measurement; a disturbed one is repeated.
     """
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        alive = _start(model, peers, stack, results)
 
-        def turn(first: int = 0, **command: Any) -> None:
-            """Each peer once, starting with another one each time."""
-            names = list(alive)
-            for name in names[first % max(1, len(names)) :] + names[: first % max(1, len(names))]:
+    def __init__(self, contestants: dict[str, Peer], settings: Settings, watch: Watch) -> None:
+        self.contestants, self.settings, self.watch = contestants, settings, watch
+        self.results = Results()
+
+    def measure(self, model: str) -> None:
+        """All measurements of one model.
+
+        Raises:
+            NoisyError: the machine is too noisy.
+        """
+        workload = WORKLOADS[model]
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            names = [n for n, p in self.contestants.items() if p.calls or workload.kind != "calls"]
+            if workload.kind in ("train", "infer"):
+                names = self._cold_starts(model, names, folder)
+            turns = _Turns(self, model, stack, names)
+            getattr(self, f"_{workload.kind}")(turns, folder)
+
+    def _train(self, turns: _Turns, folder: Path) -> None:
+        s = self.settings
+        turns.once(do="build")
+        turns.once(do="prepare", seconds=s.seconds, share=s.share)
+        turns.rounds(s.rounds, do="train")
+        turns.once(do="memory")
+        self._infer(turns, folder)
+
+    def _infer(self, turns: _Turns, folder: Path) -> None:
+        if WORKLOADS[turns.model].kind == "infer":
+            turns.once(do="build")
+        turns.compare(folder / "reference.npz")
+        turns.once(do="warm")
+        turns.rounds(self.settings.rounds, do="predict", seconds=self.settings.seconds / 4)
+
+    def _files(self, turns: _Turns, folder: Path) -> None:
+        turns.once(do="warm_files")
+        turns.rounds(self.settings.rounds, do="files")
+
+    def _calls(self, turns: _Turns, folder: Path) -> None:
+        turns.once(do="prepare_calls")
+        turns.rounds(self.settings.rounds, do="time_calls", seconds=self.settings.seconds / 6)
+
+    def _cold_starts(self, model: str, names: list[str], folder: Path) -> list[str]:
+        """Processes that do nothing but start; returns whose did."""
+
+        def start(peer: Peer) -> dict[str, Any]:
+            home = Path(tempfile.mkdtemp(dir=folder))
+            with contextlib.closing(Process(peer, model, home)) as process:
+                found = process.load() | process.ask(do="cold")
+            if peer.keeps and "first_step_s" in found:
+                with contextlib.closing(Process(peer, model, home)) as process:
+                    process.load()
+                    found["second_process_s"] = process.ask(do="cold")["first_step_s"]
+            return found
+
+        for i in range(self.settings.cold):
+            for name in _from(names, i):
                 try:
-                    results.add(model, name, alive[name].ask(**command))
-                except PeerError as e:
-                    results.fail(model, name, str(e))
-                    alive.pop(name).close()
+                    run = functools.partial(start, self.contestants[name])
+                    self.results.add(model, name, self.watch.undisturbed(run))
+                except (PeerError, SetupError, OSError) as e:
+                    self.results.fail(model, name, str(e))
+                    names = [n for n in names if n != name]
+        return names
 
-        kind = WORKLOADS[model].kind
-        if kind == "train":
-            _first_steps(model, list(alive), folder, results)
-        turn(do="load")
-        if kind == "files":
-            for i in range(rounds + 1):
-                turn(i, do="files")
-            for found in results.values[model].values():
-                for name in ("build_s", "save_s", "load_s"):
-                    found[name] = found.get(name, [])[1:]  # the first time compiles
+
+class _Turns:
+    """The live processes of one model.
+
+    Args:
+        bench: what they belong to.
+        model: a name in ``WORKLOADS``.
+        stack: closes them.
+        names: which contestants are started.
+    """
+
+    def __init__(
+        self, bench: Bench, model: str, stack: contextlib.ExitStack, names: list[str]
+    ) -> None:
+        self.bench, self.model = bench, model
+        self.alive: dict[str, Process] = {}
+        for name in names:
+            with self._failing(name):
+                process = self.alive[name] = Process(bench.contestants[name], model)
+                stack.callback(process.close)
+        for name in list(self.alive):
+            with self._failing(name):
+                answer = self.alive[name].load()
+                del answer["import_s"]  # all of them started at once
+                bench.results.add(model, name, answer)
+
+    @contextlib.contextmanager
+    def _failing(self, name: str) -> Iterator[None]:
+        """Who fails is out."""
+        try:
+            yield
+        except (PeerError, SetupError, OSError) as e:
+            self.bench.results.fail(self.model, name, str(e))
+            if name in self.alive:
+                self.alive.pop(name).close()
+
+    def _each(self, first: int, ask: Callable[[Process], dict[str, Any]]) -> None:
+        for name in _from(list(self.alive), first):
+            with self._failing(name):
+                self.bench.results.add(self.model, name, ask(self.alive[name]))
+
+    def once(self, **command: Any) -> None:
+        """Each of them, without a measurement."""
+        self._each(0, lambda process: process.ask(**command))
+
+    def rounds(self, count: int, **command: Any) -> None:
+        """Each of them in turn, starting with another one each time; undisturbed ones count."""
+
+        def ask(process: Process) -> dict[str, Any]:
+            return self.bench.watch.undisturbed(lambda: process.ask(**command), process.pid)
+
+        for i in range(count):
+            self._each(i, ask)
+
+    def compare(self, path: Path) -> None:
+        """Hold that all compute the same function; one that does not is out."""
+        families = {n: self.bench.contestants[n].family for n in self.alive}
+        source = next((n for n in self.alive if families[n] in _KEEPS_WEIGHTS_AS_KERAS), None)
+        if source is None:
             return
-        turn(do="build")
-        if kind == "train":
-            turn(do="first", seconds=seconds)
-            for i in range(rounds):
-                turn(i, do="train")
-            turn(do="memory")
-        _compare(model, alive, folder / "reference.npz", results)
-        turn(do="warm")
-        for i in range(rounds):
-            turn(i, do="predict", seconds=seconds / 4)
+        for name in [source, *(n for n in self.alive if n != source)]:
+            with self._failing(name):
+                self.alive[name].ask(do="compare", reference=str(path), write=name == source)
+            if name not in self.alive:
+                self.bench.results.values[self.model].pop(name, None)
 
 
-def _first_steps(model: str, peers: list[str], folder: Path, results: Results) -> None:
-    """The first steps of processes of their own, and of a second one where that is faster."""
-    for again in (False, True):
-        for peer in peers:
-            if again and not PEERS[peer].keeps:
-                continue
-            home = folder / peer
-            home.mkdir(exist_ok=True)
-            try:
-                process = Process(peer, model, ENVIRONMENTS / "workers.log", home)
-                with contextlib.closing(process):
-                    process.ask(do="load")
-                    found = process.ask(do="step")
-            except PeerError as e:
-                results.fail(model, peer, str(e))
-                continue
-            results.add(
-                model, peer, {"second_process_s": found["first_step_s"]} if again else found
-            )
+def _from(names: list[str], first: int) -> list[str]:
+    """The names, starting with another one."""
+    start = first % max(1, len(names))
+    return names[start:] + names[:start]
 
 
-def _start(
-    model: str, peers: list[str], stack: contextlib.ExitStack, results: Results
-) -> dict[str, Process]:
-    ENVIRONMENTS.mkdir(exist_ok=True)
-    alive = {}
-    for peer in peers:
-        try:
-            alive[peer] = Process(peer, model, ENVIRONMENTS / "workers.log")
-        except (SetupError, OSError) as e:
-            results.fail(model, peer, str(e))
-            continue
-        stack.callback(alive[peer].close)
-    return alive
-
-
-def _compare(model: str, alive: dict[str, Process], path: Path, results: Results) -> None:
-    """Hold that all peers compute the same function; one that does not is out."""
-    sources = [n for n in alive if PEERS[n].family in _KEEPS_WEIGHTS_AS_KERAS]
-    for peer in sources[:1] + [n for n in alive if n not in sources[:1]] if sources else ():
-        try:
-            alive[peer].ask(do="compare", reference=str(path), write=peer == sources[0])
-        except PeerError as e:
-            results.fail(model, peer, str(e))
-            results.values[model].pop(peer, None)
-            alive.pop(peer).close()
-
-
-def machine() -> Iterator[tuple[str, str]]:
+def machine() -> dict[str, str]:
     """What the figures depend on."""
     model = next(
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
          if line.startswith("model name")), "unknown processor",
     )  # fmt: skip
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    yield "processor", f"{model}, {len(os.sched_getaffinity(0))} cores"
-    yield "memory", f"{memory:.0f} GiB"
-    yield "system", " ".join(os.uname()[i] for i in (0, 2, 4))
-    yield "python", sys.version.split()[0]
+    return {
+        "processor": f"{model}, {len(os.sched_getaffinity(0))} cores",
+        "memory": f"{memory:.0f} GiB",
+        "system": " ".join(os.uname()[i] for i in (0, 2, 4)),
+        "python": sys.version.split()[0],
+    }

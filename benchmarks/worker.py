@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
+import math
 import os
 import statistics
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import PEERS
+
+RESOLUTION = 0.01  # ms: a difference of two times that is smaller, or negative, is given as this
 
 
 class Clock:
@@ -63,7 +66,7 @@ class Worker:
         for name in self.peer.imports:
             importlib.import_module(name)
         seconds = time.perf_counter() - began
-        from benchmarks.workloads import WORKLOADS
+        from benchmarks.workloads import WORKLOADS  # imports NumPy, as the libraries do
 
         self.workload = WORKLOADS[self.model]
         family = importlib.import_module(f"benchmarks.families.{self.peer.family}")
@@ -72,35 +75,59 @@ class Worker:
         versions = {n: importlib.metadata.version(n) for n in self.peer.packages}
         if "jax" in sys.modules:
             self.clock = Clock()
-        return {"import_s": seconds, "versions": versions}
+        file = str(sys.modules[self.peer.imports[0]].__file__)
+        return {"import_s": seconds, "versions": versions, "file": file}
 
     def build(self) -> dict[str, Any]:
         """Make the model, ready to train."""
-        return {"build_s": _seconds(self._build)}
+        self._build()
+        return {}
 
     def _build(self) -> None:
         self.session.build(self.model, self.workload, self.data)
 
-    def step(self) -> dict[str, Any]:
-        """Train a new model on a single batch, the first thing that this process computes."""
-        batch = self.workload.batch
-        data = tuple([a[:batch] for a in arrays] for arrays in self.data)
-        self.session.build(self.model, self.workload, data)
-        found = {"first_step_s": _seconds(lambda: self.session.train(1))}
-        if self.clock:
-            found |= {f"{kind}_s": self.clock.seconds(kind) for kind in self.clock.spans}
+    def _batches(self, count: int) -> tuple[Any, Any]:
+        size = count * self.workload.batch
+        return tuple([a[:size] for a in arrays] for arrays in self.data)
+
+    def cold(self) -> dict[str, Any]:
+        """Build a model and train it on a single batch, the first that this process computes."""
+        self.data = self._batches(1)
+        found = {"build_s": _seconds(self._build)}
+        if self.workload.kind == "train":
+            found["first_step_s"] = _seconds(lambda: self.session.train(1))
+            if self.clock:
+                found |= {f"{kind}_s": self.clock.seconds(kind) for kind in self.clock.spans}
         return found
 
-    def first(self, seconds: float) -> dict[str, Any]:
-        """Two epochs: one that compiles, and one that sets the length of a round."""
-        self.session.train(1)
-        self.epochs = max(1, round(seconds / _seconds(lambda: self.session.train(1))))
-        return {}
+    def prepare(self, seconds: float, share: float) -> dict[str, Any]:
+        """Compile, and choose the samples and epochs of a measurement.
+
+        Args:
+            seconds: how long it lasts at least, about.
+            share: the largest part of it that the fixed cost of a training call may be; a
+                measurement is made longer for that, up to 20 times.
+        """
+        few = 20 if self._training(1) < 0.05 else 5
+        one, more = self._training(1), self._training(few)
+        step = max((more - one) / (few - 1), 1e-6)
+        fixed = max(0.0, one - step)
+        wanted = min(max(seconds, fixed / share), 20 * seconds)
+        steps = min(max(4, math.ceil(wanted / step)), self.workload.steps)
+        epoch = self._training(steps)
+        self.epochs = max(1, math.ceil(wanted / epoch))
+        self.steps = steps * self.epochs
+        return {"fixed_share": fixed / (self.epochs * epoch)}
+
+    def _training(self, steps: int) -> float:
+        """Seconds of an epoch of that many steps, once all is compiled."""
+        self.session.hold(self._batches(steps))
+        return min(_seconds(lambda: self.session.train(1)) for _ in range(3))
 
     def train(self) -> dict[str, Any]:
-        """Steps per second over the epochs of one round."""
+        """Steps per second of one training call."""
         seconds = _seconds(lambda: self.session.train(self.epochs))
-        return {"steps_per_s": self.epochs * self.workload.steps / seconds}
+        return {"steps_per_s": self.steps / seconds}
 
     def memory(self) -> dict[str, Any]:
         """The largest resident size so far."""
@@ -162,6 +189,26 @@ class Worker:
             found["predict_many_s"] = _seconds(lambda: self.session.predict(self.many))
         return found
 
+    def prepare_calls(self) -> dict[str, Any]:
+        """Make the models whose calls are timed, and make each call often enough to compile."""
+        family = importlib.import_module(f"benchmarks.families.{self.peer.calls}")
+        self.calls = family.calls(self.workload, **self.peer.options)
+        for call in self.calls.values():
+            for _ in range(3):
+                call()
+        return {}
+
+    def time_calls(self, seconds: float) -> dict[str, Any]:
+        """The median time of each call, in ms, and the fixed cost of a `fit`."""
+        found = {n: 1e3 * _median(call, seconds, 5) for n, call in self.calls.items()}
+        fixed = fixed_cost(found["fit"], found.pop("fit_long"), self.workload.steps)
+        return found | {"fit_fixed": max(fixed, RESOLUTION)}
+
+    def warm_files(self) -> dict[str, Any]:
+        """Build, save and load once; the first time compiles."""
+        self.files()
+        return {}
+
     def files(self) -> dict[str, Any]:
         """Build, save and load."""
         with tempfile.TemporaryDirectory() as folder:
@@ -178,9 +225,20 @@ def _seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def _median(run: Callable[[], Any], seconds: float) -> float:
-    """The median time of a call, called for that long and at least three times."""
-    times = [_seconds(run) for _ in range(3)]
+def fixed_cost(one: float, many: float, steps: int) -> float:
+    """What a call costs besides its steps: all but the steps take as long in both.
+
+    Args:
+        one: the time of a call with one step.
+        many: the time of a call with more.
+        steps: how many more.
+    """
+    return (steps * one - many) / (steps - 1)
+
+
+def _median(run: Callable[[], Any], seconds: float, least: int = 3) -> float:
+    """The median time of a call, called for that long and at least that often."""
+    times = [_seconds(run) for _ in range(least)]
     while sum(times) < seconds:
         times.append(_seconds(run))
     return statistics.median(times)

@@ -20,13 +20,14 @@ class Workload:
 
     Attributes:
         title: what the tables call it.
-        kind: ``"train"``, ``"infer"`` (its predictions alone are timed) or ``"files"`` (built,
-            saved and loaded).
+        kind: ``"train"``, ``"infer"`` (its predictions alone are timed), ``"files"`` (built,
+            saved and loaded) or ``"calls"`` (the costs of single calls are listed).
         inputs: makes that many samples of each input.
         targets: makes that many samples of each target.
         batch: samples in a step.
-        steps: steps in an epoch.
+        steps: steps in an epoch; a peer that needs too long for them is given fewer samples.
         many: samples of the large prediction; 0 where none is timed.
+        depth: dense layers of a model whose calls are timed.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Workload:
     batch: int = 1
     steps: int = 1
     many: int = 0
+    depth: int = 0
 
     def data(self) -> tuple[Arrays, Arrays]:
         """An epoch's samples: the same numbers for every peer."""
@@ -71,34 +73,53 @@ def _ticket_targets(generator: np.random.Generator, n: int) -> Arrays:
 WORKLOADS = {
     # the guide to the functional API
     "mlp": Workload(
-        "MLP 784-64-64-10", "train", _images(784), _classes(10), batch=64, steps=750, many=48_000
+        "MLP 784-64-64-10", "train", _images(784), _classes(10), batch=64, steps=1500, many=48_000
     ),
     "autoencoder": Workload(
-        "autoencoder 28x28", "train", _images(28, 28, 1), _images(28, 28, 1), batch=64, steps=16
+        "autoencoder 28x28", "train", _images(28, 28, 1), _images(28, 28, 1), batch=64, steps=100
     ),
     "tickets": Workload(
-        "tickets (2 LSTMs)", "train", _ticket, _ticket_targets, batch=32, steps=40
+        "tickets (2 LSTMs)", "train", _ticket, _ticket_targets, batch=32, steps=200
     ),
     "resnet": Workload(
-        "toy ResNet 32x32", "train", _images(32, 32, 3), _one_hot(10), batch=64, steps=16
+        "toy ResNet 32x32", "train", _images(32, 32, 3), _one_hot(10), batch=64, steps=50
     ),
     # others that are common
     "transformer": Workload(
-        "transformer, 128 tokens", "train", _tokens(10_000, 128), _classes(4), batch=32, steps=20
+        "transformer, 128 tokens", "train", _tokens(10_000, 128), _classes(4), batch=32, steps=80
     ),
     "gru": Workload(
-        "GRU, 80 tokens", "train", _tokens(10_000, 80), _classes(2), batch=32, steps=30
+        "GRU, 80 tokens", "train", _tokens(10_000, 80), _classes(2), batch=32, steps=150
     ),
     "conv1d": Workload(
-        "1-D CNN, 128 steps", "train", _images(128, 9), _classes(6), batch=64, steps=40
+        "1-D CNN, 128 steps", "train", _images(128, 9), _classes(6), batch=64, steps=150
     ),
     "mobilenet": Workload(
-        "depthwise CNN 33x33", "train", _images(33, 33, 3), _classes(10), batch=32, steps=12
+        "depthwise CNN 33x33", "train", _images(33, 33, 3), _classes(10), batch=32, steps=50
     ),
     "unet": Workload(
-        "U-Net 64x64", "train", _images(64, 64, 3), _classes(3, 64, 64), batch=8, steps=10
+        "U-Net 64x64", "train", _images(64, 64, 3), _classes(3, 64, 64), batch=8, steps=50
     ),
     "vgg19": Workload("VGG19 224x224", "infer", _images(224, 224, 3)),
-    "deep": Workload("200 Dense layers", "train", _images(8), _images(8), batch=64, steps=100),
+    "deep": Workload("200 Dense layers", "train", _images(8), _images(8), batch=64, steps=1000),
     "blocks": Workload("200 layers, in files", "files", _images(32, 32, 64)),
+    # what a call costs when there is next to nothing to compute
+    **{
+        f"mlp{depth}": Workload(
+            f"{depth} Dense layers of 64", "calls", _images(32), _classes(10), batch=32, steps=50,
+            depth=depth,
+        ) for depth in (2, 30)
+    },
 }  # fmt: skip
+
+CALLS = {
+    "predict": "`predict` of one sample",
+    "predict_on_batch": "`predict_on_batch` of 32 samples",
+    "fit": "`fit` of one batch",
+    "fit_fixed": "`fit`: fixed cost of a call (at least 0.01)",
+    "train_on_batch": "`train_on_batch`",
+    "evaluate": "`evaluate` of one batch",
+    "toggle": "`trainable` of a layer off, `train_on_batch`, on again",
+    "gan": "GAN: critic on, its step, critic off, the step of both",
+}
+"""The calls whose costs are listed, as the tables call them."""

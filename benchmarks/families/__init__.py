@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from benchmarks.workloads import Arrays, Workload
+
+Calls = dict[str, Callable[[], Any]]
+"""Calls whose cost is listed, by their names in ``benchmarks.workloads.CALLS``; a family leaves out
+what it has not. Each returns when the work is done and the results are NumPy's or Python's."""
+
+
+def held(
+    step: Callable[[], Any],
+    moved: Callable[[], Arrays],
+    kept: Callable[[], Arrays] | None = None,
+) -> Callable[[], Any]:
+    """Run a step once, and hold that it does what it is timed for.
+
+    Args:
+        step: a training step.
+        moved: gives weights that it has to change.
+        kept: gives weights that it must not change.
+
+    Returns:
+        The step.
+
+    Raises:
+        ValueError: it does something else.
+    """
+    step()  # what happens at the first step only (builds, say) is over
+    before, before_kept = moved(), kept() if kept else []
+    step()
+    if any(np.array_equal(a, b) for a, b in zip(before, moved(), strict=True)):
+        raise ValueError("a step that should train some weights leaves them as they are")
+    after_kept = kept() if kept else []
+    if not all(np.array_equal(a, b) for a, b in zip(before_kept, after_kept, strict=True)):
+        raise ValueError("a step changes weights that are frozen")
+    return step
 
 
 class Session(Protocol):
@@ -19,8 +55,12 @@ class Session(Protocol):
         """Make the model and whatever training it takes; keep the data as the peer wants it."""
         ...
 
+    def hold(self, data: tuple[Arrays, Arrays]) -> None:
+        """Keep other data to train on."""
+        ...
+
     def train(self, epochs: int) -> None:
-        """Train on all data, shuffled anew in each epoch."""
+        """Train on all data that is held, shuffled anew in each epoch."""
         ...
 
     def predict(self, x: Arrays) -> Arrays:

@@ -207,6 +207,9 @@ class Session:
 
     def build(self, name: str, workload: Workload, data: tuple[Arrays, Arrays]) -> None:
         self.model, self.batch = globals()[name](self.keras), workload.batch
+        self.hold(data)
+
+    def hold(self, data: tuple[Arrays, Arrays]) -> None:
         self.x, self.y = map(_alone, data)
 
     def train(self, epochs: int) -> None:

@@ -157,8 +157,11 @@ class Program:
         It also finds what no attribute tells: variables that a call reads or changes although the
         model does not hold them, metrics' state that is made with the first batch, names of logs.
         """
-        key = repr(jax.tree.map(lambda a: (a.shape[1:], str(a.dtype)), batch))
-        if self._checked == key or self.purpose == "predict":
+        if self.purpose == "predict":
+            return
+        key = [None if a is None else (a.shape[1:], a.dtype) for a in nested.flatten(batch)]
+        key.append(jax.tree.structure(batch))
+        if self._checked == key:
             return
         if self.by_user:
             overrides.check_signature(self.model, f"{self.purpose}_step")

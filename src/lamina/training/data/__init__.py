@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from lamina.errors import ArgumentError, DataError
-from lamina.training.data.arrays import Rows, holds_arrays
-from lamina.training.data.batches import Batch, Weigh, map_arrays, separate
+from lamina.training.data.arrays import Rows, arrays_of, holds_arrays
+from lamina.training.data.batches import Batch, Weigh, common_length, describe, map_arrays, separate
 from lamina.training.data.passes import Pass, whole_number
 from lamina.training.data.samples import MOST_STEPS, ArrayData
 from lamina.training.data.sources import source_of
@@ -42,10 +42,13 @@ def open_data(data: Batch, over: Pass) -> ArrayData | StreamData:
 
 def one_batch(x: Any, y: Any, sample_weight: Any, weigh: Weigh | None = None) -> Batch:
     """The single batch of ``train_on_batch`` and its like."""
-    data = ArrayData((x, y, sample_weight), Pass())
+    batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
+    if common_length(batch) == 0:
+        raise DataError(f"There are no samples: {describe(batch)}.")
+    batch = map_arrays(lambda a: a[:] if isinstance(a, Rows) else a, batch)
     if weigh is not None:
-        data = data.weighted(weigh)
-    return map_arrays(lambda a: a[:] if isinstance(a, Rows) else a, data.batch)
+        batch = (*batch[:2], weigh(*batch[1:]))
+    return batch
 
 
 __all__ = [

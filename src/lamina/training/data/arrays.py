@@ -139,6 +139,8 @@ def holds_arrays(x: Any) -> bool:
 
 def arrays_of(structure: Any) -> Any:
     """Every leaf as an array; lists of plain numbers, in any depth, count as one leaf."""
+    if type(structure) is np.ndarray:
+        return as_array(structure)
     if isinstance(structure, (list, tuple)):
         if all(isinstance(v, _SCALARS) for v in nested.flatten(structure)):
             return as_array(structure)
@@ -158,6 +160,8 @@ def as_array(x: Any) -> Any:
     """
     if isinstance(x, (jax.Array, Rows)):
         return x
+    if type(x) is np.ndarray:  # what the protocols need not be asked about, which takes long
+        return x.astype(_dtype(x, x), copy=False)
     if _is_rows(x):
         return Rows(x)
     array = _numpy(x)
