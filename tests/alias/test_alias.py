@@ -26,6 +26,12 @@ FINDS = {
     "from keras.src.ops import *; found = add.__name__": "add",
     "from keras.src.callbacks import History; found = History.__name__": "History",
     "from keras.src.saving.saving_lib import load_model as f; found = f.__name__": "load_model",
+    "from keras.src.utils.tracking import *; found = no_automatic_dependency_tracking(len)([1])": 1,
+    "import keras, io; from keras.src.saving import saving_lib as s; m = keras.Sequential("
+    "[keras.Input((2,))]); f = io.BytesIO(); s.save_model(m, f); f.seek(0); "
+    "found = s.load_model(f).output_shape[1]": 2,
+    "import lamina; m = lamina.Sequential([lamina.Input((1,))]); m.compile(loss='mae'); "
+    "found = m.loss": "mae",
     "import keras; found = hasattr(keras.layers, 'Dens')": False,
     "import keras; found = hasattr(keras, 'src') and hasattr(keras.src, 'engine')": False,
     "import keras; found = 'Dense' in dir(keras.layers) and 'core' not in dir(keras.layers)": True,
@@ -94,6 +100,12 @@ def test_names_that_are_absent_are_reported(told, code):
     assert kind in kinds
     assert "LaminaError" in kinds
     assert text in message
+
+
+def test_the_alias_loads_nothing_heavy():
+    code = "import lamina, sys; lamina.alias_keras(); import keras; print('jax' in sys.modules)"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert made.stdout == "False\n"
 
 
 def test_every_gap_has_a_message():

@@ -53,8 +53,11 @@ def use_mlp():
 
 
 def use_adapter():
-    adapter = bf.Adapter().to_array().convert_dtype("float64", "float32").concatenate(
-        ["a", "b"], into="inference_variables"
+    adapter = (
+        bf.Adapter()
+        .to_array()
+        .convert_dtype("float64", "float32")
+        .concatenate(["a", "b"], into="inference_variables")
     )
     made = adapter({"a": np.ones((3, 1)), "b": np.zeros((3, 2))})
     assert made["inference_variables"].shape == (3, 3)
@@ -63,11 +66,15 @@ def use_adapter():
 def use_workflow():
     simulator = bf.make_simulator([simulate])
     adapter = (
-        bf.Adapter().as_set(["x"]).convert_dtype("float64", "float32")
-        .concatenate(["theta"], into="inference_variables").rename("x", "summary_variables")
+        bf.Adapter()
+        .as_set(["x"])
+        .convert_dtype("float64", "float32")
+        .concatenate(["theta"], into="inference_variables")
+        .rename("x", "summary_variables")
     )
     workflow = bf.BasicWorkflow(
-        simulator=simulator, adapter=adapter,
+        simulator=simulator,
+        adapter=adapter,
         inference_network=bf.networks.CouplingFlow(depth=2, subnet_kwargs={"widths": (8,)}),
         summary_network=bf.networks.DeepSet(summary_dim=3),
     )

@@ -16,7 +16,11 @@ def build(hp):
     model = keras.Sequential([keras.Input((4,))])
     for i in range(hp.Int("layers", 1, 2)):
         with hp.conditional_scope("layers", list(range(i + 1, 3))):
-            model.add(keras.layers.Dense(hp.Choice(f"units_{i}", [2, 4]), hp.Choice("act", ["relu", "tanh"])))
+            model.add(
+                keras.layers.Dense(
+                    hp.Choice(f"units_{i}", [2, 4]), hp.Choice("act", ["relu", "tanh"])
+                )
+            )
     if hp.Boolean("dropout"):
         model.add(keras.layers.Dropout(hp.Float("rate", 0.1, 0.3, step=0.1)))
     model.add(keras.layers.Dense(1, activation="sigmoid"))
@@ -30,14 +34,18 @@ def build(hp):
 
 def search(kind, hypermodel=build, objective="val_accuracy", **kwargs):
     with tempfile.TemporaryDirectory() as folder:
-        tuner = kind(hypermodel, objective=objective, directory=folder, project_name="p", seed=1, **kwargs)
+        tuner = kind(
+            hypermodel, objective=objective, directory=folder, project_name="p", seed=1, **kwargs
+        )
         tuner.search(x, y, validation_split=0.25, verbose=0, epochs=1)
         best = tuner.get_best_hyperparameters()[0]
         model = tuner.get_best_models()[0]
         assert model.predict(x, verbose=0).shape == (40, 1)
         tuner.results_summary(1)
         tuner.search_space_summary()
-        again = kind(hypermodel, objective=objective, directory=folder, project_name="p", seed=1, **kwargs)
+        again = kind(
+            hypermodel, objective=objective, directory=folder, project_name="p", seed=1, **kwargs
+        )
         assert again.get_best_hyperparameters()[0].values == best.values
         return tuner
 
@@ -67,8 +75,11 @@ def use_objective():
 
 
 def use_several_objectives():
-    search(kt.RandomSearch, max_trials=1,
-           objective=[kt.Objective("val_loss", "min"), kt.Objective("val_accuracy", "max")])
+    search(
+        kt.RandomSearch,
+        max_trials=1,
+        objective=[kt.Objective("val_loss", "min"), kt.Objective("val_accuracy", "max")],
+    )
 
 
 def use_hypermodel():
@@ -99,8 +110,13 @@ def use_tuner_of_ones_own():
             return float(model.evaluate(x, y, verbose=0)[0])
 
     with tempfile.TemporaryDirectory() as folder:
-        tuner = Mine(max_trials=2, directory=folder, hypermodel=build,
-                     objective=kt.Objective("loss", "min"), overwrite=True)
+        tuner = Mine(
+            max_trials=2,
+            directory=folder,
+            hypermodel=build,
+            objective=kt.Objective("loss", "min"),
+            overwrite=True,
+        )
         tuner.search()
         assert tuner.oracle.get_best_trials()[0].score is not None
 
@@ -108,8 +124,14 @@ def use_tuner_of_ones_own():
 def use_callbacks_of_the_search():
     with tempfile.TemporaryDirectory() as folder:
         tuner = kt.RandomSearch(build, objective="val_loss", max_trials=1, directory=folder)
-        tuner.search(x, y, validation_data=(x, y), verbose=0, epochs=2,
-                     callbacks=[keras.callbacks.EarlyStopping("val_loss", patience=1)])
+        tuner.search(
+            x,
+            y,
+            validation_data=(x, y),
+            verbose=0,
+            epochs=2,
+            callbacks=[keras.callbacks.EarlyStopping("val_loss", patience=1)],
+        )
         assert len(tuner.oracle.trials) == 1
 
 
@@ -120,7 +142,9 @@ def use_sklearn_tuner():
     with tempfile.TemporaryDirectory() as folder:
         tuner = kt.tuners.SklearnTuner(
             kt.oracles.RandomSearchOracle(objective=kt.Objective("score", "max"), max_trials=2),
-            forest, scoring=metrics.make_scorer(metrics.accuracy_score), directory=folder,
+            forest,
+            scoring=metrics.make_scorer(metrics.accuracy_score),
+            directory=folder,
         )
         tuner.search(x, y)
         assert tuner.get_best_models()[0].predict(x).shape == (40,)

@@ -72,10 +72,18 @@ def use_several_outputs():
 
 def use_routed_parameters():
     fitted = KerasRegressor(
-        numbers, hidden=3, verbose=0, loss=keras.losses.Huber, loss__delta=0.5,
-        optimizer=keras.optimizers.SGD, optimizer__learning_rate=0.05,
-        metrics=[keras.metrics.MeanAbsoluteError], callbacks=keras.callbacks.EarlyStopping,
-        callbacks__monitor="loss", fit__epochs=2, batch_size=10,
+        numbers,
+        hidden=3,
+        verbose=0,
+        loss=keras.losses.Huber,
+        loss__delta=0.5,
+        optimizer=keras.optimizers.SGD,
+        optimizer__learning_rate=0.05,
+        metrics=[keras.metrics.MeanAbsoluteError],
+        callbacks=keras.callbacks.EarlyStopping,
+        callbacks__monitor="loss",
+        fit__epochs=2,
+        batch_size=10,
     ).fit(x, z)
     assert abs(float(fitted.model_.optimizer.learning_rate) - 0.05) < 1e-6
 
@@ -111,9 +119,11 @@ def use_ensembles():
 
 def use_pickle():
     fitted = classifier().fit(x, y)
-    again = pickle.loads(pickle.dumps(fitted))  # noqa: S301
+    again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_allclose(again.predict_proba(x), fitted.predict_proba(x), rtol=1e-5)
-    np.testing.assert_allclose(copy.deepcopy(fitted).predict_proba(x), fitted.predict_proba(x), rtol=1e-5)
+    np.testing.assert_allclose(
+        copy.deepcopy(fitted).predict_proba(x), fitted.predict_proba(x), rtol=1e-5
+    )
 
 
 def use_model_that_is_an_instance():

@@ -17,6 +17,7 @@ from lamina.alias.messages import absent, public_names, target_of
 from lamina.alias.tables import KERAS_VERSION, PRIVATE, TENSORFLOW
 from lamina.errors import AbsentModuleError, AbsentNameError, StateError, TrainingWarning
 
+_PRIVATE = "lamina.alias.private"  # loaded on first use: it loads the library
 _FOR_CHILDREN = str(Path(__file__).parent / "for_children")
 
 
@@ -33,18 +34,18 @@ class KerasModule(types.ModuleType):
 
     Args:
         name: its path: ``"keras.layers"``.
-        target: the module of Lamina; None for a private package that only leads to others.
-        only: the names that it offers; all when None.
+        target: the module of Lamina; None for a private one that has few names, or leads to others.
+        more: further names, which :mod:`lamina.alias.private` has.
     """
 
     def __init__(
-        self, name: str, target: types.ModuleType | None, only: tuple[str, ...] | None = None
+        self, name: str, target: types.ModuleType | None, more: tuple[str, ...] = ()
     ) -> None:
         super().__init__(name, None if target is None else target.__doc__)
         self.__path__ = []  # a package, so that a missing submodule is reported too
         self.__file__ = None if target is None else target.__file__
         self._target = target
-        self._names = only
+        self._more = more
         if name == "keras":
             self.__version__ = KERAS_VERSION
             self.version = _version
@@ -57,11 +58,11 @@ class KerasModule(types.ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         if _leads_to_module(path):
             return importlib.import_module(path)
-        if self._target is not None and (self._names is None or name in self._names):
-            value = getattr(self._target, name, self)
-            if value is not self and not isinstance(value, types.ModuleType):
-                setattr(self, name, value)
-                return value
+        own = importlib.import_module(_PRIVATE) if name in self._more else self._target
+        value = getattr(own, name, self)
+        if value is not self and not isinstance(value, types.ModuleType):
+            setattr(self, name, value)
+            return value
         subject, cure = absent(path)
         raise AbsentNameError(subject, cure=cure)
 
@@ -73,9 +74,7 @@ class KerasModule(types.ModuleType):
         return sorted({*super().__dir__(), *self._offered()})
 
     def _offered(self) -> list[str]:
-        if self._names is not None:
-            return list(self._names)
-        return [] if self._target is None else public_names(self._target)
+        return [*self._more, *([] if self._target is None else public_names(self._target))]
 
 
 def _leads_to_module(path: str) -> bool:
@@ -106,13 +105,11 @@ class KerasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             _check_backend()
         if not name.startswith("keras.src"):
             return KerasModule(name, target_of(name))
-        public, only = PRIVATE.get(name, (None, None))
-        if public is None:
-            return KerasModule(name, None)
-        found = target_of(public)
-        if found is None:
+        public, more = PRIVATE.get(name, (None, ()))
+        found = None if public is None else target_of(public)
+        if public is not None and found is None:
             raise _absent_module(public)
-        return KerasModule(name, found, only)
+        return KerasModule(name, found, more)
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Nothing: the module's attributes are looked up in Lamina when they are used."""

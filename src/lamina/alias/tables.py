@@ -7,13 +7,14 @@ from typing import Final
 # The version of Keras whose surface Lamina follows: what `keras.__version__` says under the alias.
 KERAS_VERSION: Final = "3.15.0"
 
-# Private modules that libraries on top of Keras import, and the public ones that hold the same
-# names: from the first to the second, all names or the listed ones only.
-PRIVATE: Final[dict[str, tuple[str, tuple[str, ...] | None]]] = {
-    "keras.src.backend": ("keras.backend", None),  # keras-rs
-    "keras.src.callbacks": ("keras.callbacks", None),  # bayesflow
-    "keras.src.ops": ("keras.ops", None),  # keras-tuner
-    "keras.src.saving.saving_lib": ("keras.saving", ("load_model", "save_model")),  # scikeras
+# Private modules that libraries on top of Keras import: the public module of Keras that has the
+# names, if any, and the names that `lamina.alias.private` adds.
+PRIVATE: Final[dict[str, tuple[str | None, tuple[str, ...]]]] = {
+    "keras.src.backend": ("keras.backend", ("standardize_shape",)),  # keras-rs
+    "keras.src.callbacks": ("keras.callbacks", ()),  # bayesflow
+    "keras.src.ops": ("keras.ops", ()),  # keras-tuner
+    "keras.src.saving.saving_lib": (None, ("load_model", "save_model")),  # scikeras
+    "keras.src.utils.tracking": (None, ("no_automatic_dependency_tracking",)),  # keras-rs
 }
 
 # Names that Lamina does not have for a reason, or that something else replaces. A text holds for

@@ -32,6 +32,7 @@ class _Attributes:
 
     _graph: Graph | None
     _objective: Objective | None
+    loss: Any
     _programs: dict[Any, Any]
     _structure: Snapshot | None  # what `_programs` were made for
     _call_is_pure: bool | None  # None: not yet found out
@@ -166,6 +167,8 @@ class Trainer(_Attributes, Layer):
         if auto_scale_loss and not scales and self.dtype_policy.name == "mixed_float16":
             self.optimizer = optimizers.LossScaleOptimizer(self.optimizer)
         self._objective = objective
+        # What libraries on top of Keras read; it holds nothing of the model's own.
+        object.__setattr__(self, "loss", loss)
         self._run_eagerly = run_eagerly
         self._jit_compile = jit_compile
         self.steps_per_execution = whole_number(
