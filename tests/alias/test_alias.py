@@ -28,7 +28,7 @@ FINDS = {
     "from keras.src.saving.saving_lib import load_model as f; found = f.__name__": "load_model",
     "from keras.src.utils.tracking import *; found = no_automatic_dependency_tracking(len)([1])": 1,
     "import keras, io; from keras.src.saving import saving_lib as s; m = keras.Sequential("
-    "[keras.Input((2,))]); f = io.BytesIO(); s.save_model(m, f); f.seek(0); "
+    "[keras.Input((3,)), keras.layers.Dense(2)]); f = io.BytesIO(); s.save_model(m, f); f.seek(0); "
     "found = s.load_model(f).output_shape[1]": 2,
     "import lamina; m = lamina.Sequential([lamina.Input((1,))]); m.compile(loss='mae'); "
     "found = m.loss": "mae",

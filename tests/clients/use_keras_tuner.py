@@ -63,7 +63,7 @@ def use_bayesian_optimization():
 
 
 def use_hyperband():
-    search(kt.Hyperband, max_epochs=2, hyperband_iterations=1)
+    search(kt.Hyperband, max_epochs=4, factor=2, hyperband_iterations=1)
 
 
 def use_grid_search():
