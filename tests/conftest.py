@@ -21,7 +21,7 @@ def _fresh_program():
     """Automatic names and the seed are those of a new program, whatever ran before."""
     import lamina
 
-    lamina.utils.clear_session()
+    lamina.utils.clear_session(free_memory=False)
     lamina.utils.set_random_seed(0)
 
 

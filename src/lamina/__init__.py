@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+
+def version() -> str:
+    """The version of Lamina.
+
+    >>> version() == __version__
+    True
+    """
+    return __version__
+
+
 if TYPE_CHECKING:
     from lamina import activations as activations
     from lamina import applications as applications
+    from lamina import backend as backend
     from lamina import callbacks as callbacks
     from lamina import config as config
     from lamina import constraints as constraints
@@ -24,17 +35,26 @@ if TYPE_CHECKING:
     from lamina import layers as layers
     from lamina import losses as losses
     from lamina import metrics as metrics
+    from lamina import mixed_precision as mixed_precision
     from lamina import models as models
     from lamina import ops as ops
     from lamina import optimizers as optimizers
+    from lamina import random as random
     from lamina import regularizers as regularizers
     from lamina import saving as saving
     from lamina import tree as tree
     from lamina import utils as utils
     from lamina import visualization as visualization
     from lamina.alias import alias_keras as alias_keras
+    from lamina import wrappers as wrappers
+    from lamina.core.naming import name_scope as name_scope
+    from lamina.core.rematerialization import RematScope as RematScope
+    from lamina.core.rematerialization import remat as remat
+    from lamina.core.stateless import StatelessScope as StatelessScope
+    from lamina.core.symbolic import SymbolicTensor as KerasTensor  # noqa: F401
     from lamina.core.variable import Variable as Variable
     from lamina.dtype_policies import DTypePolicy as DTypePolicy
+    from lamina.dtype_policies import FloatDTypePolicy as FloatDTypePolicy
     from lamina.initializers import Initializer as Initializer
     from lamina.layers import Input as Input
     from lamina.layers import InputSpec as InputSpec
@@ -44,42 +64,54 @@ if TYPE_CHECKING:
     from lamina.models import Functional as Functional
     from lamina.models import Model as Model
     from lamina.models import Sequential as Sequential
+    from lamina.models.function import Function as Function
     from lamina.optimizers import Optimizer as Optimizer
     from lamina.regularizers import Regularizer as Regularizer
+    from lamina.runtime.devices import device as device
 
 _MODULES = {
     name: f"lamina.{name}"
     for name in (
-        "activations", "applications", "callbacks", "config", "constraints", "datasets",
-        "dtype_policies", "errors", "initializers", "layers", "losses", "metrics", "models", "ops",
-        "optimizers", "regularizers", "saving", "tree", "utils", "visualization",
+        "activations", "applications", "backend", "callbacks", "config", "constraints",
+        "datasets", "dtype_policies", "errors", "initializers", "layers", "losses", "metrics",
+        "mixed_precision", "models", "ops", "optimizers", "random", "regularizers", "saving",
+        "tree", "utils", "visualization", "wrappers",
     )
 }  # fmt: skip
 _OBJECTS = {
     "DTypePolicy": "lamina.dtype_policies",
+    "FloatDTypePolicy": "lamina.dtype_policies",
+    "Function": "lamina.models.function",
     "Functional": "lamina.models",
     "Initializer": "lamina.initializers",
     "Input": "lamina.layers",
     "InputSpec": "lamina.layers",
+    "KerasTensor": "lamina.core.symbolic:SymbolicTensor",
     "Layer": "lamina.layers",
     "Loss": "lamina.losses",
     "Metric": "lamina.metrics",
     "Model": "lamina.models",
     "Optimizer": "lamina.optimizers",
     "Regularizer": "lamina.regularizers",
+    "RematScope": "lamina.core.rematerialization",
     "Sequential": "lamina.models",
+    "StatelessScope": "lamina.core.stateless",
     "Variable": "lamina.core.variable",
     "alias_keras": "lamina.alias",
+    "device": "lamina.runtime.devices",
+    "name_scope": "lamina.core.naming",
+    "remat": "lamina.core.rematerialization",
 }
 
-__all__ = [*_MODULES, *_OBJECTS, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_MODULES, *_OBJECTS, "__version__", "version"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         value: Any = importlib.import_module(_MODULES[name])
     elif name in _OBJECTS:
-        value = getattr(importlib.import_module(_OBJECTS[name]), name)
+        module, _, own_name = _OBJECTS[name].partition(":")
+        value = getattr(importlib.import_module(module), own_name or name)
     else:
         raise AttributeError(f"module 'lamina' has no attribute {name!r}")
     globals()[name] = value

@@ -420,6 +420,16 @@ class AbsentModuleError(LaminaError, ImportError):
         # It runs PyTorch modules, and Lamina runs on JAX alone.
 
     Cure: the message gives the nearest names, or what to use instead.
+class MissingPackageError(LaminaError, ImportError):
+    """A feature that needs an optional package, which is not installed.
+
+    >>> from lamina.runtime.optional import load
+    >>> load("not_installed", "NotBuilt()", "not-installed")
+    Traceback (most recent call last):
+    ...
+    lamina.errors.MissingPackageError: NotBuilt() needs the package 'not_installed', ...
+
+    Cure: install it, with the command in the message.
     """
 
 

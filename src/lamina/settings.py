@@ -16,6 +16,10 @@ _settings: dict[str, object] = {
     "seed": None,
     "times_seeded": 0,
     "filter_tracebacks": True,
+    "interactive_logging": True,
+    "flash_attention": None,
+    "max_epochs": None,
+    "max_steps_per_epoch": None,
 }
 
 
@@ -61,6 +65,24 @@ def standardize_data_format(data_format: str | None) -> str:
     return value
 
 
+def backend() -> str:
+    """The name of the engine: ``"jax"``, the only one."""
+    return "jax"
+
+
+def set_backend(backend: str) -> None:
+    """Accept ``"jax"``, the only engine.
+
+    Raises:
+        ArgumentError: Another name.
+    """
+    if backend != "jax":
+        raise ArgumentError(
+            f"Lamina has one backend, 'jax'. Received: {backend!r}. Data of PyTorch and TensorFlow "
+            "is taken by `fit` as it is."
+        )
+
+
 def global_seed() -> int:
     """The seed that everything random derives from; drawn once a process when none was set."""
     if _settings["seed"] is None:
@@ -94,6 +116,80 @@ def enable_traceback_filtering() -> None:
 def disable_traceback_filtering() -> None:
     """Show whole tracebacks, to look for a defect in Lamina itself."""
     _settings["filter_tracebacks"] = False
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether progress, summaries and callbacks write to the standard output; else they log."""
+    return bool(_settings["interactive_logging"])
+
+
+def enable_interactive_logging() -> None:
+    """Write progress, summaries and what callbacks tell to the standard output."""
+    _settings["interactive_logging"] = True
+
+
+def disable_interactive_logging() -> None:
+    """Send progress, summaries and what callbacks tell to the logger ``"lamina"``, level INFO."""
+    _settings["interactive_logging"] = False
+
+
+def is_flash_attention_enabled() -> bool | None:
+    """Whether attention that says nothing itself uses the fused kernel; None if nobody decided.
+
+    None and False are alike.
+    """
+    return _settings["flash_attention"]  # pyright: ignore[reportReturnType]
+
+
+def enable_flash_attention() -> None:
+    """Use cuDNN's fused attention wherever ``flash_attention=None`` and it is possible.
+
+    It is possible on a GPU, without bias, cap, dropout or returned scores. Steps that are compiled
+    already stay as they are.
+    """
+    _settings["flash_attention"] = True
+
+
+def disable_flash_attention() -> None:
+    """Use the fused attention only where ``flash_attention=True`` is passed."""
+    _settings["flash_attention"] = False
+
+
+def max_epochs() -> int | None:
+    """The largest number of epochs that ``fit`` runs; None for no limit."""
+    return _settings["max_epochs"]  # pyright: ignore[reportReturnType]
+
+
+def set_max_epochs(max_epochs: int | None) -> None:
+    """Limit the epochs of every ``fit``, to try a program quickly; None takes the limit away."""
+    _settings["max_epochs"] = _limit("max_epochs", max_epochs)
+
+
+def max_steps_per_epoch() -> int | None:
+    """The largest number of steps of an epoch, evaluation or prediction; None for no limit."""
+    return _settings["max_steps_per_epoch"]  # pyright: ignore[reportReturnType]
+
+
+def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
+    """Limit the steps of epochs, evaluations and predictions; None takes the limit away."""
+    _settings["max_steps_per_epoch"] = _limit("max_steps_per_epoch", max_steps_per_epoch)
+
+
+def _limit(name: str, value: object) -> int | None:
+    if value is not None and (
+        not isinstance(value, int) or isinstance(value, bool) or value < 1
+    ):  # fmt: skip
+        raise ArgumentError(f"`{name}` is a positive integer or None. Received: {value!r}.")
+    return value
+
+
+def limited(count: int | None, most: int | None) -> int | None:
+    """The smaller of two numbers, of which None is the largest.
+
+    >>> limited(5, 2), limited(None, 2), limited(5, None)
+    (2, 2, 5)
+    """
+    return min((n for n in (count, most) if n is not None), default=None)
 
 
 def cache_home() -> Path:

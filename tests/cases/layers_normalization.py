@@ -15,6 +15,8 @@ CASES = [
     Case("batch_norm_rank_2", layers.BatchNormalization, {"momentum": 0.5, "epsilon": 1e-2},
          [((7, 3), "float32")]),
     Case("batch_norm_images", layers.BatchNormalization, {"axis": 1}, IMAGES, unknown_axes=(2, 3)),
+    Case("batch_norm_renorm", layers.BatchNormalization,
+         {"renorm": True, "renorm_clipping": {"rmax": 1.5}}, ROWS, unknown_axes=(1,)),
     Case("batch_norm_plain", layers.BatchNormalization, {"center": False, "scale": False}, ROWS,
          unknown_axes=(1,)),
     Case("batch_norm_penalized", layers.BatchNormalization,

@@ -2,6 +2,8 @@
 
 import optax
 
+from lamina.optimizers import SGD, OptimizerMap, RMSprop
+
 OPTIMIZERS = {
     "SGD": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
     "RMSprop": [{}, {"momentum": 0.9}, {"momentum": 0.5, "centered": True, "rho": 0.8}],
@@ -24,6 +26,13 @@ OPTIMIZERS = {
     "Adafactor": [{}, {"relative_step": False, "clip_threshold": 0.5}],
     "Muon": [{}, {"rms_rate": None, "nesterov": False}, {"exclude_layers": ["a"]}],
     "LossScaleOptimizer": [{"inner_optimizer": "adam", "initial_scale": 8.0}],
+    "MultiOptimizer": [
+        {
+            "optimizer_map": OptimizerMap(SGD(0.1, momentum=0.9), {".*b": RMSprop(0.1)}),
+            "loss_scale_factor": 2.0,
+        },
+    ],
+    "ScheduleFreeAdamW": [{}, {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-4, "warmup_steps": 4}],
     "Optax": [{"transformation": optax.adam(0.1)}],
 }  # fmt: skip
 

@@ -36,25 +36,69 @@ def test_every_format(server, cache, name):
     )
     body = zipped({**GOOD, "empty/": b""}) if name == "x.zip" else tar(GOOD, mode)
     origin, sha256 = server.publish(name, body)
-    folder = get_file(origin=origin, file_hash=sha256, extract=True)
+    folder = get_file(name, origin, file_hash=sha256, extract=True)
     assert folder == str(cache / "x_extracted")
     assert content_of(folder) == {os.path.normpath(key): value for key, value in GOOD.items()}
-    assert get_file(origin=origin, file_hash=sha256, extract=True) == folder
+    assert get_file(name, origin, file_hash=sha256, extract=True) == folder
     assert len(server.requests) == 1
     assert sorted(os.listdir(cache)) == sorted([name, "x_extracted"])
 
 
-def test_a_name_without_suffix_is_the_folder(server, cache):
+@pytest.mark.parametrize("argument", ["extract", "untar"])
+@pytest.mark.parametrize(
+    ("fname", "folder", "archive"),
+    [
+        ("pictures", "pictures", "pictures_archive"),
+        (None, "x.tgz", "x.tgz_archive"),
+        ("pictures.foo", "pictures_extracted", "pictures.foo"),
+        ("pictures.1.tar.gz", "pictures_extracted", "pictures.1.tar.gz"),
+    ],
+)
+def test_names_are_those_of_keras(server, cache, tmp_path, argument, fname, folder, archive):
+    import keras
+
     origin, _ = server.publish("x.tgz", tar(GOOD))
-    assert get_file("pictures", origin, extract=True) == str(cache / "pictures")
-    assert sorted(os.listdir(cache)) == ["pictures", "pictures_archive"]
+    for path in (
+        get_file(fname, origin, **{argument: True}),
+        keras.utils.get_file(fname, origin, cache_dir=tmp_path, **{argument: True}),
+    ):
+        assert os.path.basename(path) == folder
+        assert sorted(os.listdir(os.path.dirname(path))) == sorted([folder, archive])
+        assert len(content_of(path)) == len(GOOD)
+
+
+@pytest.mark.parametrize("kind", [None, []])
+def test_no_format_leaves_it_packed(server, cache, kind):
+    origin, _ = server.publish("x.tgz", tar(GOOD))
+    path = get_file(origin=origin, extract=True, archive_format=kind)
+    assert (path, os.listdir(cache)) == (str(cache / "x.tgz"), ["x.tgz"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"), [("zip", tar), ("tar", zipped), (["zip"], tar), (["tar"], zipped)]
+)
+def test_another_format_than_asked_for(server, cache, kind, make):
+    origin, _ = server.publish("x", make(GOOD))
+    with pytest.raises(CorruptFileError, match="x_archive is damaged or not of the expected"):
+        get_file(origin=origin, extract=True, archive_format=kind)
+    assert content_of(get_file(origin=origin, extract=True, archive_format=["zip", "tar"]))
+
+
+def test_a_folder_and_a_file_of_one_name(server, cache):
+    origin, _ = server.publish("x", tar(GOOD))
+    get_file(origin=origin)
+    with pytest.raises(ArgumentError, match="There is a file of that name"):
+        get_file(origin=origin, extract=True)
+    get_file("y", origin, extract=True)
+    with pytest.raises(ArgumentError, match="There is a folder of that name"):
+        get_file("y", origin)
 
 
 def test_force_download_replaces_the_folder(server, cache):
     origin, _ = server.publish("x.tgz", tar({"old": b"1"}))
-    get_file(origin=origin, extract=True)
+    get_file("x.tgz", origin, extract=True)
     server.publish("x.tgz", tar({"new": b"2"}))
-    folder = get_file(origin=origin, extract=True, force_download=True)
+    folder = get_file("x.tgz", origin, extract=True, force_download=True)
     assert content_of(folder) == {"new": b"2"}
     assert sorted(os.listdir(cache)) == ["x.tgz", "x_extracted"]
 
@@ -103,7 +147,7 @@ def test_nothing_leaves_the_destination(server, cache, tmp_path, monkeypatch, me
     monkeypatch.chdir(tmp_path / directory)
     origin, _ = server.publish("x.tgz", tar(members))
     with pytest.raises(UnsafeFileError, match=r"x\.tgz"):
-        get_file(origin=origin, extract=True)
+        get_file("x.tgz", origin, extract=True)
     assert os.listdir(cache) == ["x.tgz"]
     assert os.listdir(tmp_path) == ["home"]
 
@@ -119,7 +163,7 @@ def test_nothing_leaves_the_destination_from_zip(server, cache, tmp_path, name):
         archive.writestr(member, "/etc")
     origin, _ = server.publish("x.zip", file.getvalue())
     with pytest.raises(UnsafeFileError, match=r"x\.zip"):
-        get_file(origin=origin, extract=True)
+        get_file("x.zip", origin, extract=True)
     assert os.listdir(cache) == ["x.zip"]
     assert os.listdir(tmp_path) == ["home"]
 

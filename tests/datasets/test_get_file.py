@@ -36,6 +36,16 @@ def test_digest_algorithms(server, cache, algorithm, choice):
     assert get_file("copy.bin", origin, file_hash=digest, **named) == str(cache / "copy.bin")
 
 
+def test_md5_hash_of_old_programs(server, cache):
+    origin, sha256 = server.publish("numbers.bin", BODY)
+    digest = hashlib.md5(BODY).hexdigest()
+    path = str(cache / "numbers.bin")
+    assert get_file("numbers.bin", origin, False, digest) == path
+    assert get_file("numbers.bin", origin, md5_hash="0" * 32, file_hash=sha256) == path
+    with pytest.raises(CorruptFileError, match="received md5"):
+        get_file("numbers.bin", origin, md5_hash="0" * 32)
+
+
 def test_folders_and_names(server, cache, tmp_path):
     origin, _ = server.publish("a%20b.txt", b"x")
     assert get_file(origin=origin) == str(cache / "a b.txt")

@@ -1,4 +1,4 @@
-"""The four data sets, from small files in their true formats."""
+"""The data sets of images, from small files in their true formats."""
 
 import gzip
 import io
@@ -149,8 +149,8 @@ def test_without_a_network(publish, cache, module):
 def test_real_addresses_are_secure_and_distinct():
     sources = [_sources.MNIST, *_sources.FASHION_MNIST, _sources.CIFAR10, _sources.CIFAR100]
     assert all(source.origin.startswith("https://") for source in sources)
-    assert len({source.sha256 for source in sources}) == len(sources)
-    assert all(len(source.sha256) == 64 for source in sources)
+    assert len({source.digest for source in sources}) == len(sources)
+    assert all(len(source.digest) == 64 for source in sources)
 
 
 # ------------------------------------------------------------------------------------ own copies

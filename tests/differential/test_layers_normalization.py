@@ -188,11 +188,45 @@ def test_open_sizes_stay_open(shape):
         assert layer(x, training=True).shape == (None, None, None, 4)
 
 
-def test_renormalization_is_refused_and_its_absence_accepted():
-    with pytest.raises(ArgumentError, match="renorm"):
-        layers.BatchNormalization(renorm=True)
-    record = keras.layers.BatchNormalization(momentum=0.7).get_config()
-    assert layers.BatchNormalization.from_config(record).momentum == 0.7
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("clipping", [None, {"rmin": 0.9, "rmax": 1.1, "dmax": 0.1}])
+def test_batch_renormalization(affine, clipping):
+    options = {
+        "renorm": True, "renorm_clipping": clipping, "renorm_momentum": 0.5, "momentum": 0.8,
+        "center": affine, "scale": affine,
+    }  # fmt: skip
+    ours = layers.BatchNormalization(**options)
+    theirs = keras.layers.BatchNormalization(**options)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x = (2 * rng.normal(size=(6, 3)) + 1).astype("float32")
+        np.testing.assert_allclose(
+            ours(x, training=True), np.asarray(theirs(x, training=True)), rtol=1e-4, atol=1e-5
+        )
+        names = [[w.name for w in layer.weights] for layer in (ours, theirs)]
+        assert names[0] == names[1]
+        for a, b in zip(ours.weights, theirs.weights, strict=True):
+            np.testing.assert_allclose(a, np.asarray(b), rtol=1e-4, atol=1e-5, err_msg=a.name)
+        np.testing.assert_allclose(ours(x), np.asarray(theirs(x)), rtol=1e-4, atol=1e-4)
+    # The correction is a constant for the gradients.
+    values = [jnp.asarray(w.value) for w in ours.trainable_variables]
+    fixed = [jnp.asarray(w.value) for w in ours.non_trainable_variables]
+
+    def total(layer):
+        return lambda x: jnp.sum(layer.stateless_call(values, fixed, x, training=True)[0] ** 3)
+
+    np.testing.assert_allclose(
+        jax.grad(total(ours))(x), jax.grad(total(theirs))(x), rtol=1e-3, atol=1e-4
+    )
+    again = layers.BatchNormalization.from_config(ours.get_config())
+    assert again.renorm_clipping == ours.renorm_clipping
+
+
+def test_bounds_of_renormalization():
+    for wrong in ({"rmin": 2, "rmax": 1}, {"dmax": -1}, {"r": 1}, 3):
+        with pytest.raises(ArgumentError, match="renorm_clipping"):
+            layers.BatchNormalization(renorm=True, renorm_clipping=wrong)
+    assert "renorm" not in layers.BatchNormalization(renorm=False).get_config()
 
 
 def test_second_derivatives():

@@ -70,7 +70,8 @@ def pair(name, arguments):
     return getattr(optimizers, name)(**arguments), getattr(keras.optimizers, name)(**arguments)
 
 
-KERAS = {n: rows for n, rows in OPTIMIZERS.items() if n not in ("LossScaleOptimizer", "Optax")}
+WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer", "Optax")
+KERAS = {n: rows for n, rows in OPTIMIZERS.items() if n not in WRAPPERS}
 
 
 @pytest.mark.parametrize(
@@ -304,3 +305,15 @@ def test_an_optimizer_in_keras_s_style():
     built = make(optimizers)()
     built.build({"layer/w": Variable(START["a"])})
     assert list(built.state_variables) == ["iteration", "learning_rate", "speed/layer/w"]
+
+
+def test_several_optimizers():
+    def make(module):
+        pattern = {"b": module.Adam(0.1, use_ema=True, weight_decay=0.05)}
+        return module.MultiOptimizer(module.OptimizerMap(module.SGD(0.1, 0.9), pattern), 4.0)
+
+    ours, theirs = make(optimizers), make(keras.optimizers)
+    assert float(ours.scale_loss(2.0)) == float(theirs.scale_loss(2.0)) == 8.0
+    compare(ours, theirs)
+    again = optimizers.deserialize(keras.optimizers.serialize(theirs))
+    assert again == ours

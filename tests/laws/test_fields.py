@@ -8,7 +8,7 @@ import pytest
 
 import lamina
 from lamina import layers
-from lamina.errors import ArgumentError, ShapeError
+from lamina.errors import ArgumentError, ShapeError, SignatureError
 from lamina.serialization.fields import Configurable, field, fields_of, number, per_axis
 
 
@@ -117,3 +117,23 @@ def test_a_lambda_checks_its_output_shape():
     layer = layers.Lambda(lambda x: x, output_shape=lambda shape: (shape[0], 2), name="same")
     with pytest.raises(ShapeError, match=r"'same' .* did not return its `output_shape`"):
         layer(lamina.Input((5,)))
+
+
+def test_fields_may_be_named_that_come_first_by_position():
+    class Base(Configurable, kw_only=True):
+        tail: int = 0
+        rate: float = 0.5
+
+    class Named(Base, positional="size rate"):
+        size: int = 1
+        other: int = 2
+
+    class More(Named):
+        more: int = 3
+
+    assert names(Named) == ["size", "rate", "other", "tail"]
+    assert names(More) == ["size", "rate", "other", "more", "tail"]
+    assert Named(7, 0.25).get_config() == {"size": 7, "rate": 0.25, "other": 2, "tail": 0}
+    assert names(Base) == ["tail", "rate"]
+    with pytest.raises(SignatureError, match="at most 0 positional"):
+        Base(1)

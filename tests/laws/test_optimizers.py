@@ -8,8 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from lamina import optimizers
+import lamina
+from lamina import layers, optimizers
 from lamina.core.variable import Variable
+from lamina.errors import ArgumentError
 from lamina.optimizers import schedules
 from lamina.serialization.registry import serialize
 from tests.cases.optimizers import COMMON, OPTIMIZERS, SCHEDULES
@@ -36,7 +38,7 @@ def test_every_class_has_a_row():
     def classes(module):
         return {n for n in module.__all__ if inspect.isclass(getattr(module, n))}
 
-    assert classes(optimizers) - {"Optimizer"} == set(OPTIMIZERS)
+    assert classes(optimizers) - {"Optimizer", "OptimizerMap"} == set(OPTIMIZERS)
     assert classes(schedules) - {"LearningRateSchedule"} == set(SCHEDULES)
 
 
@@ -91,6 +93,7 @@ PARABOLA = {
     **{name: {"learning_rate": RATES.get(name, 0.2)} for name in OPTIMIZERS},
     "LossScaleOptimizer": {"inner_optimizer": {"class_name": "Adam", "config": {
         "learning_rate": 0.2}}, "initial_scale": 1.0},
+    "MultiOptimizer": OPTIMIZERS["MultiOptimizer"][0],
     "Optax": {"transformation": optax.adam(0.2)},
     "Lamb": {"learning_rate": schedules.CosineDecay(0.2, 200)},
     "Muon": {"learning_rate": schedules.CosineDecay(0.2, 200)},
@@ -213,3 +216,51 @@ def built(optimizer):
 def test_messages(act, message):
     with pytest.raises(ValueError, match=message):
         act()
+
+
+def test_a_map_of_optimizers_finds_paths_and_patterns():
+    adam, sgd = optimizers.Adam(), optimizers.SGD()
+    found = optimizers.OptimizerMap(sgd, {"encoder/.*": adam, "encoder/0/bias": sgd})
+    assert found["encoder/0/kernel"] is adam
+    assert found["encoder/0/bias"] is sgd  # the whole path comes first
+    assert found["my_encoder/kernel"] is sgd
+    assert len(found) == 2
+    found[".*/0/.*"] = sgd
+    for wrong in (
+        lambda: found["encoder/0/gamma"],
+        lambda: found.__setitem__("encoder/.*", sgd),
+        lambda: found.__setitem__("(", sgd),
+        lambda: found.__setitem__("a", "adam"),
+        lambda: found.__delitem__("b"),
+        lambda: optimizers.OptimizerMap("sgd"),
+        lambda: optimizers.OptimizerMap(sgd, [adam]),
+        lambda: optimizers.OptimizerMap(optimizers.LossScaleOptimizer("sgd")),
+    ):
+        with pytest.raises(ArgumentError):
+            wrong()
+
+
+def test_several_optimizers_in_training():
+    """Each changes its own weights only; the rates and the averages are theirs."""
+    inputs = lamina.Input((3,))
+    outputs = layers.Dense(1, name="head")(layers.Dense(2, name="body")(inputs))
+    model = lamina.Model(inputs, outputs)
+    rest, head = optimizers.SGD(0.1, use_ema=True), optimizers.SGD(0.0)
+    choose = {"head": head}
+    optimizer = optimizers.MultiOptimizer(lambda v: choose.get(v.path.split("/")[0], rest))
+    model.compile(optimizer, "mse")
+    before = [v.numpy() for v in model.layers[2].weights]
+    x = np.ones((4, 3), "float32")
+    model.fit(x, x[:, :1], epochs=2, verbose=0)
+    for old, new in zip(before, model.layers[2].weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert set(optimizer.moving_averages) == set(model.layers[1].weights)
+    assert int(optimizer.iterations) == int(rest.iterations) == 2
+    with pytest.raises(ArgumentError, match=r"each of its `optimizers`: \['sgd', 'sgd'\]"):
+        _ = optimizer.learning_rate
+    with pytest.raises(ArgumentError, match="weight decay"):
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+    with pytest.raises(ArgumentError, match="Received: None"):
+        optimizers.MultiOptimizer(lambda v: None).build([w()])
+    with pytest.raises(ArgumentError, match="OptimizerMap"):
+        optimizers.MultiOptimizer("adam")

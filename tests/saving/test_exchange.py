@@ -30,8 +30,9 @@ from tests.differential.spread import LeakyCell
 from tests.laws.test_layers import CASES, draw, outputs_of, symbols
 
 # Rows whose numbers Keras does not give: it refuses integers; it wants queries, values and keys of
-# one size; it divides the kernel in training only (see the test of its own below).
-NOT_KERASS = ("softmax_integers", "group_query", "spectral")
+# one size; it divides the kernel in training only (see the test of its own below); it makes the
+# weights of models in JAX with TensorFlow.
+NOT_KERASS = ("softmax_integers", "group_query", "spectral", "jax_layer", "flax_layer")
 EXTRA = [
     Case("grouped", layers.GroupQueryAttention, {**GROUPS, "use_gate": True},
          [((2, 4, 3), "float32")], call=itself),

@@ -7,7 +7,8 @@ import pytest
 import lamina as keras
 from lamina import layers
 from lamina.runtime import xla
-from lamina.training.data import ArrayData, Pass
+from lamina.training.data.passes import Pass
+from lamina.training.data.samples import ArrayData
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(1000, 6)).astype("float32"), RNG.integers(0, 3, 1000)

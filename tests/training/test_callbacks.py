@@ -9,6 +9,7 @@ import pytest
 
 import lamina
 from lamina.callbacks import (
+    BackupAndRestore,
     Callback,
     CallbackList,
     CSVLogger,
@@ -17,7 +18,12 @@ from lamina.callbacks import (
     LambdaCallback,
     LearningRateScheduler,
     ModelCheckpoint,
+    OrbaxCheckpoint,
+    ProgbarLogger,
     ReduceLROnPlateau,
+    RemoteMonitor,
+    SwapEMAWeights,
+    TensorBoard,
     TerminateOnNaN,
 )
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning, UnknownNameError
@@ -53,7 +59,7 @@ class Model:
 def fit(callbacks, epochs, *, model=None, steps=1, params=None, start=0, states=None):
     """Drive callbacks as the loop does, ``epochs`` being the logs of each epoch."""
     model = model or Model()
-    hooks = CallbackList(callbacks, model=model, params=params)
+    hooks = CallbackList(callbacks, add_history=True, model=model, **(params or {}))
     hooks.on_train_begin()
     for callback, state in zip(hooks.callbacks, states or [], strict=False):
         callback.set_state(state)
@@ -147,7 +153,8 @@ def test_wants_batches_only_where_a_callback_hears_them():
     builtin = [
         EarlyStopping(), ReduceLROnPlateau(), LearningRateScheduler(lambda epoch: 0.1),
         ModelCheckpoint("m.keras"), CSVLogger("log.csv"), TerminateOnNaN(), History(),
-        LambdaCallback(on_epoch_end=print),
+        LambdaCallback(on_epoch_end=print), BackupAndRestore("b"), OrbaxCheckpoint("o"),
+        ProgbarLogger(), RemoteMonitor(), SwapEMAWeights(), TensorBoard("t", histogram_freq=1),
     ]  # fmt: skip
     assert wants() == []
     assert wants(*builtin) == []
@@ -156,16 +163,19 @@ def test_wants_batches_only_where_a_callback_hears_them():
     assert wants(LambdaCallback(on_train_batch_end=print)) == ["train"]
     assert wants(LambdaCallback(on_predict_batch_begin=print)) == ["predict"]
     assert wants(ModelCheckpoint("m.keras", save_freq=10)) == ["train"]
+    assert wants(BackupAndRestore("b", save_freq=10)) == ["train"]
+    assert wants(TensorBoard("t", update_freq=10)) == ["train"]
 
 
 def test_one_callback_nested_lists_and_a_list_of_callbacks_are_taken():
     a, b = Callback(), Callback()
     assert CallbackList(a).callbacks[0] is a
     nested = CallbackList([a, [b]])
-    assert nested.callbacks[:2] == [a, b]
+    assert nested.callbacks == [a, b]
     assert CallbackList(nested).callbacks == nested.callbacks
-    alone = CallbackList()
+    alone = CallbackList(add_history=True)
     assert alone.callbacks == [alone.history]
+    assert CallbackList().callbacks == []
 
 
 def test_a_history_of_the_users_is_used():
@@ -224,8 +234,8 @@ def test_a_name_that_is_not_in_the_logs_warns_once_and_training_continues(make):
 def test_it_warns_before_the_first_epoch_if_the_names_are_known(make):
     params = {"metrics": ["loss", "accuracy"]}
     with pytest.warns(TrainingWarning, match="need `validation_data`"):
-        CallbackList([make("val_loss")], Model(), params).on_train_begin()
-    CallbackList([make("loss")], Model(), params).on_train_begin()
+        CallbackList([make("val_loss")], model=Model(), **params).on_train_begin()
+    CallbackList([make("loss")], model=Model(), **params).on_train_begin()
 
 
 def test_names_that_other_callbacks_may_add_are_waited_for():

@@ -9,8 +9,9 @@ import lamina as keras
 from lamina import layers
 from lamina.execution.batches import Static, batch_of
 from lamina.runtime import xla
-from lamina.training.data import ArrayData, Pass
 from lamina.training.data.inplace import InPlace, samples_in_place
+from lamina.training.data.passes import Pass
+from lamina.training.data.samples import ArrayData
 
 RNG = np.random.default_rng(0)
 COUNT = 500

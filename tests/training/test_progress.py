@@ -13,8 +13,8 @@ import types
 import numpy as np
 import pytest
 
+from lamina.callbacks.progress import Progress
 from lamina.errors import ArgumentError
-from lamina.training.progress import Progress
 
 
 class Clock:

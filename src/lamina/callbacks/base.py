@@ -1,17 +1,13 @@
-"""Callbacks, the list that calls their hooks, and the history of the logs."""
+"""The base class of callbacks, and the history of the logs."""
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 from lamina.errors import ArgumentError
-from lamina.serialization.registry import builtin, defined_by_user
-from lamina.tree import nested
-
-Logs = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
+from lamina.runtime import messages
+from lamina.serialization.registry import builtin
 
 
 @builtin("callbacks")
@@ -136,8 +132,9 @@ class Callback:
 
     def _print(self, text: str) -> None:
         """Print a line."""
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        stream = messages.stream()
+        stream.write(f"{text}\n")
+        stream.flush()
 
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
@@ -173,127 +170,3 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
-
-
-def _listens(callback: Any, hook: str) -> bool:
-    """Whether ``callback`` overrides a hook, in its class or by a function set on the object."""
-    aliases = (hook, hook.replace("_train_", "_")) if "_train_batch_" in hook else (hook,)
-    for name in aliases:
-        method = getattr(callback, name, None)
-        function = method.__func__ if inspect.ismethod(method) else method
-        if function is not None and function is not vars(Callback)[name]:
-            return True
-    return False
-
-
-def _may_log(callback: Callback) -> bool:
-    """Whether ``callback`` is a user's that may add to the logs of an epoch."""
-    return defined_by_user(type(callback), "on_epoch_end")
-
-
-def _event(hook: str) -> Callable[..., None]:
-    def call(self: CallbackList, logs: Logs = None) -> None:
-        self._call(hook, logs)
-
-    call.__name__ = hook
-    call.__doc__ = vars(Callback)[hook].__doc__
-    return call
-
-
-def _numbered(hook: str) -> Callable[..., None]:
-    def call(self: CallbackList, index: int, logs: Logs = None) -> None:
-        self._call(hook, logs, index)
-
-    call.__name__ = hook
-    call.__doc__ = vars(Callback)[hook].__doc__
-    return call
-
-
-@runtime_checkable
-class _CallbackLike(Protocol):
-    """What a callback of another library offers."""
-
-    def set_model(self, model: Any) -> None: ...
-
-
-class CallbackList:
-    """Calls the hooks of several callbacks in order; there is always a :class:`History`.
-
-    Its methods are the hooks. Logs may be given as a function that returns them, which is called
-    once for each event that some callback has a hook for.
-
-    Args:
-        callbacks: One callback, or nested lists of callbacks.
-        model: The model in use.
-        params: The arguments of the loop: ``epochs``, ``steps``, ``verbose``. With ``metrics``, the
-            names of an epoch's logs, monitored names are checked before the first epoch.
-
-    Raises:
-        ArgumentError: Something that is not a callback; all of them are listed.
-    """
-
-    def __init__(
-        self, callbacks: Any = None, model: Any = None, params: Mapping[str, Any] | None = None
-    ) -> None:
-        given = callbacks.callbacks if isinstance(callbacks, CallbackList) else callbacks
-        given = [] if given is None else nested.flatten(given)
-        wrong = [c for c in given if isinstance(c, type) or not isinstance(c, _CallbackLike)]
-        if wrong:
-            raise ArgumentError(
-                f"`callbacks` contains {', '.join(map(repr, wrong))}. Expected: instances of "
-                "classes derived from `lamina.callbacks.Callback`, such as `EarlyStopping()`, not "
-                "`EarlyStopping`."
-            )
-        past = [c for c in given if isinstance(c, History)]
-        self.history = past[0] if past else History()
-        self.callbacks = [*given] if past else [*given, self.history]
-        self.model, self.params = model, dict(params or {})
-        for callback in self.callbacks:
-            callback.set_params(self.params)
-            callback.set_model(model)
-        self._listeners: dict[str, list[Any]] = {}
-
-    def wants_batches(self, mode: str) -> bool:
-        """Whether some callback has a batch hook that must be called for every batch.
-
-        Otherwise several steps may run at once, and batch hooks are called for the last of them.
-
-        Args:
-            mode: ``"train"``, ``"test"`` or ``"predict"``.
-        """
-        hooks = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
-        return any(
-            (not isinstance(c, Callback) or c.every_batch) and any(_listens(c, h) for h in hooks)
-            for c in self.callbacks
-        )
-
-    def _call(self, hook: str, logs: Logs, *position: int) -> None:
-        listeners = self._listeners.get(hook)
-        if listeners is None:  # found when first needed: a prediction has few events
-            listeners = [getattr(c, hook) for c in self.callbacks if _listens(c, hook)]
-            self._listeners[hook] = listeners
-        if listeners:
-            logs = logs() if callable(logs) else logs
-            logs = {} if logs is None else logs
-            for listener in listeners:
-                listener(*position, logs)
-
-    def on_train_begin(self, logs: Logs = None) -> None:
-        """Check the monitored names if those of the logs are known, then call the hooks."""
-        names = self.params.get("metrics")
-        own = [c for c in self.callbacks if isinstance(c, Callback)]
-        if names is not None and len(own) == len(self.callbacks) and not any(map(_may_log, own)):
-            for callback in own:
-                callback.expect_logs(names)
-        self._call("on_train_begin", logs)
-
-    on_train_end = _event("on_train_end")
-    on_test_begin, on_test_end = _event("on_test_begin"), _event("on_test_end")
-    on_predict_begin, on_predict_end = _event("on_predict_begin"), _event("on_predict_end")
-    on_epoch_begin, on_epoch_end = _numbered("on_epoch_begin"), _numbered("on_epoch_end")
-    on_train_batch_begin = on_batch_begin = _numbered("on_train_batch_begin")
-    on_train_batch_end = on_batch_end = _numbered("on_train_batch_end")
-    on_test_batch_begin = _numbered("on_test_batch_begin")
-    on_test_batch_end = _numbered("on_test_batch_end")
-    on_predict_batch_begin = _numbered("on_predict_batch_begin")
-    on_predict_batch_end = _numbered("on_predict_batch_end")

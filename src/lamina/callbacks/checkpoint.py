@@ -11,8 +11,90 @@ from lamina.errors import ArgumentError, UnknownNameError
 from lamina.serialization.registry import builtin
 
 
+@builtin()
+class SavingCallback(MonitorCallback):
+    """Base class of callbacks that save after epochs or steps: all, or only what is better.
+
+    Args:
+        monitor: Name of the log that ``save_best_only`` compares.
+        verbose: 1 to print what is saved.
+        save_best_only: Whether to save only what is better than everything before.
+        mode: ``"min"``, ``"max"`` or ``"auto"``.
+        save_freq: ``"epoch"``, or a number of steps.
+        initial_value_threshold: Value that the first save must beat, with ``save_best_only``.
+
+    Raises:
+        ArgumentError: A wrong ``save_freq`` or ``mode``.
+    """
+
+    _state = ("best", "batches_since_save")
+
+    def __init__(
+        self, monitor: str, verbose: int, save_best_only: bool, mode: str, save_freq: Any,
+        initial_value_threshold: float | None,
+    ) -> None:  # fmt: skip
+        super().__init__(monitor, mode)
+        self.verbose, self.save_best_only, self.save_freq = verbose, save_best_only, save_freq
+        if save_freq != "epoch":
+            if isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1:
+                raise ArgumentError(
+                    f"{type(self).__name__}: `save_freq` must be 'epoch' or a positive number of "
+                    f"steps. Received: {save_freq!r}."
+                )
+            # Set on the object: a batch hook of the class would slow down all its objects.
+            self.on_train_batch_end = self._after_step
+        self.best = initial_value_threshold
+        self.batches_since_save = 0
+        self._epoch = 0
+
+    def save(self, logs: dict[str, Any], epoch: int, batch: int | None) -> Any:
+        """Save, and return where.
+
+        Args:
+            logs: The logs.
+            epoch: Number of the epoch, from 0.
+            batch: Number of the step in it, from 0; None at its end.
+        """
+        raise NotImplementedError
+
+    def expect_logs(self, names: Any) -> None:
+        if self.save_best_only:
+            super().expect_logs(names)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.save_freq == "epoch":
+            self._save(logs or {}, epoch, None)
+
+    def _after_step(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.batches_since_save += 1
+        if self.batches_since_save >= self.save_freq:
+            self.batches_since_save = 0
+            self._save(logs or {}, self._epoch, batch)
+
+    def _save(self, logs: dict[str, Any], epoch: int, batch: int | None) -> None:
+        when = f"Epoch {epoch + 1}" + ("" if batch is None else f", batch {batch + 1}")
+        why = ""
+        if self.save_best_only:
+            value = self.current(logs)
+            if value is None:
+                return
+            if not self.better(value, self.best):
+                if self.verbose:
+                    self._print(f"{when}: {self.monitor} did not improve from {self.best:.5g}.")
+                return
+            before = "" if self.best is None else f" from {self.best:.5g}"
+            why = f"{self.monitor} improved{before} to {value:.5g}; "
+            self.best = value
+        where = self.save(logs, epoch, batch)
+        if self.verbose:
+            self._print(f"{when}: {why}saved to {where}.")
+
+
 @builtin("callbacks")
-class ModelCheckpoint(MonitorCallback):
+class ModelCheckpoint(SavingCallback):
     """Saves the model or its weights after each epoch, or after every ``save_freq`` steps.
 
     Args:
@@ -46,8 +128,6 @@ class ModelCheckpoint(MonitorCallback):
     ['1.weights.h5', '2.weights.h5']
     """
 
-    _state = ("best", "batches_since_save")
-
     def __init__(
         self,
         filepath: Any,
@@ -59,64 +139,21 @@ class ModelCheckpoint(MonitorCallback):
         save_freq: Any = "epoch",
         initial_value_threshold: float | None = None,
     ) -> None:
-        super().__init__(monitor, mode)
-        self.filepath, self.verbose = os.fspath(filepath), verbose
-        self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
-        self.save_freq = save_freq
+        super().__init__(monitor, verbose, save_best_only, mode, save_freq, initial_value_threshold)
+        self.filepath, self.save_weights_only = os.fspath(filepath), save_weights_only
         endings = (".weights.h5", ".safetensors") if save_weights_only else (".keras",)
         if not self.filepath.endswith(endings):
             raise ArgumentError(
                 f"ModelCheckpoint: with save_weights_only={save_weights_only}, `filepath` must end "
                 f"in {' or '.join(map(repr, endings))}. Received: {self.filepath!r}."
             )
-        if save_freq != "epoch":
-            if isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1:
-                raise ArgumentError(
-                    "ModelCheckpoint: `save_freq` must be 'epoch' or a positive number of steps. "
-                    f"Received: {save_freq!r}."
-                )
-            # Set on the object: a batch hook of the class would slow down all its objects.
-            self.on_train_batch_end = self._after_step
-        self.best = initial_value_threshold
-        self.batches_since_save = 0
-        self._epoch = 0
 
-    def expect_logs(self, names: Any) -> None:
-        if self.save_best_only:
-            super().expect_logs(names)
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._epoch = epoch
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.save_freq == "epoch":
-            self._save(logs or {}, f"Epoch {epoch + 1}", epoch=epoch + 1)
-
-    def _after_step(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.batches_since_save += 1
-        if self.batches_since_save >= self.save_freq:
-            self.batches_since_save = 0
-            when = f"Epoch {self._epoch + 1}, batch {batch + 1}"
-            self._save(logs or {}, when, epoch=self._epoch + 1, batch=batch + 1)
-
-    def _save(self, logs: dict[str, Any], when: str, **numbers: int) -> None:
-        why = ""
-        if self.save_best_only:
-            value = self.current(logs)
-            if value is None:
-                return
-            if not self.better(value, self.best):
-                if self.verbose:
-                    self._print(f"{when}: {self.monitor} did not improve from {self.best:.5g}.")
-                return
-            before = "" if self.best is None else f" from {self.best:.5g}"
-            why = f"{self.monitor} improved{before} to {value:.5g}; "
-            self.best = value
+    def save(self, logs: dict[str, Any], epoch: int, batch: int | None) -> Path:
+        numbers = {"epoch": epoch + 1} | ({} if batch is None else {"batch": batch + 1})
         path = self._path(logs, numbers)
         path.parent.mkdir(parents=True, exist_ok=True)
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
-        if self.verbose:
-            self._print(f"{when}: {why}saved to {path}.")
+        return path
 
     def _path(self, logs: dict[str, Any], numbers: dict[str, int]) -> Path:
         names = {**logs, **numbers}

@@ -1,18 +1,22 @@
-"""Callbacks that report the logs: to functions, or to a CSV file."""
+"""Callbacks that report the logs: to functions, to a CSV file, or to a server."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
-from collections.abc import Callable
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lamina.callbacks.base import HOOKS, Callback
-from lamina.errors import ArgumentError, unknown_name
+from lamina.core.boundary import warn
+from lamina.errors import ArgumentError, TrainingWarning, unknown_name
 from lamina.serialization.registry import builtin
 
 
@@ -102,7 +106,7 @@ class CSVLogger(Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        row = {"epoch": epoch, **{k: _csv_value(v) for k, v in (logs or {}).items()}}
+        row = {"epoch": epoch, **{k: _plain(v) for k, v in (logs or {}).items()}}
         new = [name for name in row if name not in self._columns]
         if new:
             lines = self._read()[1:]
@@ -127,5 +131,70 @@ class CSVLogger(Callback):
         return buffer.getvalue()
 
 
-def _csv_value(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     return float(value) if np.ndim(value) == 0 else np.asarray(value).tolist()
+
+
+_SECONDS = 10.0  # that a server has to answer
+
+
+@builtin("callbacks")
+class RemoteMonitor(Callback):
+    """Sends the logs of each epoch to a server, by an HTTP POST.
+
+    What is sent is a JSON object: the logs, and the number of the epoch as ``"epoch"``. A server
+    that does not answer within 10 seconds, or refuses, is a warning; training goes on.
+
+    Args:
+        root: Start of the URL, such as ``"http://localhost:9000"``.
+        path: Rest of the URL.
+        field: Name of the form field with the JSON text, without ``send_as_json``.
+        headers: Headers of the request.
+        send_as_json: Whether to send the JSON object itself, as ``application/json``, instead of
+            a form.
+
+    Raises:
+        ArgumentError: A URL that is neither HTTP nor HTTPS.
+
+    >>> monitor = RemoteMonitor("http://localhost:9000", send_as_json=True)
+    >>> monitor.url
+    'http://localhost:9000/publish/epoch/end/'
+    """
+
+    def __init__(
+        self,
+        root: str = "http://localhost:9000",
+        path: str = "/publish/epoch/end/",
+        field: str = "data",
+        headers: Mapping[str, str] | None = None,
+        send_as_json: bool = False,
+    ) -> None:
+        super().__init__()
+        self.root, self.path, self.field = root, path, field
+        self.headers, self.send_as_json = headers, send_as_json
+        self.url = root + path
+        if not self.url.startswith(("http://", "https://")):
+            raise ArgumentError(
+                "RemoteMonitor: `root` must begin with 'http://' or 'https://'. "
+                f"Received: {root!r}."
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        text = json.dumps({"epoch": epoch, **{k: _plain(v) for k, v in (logs or {}).items()}})
+        kind, body = "application/json", text
+        if not self.send_as_json:
+            kind, body = (
+                "application/x-www-form-urlencoded",
+                urllib.parse.urlencode({self.field: text}),
+            )
+        request = urllib.request.Request(  # noqa: S310 - the constructor has checked the scheme
+            self.url, body.encode(), {"Content-Type": kind, **(self.headers or {})}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS):  # noqa: S310
+                pass
+        except OSError as e:
+            warn(
+                f"RemoteMonitor could not send the logs of epoch {epoch} to {self.url}: {e}.",
+                TrainingWarning,
+            )

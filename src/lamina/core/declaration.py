@@ -93,6 +93,12 @@ class OpDeclaration:
         return self.file_class or "".join(words)
 
     @functools.cached_property
+    def path(self) -> str:
+        """How users write it: ``"lamina.ops.mean"``."""
+        package = "random" if ".random." in self.fn.__module__ else "ops"
+        return f"lamina.{package}.{self.name}"
+
+    @functools.cached_property
     def module_name(self) -> str:
         """The last part of the module that Keras's files name: ``"numpy"``."""
         return self.file_module or vars(sys.modules[self.fn.__module__]).get("FILE_MODULE", "")
@@ -142,7 +148,7 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
             return _record_op(declaration, args, kwargs)  # a function reads symbolic tensors
         except (TypeError, ValueError) as e:
             if current() is None:
-                _note(e, name, leaves)
+                _note(e, declaration.path, leaves)
             raise
         if declaration.elementwise:
             mask = merge_masks([get_mask(x) for x in leaves])
@@ -157,13 +163,13 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
     return call
 
 
-def _note(e: Exception, name: str, leaves: list[Any]) -> None:
+def _note(e: Exception, path: str, leaves: list[Any]) -> None:
     """Tell what the op received, unless an op inside of it has told already."""
-    start = "lamina.ops."
+    start = ("lamina.ops.", "lamina.random.")
     if isinstance(e, LaminaError) or any(n.startswith(start) for n in getattr(e, "__notes__", ())):
         return
     arrays = (f"{tuple(x.shape)} {x.dtype}" for x in leaves if spec.is_array(x))
-    e.add_note(f"{start}{name} received: {', '.join(arrays)}")
+    e.add_note(f"{path} received: {', '.join(arrays)}")
 
 
 def _unwrap(x: Any) -> Any:
@@ -196,7 +202,7 @@ def _evaluate(declaration: OpDeclaration, args: Any, kwargs: Any, specs: list[Te
 
 
 def _record_op(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
-    where = f"lamina.ops.{declaration.name}"
+    where = declaration.path
     inputs = [x for x in nested.flatten((args, kwargs)) if is_symbolic(x)]
     for x in nested.flatten((args, kwargs)):
         if isinstance(x, Operation) and not declaration.functions:
@@ -225,7 +231,7 @@ def _record_op(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
 
 def _with_bodies(declaration: OpDeclaration, args: Any, kwargs: Any, inputs: list[Any]) -> Any:
     """The arguments with functions as data, found by an abstract run of the op."""
-    where = f"lamina.ops.{declaration.name}"
+    where = declaration.path
 
     def is_function(x: Any) -> bool:
         return callable(x) and not is_symbolic(x) and not spec.is_array(x)

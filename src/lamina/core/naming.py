@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Container
-from typing import Any
+from contextvars import ContextVar, Token
+from typing import Any, Self
+
+import jax
 
 from lamina.errors import ArgumentError
 
@@ -32,6 +35,16 @@ def auto_name(prefix: str) -> str:
     n = _counts[prefix]
     _counts[prefix] += 1
     return f"{prefix}_{n}" if n else prefix
+
+
+def uid(prefix: str) -> int:
+    """A number for ``prefix`` that was not given before: 1, 2, ...; automatic names count too.
+
+    >>> uid("made_in_an_example"), uid("made_in_an_example")
+    (1, 2)
+    """
+    _counts[prefix] += 1
+    return _counts[prefix]
 
 
 def is_automatic(name: str, prefix: str) -> bool:
@@ -78,6 +91,47 @@ def reset() -> None:
     """Start counting anew, as in a fresh process."""
     _counts.clear()
     _draws.clear()
+
+
+_scopes: ContextVar[tuple[str, ...]] = ContextVar("lamina_name_scopes", default=())
+
+
+class name_scope:
+    """Context that puts a name before the paths of the variables that are made inside.
+
+    Profiles and XLA's programs show it too.
+
+    Args:
+        name: A text without slashes; scopes within scopes are joined by slashes.
+
+    Raises:
+        ArgumentError: Another name.
+
+    >>> from lamina import Variable
+    >>> with name_scope("encoder"):
+    ...     Variable(0.0, name="total").path
+    'encoder/total'
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = check_name(name, "name scope")
+        self._entered: list[tuple[Token[tuple[str, ...]], Any]] = []
+
+    def __enter__(self) -> Self:
+        shown = jax.named_scope(self.name)
+        shown.__enter__()
+        self._entered.append((_scopes.set((*_scopes.get(), self.name)), shown))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        token, shown = self._entered.pop()
+        _scopes.reset(token)
+        shown.__exit__(None, None, None)
+
+
+def current_name_scopes() -> tuple[str, ...]:
+    """The names of the scopes in progress, outermost first."""
+    return _scopes.get()
 
 
 def check_name(name: Any, what: str) -> str:

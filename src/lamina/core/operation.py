@@ -96,7 +96,7 @@ def record(operation: Operation, args: Any, kwargs: Any, outputs: Any, masks: An
             continue
         index = sum(m is not None for m in made)
         name = operation.name if count == 1 else f"{operation.name}/{index}"
-        made.append(SymbolicTensor(leaf, node, index, name, mask))
+        made.append(SymbolicTensor.of(leaf, node, index, name, mask))
     node.outputs = nested.unflatten(outputs, made)
     return node.outputs
 

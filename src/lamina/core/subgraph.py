@@ -133,7 +133,7 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], where: str) -> tuple[B
     origin = Node(_Arguments(), (), {}, where)
 
     def stand_in(x: Any) -> Any:
-        return SymbolicTensor(spec_of(x), origin, 0, "argument") if is_array(x) else x
+        return SymbolicTensor.of(spec_of(x), origin, 0, "argument") if is_array(x) else x
 
     arguments = nested.map_structure(stand_in, args)
     leaves = nested.flatten(arguments)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, Self
 
 import jax
 
+from lamina.core import naming
 from lamina.core.graph import Node
-from lamina.core.spec import TensorSpec, show_dims
-from lamina.errors import SymbolicTensorError
+from lamina.core.spec import BATCH, TensorSpec, show_dims
+from lamina.dtype_policies.dtypes import standardize_dtype
+from lamina.errors import ArgumentError, SymbolicTensorError
 
 # Public ops by name, filled where they are declared: NumPy's functions look here.
 OPERATIONS: dict[str, Callable[..., Any]] = {}
@@ -22,12 +24,30 @@ def next_number() -> int:
     return next(_numbers)
 
 
+class _Origin:
+    """What stands for the maker of a tensor that was made by hand."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._inbound_nodes: list[Node] = []
+
+
 class SymbolicTensor:
     """A tensor without values: a shape, a dtype, a place in the graph.
 
     Made by ``Input`` and by calling layers and ops on other symbolic tensors. Python's operators,
     indexing, and NumPy's functions (where :mod:`lamina.ops` has one of the same name) record
     further nodes of the graph.
+
+    One made by hand says what a layer's own ``compute_output_spec`` returns.
+
+    Args:
+        shape: sizes, batch included; None for an unknown one, or a name.
+        dtype: a dtype or its name.
+        sparse: False; symbolic tensors are dense.
+        ragged: False likewise.
+        record_history: kept for compatibility: calls on the tensor are always recorded.
+        name: its name; automatic when None.
 
     Attributes:
         shape: sizes, with None for those that are not numbers.
@@ -45,10 +65,65 @@ class SymbolicTensor:
     __array_priority__ = 1000
 
     def __init__(
-        self, spec: TensorSpec, node: Node, index: int, name: str, mask: TensorSpec | None = None
+        self,
+        shape: Sequence[int | str | None],
+        dtype: Any = "float32",
+        sparse: bool = False,
+        ragged: bool = False,
+        record_history: bool = True,
+        name: str | None = None,
+    ) -> None:
+        if sparse or ragged:
+            raise ArgumentError(
+                "Symbolic tensors are dense: one size along each axis. "
+                f"Received: sparse={sparse!r}, ragged={ragged!r}."
+            )
+        dims = [BATCH if i == 0 and n is None else n for i, n in enumerate(shape)]
+        name = naming.auto_name("keras_tensor") if name is None else name
+        spec = TensorSpec(tuple(dims), standardize_dtype(dtype))
+        self._place(spec, Node(_Origin(name), (), {}, "KerasTensor(...)"), 0, name, None)
+        self.node.outputs = self
+
+    @classmethod
+    def of(
+        cls, spec: TensorSpec, node: Node, index: int, name: str, mask: TensorSpec | None = None
+    ) -> Self:
+        """The tensor that a call returns.
+
+        Args:
+            spec: its shape and dtype.
+            node: the call.
+            index: its position among the outputs of the call.
+            name: its name.
+            mask: spec of the mask that it carries, or None.
+        """
+        self = cls.__new__(cls)
+        self._place(spec, node, index, name, mask)
+        return self
+
+    def _place(
+        self, spec: TensorSpec, node: Node, index: int, name: str, mask: TensorSpec | None
     ) -> None:
         self.spec, self.node, self.index, self.name, self.mask = spec, node, index, name, mask
         self.number = next(_numbers)
+
+    @property
+    def sparse(self) -> bool:
+        """False: symbolic tensors are dense."""
+        return False
+
+    @property
+    def ragged(self) -> bool:
+        """False: symbolic tensors have one size along each axis."""
+        return False
+
+    def reshape(self, newshape: Any) -> Any:
+        """``lamina.ops.reshape(x, newshape)``."""
+        return OPERATIONS["reshape"](self, newshape)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        """``lamina.ops.squeeze(x, axis)``."""
+        return OPERATIONS["squeeze"](self, axis)
 
     @property
     def shape(self) -> tuple[int | None, ...]:

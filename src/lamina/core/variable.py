@@ -77,9 +77,9 @@ class Variable(Trackable):
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_draw", "_group", "_lent", "_live", "_owner", "_value",
-        "autocast", "constraint", "dtype", "initializer", "is_weight", "name", "regularizer",
-        "shape", "trainable",
+        "__weakref__", "_address", "_draw", "_group", "_lent", "_live", "_owner", "_scopes",
+        "_value", "autocast", "constraint", "dtype", "initializer", "is_weight", "name",
+        "regularizer", "shape", "trainable",
     )  # fmt: skip
     tracked_as = "variable"
 
@@ -99,6 +99,7 @@ class Variable(Trackable):
     ) -> None:
         self.name = naming.check_name(name or naming.auto_name("variable"), "variable")
         self._owner = None if owner is None else weakref.ref(owner)
+        self._scopes = naming.current_name_scopes()
         # Freezing a layer stops its weights, and never lets its statistics train.
         self.trainable = self.is_weight = trainable
         self.autocast = autocast
@@ -136,7 +137,8 @@ class Variable(Trackable):
     def path(self) -> str:
         """Its owner's path and its name, as they are now: ``"encoder/dense/kernel"``."""
         owner = None if self._owner is None else self._owner()
-        return self.name if owner is None else f"{owner.path}/{self.name}"
+        own = self.name if owner is None else f"{owner.path}/{self.name}"
+        return "/".join((*self._scopes, own)) if self._scopes else own
 
     @property
     def value(self) -> Any:
@@ -169,6 +171,8 @@ class Variable(Trackable):
     def _array(self) -> Any:
         if self._value is None:
             self._value = self._initial()
+            # A user's function may return an array that it keeps.
+            self._lent = self._lent or not isinstance(self.initializer, DrawsFor)
         return self._value
 
     def _set(self, value: Any) -> None:
@@ -364,9 +368,8 @@ def take(variables: Mapping[str, Variable]) -> dict[str, Any]:
 
 
 def _mine(variable: Variable) -> Any:
-    if variable._live is None and not variable._lent:
-        return variable._array()
-    return copied(_peek(variable))
+    value = _peek(variable)  # making it may show that somebody else holds it
+    return value if variable._live is None and not variable._lent else copied(value)
 
 
 def put(variables: Mapping[str, Variable], values: Mapping[str, Any]) -> None:

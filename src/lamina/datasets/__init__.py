@@ -1,4 +1,4 @@
-"""Small image datasets: ``load_data()`` of each module downloads, checks and caches its files."""
+"""Small data sets: ``load_data()`` of each module downloads, checks and caches its files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lamina.datasets import cifar10, cifar100, fashion_mnist, mnist
+    from lamina.datasets import (
+        boston_housing,
+        california_housing,
+        cifar10,
+        cifar100,
+        fashion_mnist,
+        imdb,
+        mnist,
+        reuters,
+    )
 
-__all__ = ["cifar10", "cifar100", "fashion_mnist", "mnist"]
+__all__ = [
+    "boston_housing", "california_housing", "cifar10", "cifar100", "fashion_mnist", "imdb", "mnist",
+    "reuters",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The file formats of the image datasets, read without trusting what a file says about itself."""
+"""The file formats of the data sets, read without trusting what a file says about itself."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import io
 import math
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from lamina.config import image_data_format
-from lamina.datasets._pickled import PickledArray, read_pickle
+from lamina.datasets._pickled import OBJECTS, PickledArray, read_pickle
 from lamina.errors import ArgumentError, CorruptFileError, UnsafeFileError
 from lamina.utils._archive import open_tar, reading
 
@@ -122,7 +122,26 @@ def read_npz(path: Path) -> Data:
     return train, test
 
 
-def _read_npy(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def read_arrays(path: Path, *names: str, texts: Collection[str] = ()) -> list[np.ndarray]:
+    """Read arrays from a ``.npz`` file.
+
+    Args:
+        path: The file.
+        names: Of the arrays.
+        texts: Those of them that are arrays of lists of integers, which NumPy stores as pickles.
+
+    Returns:
+        The arrays, in the order of their names; a text is an array of objects, each a list of int.
+
+    Raises:
+        CorruptFileError: If the file is damaged or an array is missing or of another kind.
+        UnsafeFileError: If an array holds other Python objects.
+    """
+    with open(path, "rb") as file, reading(path), zipfile.ZipFile(file) as archive:
+        return [_read_npy(archive, f"{name}.npy", is_text=name in texts) for name in names]
+
+
+def _read_npy(archive: zipfile.ZipFile, name: str, is_text: bool = False) -> np.ndarray:
     if name not in archive.namelist():
         raise ValueError(f"it holds {archive.namelist()} and lacks {name!r}")
     size = archive.getinfo(name).file_size
@@ -133,6 +152,8 @@ def _read_npy(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     if version not in _NPY_HEADERS:
         raise ValueError(f"{name!r} is of the unknown version {version}")
     shape, _, dtype = _NPY_HEADERS[version](member)
+    if is_text:
+        return _read_text(member, name, shape, dtype)
     if dtype.hasobject:
         raise UnsafeFileError(
             f"its array {name!r} holds pickled Python objects; expected numbers. "
@@ -142,6 +163,21 @@ def _read_npy(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         raise ValueError(f"{name!r} declares {dtype}{shape} and holds {size - member.tell()} bytes")
     member.seek(0)
     return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _read_text(
+    member: io.BytesIO, name: str, shape: tuple[int, ...], dtype: np.dtype
+) -> np.ndarray:
+    content = member.read()
+    array = read_pickle(content, OBJECTS) if dtype.kind == "O" else None
+    if not isinstance(array, PickledArray) or array.values.shape != shape or len(shape) != 1:
+        raise ValueError(f"{name!r} declares {dtype}{shape}, which is no list of texts")
+    for text in array.values:
+        if not isinstance(text, list) or not set(map(type, text)) <= {int}:
+            raise ValueError(f"{name!r} holds {type(text).__name__}s; expected lists of integers")
+    if sum(map(len, array.values)) > len(content):
+        raise ValueError(f"{name!r} repeats its texts")  # which would grow without limit
+    return array.values
 
 
 # ------------------------------------------------------------------------------------------ CIFAR

@@ -1,15 +1,19 @@
-"""Reads the batches of CIFAR, which are Python pickles, as data.
+"""Reads the Python pickles in data sets (CIFAR's batches, IMDB's and Reuters' texts) as data.
 
 A pickle is a program for a small stack machine that may call anything. Python's unpickler would
-run it; this reader knows only the instructions that build numbers, text, containers and byte arrays
+run it; this reader knows only the instructions that build numbers, text, containers and arrays
 and stops at any other. It imports nothing, calls nothing, and allocates no more than the file
 holds: the three NumPy names that a pickled array calls stand for records of this module.
 """
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
 import pickletools
+import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,11 @@ _GLOBALS = (
     "numpy.dtype",
     "numpy.ndarray",
 )
+# The types of arrays that a reader may ask for, as pickles name them.
+BYTES = frozenset({"u1"})
+OBJECTS = frozenset({"O", "O4", "O8"})
+# Integers one after another: most of what a pickled text is made of.
+_INTEGERS = re.compile(rb"(?:K.|M..|J....)++", re.DOTALL)
 
 
 class _Global(str):
@@ -31,36 +40,46 @@ class _Global(str):
     __slots__ = ()
 
 
-class _ByteType:
-    """Stands for ``numpy.dtype("uint8")``, the only dtype here."""
+class _Type:
+    """Stands for a ``numpy.dtype``: of bytes or of objects, the only ones here."""
+
+    def __init__(self, is_object: bool) -> None:
+        self.is_object = is_object
 
     def restore(self, state: object) -> None:
-        """Ignore byte order and alignment: a byte has neither."""
+        """Ignore byte order and alignment, which neither has."""
 
 
 class PickledArray:
     """Stands for a ``numpy.ndarray``, whose content comes with a later instruction.
 
     Attributes:
-        values: The array, uint8.
+        values: The array, of uint8 or of objects.
     """
 
     values: np.ndarray = np.empty(0, dtype=np.uint8)
 
-    def restore(self, state: tuple[int, tuple[int, ...], _ByteType, bool, bytes]) -> None:
+    def restore(self, state: tuple[int, tuple[int, ...], _Type, bool, bytes | list[Any]]) -> None:
         """Take shape and content, after checking the one against the other."""
         _, shape, dtype, is_fortran, content = state
-        if not isinstance(dtype, _ByteType) or math.prod(shape) != len(content):
-            raise ValueError(f"an array of shape {shape} holds {len(content)} bytes")
-        array = np.frombuffer(bytearray(content), dtype=np.uint8)
+        is_expected = isinstance(dtype, _Type) and (
+            isinstance(content, list if dtype.is_object else bytes)
+        )
+        if not is_expected or math.prod(shape) != len(content):
+            raise ValueError(f"an array of shape {shape} holds {len(content)} entries")
+        if isinstance(content, list):
+            array = np.fromiter(content, dtype=object, count=len(content))
+        else:
+            array = np.frombuffer(bytearray(content), dtype=np.uint8)
         self.values = array.reshape(shape, order="F" if is_fortran else "C")
 
 
-def read_pickle(data: bytes) -> Any:
+def read_pickle(data: bytes, arrays: Collection[str] = BYTES) -> Any:
     """Return the value that a pickle of protocol 1 to 4 describes.
 
     Args:
         data: The pickle.
+        arrays: The types that its arrays may have: `BYTES` or `OBJECTS`.
 
     Returns:
         Numbers, lists, tuples, dicts, `PickledArray`, and text: bytes for Python 2's, str for
@@ -75,12 +94,12 @@ def read_pickle(data: bytes) -> Any:
     {'labels': [1, 2]}
     """
     try:
-        return _run(data)
+        return _run(data, arrays)
     except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"the pickle's instructions do not fit: {error}") from error
 
 
-def _run(data: bytes) -> Any:
+def _run(data: bytes, arrays: Collection[str]) -> Any:
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
@@ -91,7 +110,8 @@ def _run(data: bytes) -> Any:
         return items
 
     argument: Any
-    for opcode, argument, _ in pickletools.genops(data):
+    stream = io.BytesIO(data)
+    for opcode, argument, _ in pickletools.genops(stream):
         match opcode.name:
             case "PROTO" | "FRAME":
                 pass
@@ -136,15 +156,19 @@ def _run(data: bytes) -> Any:
                 stack.append(_known(".".join(pop_from(len(stack) - 2))))
             case "REDUCE":
                 function, arguments = pop_from(len(stack) - 2)
-                stack.append(_stand_in(function, arguments))
+                stack.append(_stand_in(function, arguments, arrays))
             case "BUILD":
                 (state,) = pop_from(len(stack) - 1)
                 stack[-1].restore(state)
             case _:
                 raise UnsafeFileError(
                     f"its pickle holds the instruction {opcode.name} {str(argument)[:80]!r}; "
-                    "expected only those that build numbers, text, containers and byte arrays."
+                    "expected only those that build numbers, text, containers and arrays."
                 )
+        if run := _INTEGERS.match(data, stream.tell()):
+            # Python's reader is the fast one, and safe: all of these bytes are integers.
+            stack.extend(pickle.loads(b"(" + run[0] + b"l."))  # noqa: S301
+            stream.seek(run.end())
     raise ValueError("the pickle has no end")
 
 
@@ -157,18 +181,22 @@ def _known(name: str) -> _Global:
     return _Global(name)
 
 
-def _stand_in(function: object, arguments: tuple[Any, ...]) -> Any:
+def _stand_in(function: object, arguments: tuple[Any, ...], arrays: Collection[str]) -> Any:
     if isinstance(function, _Global):
         match str(function), arguments:
             case "_codecs.encode", (str(text), "latin1" | "latin-1"):
                 return text.encode("latin-1")
-            case "numpy.dtype", ("u1" | b"u1", *_):
-                return _ByteType()
+            case "numpy.dtype", (str() | bytes() as name, *_) if _text(name) in arrays:
+                return _Type(is_object=_text(name) in OBJECTS)
             case (
                 ("numpy.core.multiarray._reconstruct" | "numpy._core.multiarray._reconstruct"),
                 _,
             ):
                 return PickledArray()
     raise UnsafeFileError(
-        f"its pickle calls {str(function)[:80]!r} with arguments that no byte array needs."
+        f"its pickle calls {str(function)[:80]!r} with arguments that none of its arrays needs."
     )
+
+
+def _text(name: str | bytes) -> str:
+    return name if isinstance(name, str) else name.decode("latin-1")

@@ -12,10 +12,13 @@ from lamina.utils.files import get_file
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One published file: its address, its SHA-256 in hexadecimal and its size in bytes."""
+    """One published file: its address, its digest in hexadecimal and its size in bytes.
+
+    The digest is SHA-256; MD5 where its publisher gives no other.
+    """
 
     origin: str
-    sha256: str
+    digest: str
     size: int
 
     @property
@@ -25,7 +28,7 @@ class Source:
 
     def fetch(self, path: str | os.PathLike[str]) -> Path:
         """Return the cached file ``path`` (relative to the cache's ``datasets``), checked."""
-        return Path(get_file(path, self.origin, file_hash=self.sha256, max_bytes=self.size))
+        return Path(get_file(path, self.origin, file_hash=self.digest, max_bytes=self.size))
 
 
 _KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -68,6 +71,34 @@ CIFAR100 = Source(
     _TORONTO + "cifar-100-python.tar.gz",
     "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
     169_001_437,
+)
+IMDB = Source(
+    _KERAS + "imdb.npz",
+    "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
+    17_464_789,
+)
+IMDB_WORDS = Source(
+    _KERAS + "imdb_word_index.json",
+    "027313fe9a320280f3bf0fac5baf58c4a683cf39a7ed9c3d3d3912bde4284cf6",
+    1_641_221,
+)
+REUTERS = Source(
+    _KERAS + "reuters.npz",
+    "d6586e694ee56d7a4e65172e12b3e987c03096cb01eab99753921ef915959916",
+    2_110_848,
+)
+REUTERS_WORDS = Source(
+    _KERAS + "reuters_word_index.json", "4d44cc38712099c9e383dc6e5f11a921", 550_378
+)
+BOSTON_HOUSING = Source(
+    _KERAS + "boston_housing.npz",
+    "f553886a1f8d56431e820c5b82552d9d95cfcb96d1e678153f8839538947dff5",
+    57_026,
+)
+CALIFORNIA_HOUSING = Source(
+    _KERAS + "california_housing.npz",
+    "1a2e3a52e0398de6463aebe6f4a8da34fb21fbb6b934cf88c3425e766f2a1a6f",
+    743_530,
 )
 
 

@@ -1,6 +1,9 @@
 """Policies for the dtypes of weights and of computation."""
 
 from lamina.dtype_policies.policy import DTypePolicy as DTypePolicy
+from lamina.dtype_policies.policy import FloatDTypePolicy as FloatDTypePolicy
+from lamina.dtype_policies.policy import deserialize as deserialize
 from lamina.dtype_policies.policy import get_policy
+from lamina.dtype_policies.policy import serialize as serialize
 
 get = get_policy

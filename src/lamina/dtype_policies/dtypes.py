@@ -8,13 +8,16 @@ import jax
 import numpy as np
 
 from lamina import settings
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, DTypeError
 
 _ALIASES = {"half": "float16", "float": "float32", "double": "float64", "int": "int32"}
 _KNOWN = frozenset(
     """bool int4 int8 int16 int32 int64 uint4 uint8 uint16 uint32 uint64 float8_e4m3fn float8_e5m2
     float16 bfloat16 float32 float64 complex64 complex128 string""".split()
 )
+
+# What JAX would promote by rules of its own, or not at all.
+_UNPROMOTED = frozenset(("string", "int4", "uint4", "float8_e4m3fn", "float8_e5m2"))
 
 
 def standardize_dtype(dtype: Any) -> str:
@@ -27,13 +30,13 @@ def standardize_dtype(dtype: Any) -> str:
         return settings.floatx()
     if isinstance(dtype, str):
         name = _ALIASES.get(dtype, dtype)
-    elif dtype is bool or dtype is int or dtype is float:
-        name = {bool: "bool", int: "int32", float: settings.floatx()}[dtype]
+    elif dtype is bool or dtype is int or dtype is float or dtype is str:
+        name = {bool: "bool", int: "int32", float: settings.floatx(), str: "string"}[dtype]
     else:
         try:
             name = np.dtype(dtype).name
         except TypeError:
-            name = str(getattr(dtype, "name", dtype))
+            name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
     if name not in _KNOWN:
         raise ArgumentError(
             "`dtype` expects a dtype or its name, such as 'float32' or 'int32'. "
@@ -50,6 +53,49 @@ def is_float(dtype: str) -> bool:
 def is_int(dtype: str) -> bool:
     """True for the signed and unsigned integer dtypes."""
     return dtype.startswith(("int", "uint"))
+
+
+_WEAK: dict[Any, Any] = {bool: False, int: 0, float: 0.0, complex: 0j}
+
+
+def result_type(*dtypes: Any) -> str:
+    """The dtype that operands of the given dtypes promote to.
+
+    JAX's rules: Python's ``bool``, ``int``, ``float`` and ``complex`` stand for numbers, which take
+    the dtype of the others of their kind; a float among integers makes ``floatx``.
+
+    Args:
+        dtypes: Dtypes, their names, or types of Python's; None and nothing at all stand for
+            ``floatx``.
+
+    Raises:
+        DTypeError: Text, 8-bit floats or 4-bit integers, which are promoted to nothing.
+
+    >>> result_type("int32", "bfloat16"), result_type("int8", float), result_type(int, "int8")
+    ('bfloat16', 'float32', 'int8')
+    """
+    floatx = settings.floatx()
+    weak = {d for d in dtypes if isinstance(d, type) and d in _WEAK}
+    names = [standardize_dtype(d) for d in dtypes if not (isinstance(d, type) and d in _WEAK)]
+    if not dtypes or (set(names) == {"string"} and not weak):
+        return names[0] if names else canonical(floatx)
+    for name in names:
+        if name in _UNPROMOTED:
+            raise DTypeError(
+                f"{name!r} is promoted to no other dtype. Received: {', '.join(map(str, dtypes))}. "
+                "Cast the operands to one dtype first."
+            )
+    strong = [np.dtype(canonical(name)) for name in names]
+    inexact = any(jax.numpy.issubdtype(d, np.inexact) for d in strong)
+    if complex in weak and not inexact:
+        return "complex64"
+    if float in weak and not inexact:
+        return canonical(floatx)
+    if set(names) <= {"bool"}:
+        return canonical(f"int{np.dtype(floatx).itemsize * 8}") if int in weak else "bool"
+    if "uint64" in names and any(name.startswith("int") for name in names) and not inexact:
+        return canonical(floatx)  # no integer dtype holds both
+    return canonical(jax.numpy.result_type(*strong, *(_WEAK[d] for d in weak)).name)
 
 
 def canonical(dtype: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Self
 
 from lamina import settings
 from lamina.dtype_policies.dtypes import standardize_dtype
+from lamina.errors import ArgumentError
 
 
 class DTypePolicy:
@@ -29,6 +31,16 @@ class DTypePolicy:
             name = self.variable_dtype = self.compute_dtype = standardize_dtype(name)
         self.name = name
 
+    @property
+    def quantization_mode(self) -> None:
+        """None: the weights are stored as they are, not as integers."""
+        return
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The policy of these arguments."""
+        return cls(**config)
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"name": self.name}
@@ -41,6 +53,14 @@ class DTypePolicy:
 
     def __repr__(self) -> str:
         return f"<DTypePolicy {self.name!r}>"
+
+
+class FloatDTypePolicy(DTypePolicy):
+    """A policy of floating dtypes; the same as :class:`DTypePolicy` of the same name.
+
+    >>> FloatDTypePolicy("float32") == DTypePolicy("float32")
+    True
+    """
 
 
 _default: ContextVar[DTypePolicy | None] = ContextVar("lamina_dtype_policy", default=None)
@@ -56,12 +76,63 @@ def set_dtype_policy(policy: str | DTypePolicy | None) -> None:
     _default.set(None if policy is None else get_policy(policy))
 
 
-def get_policy(value: Any) -> DTypePolicy:
-    """Resolve a policy, a dtype, a serialized policy or None (the default)."""
-    if value is None:
+def get_policy(identifier: Any) -> DTypePolicy:
+    """The policy that ``identifier`` stands for.
+
+    Args:
+        identifier: A policy, its name, a dtype, what :func:`serialize` returned, or None for the
+            default policy.
+
+    Raises:
+        ArgumentError: None of these.
+
+    >>> get_policy("mixed_bfloat16").compute_dtype
+    'bfloat16'
+    """
+    if identifier is None:
         return dtype_policy()
-    if isinstance(value, DTypePolicy):
-        return value
-    if isinstance(value, dict):
-        return DTypePolicy(value.get("config", value)["name"])
-    return DTypePolicy(value if isinstance(value, str) else standardize_dtype(value))
+    if isinstance(identifier, DTypePolicy):
+        return identifier
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    name = identifier if isinstance(identifier, str) else standardize_dtype(identifier)
+    return DTypePolicy(name)
+
+
+def serialize(dtype_policy: DTypePolicy) -> dict[str, Any]:
+    """Describe a policy as JSON data.
+
+    >>> serialize(DTypePolicy("float32"))["config"]
+    {'name': 'float32'}
+    """
+    return {
+        "module": "keras",
+        "class_name": type(dtype_policy).__name__,
+        "config": dtype_policy.get_config(),
+        "registered_name": None,
+    }
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> DTypePolicy:
+    """The policy that :func:`serialize` described.
+
+    Args:
+        config: What it returned, or a policy's name.
+        custom_objects: Your own classes of policies, by name.
+
+    Raises:
+        ArgumentError: The config describes no policy.
+
+    >>> deserialize(serialize(DTypePolicy("mixed_float16")))
+    <DTypePolicy 'mixed_float16'>
+    """
+    if not isinstance(config, Mapping):
+        return get_policy(config)
+    inner = config.get("config", config)
+    if not isinstance(inner, Mapping) or "name" not in inner:
+        raise ArgumentError(f"The config of a dtype policy has a 'name'. Received: {config!r}.")
+    name = config.get("class_name", "DTypePolicy")
+    if custom_objects and name in custom_objects:
+        return custom_objects[name].from_config(inner)
+    cls = FloatDTypePolicy if name == "FloatDTypePolicy" else DTypePolicy
+    return cls(inner["name"])

@@ -151,18 +151,21 @@ class Program:
 
     # ---- checking ------------------------------------------------------------------------------
 
-    def check(self, batch: Any) -> None:
+    def check(self, batch: Any) -> bool:
         """Run the step abstractly: every mismatch of names, shapes and dtypes is told here.
 
         It also finds what no attribute tells: variables that a call reads or changes although the
         model does not hold them, metrics' state that is made with the first batch, names of logs.
+
+        Returns:
+            Whether there was anything to look at: not for a batch like the one before.
         """
         if self.purpose == "predict":
-            return
+            return False
         key = [None if a is None else (a.shape[1:], a.dtype) for a in nested.flatten(batch)]
         key.append(jax.tree.structure(batch))
         if self._checked == key:
-            return
+            return False
         if self.by_user:
             overrides.check_signature(self.model, f"{self.purpose}_step")
         structs = jax.tree.map(struct_of, batch)
@@ -173,6 +176,7 @@ class Program:
             for _ in range(2):  # some metrics make their state when they first see a batch
                 self._adopt(self._look_at_own(structs))
         self._checked = key
+        return True
 
     def _look(self, batch: Any) -> Record:
         """Run the forward pass and forget its values: on shapes alone, unless eager."""

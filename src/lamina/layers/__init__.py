@@ -9,6 +9,9 @@ from lamina.layers.bidirectional import *  # noqa: F403
 from lamina.layers.convolution import *  # noqa: F403
 from lamina.layers.convolution_recurrent import *  # noqa: F403
 from lamina.layers.core import *  # noqa: F403
+from lamina.layers.einsum import *  # noqa: F403
+from lamina.layers.functions import *  # noqa: F403
+from lamina.layers.lookup import *  # noqa: F403
 from lamina.layers.merging import *  # noqa: F403
 from lamina.layers.normalization import *  # noqa: F403
 from lamina.layers.pooling import *  # noqa: F403
@@ -17,5 +20,6 @@ from lamina.layers.recurrent import *  # noqa: F403
 from lamina.layers.recurrent_cells import *  # noqa: F403
 from lamina.layers.regularization import *  # noqa: F403
 from lamina.layers.reshaping import *  # noqa: F403
+from lamina.layers.reversible_embedding import *  # noqa: F403
 from lamina.layers.spatial import *  # noqa: F403
 from lamina.layers.wrappers import *  # noqa: F403

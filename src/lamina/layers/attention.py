@@ -12,15 +12,14 @@ import numpy as np
 
 from lamina import initializers
 from lamina.core.scope import random_key
-from lamina.core.spec import show_dims
+from lamina.core.spec import agree, show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.initializers.base import read_seed
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.regularization import dropout_rate
-from lamina.layers.shapes import agree
 from lamina.layers.weights import KernelAndBias, add_weight
-from lamina.ops.lowering.attention import attend, flash_attend, window_mask
+from lamina.ops.lowering.attention import attend, flash_attend, flash_by_default, window_mask
 from lamina.ops.lowering.dropout import keep_factors
 from lamina.serialization.fields import field, fields_of, integers, optional, positive_int
 from lamina.serialization.registry import builtin
@@ -152,12 +151,15 @@ class _Heads(NamedTuple):
     flash: bool | None
 
 
+_SEED: Any = field(default=None, convert=read_seed)
+
+
 @builtin()
-class _Attention(KernelAndBias):
+class _Attention(KernelAndBias, trailing=True, kw_only=True):
     """Attention between projections of queries, keys and values."""
 
-    use_gate: bool = field(default=False, kw_only=True)
-    seed: int | None = field(default=None, convert=read_seed, kw_only=True)
+    use_gate: bool = False
+    seed: int | None = _SEED
     _masks_queries: ClassVar[bool]  # whether masked queries attend to nothing
 
     def __post_init__(self) -> None:
@@ -240,12 +242,15 @@ class _Attention(KernelAndBias):
         )
         given = (("value", value_mask, value), ("key", key_mask, key), ("query", query_mask, query))
         mask = self._mask(layout, given, attention_mask, query, key)
-        causal = use_causal_mask and (mask is not None or not heads.flash)
+        flash = heads.flash
+        if flash is None:
+            flash = flash_by_default() and not heads.dropout and not return_attention_scores
+        causal = use_causal_mask and (mask is not None or not flash)
         if causal or heads.window is not None:
             near = window_mask(q.shape[1], k.shape[1], causal=causal, window=heads.window)
             mask = near[None, None] if mask is None else mask & near
         scale, scores = heads.size**-0.5, None
-        if heads.flash:
+        if flash:
             self._check_flash(return_attention_scores)
             result = flash_attend(q, k, v, scale=scale, mask=mask, causal=use_causal_mask)
         else:

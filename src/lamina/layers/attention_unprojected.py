@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.scope import random_key
-from lamina.core.spec import show_dims
+from lamina.core.spec import agree, show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ShapeError, StructureError
 from lamina.initializers.base import read_seed
 from lamina.layers.base import Layer
 from lamina.layers.core import known_size
 from lamina.layers.regularization import dropout_rate
-from lamina.layers.shapes import agree
 from lamina.ops.lowering.attention import window_mask
 from lamina.ops.lowering.dropout import keep_factors
 from lamina.serialization.fields import field, one_of
@@ -136,7 +135,7 @@ class _Unprojected(Layer):
 
 
 @builtin("layers")
-class Attention(_Unprojected):
+class Attention(_Unprojected, positional="use_scale score_mode dropout seed"):
     """Dot-product attention: ``softmax(scores) @ value``.
 
     The scores are ``scale * query @ key^T``, or, with ``score_mode="concat"``,
@@ -189,7 +188,7 @@ class Attention(_Unprojected):
 
 
 @builtin("layers")
-class AdditiveAttention(_Unprojected):
+class AdditiveAttention(_Unprojected, positional="use_scale dropout"):
     """Additive attention: ``softmax(sum(scale * tanh(query + key))) @ value``.
 
     The sum is over the features.

@@ -11,8 +11,8 @@ from jax import ShapeDtypeStruct, eval_shape
 
 from lamina import activations, settings
 from lamina.errors import ArgumentError, ShapeError
-from lamina.layers.recurrent import LOOP_ARGUMENTS, RNNWithCell, arguments_in
-from lamina.layers.recurrent_cells import BuiltinCell, LSTMCell
+from lamina.layers.recurrent import LOOP, LOOP_ARGUMENTS, PENALTIES, RNNWithCell, arguments_in
+from lamina.layers.recurrent_cells import INITIALIZERS, RATES, BuiltinCell, LSTMCell
 from lamina.layers.spatial_base import fill
 from lamina.ops.lowering.conv import conv
 from lamina.ops.lowering.recurrence import LSTMStep, convolution_by_products
@@ -61,7 +61,12 @@ class _ConvLSTMCell(LSTMCell):
 
 
 @builtin()
-class _ConvLSTM(RNNWithCell):
+class _ConvLSTM(
+    RNNWithCell,
+    positional="filters kernel_size strides padding data_format dilation_rate activation "
+    f"recurrent_activation use_bias {INITIALIZERS} unit_forget_bias {PENALTIES} {RATES} seed "
+    f"{LOOP}",
+):
     """What ConvLSTM1D, 2D and 3D share: all but the rank."""
 
     cell_class: ClassVar[type[BuiltinCell]] = _ConvLSTMCell

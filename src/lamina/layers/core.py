@@ -8,19 +8,18 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import activations
+from lamina import activations, regularizers
 from lamina.core import naming, spec
 from lamina.core.boundary import warn
 from lamina.core.operation import record
 from lamina.core.scope import set_mask
-from lamina.core.spec import TensorSpec, show_dims
+from lamina.core.spec import TensorSpec, agree, show_dims
 from lamina.core.symbolic import SymbolicTensor
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import get_policy
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.arguments import map_shapes, shapes_of
 from lamina.layers.base import InputSpec, Layer
-from lamina.layers.shapes import agree
 from lamina.layers.weights import (
     KernelAndBias,
     add_weight,
@@ -264,7 +263,11 @@ class Dense(KernelAndBias):
 
 
 @builtin("layers")
-class Embedding(Layer):
+class Embedding(
+    Layer,
+    positional="input_dim output_dim embeddings_initializer embeddings_regularizer "
+    "embeddings_constraint mask_zero",
+):
     """A learned vector for each integer: ``embeddings[inputs]``.
 
     Args:
@@ -287,7 +290,7 @@ class Embedding(Layer):
     output_dim: int = field(convert=positive_int)
     embeddings_initializer: Any = initializer("uniform")
     embeddings_regularizer: Any = regularizer()
-    activity_regularizer: Any = regularizer()
+    activity_regularizer: Any = field(default=None, convert=regularizers.get, kw_only=True)
     embeddings_constraint: Any = constraint()
     mask_zero: bool = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from lamina.core.naming import snake_case
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError, StructureError
 from lamina.layers.base import Layer
-from lamina.serialization.fields import axis_or_axes, field, fields_of
+from lamina.serialization.fields import axis_or_axes, field
 from lamina.serialization.registry import builtin
 
 
@@ -349,18 +350,27 @@ class Dot(_Merge):
 
 def _function(cls: type[_Merge], **defaults: Any) -> Callable[..., Any]:
     """The layer as a function of a list: ``add([a, b])`` is ``Add()([a, b])``."""
+    own = [
+        p.replace(default=defaults.get(p.name, p.default))
+        for p in inspect.signature(cls).parameters.values()
+        if p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    inputs = inspect.Parameter("inputs", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    kwargs = inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)
+    signature = inspect.Signature([inputs, *own, kwargs])
 
-    def merge(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(fields_of(cls), args, strict=False))
-        return cls(**{**defaults, **given, **kwargs})(inputs)
+    def merge(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs).arguments
+        inputs, rest = given.pop("inputs"), given.pop("kwargs", {})
+        return cls(**{**defaults, **given, **rest})(inputs)
 
+    merge.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     merge.__name__ = merge.__qualname__ = snake_case(cls.__name__)
     merge.__doc__ = f"""Functional form of :class:`{cls.__name__}`.
 
     Args:
         inputs: List of tensors.
-        *args: Arguments of the layer.
-        **kwargs: Arguments of the layer.
+        **kwargs: Arguments of the layer; its own may also be given by position.
 
     Returns:
         The result of calling the layer on ``inputs``.

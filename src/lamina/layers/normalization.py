@@ -6,6 +6,7 @@ Statistics are computed in float32 or wider, also where the layer computes in 16
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.weights import AffineInitializers, AffinePenalties, add_weight, initializer
 from lamina.serialization import registry
-from lamina.serialization.fields import axis_or_axes, field, integers, positive_int
+from lamina.serialization.fields import axis_or_axes, field, integers, optional, positive_int
 from lamina.serialization.registry import builtin
 
 
@@ -64,6 +65,17 @@ class _Normalization(Layer):
         return x if self.beta is None else x + jnp.reshape(self.beta.value, shape)
 
 
+def _read_clipping(value: Any) -> dict[str, float]:
+    """Read the bounds of the correction of batch renormalization."""
+    names = ("rmin", "rmax", "dmax")
+    if not isinstance(value, Mapping) or not set(value) <= set(names):
+        raise ArgumentError(f"expected a dict with any of {names}. Received: {value!r}.")
+    bounds = {k: float(v) for k, v in value.items() if v is not None}
+    if bounds.get("rmin", 0) > bounds.get("rmax", math.inf) or bounds.get("dmax", 0) < 0:
+        raise ArgumentError(f"expected rmin <= rmax and dmax >= 0. Received: {dict(value)}.")
+    return bounds
+
+
 @builtin()
 class _MovingStatistics(AffineInitializers, trailing=True, kw_only=True):
     moving_mean_initializer: Any = initializer("zeros")
@@ -71,7 +83,12 @@ class _MovingStatistics(AffineInitializers, trailing=True, kw_only=True):
 
 
 @builtin("layers")
-class BatchNormalization(_Normalization, AffinePenalties, _MovingStatistics):
+class BatchNormalization(
+    _Normalization, AffinePenalties, _MovingStatistics,
+    positional="axis momentum epsilon center scale beta_initializer gamma_initializer "
+    "moving_mean_initializer moving_variance_initializer beta_regularizer gamma_regularizer "
+    "beta_constraint gamma_constraint renorm renorm_clipping renorm_momentum synchronized",
+):  # fmt: skip
     """Normalize each channel to mean 0 and variance 1 over the batch, then scale and shift it.
 
     ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``. During training, ``mean`` and
@@ -96,19 +113,23 @@ class BatchNormalization(_Normalization, AffinePenalties, _MovingStatistics):
         synchronized: Whether to compute the statistics over the batches of all devices. They always
             are here, since a batch is one array however it is distributed, so both values give the
             same result.
-        renorm: Only False is supported: there is no batch renormalization.
-        renorm_clipping: Without effect, as ``renorm`` is False.
-        renorm_momentum: Without effect, as ``renorm`` is False.
+        renorm: Whether to correct the normalized values of a training step towards the moving
+            averages (batch renormalization): they become ``x * r + d`` with
+            ``r = stddev / renorm_stddev`` and ``d = (mean - renorm_mean) / renorm_stddev``, which
+            are constants for the gradients.
+        renorm_clipping: Bounds of the correction, a dict with any of ``"rmin"``, ``"rmax"`` (of
+            ``r``) and ``"dmax"`` (of the absolute value of ``d``); no bounds when None.
+        renorm_momentum: Fraction of ``renorm_mean`` and ``renorm_stddev`` that each step keeps.
 
     Shapes: any, unchanged; all weights have the shape ``(channels,)``. Integers become floats.
 
     Raises:
         ShapeError: An unknown number of channels, or a different rank or number of channels than
             when the layer was built.
-        ArgumentError: ``renorm=True``.
+        ArgumentError: Bounds of the correction that are none.
 
-    Ioffe and Szegedy 2015, arXiv:1502.03167. As in Keras, the moving variance is updated with the
-    biased variance of the batch (no Bessel's correction).
+    Ioffe and Szegedy 2015, arXiv:1502.03167; ``renorm``: Ioffe 2017, arXiv:1702.03275. As in Keras,
+    the moving variance is updated with the biased variance of the batch (no Bessel's correction).
 
     >>> layer = BatchNormalization(epsilon=0.0, momentum=0.5)
     >>> layer(jnp.array([[1.0], [5.0]]), training=True).tolist()
@@ -122,44 +143,55 @@ class BatchNormalization(_Normalization, AffinePenalties, _MovingStatistics):
     epsilon: float = 1e-3
     center: bool = True
     scale: bool = True
-    synchronized: bool = field(default=False, convert=bool, kw_only=True)
+    renorm: bool = False
+    renorm_clipping: Any = field(default=None, convert=optional(_read_clipping))
+    renorm_momentum: float = 0.99
+    synchronized: bool = field(default=False, convert=bool)
 
-    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """Accept the arguments of batch renormalization from Keras's files, where it is off."""
-        if extra.pop("renorm", False):
-            raise ArgumentError(
-                "BatchNormalization() does not support batch renormalization. Expected: "
-                "renorm=False. Received: renorm=True. For small batches use `GroupNormalization`."
-            )
-        extra.pop("renorm_clipping", None)
-        extra.pop("renorm_momentum", None)
-        return super()._accept_extra(extra)
+    def get_config(self) -> dict[str, Any]:
+        """The arguments; those of batch renormalization only where it is on.
+
+        So releases of Keras that do not have it read the others' files.
+        """
+        config = super().get_config()
+        return {k: v for k, v in config.items() if self.renorm or not k.startswith("renorm")}
 
     def build(self, input_shape: Any) -> None:
         """Add ``gamma``, ``beta`` and the moving averages."""
         channels = known_size(self, input_shape, self.axis)
         self._add_affine((channels,))
-        self.moving_mean = self.add_weight(
-            (channels,), self.moving_mean_initializer, trainable=False, autocast=False,
-            name="moving_mean",
-        )  # fmt: skip
-        self.moving_variance = self.add_weight(
-            (channels,), self.moving_variance_initializer, trainable=False, autocast=False,
-            name="moving_variance",
-        )  # fmt: skip
+        mean, variance = self.moving_mean_initializer, self.moving_variance_initializer
+        self.moving_mean = self._add_moving(channels, "moving_mean", mean)
+        self.moving_variance = self._add_moving(channels, "moving_variance", variance)
+        if self.renorm:
+
+            def stddev(shape: Any, dtype: Any = None) -> Any:
+                return jnp.sqrt(variance(shape, dtype=dtype))
+
+            self.moving_stddev = self._add_moving(channels, "moving_stddev", stddev)
+            self.renorm_mean = self._add_moving(channels, "renorm_mean", mean)
+            self.renorm_stddev = self._add_moving(channels, "renorm_stddev", stddev)
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
+
+    def _add_moving(self, channels: int, name: str, initial: Any) -> Variable:
+        return self.add_weight((channels,), initial, trainable=False, autocast=False, name=name)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalize, and during training update the moving averages."""
         x = _wide(inputs)
-        if training and self.trainable:
-            mean, variance = self._moments(x, mask)
-            self._move(self.moving_mean, mean)
-            self._move(self.moving_variance, variance)
-        else:
-            mean, variance = _wide(self.moving_mean.value), _wide(self.moving_variance.value)
         beta = None if self.beta is None else self.beta.value
         gamma = None if self.gamma is None else self.gamma.value
+        if training and self.trainable:
+            mean, variance = self._moments(x, mask)
+            if self.renorm:
+                r, d = self._correction(mean, variance)
+                gamma, shift = (r, d) if gamma is None else (r * gamma, d * gamma)
+                beta = shift if beta is None else shift + beta
+            else:
+                self._move(self.moving_variance, variance)
+            self._move(self.moving_mean, mean)
+        else:
+            mean, variance = _wide(self.moving_mean.value), _wide(self.moving_variance.value)
         x = ops.batch_normalization(x, mean, variance, self.axis, beta, gamma, self.epsilon)
         return x.astype(self.compute_dtype)
 
@@ -175,8 +207,25 @@ class BatchNormalization(_Normalization, AffinePenalties, _MovingStatistics):
         variance = jnp.sum(jnp.square(x - mean) * counts, axes, keepdims=True) / number
         return jnp.squeeze(mean, axes), jnp.squeeze(variance, axes)
 
-    def _move(self, moving: Variable, batch: Any) -> None:
-        moving.assign(_wide(moving.value) * self.momentum + batch * (1 - self.momentum))
+    def _correction(self, mean: Any, variance: Any) -> tuple[Any, Any]:
+        """Factor and shift of batch renormalization, from the averages before this step."""
+        stddev = jnp.sqrt(variance + self.epsilon)
+        moving = jnp.maximum(_wide(self.renorm_stddev.value), math.sqrt(self.epsilon))
+        r, d = stddev / moving, (mean - _wide(self.renorm_mean.value)) / moving
+        bounds = self.renorm_clipping or {}
+        r = jnp.clip(r, bounds.get("rmin"), bounds.get("rmax"))
+        if "dmax" in bounds:
+            d = jnp.clip(d, -bounds["dmax"], bounds["dmax"])
+        self._move(self.renorm_mean, mean, self.renorm_momentum)
+        self._move(self.renorm_stddev, stddev, self.renorm_momentum)
+        self._move(self.moving_stddev, stddev)
+        new = jnp.square(_wide(self.moving_stddev.value)) - self.epsilon
+        self.moving_variance.assign(jnp.maximum(new, 0))
+        return jax.lax.stop_gradient(r), jax.lax.stop_gradient(d)
+
+    def _move(self, moving: Variable, batch: Any, momentum: float | None = None) -> None:
+        keep = self.momentum if momentum is None else momentum
+        moving.assign(_wide(moving.value) * keep + batch * (1 - keep))
 
 
 @builtin("layers")

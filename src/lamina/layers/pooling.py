@@ -28,7 +28,7 @@ def _text(template: str, kind: str, rank: int, **sizes: tuple[int, ...]) -> str:
 
 
 @builtin()
-class _Pooling(SpatialLayer):
+class _Pooling(SpatialLayer, positional="pool_size strides padding data_format name"):
     pool: ClassVar[Callable[..., Any]]
 
     pool_size: Any = field(default=2, convert=per_axis)

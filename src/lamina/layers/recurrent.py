@@ -13,13 +13,18 @@ from lamina import activations
 from lamina.core.graph import is_symbolic
 from lamina.core.naming import snake_case
 from lamina.core.scope import Record, Scope, current, entered, random_key
-from lamina.core.spec import is_array, show_dims
+from lamina.core.spec import agree, is_array, show_dims
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, ShapeError, StateError, StructureError
 from lamina.layers.arguments import autocast, layout
 from lamina.layers.base import InputSpec, Layer, scope_of
 from lamina.layers.core import known_size
 from lamina.layers.recurrent_cells import (
+    CONSTRAINTS,
+    GATED,
+    INITIALIZERS,
+    RATES,
+    REGULARIZERS,
     BuiltinCell,
     CellArguments,
     GRUCell,
@@ -30,7 +35,6 @@ from lamina.layers.recurrent_cells import (
     initial_state,
     read_cell,
 )
-from lamina.layers.shapes import agree
 from lamina.ops.lowering.recurrence import recur
 from lamina.serialization.fields import field, fields_of, one_of, positive_int
 from lamina.serialization.registry import builtin
@@ -349,6 +353,11 @@ def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]
     return step
 
 
+# Names of arguments, in the orders in which Keras's layers take them by position.
+PENALTIES = f"{REGULARIZERS} activity_regularizer {CONSTRAINTS}"
+LOOP = "return_sequences return_state go_backwards stateful"
+
+
 @builtin()
 class RNNWithCell(CellArguments, RNN):
     """An RNN that creates its cell from its own arguments."""
@@ -419,7 +428,10 @@ _CUDNN = """
 
 
 @builtin("layers")
-class SimpleRNN(RNNWithCell):
+class SimpleRNN(
+    RNNWithCell,
+    positional=f"units activation use_bias {INITIALIZERS} {PENALTIES} {RATES} {LOOP} unroll seed",
+):
     __doc__ = _over_time(
         SimpleRNNCell,
         "A simple recurrence: ``h[t] = activation(x[t] @ kernel + h[t-1] @ recurrent + bias)``.",
@@ -435,7 +447,11 @@ class SimpleRNN(RNNWithCell):
 
 
 @builtin("layers")
-class GRU(RNNWithCell):
+class GRU(
+    RNNWithCell,
+    positional=f"{GATED} {INITIALIZERS} {PENALTIES} {RATES} seed {LOOP} unroll reset_after "
+    "use_cudnn",
+):
     __doc__ = _over_time(
         GRUCell,
         "A gated recurrent unit over time; for the formula of a time step see :class:`GRUCell`.",
@@ -456,7 +472,11 @@ class GRU(RNNWithCell):
 
 
 @builtin("layers")
-class LSTM(RNNWithCell):
+class LSTM(
+    RNNWithCell,
+    positional=f"{GATED} {INITIALIZERS} unit_forget_bias {PENALTIES} {RATES} seed {LOOP} unroll "
+    "use_cudnn",
+):
     __doc__ = _over_time(
         LSTMCell,
         "A long short-term memory over time; for the formula of a time step see :class:`LSTMCell`.",

@@ -32,6 +32,15 @@ def _plain(function: Any) -> Any:
     return _PLAIN.get(function, function)
 
 
+# Names of arguments, in the orders in which Keras's layers take them by position.
+INITIALIZERS = "kernel_initializer recurrent_initializer bias_initializer"
+REGULARIZERS = "kernel_regularizer recurrent_regularizer bias_regularizer"
+CONSTRAINTS = "kernel_constraint recurrent_constraint bias_constraint"
+RATES = "dropout recurrent_dropout"
+GATED = "units activation recurrent_activation use_bias"
+_PENALTIES = f"{REGULARIZERS} {CONSTRAINTS}"
+
+
 @builtin()
 class CellArguments(Layer, kw_only=True):
     """The arguments of the built-in recurrent cells, and of the layers that create one."""
@@ -164,7 +173,9 @@ class BuiltinCell(CellArguments):
 
 
 @builtin("layers")
-class SimpleRNNCell(BuiltinCell):
+class SimpleRNNCell(
+    BuiltinCell, positional=f"units activation use_bias {INITIALIZERS} {_PENALTIES} {RATES} seed"
+):
     """A time step of a simple recurrence: ``h' = activation(x @ kernel + h @ recurrent + bias)``.
 
     Args:
@@ -212,7 +223,9 @@ class SimpleRNNCell(BuiltinCell):
 
 
 @builtin("layers")
-class GRUCell(BuiltinCell):
+class GRUCell(
+    BuiltinCell, positional=f"{GATED} {INITIALIZERS} {_PENALTIES} {RATES} reset_after seed"
+):
     """A time step of a gated recurrent unit.
 
     With the update gate ``z = gate(x @ W_z + h @ U_z + b_z)`` and the reset gate ``r``, computed
@@ -297,7 +310,9 @@ class _UnitForgetBias(initializers.Initializer):
 
 
 @builtin("layers")
-class LSTMCell(BuiltinCell):
+class LSTMCell(
+    BuiltinCell, positional=f"{GATED} {INITIALIZERS} unit_forget_bias {_PENALTIES} {RATES} seed"
+):
     """A time step of a long short-term memory.
 
     From ``i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias)`` the new cell state is

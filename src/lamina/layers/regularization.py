@@ -203,7 +203,7 @@ def _spatial(rank: int) -> str:
 
 
 @builtin("layers")
-class SpatialDropout1D(_SpatialDropout):
+class SpatialDropout1D(_SpatialDropout, positional="rate seed name dtype"):
     __doc__ = _spatial(1)
     rank = 1
     rate: float = field(convert=dropout_rate)
@@ -212,7 +212,7 @@ class SpatialDropout1D(_SpatialDropout):
 
 
 @builtin("layers")
-class SpatialDropout2D(_SpatialDropout):
+class SpatialDropout2D(_SpatialDropout, positional="rate data_format seed name dtype"):
     __doc__ = _spatial(2)
     rank = 2
     rate: float = field(convert=dropout_rate)

@@ -11,12 +11,14 @@ import numpy as np
 from lamina import constraints, initializers, regularizers
 from lamina.core import naming
 from lamina.core.operation import Operation
+from lamina.core.rematerialization import RematScope, current_remat
 from lamina.core.scope import Scope, current
 from lamina.core.tracking import Owner, Trackable, held, held_as, holds_containers, version_of
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, get_policy
 from lamina.errors import ArgumentError, NotBuiltError, StateError
+from lamina.random.seed_generator import SeedGenerator
 from lamina.serialization.fields import Configurable, field
 from lamina.serialization.registry import builtin, defined_by_user, registration_of, stem_of
 
@@ -49,6 +51,7 @@ class _Attributes:
     _trainable: bool
     _own_weights: list[Variable]
     _policy: DTypePolicy
+    _remat: RematScope | None
     _built_in: Any  # a weak reference to the layer that it was built in
     _inner_names: tuple[int, dict[Any, tuple[str, str]]]
 
@@ -81,7 +84,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             built=False, supports_masking=defined_by_user(cls, "compute_mask"), _inbound_nodes=[],
             _losses_of_call=[], _given_batch_shape=None, _has_automatic_name=False, _draw_name="",
             _trainable=True, _own_weights=[], _inner_names=(-1, {}), _built_in=None,
-            _told_of_mask=False, _build_shapes=None,
+            _told_of_mask=False, _build_shapes=None, _remat=current_remat(),
             _made_in_call=scope is not None and bool(scope.path) and scope.building is None,
         )  # fmt: skip
         return self
@@ -249,11 +252,15 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         for _, x in held(self):
             if isinstance(x, Variable):
                 found[x] = None
+            elif isinstance(x, SeedGenerator):
+                found[x.state] = None
         return sorted(found, key=lambda v: not v.is_weight)
 
     def _saved_variables(self) -> list[Variable]:
-        """The own variables that a file holds."""
-        return self._own_variables()
+        """The own variables that a file numbers: all but the states of seed generators."""
+        own, generators = self._own_variables(), held_as(self, SeedGenerator.tracked_as)
+        states = {generator.state for generator in generators}
+        return [v for v in own if v not in states] if states else own
 
     def _listed_layers(self) -> list[Any]:
         """The layers that files number in this order, rather than name by their attributes."""

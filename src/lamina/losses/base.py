@@ -18,6 +18,7 @@ from lamina import ops, settings
 from lamina.core import naming
 from lamina.core.operation import merge_masks
 from lamina.core.scope import get_mask
+from lamina.core.spec import agree
 from lamina.core.tracking import Versioned
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.dtype_policies.policy import get_policy
@@ -81,7 +82,7 @@ def matched(y_true: Any, y_pred: Any, where: str) -> tuple[Any, Any]:
     """
     y_true, y_pred = aligned(y_true, y_pred)
     t, p = tuple(y_true.shape), tuple(y_pred.shape)
-    if not _same(t, p):
+    if not agree(t, p):
         raise ShapeError(
             f"{where}: the targets and predictions do not match.",
             expected=(
@@ -119,7 +120,7 @@ def class_numbers(y_true: Any, y_pred: Any, axis: int, where: str) -> Any:
         )
     axis %= len(p)
     without, kept = p[:axis] + p[axis + 1 :], (*p[:axis], 1, *p[axis + 1 :])
-    if p[axis] != 1 and _same(t, p):
+    if p[axis] != 1 and agree(t, p):
         raise ShapeError(
             f"{where}: the targets look one-hot.",
             expected=f"class indices of shape {without}",
@@ -129,9 +130,9 @@ def class_numbers(y_true: Any, y_pred: Any, axis: int, where: str) -> Any:
                 f"{axis - len(p)})`."
             ),
         )
-    if _same(t, kept):
+    if agree(t, kept):
         y_true = ops.squeeze(y_true, axis)
-    elif not _same(t, without):
+    elif not agree(t, without):
         raise ShapeError(
             f"{where}: the targets and predictions do not match.",
             expected=f"class indices of shape {without} or {kept}",
@@ -139,13 +140,6 @@ def class_numbers(y_true: Any, y_pred: Any, axis: int, where: str) -> Any:
             cure=_cure_of_classes(t, p, without),
         )
     return ops.cast(y_true, "int32")
-
-
-def _same(t: tuple[Any, ...], p: tuple[Any, ...]) -> bool:
-    # Unknown sizes are None, and match any other.
-    return len(t) == len(p) and all(
-        a == b or a is None or b is None for a, b in zip(t, p, strict=True)
-    )
 
 
 _LENGTHS = "The batch sizes differ: check that x and y have the same samples."
@@ -210,9 +204,9 @@ def weights_like(values: Any, weights: Any, what: str, where: str) -> Any:
     """
     weights = ops.convert_to_tensor(weights)
     v, w = tuple(values.shape), tuple(weights.shape)
-    if not _same(w, v[: len(w)]) and w[-1:] == (1,):
+    if not agree(w, v[: len(w)]) and w[-1:] == (1,):
         weights, w = ops.squeeze(weights, -1), w[:-1]
-    if not _same(w, v[: len(w)]):
+    if not agree(w, v[: len(w)]):
         shape = tuple(weights.shape)
         if len(w) > len(v):
             axes = tuple(range(len(v), len(w)))
@@ -570,7 +564,7 @@ class LossFunctionWrapper(FunctionLoss):
         return {**super().get_config(), **self._extra}
 
 
-get, serialize, deserialize = accessors("losses", "loss")
+get, serialize, deserialize = accessors("losses", "loss", config="name")
 
 
 def as_loss(identifier: Any) -> Loss | None:

@@ -18,6 +18,7 @@ from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import is_float
 from lamina.errors import DTypeError, GraphError, ShapeError, StructureError, TrainingWarning
 from lamina.layers import InputLayer, Layer
+from lamina.random import SeedGenerator
 from lamina.tree import nested
 
 
@@ -37,6 +38,7 @@ class Graph:
         input_names, output_names: one name each: a dict's key, else the tensor's layer's name.
         plan: the program.
         operations: layers and ops, those farthest from the outputs first.
+        seed_generators: what random functions in the graph draw from, each once.
     """
 
     def __init__(self, inputs: Any, outputs: Any) -> None:
@@ -46,11 +48,21 @@ class Graph:
         self.outputs: list[Any] = nested.flatten(self.output_structure)
         if not self.inputs or not self.outputs:
             raise GraphError("A model needs at least one input and one output.")
+        for x in self.inputs:
+            if not isinstance(x.node.operation, Operation):
+                raise GraphError(
+                    f"The input {x.name!r} is a `KerasTensor` made by hand, which only describes a "
+                    "shape. Make the inputs of a model with `lamina.Input(shape)`."
+                )
         self.plan: Plan = make_plan(self.inputs, self.outputs)
         self.input_names = _names(self.input_structure)
         self.output_names = _names(self.output_structure)
         self.nodes: list[Node] = [step.node for step in self.plan.steps]
         self.operations: list[Operation] = _by_depth(self)
+        arguments = nested.flatten([(node.args, node.kwargs) for node in self.nodes])
+        self.seed_generators = tuple(
+            dict.fromkeys(x for x in arguments if isinstance(x, SeedGenerator))
+        )
         seen: dict[str, Operation] = {}
         for operation in self.operations:
             other = seen.setdefault(operation.name, operation)

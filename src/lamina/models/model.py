@@ -92,6 +92,7 @@ class Model(Trainer):
 
     def _set_graph(self, graph: Graph | None) -> None:
         self._graph = graph
+        self._graph_generators = () if graph is None else graph.seed_generators
         self.built = graph is not None
         self.supports_masking = True
         self._programs, self._structure, self._call_is_pure = {}, None, None

@@ -20,7 +20,7 @@ from lamina.layers.state import Snapshot, flatten_layers
 from lamina.models.functional import Graph
 from lamina.serialization.registry import builtin
 from lamina.training import loop
-from lamina.training.data import Pass, whole_number
+from lamina.training.data.passes import Pass, whole_number
 from lamina.training.objective import Objective
 
 # Programs that a model keeps, for each purpose and each set of weights that trained lately.
@@ -106,22 +106,25 @@ class Trainer(_Attributes, Layer):
 
         What trains is part of the key: toggling ``trainable`` back finds the earlier program.
         """
-        # A prediction does not depend on what trains, but for layers that look at it.
-        compiled = () if purpose == "predict" else self._compiled_versions()
-        eager = self._run_eagerly or not self._jit_compile
-        key = purpose, self._trains(), eager, compiled
+        key = self._program_key(purpose)
         program = self._programs.get(key)
         if program is None:
             if len(self._programs) >= _MOST_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
-            program = self._programs[key] = Program(self, purpose, eager)
+            program = self._programs[key] = Program(self, purpose, key[2])
         return program
 
-    def _compiled_versions(self) -> tuple[int, ...]:
-        """Counts of changes of what the model was compiled with."""
-        if self._objective is None:
-            return ()
-        return tuple(version_of(x) for x in (self.optimizer, *self._objective.parts()))
+    def keep_program(self, program: Program) -> None:
+        """Keep a program that has seen its first batch: that may have made metrics."""
+        self._programs[self._program_key(program.purpose)] = program
+
+    def _program_key(self, purpose: Any) -> tuple[Any, tuple[bool, ...], bool, Any]:
+        """The purpose, what trains, whether to run uncompiled, what the model was compiled with."""
+        # A prediction does not depend on what trains, but for layers that look at it.
+        compiled: tuple[int, ...] = ()
+        if purpose != "predict" and self._objective is not None:
+            compiled = tuple(version_of(x) for x in (self.optimizer, *self._objective.parts()))
+        return purpose, self._trains(), self._run_eagerly or not self._jit_compile, compiled
 
     # ---- training ------------------------------------------------------------------------------
 
@@ -341,7 +344,8 @@ class Trainer(_Attributes, Layer):
             A report to print: each layer's output, mask, parameters, operations and memory; which
             target and loss belong to which output; weights that no loss reaches; lost masks.
 
-        >>> from lamina import layers
+        >>> import numpy as np
+        >>> from lamina import Model, layers
         >>> x = layers.Input((4,))
         >>> model = Model(x, layers.Dense(1, name="out")(x))
         >>> model.compile("sgd", "mse")

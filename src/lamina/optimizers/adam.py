@@ -67,7 +67,7 @@ class Adam(Optimizer):
 
 
 @builtin("optimizers")
-class AdamW(Adam):
+class AdamW(Adam, positional="learning_rate weight_decay beta_1 beta_2 epsilon amsgrad"):
     """:class:`Adam` with decoupled weight decay.
 
     Before the step, ``weight -= learning_rate * weight_decay * weight``. Exclude biases and

@@ -173,6 +173,11 @@ class BaseOptimizer(Versioned, Configurable):
         """All weights that there is state for, in the order of their slots."""
         return list(self._parameters.values())
 
+    @property
+    def moving_averages(self) -> dict[Variable, Variable]:
+        """The moving average of each weight that has one, with ``use_ema``."""
+        return {}
+
     def state_of(self, variables: Mapping[str, Variable]) -> dict[str, Variable]:
         """Those of :attr:`state_variables` that an update of ``variables`` reads and changes."""
         mine = set(variables.values())

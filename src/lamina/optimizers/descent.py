@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from lamina.core.variable import Variable
 from lamina.optimizers.base import Arrays
 from lamina.optimizers.optimizer import Optimizer
-from lamina.serialization.fields import field
 from lamina.serialization.registry import builtin
 
 
@@ -96,8 +95,24 @@ class Lion(Optimizer):
         return parameter - learning_rate * direction, {"momentum": m}
 
 
+@builtin()
+class _MuonArguments(Optimizer, trailing=True, kw_only=True):
+    """The last arguments of Muon, after those of all optimizers."""
+
+    exclude_layers: Sequence[str] | None = None
+    exclude_embeddings: bool = True
+    muon_a: float = 3.4445
+    muon_b: float = -4.775
+    muon_c: float = 2.0315
+    adam_lr_ratio: float = 1
+    momentum: float = 0.95
+    ns_steps: int = 5
+    nesterov: bool = True
+    rms_rate: float | None = 0.2
+
+
 @builtin("optimizers")
-class Muon(Optimizer):
+class Muon(_MuonArguments):
     """Muon: orthogonalized momentum for matrices, and AdamW for all other weights.
 
     The momentum of a weight with two axes is replaced by an approximation of the nearest orthogonal
@@ -139,16 +154,6 @@ class Muon(Optimizer):
     adam_weight_decay: float | None = 0.004
     epsilon: float = 1e-7
     weight_decay: float | None = 0.004
-    exclude_layers: Sequence[str] | None = field(default=None, kw_only=True)
-    exclude_embeddings: bool = field(default=True, kw_only=True)
-    muon_a: float = field(default=3.4445, kw_only=True)
-    muon_b: float = field(default=-4.775, kw_only=True)
-    muon_c: float = field(default=2.0315, kw_only=True)
-    adam_lr_ratio: float = field(default=1, kw_only=True)
-    momentum: float = field(default=0.95, kw_only=True)
-    ns_steps: int = field(default=5, kw_only=True)
-    nesterov: bool = field(default=True, kw_only=True)
-    rms_rate: float | None = field(default=0.2, kw_only=True)
 
     def slot_groups(self) -> tuple[tuple[str, ...], ...]:
         return (("momentum", "velocity"),)

@@ -121,5 +121,9 @@ class LossScaleOptimizer(BaseOptimizer):
     ) -> None:
         self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 
+    @property
+    def moving_averages(self) -> dict[Variable, Variable]:
+        return self.inner_optimizer.moving_averages
+
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         self.inner_optimizer.finalize_variable_values(var_list)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -17,12 +16,18 @@ from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
 from lamina.optimizers.base import Arrays, BaseOptimizer
 from lamina.optimizers.schedules.base import LearningRateSchedule
-from lamina.serialization.fields import is_field_class
 from lamina.serialization.registry import builtin, serialize
 
 
+@builtin()
+class _WithLearningRate(BaseOptimizer):
+    """What all optimizers but the wrappers of others begin with."""
+
+    learning_rate: Any
+
+
 @builtin("optimizers")
-class Optimizer(BaseOptimizer):
+class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
     """What changes weights by their gradients: a formula, and the common rules around it.
 
     Each update, in this order: divide the gradients by ``loss_scale_factor``; collect them until
@@ -58,7 +63,6 @@ class Optimizer(BaseOptimizer):
     Array([0.75, 1.25], dtype=float32)
     """
 
-    learning_rate: Any
     weight_decay: float | None = None
     clipnorm: float | None = None
     clipvalue: float | None = None
@@ -72,17 +76,6 @@ class Optimizer(BaseOptimizer):
 
     # Names of the arrays kept for each weight.
     slots: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        if is_field_class(cls):
-            # Keras's order: the learning rate, a class's own arguments, then those of all.
-            own = [
-                name for name, annotation in inspect.get_annotations(cls).items()
-                if not name.startswith("_") and "ClassVar" not in str(annotation)
-            ]  # fmt: skip
-            order: dict[str, Any] = dict.fromkeys(["learning_rate", *own])
-            cls._fields = {**order, **cls._fields}
-        super().__init_subclass__(**kwargs)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -311,11 +304,22 @@ class Optimizer(BaseOptimizer):
     def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
+    @property
+    def moving_averages(self) -> dict[Variable, Variable]:
+        if not self.use_ema:
+            return {}
+        return {
+            weight: self._slots[key]
+            for key, (name, weight) in self._slot_of.items()
+            if name == "average" and weight is not None and key in self._slots
+        }
+
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """Give variables their moving average, if there is one: called when training ends."""
-        if self.use_ema:
-            for variable in var_list:
-                variable.assign(self._slots[f"average/{self._address_of(variable)}"].value)
+        averages = self.moving_averages
+        for variable in var_list if self.use_ema else ():
+            self._address_of(variable)  # is it one of this optimizer's?
+            variable.assign(averages[variable].value)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

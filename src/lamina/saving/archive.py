@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lamina.core.boundary import public, warn
-from lamina.core.variable import Variable
 from lamina.errors import (
     ArgumentError,
     CorruptFileError,
@@ -37,7 +36,7 @@ from lamina.layers.state import (
     saved_addresses,
 )
 from lamina.runtime.files import replacing
-from lamina.saving import safetensors
+from lamina.saving import optimizer, safetensors
 from lamina.saving.weights import Places, Stored, fill, locate
 from lamina.serialization import registry
 
@@ -146,8 +145,8 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         "automatic_names": [has_automatic_name(x) for x in flatten_layers(model)],
     }
     if include_optimizer and settings and model.optimizer is not None and model.optimizer.built:
-        arrays |= _optimizer_variables(model.optimizer)
-        own["optimizer_addresses"] = _optimized(model)
+        arrays |= optimizer.variables_of(model.optimizer)
+        own["optimizer_addresses"] = optimizer.addresses_of(model)
     metadata = {
         "keras_version": _LAYOUT,
         "date_saved": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d@%H:%M:%S"),
@@ -238,7 +237,7 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
                     SavingWarning,
                 )
             if settings and model.optimizer is not None:
-                _read_optimizer(stored, model, own.get("optimizer_addresses"))
+                optimizer.read(stored, model, own.get("optimizer_addresses"))
     if isinstance(own.get("seed"), int) and own["seed"] >= 0:
         steps = own.get("steps")
         if not isinstance(steps, int) or not 0 <= steps < 2**31:
@@ -282,39 +281,6 @@ def _compile(model: Any, settings: Any, custom_objects: Any, path: Path) -> None
             f"{path} holds what the model was compiled with, which cannot be made again: {e}",
             cure="`compile=False` loads the model alone.",
         ) from e
-
-
-def _optimizer_variables(optimizer: Any) -> dict[str, Variable]:
-    return {f"optimizer/vars/{i}": v for i, v in enumerate(optimizer.variables)}
-
-
-def _optimized(model: Any) -> list[str]:
-    """The addresses of the weights that the optimizer has a state for, in its order."""
-    known = {v: address for address, v in saved_addresses(model).items()}
-    return [known[v] for v in model.optimizer.parameters if v in known]
-
-
-def _read_optimizer(stored: Stored, model: Any, optimized: Any) -> None:
-    """Give the optimizer its state; where the file's is another one's, none."""
-    count = sum(n.startswith("optimizer/vars/") for n in stored.names())
-    if not count:
-        return
-    named = {address: v for address, (v, trains) in model.named_variables().items() if trains}
-    known = saved_addresses(model)
-    if isinstance(optimized, list) and all(isinstance(a, str) and a in known for a in optimized):
-        named = {a: known[a] for a in optimized}
-    model.optimizer.build(named)
-    variables = _optimizer_variables(model.optimizer)
-    shapes = {n: stored.shape(n) for n in variables}
-    if count != len(variables) or any(shapes[n] != v.shape for n, v in variables.items()):
-        warn(
-            f"{stored.where} holds {count} arrays of the optimizer's state, which do not fit "
-            f"{type(model.optimizer).__name__} with its {len(variables)}. It starts anew. Were "
-            "layers frozen or unfrozen between training and saving?",
-            SavingWarning,
-        )
-        return
-    fill(stored, Places(variables, {}), error=CorruptFileError, way_out="", whole=False)
 
 
 # ---- reading the zip -----------------------------------------------------------------------------
@@ -476,7 +442,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
         if kind == "h5":
             _hdf5().write(str(part), locate(model).arrays())
         else:
-            safetensors.write(part, _addressed(model))
+            safetensors.write(part, _addressed(model).arrays())
 
 
 @public
@@ -517,9 +483,9 @@ def load_weights(
         if kind == "h5":
             places = locate(model)
         elif isinstance(stored, safetensors.File):
-            places = Places(_addressed(model), {})
+            places = _addressed(model)
         else:
-            places = Places(stored.locate_legacy(model, by_name), {})
+            places = Places(stored.locate_legacy(model, by_name), {}, {})
         fill(
             stored, places, error=StructureError, skip_mismatch=skip_mismatch,
             whole=kind != "legacy",
@@ -528,16 +494,18 @@ def load_weights(
         )  # fmt: skip
 
 
-def _addressed(model: Any) -> dict[str, Variable]:
-    """Address to variable, for the safetensors."""
-    stores = locate(model).stores
-    if stores:
-        layer = next(iter(stores.values()))
+def _addressed(model: Any) -> Places:
+    """The places by address, for the safetensors."""
+    found = locate(model)
+    if found.stores:
+        layer = next(iter(found.stores.values()))
         raise SerializationError(
             f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, for which "
             "'.safetensors' has no place. Use a name that ends in '.weights.h5'."
         )
-    return saved_addresses(model)
+    states = set(found.generators.values())
+    generators = {a: v for a, (v, _) in model.named_variables().items() if v in states}
+    return Places(saved_addresses(model), {}, generators)
 
 
 def _weights_kind(path: Path, writing: bool = False) -> str:

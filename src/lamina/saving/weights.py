@@ -3,7 +3,8 @@
 A file follows the tree of layers, as Keras 3 lays it out: a graph's or a stack's layers lie under
 ``layers/<class in snake_case>``, numbered where a class occurs again; a custom layer's inner layers
 under the names of its attributes, in their sorted order; a layer's own variables under ``vars/0``,
-``vars/1``, ... A layer that is reached on several ways is written on the first, a variable that
+``vars/1``, ..., the state of a seed generator that it holds under the generator's attribute and
+``vars/0``. A layer that is reached on several ways is written on the first, a variable that
 several layers hold by each of them.
 """
 
@@ -23,6 +24,7 @@ from lamina.core.variable import Variable
 from lamina.errors import SavingWarning, SerializationError
 from lamina.layers import Layer
 from lamina.layers.state import listed_layers, saved_variables
+from lamina.random import SeedGenerator
 from lamina.serialization.registry import stem_of
 
 _CONTAINERS = (list, tuple, dict, Mapping, set)
@@ -37,14 +39,17 @@ class Places(NamedTuple):
         variables: name in the file to variable.
         stores: the beginnings of the names under which a layer writes what it wants itself, by its
             own ``save_own_variables``.
+        generators: name in the file to the state of a seed generator. Files of Keras may lack
+            it: the generator then stays as it is.
     """
 
     variables: dict[str, Variable]
     stores: dict[str, Layer]
+    generators: dict[str, Variable]
 
     def arrays(self) -> dict[str, Any]:
         """Name in the file to what is written there: variables, and what layers wrote."""
-        arrays: dict[str, Any] = dict(self.variables)
+        arrays: dict[str, Any] = {**self.variables, **self.generators}
         for start, layer in self.stores.items():
             store: dict[str, Any] = {}
             layer.save_own_variables(store)
@@ -60,7 +65,7 @@ class Places(NamedTuple):
         others = (*self.stores, "optimizer/vars/")
         return [
             n for n in names
-            if n not in self.variables and not n.startswith(others)
+            if n not in self.variables and n not in self.generators and not n.startswith(others)
             and "seed_generator/vars/" not in n
         ]  # fmt: skip
 
@@ -91,7 +96,7 @@ def locate(model: Layer) -> Places:
     >>> list(locate(dense).variables)
     ['vars/0', 'vars/1']
     """
-    found = Places({}, {})
+    found = Places({}, {}, {})
     seen: set[Layer] = set()
     stack: list[tuple[str, Layer]] = [("", model)]
     while stack:
@@ -104,7 +109,13 @@ def locate(model: Layer) -> Places:
         else:
             for i, variable in enumerate(saved_variables(layer)):
                 found.variables[f"{prefix}vars/{i}"] = variable
-        stack.extend(reversed([(f"{prefix}{path}/", sub) for path, sub in _children(layer)]))
+        inside: list[tuple[str, Layer]] = []
+        for path, x in _children(layer):
+            if isinstance(x, Layer):
+                inside.append((f"{prefix}{path}/", x))
+            else:
+                found.generators[f"{prefix}{path}/vars/0"] = x.state
+        stack.extend(reversed(inside))
     return found
 
 
@@ -122,8 +133,8 @@ def _writes_itself(layer: Layer) -> bool:
     )
 
 
-def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
-    """Inner layers with their paths; a graph's or a stack's layers first."""
+def _children(layer: Layer) -> Iterator[tuple[str, Layer | SeedGenerator]]:
+    """Inner layers and generators with their paths; a graph's or a stack's layers first."""
     yield from _in("layers", listed_layers(layer), layer)
     for attribute, value in sorted(attributes_held(layer).items()):
         yield from _in(attribute, value, layer)
@@ -132,25 +143,26 @@ def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
 @functools.cache
 def _name_of(cls: type) -> str:
     """How a file calls an entry of a list: by its class."""
-    return stem_of(cls) if issubclass(cls, Layer) else "container"
+    return stem_of(cls) if issubclass(cls, (Layer, SeedGenerator)) else "container"
 
 
-def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, Layer]]:
-    if isinstance(value, Layer):
+def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, Layer | SeedGenerator]]:
+    if isinstance(value, (Layer, SeedGenerator)):
         yield path, value
     elif not isinstance(value, _CONTAINERS):
         return
     elif not isinstance(value, set):
         counts: Counter[str] = Counter()
         for x in value.values() if isinstance(value, Mapping) else value:
-            if isinstance(x, (Layer, *_CONTAINERS)):
+            if isinstance(x, (Layer, SeedGenerator, *_CONTAINERS)):
                 name = _name_of(type(x))
                 n = counts[name]
                 counts[name] += 1
                 yield from _in(f"{path}/{name}_{n}" if n else f"{path}/{name}", x, owner)
-    elif any(isinstance(x, Layer) for x in value):
+    elif any(isinstance(x, (Layer, SeedGenerator)) for x in value):
+        what = "layers" if any(isinstance(x, Layer) for x in value) else "seed generators"
         raise SerializationError(
-            f"Layer {owner.name!r} ({type(owner).__name__}) keeps layers in a set, `{path}`, which "
+            f"Layer {owner.name!r} ({type(owner).__name__}) keeps {what} in a set, `{path}`, which "
             "has no order, so a file could not tell them apart. Keep them in a list or a dict."
         )
 
@@ -206,6 +218,9 @@ def fill(
             absent[variable] = name
         else:
             wrong.append(f"{variable.path}: expected {variable.shape}, found {shape} at {name!r}")
+    for name, variable in places.generators.items():
+        if stored.shape(name) == variable.shape:
+            fitting.setdefault(variable, name)
     missing = [f"{v.path} (at {name!r})" for v, name in absent.items() if v not in fitting]
     unknown = places.unknown(stored.names()) if whole else []
     if (missing or wrong or unknown) and not skip_mismatch:

@@ -15,6 +15,8 @@ moves to its new position. ``class Base(Configurable, kw_only=True)`` makes all 
 keyword-only. With ``trailing=True`` they come after those of the classes derived from it: that is
 how a set of arguments that many classes end with is written once. Type checkers cannot express this
 order (see PEP 681), so such a class adds ``kw_only=True``, which then is for them alone.
+``positional="units activation"`` names the fields that come first and may be given by position,
+where Keras's order follows no other rule; it holds for derived classes too.
 
 A class that writes its own ``__init__`` is captured by signature instead: the arguments of each
 construction are remembered, so it too has a ``get_config``.
@@ -52,6 +54,12 @@ class Field:
     def __init__(self, default: Any, convert: Reader | ForRank | None, kw_only: bool) -> None:
         self.default, self.convert, self.kw_only = default, convert, kw_only
         self.name, self.trailing = "", False
+
+    def by_position(self) -> Field:
+        """The same field, which may be given by position."""
+        field = Field(self.default, self.convert, False)
+        field.name = self.name
+        return field
 
     def read(self, value: Any, cls: type) -> Any:
         """The value to store for what was passed to a constructor of ``cls``."""
@@ -108,12 +116,15 @@ class Configurable:
 
     _fields: ClassVar[dict[str, Field]] = {}
     _own_fields: ClassVar[dict[str, Field]] = {}
+    _positional: ClassVar[tuple[str, ...]] = ()
     _captured: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __init_subclass__(
-        cls, *, trailing: bool = False, kw_only: bool = False, **kwargs: Any
+        cls, *, trailing: bool = False, kw_only: bool = False, positional: str = "", **kwargs: Any
     ) -> None:
         super().__init_subclass__(**kwargs)
+        if positional:
+            cls._positional = tuple(positional.split())
         owner = next(c for c in cls.__mro__ if "__init__" in c.__dict__)
         if owner is not Configurable and (owner is cls or not is_field_class(owner)):
             return
@@ -121,6 +132,7 @@ class Configurable:
         declaring = [c for c in cls.__mro__ if "_own_fields" in c.__dict__]
         if (
             not cls._own_fields
+            and not positional
             and len([b for b in cls.__bases__ if issubclass(b, Configurable)]) < 2
         ):
             return
@@ -129,10 +141,9 @@ class Configurable:
             for name, declared in base.__dict__["_own_fields"].items():
                 merged.pop(name, None)
                 merged[name] = declared
-        order = cls.__dict__.get("_fields", {})  # set by a base class's `__init_subclass__`
-        merged = {name: merged[name] for name in (*order, *merged)}
-        positions = sorted(merged.values(), key=lambda f: (f.kw_only, f.trailing and not order))
-        cls._fields = {f.name: f for f in positions}
+        first = {name: merged.pop(name).by_position() for name in cls._positional}
+        rest = sorted(merged.values(), key=lambda f: (f.kw_only, f.trailing))
+        cls._fields = {**first, **{f.name: f for f in rest}}
         cls.__init__ = _make_init(cls)  # pyright: ignore[reportAttributeAccessIssue]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -218,7 +229,7 @@ def is_field_class(cls: type) -> bool:
 
 def _revive(value: Any) -> Any:
     """The objects that records in a config describe, at any depth of lists and dicts."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and registry.registration_of(type(value)) is None:
         if "class_name" in value and "config" in value:
             return registry.deserialize(value)
         return {k: _revive(v) for k, v in value.items()}

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from lamina.serialization import registry
 
 
-def accessors(family: str, what: str, default: Any = None) -> tuple[Callable[..., Any], ...]:
+def accessors(
+    family: str, what: str, default: Any = None, config: str = "config"
+) -> tuple[Callable[..., Any], ...]:
     """Make the three functions by which a namespace turns names into objects and back.
 
     Args:
         family: The namespace: ``"initializers"``, ``"regularizers"``, ...
         what: One of its members, for messages: ``"initializer"``.
         default: What ``get(None)`` returns.
+        config: Name of the first argument of ``deserialize``.
 
     Returns:
-        ``get(identifier)``, ``serialize(obj)`` and ``deserialize(config, custom_objects=None)``.
+        ``get(identifier)``, ``serialize(<what>)`` and ``deserialize(config, custom_objects=None)``.
 
     >>> get, serialize, deserialize = accessors("activations", "activation")
     >>> get(abs)
@@ -52,7 +57,33 @@ def accessors(family: str, what: str, default: Any = None) -> tuple[Callable[...
     deserialize.__doc__ = f"""The {what} that :func:`serialize` described.
 
     Args:
-        config: What :func:`serialize` returned.
+        {config}: What :func:`serialize` returned.
         custom_objects: Your own classes and functions, by the names that the config uses.
     """
-    return get, serialize, deserialize
+    return get, renamed(serialize, obj=what.replace(" ", "_")), renamed(deserialize, config=config)
+
+
+def renamed(function: Callable[..., Any], **names: str) -> Callable[..., Any]:
+    """``function`` with other names of some parameters.
+
+    Args:
+        function: Any function.
+        **names: The new names, by the old ones.
+
+    >>> renamed(lambda x: x + 1, x="number")(number=1)
+    2
+    """
+    old = inspect.signature(function)
+    new = old.replace(
+        parameters=[p.replace(name=names.get(p.name, p.name)) for p in old.parameters.values()]
+    )
+    if new == old:
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = new.bind(*args, **kwargs)
+        return function(*bound.args, **bound.kwargs)
+
+    call.__signature__ = new  # pyright: ignore[reportAttributeAccessIssue]
+    return call

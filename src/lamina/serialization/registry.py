@@ -24,7 +24,7 @@ from lamina.core.naming import snake_case
 from lamina.core.symbolic import OPERATIONS
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.dtype_policies.policy import DTypePolicy
+from lamina.dtype_policies.policy import DTypePolicy, FloatDTypePolicy
 from lamina.errors import (
     ArgumentError,
     LaminaError,
@@ -63,8 +63,9 @@ class _Function(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
-def _is_layer(cls: type) -> bool:
-    return issubclass(cls, Trackable) and cls.tracked_as == "layer"
+def _has_state(cls: type) -> bool:
+    """Whether it matters that an object is the same one wherever it occurs."""
+    return issubclass(cls, Trackable) and cls.tracked_as in ("layer", "seed_generator")
 
 
 class _Occurrences:
@@ -157,6 +158,7 @@ def builtin(
 
 # Which is below this table: the layers' own dtypes are read with it.
 builtin("dtype_policies", file_module="keras")(DTypePolicy)
+builtin("dtype_policies", file_module="keras")(FloatDTypePolicy)
 
 
 def registration_of(cls: type) -> Registration | None:
@@ -227,9 +229,17 @@ def get_registered_name(obj: Any) -> str:
     return str(_registered_names.get(obj, obj.__name__))
 
 
-def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any | None:
-    """The user's object of that name: from ``custom_objects``, the scope, or the registrations."""
-    for table in (custom_objects or {}, _scoped.get() or {}, _custom):
+def get_registered_object(
+    name: str,
+    custom_objects: Mapping[str, Any] | None = None,
+    module_objects: Mapping[str, Any] | None = None,
+) -> Any | None:
+    """The user's object of that name, or None.
+
+    Looked for in ``custom_objects``, the scope, the registrations and ``module_objects``, in this
+    order.
+    """
+    for table in (custom_objects or {}, _scoped.get() or {}, _custom, module_objects or {}):
         if name in table:
             return table[name]
     return None
@@ -345,7 +355,8 @@ def _describe(obj: Any) -> Any:
         return obj
     if isinstance(obj, (list, tuple)):
         return [_describe(v) for v in obj]
-    if isinstance(obj, Mapping):
+    cls: Any = type(obj)
+    if isinstance(obj, Mapping) and registration_of(cls) is None:
         return {str(k): _describe(v) for k, v in obj.items()}
     if isinstance(obj, np.generic):
         return obj.item()
@@ -371,14 +382,13 @@ def _describe(obj: Any) -> Any:
             f"Cannot describe {obj!r} (of type {type(obj).__name__}) as data. Give its class a "
             "`get_config` method that returns its constructor's arguments."
         )
-    cls = type(obj)
     occurrences = _described.get()
-    number = occurrences.count(obj) if occurrences and _is_layer(cls) else None
+    number = occurrences.count(obj) if occurrences and _has_state(cls) else None
     declared = registration_of(cls)
     record: dict[str, Any] = {
         "module": _module_in_files(cls),
         "class_name": cls.__name__,
-        "config": _describe(obj.get_config()),
+        "config": _describe(cls.get_config(obj)),
         "registered_name": None if declared is not None else get_registered_name(cls),
     }
     build_config = obj.get_build_config() if isinstance(obj, _Built) else None
@@ -431,7 +441,7 @@ def _is_made_of(known: Any, fn: Any) -> bool:
 
 # The namespaces whose classes files may name. The list is fixed here: no file can add to it.
 _IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
-          "layers", "models")  # fmt: skip
+          "layers", "models", "random")  # fmt: skip
 
 
 @functools.cache
@@ -532,7 +542,7 @@ def deserialize(
             if isinstance(number, int) and isinstance(table.get(number), found):
                 return table[number]
             obj = _make(found, inner, config.get("build_config"))
-            if isinstance(number, int) and _is_layer(found):
+            if isinstance(number, int) and _has_state(found):
                 table[number] = obj
             return obj
     except (SerializationError, UnsafeFileError):

@@ -13,7 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.callbacks import CallbackList, History
+from lamina import settings
+from lamina.callbacks import CallbackList, History, backup
+from lamina.callbacks.callback_list import flatten_callbacks
+from lamina.callbacks.progress import Progress
 from lamina.core import prng, spec
 from lamina.core.boundary import warn
 from lamina.core.scope import Scope, entered
@@ -23,21 +26,16 @@ from lamina.execution.batches import unpack_x_y_sample_weight
 from lamina.execution.program import Program, struct_of
 from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.runtime import xla
+from lamina.saving.checkpoint import Position
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids
-from lamina.training.data import (
-    MOST_STEPS,
-    ArrayData,
-    Batch,
-    Pass,
-    StreamData,
-    one_batch,
-    open_data,
-    whole_number,
-)
+from lamina.training.data.batches import Batch
 from lamina.training.data.inplace import InPlace
+from lamina.training.data.opening import limited, one_batch, open_data
+from lamina.training.data.passes import Pass, whole_number
+from lamina.training.data.samples import MOST_STEPS, ArrayData
+from lamina.training.data.stream import StreamData
 from lamina.training.nonfinite import first_nonfinite
-from lamina.training.progress import Progress
 from lamina.training.report import Report, report
 from lamina.tree import nested
 
@@ -67,7 +65,8 @@ def _program(model: Any, batch: Any, purpose: Any) -> Program:
     if purpose != "predict" and model.graph is not None:  # of a Sequential, perhaps since now
         model.objective.bind(model.graph.output_names, model.graph.output_structure)
     program = model.program_for(purpose)
-    program.check(batch)
+    if program.check(batch):
+        model.keep_program(program)
     return program
 
 
@@ -145,12 +144,19 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
     """
     objective = model.objective  # compiled?
     whole_number(run.epochs, "epochs", least=0)
+    resumed = None if run.dry_run else backup.restore(flatten_callbacks(run.callbacks), model)
+    if resumed is not None:  # the order of the data follows from the step that the epoch began at
+        run = dataclasses.replace(run, initial_epoch=resumed.epoch)
+        model.resume_at(resumed.seed, resumed.step - resumed.batch)
     training = open_data(data, over.of(model))
+    if resumed is not None:
+        model.took_steps(resumed.step)
     if run.validation_split:
         if not isinstance(training, ArrayData):
             raise ArgumentError("`validation_split` works on arrays. Pass `validation_data`.")
         training, held_out = training.split(run.validation_split)
         validation = held_out if validation is None else validation
+    training, run = limited(training), _limited(run)
     with contextlib.ExitStack() as opened:
         opened.callback(training.close)
         if run.class_weight is not None:
@@ -158,7 +164,7 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
             training = training.weighted(objective.weigh_classes(run.class_weight))
         held = None
         if validation is not None:
-            held = open_data(unpack_x_y_sample_weight(validation), check.of(model))
+            held = limited(open_data(unpack_x_y_sample_weight(validation), check.of(model)))
             opened.callback(held.close)
             if isinstance(held, StreamData):
                 held.keep()
@@ -166,7 +172,16 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
             if held is not None:
                 _program(model, held.peek(), "test")
             return _report(model, training)
-        return _train(model, training, held, run)
+        return _train(model, training, held, run, resumed)
+
+
+def _limited(run: Run) -> Run:
+    """The same with no more epochs than ``lamina.config.max_epochs()`` allows."""
+    most = settings.max_epochs()
+    if most is None or run.epochs <= most:
+        return run
+    warn(f"`lamina.config.set_max_epochs` limits {run.epochs} epochs to {most}.", TrainingWarning)
+    return dataclasses.replace(run, epochs=most)
 
 
 def check(model: Any, data: Batch, over: Pass) -> Report:
@@ -187,8 +202,9 @@ def _report(model: Any, data: ArrayData | StreamData) -> Report:
 
 
 def _train(
-    model: Any, data: ArrayData | StreamData, validation: ArrayData | StreamData | None, run: Run
-) -> History:
+    model: Any, data: ArrayData | StreamData, validation: ArrayData | StreamData | None, run: Run,
+    resumed: Position | None,
+) -> History:  # fmt: skip
     first = data.peek()
     program = _program(model, first, "train")
     if not program.variables.trainable and not defined_by_user(type(model), "train_step"):
@@ -205,16 +221,19 @@ def _train(
     names = program.log_names()
     names += [f"val_{n}" for n in names] if validation is not None else []
     params = {"epochs": run.epochs, "steps": steps, "verbose": run.verbose, "metrics": names}
-    hooks = CallbackList(run.callbacks, model=model, params=params)
-    progress = Progress(run.verbose, run.epochs, steps)
+    hooks = CallbackList(run.callbacks, add_history=True, model=model, **params)
+    progress = Progress(0 if hooks.shows_progress else run.verbose, run.epochs, steps)
     model.stop_training = False
     with _training(program) as live, contextlib.closing(progress):
         runner = _Runner(program, data, live, hooks, progress, first, run.check_nans)
+        if resumed is not None:
+            runner.resume(resumed)
         hooks.on_train_begin()
         progress.train_begin()
         logs: dict[str, float] = {}
         for epoch in range(run.initial_epoch, run.epochs):
-            live.state = live.state.replace(metrics=program.fresh_metrics())
+            if not runner.done:
+                live.state = live.state.replace(metrics=program.fresh_metrics())
             hooks.on_epoch_begin(epoch)
             progress.epoch_begin(epoch)
             runner.epoch()
@@ -241,8 +260,9 @@ def _train(
                 break
         model.optimizer.finalize_variable_values(list(program.variables.trainable.values()))
         hooks.on_train_end(logs)
-    model.history = hooks.history
-    return hooks.history
+    history = hooks.history or History()  # there is one: `add_history`
+    model.history = history
+    return history
 
 
 def _rows(order: np.ndarray | None, start: int, stop: int) -> np.ndarray | slice:
@@ -267,6 +287,7 @@ class _Runner:
         self.compiled = False
         self.by_batch = hooks.wants_batches("train")
         self.token: Any = None
+        self.done = 0  # batches of the next epoch that were trained on before an interruption
         self.last_logs: Any = {}
         self.loops = (
             isinstance(data, ArrayData) and data.has_blocks
@@ -277,6 +298,14 @@ class _Runner:
         if self.place is not None and not program.takes_in_place(self.place):
             self.place = None
 
+    def resume(self, position: Position) -> None:
+        """Go on after the batches of an epoch that were trained on before an interruption."""
+        self.done = position.batch
+        state = self.live.state
+        if self.done and len(state.metrics) == len(position.metrics):
+            metrics = dict(zip(state.metrics, map(jnp.asarray, position.metrics), strict=True))
+            self.live.state = state.replace(metrics=metrics)
+
     def epoch(self) -> None:
         """All steps of an epoch."""
         if not self.compiled:
@@ -285,7 +314,7 @@ class _Runner:
             self._epoch_in_loops()
         else:
             self._epoch_in_steps()
-        self.compiled = True
+        self.compiled, self.done = True, 0
         jax.block_until_ready(self.live.state.step)
 
     def logs(self) -> dict[str, float]:
@@ -345,7 +374,7 @@ class _Runner:
         full, rest = divmod(data.size, size)
         most = data.steps_in_block if place is None else min(MOST_STEPS, full)
         order = data.over.order(data.size)
-        at, began = 0, 0.0
+        at, began = self.done, 0.0
         while at < full and not self.hooks.model.stop_training:
             wanted = self.hooks.model.steps_per_execution if self.by_batch else program.chunk
             count = min(wanted, most, full - at)
@@ -365,13 +394,14 @@ class _Runner:
             at += count
             self.progress.update(at, self.logs)
             self.hooks.on_train_batch_end(at - 1, self.logs)
-        if rest and not self.hooks.model.stop_training:
+        if rest and at <= full and not self.hooks.model.stop_training:
             self._step(full, data.block(_rows(order, full * size, data.size), rest))
         data.over.position += full + bool(rest)
 
     def _epoch_in_steps(self) -> None:
-        count = 0
-        for count, batch in enumerate(self.data.batches(), 1):
+        count = self.done
+        batches = itertools.islice(self.data.batches(), self.done, None)
+        for count, batch in enumerate(batches, self.done + 1):
             self._step(count - 1, batch)
             if self.hooks.model.stop_training and self.by_batch:
                 break
@@ -430,12 +460,14 @@ def evaluate(
     model: Any, given: Batch, over: Pass, verbose: Any, callbacks: Any, return_dict: bool
 ) -> Any:
     """See :meth:`lamina.Model.evaluate`."""
-    data = open_data(given, over.of(model))
-    with contextlib.closing(data), contextlib.closing(Progress(verbose, 1, data.steps)) as progress:
+    data = limited(open_data(given, over.of(model)))
+    with contextlib.ExitStack() as opened:
+        opened.callback(data.close)
+        hooks = CallbackList(callbacks, model=model, steps=data.steps, verbose=verbose)
+        progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
+        opened.callback(progress.close)
         _program(model, data.peek(), "test")
         _look_at(model, data)
-        params = {"steps": data.steps, "verbose": verbose}
-        hooks = CallbackList(callbacks, model=model, params=params)
         progress.epoch_begin(0)
         logs = _evaluate(model, data, hooks, progress.update)
         progress.epoch_end(logs)
@@ -451,7 +483,7 @@ def _as_list(model: Any, logs: dict[str, float]) -> Any:
 
 def predict(model: Any, x: Any, over: Pass, verbose: Any, callbacks: Any) -> Any:
     """See :meth:`lamina.Model.predict`."""
-    data = open_data((x, None, None), over.of(model))
+    data = limited(open_data((x, None, None), over.of(model)))
     with contextlib.closing(data):
         return _predict(model, data, verbose, callbacks)
 
@@ -460,9 +492,8 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
     program = _program(model, data.peek(), "predict")
     if isinstance(data, ArrayData) and data.in_memory:
         check_ids(model.graph, data.batch[0])
-    params = {"steps": data.steps, "verbose": verbose}
-    hooks = CallbackList(callbacks, model=model, params=params)
-    progress = Progress(verbose, 1, data.steps)
+    hooks = CallbackList(callbacks, model=model, steps=data.steps, verbose=verbose)
+    progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
     hooks.on_predict_begin()
     progress.epoch_begin(0)
     parts = list(_on_host(_predictions(program, data, hooks, progress)))

@@ -1,8 +1,22 @@
 """Functions on nested structures of dicts, lists and tuples."""
 
-from lamina.tree.nested import assert_same_structure as assert_same_structure
-from lamina.tree.nested import flatten as flatten
-from lamina.tree.nested import flatten_with_path as flatten_with_path
-from lamina.tree.nested import is_nested as is_nested
-from lamina.tree.nested import map_structure as map_structure
-from lamina.tree.nested import unflatten as unflatten
+from lamina.tree.public import (
+    MAP_TO_NONE,
+    assert_same_paths,
+    assert_same_structure,
+    flatten,
+    flatten_with_path,
+    is_nested,
+    lists_to_tuples,
+    map_shape_structure,
+    map_structure,
+    map_structure_up_to,
+    pack_sequence_as,
+    traverse,
+)
+
+__all__ = [
+    "MAP_TO_NONE", "assert_same_paths", "assert_same_structure", "flatten", "flatten_with_path",
+    "is_nested", "lists_to_tuples", "map_shape_structure", "map_structure", "map_structure_up_to",
+    "pack_sequence_as", "traverse",
+]  # fmt: skip

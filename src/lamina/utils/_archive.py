@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path, PureWindowsPath
@@ -28,6 +28,7 @@ _Item = TypeVar("_Item")
 _Member = tuple[str, IO[bytes] | None]  # a name and its content, None for a folder
 
 _CHUNK = 1 << 20
+_FORMATS = ("tar", "zip")
 _COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _DAMAGE = (
     EOFError,
@@ -94,34 +95,43 @@ def open_tar(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
             yield tar
 
 
-def extract(archive: Path, destination: Path, archive_format: str, max_bytes: int) -> None:
+def archive_formats(choice: str | Sequence[str] | None) -> frozenset[str]:
+    """The formats that an ``archive_format`` argument stands for.
+
+    Raises:
+        ArgumentError: If it names another format.
+    """
+    named = [choice] if isinstance(choice, str) else list(choice or ())
+    if unknown := [name for name in named if name not in ("auto", *_FORMATS)]:
+        raise ArgumentError(
+            "`archive_format` expects 'auto', 'tar', 'zip', a list of these, or None. "
+            f"Received: {unknown[0]!r}. Pass `extract=False` to leave the file as it is."
+        )
+    return frozenset(_FORMATS if "auto" in named else named)
+
+
+def extract(archive: Path, destination: Path, formats: Collection[str], max_bytes: int) -> None:
     """Unpack ``archive`` into the folder ``destination``, replacing it as a whole.
 
     Args:
         archive: A tar file, plain or compressed, or a zip file.
         destination: The folder to create; either complete or untouched afterwards.
-        archive_format: ``"tar"``, ``"zip"``, or ``"auto"`` to detect the format.
+        formats: Those that the file may have: ``"tar"``, ``"zip"`` or both.
         max_bytes: Maximum total size of the members.
 
     Raises:
-        ArgumentError: If ``archive_format`` is unknown.
         UnsafeFileError: If a member is a link or a device, lies outside of the destination, or the
             members hold more than ``max_bytes``.
-        CorruptFileError: If the archive is damaged or of neither format.
+        CorruptFileError: If the archive is damaged or of none of these formats.
     """
-    if archive_format not in ("auto", "tar", "zip"):
-        raise ArgumentError(
-            "`archive_format` expects 'auto', 'tar' or 'zip'. "
-            f"Received: {archive_format!r}. Pass `extract=False` to leave the file as it is."
-        )
     with (
         open(archive, "rb") as file,
         tempfile.TemporaryDirectory(dir=destination.parent, prefix=".extract-") as scratch,
     ):
-        if archive_format == "auto":
-            archive_format = "zip" if file.read(2) == b"PK" else "tar"
-            file.seek(0)
-        members = _zip_members(file) if archive_format == "zip" else _tar_members(file)
+        looks_like_zip = file.read(2) == b"PK"
+        file.seek(0)
+        is_zip = "zip" in formats and (looks_like_zip or "tar" not in formats)
+        members = _zip_members(file) if is_zip else _tar_members(file)
         content = Path(scratch, "content")
         content.mkdir()
         _write(archive, members, content, max_bytes)

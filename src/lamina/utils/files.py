@@ -13,7 +13,7 @@ import secrets
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -22,26 +22,28 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from lamina import settings
 from lamina.errors import ArgumentError, CorruptFileError, DownloadError
+from lamina.utils._archive import archive_formats
 from lamina.utils._archive import extract as extract_archive
 
 _TIMEOUT = 30.0  # seconds without a byte
 _MOST_REDIRECTIONS = 10
 _CHUNK = 1 << 20
 _DIGEST_LENGTHS = {"sha256": 64, "md5": 32}
-_ARCHIVE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz", ".tar", ".zip")
 
 
 def get_file(
     fname: str | os.PathLike[str] | None = None,
     origin: str | None = None,
-    *,
+    untar: bool = False,
+    md5_hash: str | None = None,
     file_hash: str | None = None,
     cache_subdir: str | os.PathLike[str] = "datasets",
     hash_algorithm: str = "auto",
     extract: bool = False,
-    archive_format: str = "auto",
+    archive_format: str | Sequence[str] | None = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
+    *,
     max_bytes: int = 4 << 30,
 ) -> str:
     """Return the path of a cached file, downloading it first when it is not there.
@@ -54,14 +56,17 @@ def get_file(
         fname: Name in the cache, by default the last part of ``origin``; an absolute path is used
             as it is.
         origin: Address to download from.
+        untar: Another way to write ``extract``, kept for old programs.
+        md5_hash: Another way to write ``file_hash``, kept for old programs; ``file_hash`` wins.
         file_hash: Expected digest in hexadecimal; ``None`` accepts any content.
         cache_subdir: Folder below ``cache_dir``; an absolute path is used as it is.
         hash_algorithm: ``"sha256"``, ``"md5"``, or ``"auto"`` to tell by the digest's length.
         extract: Unpack a tar or zip file and return the folder instead. The folder is ``fname``
-            when that has no archive suffix (the archive is then kept as ``fname + "_archive"``),
-            else ``fname`` with ``_extracted`` for the suffix. Links, devices and names that lead
-            outside are refused.
-        archive_format: ``"tar"``, ``"zip"``, or ``"auto"`` to look at the file.
+            up to its first dot, followed by ``_extracted``; or just the name, where ``fname`` has
+            no dot or is left out, and then the archive is kept with ``_archive`` behind its name.
+            Links, devices and names that lead outside are refused.
+        archive_format: ``"tar"``, ``"zip"`` or a list of these that the file may be; ``"auto"``
+            for both; None or an empty list to leave it packed.
         cache_dir: Folder of the cache, by default :func:`lamina.config.cache_home`.
         force_download: Download even when the file is cached.
         max_bytes: Largest size of the download, and of the unpacked content.
@@ -87,7 +92,10 @@ def get_file(
         raise ArgumentError("get_file() expects `origin`, the address to download from.")
     if not _is_allowed(origin):
         raise ArgumentError(f"get_file() {_REFUSED} Received: origin={origin!r}.")
+    if md5_hash is not None and file_hash is None:
+        file_hash, hash_algorithm = md5_hash, "md5"
     algorithm = _algorithm(hash_algorithm, file_hash)
+    formats = archive_formats(archive_format)
     name = Path(fname if fname is not None else PurePosixPath(unquote(urlsplit(origin).path)).name)
     if not name.name or ".." in name.parts:
         raise ArgumentError(
@@ -95,10 +103,16 @@ def get_file(
             f"absolute path. Received: {str(name)!r}."
         )
     target = Path(cache_dir or settings.cache_home(), cache_subdir, name).expanduser().absolute()
-    stem = _without_archive_suffix(target)
-    unpacked = target if stem == target else stem.with_name(f"{stem.name}_extracted")
-    if extract and unpacked == target:
-        target = target.with_name(f"{target.name}_archive")
+    unpacked: Path | None = None
+    if (extract or untar) and formats:
+        stem, dot, _ = target.name.partition(".")
+        unpacked = target
+        if fname is not None and dot:
+            unpacked = target.with_name(f"{stem}_extracted")
+        else:
+            target = target.with_name(f"{target.name}_archive")
+        _refuse(unpacked, unpacked.is_file(), "a file", "a folder to unpack into")
+    _refuse(target, target.is_dir(), "a folder", "a file to download")
 
     is_new = force_download or not target.exists()
     if is_new:
@@ -106,18 +120,20 @@ def get_file(
         _download(origin, target, algorithm, file_hash, max_bytes)
     elif file_hash is not None:
         _check_cached(target, origin, algorithm, file_hash)
-    if not extract:
+    if unpacked is None:
         return str(target)
     if is_new or not unpacked.exists():
-        extract_archive(target, unpacked, archive_format, max_bytes)
+        extract_archive(target, unpacked, formats, max_bytes)
     return str(unpacked)
 
 
-def _without_archive_suffix(path: Path) -> Path:
-    for suffix in _ARCHIVE_SUFFIXES:
-        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
-            return path.with_name(path.name[: -len(suffix)])
-    return path
+def _refuse(path: Path, is_other: bool, other: str, wanted: str) -> None:
+    """A name under which the cache has something of the other kind."""
+    if is_other:
+        raise ArgumentError(
+            f"get_file() expects {wanted} at {path}. There is {other} of that name, from a call "
+            "with another `extract`. Pass another `fname`, or delete it."
+        )
 
 
 # ---------------------------------------------------------------------------------------- digests

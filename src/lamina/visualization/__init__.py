@@ -1,4 +1,4 @@
-"""Visualization of models: tables of layers, drawings of graphs, interactive HTML pages."""
+"""Tables, drawings and interactive pages of models; galleries of images, boxes and masks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lamina.visualization.drawing import draw_bounding_boxes as draw_bounding_boxes
+    from lamina.visualization.drawing import draw_segmentation_masks as draw_segmentation_masks
+    from lamina.visualization.gallery import plot_bounding_box_gallery as plot_bounding_box_gallery
+    from lamina.visualization.gallery import plot_image_gallery as plot_image_gallery
+    from lamina.visualization.gallery import (
+        plot_segmentation_mask_gallery as plot_segmentation_mask_gallery,
+    )
     from lamina.visualization.html import repr_html as repr_html
     from lamina.visualization.html import to_html as to_html
     from lamina.visualization.plot import model_to_dot as model_to_dot
@@ -21,8 +28,13 @@ _MODULES = {
     "ModelSummary": "lamina.visualization.summary",
     "Row": "lamina.visualization.summary",
     "Weights": "lamina.visualization.summary",
+    "draw_bounding_boxes": "lamina.visualization.drawing",
+    "draw_segmentation_masks": "lamina.visualization.drawing",
     "model_to_dot": "lamina.visualization.plot",
+    "plot_bounding_box_gallery": "lamina.visualization.gallery",
+    "plot_image_gallery": "lamina.visualization.gallery",
     "plot_model": "lamina.visualization.plot",
+    "plot_segmentation_mask_gallery": "lamina.visualization.gallery",
     "print_summary": "lamina.visualization.summary",
     "repr_html": "lamina.visualization.html",
     "summarize": "lamina.visualization.summary",

@@ -79,7 +79,8 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     '<!doctype html>'
     """
     diagram = make_diagram(model, expand_nested=True)
-    weights = list(model.named_variables().values())
+    saved = set(model.weights)
+    weights = [(v, t) for v, t in model.named_variables().values() if v in saved]
     total = sum(v.size for v, _ in weights)
     trains = sum(v.size for v, t in weights if t)
     facts = [type(model).__name__, f"{total:,} parameters"]
@@ -169,7 +170,9 @@ def _number(end: End, side: str) -> int:
 def _describe_box(box: Box, trains: dict[Variable, bool]) -> dict[str, Any]:
     operation = box.operation
     layer = operation if isinstance(operation, Layer) else None
-    variables = list(layer.named_variables().items()) if layer is not None else []
+    saved = set(layer.weights) if layer is not None else set()
+    named = layer.named_variables().items() if layer is not None else ()
+    variables = [(a, (v, t)) for a, (v, t) in named if v in saved]
     state = state_of(operation, trains)
     kind = box.kind + (expression(box.calls[0]) if box.calls else "")
     activation = activation_of(operation)

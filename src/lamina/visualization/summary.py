@@ -12,7 +12,6 @@ import io
 import itertools
 import math
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -29,7 +28,7 @@ from lamina.core.spec import BATCH, TensorSpec, is_anonymous, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.layers import InputLayer
-from lamina.runtime import cost
+from lamina.runtime import cost, messages
 from lamina.tree import nested
 from lamina.visualization.diagram import graph_of
 
@@ -291,7 +290,8 @@ def summarize(
     if line_length is not None and line_length < 1:
         raise ArgumentError(f"`line_length` is a positive number. Received: {line_length!r}.")
     ends = () if positions is None else tuple(positions)
-    trains = dict(model.named_variables().values())
+    weights = set(model.weights)  # the states of seed generators are no parameters
+    trains = {v: t for v, t in model.named_variables().values() if v in weights}
     reader = _Reader(trains, expand_nested, _operations(model) if show_cost else None)
     rows = list(reader.rows(model, 0, "", layer_range))
     optimizer = model.optimizer
@@ -347,7 +347,7 @@ def print_summary(
     if print_fn is not None:
         print_fn(str(summary))
     else:
-        Console(file=sys.stdout, width=line_length).print(summary, crop=False)
+        Console(file=messages.stream(), width=line_length).print(summary, crop=False)
 
 
 # ---- reading a model -----------------------------------------------------------------------------
@@ -388,7 +388,7 @@ class _Reader:
     ) -> Row:
         calls = nodes.get(operation, [])
         is_op = isinstance(operation, Op)
-        variables = [] if is_op else [v for v, _ in operation.named_variables().values()]
+        variables = [] if is_op else [v for v in operation.variables if v in self.trains]
         return Row(
             name=operation.name,
             type=_camel_case(operation.op_name) if is_op else type(operation).__name__,

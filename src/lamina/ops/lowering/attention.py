@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lamina import settings
+
 
 def attend(
     query: jax.Array,
@@ -103,6 +105,11 @@ def flash_attend(
         return result
     looks = jnp.swapaxes(mask.any(axis=-1), 1, 2)[..., None]
     return jnp.where(looks, result, jnp.zeros((), result.dtype))
+
+
+def flash_by_default() -> bool:
+    """Whether attention that says nothing itself uses the fused kernel."""
+    return bool(settings.is_flash_attention_enabled()) and jax.default_backend() == "gpu"
 
 
 def window_mask(targets: Any, sources: Any, *, causal: bool, window: int | None) -> jax.Array:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lamina.core.declaration import Tensor, op
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
-from lamina.ops.lowering.attention import attend, flash_attend, window_mask
+from lamina.ops.lowering.attention import attend, flash_attend, flash_by_default, window_mask
 from lamina.ops.templates import as_array, floating
 
 FILE_MODULE = "nn"  # of Keras's files
@@ -39,7 +39,8 @@ def dot_product_attention(
         scale: Factor of the products, ``1 / sqrt(size)`` when None.
         is_causal: Whether a query may attend to its own and earlier positions only.
         flash_attention: Whether to use cuDNN's fused kernel, which keeps no matrix of weights; it
-            takes no bias and no cap.
+            takes no bias and no cap. When None, where
+            ``lamina.config.enable_flash_attention()`` was called and it is possible.
         attn_logits_soft_cap: Products ``x`` become ``cap * tanh(x / cap)``.
 
     Returns:
@@ -60,6 +61,10 @@ def dot_product_attention(
         )
     factor: Any = query.shape[-1] ** -0.5 if scale is None else scale
     mask = None if mask is None else as_array(mask).astype(bool)
+    if flash_attention is None:
+        flash_attention = (
+            flash_by_default() and bias is None and attn_logits_soft_cap is None
+        )  # fmt: skip
     if flash_attention:
         if bias is not None or attn_logits_soft_cap is not None:
             raise ArgumentError(

@@ -9,7 +9,11 @@ from lamina.optimizers.schedules.decay import (
     PiecewiseConstantDecay,
     PolynomialDecay,
 )
-from lamina.serialization.registry import deserialize, serialize
+from lamina.serialization import registry
+from lamina.serialization.namespaces import renamed
+from lamina.serialization.registry import deserialize
+
+serialize = renamed(registry.serialize, obj="learning_rate_schedule")
 
 __all__ = [
     "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",

@@ -127,11 +127,11 @@ def is_array_like(x: Any) -> bool:
 def holds_arrays(x: Any) -> bool:
     """Whether ``x`` is arrays in some nesting, rather than a stream of batches."""
     if isinstance(x, Mapping):
-        return any(v is not None for v in x.values()) and all(
+        return (not x or any(v is not None for v in x.values())) and all(
             v is None or holds_arrays(v) for v in x.values()
         )
     if isinstance(x, (list, tuple)):  # None: an optional input
-        return any(v is not None for v in x) and all(
+        return (not x or any(v is not None for v in x)) and all(
             v is None or isinstance(v, _SCALARS) or holds_arrays(v) for v in x
         )
     return is_array_like(x)

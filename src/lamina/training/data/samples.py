@@ -159,6 +159,10 @@ class ArrayData:
         x, y, sample_weight = self.batch
         return ArrayData((x, y, weigh(y, sample_weight)), self.over)
 
+    def limit(self, steps: int) -> None:
+        """Make passes of that many batches, which are fewer than there are."""
+        self.over.steps = steps
+
     def close(self) -> None:
         """End the thread of a pass that was not finished."""
         if self._running is not None:

@@ -41,6 +41,7 @@ class StreamData:
             )
         self._source, self.over = source, over
         self.steps = over.steps or source.steps
+        self._most: int | None = None
         self._weigh: Weigh | None = None
         self._structure: dict[Any, bool] | None = None
         self._example = ""
@@ -55,7 +56,7 @@ class StreamData:
             return self._kept[0]
         if not self._peeked:
             self._peeked = [next(self._begin())]
-        return self._peeked[0]
+        return self._weighed(self._peeked[0])
 
     def batches(self) -> Iterator[Batch]:
         """The batches of one pass.
@@ -69,7 +70,7 @@ class StreamData:
         kept = []
         running = self._running or self._begin()
         try:
-            for batch in itertools.chain(self._rest_of_peeked(), running):
+            for batch in map(self._weighed, itertools.chain(self._rest_of_peeked(), running)):
                 if self._keeps:
                     kept.append(batch)
                 yield batch
@@ -106,9 +107,22 @@ class StreamData:
     def weighted(self, weigh: Weigh) -> StreamData:
         """The same batches, with the sample weights that ``weigh`` makes of targets and weights."""
         self._weigh = weigh
-        peeked, self._peeked = self._peeked, []
-        self._peeked = [(x, y, weigh(y, weights)) for x, y, weights in peeked]
         return self
+
+    def _weighed(self, batch: Batch) -> Batch:
+        """A batch with its weights; here, because the thread may have made it before they came."""
+        if self._weigh is None:
+            return batch
+        x, y, sample_weight = batch
+        return x, y, self._weigh(y, sample_weight)
+
+    def limit(self, steps: int) -> None:
+        """End passes after that many batches, if not before."""
+        self._most = steps
+        if self.steps is not None:
+            self.steps = steps
+        if self.over.steps is not None:
+            self.over.steps = steps
 
     def close(self) -> None:
         """End the thread, and what the source has started."""
@@ -123,7 +137,9 @@ class StreamData:
 
     def _made(self) -> Iterator[Batch]:
         number = 0
-        for number, data in enumerate(self._source.batches(self.over), 1):
+        for number, data in enumerate(
+            itertools.islice(self._source.batches(self.over), self._most), 1
+        ):
             yield self._arrays(data, number)
         if number == 0:
             raise DataError(
@@ -149,9 +165,6 @@ class StreamData:
             common_length(batch)
         except DataError as e:
             raise DataError(f"Batch {number}: {e}") from None
-        if self._weigh is not None:
-            x, y, sample_weight = batch
-            batch = x, y, self._weigh(y, sample_weight)
         return batch
 
 

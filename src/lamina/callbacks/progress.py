@@ -12,11 +12,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 import numpy as np
 
+from lamina.callbacks.base import Callback
 from lamina.errors import ArgumentError
+from lamina.runtime import messages
+from lamina.serialization.registry import builtin
 
 Logs = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
@@ -37,9 +40,11 @@ class Progress:
             line an epoch.
         epochs: how many there are; with one, lines do not count epochs.
         steps: steps of an epoch; None where nobody knows yet.
-        stream: where to write; the standard output when None.
+        stream: where to write; the standard output (or the log) when None.
         unit: what a step is called in ``3ms/step``.
         clock: returns seconds.
+        bar: the widest bar, in characters.
+        interval: seconds between two drawings of the moving line.
 
     Raises:
         ArgumentError: another ``verbose``.
@@ -59,13 +64,16 @@ class Progress:
         stream: TextIO | None = None,
         unit: str = "step",
         clock: Callable[[], float] = time.perf_counter,
+        bar: int = _BAR,
+        interval: float = _INTERVAL,
     ) -> None:
         if verbose not in (0, 1, 2, "auto"):
             raise ArgumentError(f"`verbose` is 0, 1, 2 or 'auto'. Received: {verbose!r}.")
         self.verbose = 1 if verbose == "auto" else int(verbose)
         self.epochs, self.steps, self.unit = epochs, steps, unit
-        self._stream = sys.stdout if stream is None else stream
+        self._stream = messages.stream() if stream is None else stream
         self._clock = clock
+        self._bar, self._interval = bar, interval
         self._notebook = self._stream is sys.stdout and _in_notebook()
         self._moves = self.verbose == 1 and (self._notebook or _is_terminal(self._stream))
         self._full, self._empty = _bar_characters(self._stream)
@@ -116,7 +124,7 @@ class Progress:
         self._end_compiling(now)
         if self._moves:
             self._draw(self._running(now, _read(logs)))
-            self._due = self._clock() + _INTERVAL
+            self._due = self._clock() + self._interval
 
     def validating(self, step: int, steps: int | None = None) -> None:
         """Say that ``step`` steps of the validation that ends the epoch are done.
@@ -126,17 +134,19 @@ class Progress:
         now = self._clock()
         self._trained = now if self._trained is None else self._trained
         if now >= self._due and self._moves:
-            self._due = now + _INTERVAL
+            self._due = now + self._interval
             self._draw(f"validating {step}" + (f"/{steps}" if steps else ""))
 
-    def epoch_end(self, logs: Logs) -> None:
+    def epoch_end(self, logs: Logs, step: int | None = None) -> None:
         """Leave the epoch's line, complete.
 
         Args:
             logs: names and numbers, or a function that returns them.
+            step: how many steps are done, where the last :meth:`update` does not say it.
         """
         if self.verbose == 0:
             return
+        self._step = self._step if step is None else step
         now = self._clock()
         self._end_compiling(now)
         done = self._step or self.steps or 0
@@ -206,8 +216,8 @@ class Progress:
         width = self._width() - 1
         metrics = _metrics(logs)
         line = " - ".join([" ".join([count, *times]), *metrics])
-        size = min(_BAR, width - len(line) - 1)
-        if share is not None and size >= _SMALLEST_BAR:
+        size = min(self._bar, width - len(line) - 1)
+        if share is not None and size >= min(_SMALLEST_BAR, self._bar) > 0:
             full = int(share * size)
             return f"{count} {self._full * full}{self._empty * (size - full)}{line[len(count) :]}"
         brief = " ".join([count, *times[:1]])
@@ -242,6 +252,74 @@ class Progress:
         if self.verbose:
             self._stream.write(text)
             self._stream.flush()
+
+
+@builtin("callbacks")
+class ProgbarLogger(Callback):
+    """Shows the progress of a loop, as ``fit``, ``evaluate`` and ``predict`` do by themselves.
+
+    It is for loops of your own, which call a :class:`CallbackList`. In the methods of a model it
+    takes the place of their own output, for the same ``verbose``; the validation in ``fit`` is
+    not shown then.
+
+    >>> from lamina.callbacks import CallbackList
+    >>> hooks = CallbackList(add_progbar=True, epochs=1, steps=1, verbose=0)  # 0: nothing is shown
+    >>> hooks.on_train_begin()
+    >>> hooks.on_epoch_begin(0)
+    >>> hooks.on_train_batch_end(0, {"loss": 0.5})
+    >>> hooks.on_epoch_end(0, {"loss": 0.5})
+    """
+
+    every_batch: ClassVar[bool] = False  # a line is drawn at most four times a second
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fitting = False
+        self._progress = Progress(0)
+
+    def _begin(self, epochs: int) -> None:
+        verbose = self.params.get("verbose", 1)
+        self._progress = Progress(verbose, epochs, self.params.get("steps"))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._fitting = True
+        self._begin(self.params.get("epochs", 1))
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._fitting = False
+        self._progress.close()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._progress.epoch_begin(epoch)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._progress.update(batch + 1, logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._progress.epoch_end(logs or {})
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if not self._fitting:
+            self._begin(1)
+            self._progress.epoch_begin(0)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if not self._fitting:
+            self._progress.update(batch + 1, logs or {})
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        if not self._fitting:
+            self._progress.epoch_end(logs or {})
+
+    def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._begin(1)
+        self._progress.epoch_begin(0)
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._progress.update(batch + 1, {})
+
+    def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._progress.epoch_end({})
 
 
 def _read(logs: Logs) -> Mapping[str, Any]:

@@ -1,0 +1,169 @@
+"""The formats of bounding boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lamina import ops, settings
+from lamina.errors import ArgumentError, ShapeError, StructureError, unknown_name
+
+Four = tuple[Any, Any, Any, Any]
+Size = float | None
+
+# From each format to left, top, right, bottom, and back.
+CONVERSIONS: dict[str, tuple[Callable[..., Four], Callable[..., Four]]] = {
+    "xyxy": (
+        lambda x1, y1, x2, y2: (x1, y1, x2, y2),
+        lambda x1, y1, x2, y2: (x1, y1, x2, y2),
+    ),
+    "yxyx": (
+        lambda y1, x1, y2, x2: (x1, y1, x2, y2),
+        lambda x1, y1, x2, y2: (y1, x1, y2, x2),
+    ),
+    "xywh": (
+        lambda x, y, w, h: (x, y, x + w, y + h),
+        lambda x1, y1, x2, y2: (x1, y1, x2 - x1, y2 - y1),
+    ),
+    "center_xywh": (
+        lambda x, y, w, h: (x - w / 2, y - h / 2, x + w / 2, y + h / 2),
+        lambda x1, y1, x2, y2: ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1),
+    ),
+    "center_yxhw": (
+        lambda y, x, h, w: (x - w / 2, y - h / 2, x + w / 2, y + h / 2),
+        lambda x1, y1, x2, y2: ((y1 + y2) / 2, (x1 + x2) / 2, y2 - y1, x2 - x1),
+    ),
+}
+RELATIVE = "rel_"
+FORMATS = (*CONVERSIONS, "rel_xyxy", "rel_yxyx", "rel_xywh", "rel_center_xywh")
+
+
+def convert_format(
+    boxes: Any,
+    source: str,
+    target: str,
+    height: Size = None,
+    width: Size = None,
+    dtype: str | None = "float32",
+) -> Any:
+    """Convert boxes from one format to another.
+
+    Args:
+        boxes: Of shape ``(..., 4)``; or a dict with them as ``"boxes"``, whose other entries stay.
+        source: The format that they have.
+        target: The format to convert to.
+        height: Of the image in pixels; needed where one of the formats is relative.
+        width: Likewise.
+        dtype: To compute in and to return; None keeps that of ``boxes``.
+
+    Returns:
+        Tensor of the shape of ``boxes``; or a new dict with it.
+
+    Raises:
+        UnknownNameError: If there is no such format.
+        ArgumentError: If the size of the image is needed and missing.
+        ShapeError: If the last axis has another size than 4.
+
+    >>> convert_format([[10, 20, 30, 60]], "xyxy", "xywh").tolist()
+    [[10.0, 20.0, 20.0, 40.0]]
+    """
+    if isinstance(boxes, Mapping):
+        converted = convert_format(boxes_of(boxes), source, target, height, width, dtype)
+        return {**boxes, "boxes": converted}
+    source, target = format_name(source), format_name(target)
+    if source.startswith(RELATIVE) or target.startswith(RELATIVE):
+        need_size(f"from {source!r} to {target!r}", height, width)
+    boxes = tensor(boxes, dtype)
+    if source == target:
+        return boxes
+    return from_corners(corners_of(boxes, source, height, width), target, height, width, boxes)
+
+
+def format_name(name: str) -> str:
+    """The name of a format in lower case; an error for any other."""
+    lowered = str(name).lower()
+    if lowered not in FORMATS:
+        raise unknown_name("format of bounding boxes", name, FORMATS)
+    return lowered
+
+
+def need_size(what: str, height: Size, width: Size) -> None:
+    """Refuse a missing size of the image, for boxes that are ``what``."""
+    if height is None or width is None:
+        raise ArgumentError(
+            f"Boxes {what} expect the size of the image, since relative formats are fractions of "
+            f"it. Received: height={height!r}, width={width!r}. Pass both in pixels."
+        )
+
+
+def boxes_of(boxes: Mapping[str, Any]) -> Any:
+    """The boxes of a dict with boxes and labels."""
+    if "boxes" not in boxes:
+        raise StructureError(f"A dict of boxes expects the key 'boxes'. Received: {list(boxes)}.")
+    return boxes["boxes"]
+
+
+def tensor(boxes: Any, dtype: str | None = None) -> Any:
+    """Boxes as a tensor whose last axis is checked."""
+    boxes = ops.convert_to_tensor(boxes) if dtype is None else ops.cast(boxes, dtype)
+    if not boxes.shape or boxes.shape[-1] != 4:
+        raise ShapeError(
+            "Bounding boxes expect four numbers along the last axis: shape (..., 4). "
+            f"Received: shape {tuple(boxes.shape)}."
+        )
+    return boxes
+
+
+def float_tensor(boxes: Any) -> Any:
+    """Boxes as a floating-point tensor."""
+    boxes = tensor(boxes)
+    is_float = "float" in str(boxes.dtype)
+    return boxes if is_float else ops.cast(boxes, settings.floatx())
+
+
+def _split(boxes: Any) -> list[Any]:
+    return ops.split(boxes, 4, axis=-1)
+
+
+def corners_of(boxes: Any, source: str, height: Size = None, width: Size = None) -> Four:
+    """Left, top, right and bottom in pixels, each ``(..., 1)``."""
+    left, top, right, bottom = CONVERSIONS[source.removeprefix(RELATIVE)][0](*_split(boxes))
+    if source.startswith(RELATIVE):
+        return left * width, top * height, right * width, bottom * height
+    return left, top, right, bottom
+
+
+def from_corners(
+    corners: Four, target: str, height: Size = None, width: Size = None, like: Any = None
+) -> Any:
+    """Boxes in the format ``target``, with the dtype of ``like`` if it is given."""
+    left, top, right, bottom = corners
+    if target.startswith(RELATIVE):
+        left, right, top, bottom = left / width, right / width, top / height, bottom / height
+    parts = CONVERSIONS[target.removeprefix(RELATIVE)][1](left, top, right, bottom)
+    boxes = ops.concatenate(parts, axis=-1)
+    return boxes if like is None else ops.cast(boxes, like.dtype)
+
+
+def absolute_format(name: str, function: str) -> str:
+    """The name of a format in lower case; an error for a relative one."""
+    name = format_name(name)
+    if name.startswith(RELATIVE):
+        raise ArgumentError(
+            f"{function}() expects boxes in pixels, since fractions of an image whose size changes "
+            f"say nothing. Received: bounding_box_format={name!r}. Convert them first: "
+            f"convert_format(boxes, {name!r}, 'xyxy', height, width)."
+        )
+    return name
+
+
+def image_size(name: str, image_shape: Sequence[int] | None) -> tuple[Size, Size]:
+    """Height and width for boxes in this format; None where it does not need them."""
+    if not name.startswith(RELATIVE):
+        return None, None
+    if image_shape is None:
+        raise ArgumentError(
+            f"Boxes in the format {name!r} expect `image_shape`, (height, width, channels) of the "
+            "image. Received: None."
+        )
+    return image_shape[0], image_shape[1]

@@ -1,0 +1,149 @@
+"""A fully connected layer between any axes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jax.numpy as jnp
+
+from lamina import activations
+from lamina.core.spec import show_dims
+from lamina.errors import ArgumentError, ShapeError
+from lamina.layers.base import InputSpec
+from lamina.layers.core import known_size
+from lamina.layers.weights import KernelAndBias, add_weight
+from lamina.serialization.fields import field, integers, is_integer
+from lamina.serialization.registry import builtin
+
+_EQUATION = re.compile(r"(\.\.\.)?([A-Za-z]+)(\.\.\.)?,([A-Za-z]+)->(\.\.\.)?([A-Za-z]+)(\.\.\.)?")
+
+
+def _read_shape(value: Any) -> tuple[int | None, ...]:
+    if value is None or is_integer(value):
+        value = (value,)
+    if not isinstance(value, (list, tuple)):
+        raise ArgumentError(f"expected an integer or a tuple of them. Received: {value!r}.")
+    return tuple(n if n is None else integers(n)[0] for n in value)
+
+
+@builtin("layers")
+class EinsumDense(
+    KernelAndBias,
+    positional="equation output_shape activation bias_axes kernel_initializer bias_initializer "
+    "kernel_regularizer bias_regularizer kernel_constraint bias_constraint",
+):
+    """A fully connected layer between any axes: ``activation(einsum(inputs, kernel) + bias)``.
+
+    Each letter of the equation is an axis. The letters before the comma are those of the input,
+    then come those of the kernel, after ``->`` those of the output. A size that the input does
+    not tell is taken from ``output_shape``.
+
+    Args:
+        equation: What to sum, as ``jax.numpy.einsum`` reads it: ``"ab,bc->ac"``,
+            ``"...ab,bc->...ac"`` or ``"ab...,bc->ac..."``. Without dots in front, the first letter
+            of the input and of the output is the batch.
+        output_shape: Size of each axis of the output, without the batch and the dots, or None where
+            it is that of the input.
+        activation: Function applied to the result; None for none.
+        bias_axes: Letters of the output along which a bias is added; None for no bias.
+        kernel_initializer: Initializer of the kernel, whose axes are its letters in the equation.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Penalty on the kernel, added to the loss.
+        bias_regularizer: Penalty on the bias, added to the loss.
+        activity_regularizer: Penalty on the output, added to the loss.
+        kernel_constraint: Projection of the kernel after each update.
+        bias_constraint: Projection of the bias after each update.
+
+    Raises:
+        ArgumentError: An equation of another form, an ``output_shape`` of another length than the
+            output has letters, or letters of ``bias_axes`` that the output does not have.
+        ShapeError: An input of another rank, or with other sizes than ``output_shape`` gives.
+
+    >>> EinsumDense("abc,cd->abd", (None, 64), bias_axes="d")(jnp.ones((2, 5, 8))).shape
+    (2, 5, 64)
+    >>> EinsumDense("...x,xy->...y", 4)(jnp.ones((2, 3, 5, 8))).shape
+    (2, 3, 5, 4)
+    """
+
+    equation: str
+    output_shape: Any = field(convert=_read_shape)
+    activation: Any = field(default=None, convert=activations.get)
+    bias_axes: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        match = _EQUATION.fullmatch(self.equation.replace(" ", ""))
+        form = "an `equation` like 'ab,bc->ac', '...ab,bc->...ac' or 'ab...,bc->ac...'"
+        if match is None:
+            raise self._refuse(form, self.equation)
+        before, after, out_before, out_after = map(bool, match.group(1, 3, 5, 7))
+        if (before, after) != (out_before, out_after) or (before and after):
+            raise self._refuse(form, self.equation)
+        self._leading, self._trailing = before, after
+        self._inputs, self._kernel, self._outputs = match.group(2, 4, 6)
+        for letters in (self._inputs, self._kernel, self._outputs):
+            if len(set(letters)) < len(letters):
+                raise self._refuse("an `equation` with each letter once in a term", self.equation)
+        known = {*self._inputs, *self._kernel}
+        unknown = sorted({*self._outputs} - known) or sorted(
+            {*self._kernel} - {*self._inputs, *self._outputs}
+        )
+        if unknown:
+            raise self._refuse(f"an `equation` that gives {unknown} a meaning", self.equation)
+        named = self._outputs if self._leading else self._outputs[1:]
+        if len(self.output_shape) != len(named):
+            raise self._refuse(
+                f"an `output_shape` with {len(named)} sizes, of {list(named)}", self.output_shape
+            )
+        self._sizes = {a: n for a, n in zip(named, self.output_shape, strict=True) if n is not None}
+        if self.bias_axes is not None and not set(self.bias_axes) <= set(self._outputs):
+            raise self._refuse(f"`bias_axes` of {self._outputs!r}", self.bias_axes)
+        rank = len(self._inputs)
+        dotted = self._leading or self._trailing
+        self.input_spec = InputSpec(min_ndim=rank) if dotted else InputSpec(ndim=rank)
+
+    def _refuse(self, expected: str, received: Any) -> ArgumentError:
+        return ArgumentError(f"EinsumDense() takes {expected}. Received: {received!r}.")
+
+    def build(self, input_shape: Any) -> None:
+        """Add ``kernel`` and ``bias``."""
+        rank = len(self._inputs)
+        axes = range(-rank, 0) if self._leading else range(rank)
+        sizes, needed = dict(self._sizes), {*self._kernel, *(self.bias_axes or "")}
+        for letter, axis in zip(self._inputs, axes, strict=True):
+            size = input_shape[axis]
+            if letter in needed and letter not in sizes:
+                size = known_size(self, input_shape, axis)
+            if size is None:
+                continue
+            if sizes.setdefault(letter, size) != size:
+                raise ShapeError(
+                    f"Layer {self.name!r} (EinsumDense, {self.equation!r}) cannot take this input."
+                    f"\n  expected: size {sizes[letter]} of axis {letter!r}, from `output_shape`\n"
+                    f"  received: {show_dims(input_shape)}"
+                )
+        absent = sorted(needed - sizes.keys())
+        if absent:
+            raise ArgumentError(
+                f"EinsumDense(): `output_shape` must give the sizes of {absent} in "
+                f"{self.equation!r}, which the input does not have. Received: {self.output_shape}."
+            )
+        self.kernel = add_weight(self, "kernel", [sizes[a] for a in self._kernel])
+        self.bias = None
+        if self.bias_axes:
+            first = min(map(self._outputs.index, self.bias_axes))
+            shape = [sizes[a] if a in self.bias_axes else 1 for a in self._outputs[first:]]
+            if self._trailing:
+                shape += [1] * (len(input_shape) - rank)
+            self.bias = add_weight(self, "bias", shape)
+
+    def call(self, inputs: Any) -> Any:
+        """Multiply, add the bias, apply the activation."""
+        x = jnp.einsum(self.equation, inputs, self.kernel.value)
+        if self.bias is not None:
+            x = x + self.bias.value
+        return self.activation(x)
+
+
+__all__ = ["EinsumDense"]

@@ -1,0 +1,137 @@
+"""Named values of a program in one object, which can be frozen and written as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+from lamina.errors import ArgumentError, SerializationError
+
+
+class Config(MutableMapping[str, Any]):
+    """Named values, as attributes and as a dict; frozen on demand.
+
+    What a dict offers works: ``config["seed"]``, ``get``, ``pop``, ``update``, ``keys``,
+    ``values``, ``items``, ``in``, ``len``, ``==``. A name that is a method of this class
+    (``"items"``) is an entry as ``config["items"]`` only.
+
+    Args:
+        **kwargs: the first entries.
+
+    >>> config = Config(learning_rate=0.1, momentum=0.9)
+    >>> config.seed = 123
+    >>> config["seed"], config.as_dict()
+    (123, {'learning_rate': 0.1, 'momentum': 0.9, 'seed': 123})
+    >>> import json
+    >>> Config(**json.loads(config.to_json())) == config
+    True
+    >>> config.freeze()
+    >>> config.seed = 7
+    Traceback (most recent call last):
+    ...
+    lamina.errors.ArgumentError: This Config is frozen, so 'seed' cannot be set. ...
+    """
+
+    _entries: dict[str, Any]
+    _frozen: bool
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.__dict__.update(_entries=dict(kwargs), _frozen=False)
+
+    # ---- entries -----------------------------------------------------------------------------
+
+    def __getitem__(self, key: str) -> Any:
+        return self._entries[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._check_open(key, "set")
+        self._entries[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        self._check_open(key, "removed")
+        del self._entries[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # ---- attributes --------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        # The dict is not there yet while a copy is being made.
+        entries = self.__dict__.get("_entries", {})
+        if name not in entries:
+            raise AttributeError(f"This Config has no entry {name!r}. It has: {sorted(entries)}.")
+        return entries[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if hasattr(type(self), name):
+            raise ArgumentError(
+                f"{name!r} is a member of Config, so it cannot be an attribute of your own. "
+                f"Write config[{name!r}] = ... to have an entry of that name."
+            )
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        self._check_open(name, "removed")
+        if name not in self._entries:
+            raise AttributeError(f"This Config has no entry {name!r}. It has: {sorted(self)}.")
+        del self._entries[name]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._entries})
+
+    def __repr__(self) -> str:
+        return f"<Config {self._entries}>"
+
+    # ---- freezing ----------------------------------------------------------------------------
+
+    @property
+    def frozen(self) -> bool:
+        """Whether entries can be neither set nor removed."""
+        return self._frozen
+
+    def freeze(self) -> None:
+        """Refuse changes from now on; what the entries themselves hold is not looked into."""
+        self.__dict__["_frozen"] = True
+
+    def unfreeze(self) -> None:
+        """Allow changes again."""
+        self.__dict__["_frozen"] = False
+
+    def _check_open(self, key: str, verb: str) -> None:
+        if self._frozen:
+            raise ArgumentError(
+                f"This Config is frozen, so {key!r} cannot be {verb}. Call its `unfreeze()` first, "
+                "or change a copy: Config(**config.as_dict())."
+            )
+
+    # ---- conversions -------------------------------------------------------------------------
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entries as a new dict; a Config among them becomes a dict too."""
+        return {
+            key: value.as_dict() if isinstance(value, Config) else value
+            for key, value in self._entries.items()
+        }
+
+    def to_json(self) -> str:
+        """The entries as the text of a JSON object.
+
+        ``Config(**json.loads(text))`` is an equal Config if the entries are numbers, text,
+        booleans, None, lists, and dicts with names as keys.
+
+        Raises:
+            SerializationError: an entry that JSON cannot hold.
+        """
+        try:
+            return json.dumps(self.as_dict())
+        except (TypeError, ValueError) as error:
+            raise SerializationError(
+                f"This Config cannot be written as JSON: {error}. Its entries have to be numbers, "
+                "text, booleans, None, lists or dicts of these. Received: "
+                f"{ {key: type(value).__name__ for key, value in self._entries.items()} }."
+            ) from error
