@@ -121,24 +121,27 @@ def _members(cls: type) -> Iterator[tuple[str, Any]]:
 
 
 def gaps() -> Gaps:
-    """For each public module of Keras: what is absent (``[]``), and what differs, in words."""
+    """For each public module of Keras: what is absent (``[]``), and what differs, in words.
+
+    A class that has several paths is compared member by member once, under the first one.
+    """
     found: Gaps = {}
-    members: set[int] = set()
+    first: dict[int, tuple[str, str]] = {}
+    compared: set[int] = set()
     for path, module in modules().items():
         here = found.setdefault(path, {})
         for name in names(path, module):
             theirs, mine = getattr(module, name), getattr(target_of(path), name, None)
+            home = first.setdefault(id(theirs), (path, name))
             if mine is None:
                 here[name] = []
-                continue
-            if not callable(theirs):
-                continue
-            said = differences(theirs, mine)
-            if said:
-                here[name] = said
-            if inspect.isclass(theirs) and id(theirs) not in members:
-                members.add(id(theirs))
-                here.update(member_gaps(name, theirs, mine))
+            elif callable(theirs):
+                said = differences(theirs, mine)
+                if said:
+                    here[name] = said
+                if inspect.isclass(theirs) and id(theirs) not in compared:
+                    compared.add(id(theirs))
+                    found[home[0]].update(member_gaps(home[1], theirs, mine))
     return found
 
 
@@ -202,7 +205,9 @@ def _state(gaps: dict[str, list[str]], name: str) -> str:
 
 
 def _rank(gaps: dict[str, list[str]], name: str) -> int:
-    """How large a gap is: none, so many differences, absent."""
+    """How large a gap is: none, so many differences, absent, absent with its class."""
+    if gaps.get(name.partition(".")[0]) == [] and "." in name:
+        return 2000
     if name not in gaps:
         return 0
     return len(gaps[name]) or 1000

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from lamina import tree as tree
     from lamina import utils as utils
     from lamina import visualization as visualization
-    from lamina.alias import alias_keras as alias_keras
     from lamina import wrappers as wrappers
+    from lamina.alias import alias_keras as alias_keras
     from lamina.core.naming import name_scope as name_scope
     from lamina.core.rematerialization import RematScope as RematScope
     from lamina.core.rematerialization import remat as remat

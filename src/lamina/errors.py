@@ -420,6 +420,9 @@ class AbsentModuleError(LaminaError, ImportError):
         # It runs PyTorch modules, and Lamina runs on JAX alone.
 
     Cure: the message gives the nearest names, or what to use instead.
+    """
+
+
 class MissingPackageError(LaminaError, ImportError):
     """A feature that needs an optional package, which is not installed.
 

@@ -78,6 +78,10 @@ def test_members_of_classes():
 def test_which_changes_are_worse():
     known = {"m": {"absent": [], "differs": ["a", "b"], "closed": []}}
     found = {"m": {"absent": ["a"], "differs": ["a", "c", "d"], "new": []}}
+    known["m"] |= {"C": []}
+    found["m"] |= {"C.member": []}  # of a class that was absent, all is
     worse, better = surface.compare(found, known)
     assert [line.partition(":")[0] for line in worse] == ["m.differs", "m.new"]
-    assert [line.partition(":")[0] for line in better] == ["m.absent", "m.closed"]
+    assert [line.partition(":")[0] for line in better] == [
+        "m.C", "m.C.member", "m.absent", "m.closed",
+    ]  # fmt: skip

@@ -43,4 +43,8 @@ for optimizer in (
     model = make()
     model.compile(optimizer, keras.losses.LogCosh())
     losses = model.fit(x, y, epochs=3, batch_size=8, shuffle=False, verbose=0).history["loss"]
-    print(optimizer.name, [round(v, 4) for v in losses], float(np.sum(model.get_weights()[0])))
+    print(
+        type(optimizer).__name__,
+        [round(v, 4) for v in losses],
+        float(np.sum(model.get_weights()[0])),
+    )

@@ -13,14 +13,10 @@ from tests.programs.record import PROGRAMS, Worker, digest, recorded
 # Programs that Lamina does not run yet, or whose results differ, and why.
 NOT_YET = {
     "assets": "SerializationError: a file holds a config and arrays, no assets of layers",
-    "k_fold": "AbsentNameError: keras.backend",
-    "keras_2_habits": "AbsentModuleError: keras.backend",
+    "keras_2_habits": "AbsentModuleError: keras.preprocessing",
     "lengths": "ShapeError: a Sequential that data built takes no other sequence length",
-    "mixed_precision_and_schedules": "AbsentNameError: keras.mixed_precision",
     "order_of_weights": "outputs in a dictionary: Keras orders layers by sorted key",
-    "serialization": "AbsentNameError: keras.layers.serialize",
     "steps_of_an_epoch": "the second epoch starts the data again, and Keras takes only its rest",
-    "vae": "AbsentNameError: keras.random",
 }
 # What XLA's own order of sums leaves of float32, through a few steps of training.
 RTOL, ATOL = 2e-3, 2e-4
