@@ -4,6 +4,7 @@ Keras takes most of the time of the comparison, and answers the same each time. 
 changed, or that is new, is run again; `--all` runs all of them, after an update of Keras.
 """
 
+import ast
 import hashlib
 import json
 import os
@@ -48,8 +49,8 @@ class Worker:
 
 def digest(program):
     """What tells one text of a program from another; the layout of lines does not."""
-    text = (FOLDER / f"{program}.py").read_text()
-    return hashlib.sha256("".join(text.split()).encode()).hexdigest()[:16]
+    text = ast.unparse(ast.parse((FOLDER / f"{program}.py").read_text()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def recorded():

@@ -20,17 +20,10 @@ PRIVATE: Final[dict[str, tuple[str | None, tuple[str, ...]]]] = {
 # Names that Lamina does not have for a reason, or that something else replaces. A text holds for
 # everything below its path, unless a longer path has its own.
 INSTEAD: Final[dict[str, str]] = {
-    "keras.layers.FlaxLayer": (
-        "A subclass of `keras.Layer` whose `call` applies the Flax module does the same."
-    ),
-    "keras.layers.JaxLayer": (
-        "A subclass of `keras.Layer` whose `call` uses JAX does the same, and needs no wrapper."
-    ),
     "keras.layers.TFSMLayer": "It runs TensorFlow's SavedModels, and Lamina runs on JAX alone.",
     "keras.layers.TorchModuleWrapper": "It runs PyTorch modules, and Lamina runs on JAX alone.",
     "keras.legacy": "It reads configs of Keras 2. Save the model again with Keras 3.",
     "keras.optimizers.legacy": "Keras 2's optimizers: those of `keras.optimizers` replace them.",
-    "keras.utils.legacy": "It reads configs of Keras 2. Save the model again with Keras 3.",
 }
 
 TENSORFLOW: Final = (
