@@ -1,20 +1,24 @@
 # make demo    train and show a small model
 # make test    the whole test suite
 # make check   format, lint, types, import contracts
+# make docs    what Lamina has of Keras: docs/compatibility.md, and the record that tests hold
 # make bench   speed, side by side with the peers, on a machine that does nothing else
 #              (BENCH=--quick: six minutes of it; BENCH=--noisy: look, record nothing;
 #              BENCH="--quick --against REV": this checkout beside that commit)
 #
+# make test-clients   KerasTuner, SciKeras, Keras RS, BayesFlow: on Keras, and on Lamina
+#
 # make test-data   the tests that need PyTorch, TensorFlow, grain, datasets, pandas and polars
 #                  (several GB on Linux, where PyTorch's wheel brings the CUDA libraries)
 #
-# Each target first makes a virtual environment ($(VENV); $(DATA_VENV) for test-data) when there
-# is none or when pyproject.toml or constraints.txt changed. PYTHON, VENV, DATA_VENV and JOBS can
-# be set.
+# Each target first makes a virtual environment ($(VENV); $(DATA_VENV) for test-data,
+# $(CLIENTS_VENV) for test-clients) when there is none or when pyproject.toml or constraints.txt
+# changed. PYTHON, VENV, DATA_VENV, CLIENTS_VENV and JOBS can be set.
 
 PYTHON ?= python3
 VENV ?= .venv
 DATA_VENV ?= .venv-data
+CLIENTS_VENV ?= .venv-clients
 JOBS ?= 2
 
 # Tests that run thousands of small programs once each. They compare numbers, which are the same
@@ -28,8 +32,9 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 STAMP := $(VENV)/.installed
 DATA_STAMP := $(DATA_VENV)/.installed
+CLIENTS_STAMP := $(CLIENTS_VENV)/.installed
 
-.PHONY: demo test check bench test-data
+.PHONY: demo test check bench docs test-data test-clients
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -47,12 +52,19 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)
 
+docs: $(STAMP)
+	$(BIN)/python -m tools
+
 test-data: $(DATA_STAMP)
 	$(DATA_VENV)/bin/python -m pytest -q tests/data_sources
 
+test-clients: $(CLIENTS_STAMP)
+	PYTHONPATH=.:src $(CLIENTS_VENV)/bin/python -m tests.clients $(CLIENTS)
+
 $(STAMP): EXTRA := dev
 $(DATA_STAMP): EXTRA := test-data
-$(STAMP) $(DATA_STAMP): pyproject.toml constraints.txt
+$(CLIENTS_STAMP): EXTRA := test-clients
+$(STAMP) $(DATA_STAMP) $(CLIENTS_STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Lamina needs Python 3.11 or newer, and '$(PYTHON)' is not." \
 	    "Choose another: make PYTHON=python3.12 ..." >&2; exit 1; }

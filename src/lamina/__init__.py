@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lamina import utils as utils
     from lamina import visualization as visualization
     from lamina import wrappers as wrappers
+    from lamina.alias import alias_keras as alias_keras
     from lamina.core.naming import name_scope as name_scope
     from lamina.core.rematerialization import RematScope as RematScope
     from lamina.core.rematerialization import remat as remat
@@ -96,6 +97,7 @@ _OBJECTS = {
     "Sequential": "lamina.models",
     "StatelessScope": "lamina.core.stateless",
     "Variable": "lamina.core.variable",
+    "alias_keras": "lamina.alias",
     "device": "lamina.runtime.devices",
     "name_scope": "lamina.core.naming",
     "remat": "lamina.core.rematerialization",

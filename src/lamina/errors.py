@@ -395,6 +395,34 @@ class DownloadError(LaminaError, OSError):
     """
 
 
+class AbsentNameError(LaminaError, AttributeError):
+    """A name of Keras that Lamina does not have, asked of ``keras`` where that means Lamina.
+
+    Where ``python -m lamina run`` or :func:`lamina.alias_keras` lets ``import keras`` find Lamina::
+
+        import keras
+
+        keras.layers.Dens(3)
+        # AbsentNameError: keras.layers.Dens: neither Keras 3.15.0 nor Lamina has it.
+        # Did you mean `keras.layers.Dense`?
+
+    Cure: the message gives the nearest names, or what to use instead.
+    """
+
+
+class AbsentModuleError(LaminaError, ImportError):
+    """An import of Keras that Lamina cannot answer, where ``keras`` means Lamina.
+
+    Where ``python -m lamina run`` or :func:`lamina.alias_keras` lets ``import keras`` find Lamina::
+
+        from keras.layers import TorchModuleWrapper
+        # AbsentModuleError: keras.layers.TorchModuleWrapper: Lamina does not have it.
+        # It runs PyTorch modules, and Lamina runs on JAX alone.
+
+    Cure: the message gives the nearest names, or what to use instead.
+    """
+
+
 class MissingPackageError(LaminaError, ImportError):
     """A feature that needs an optional package, which is not installed.
 

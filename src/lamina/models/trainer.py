@@ -32,6 +32,7 @@ class _Attributes:
 
     _graph: Graph | None
     _objective: Objective | None
+    loss: Any
     _programs: dict[Any, Any]
     _structure: Snapshot | None  # what `_programs` were made for
     _call_is_pure: bool | None  # None: not yet found out

@@ -498,12 +498,15 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
     return found
 
 
-def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def deserialize(
+    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
+) -> Any:
     """Rebuild what :func:`serialize` described.
 
     Args:
         config: JSON data; dicts with ``class_name`` and ``config`` become objects.
         custom_objects: names of users' classes and functions that the config may refer to.
+        safe_mode: kept for compatibility: code in a config is never run, whatever is passed.
 
     Raises:
         SerializationError: a class that is neither built in, registered nor passed.

@@ -1,0 +1,40 @@
+"""The command ``lamina``, also ``python -m lamina``."""
+
+from __future__ import annotations
+
+import sys
+
+import lamina
+from lamina.alias.program import run_module, run_program
+
+_HELP = """\
+usage: lamina run program.py [arguments]
+       lamina run -m module [arguments]
+       lamina --version
+
+`run` starts a program that says `import keras` with Lamina in Keras's place, unchanged, whether
+Keras is installed or not. In a notebook, say `import lamina; lamina.alias_keras()` first.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do what the arguments say, and return the exit status.
+
+    Args:
+        argv: the arguments after the command's name; those of the process when None.
+    """
+    args = sys.argv[1:] if argv is None else argv
+    match args:
+        case [] | ["-h" | "--help", *_] | ["run", "-h" | "--help", *_]:
+            print(_HELP, end="")
+        case ["--version", *_]:
+            print(f"lamina {lamina.__version__}")
+        case ["run", "-m", module, *rest]:
+            return run_module(module, rest)
+        case ["run", program, *rest] if not program.startswith("-"):
+            return run_program(program, rest)
+        case _:
+            print(f"lamina: cannot read the arguments {' '.join(args)!r}.\n", file=sys.stderr)
+            print(_HELP, end="", file=sys.stderr)
+            return 2
+    return 0
