@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lamina import models as models
     from lamina import ops as ops
     from lamina import optimizers as optimizers
+    from lamina import preprocessing as preprocessing
     from lamina import random as random
     from lamina import regularizers as regularizers
     from lamina import saving as saving
@@ -74,8 +75,8 @@ _MODULES = {
     for name in (
         "activations", "applications", "backend", "callbacks", "config", "constraints",
         "datasets", "dtype_policies", "errors", "initializers", "layers", "losses", "metrics",
-        "mixed_precision", "models", "ops", "optimizers", "random", "regularizers", "saving",
-        "tree", "utils", "visualization", "wrappers",
+        "mixed_precision", "models", "ops", "optimizers", "preprocessing", "random", "regularizers",
+        "saving", "tree", "utils", "visualization", "wrappers",
     )
 }  # fmt: skip
 _OBJECTS = {

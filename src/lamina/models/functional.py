@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from lamina import tree
 from lamina.core import naming
 from lamina.core.boundary import warn
 from lamina.core.graph import Node, Plan, depths, is_symbolic, make_plan
@@ -321,7 +322,7 @@ def _by_depth(graph: Graph) -> list[Operation]:
     inside = set(graph.nodes)
     met: dict[Operation, int] = {}
     deepest: dict[Operation, int] = {}
-    for node in _walk(graph.outputs, fed):
+    for node in _walk(_by_keras_rules(graph.output_structure), fed):
         if node not in inside and not isinstance(node.operation, InputLayer):
             continue  # what made an input that was cut out of the middle of another graph
         here = depth.get(node)
@@ -347,4 +348,10 @@ def _walk(outputs: list[Any], inputs: set[Any]) -> Iterator[Node]:
         met.add(x.node)
         yield x.node
         if x not in inputs:
-            stack.extend(reversed(x.node.inputs))
+            stack.extend(reversed(_by_keras_rules((x.node.args, x.node.kwargs))))
+
+
+def _by_keras_rules(structure: Any) -> list[Any]:
+    """The symbolic tensors of a nesting in the order in which Keras flattens it: keys sorted."""
+    leaves = [y for x in tree.flatten(structure) for y in nested.flatten(x)]
+    return [x for x in leaves if is_symbolic(x)]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+import numpy as np
+
 from lamina.core import spec
 from lamina.core.graph import is_symbolic
-from lamina.errors import ArgumentError, GraphError, StructureError, unknown_name
+from lamina.core.operation import nodes_of
+from lamina.errors import ArgumentError, GraphError, LaminaError, StructureError, unknown_name
 from lamina.layers import Input, InputLayer, Layer
 from lamina.layers.state import given_batch_shape, set_trainable_alone
 from lamina.models.functional import Graph
@@ -37,10 +40,11 @@ class Sequential(Model):
 
     lists_input = False
     _untracked = Model._untracked | {"_stack", "_tensors"}
+    _made_by_data: bool  # whether the input's dimensions are those of the first data
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        self._stack, self._tensors = [], []
+        self._stack, self._tensors, self._made_by_data = [], [], False
         return self
 
     def __init__(
@@ -148,7 +152,36 @@ class Sequential(Model):
     def build_from_specs(self, specs: Any) -> None:
         self._start(specs)
 
+    def _widen(self, inputs: Any) -> None:
+        """Let a model that was built by data take data of other dimensions, if its layers do."""
+        shape = np.shape(inputs)
+        dims = self._tensors[0].spec.dims_raw
+        if len(shape) != len(dims) or all(
+            not isinstance(d, int) or not isinstance(n, int) or d == n
+            for d, n in zip(dims[1:], shape[1:], strict=True)
+        ):
+            return
+        tensors, graph, dtype = self._tensors, self._graph, self._tensors[0].dtype
+        assert graph is not None  # noqa: S101 - it was built
+        try:
+            for wanted in (
+                shape,
+                [d if d == n else None for d, n in zip(dims, shape, strict=True)],
+            ):
+                self._forget_calls()
+                self._tensors = [Input(batch_shape=(None, *wanted[1:]), dtype=dtype)]
+                self._extend()
+        except LaminaError:  # which is told when the data is bound
+            self._forget_calls()
+            self._tensors = tensors[:1]
+            self._extend()
+
+    def _forget_calls(self) -> None:
+        for before, layer in zip(self._tensors[1:], self._stack, strict=False):
+            nodes_of(layer).remove(before.node)
+
     def _start(self, specs: Any) -> None:
+        self._made_by_data = True
         leaves = nested.flatten(specs)
         if len(leaves) != 1:
             raise StructureError(f"{self.name!r} takes one tensor. Received {len(leaves)}.")
@@ -171,6 +204,8 @@ class Sequential(Model):
                 self._build_for({"inputs": inputs})
             else:
                 return inputs
+        elif self._made_by_data and not is_symbolic(inputs) and not nested.is_nested(inputs):
+            self._widen(inputs)
         return super().call(inputs, training, mask)
 
     def get_config(self) -> dict[str, Any]:
