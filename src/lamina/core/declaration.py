@@ -17,7 +17,15 @@ from typing import Any, TypeAlias, TypeVar, cast, overload
 from lamina.core import prng, spec
 from lamina.core.boundary import public
 from lamina.core.graph import is_symbolic
-from lamina.core.operation import Op, Operation, merge_masks, not_called, record, user_location
+from lamina.core.operation import (
+    Op,
+    Operation,
+    as_tensors,
+    merge_masks,
+    not_called,
+    record,
+    user_location,
+)
 from lamina.core.scope import Scope, current, entered, get_mask, set_mask
 from lamina.core.spec import TensorSpec
 from lamina.core.subgraph import Traced
@@ -193,9 +201,9 @@ def _evaluate(declaration: OpDeclaration, args: Any, kwargs: Any, specs: list[Te
         it = iter(arrays)
         args, kwargs = nested.map_structure(lambda x: next(it) if x is _HOLE else x, template)
         if current() is not None:
-            return declaration.fn(*args, **kwargs)
+            return as_tensors(declaration.fn(*args, **kwargs))
         with entered(Scope(key=prng.base_key(0), abstract=True)):  # where an op draws
-            return declaration.fn(*args, **kwargs)
+            return as_tensors(declaration.fn(*args, **kwargs))
 
     key = None if declaration.functions else spec.freeze(declaration.name, template)
     return spec.evaluate_cached(key, call, specs)

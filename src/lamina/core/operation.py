@@ -124,10 +124,17 @@ class Op(Operation):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with jax.named_scope(self.name):
-            return OPERATIONS[self.op_name](*args, **kwargs)
+            return as_tensors(OPERATIONS[self.op_name](*args, **kwargs))
 
     def __repr__(self) -> str:
         return f"<Op {self.op_name} name={self.name}>"
+
+
+def as_tensors(result: Any) -> Any:
+    """What an op returned, with a tensor for each Python number: a graph holds tensors only."""
+    if isinstance(result, int) and not isinstance(result, bool):
+        return jnp.asarray(result, "int32")
+    return result
 
 
 def merge_masks(masks: list[Any]) -> Any:

@@ -111,15 +111,13 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> jax.Array:
     return jnp.broadcast_to(as_array(x), tuple(shape))
 
 
-def _number(x: jax.Array, n: Any) -> Any:
-    """A number that is known while tracing: a tensor in graphs, else Python's."""
-    return jnp.asarray(n, "int32") if isinstance(x, jax.core.Tracer) else n
+def _size(x: jax.Array) -> Any:
+    n = math.prod(x.shape)
+    return n if isinstance(n, int) else jnp.asarray(n, "int32")  # of unknown dimensions
 
 
-ndim = unary("ndim", lambda x: _number(x, x.ndim), "The number of axes.", elementwise=False)
-size = unary(
-    "size", lambda x: _number(x, math.prod(x.shape)), "The number of elements.", elementwise=False
-)
+ndim = unary("ndim", lambda x: x.ndim, "The number of axes.", elementwise=False)
+size = unary("size", _size, "The number of elements.", elementwise=False)
 
 # ---- joining and splitting -----------------------------------------------------------------------
 
