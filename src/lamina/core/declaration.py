@@ -38,16 +38,16 @@ class OpDeclaration:
     """What is known of an op.
 
     Attributes:
-        name: its public name.
-        fn: the function on arrays.
-        elementwise: whether masks of its arguments propagate to its result.
-        operators: the special methods of symbolic tensors that call it; the second one has the
+        name: Its public name.
+        fn: The function on arrays.
+        elementwise: Whether masks of its arguments propagate to its result.
+        operators: The special methods of symbolic tensors that call it; the second one has the
             tensor as its last argument.
-        file_class: the class that Keras's files name; the name in capitals when empty.
-        file_module: the last part of the module that they name; ``FILE_MODULE`` of the function's
+        file_class: The class that Keras's files name; the name in capitals when empty.
+        file_module: The last part of the module that they name; ``FILE_MODULE`` of the function's
             own module when empty.
-        in_call: static parameters that they keep with the tensors of the call.
-        in_constructor: tensors that they keep with the static parameters.
+        in_call: Static parameters that they keep with the tensors of the call.
+        in_constructor: Tensors that they keep with the static parameters.
     """
 
     name: str

@@ -17,11 +17,11 @@ class Node:
     """One call of an operation on symbolic tensors.
 
     Args:
-        operation: what was called.
-        args: positional arguments; any nesting, symbolic tensors among the leaves.
-        kwargs: keyword arguments, likewise.
+        operation: What was called.
+        args: Positional arguments; any nesting, symbolic tensors among the leaves.
+        kwargs: Keyword arguments, likewise.
         location: ``file:line`` of the user's call.
-        index: how many calls the operation has had before.
+        index: How many calls the operation has had before.
     """
 
     __slots__ = ("args", "index", "inputs", "kwargs", "location", "operation", "outputs")
@@ -139,7 +139,7 @@ def make_plan(inputs: list[Any], outputs: list[Any]) -> Plan:
     """Order the graph between ``inputs`` and ``outputs`` (symbolic tensors) into a plan.
 
     Raises:
-        GraphError: an output depends on an ``Input`` that is not among ``inputs``; the message
+        GraphError: An output depends on an ``Input`` that is not among ``inputs``; the message
             names it and the path from it.
     """
     slot_of: dict[Any, int] = {}
@@ -176,7 +176,7 @@ def verify(plan: Plan) -> None:
     """Check the laws of a plan: every slot is written before it is read, and once only.
 
     Raises:
-        GraphError: a law is broken (a defect of Lamina, never of the user's model).
+        GraphError: A law is broken (a defect of Lamina, never of the user's model).
     """
     written = set(plan.inputs)
     for step in plan.steps:

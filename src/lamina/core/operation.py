@@ -77,11 +77,11 @@ def record(operation: Operation, args: Any, kwargs: Any, outputs: Any, masks: An
     """Add a node to the graph and return its symbolic outputs.
 
     Args:
-        operation: what was called.
-        args: its positional arguments.
-        kwargs: its keyword arguments.
-        outputs: specs, in the nesting that the call returns.
-        masks: a spec or None for each output leaf, or None for no masks.
+        operation: What was called.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        outputs: Specs, in the nesting that the call returns.
+        masks: A spec or None for each output leaf, or None for no masks.
     """
     calls = operation._inbound_nodes
     node = Node(operation, args, kwargs, user_location(), len(calls))
@@ -105,8 +105,8 @@ class Op(Operation):
     """A recorded call of a function of :mod:`lamina.ops`.
 
     Args:
-        op_name: the function's public name.
-        name: the node's name; automatic when None.
+        op_name: The function's public name.
+        name: The node's name; automatic when None.
     """
 
     weights: tuple[Variable, ...] = ()

@@ -62,7 +62,7 @@ def set_random_seed(seed: int) -> None:
     Python's and NumPy's own generators are seeded too, as users of Keras expect.
 
     Args:
-        seed: an integer >= 0.
+        seed: An integer >= 0.
 
     >>> set_random_seed(0)
     """

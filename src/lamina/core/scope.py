@@ -43,19 +43,19 @@ class Scope:
     """An immutable view: bound values, mode, key, path; and the record to write into.
 
     Attributes:
-        values: arrays bound to variables for the length of the call.
-        training: whether layers train; None where nobody has said.
-        key: the random key of the step; None outside of a compiled step.
-        compute_dtype: what floating variables are cast to when read.
-        path: names of the layers being called, outermost first.
-        draw_path: the same for random draws, without what depends on the process's history.
-        step: the number of the training step, from which explicit seeds derive their keys.
-        layer: the innermost of them.
-        pure: new values of variables go to the record, not to the variables.
-        abstract: only shapes matter; variables read as zeros, whatever their value.
-        building: the layer whose weights are being made.
-        hook: called with each layer and its outputs; what it returns replaces the outputs.
-        record: where the call leaves what is not its result.
+        values: Arrays bound to variables for the length of the call.
+        training: Whether layers train; None where nobody has said.
+        key: The random key of the step; None outside of a compiled step.
+        compute_dtype: What floating variables are cast to when read.
+        path: Names of the layers being called, outermost first.
+        draw_path: The same for random draws, without what depends on the process's history.
+        step: The number of the training step, from which explicit seeds derive their keys.
+        layer: The innermost of them.
+        pure: New values of variables go to the record, not to the variables.
+        abstract: Only shapes matter; variables read as zeros, whatever their value.
+        building: The layer whose weights are being made.
+        hook: Called with each layer and its outputs; what it returns replaces the outputs.
+        record: Where the call leaves what is not its result.
     """
 
     values: Mapping[Any, Any] = dataclasses.field(default_factory=dict)

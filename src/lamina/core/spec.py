@@ -89,8 +89,8 @@ class TensorSpec:
     """Shape and dtype of a tensor that does not exist yet.
 
     Args:
-        dims: sizes, as :func:`parse_dim` reads them.
-        dtype: a dtype's name.
+        dims: Sizes, as :func:`parse_dim` reads them.
+        dtype: A dtype's name.
 
     >>> spec = TensorSpec(("batch", "time", 8), "float32")
     >>> spec.shape, spec.dims
@@ -274,14 +274,14 @@ def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
     """The specs that ``fn`` would return for arrays of ``specs``, without computing anything.
 
     Args:
-        fn: takes one array for each spec; returns arrays (or None) in any nesting.
-        specs: shapes may hold symbolic sizes.
+        fn: Takes one array for each spec; returns arrays (or None) in any nesting.
+        specs: Shapes may hold symbolic sizes.
 
     Returns:
         The same nesting as ``fn``'s result, with a spec for each array.
 
     Raises:
-        Exception: whatever ``fn`` raises, when no reading of the open sizes lets it run.
+        Exception: Whatever ``fn`` raises, when no reading of the open sizes lets it run.
 
     >>> evaluate(lambda x, y: jnp.concatenate([x, y], 1), [TensorSpec(("batch", "t"))] * 2)
     TensorSpec((batch, 2*t), float32)
@@ -361,10 +361,10 @@ def evaluate_cached(
     Global settings that change dtypes or layouts are part of what is compared.
 
     Args:
-        key: decides, together with the specs, what ``fn`` returns; :func:`freeze` makes one of
+        key: Decides, together with the specs, what ``fn`` returns; :func:`freeze` makes one of
             arguments. With None nothing is remembered.
-        fn: as for :func:`evaluate`.
-        specs: likewise.
+        fn: As for :func:`evaluate`.
+        specs: Likewise.
 
     >>> specs = [TensorSpec((3,), "int32")]
     >>> [evaluate_cached(freeze(n), lambda x, n=n: x * n, specs).dtype for n in (1, 1.0, True)]

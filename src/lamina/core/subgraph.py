@@ -37,9 +37,9 @@ class Subgraph:
     """The steps of a function.
 
     Attributes:
-        steps: the calls of ops, in an order that works. The first slots are the leaves of the
+        steps: The calls of ops, in an order that works. The first slots are the leaves of the
             arguments, then those of the captures.
-        result: what the function returns; its tensors are slots.
+        result: What the function returns; its tensors are slots.
     """
 
     steps: tuple[SubgraphStep, ...]
@@ -90,11 +90,11 @@ class Traced:
     """A function that finds out about itself when JAX first calls it, in an abstract evaluation.
 
     Args:
-        fn: the user's function.
-        where: the op that it was given to, for messages.
+        fn: The user's function.
+        where: The op that it was given to, for messages.
 
     Attributes:
-        body: the function as data; None before the first call, and for a function that calls JAX
+        body: The function as data; None before the first call, and for a function that calls JAX
             or NumPy itself.
     """
 

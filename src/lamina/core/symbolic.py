@@ -42,22 +42,22 @@ class SymbolicTensor:
     One made by hand says what a layer's own ``compute_output_spec`` returns.
 
     Args:
-        shape: sizes, batch included; None for an unknown one, or a name.
-        dtype: a dtype or its name.
+        shape: Sizes, batch included; None for an unknown one, or a name.
+        dtype: A dtype or its name.
         sparse: False; symbolic tensors are dense.
         ragged: False likewise.
-        record_history: kept for compatibility: calls on the tensor are always recorded.
-        name: its name; automatic when None.
+        record_history: Kept for compatibility: calls on the tensor are always recorded.
+        name: Its name; automatic when None.
 
     Attributes:
-        shape: sizes, with None for those that are not numbers.
-        dims: sizes with names and formulas, such as ``("batch", "2*time", 8)``.
-        dtype: a dtype's name.
-        node: the call that made it.
-        index: its position among the outputs of that call.
-        name: for messages, and for the model's inputs and outputs.
-        mask: spec of the mask that it carries, or None.
-        number: counts the symbolic tensors of the process: later ones have larger numbers.
+        shape: Sizes, with None for those that are not numbers.
+        dims: Sizes with names and formulas, such as ``("batch", "2*time", 8)``.
+        dtype: A dtype's name.
+        node: The call that made it.
+        index: Its position among the outputs of that call.
+        name: For messages, and for the model's inputs and outputs.
+        mask: Spec of the mask that it carries, or None.
+        number: Counts the symbolic tensors of the process: later ones have larger numbers.
     """
 
     __slots__ = ("__weakref__", "index", "mask", "name", "node", "number", "spec")
@@ -91,11 +91,11 @@ class SymbolicTensor:
         """The tensor that a call returns.
 
         Args:
-            spec: its shape and dtype.
-            node: the call.
-            index: its position among the outputs of the call.
-            name: its name.
-            mask: spec of the mask that it carries, or None.
+            spec: Its shape and dtype.
+            node: The call.
+            index: Its position among the outputs of the call.
+            name: Its name.
+            mask: Spec of the mask that it carries, or None.
         """
         self = cls.__new__(cls)
         self._place(spec, node, index, name, mask)
@@ -224,9 +224,9 @@ def install_operator(method: str, call: Callable[..., Any], *, reflected: bool =
     """Let Python's operator of symbolic tensors be an op.
 
     Args:
-        method: the special method, such as ``"__add__"``.
-        call: the op.
-        reflected: whether the tensor is the op's last argument.
+        method: The special method, such as ``"__add__"``.
+        call: The op.
+        reflected: Whether the tensor is the op's last argument.
     """
 
     def operator(self: SymbolicTensor, *args: Any) -> Any:

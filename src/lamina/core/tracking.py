@@ -18,7 +18,7 @@ class Trackable:
     """What owners find among their attributes.
 
     Attributes:
-        tracked_as: the kind: ``"variable"``, ``"layer"``, ``"metric"``, ``"seed_generator"``.
+        tracked_as: The kind: ``"variable"``, ``"layer"``, ``"metric"``, ``"seed_generator"``.
     """
 
     __slots__ = ()

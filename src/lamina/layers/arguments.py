@@ -22,17 +22,17 @@ class InputSpec:
     """What a layer accepts: checked on every call, symbolic or not.
 
     Args:
-        dtype: required dtype name, or None.
-        shape: required sizes; None matches any.
-        ndim: required number of axes.
-        max_ndim: largest number of axes.
-        min_ndim: smallest number of axes.
-        axes: required size of single axes, such as ``{-1: 64}``.
-        allow_last_axis_squeeze: whether a last axis of size 1 that only the tensor or only
+        dtype: Required dtype name, or None.
+        shape: Required sizes; None matches any.
+        ndim: Required number of axes.
+        max_ndim: Largest number of axes.
+        min_ndim: Smallest number of axes.
+        axes: Required size of single axes, such as ``{-1: 64}``.
+        allow_last_axis_squeeze: Whether a last axis of size 1 that only the tensor or only
             ``shape`` has does not count.
-        name: the key of the tensor where a call takes a dict; else part of the description only.
-        optional: whether None may be passed instead of a tensor.
-        layout: what the axes mean, such as ``"(batch, time, features)"``, for messages.
+        name: The key of the tensor where a call takes a dict; else part of the description only.
+        optional: Whether None may be passed instead of a tensor.
+        layout: What the axes mean, such as ``"(batch, time, features)"``, for messages.
     """
 
     def __init__(

@@ -81,14 +81,14 @@ class Layer(LayerState):
     constructor's arguments are remembered for saving.
 
     Args:
-        activity_regularizer: penalty on the outputs, added to the loss.
-        trainable: whether the optimizer may change the weights.
-        dtype: a dtype name or policy; weights are stored and results computed in it.
-        autocast: whether floating inputs are cast to the compute dtype.
-        name: the layer's name; ``dense``, ``dense_1``, ... when None.
+        activity_regularizer: Penalty on the outputs, added to the loss.
+        trainable: Whether the optimizer may change the weights.
+        dtype: A dtype name or policy; weights are stored and results computed in it.
+        autocast: Whether floating inputs are cast to the compute dtype.
+        name: The layer's name; ``dense``, ``dense_1``, ... when None.
 
     Raises:
-        ShapeError: on a call whose input does not fit.
+        ShapeError: On a call whose input does not fit.
 
     >>> import numpy as np
     >>> class Scale(Layer):
@@ -530,15 +530,15 @@ class Layer(LayerState):
         """The call as a pure function of the weights: any JAX transformation works on it.
 
         Args:
-            trainable_variables: arrays in the order of :attr:`trainable_variables`, or a dict by
+            trainable_variables: Arrays in the order of :attr:`trainable_variables`, or a dict by
                 address as :meth:`named_variables` gives them.
-            non_trainable_variables: likewise.
-            args: the inputs.
-            return_losses: also return the list of added losses.
-            seed: where random numbers come from (dropout): an integer or a JAX key, a new one at
+            non_trainable_variables: Likewise.
+            args: The inputs.
+            return_losses: Also return the list of added losses.
+            seed: Where random numbers come from (dropout): an integer or a JAX key, a new one at
                 each call. Needed inside a ``jax.jit`` of your own if anything is drawn; the step
                 that :meth:`fit` compiles has one.
-            kwargs: as for a plain call (``training=True`` ...).
+            kwargs: As for a plain call (``training=True`` ...).
 
         Returns:
             ``(outputs, non_trainable_variables)``, and the losses where asked; the new values come

@@ -30,8 +30,8 @@ def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
     """Compare the first argument of a call with what the layer accepts.
 
     Raises:
-        StructureError: something that is no tensor, or another number of tensors.
-        ShapeError: a tensor that does not fit `input_spec`.
+        StructureError: Something that is no tensor, or another number of tensors.
+        ShapeError: A tensor that does not fit `input_spec`.
     """
     first = call_signature(type(layer)).first
     inputs = arguments.get(first or "")

@@ -192,15 +192,15 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         """Make a weight of this layer.
 
         Args:
-            shape: integers; ``()`` when None.
-            initializer: a name, an :class:`~lamina.initializers.Initializer` or a callable
+            shape: Integers; ``()`` when None.
+            initializer: A name, an :class:`~lamina.initializers.Initializer` or a callable
                 ``(shape, dtype) -> array``; ``"glorot_uniform"`` for floats, else zeros.
-            dtype: the layer's variable dtype when None.
-            trainable: whether the optimizer may change it.
-            autocast: whether it is cast to the compute dtype when read during a call.
-            regularizer: penalty on its value, added to the loss.
-            constraint: projection of its value after each optimizer step.
-            name: its name within the layer.
+            dtype: The layer's variable dtype when None.
+            trainable: Whether the optimizer may change it.
+            autocast: Whether it is cast to the compute dtype when read during a call.
+            regularizer: Penalty on its value, added to the loss.
+            constraint: Projection of its value after each optimizer step.
+            name: Its name within the layer.
 
         Returns:
             The variable; also found in :attr:`weights`.
@@ -366,7 +366,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         """Replace all weights; shapes and count must agree, or nothing is changed.
 
         Raises:
-            ArgumentError: another number of arrays, or other shapes; all differences are listed.
+            ArgumentError: Another number of arrays, or other shapes; all differences are listed.
         """
         own, given = self.weights, list(weights)
         if len(own) != len(given):
@@ -389,7 +389,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         """Number of elements of all weights.
 
         Raises:
-            NotBuiltError: the layer has no weights yet because it has seen no input.
+            NotBuiltError: The layer has no weights yet because it has seen no input.
         """
         if not self.built:
             raise NotBuiltError(

@@ -104,7 +104,7 @@ def graph_from_config(
     Takes time in proportion to the number of calls, whatever their order in the config.
 
     Raises:
-        SerializationError: a call that refers to a tensor that no call makes.
+        SerializationError: A call that refers to a tensor that no call makes.
     """
     try:
         with registry.rebuild_together():
@@ -232,12 +232,12 @@ def clone_model(
     """A model of the same architecture with new layers and newly drawn weights.
 
     Args:
-        model: any model that has a config.
-        input_tensors: tensors to build the copy on, instead of new inputs.
-        clone_function: layer to new layer; by default made from the layer's config.
-        call_function: called as ``call_function(layer, *args, **kwargs)`` instead of each new
+        model: Any model that has a config.
+        input_tensors: Tensors to build the copy on, instead of new inputs.
+        clone_function: Layer to new layer; by default made from the layer's config.
+        call_function: Called as ``call_function(layer, *args, **kwargs)`` instead of each new
             layer, and returns what the layer would; of a model that is a graph.
-        recursive: whether ``clone_function`` is applied inside nested models too.
+        recursive: Whether ``clone_function`` is applied inside nested models too.
 
     Returns:
         The copy; it is not compiled.

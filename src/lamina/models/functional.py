@@ -26,19 +26,19 @@ class Graph:
     """Inputs and outputs in the user's nesting, the plan between them, and the layers between.
 
     Args:
-        inputs: symbolic tensors in any nesting of dicts, lists and tuples.
-        outputs: likewise.
+        inputs: Symbolic tensors in any nesting of dicts, lists and tuples.
+        outputs: Likewise.
 
     Raises:
-        GraphError: an entry that is no symbolic tensor, an output that the inputs do not reach,
+        GraphError: An entry that is no symbolic tensor, an output that the inputs do not reach,
             or two layers of one name.
 
     Attributes:
-        inputs, outputs: flat lists of symbolic tensors, in declaration order.
-        input_names, output_names: one name each: a dict's key, else the tensor's layer's name.
-        plan: the program.
-        operations: layers and ops, those farthest from the outputs first.
-        seed_generators: what random functions in the graph draw from, each once.
+        inputs, outputs: Flat lists of symbolic tensors, in declaration order.
+        input_names, output_names: One name each: a dict's key, else the tensor's layer's name.
+        plan: The program.
+        operations: Layers and ops, those farthest from the outputs first.
+        seed_generators: What random functions in the graph draw from, each once.
     """
 
     def __init__(self, inputs: Any, outputs: Any) -> None:
@@ -113,8 +113,8 @@ class Graph:
         """One array for each input, in declaration order, from whatever nesting names them.
 
         Raises:
-            StructureError: a name is missing, or the count differs.
-            ShapeError: an array does not fit its input, or one name has two sizes.
+            StructureError: A name is missing, or the count differs.
+            ShapeError: An array does not fit its input, or one name has two sizes.
         """
         values = self.arrange(data)
         sizes: dict[str, tuple[Any, str]] = {}
@@ -152,12 +152,12 @@ def arrange(
     """Order the leaves of ``data`` by ``names``; shared by inputs, targets and sample weights.
 
     Args:
-        data: one array, a list or tuple, or a dict by name.
-        structure: what the model declares.
-        names: the declared names, flat.
-        tensors: the symbolic tensors, whose own names are accepted too.
+        data: One array, a list or tuple, or a dict by name.
+        structure: What the model declares.
+        names: The declared names, flat.
+        tensors: The symbolic tensors, whose own names are accepted too.
         what: ``"input"`` or ``"target"``, for messages.
-        tell: called with the list of ignored keys, if there are any.
+        tell: Called with the list of ignored keys, if there are any.
     """
     wants = f"The model's {what}s are {names}."
     if isinstance(data, Mapping):

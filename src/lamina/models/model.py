@@ -41,13 +41,13 @@ class Model(Trainer):
     * a subclass that makes layers in ``__init__`` and calls them in ``call``.
 
     Args:
-        inputs: what ``Input`` returned, or any tensor of a graph; a dict names its entries.
-        outputs: tensors computed from ``inputs``.
-        name: the model's name.
-        trainable: whether the optimizer may change the weights.
+        inputs: What ``Input`` returned, or any tensor of a graph; a dict names its entries.
+        outputs: Tensors computed from ``inputs``.
+        name: The model's name.
+        trainable: Whether the optimizer may change the weights.
 
     Raises:
-        GraphError: the outputs need an input that is not listed; a layer was passed uncalled.
+        GraphError: The outputs need an input that is not listed; a layer was passed uncalled.
 
     >>> from lamina import layers
     >>> inputs = layers.Input((784,))
@@ -163,10 +163,10 @@ class Model(Trainer):
         """What each named size of the inputs is in ``data``, the batch among them.
 
         Args:
-            data: arrays in the nesting of the inputs, or a dict by name.
+            data: Arrays in the nesting of the inputs, or a dict by name.
 
         Raises:
-            ShapeError: they do not fit, or one name has two sizes.
+            ShapeError: They do not fit, or one name has two sizes.
 
         >>> from lamina import layers
         >>> x = layers.Input(("time", 8))
@@ -210,8 +210,8 @@ class Model(Trainer):
         """The layer of that name, or at that place of :attr:`layers`.
 
         Raises:
-            UnknownNameError: no such name; the closest ones are listed.
-            ArgumentError: neither or both were given, or the index is out of range.
+            UnknownNameError: No such name; the closest ones are listed.
+            ArgumentError: Neither or both were given, or the index is out of range.
         """
         if (name is None) == (index is None):
             raise ArgumentError("get_layer() takes either a `name` or an `index`.")
@@ -281,7 +281,7 @@ class Model(Trainer):
         """Make all weights for inputs of this shape (batch included, None for open sizes).
 
         Args:
-            input_shape: a tuple, or a list or dict of them for several inputs.
+            input_shape: A tuple, or a list or dict of them for several inputs.
         """
         if self._graph is None:
             self.build_from_specs(_specs_from_shapes(input_shape, self.compute_dtype))
@@ -328,14 +328,14 @@ class Model(Trainer):
         """Print the table of layers, output shapes and parameter counts.
 
         Args:
-            line_length: width in characters; the terminal's when None.
-            positions: where each column ends: characters, or shares of the width when none is
+            line_length: Width in characters; the terminal's when None.
+            positions: Where each column ends: characters, or shares of the width when none is
                 above 1. Columns have the widths that their text asks for when None.
-            print_fn: receives the text instead of the standard output.
-            expand_nested: also show the layers inside of nested models.
-            show_trainable: add a column that says what trains.
-            layer_range: first and last layer to show, by name or regular expression.
-            show_cost: add columns for one sample: arithmetic operations, memory of the outputs.
+            print_fn: Receives the text instead of the standard output.
+            expand_nested: Also show the layers inside of nested models.
+            show_trainable: Add a column that says what trains.
+            layer_range: First and last layer to show, by name or regular expression.
+            show_cost: Add columns for one sample: arithmetic operations, memory of the outputs.
 
         ``lamina.visualization.summarize(model)`` returns the same table as an object.
         """
@@ -374,7 +374,7 @@ class Model(Trainer):
         """The architecture as JSON text; ``lamina.models.model_from_json`` reads it.
 
         Args:
-            kwargs: for ``json.dumps``, such as ``indent=2``.
+            kwargs: For ``json.dumps``, such as ``indent=2``.
         """
         return json.dumps(registry.serialize(self), **kwargs)
 
@@ -391,8 +391,8 @@ class Model(Trainer):
         """A new model from :meth:`get_config`'s data, with newly drawn weights.
 
         Args:
-            config: the data.
-            custom_objects: your own classes and functions by name.
+            config: The data.
+            custom_objects: Your own classes and functions by name.
         """
         if "layers" not in config or "input_layers" not in config:
             return super().from_config(config)

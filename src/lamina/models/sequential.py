@@ -25,9 +25,9 @@ class Sequential(Model):
     without, it becomes one when it first sees data or :meth:`build` gives it a shape.
 
     Args:
-        layers: the layers, first to last.
-        trainable: whether the optimizer may change the weights.
-        name: the model's name.
+        layers: The layers, first to last.
+        trainable: Whether the optimizer may change the weights.
+        name: The model's name.
 
     >>> from lamina import layers
     >>> model = Sequential([layers.Input((4,)), layers.Dense(3), layers.Dense(2)])
@@ -65,10 +65,10 @@ class Sequential(Model):
         """Put a layer on top.
 
         Args:
-            layer: a layer, a model, or what ``Input`` returned (only as the first).
+            layer: A layer, a model, or what ``Input`` returned (only as the first).
 
         Raises:
-            GraphError: not a layer, an ``Input`` after other layers, or a name that is taken.
+            GraphError: Not a layer, an ``Input`` after other layers, or a name that is taken.
         """
         if is_symbolic(layer) and isinstance(layer.node.operation, InputLayer):
             layer = layer.node.operation

@@ -143,23 +143,23 @@ class Trainer(_Attributes, Layer):
         """Choose what to minimise, how, and what to report.
 
         Args:
-            optimizer: a name, an :mod:`lamina.optimizers` object, or an optax transformation.
-            loss: a name, object or function; a list in the order of the outputs, or a dict by
+            optimizer: A name, an :mod:`lamina.optimizers` object, or an optax transformation.
+            loss: A name, object or function; a list in the order of the outputs, or a dict by
                 output name, for several outputs (None: no loss for that output).
-            loss_weights: a number for each loss, as a list or dict.
-            metrics: names, objects or functions; ``"accuracy"`` takes the kind that fits the
+            loss_weights: A number for each loss, as a list or dict.
+            metrics: Names, objects or functions; ``"accuracy"`` takes the kind that fits the
                 output. A list for one output; a list of lists or a dict for several.
-            weighted_metrics: the same, for metrics that use sample weights.
-            run_eagerly: run layer by layer with real values, for debugging.
-            steps_per_execution: steps in one dispatch where a callback listens to batches, whose
+            weighted_metrics: The same, for metrics that use sample weights.
+            run_eagerly: Run layer by layer with real values, for debugging.
+            steps_per_execution: Steps in one dispatch where a callback listens to batches, whose
                 hooks are then called once for so many: at the first and after the last of them. Of
                 arrays only. Where none listens, fit() finds how many are worth a dispatch.
             jit_compile: False: run layer by layer, like ``run_eagerly``.
-            auto_scale_loss: under the policy ``"mixed_float16"``, scale the loss so that small
+            auto_scale_loss: Under the policy ``"mixed_float16"``, scale the loss so that small
                 gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
 
         Raises:
-            UnknownNameError: a name that no table knows, or no output has.
+            UnknownNameError: A name that no table knows, or no output has.
         """
         objective = Objective(loss, loss_weights, metrics, weighted_metrics)
         if self._graph is not None:
@@ -286,35 +286,35 @@ class Trainer(_Attributes, Layer):
         beyond ``steps_per_epoch``: a generator's rest is still there afterwards.
 
         Args:
-            x: inputs, or batches.
-            y: targets, in the nesting of the outputs or a dict by name; not for iterables.
-            batch_size: samples in a step, of arrays and tables; 32 when None.
-            epochs: index of the last epoch, counted from 1.
+            x: Inputs, or batches.
+            y: Targets, in the nesting of the outputs or a dict by name; not for iterables.
+            batch_size: Samples in a step, of arrays and tables; 32 when None.
+            epochs: Index of the last epoch, counted from 1.
             verbose: 0 silent, 1 progress line, 2 one line an epoch, ``"auto"``.
             callbacks: :class:`~lamina.callbacks.Callback` objects.
-            validation_split: share of the samples, from the end, kept apart for validation.
+            validation_split: Share of the samples, from the end, kept apart for validation.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or an iterable of batches.
-            shuffle: whether each epoch takes the samples, of a ``PyDataset`` the batches, in a new
+            shuffle: Whether each epoch takes the samples, of a ``PyDataset`` the batches, in a new
                 order. Other iterables keep their own.
-            class_weight: weight of each class number in the loss.
-            sample_weight: weight of each sample in the loss.
-            initial_epoch: epoch to begin with.
-            steps_per_epoch: steps that make an epoch; needed for data without end. The next epoch
+            class_weight: Weight of each class number in the loss.
+            sample_weight: Weight of each sample in the loss.
+            initial_epoch: Epoch to begin with.
+            steps_per_epoch: Steps that make an epoch; needed for data without end. The next epoch
                 goes on where this one stopped. Data that ends begins anew; a generator cannot.
-            validation_steps: batches of the validation data to use.
+            validation_steps: Batches of the validation data to use.
             validation_batch_size: ``batch_size`` when None.
-            validation_freq: validate every so many epochs, or a list of epochs.
-            dry_run: check everything and return the report of :meth:`check`, without a step.
-            check_nans: stop at the first step that is not finite, before it changes the weights,
+            validation_freq: Validate every so many epochs, or a list of epochs.
+            dry_run: Check everything and return the report of :meth:`check`, without a step.
+            check_nans: Stop at the first step that is not finite, before it changes the weights,
                 and say which layer, loss or gradient it began with. Slower: it waits for each step.
 
         Returns:
             A ``History``; ``history.history`` maps each log name to a list, one entry an epoch.
 
         Raises:
-            DataError: no samples, or arrays of different length.
-            ShapeError, StructureError, UnknownNameError: data that does not fit the model.
-            NonFiniteError: with ``check_nans``, a step that is not finite.
+            DataError: No samples, or arrays of different length.
+            ShapeError, StructureError, UnknownNameError: Data that does not fit the model.
+            NonFiniteError: With ``check_nans``, a step that is not finite.
         """
         run = loop.Run(epochs, initial_epoch, validation_freq, verbose, callbacks, class_weight,
                        validation_split, dry_run, check_nans)  # fmt: skip
@@ -332,10 +332,10 @@ class Trainer(_Attributes, Layer):
         the forward pass alone.
 
         Args:
-            x: as for :meth:`fit`.
-            y: as for :meth:`fit`.
-            sample_weight: as for :meth:`fit`.
-            batch_size: samples in the step; 32 when None.
+            x: As for :meth:`fit`.
+            y: As for :meth:`fit`.
+            sample_weight: As for :meth:`fit`.
+            batch_size: Samples in the step; 32 when None.
 
         Returns:
             A report to print: each layer's output, mask, parameters, operations and memory; which
@@ -367,14 +367,14 @@ class Trainer(_Attributes, Layer):
         """Loss and metrics on data, without training.
 
         Args:
-            x: as for :meth:`fit`.
-            y: as for :meth:`fit`.
-            batch_size: samples in a step; 32 when None.
-            verbose: as for :meth:`fit`.
-            sample_weight: weight of each sample.
-            steps: batches to use; all when None.
-            callbacks: callbacks with test hooks.
-            return_dict: return a dict by name instead of a list.
+            x: As for :meth:`fit`.
+            y: As for :meth:`fit`.
+            batch_size: Samples in a step; 32 when None.
+            verbose: As for :meth:`fit`.
+            sample_weight: Weight of each sample.
+            steps: Batches to use; all when None.
+            callbacks: Callbacks with test hooks.
+            return_dict: Return a dict by name instead of a list.
 
         Returns:
             The loss, or the list of loss and metrics, or a dict.
@@ -394,11 +394,11 @@ class Trainer(_Attributes, Layer):
         """The outputs for all samples, as NumPy arrays in the nesting of the outputs.
 
         Args:
-            x: as for :meth:`fit`.
-            batch_size: samples in a step; 32 when None.
-            verbose: as for :meth:`fit`.
-            steps: batches to use; all when None.
-            callbacks: callbacks with predict hooks.
+            x: As for :meth:`fit`.
+            batch_size: Samples in a step; 32 when None.
+            verbose: As for :meth:`fit`.
+            steps: Batches to use; all when None.
+            callbacks: Callbacks with predict hooks.
         """
         return loop.predict(self, x, _pass(batch_size, steps), verbose, callbacks)
 
@@ -440,11 +440,11 @@ class Trainer(_Attributes, Layer):
         added with ``add_loss``, and the penalties of regularizers.
 
         Args:
-            x: a batch of inputs.
-            y: its targets.
-            y_pred: the model's outputs for ``x``.
-            sample_weight: weights of the samples, or None.
-            training: whether this is a training step.
+            x: A batch of inputs.
+            y: Its targets.
+            y_pred: The model's outputs for ``x``.
+            sample_weight: Weights of the samples, or None.
+            training: Whether this is a training step.
         """
         return sum(self.losses, self.objective.loss(y, y_pred, sample_weight))
 
@@ -454,10 +454,10 @@ class Trainer(_Attributes, Layer):
         Override it to report more: call ``super().compute_metrics(...)`` and add to its dict.
 
         Args:
-            x: a batch of inputs.
-            y: its targets.
-            y_pred: the model's outputs for ``x``.
-            sample_weight: weights of the samples, or None.
+            x: A batch of inputs.
+            y: Its targets.
+            y_pred: The model's outputs for ``x``.
+            sample_weight: Weights of the samples, or None.
 
         Returns:
             A dict of scalars by log name.
@@ -483,7 +483,7 @@ class Trainer(_Attributes, Layer):
             state: ``(trainable_variables, non_trainable_variables, optimizer_variables,
                 metrics_variables)``: lists of arrays in the order of these properties of the model
                 and of ``optimizer.variables``.
-            data: a batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+            data: A batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
 
         Returns:
             ``(logs, state)``: scalars by name, and the new lists.
@@ -495,7 +495,7 @@ class Trainer(_Attributes, Layer):
 
         Args:
             state: ``(trainable_variables, non_trainable_variables, metrics_variables)``.
-            data: a batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+            data: A batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
 
         Returns:
             ``(logs, state)``: scalars by name, and the new lists.
@@ -507,7 +507,7 @@ class Trainer(_Attributes, Layer):
 
         Args:
             state: ``(trainable_variables, non_trainable_variables)``.
-            data: a batch of inputs.
+            data: A batch of inputs.
 
         Returns:
             ``(outputs, non_trainable_variables)``.

@@ -33,10 +33,10 @@ def check_outputs(
     """Warn of outputs whose last function does not go with their loss and metrics.
 
     Args:
-        names: the outputs' names.
-        outputs: their symbolic tensors.
-        losses: a loss or None for each.
-        chosen: for each, the metrics as ``compile`` was given them.
+        names: The outputs' names.
+        outputs: Their symbolic tensors.
+        losses: A loss or None for each.
+        chosen: For each, the metrics as ``compile`` was given them.
     """
     for name, output, loss, items in zip(names, outputs, losses, chosen, strict=True):
         for doubt in _doubts(output, loss, items):
@@ -113,13 +113,13 @@ def check_targets(
     """Look at the targets' values.
 
     Args:
-        names: the outputs' names.
-        targets: an array or None for each.
-        shapes: the outputs' shapes, None for open sizes.
-        losses: a loss or None for each.
+        names: The outputs' names.
+        targets: An array or None for each.
+        shapes: The outputs' shapes, None for open sizes.
+        losses: A loss or None for each.
 
     Raises:
-        DataError: class numbers that the output does not have, or that are not whole.
+        DataError: Class numbers that the output does not have, or that are not whole.
     """
     for name, target, shape, loss in zip(names, targets, shapes, losses, strict=True):
         if target is None or loss is None:
@@ -177,11 +177,11 @@ def check_ids(graph: Any, x: Any) -> None:
     """Look at the numbers that go straight into an ``Embedding``.
 
     Args:
-        graph: the model's graph, or None.
-        x: arrays in any nesting that the graph can read.
+        graph: The model's graph, or None.
+        x: Arrays in any nesting that the graph can read.
 
     Raises:
-        DataError: a number without a row in the table, or one that is not whole.
+        DataError: A number without a row in the table, or one that is not whole.
     """
     if graph is None:
         return

@@ -107,15 +107,15 @@ class Run:
     """What ``fit`` was asked for besides its data.
 
     Attributes:
-        epochs: index of the last epoch, counted from 1.
-        initial_epoch: the epoch to begin with, counted from 0.
-        validation_freq: validate every so many epochs, or a collection of epochs.
+        epochs: Index of the last epoch, counted from 1.
+        initial_epoch: The epoch to begin with, counted from 0.
+        validation_freq: Validate every so many epochs, or a collection of epochs.
         verbose: 0 silent, 1 progress line, 2 one line an epoch, ``"auto"``.
-        callbacks: the user's callbacks.
-        class_weight: weight of each class number in the loss, or None.
-        validation_split: share of the samples, from the end, kept apart for validation.
-        dry_run: whether to look at a step without taking it.
-        check_nans: whether to stop before a step that is not finite changes the weights.
+        callbacks: The user's callbacks.
+        class_weight: Weight of each class number in the loss, or None.
+        validation_split: Share of the samples, from the end, kept apart for validation.
+        dry_run: Whether to look at a step without taking it.
+        check_nans: Whether to stop before a step that is not finite changes the weights.
     """
 
     epochs: int
@@ -133,12 +133,12 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
     """See :meth:`lamina.Model.fit`.
 
     Args:
-        model: a compiled model.
+        model: A compiled model.
         data: ``x``, ``y`` and ``sample_weight`` as the user gave them.
-        over: how to pass over them in an epoch.
-        validation: the user's validation data, or None.
-        check: how to pass over that.
-        run: everything else.
+        over: How to pass over them in an epoch.
+        validation: The user's validation data, or None.
+        check: How to pass over that.
+        run: Everything else.
     """
     objective = model.objective  # compiled?
     whole_number(run.epochs, "epochs", least=0)

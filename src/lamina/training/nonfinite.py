@@ -21,9 +21,9 @@ def first_nonfinite(program: Program, state: TrainState, batch: Any) -> str:
     """Where the numbers of a training step first stop being finite.
 
     Args:
-        program: the steps.
-        state: the training state before the step.
-        batch: the step's batch.
+        program: The steps.
+        state: The training state before the step.
+        batch: The step's batch.
 
     Returns:
         A sentence for the user that names the data, layer, loss or weight.

@@ -40,15 +40,15 @@ class Objective:
     """What ``compile`` was told, bound to outputs.
 
     Args:
-        loss: a name, object or function; a list, or a dict by output name.
-        loss_weights: numbers, in the same form.
-        metrics: names, objects or functions; a list, list of lists, or dict by output name.
-        weighted_metrics: the same, for metrics that use sample weights.
+        loss: A name, object or function; a list, or a dict by output name.
+        loss_weights: Numbers, in the same form.
+        metrics: Names, objects or functions; a list, list of lists, or dict by output name.
+        weighted_metrics: The same, for metrics that use sample weights.
 
     Attributes:
-        trackers: log name to metric, the total loss first.
-        output_names: set by :meth:`bind`.
-        output_shapes: likewise; None for open sizes.
+        trackers: Log name to metric, the total loss first.
+        output_names: Set by :meth:`bind`.
+        output_shapes: Likewise; None for open sizes.
     """
 
     def __init__(self, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> None:
@@ -67,8 +67,8 @@ class Objective:
         """Assign every loss, weight and metric to one of the outputs.
 
         Raises:
-            UnknownNameError: a dict names an output that does not exist, or a string no loss.
-            StructureError: a list of another length than the outputs.
+            UnknownNameError: A dict names an output that does not exist, or a string no loss.
+            StructureError: A list of another length than the outputs.
         """
         if self.output_names is not None:
             if self.output_names != names:
@@ -113,7 +113,7 @@ class Objective:
         """Look at the targets' values, which a traced step does not see.
 
         Raises:
-            DataError: class numbers that an output does not have.
+            DataError: Class numbers that an output does not have.
         """
         targets = self.arrange(y, "target")
         checks.check_targets(self.output_names or [], targets, self.output_shapes, self._losses)
@@ -122,7 +122,7 @@ class Objective:
         """What makes sample weights of targets, from the weight of each class.
 
         Args:
-            class_weight: a number for each class; classes not listed count 1.
+            class_weight: A number for each class; classes not listed count 1.
 
         Returns:
             A function of the targets and the sample weights (or None), which are multiplied.
@@ -325,9 +325,9 @@ def _class_numbers(labels: np.ndarray, loss: Any, shape: tuple[Any, ...] | None)
     """The number of each target's class, from the form of targets that the loss reads.
 
     Args:
-        labels: the targets.
-        loss: what compares them, or None.
-        shape: the output's shape, or None where it is not known.
+        labels: The targets.
+        loss: What compares them, or None.
+        shape: The output's shape, or None where it is not known.
     """
     if labels.ndim > 1 and labels.shape[-1] == 1:
         return labels[..., 0]

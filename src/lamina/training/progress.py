@@ -36,16 +36,16 @@ class Progress:
     Args:
         verbose: 0 for silence, 1 or ``"auto"`` for a moving line where that is possible, 2 for one
             line an epoch.
-        epochs: how many there are; with one, lines do not count epochs.
-        steps: steps of an epoch; None where nobody knows yet.
-        stream: where to write; the standard output (or the log) when None.
-        unit: what a step is called in ``3ms/step``.
-        clock: returns seconds.
-        bar: the widest bar, in characters.
-        interval: seconds between two drawings of the moving line.
+        epochs: How many there are; with one, lines do not count epochs.
+        steps: Steps of an epoch; None where nobody knows yet.
+        stream: Where to write; the standard output (or the log) when None.
+        unit: What a step is called in ``3ms/step``.
+        clock: Returns seconds.
+        bar: The widest bar, in characters.
+        interval: Seconds between two drawings of the moving line.
 
     Raises:
-        ArgumentError: another ``verbose``.
+        ArgumentError: Another ``verbose``.
 
     >>> seconds = iter(range(100))
     >>> progress = Progress(2, epochs=3, steps=50, clock=lambda: float(next(seconds)))
@@ -112,8 +112,8 @@ class Progress:
         Nearly free unless a drawing is due: call it after every step.
 
         Args:
-            step: how many are done.
-            logs: names and numbers, or a function that returns them.
+            step: How many are done.
+            logs: Names and numbers, or a function that returns them.
         """
         self._step = step
         now = self._clock()
@@ -139,8 +139,8 @@ class Progress:
         """Leave the epoch's line, complete.
 
         Args:
-            logs: names and numbers, or a function that returns them.
-            step: how many steps are done, where the last :meth:`update` does not say it.
+            logs: Names and numbers, or a function that returns them.
+            step: How many steps are done, where the last :meth:`update` does not say it.
         """
         if self.verbose == 0:
             return

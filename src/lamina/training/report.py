@@ -25,14 +25,14 @@ class LayerReport:
     """One layer in a dry run.
 
     Attributes:
-        path: names of the layers around it and its own.
-        kind: its class.
-        outputs: shape and dtype of each output, the batch as it was.
-        calls: how often it is called.
-        masked: whether a mask travels with its output.
-        parameters: number of weights' elements.
-        operations: arithmetic operations of the forward pass.
-        activation_bytes: size of the outputs, which training keeps for the gradient.
+        path: Names of the layers around it and its own.
+        kind: Its class.
+        outputs: Shape and dtype of each output, the batch as it was.
+        calls: How often it is called.
+        masked: Whether a mask travels with its output.
+        parameters: Number of weights' elements.
+        operations: Arithmetic operations of the forward pass.
+        activation_bytes: Size of the outputs, which training keeps for the gradient.
     """
 
     path: str
@@ -50,15 +50,15 @@ class Report:
     """What :meth:`lamina.Model.check` found. ``print`` shows it as tables.
 
     Attributes:
-        layers: in the order of their calls.
-        bindings: for each output: its name, shape, target's shape, loss, metrics.
-        logs: names that training would report.
-        unreached: addresses of trainable weights that no loss can reach.
-        lost_masks: layers that receive a mask and whose outputs carry none.
-        trains: whether any weight trains.
-        weight_bytes, optimizer_bytes, activation_bytes: sizes.
-        operations: arithmetic operations of the forward pass for the batch.
-        batch_size: samples in the batch that was looked at.
+        layers: In the order of their calls.
+        bindings: For each output: its name, shape, target's shape, loss, metrics.
+        logs: Names that training would report.
+        unreached: Addresses of trainable weights that no loss can reach.
+        lost_masks: Layers that receive a mask and whose outputs carry none.
+        trains: Whether any weight trains.
+        weight_bytes, optimizer_bytes, activation_bytes: Sizes.
+        operations: Arithmetic operations of the forward pass for the batch.
+        batch_size: Samples in the batch that was looked at.
     """
 
     layers: list[LayerReport]
@@ -121,8 +121,8 @@ def report(model: Any, program: Program, batch: Any) -> Report:
     """What a step on ``batch`` would do.
 
     Args:
-        model: the model, built.
-        program: its steps; without an objective only the forward pass is looked at.
+        model: The model, built.
+        program: Its steps; without an objective only the forward pass is looked at.
         batch: ``(x, y, sample_weight)``.
     """
     structs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), batch)
