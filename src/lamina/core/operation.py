@@ -1,4 +1,4 @@
-"""What a node of the graph calls, and how a call is recorded."""
+"""Operations, which the nodes of the graph call, and the recording of calls."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _OWN = __name__.partition(".")[0] + "."
 
 
 class Operation:
-    """What a node of the graph calls: a layer, or a function of :mod:`lamina.ops`."""
+    """What a node of the graph calls: a layer or a function of :mod:`lamina.ops`."""
 
-    name: Any  # a text
+    name: Any  # a string
     _inbound_nodes: list[Node]
 
     def inner_graph(self) -> Any:
-        """The graph of a model; None for everything else."""
+        """The graph of a functional model; None for all other operations."""
         return None
 
     def _only(self, what: str) -> Node:
@@ -47,7 +47,7 @@ class Operation:
 
     @property
     def input(self) -> Any:
-        """The symbolic tensor (or nesting of them) that the layer's only call was given."""
+        """The symbolic tensor (or nesting of them) that the layer's only call received."""
         node = self._only("input")
         if not node.inputs:
             return node.outputs
@@ -56,7 +56,7 @@ class Operation:
 
 
 def nodes_of(operation: Operation) -> list[Node]:
-    """The calls of an operation on symbolic tensors, in their order."""
+    """The calls of an operation on symbolic tensors, in chronological order."""
     return operation._inbound_nodes
 
 
@@ -66,7 +66,7 @@ def any_symbolic(*structures: Any) -> bool:
 
 
 def user_location() -> str:
-    """``file:line`` of the innermost frame outside of Lamina."""
+    """``file:line`` of the innermost frame outside Lamina."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_OWN):
         frame = frame.f_back
@@ -77,11 +77,11 @@ def record(operation: Operation, args: Any, kwargs: Any, outputs: Any, masks: An
     """Add a node to the graph and return its symbolic outputs.
 
     Args:
-        operation: What was called.
+        operation: The layer or op that was called.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
-        outputs: Specs, in the nesting that the call returns.
-        masks: A spec or None for each output leaf, or None for no masks.
+        outputs: Specs in the structure of the result.
+        masks: For each output leaf the spec of its mask or None; None if there are no masks.
     """
     calls = operation._inbound_nodes
     node = Node(operation, args, kwargs, user_location(), len(calls))
@@ -126,13 +126,13 @@ class Op(Operation):
 
 
 def merge_masks(masks: list[Any]) -> Any:
-    """A position counts where every mask lets it; None when there is no mask."""
+    """The logical conjunction of the masks; None if there are none."""
     present = [m for m in masks if m is not None]
     return functools.reduce(jnp.logical_and, present) if present else None
 
 
 def not_called(layer: Operation, where: str) -> GraphError:
-    """The error for a layer given where its output was meant."""
+    """The error for a layer passed in place of its output."""
     return GraphError(
         f"{where} received the layer {layer.name!r} itself, not a tensor. Expected the result of "
         f"calling it. Did you forget to call it? Write `{layer.name}(x)` instead of `{layer.name}`."
