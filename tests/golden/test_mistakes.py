@@ -132,7 +132,7 @@ def a_class_called_on_a_tensor():
 
 
 @mistake("""\
-ArgumentError: The name of a layer is a non-empty text of at most 200 characters without
+ArgumentError: The name of a layer is a non-empty string of at most 200 characters without
     slashes, colons or control characters. Received: 'encoder/first'.
 """)
 def a_name_with_a_slash():
@@ -428,10 +428,9 @@ def an_index_out_of_range():
 
 
 @mistake("""\
-SymbolicTensorError: A Python condition (`if`, `while`, `and`, `not`) needs numbers.
-    'greater' is a symbolic tensor of shape (): it stands for values that exist only when
-    the model runs. Use `lamina.ops.where(condition, a, b)`, or write a layer whose `call`
-    does it.
+SymbolicTensorError: A Python condition (`if`, `while`, `and`, `not`) needs concrete values.
+    'greater' is a symbolic tensor of shape (), whose values exist only when the model runs.
+    Use `lamina.ops.where(condition, a, b)`, or write a layer whose `call` does it.
 """)
 def an_if_on_a_tensor():
     x = keras.Input((4,), name="features")
@@ -440,10 +439,9 @@ def an_if_on_a_tensor():
 
 
 @mistake("""\
-SymbolicTensorError: A loop (`for`, `list()`, unpacking) needs numbers. 'steps' is a
-    symbolic tensor of shape (batch, None, 4): it stands for values that exist only when the
-    model runs. How many entries its first axis has is not known yet; ops work on all of
-    them.
+SymbolicTensorError: A loop (`for`, `list()`, unpacking) needs concrete values. 'steps' is a
+    symbolic tensor of shape (batch, None, 4), whose values exist only when the model runs.
+    The size of the first axis is not known yet; ops apply to all of its entries.
 """)
 def a_loop_over_a_tensor():
     for _ in keras.Input((None, 4), name="steps"):
@@ -451,17 +449,17 @@ def a_loop_over_a_tensor():
 
 
 @mistake("""\
-SymbolicTensorError: A NumPy function needs numbers. 'matrix' is a symbolic tensor of shape
-    (batch, 4, 4): it stands for values that exist only when the model runs. Use the
-    function of the same name in `lamina.ops`.
+SymbolicTensorError: A NumPy function needs concrete values. 'matrix' is a symbolic tensor
+    of shape (batch, 4, 4), whose values exist only when the model runs. Use the function of
+    the same name in `lamina.ops`.
 """)
 def numpy_on_a_tensor():
     np.linalg.matrix_power(keras.Input((4, 4), name="matrix"), 2)
 
 
 @mistake("""\
-SymbolicTensorError: A function of jax.numpy needs numbers. 'features' is a symbolic tensor
-    of shape (batch, 4): it stands for values that exist only when the model runs. Use the
+SymbolicTensorError: A function of jax.numpy needs concrete values. 'features' is a symbolic
+    tensor of shape (batch, 4), whose values exist only when the model runs. Use the
     function of the same name in `lamina.ops`, or put it into a layer's `call`.
 """)
 def jax_on_a_tensor():
@@ -485,9 +483,9 @@ def the_values_of_a_tensor():
 
 
 @mistake("""\
-SymbolicTensorError: Assigning to entries needs numbers. 'features' is a symbolic tensor of
-    shape (batch, 4): it stands for values that exist only when the model runs. Compute a
-    new tensor instead, with `lamina.ops.where` or `lamina.ops.concatenate`.
+SymbolicTensorError: Assigning to entries needs concrete values. 'features' is a symbolic
+    tensor of shape (batch, 4), whose values exist only when the model runs. Compute a new
+    tensor instead, with `lamina.ops.where` or `lamina.ops.concatenate`.
 """)
 def an_assignment_to_entries():
     keras.Input((4,), name="features")[:, 0] = 1

@@ -97,8 +97,7 @@ class MonitorCallback(Callback):
         return "min"
 
     def better(self, value: float, than: float | None) -> bool:
-        """Whether ``value`` is better than ``than`` by more than ``min_delta``; always if it is
-        None."""
+        """Whether ``value`` improves on ``than`` by more than ``min_delta``; always if None."""
         if than is None:
             return not math.isnan(value)
         if self.maximize:

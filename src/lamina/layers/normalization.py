@@ -40,7 +40,7 @@ def _wide(x: Any) -> Any:
 
 @builtin()
 class _Normalization(Layer):
-    """What all have in common: masks are propagated, and a factor and a shift may be learned."""
+    """Base class: masks are propagated, and a scale and an offset may be learned."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,7 +50,7 @@ class _Normalization(Layer):
         self.beta: Variable | None = None
 
     def _add_affine(self: Any, shape: tuple[int, ...], *, center: bool = True) -> None:
-        """Add ``gamma`` and ``beta`` where they are wanted."""
+        """Add ``gamma`` and ``beta`` if the arguments ask for them."""
         if self.scale:
             self.gamma = add_weight(self, "gamma", shape, autocast=False)
         if self.center and center:
@@ -96,7 +96,7 @@ class BatchNormalization(_Normalization, AffinePenalties, _MovingStatistics):
         synchronized: Whether to compute the statistics over the batches of all devices. They always
             are here, since a batch is one array however it is distributed, so both values give the
             same result.
-        renorm: Only False is supported: there is no batch renormalization.
+        renorm: Only False is supported (no batch renormalization).
         renorm_clipping: Without effect, as ``renorm`` is False.
         renorm_momentum: Without effect, as ``renorm`` is False.
 
