@@ -88,7 +88,7 @@ class Ends(Doubles):
 
 def test_a_layer_that_takes_a_mask_and_ends_it_says_so_once():
     _, x = embedded(4)
-    with pytest.warns(MaskWarning, match="its outputs carry none"):
+    with pytest.warns(MaskWarning, match="does not propagate it"):
         y = Doubles()(x)
     assert y.mask is None
     with warnings.catch_warnings():

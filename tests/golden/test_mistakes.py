@@ -160,8 +160,8 @@ def a_layer_instead_of_its_result():
 
 
 @mistake("""\
-GraphError: Layer 'out' received the class Dense itself, not a tensor. Make a layer and call
-    it: `Dense(...)(x)`.
+GraphError: Layer 'out' received the class Dense itself, not a tensor. Create a layer and
+    call it: `Dense(...)(x)`.
 """)
 def a_class_instead_of_a_tensor():
     layers.Dense(1, name="out")(layers.Dense)
@@ -169,8 +169,8 @@ def a_class_instead_of_a_tensor():
 
 @mistake("""\
 SignatureError: Layer 'join' (Concatenate) was called with wrong arguments: too many
-    positional arguments. Its call takes (inputs). Several tensors go into one list:
-    `join([a, b])`.
+    positional arguments. The arguments of `call` are (inputs). Pass several tensors as one
+    list: `join([a, b])`.
 """)
 def two_tensors_for_a_merge_without_a_list():
     left, right = keras.Input((2,), name="left"), keras.Input((2,), name="right")
@@ -202,8 +202,8 @@ def several_tensors_for_a_layer_of_one():
 
 @mistake("""\
 SignatureError: Layer 'attention' (MultiHeadAttention) was called with wrong arguments:
-    missing a required argument: 'value'. Its call takes (query, value, key=None,
-    query_mask=None, value_mask=None, key_mask=None, attention_mask=None,
+    missing a required argument: 'value'. The arguments of `call` are (query, value,
+    key=None, query_mask=None, value_mask=None, key_mask=None, attention_mask=None,
     return_attention_scores=False, training=None, use_causal_mask=False).
 """)
 def attention_without_a_value():
@@ -230,8 +230,8 @@ def features_for_a_recurrent_layer():
 ShapeError: Layer 'second' (LSTM) cannot take this input.
   expected: 3 axes, (batch, time, features)
   received: (batch, 8) float32
-Give 'first' `return_sequences=True`: then it hands on every time step, and not only the
-    last.
+Set `return_sequences=True` in 'first', so that it returns all time steps and not only the
+    last one.
   path from the inputs: steps (batch, None, 4) -> first (batch, 8) -> second
   called at: test_mistakes.py:N
 """)
@@ -257,7 +257,7 @@ def an_image_without_channels():
 ShapeError: Layer 'conv' (Conv2D) cannot take this input.
   expected: 4 axes, (batch, height, width, channels)
   received: (batch, None, 28, 28, 1) float32
-Is the batch size part of `Input`'s shape? It is left out there: `Input(shape=(28, 28, 1))`.
+Does the shape of `Input` include the batch size? It must not: `Input(shape=(28, 28, 1))`.
   path from the inputs: photo (batch, None, 28, 28, 1) -> conv
   called at: test_mistakes.py:N
 """)
@@ -376,7 +376,7 @@ def an_axis_that_does_not_exist():
 ShapeError: Layer 'shared' (Dense) cannot take this input.
   expected: size 5 on axis -1
   received: (batch, 6) float32
-The first call made the weights for that size. For another size, make another layer.
+The first call created the weights for that size. For another size, create another layer.
   path from the inputs: long (batch, 6) -> shared
   called at: test_mistakes.py:N
 """)
@@ -391,7 +391,7 @@ ShapeError: Layer 'out' (Dense) has weights whose shape depends on axis -1, an u
     dimension.
   expected: a known size of axis -1
   received: an input of shape (None, None)
-Give the `Input` a number there; or reduce the unknown dimension first, for example with
+Give the `Input` an integer there, or reduce the unknown dimension first, for example with
     global pooling or a recurrent layer instead of `Flatten`.
   path from the inputs: steps (batch, None, 4) -> flat (batch, None) -> out
   called at: test_mistakes.py:N
@@ -539,8 +539,8 @@ def no_call():
 
 
 @mistake("""\
-StateError: Layer 'dense' (Dense) was made inside the `call` of 'block', so its weights
-    would be new at each call. Make the layer in `__init__` or `build`, keep it as an
+StateError: Layer 'dense' (Dense) was created inside the `call` of 'block', so its weights
+    would be new in each call. Create the layer in `__init__` or `build`, assign it to an
     attribute, and call that.
   received: (batch, 4) float32
   path from the inputs: features (batch, 4) -> block
@@ -555,8 +555,8 @@ def a_layer_made_in_call():
 
 
 @mistake("""\
-StateError: Layer 'scale' (Scale) makes its weight 'factor' inside `call` (of scale), so it
-    would be a new one at each call. Make weights in `build(self, input_shape)` or
+StateError: Layer 'scale' (Scale) creates its weight 'factor' inside `call` (of scale), so
+    it would be a new one in each call. Create weights in `build(self, input_shape)` or
     `__init__`.
   received: (batch, 4) float32
   path from the inputs: features (batch, 4) -> scale
@@ -571,12 +571,12 @@ def a_weight_made_in_call():
 
 
 @mistake("""\
-SymbolicTensorError: Layer 'flip' (Flip) needs the values of a tensor, or a size that is not
-    known, while only shapes are known: TracerBoolConversionError: Attempted boolean
+SymbolicTensorError: Layer 'flip' (Flip) needs the values of a tensor, or an unknown
+    dimension, while only shapes are known: TracerBoolConversionError: Attempted boolean
     conversion of traced array with shape bool[].
   received: (batch, 4) float32
 In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy:
-    `lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes.
+    `lamina.ops.where(condition, a, b)`, ...; or give the `Input` a fixed shape.
   path from the inputs: features (batch, 4) -> flip
   called at: test_mistakes.py:N
 """)
@@ -684,8 +684,8 @@ def the_output_of_an_unbuilt_model():
 
 
 @mistake("""\
-NotBuiltError: Layer 'stack' has no weights yet: they are made when the layer first sees an
-    input shape. Call it on a tensor, or `stack.build(input_shape)`.
+NotBuiltError: Layer 'stack' has no weights yet: they are created when the input shape is
+    known. Call the layer on a tensor, or call `stack.build(input_shape)`.
 """)
 def counting_before_building():
     keras.Sequential([layers.Dense(3)], name="stack").count_params()
@@ -1134,7 +1134,7 @@ def numbers_that_are_not_finite():
 
 
 @mistake("""\
-ArgumentError: set_weights() of 'classifier': shapes differ:
+ArgumentError: set_weights() of 'classifier': the shapes differ:
   scores/kernel: expected shape (4, 3), received (4, 5)
   scores/bias: expected shape (3,), received (5,)
 """)

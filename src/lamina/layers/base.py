@@ -396,8 +396,7 @@ class Layer(LayerState):
     def _evaluation_key(
         self, arguments: Mapping[str, Any], training: bool | None, masked: list[bool]
     ) -> Any:
-        """Cache key of a built-in layer's output spec, besides the input specs; None: no
-        caching."""
+        """Cache key of a built-in layer's output spec besides the input specs; None if uncached."""
         cls = type(self)
         if registry.registration_of(cls) is None or self._sublayers():
             return None
