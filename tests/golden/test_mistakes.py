@@ -650,8 +650,8 @@ def a_model_of_a_layer():
 @mistake("""\
 GraphError: Two layers of this model are called 'hidden': <Dense name=hidden, units=4>
     (called at test_mistakes.py:N) and <Dense name=hidden, units=4> (called at
-    test_mistakes.py:N). Give one another `name`, or set `layer.name` before the model is
-    made.
+    test_mistakes.py:N). Give one another `name`, or set `layer.name` before creating the
+    model.
 """)
 def two_layers_of_one_name():
     inputs = keras.Input((4,), name="features")
@@ -676,8 +676,8 @@ def a_class_in_a_sequential():
 
 
 @mistake("""\
-NotBuiltError: `output` of 'stack' is known only for a model that is a graph. Sequential has
-    seen no input yet: start it with an `Input`, or build it with a shape.
+NotBuiltError: `output` of 'stack' is only defined for functional models. Sequential has no
+    input yet: start it with an `Input`, or build it with a shape.
 """)
 def the_output_of_an_unbuilt_model():
     _ = keras.Sequential([layers.Dense(3)], name="stack").output
@@ -797,7 +797,7 @@ def the_accuracy_of_logits():
 
 
 @mistake("""\
-NotCompiledError: Model 'regression' has no loss or optimizer yet. Call
+NotCompiledError: Model 'regression' is not compiled yet. Call
     `model.compile(optimizer="adam", loss=...)` first.
 """)
 def fit_before_compile():
@@ -816,7 +816,7 @@ def fit_without_targets():
 
 
 @mistake("""\
-ShapeError: The data for input 'features' does not fit.
+ShapeError: The data for input 'features' does not match its shape.
   expected: (batch, 4)
   received: (4,)
 Is the batch axis missing? One sample is a batch of one: `x[None]`.
@@ -826,7 +826,7 @@ def one_sample_without_a_batch():
 
 
 @mistake("""\
-ShapeError: The data for input 'features' does not fit.
+ShapeError: The data for input 'features' does not match its shape.
   expected: (batch, 4)
   received: (8, 5)
 """)
@@ -835,7 +835,7 @@ def data_of_another_size():
 
 
 @mistake("""\
-ShapeError: The data for input 'photo' does not fit.
+ShapeError: The data for input 'photo' does not match its shape.
   expected: (batch, 32, 32, 3)
   received: (2, 3, 32, 32)
 Are the axes in another order (channels first or last)?
@@ -847,7 +847,7 @@ def images_in_another_order_of_axes():
 
 
 @mistake("""\
-ShapeError: The data for input 'photo' does not fit.
+ShapeError: The data for input 'photo' does not match its shape.
   expected: (batch, 28, 28, 3)
   received: (5, 28, 28)
 Is the last axis missing? `x[..., None]` adds it.
@@ -859,7 +859,7 @@ def images_without_their_channel():
 
 
 @mistake("""\
-ShapeError: The data for input 'hidden' does not fit.
+ShapeError: The data for input 'hidden' does not match its shape.
   expected: (batch, 6)
   received: (8, 4)
 'hidden' is the output of a layer here, not an `Input`. Was `inputs` reused?
@@ -905,8 +905,8 @@ def text_as_data():
 
 
 @mistake("""\
-StructureError: The model declares its inputs by name. The model's inputs are ['title',
-    'body']. Received a list, which has no names; pass a dict.
+StructureError: The inputs of the model are declared by name. The model's inputs are
+    ['title', 'body']. Received a list, which has no names; pass a dict.
 """)
 def a_list_for_named_inputs():
     two_inputs(dict).predict([np.ones((3, 2)), np.ones((3, 2))], verbose=0)

@@ -50,8 +50,8 @@ class Graph:
         for x in self.inputs:
             if not isinstance(x.node.operation, Operation):
                 raise GraphError(
-                    f"The input {x.name!r} is a `KerasTensor` created directly, which only describes "
-                    "a shape. Create the inputs of a model with `lamina.Input(shape)`."
+                    f"The input {x.name!r} is a `KerasTensor` created directly, which only "
+                    "describes a shape. Create the inputs with `lamina.Input(shape)`."
                 )
         self.plan: Plan = make_plan(self.inputs, self.outputs)
         self.input_names = _names(self.input_structure)
@@ -268,7 +268,7 @@ def _check_sizes(
                 )
             if size != s and symbol != "batch":
                 raise ShapeError(
-                    f"The dimension {symbol!r} has two sizes: {show_dim(size)} in input {where!r} and "
+                    f"The dimension {symbol!r} has two sizes: {show_dim(size)} in input {where!r}, "
                     f"{show_dim(s)} in input {name!r}. Dimensions of one name must be equal."
                 )
 

@@ -55,8 +55,7 @@ class Trainer(_Attributes, Layer):
     """The training methods of models, implemented by pure steps that are compiled once."""
 
     def _trains(self) -> tuple[bool, ...]:
-        """Whether each variable is trainable; also discards the programs if the model has
-        changed."""
+        """Whether each variable is trainable; discards the programs if the model has changed."""
         if self._structure is None or not self._structure.is_current():
             self._structure = Snapshot(self)
             self._programs, self._call_is_pure = {}, None
@@ -421,8 +420,7 @@ class Trainer(_Attributes, Layer):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One step on a batch; returns the loss and the metrics accumulated since the last
-        reset."""
+        """One step on a batch; returns the loss and metrics, averaged since the last reset."""
         return loop.train_on_batch(self, x, y, sample_weight, class_weight, return_dict)
 
     @public
@@ -447,8 +445,8 @@ class Trainer(_Attributes, Layer):
     ) -> Any:
         """The scalar that training minimizes; override it to define your own.
 
-        The default is the weighted sum of the compiled losses and of :attr:`losses`, which are
-        those that layers added with ``add_loss`` and the penalties of regularizers.
+        The default is the weighted sum of the compiled losses, plus :attr:`losses`: those that
+        layers added with ``add_loss``, and the penalties of regularizers.
 
         Args:
             x: A batch of inputs.
