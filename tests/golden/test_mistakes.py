@@ -725,8 +725,8 @@ def a_misspelled_metric():
 
 
 @mistake("""\
-ArgumentError: `metrics` is a list or a dict by output name. Received: 'accuracy'. Did you
-    mean ['accuracy']?
+ArgumentError: `metrics` must be a list or a dict by output name. Received: 'accuracy'. Did
+    you mean ['accuracy']?
 """)
 def metrics_without_a_list():
     classifier(metrics="accuracy")
@@ -754,9 +754,9 @@ def a_negative_learning_rate():
 
 
 @mistake("""\
-TrainingWarning: Output 'scores' has no activation, so it may be any number, and its loss
-    sparse_categorical_crossentropy takes it for a probability. Set from_logits=True in the
-    loss, or give the last layer activation='softmax'.
+TrainingWarning: Output 'scores' has no activation, so it may be any number, but its loss
+    sparse_categorical_crossentropy expects a probability. Set from_logits=True in the loss,
+    or give the last layer activation='softmax'.
   at test_mistakes.py:N
 """)
 def logits_for_probabilities():
@@ -765,8 +765,8 @@ def logits_for_probabilities():
 
 @mistake("""\
 TrainingWarning: Output 'scores' ends with softmax, and its loss
-    sparse_categorical_crossentropy applies such a function once more, for from_logits=True.
-    Set from_logits=False, or take the activation off the last layer.
+    sparse_categorical_crossentropy applies such a function again, because of
+    from_logits=True. Set from_logits=False, or remove the activation of the last layer.
   at test_mistakes.py:N
 """)
 def probabilities_for_logits():
@@ -783,8 +783,8 @@ def the_softmax_of_one_unit():
 
 
 @mistake("""\
-TrainingWarning: Output 'scores' is a logit, whose middle is 0, and its accuracy compares it
-    with 0.5, the middle of a probability. Use
+TrainingWarning: Output 'scores' is a logit, for which the threshold is 0, but its accuracy
+    compares it with 0.5, the threshold for a probability. Use
     `lamina.metrics.BinaryAccuracy(threshold=0.0)`.
   at test_mistakes.py:N
 """)
@@ -809,7 +809,7 @@ def fit_before_compile():
 StructureError: Output 'scores' has a loss but no target.
   expected: targets for ['scores']
   received: no `y`
-Pass them as `y`; validation data and the batches of a generator are tuples `(x, y)`.
+Pass them as `y`; validation data and batches of a generator must be tuples `(x, y)`.
 """)
 def fit_without_targets():
     classifier().fit(X, verbose=0)
@@ -942,7 +942,7 @@ def one_target_for_two_outputs():
 StructureError: Output 'rating' has a loss but no target.
   expected: targets for ['price', 'rating']
   received: entries for ['price', 'stars']
-Pass them as `y`; validation data and the batches of a generator are tuples `(x, y)`.
+Pass them as `y`; validation data and batches of a generator must be tuples `(x, y)`.
 """)
 def a_target_of_another_name():
     model = two_outputs()
@@ -1017,9 +1017,9 @@ def no_flatten_before_the_last_layer():
 
 
 @mistake("""\
-DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not classes of
-    this output.
-  expected: whole numbers from 0 to 2, as it has 3 units
+DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not class
+    indices of this output.
+  expected: integers from 0 to 2, as it has 3 units
   received: numbers from 1 to 3
 If the classes are counted from 1, pass `y - 1`.
 """)
@@ -1028,9 +1028,9 @@ def classes_counted_from_one():
 
 
 @mistake("""\
-DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not classes of
-    this output.
-  expected: whole numbers from 0 to 2, as it has 3 units
+DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not class
+    indices of this output.
+  expected: integers from 0 to 2, as it has 3 units
   received: numbers from 0 to 10
 Give the last layer 11 units, or number the classes from 0.
 """)
@@ -1039,20 +1039,20 @@ def more_classes_than_units():
 
 
 @mistake("""\
-DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not classes of
-    this output.
-  expected: whole numbers from 0 to 2, as it has 3 units
+DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not class
+    indices of this output.
+  expected: integers from 0 to 2, as it has 3 units
   received: 0.5
-Pass whole numbers, or use a loss of regression such as 'mean_squared_error'.
+Pass integers, or use a regression loss such as 'mean_squared_error'.
 """)
 def classes_that_are_not_whole():
     classifier().fit(X, CLASSES / 2, verbose=0)
 
 
 @mistake("""\
-TrainingWarning: Output 'scores': binary_crossentropy reads targets as probabilities, from 0
-    to 1. Received numbers from -1 to 1. Pass `(y + 1) / 2`, or use the loss 'hinge', whose
-    targets are -1 and 1.
+TrainingWarning: Output 'scores': binary_crossentropy expects probabilities from 0 to 1 as
+    targets. Received numbers from -1 to 1. Pass `(y + 1) / 2`, or use the loss 'hinge',
+    whose targets are -1 and 1.
   at test_mistakes.py:N
 """)
 def binary_targets_of_minus_one():
@@ -1061,11 +1061,11 @@ def binary_targets_of_minus_one():
 
 
 @mistake("""\
-DataError: Input 'words' holds numbers that are not in the table of layer 'table'
+DataError: Input 'words' contains indices that are out of range for layer 'table'
     (Embedding).
-  expected: whole numbers from 0 to 9, because of input_dim=10
+  expected: integers from 0 to 9, because of input_dim=10
   received: 10
-Give it `input_dim=11`, or map rare numbers to one of its own.
+Set `input_dim=11`, or map rare indices to a common one.
 """)
 def a_word_that_the_table_lacks():
     inputs = keras.Input((5,), dtype="int32", name="words")
@@ -1074,11 +1074,11 @@ def a_word_that_the_table_lacks():
 
 
 @mistake("""\
-DataError: Input 'words' holds numbers that are not in the table of layer 'table'
+DataError: Input 'words' contains indices that are out of range for layer 'table'
     (Embedding).
-  expected: whole numbers from 0 to 9, because of input_dim=10
+  expected: integers from 0 to 9, because of input_dim=10
   received: 0.5
-Numbers that are no indices go into a `Dense` layer instead.
+For numbers that are not indices, use a `Dense` layer instead.
 """)
 def fractions_for_an_embedding():
     inputs = keras.Input((5,), name="words")
@@ -1094,7 +1094,7 @@ def targets_beside_a_generator():
     classifier().fit(batches(), CLASSES, steps_per_epoch=1, verbose=0)
 
 
-@mistake("""ArgumentError: `validation_split` works on arrays. Pass `validation_data`.""")
+@mistake("""ArgumentError: `validation_split` needs arrays. Pass `validation_data` instead.""")
 def a_validation_split_of_a_generator():
     classifier().fit(batches(), steps_per_epoch=1, validation_split=0.2, verbose=0)
 
@@ -1119,7 +1119,7 @@ def watching_validation_without_validation():
 
 
 @mistake("""\
-TrainingWarning: The loss is not finite since training step 0 (counted from 0). Common
+TrainingWarning: The loss has not been finite since training step 0 (counted from 0). Common
     causes: a learning rate that is too high, NaN in the data, a logarithm or division
     without `epsilon`.
   at test_mistakes.py:N
