@@ -31,21 +31,21 @@ from lamina.settings import (
 
 
 def enable_unsafe_deserialization() -> None:
-    """Warn that it changes nothing: no setting makes Lamina run code from a file.
+    """Warn that this has no effect: no setting makes Lamina run code from a file.
 
     Warns:
         SavingWarning: Always.
     """
     warnings.warn(
-        "Lamina runs no code from files, whatever is set. Define what a file needs with `def` or "
-        "`class`, and register it: `@lamina.saving.register_keras_serializable()`.",
+        "Lamina never runs code from files. Define the functions and classes that a file needs, "
+        "and register them: `@lamina.saving.register_keras_serializable()`.",
         SavingWarning,
         stacklevel=2,
     )
 
 
 def is_nnx_enabled() -> bool:
-    """False: Lamina's variables and layers are its own, not those of Flax NNX."""
+    """False: the variables and layers of Lamina are not those of Flax NNX."""
     return False
 
 

@@ -218,7 +218,7 @@ class SymbolicTensorError(LaminaError, TypeError):
     >>> y = x if lamina.ops.sum(x) > 0 else -x
     Traceback (most recent call last):
     ...
-    lamina.errors.SymbolicTensorError: A Python condition (`if`, ...) needs numbers. ...
+    lamina.errors.SymbolicTensorError: A Python condition (`if`, ...) needs concrete values. ...
 
     Cure: use an op, or call the finished model on an array:
 
@@ -252,7 +252,7 @@ class NotCompiledError(LaminaError, RuntimeError):
     >>> model.evaluate(np.ones((2, 4)), np.ones(2))
     Traceback (most recent call last):
     ...
-    lamina.errors.NotCompiledError: Model 'net' has no loss or optimizer yet. ...
+    lamina.errors.NotCompiledError: Model 'net' is not compiled yet. ...
 
     Cure: compile before ``fit`` or ``evaluate``:
 
@@ -272,9 +272,9 @@ class DataError(LaminaError, ValueError):
     >>> model.predict(np.array([[1, 10]]), verbose=0)
     Traceback (most recent call last):
     ...
-    lamina.errors.DataError: Input 'words' holds numbers that are not in the table of layer 'table'
+    lamina.errors.DataError: Input 'words' contains indices that are out of range for layer 'table'
     (Embedding).
-      expected: whole numbers from 0 to 9, because of input_dim=10
+      expected: integers from 0 to 9, because of input_dim=10
       received: numbers from 1 to 10
     ...
 
@@ -448,9 +448,9 @@ class MaskWarning(UserWarning):
     ...     lamina.layers.Flatten(name="flat")(x)
     Traceback (most recent call last):
     ...
-    lamina.errors.MaskWarning: Layer 'flat' (Flatten) cannot use the mask that comes with ...
+    lamina.errors.MaskWarning: Layer 'flat' (Flatten) does not support masking, so the mask of ...
 
-    Cure: a layer that takes masks; or nothing, where masked positions may count.
+    Cure: a layer that supports masking; or nothing, if masked positions may affect the result.
 
     >>> lamina.layers.GlobalAveragePooling1D()(x).shape
     (None, 3)

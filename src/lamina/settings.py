@@ -56,7 +56,7 @@ def set_image_data_format(data_format: str) -> None:
 
 
 def standardize_data_format(data_format: str | None) -> str:
-    """Return ``data_format``, or the default when it is None; refuse any other word."""
+    """Return ``data_format``, or the default when it is None; raise an error if it is not valid."""
     value = image_data_format() if data_format is None else str(data_format).lower()
     if value not in ("channels_first", "channels_last"):
         raise ArgumentError(
@@ -66,25 +66,25 @@ def standardize_data_format(data_format: str | None) -> str:
 
 
 def backend() -> str:
-    """The name of the engine: ``"jax"``, the only one."""
+    """Name of the backend: ``"jax"``, the only one."""
     return "jax"
 
 
 def set_backend(backend: str) -> None:
-    """Accept ``"jax"``, the only engine.
+    """Select the backend; ``"jax"`` is the only one.
 
     Raises:
-        ArgumentError: Another name.
+        ArgumentError: Any other name.
     """
     if backend != "jax":
         raise ArgumentError(
-            f"Lamina has one backend, 'jax'. Received: {backend!r}. Data of PyTorch and TensorFlow "
-            "is taken by `fit` as it is."
+            f"Lamina has one backend, 'jax'. Received: {backend!r}. `fit` accepts data of PyTorch "
+            "and TensorFlow directly."
         )
 
 
 def global_seed() -> int:
-    """The seed that everything random derives from; drawn once a process when none was set."""
+    """The seed of all random numbers; drawn at random once per process if none was set."""
     if _settings["seed"] is None:
         _settings["seed"] = secrets.randbits(32)
     return int(_settings["seed"])  # pyright: ignore[reportArgumentType]
@@ -99,53 +99,53 @@ def set_global_seed(seed: int) -> None:
 
 
 def times_seeded() -> int:
-    """How often the seed was set in this process."""
+    """Number of times the seed was set in this process."""
     return int(_settings["times_seeded"])  # pyright: ignore[reportArgumentType]
 
 
 def is_traceback_filtering_enabled() -> bool:
-    """Whether tracebacks leave out the frames of Lamina and JAX; they do unless changed."""
+    """Whether tracebacks omit the frames of Lamina and JAX; they do by default."""
     return bool(_settings["filter_tracebacks"])
 
 
 def enable_traceback_filtering() -> None:
-    """Leave the frames of Lamina and JAX out of tracebacks."""
+    """Omit the frames of Lamina and JAX from tracebacks."""
     _settings["filter_tracebacks"] = True
 
 
 def disable_traceback_filtering() -> None:
-    """Show whole tracebacks, to look for a defect in Lamina itself."""
+    """Show full tracebacks, which helps to find a bug in Lamina itself."""
     _settings["filter_tracebacks"] = False
 
 
 def is_interactive_logging_enabled() -> bool:
-    """Whether progress, summaries and callbacks write to the standard output; else they log."""
+    """Whether progress, summaries and callbacks write to the standard output or to the log."""
     return bool(_settings["interactive_logging"])
 
 
 def enable_interactive_logging() -> None:
-    """Write progress, summaries and what callbacks tell to the standard output."""
+    """Write progress, summaries and the messages of callbacks to the standard output."""
     _settings["interactive_logging"] = True
 
 
 def disable_interactive_logging() -> None:
-    """Send progress, summaries and what callbacks tell to the logger ``"lamina"``, level INFO."""
+    """Log progress, summaries and messages of callbacks to ``"lamina"``, with the level INFO."""
     _settings["interactive_logging"] = False
 
 
 def is_flash_attention_enabled() -> bool | None:
-    """Whether attention that says nothing itself uses the fused kernel; None if nobody decided.
+    """Whether attention layers use the fused kernel by default; None if this was never set.
 
-    None and False are alike.
+    None has the same effect as False.
     """
     return _settings["flash_attention"]  # pyright: ignore[reportReturnType]
 
 
 def enable_flash_attention() -> None:
-    """Use cuDNN's fused attention wherever ``flash_attention=None`` and it is possible.
+    """Use cuDNN's fused attention where ``flash_attention=None`` and the kernel supports it.
 
-    It is possible on a GPU, without bias, cap, dropout or returned scores. Steps that are compiled
-    already stay as they are.
+    It needs a GPU, and does not support a bias, a soft cap, dropout or returned scores. Steps that
+    are already compiled do not change.
     """
     _settings["flash_attention"] = True
 
@@ -161,17 +161,17 @@ def max_epochs() -> int | None:
 
 
 def set_max_epochs(max_epochs: int | None) -> None:
-    """Limit the epochs of every ``fit``, to try a program quickly; None takes the limit away."""
+    """Limit the epochs of every ``fit``, for quick trials; None removes the limit."""
     _settings["max_epochs"] = _limit("max_epochs", max_epochs)
 
 
 def max_steps_per_epoch() -> int | None:
-    """The largest number of steps of an epoch, evaluation or prediction; None for no limit."""
+    """The largest number of steps per epoch, evaluation or prediction; None for no limit."""
     return _settings["max_steps_per_epoch"]  # pyright: ignore[reportReturnType]
 
 
 def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
-    """Limit the steps of epochs, evaluations and predictions; None takes the limit away."""
+    """Limit the steps of epochs, evaluations and predictions; None removes the limit."""
     _settings["max_steps_per_epoch"] = _limit("max_steps_per_epoch", max_steps_per_epoch)
 
 
@@ -184,7 +184,7 @@ def _limit(name: str, value: object) -> int | None:
 
 
 def limited(count: int | None, most: int | None) -> int | None:
-    """The smaller of two numbers, of which None is the largest.
+    """The smaller of two numbers, where None means infinity.
 
     >>> limited(5, 2), limited(None, 2), limited(5, None)
     (2, 2, 5)

@@ -181,7 +181,7 @@ def test_a_validation_generator_that_ends_serves_every_epoch():
 
 
 def test_a_validation_generator_that_ends_too_early_ends_no_training():
-    with pytest.warns(TrainingWarning, match="validation data has ended before epoch 3"):
+    with pytest.warns(TrainingWarning, match="validation data ended before epoch 3"):
         history = line().fit(
             X, Y, epochs=4, validation_data=batches(4), validation_steps=2, verbose=0
         )

@@ -151,7 +151,7 @@ def test_a_mask_that_ends_is_told():
         def call(self, inputs):
             return inputs * jnp.float32(2)
 
-    with pytest.warns(lamina.errors.MaskWarning, match="ends here"):
+    with pytest.warns(lamina.errors.MaskWarning, match="not propagated"):
         Blind()(y)
 
 

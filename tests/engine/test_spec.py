@@ -58,7 +58,7 @@ def test_clamps_at_zero_are_not_shown():
 
 @pytest.mark.parametrize("bad", [-1, 1.5, "not a name!", "max", True])
 def test_sizes_that_are_none(bad):
-    with pytest.raises(ArgumentError, match="size"):
+    with pytest.raises(ArgumentError, match="dimension"):
         spec.parse_dim(bad)
 
 

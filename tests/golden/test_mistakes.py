@@ -132,7 +132,7 @@ def a_class_called_on_a_tensor():
 
 
 @mistake("""\
-ArgumentError: The name of a layer is a non-empty text of at most 200 characters without
+ArgumentError: The name of a layer is a non-empty string of at most 200 characters without
     slashes, colons or control characters. Received: 'encoder/first'.
 """)
 def a_name_with_a_slash():
@@ -160,8 +160,8 @@ def a_layer_instead_of_its_result():
 
 
 @mistake("""\
-GraphError: Layer 'out' received the class Dense itself, not a tensor. Make a layer and call
-    it: `Dense(...)(x)`.
+GraphError: Layer 'out' received the class Dense itself, not a tensor. Create a layer and
+    call it: `Dense(...)(x)`.
 """)
 def a_class_instead_of_a_tensor():
     layers.Dense(1, name="out")(layers.Dense)
@@ -169,8 +169,8 @@ def a_class_instead_of_a_tensor():
 
 @mistake("""\
 SignatureError: Layer 'join' (Concatenate) was called with wrong arguments: too many
-    positional arguments. Its call takes (inputs). Several tensors go into one list:
-    `join([a, b])`.
+    positional arguments. The arguments of `call` are (inputs). Pass several tensors as one
+    list: `join([a, b])`.
 """)
 def two_tensors_for_a_merge_without_a_list():
     left, right = keras.Input((2,), name="left"), keras.Input((2,), name="right")
@@ -202,8 +202,8 @@ def several_tensors_for_a_layer_of_one():
 
 @mistake("""\
 SignatureError: Layer 'attention' (MultiHeadAttention) was called with wrong arguments:
-    missing a required argument: 'value'. Its call takes (query, value, key=None,
-    query_mask=None, value_mask=None, key_mask=None, attention_mask=None,
+    missing a required argument: 'value'. The arguments of `call` are (query, value,
+    key=None, query_mask=None, value_mask=None, key_mask=None, attention_mask=None,
     return_attention_scores=False, training=None, use_causal_mask=False).
 """)
 def attention_without_a_value():
@@ -230,8 +230,8 @@ def features_for_a_recurrent_layer():
 ShapeError: Layer 'second' (LSTM) cannot take this input.
   expected: 3 axes, (batch, time, features)
   received: (batch, 8) float32
-Give 'first' `return_sequences=True`: then it hands on every time step, and not only the
-    last.
+Set `return_sequences=True` in 'first', so that it returns all time steps and not only the
+    last one.
   path from the inputs: steps (batch, None, 4) -> first (batch, 8) -> second
   called at: test_mistakes.py:N
 """)
@@ -257,7 +257,7 @@ def an_image_without_channels():
 ShapeError: Layer 'conv' (Conv2D) cannot take this input.
   expected: 4 axes, (batch, height, width, channels)
   received: (batch, None, 28, 28, 1) float32
-Is the batch size part of `Input`'s shape? It is left out there: `Input(shape=(28, 28, 1))`.
+Does the shape of `Input` include the batch size? It must not: `Input(shape=(28, 28, 1))`.
   path from the inputs: photo (batch, None, 28, 28, 1) -> conv
   called at: test_mistakes.py:N
 """)
@@ -376,7 +376,7 @@ def an_axis_that_does_not_exist():
 ShapeError: Layer 'shared' (Dense) cannot take this input.
   expected: size 5 on axis -1
   received: (batch, 6) float32
-The first call made the weights for that size. For another size, make another layer.
+The first call created the weights for that size. For another size, create another layer.
   path from the inputs: long (batch, 6) -> shared
   called at: test_mistakes.py:N
 """)
@@ -391,7 +391,7 @@ ShapeError: Layer 'out' (Dense) has weights whose shape depends on axis -1, an u
     dimension.
   expected: a known size of axis -1
   received: an input of shape (None, None)
-Give the `Input` a number there; or reduce the unknown dimension first, for example with
+Give the `Input` an integer there, or reduce the unknown dimension first, for example with
     global pooling or a recurrent layer instead of `Flatten`.
   path from the inputs: steps (batch, None, 4) -> flat (batch, None) -> out
   called at: test_mistakes.py:N
@@ -428,10 +428,9 @@ def an_index_out_of_range():
 
 
 @mistake("""\
-SymbolicTensorError: A Python condition (`if`, `while`, `and`, `not`) needs numbers.
-    'greater' is a symbolic tensor of shape (): it stands for values that exist only when
-    the model runs. Use `lamina.ops.where(condition, a, b)`, or write a layer whose `call`
-    does it.
+SymbolicTensorError: A Python condition (`if`, `while`, `and`, `not`) needs concrete values.
+    'greater' is a symbolic tensor of shape (), whose values exist only when the model runs.
+    Use `lamina.ops.where(condition, a, b)`, or write a layer whose `call` does it.
 """)
 def an_if_on_a_tensor():
     x = keras.Input((4,), name="features")
@@ -440,10 +439,9 @@ def an_if_on_a_tensor():
 
 
 @mistake("""\
-SymbolicTensorError: A loop (`for`, `list()`, unpacking) needs numbers. 'steps' is a
-    symbolic tensor of shape (batch, None, 4): it stands for values that exist only when the
-    model runs. How many entries its first axis has is not known yet; ops work on all of
-    them.
+SymbolicTensorError: A loop (`for`, `list()`, unpacking) needs concrete values. 'steps' is a
+    symbolic tensor of shape (batch, None, 4), whose values exist only when the model runs.
+    The size of the first axis is not known yet; ops apply to all of its entries.
 """)
 def a_loop_over_a_tensor():
     for _ in keras.Input((None, 4), name="steps"):
@@ -451,17 +449,17 @@ def a_loop_over_a_tensor():
 
 
 @mistake("""\
-SymbolicTensorError: A NumPy function needs numbers. 'matrix' is a symbolic tensor of shape
-    (batch, 4, 4): it stands for values that exist only when the model runs. Use the
-    function of the same name in `lamina.ops`.
+SymbolicTensorError: A NumPy function needs concrete values. 'matrix' is a symbolic tensor
+    of shape (batch, 4, 4), whose values exist only when the model runs. Use the function of
+    the same name in `lamina.ops`.
 """)
 def numpy_on_a_tensor():
     np.linalg.matrix_power(keras.Input((4, 4), name="matrix"), 2)
 
 
 @mistake("""\
-SymbolicTensorError: A function of jax.numpy needs numbers. 'features' is a symbolic tensor
-    of shape (batch, 4): it stands for values that exist only when the model runs. Use the
+SymbolicTensorError: A function of jax.numpy needs concrete values. 'features' is a symbolic
+    tensor of shape (batch, 4), whose values exist only when the model runs. Use the
     function of the same name in `lamina.ops`, or put it into a layer's `call`.
 """)
 def jax_on_a_tensor():
@@ -485,9 +483,9 @@ def the_values_of_a_tensor():
 
 
 @mistake("""\
-SymbolicTensorError: Assigning to entries needs numbers. 'features' is a symbolic tensor of
-    shape (batch, 4): it stands for values that exist only when the model runs. Compute a
-    new tensor instead, with `lamina.ops.where` or `lamina.ops.concatenate`.
+SymbolicTensorError: Assigning to entries needs concrete values. 'features' is a symbolic
+    tensor of shape (batch, 4), whose values exist only when the model runs. Compute a new
+    tensor instead, with `lamina.ops.where` or `lamina.ops.concatenate`.
 """)
 def an_assignment_to_entries():
     keras.Input((4,), name="features")[:, 0] = 1
@@ -541,8 +539,8 @@ def no_call():
 
 
 @mistake("""\
-StateError: Layer 'dense' (Dense) was made inside the `call` of 'block', so its weights
-    would be new at each call. Make the layer in `__init__` or `build`, keep it as an
+StateError: Layer 'dense' (Dense) was created inside the `call` of 'block', so its weights
+    would be new in each call. Create the layer in `__init__` or `build`, assign it to an
     attribute, and call that.
   received: (batch, 4) float32
   path from the inputs: features (batch, 4) -> block
@@ -557,8 +555,8 @@ def a_layer_made_in_call():
 
 
 @mistake("""\
-StateError: Layer 'scale' (Scale) makes its weight 'factor' inside `call` (of scale), so it
-    would be a new one at each call. Make weights in `build(self, input_shape)` or
+StateError: Layer 'scale' (Scale) creates its weight 'factor' inside `call` (of scale), so
+    it would be a new one in each call. Create weights in `build(self, input_shape)` or
     `__init__`.
   received: (batch, 4) float32
   path from the inputs: features (batch, 4) -> scale
@@ -573,12 +571,12 @@ def a_weight_made_in_call():
 
 
 @mistake("""\
-SymbolicTensorError: Layer 'flip' (Flip) needs the values of a tensor, or a size that is not
-    known, while only shapes are known: TracerBoolConversionError: Attempted boolean
+SymbolicTensorError: Layer 'flip' (Flip) needs the values of a tensor, or an unknown
+    dimension, while only shapes are known: TracerBoolConversionError: Attempted boolean
     conversion of traced array with shape bool[].
   received: (batch, 4) float32
 In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy:
-    `lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes.
+    `lamina.ops.where(condition, a, b)`, ...; or give the `Input` a fixed shape.
   path from the inputs: features (batch, 4) -> flip
   called at: test_mistakes.py:N
 """)
@@ -652,8 +650,8 @@ def a_model_of_a_layer():
 @mistake("""\
 GraphError: Two layers of this model are called 'hidden': <Dense name=hidden, units=4>
     (called at test_mistakes.py:N) and <Dense name=hidden, units=4> (called at
-    test_mistakes.py:N). Give one another `name`, or set `layer.name` before the model is
-    made.
+    test_mistakes.py:N). Give one another `name`, or set `layer.name` before creating the
+    model.
 """)
 def two_layers_of_one_name():
     inputs = keras.Input((4,), name="features")
@@ -678,16 +676,16 @@ def a_class_in_a_sequential():
 
 
 @mistake("""\
-NotBuiltError: `output` of 'stack' is known only for a model that is a graph. Sequential has
-    seen no input yet: start it with an `Input`, or build it with a shape.
+NotBuiltError: `output` of 'stack' is only defined for functional models. Sequential has no
+    input yet: start it with an `Input`, or build it with a shape.
 """)
 def the_output_of_an_unbuilt_model():
     _ = keras.Sequential([layers.Dense(3)], name="stack").output
 
 
 @mistake("""\
-NotBuiltError: Layer 'stack' has no weights yet: they are made when the layer first sees an
-    input shape. Call it on a tensor, or `stack.build(input_shape)`.
+NotBuiltError: Layer 'stack' has no weights yet: they are created when the input shape is
+    known. Call the layer on a tensor, or call `stack.build(input_shape)`.
 """)
 def counting_before_building():
     keras.Sequential([layers.Dense(3)], name="stack").count_params()
@@ -727,8 +725,8 @@ def a_misspelled_metric():
 
 
 @mistake("""\
-ArgumentError: `metrics` is a list or a dict by output name. Received: 'accuracy'. Did you
-    mean ['accuracy']?
+ArgumentError: `metrics` must be a list or a dict by output name. Received: 'accuracy'. Did
+    you mean ['accuracy']?
 """)
 def metrics_without_a_list():
     classifier(metrics="accuracy")
@@ -756,9 +754,9 @@ def a_negative_learning_rate():
 
 
 @mistake("""\
-TrainingWarning: Output 'scores' has no activation, so it may be any number, and its loss
-    sparse_categorical_crossentropy takes it for a probability. Set from_logits=True in the
-    loss, or give the last layer activation='softmax'.
+TrainingWarning: Output 'scores' has no activation, so it may be any number, but its loss
+    sparse_categorical_crossentropy expects a probability. Set from_logits=True in the loss,
+    or give the last layer activation='softmax'.
   at test_mistakes.py:N
 """)
 def logits_for_probabilities():
@@ -767,8 +765,8 @@ def logits_for_probabilities():
 
 @mistake("""\
 TrainingWarning: Output 'scores' ends with softmax, and its loss
-    sparse_categorical_crossentropy applies such a function once more, for from_logits=True.
-    Set from_logits=False, or take the activation off the last layer.
+    sparse_categorical_crossentropy applies such a function again, because of
+    from_logits=True. Set from_logits=False, or remove the activation of the last layer.
   at test_mistakes.py:N
 """)
 def probabilities_for_logits():
@@ -785,8 +783,8 @@ def the_softmax_of_one_unit():
 
 
 @mistake("""\
-TrainingWarning: Output 'scores' is a logit, whose middle is 0, and its accuracy compares it
-    with 0.5, the middle of a probability. Use
+TrainingWarning: Output 'scores' is a logit, for which the threshold is 0, but its accuracy
+    compares it with 0.5, the threshold for a probability. Use
     `lamina.metrics.BinaryAccuracy(threshold=0.0)`.
   at test_mistakes.py:N
 """)
@@ -799,7 +797,7 @@ def the_accuracy_of_logits():
 
 
 @mistake("""\
-NotCompiledError: Model 'regression' has no loss or optimizer yet. Call
+NotCompiledError: Model 'regression' is not compiled yet. Call
     `model.compile(optimizer="adam", loss=...)` first.
 """)
 def fit_before_compile():
@@ -811,14 +809,14 @@ def fit_before_compile():
 StructureError: Output 'scores' has a loss but no target.
   expected: targets for ['scores']
   received: no `y`
-Pass them as `y`; validation data and the batches of a generator are tuples `(x, y)`.
+Pass them as `y`; validation data and batches of a generator must be tuples `(x, y)`.
 """)
 def fit_without_targets():
     classifier().fit(X, verbose=0)
 
 
 @mistake("""\
-ShapeError: The data for input 'features' does not fit.
+ShapeError: The data for input 'features' does not match its shape.
   expected: (batch, 4)
   received: (4,)
 Is the batch axis missing? One sample is a batch of one: `x[None]`.
@@ -828,7 +826,7 @@ def one_sample_without_a_batch():
 
 
 @mistake("""\
-ShapeError: The data for input 'features' does not fit.
+ShapeError: The data for input 'features' does not match its shape.
   expected: (batch, 4)
   received: (8, 5)
 """)
@@ -837,7 +835,7 @@ def data_of_another_size():
 
 
 @mistake("""\
-ShapeError: The data for input 'photo' does not fit.
+ShapeError: The data for input 'photo' does not match its shape.
   expected: (batch, 32, 32, 3)
   received: (2, 3, 32, 32)
 Are the axes in another order (channels first or last)?
@@ -849,7 +847,7 @@ def images_in_another_order_of_axes():
 
 
 @mistake("""\
-ShapeError: The data for input 'photo' does not fit.
+ShapeError: The data for input 'photo' does not match its shape.
   expected: (batch, 28, 28, 3)
   received: (5, 28, 28)
 Is the last axis missing? `x[..., None]` adds it.
@@ -861,7 +859,7 @@ def images_without_their_channel():
 
 
 @mistake("""\
-ShapeError: The data for input 'hidden' does not fit.
+ShapeError: The data for input 'hidden' does not match its shape.
   expected: (batch, 6)
   received: (8, 4)
 'hidden' is the output of a layer here, not an `Input`. Was `inputs` reused?
@@ -907,8 +905,8 @@ def text_as_data():
 
 
 @mistake("""\
-StructureError: The model declares its inputs by name. The model's inputs are ['title',
-    'body']. Received a list, which has no names; pass a dict.
+StructureError: The inputs of the model are declared by name. The model's inputs are
+    ['title', 'body']. Received a list, which has no names; pass a dict.
 """)
 def a_list_for_named_inputs():
     two_inputs(dict).predict([np.ones((3, 2)), np.ones((3, 2))], verbose=0)
@@ -944,7 +942,7 @@ def one_target_for_two_outputs():
 StructureError: Output 'rating' has a loss but no target.
   expected: targets for ['price', 'rating']
   received: entries for ['price', 'stars']
-Pass them as `y`; validation data and the batches of a generator are tuples `(x, y)`.
+Pass them as `y`; validation data and batches of a generator must be tuples `(x, y)`.
 """)
 def a_target_of_another_name():
     model = two_outputs()
@@ -1019,9 +1017,9 @@ def no_flatten_before_the_last_layer():
 
 
 @mistake("""\
-DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not classes of
-    this output.
-  expected: whole numbers from 0 to 2, as it has 3 units
+DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not class
+    indices of this output.
+  expected: integers from 0 to 2, as it has 3 units
   received: numbers from 1 to 3
 If the classes are counted from 1, pass `y - 1`.
 """)
@@ -1030,9 +1028,9 @@ def classes_counted_from_one():
 
 
 @mistake("""\
-DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not classes of
-    this output.
-  expected: whole numbers from 0 to 2, as it has 3 units
+DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not class
+    indices of this output.
+  expected: integers from 0 to 2, as it has 3 units
   received: numbers from 0 to 10
 Give the last layer 11 units, or number the classes from 0.
 """)
@@ -1041,20 +1039,20 @@ def more_classes_than_units():
 
 
 @mistake("""\
-DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not classes of
-    this output.
-  expected: whole numbers from 0 to 2, as it has 3 units
+DataError: Output 'scores': sparse_categorical_crossentropy: the targets are not class
+    indices of this output.
+  expected: integers from 0 to 2, as it has 3 units
   received: 0.5
-Pass whole numbers, or use a loss of regression such as 'mean_squared_error'.
+Pass integers, or use a regression loss such as 'mean_squared_error'.
 """)
 def classes_that_are_not_whole():
     classifier().fit(X, CLASSES / 2, verbose=0)
 
 
 @mistake("""\
-TrainingWarning: Output 'scores': binary_crossentropy reads targets as probabilities, from 0
-    to 1. Received numbers from -1 to 1. Pass `(y + 1) / 2`, or use the loss 'hinge', whose
-    targets are -1 and 1.
+TrainingWarning: Output 'scores': binary_crossentropy expects probabilities from 0 to 1 as
+    targets. Received numbers from -1 to 1. Pass `(y + 1) / 2`, or use the loss 'hinge',
+    whose targets are -1 and 1.
   at test_mistakes.py:N
 """)
 def binary_targets_of_minus_one():
@@ -1063,11 +1061,11 @@ def binary_targets_of_minus_one():
 
 
 @mistake("""\
-DataError: Input 'words' holds numbers that are not in the table of layer 'table'
+DataError: Input 'words' contains indices that are out of range for layer 'table'
     (Embedding).
-  expected: whole numbers from 0 to 9, because of input_dim=10
+  expected: integers from 0 to 9, because of input_dim=10
   received: 10
-Give it `input_dim=11`, or map rare numbers to one of its own.
+Set `input_dim=11`, or map rare indices to a common one.
 """)
 def a_word_that_the_table_lacks():
     inputs = keras.Input((5,), dtype="int32", name="words")
@@ -1076,11 +1074,11 @@ def a_word_that_the_table_lacks():
 
 
 @mistake("""\
-DataError: Input 'words' holds numbers that are not in the table of layer 'table'
+DataError: Input 'words' contains indices that are out of range for layer 'table'
     (Embedding).
-  expected: whole numbers from 0 to 9, because of input_dim=10
+  expected: integers from 0 to 9, because of input_dim=10
   received: 0.5
-Numbers that are no indices go into a `Dense` layer instead.
+For numbers that are not indices, use a `Dense` layer instead.
 """)
 def fractions_for_an_embedding():
     inputs = keras.Input((5,), name="words")
@@ -1096,7 +1094,7 @@ def targets_beside_a_generator():
     classifier().fit(batches(), CLASSES, steps_per_epoch=1, verbose=0)
 
 
-@mistake("""ArgumentError: `validation_split` works on arrays. Pass `validation_data`.""")
+@mistake("""ArgumentError: `validation_split` needs arrays. Pass `validation_data` instead.""")
 def a_validation_split_of_a_generator():
     classifier().fit(batches(), steps_per_epoch=1, validation_split=0.2, verbose=0)
 
@@ -1121,7 +1119,7 @@ def watching_validation_without_validation():
 
 
 @mistake("""\
-TrainingWarning: The loss is not finite since training step 0 (counted from 0). Common
+TrainingWarning: The loss has not been finite since training step 0 (counted from 0). Common
     causes: a learning rate that is too high, NaN in the data, a logarithm or division
     without `epsilon`.
   at test_mistakes.py:N
@@ -1136,7 +1134,7 @@ def numbers_that_are_not_finite():
 
 
 @mistake("""\
-ArgumentError: set_weights() of 'classifier': shapes differ:
+ArgumentError: set_weights() of 'classifier': the shapes differ:
   scores/kernel: expected shape (4, 3), received (4, 5)
   scores/bias: expected shape (3,), received (5,)
 """)

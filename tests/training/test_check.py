@@ -79,7 +79,7 @@ def test_weights_that_no_loss_reaches_are_named():
     found = model.check(X, {"a": Y})
     assert found.unreached == ["b/bias", "b/kernel", "cut_off/bias", "cut_off/kernel"]
     assert [row[3] for row in found.bindings] == ["mean_squared_error", "none"]
-    assert "No loss reaches these weights: b/bias" in str(found)
+    assert "Weights without a gradient from any loss: b/bias" in str(found)
 
 
 @pytest.mark.filterwarnings("ignore:Layer 'ends'")
@@ -231,7 +231,7 @@ def test_many_shapes_are_told_once():
             model.predict(np.ones((2, n, 4)), verbose=0)
 
     with pytest.warns(
-        TrainingWarning, match=r"predict\(\) of 'functional.*' is compiled anew"
+        TrainingWarning, match=r"predict\(\) of 'functional.*' is compiled again"
     ) as w:
         run()
     assert len(w) == 1

@@ -370,7 +370,7 @@ def test_numbers_have_four_decimals_or_powers_of_ten(clock, value, shown):
 
 @pytest.mark.parametrize("verbose", [3, -1, "loud", None])
 def test_another_verbose_is_refused(verbose):
-    with pytest.raises(ArgumentError, match=r"`verbose` is 0, 1, 2 or 'auto'. Received"):
+    with pytest.raises(ArgumentError, match=r"`verbose` must be 0, 1, 2 or 'auto'. Received"):
         Progress(verbose)
 
 

@@ -33,7 +33,7 @@ def test_the_last_function_is_found(end):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.compile(loss="categorical_crossentropy")
-    with pytest.warns(TrainingWarning, match=r"ends with softmax.*once more"):
+    with pytest.warns(TrainingWarning, match=r"ends with softmax.*again"):
         model.compile(loss=losses.CategoricalCrossentropy(from_logits=True))
 
 

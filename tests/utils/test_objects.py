@@ -90,7 +90,7 @@ def test_add_counts_on(monkeypatch):
         ({"stateful_metrics": ["a"], "stateless_metrics": []}, "Received: both"),
         ({"target": -1}, "`target` expects"),
         ({"width": -1}, "`width` expects"),
-        ({"verbose": 3}, "`verbose` is"),
+        ({"verbose": 3}, "`verbose` must be"),
     ],
 )
 def test_progbar_refuses(options, message):

@@ -12,7 +12,7 @@ from lamina.serialization.registry import builtin
 
 @builtin("callbacks")
 class Callback:
-    """Base class of your own code that runs during ``fit``, ``evaluate`` and ``predict``.
+    """Base class of callbacks, which run during ``fit``, ``evaluate`` and ``predict``.
 
     Override the hooks that you need. ``logs`` are dicts of floats by name, such as
     ``{"loss": 0.34, "val_loss": 0.41}``; what a callback adds to the logs of an epoch is visible to
@@ -20,8 +20,8 @@ class Callback:
     ``self.model.stop_training = True`` to stop training after the current step or epoch.
 
     A callback that overrides a batch hook makes the loop run a single step at a time and read the
-    logs of each, with which small models train several times more slowly. Set
-    ``every_batch = False`` in the class if some of the batches are enough.
+    logs of each, which makes the training of small models several times slower. Set
+    ``every_batch = False`` in the class if it suffices to call the hook for some of the batches.
 
     Attributes:
         params: The arguments of the loop: ``epochs``, ``steps``, ``verbose``.
@@ -53,7 +53,7 @@ class Callback:
         self._model = model
 
     def get_state(self) -> dict[str, Any]:
-        """What a resumed run needs to continue as if it had not been interrupted.
+        """The state that a resumed run needs to continue as if it had not been interrupted.
 
         Returns:
             Numbers, strings, lists, dicts and NumPy arrays by name; empty if there is no state.
@@ -67,7 +67,7 @@ class Callback:
             state: What :meth:`get_state` returned.
 
         Raises:
-            ArgumentError: Names that are not those of this callback's state.
+            ArgumentError: The names are not those of this callback's state.
         """
         if set(state) != set(self._state):
             raise ArgumentError(
@@ -128,7 +128,7 @@ class Callback:
         """Called after ``predict``."""
 
     def expect_logs(self, names: Collection[str]) -> None:
-        """Warn if the logs of the epochs, which will have these names, lack something."""
+        """Called with the names of the epochs' logs; warn if a needed log is missing."""
 
     def _print(self, text: str) -> None:
         """Print a line."""

@@ -1,4 +1,4 @@
-"""What callbacks that act on the best value of a log have in common."""
+"""The base class of callbacks that monitor the best value of a log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lamina.errors import ArgumentError, TrainingWarning
 from lamina.metrics.base import Metric
 from lamina.serialization.registry import builtin
 
-# Words in the names of logs that tell what is better; the last one in a name decides.
+# Words in the names of logs that indicate the direction; the last one in a name decides.
 _HIGHER = frozenset((
     "acc", "accuracy", "auc", "f1", "fbeta", "io", "iou", "precision", "r2", "recall",
     "sensitivity", "similarity", "specificity",
@@ -36,7 +36,7 @@ class MonitorCallback(Callback):
 
     With ``mode="auto"``, whether higher or lower values are better is taken from the compiled
     metric of that name, if it declares its ``direction``; otherwise from the name:
-    ``"val_accuracy"`` is maximized, ``"loss"`` is minimized. If neither tells, values are
+    ``"val_accuracy"`` is maximized, ``"loss"`` is minimized. If neither is conclusive, values are
     minimized, with a warning.
 
     Args:
@@ -45,7 +45,7 @@ class MonitorCallback(Callback):
         min_delta: Smallest difference that counts as an improvement.
 
     Raises:
-        ArgumentError: A different mode.
+        ArgumentError: The mode is not one of these.
 
     >>> callback = MonitorCallback("val_accuracy", "auto")
     >>> callback.better(0.8, than=0.7)
@@ -75,7 +75,7 @@ class MonitorCallback(Callback):
         return self._direction == "max"
 
     def _direction_of_metric(self) -> str | None:
-        """What the compiled metric of the monitored name declares."""
+        """The direction that the compiled metric of the monitored name declares."""
         metrics = self.model.metrics if isinstance(self.model, _HasMetrics) else []
         log = self.monitor.removeprefix("val_")
         directions = {
@@ -90,14 +90,14 @@ class MonitorCallback(Callback):
             if word in _HIGHER or word in _LOWER:
                 return "max" if word in _HIGHER else "min"
         warn(
-            f"{type(self).__name__} cannot tell from the name {self.monitor!r} whether higher or "
+            f"{type(self).__name__} cannot infer from the name {self.monitor!r} whether higher or "
             "lower values are better, and minimizes it. Pass mode='min' or mode='max'.",
             TrainingWarning,
         )
         return "min"
 
     def better(self, value: float, than: float | None) -> bool:
-        """Whether ``value`` beats ``than`` by more than ``min_delta``; anything beats None."""
+        """Whether ``value`` improves on ``than`` by more than ``min_delta``; always if None."""
         if than is None:
             return not math.isnan(value)
         if self.maximize:

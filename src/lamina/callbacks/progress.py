@@ -1,7 +1,7 @@
-"""What is shown while a model trains: one line that is redrawn, or one line an epoch.
+"""The progress display of training: one line that is redrawn, or one line per epoch.
 
-On a terminal and in a notebook the line moves; in a file or pipe, where a moving line would leave
-thousands of copies, each epoch leaves exactly one line without control characters.
+On a terminal and in a notebook the line is redrawn; in a file or pipe, where this would write
+thousands of copies, exactly one line without control characters is written per epoch.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from lamina.serialization.registry import builtin
 
 Logs = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
-_INTERVAL = 0.25  # seconds between two drawings of the moving line
-_WORTH_TELLING = 1.0  # seconds of compiling that deserve a word
+_INTERVAL = 0.25  # seconds between two updates of the line
+_WORTH_TELLING = 1.0  # seconds of compilation above which they are reported
 _BAR, _SMALLEST_BAR = 20, 5
-_NOTEBOOK = 120  # characters; a cell of a notebook breaks longer lines by itself
+_NOTEBOOK = 120  # characters; notebooks wrap longer lines
 
 
 class Progress:
-    """Reports how far a loop over epochs and steps has come.
+    """Display of the progress of a loop over epochs and steps.
 
-    Logs may be functions that return them: they are called only when a line is drawn, so that
-    values on a device are fetched at most four times a second.
+    Logs may be functions that return them, which are only called when a line is drawn, so that
+    values are fetched from the device at most four times per second.
 
     Args:
-        verbose: 0 for silence, 1 or ``"auto"`` for a moving line where that is possible, 2 for one
-            line an epoch.
-        epochs: how many there are; with one, lines do not count epochs.
-        steps: steps of an epoch; None where nobody knows yet.
-        stream: where to write; the standard output (or the log) when None.
-        unit: what a step is called in ``3ms/step``.
-        clock: returns seconds.
-        bar: the widest bar, in characters.
-        interval: seconds between two drawings of the moving line.
+        verbose: 0 for no output, 1 or ``"auto"`` for a line that is redrawn if that is possible, 2
+            for one line per epoch.
+        epochs: Number of epochs; if there is only one, it is not shown.
+        steps: Number of steps per epoch; None if it is not known yet.
+        stream: Output stream; the standard output (or the log) when None.
+        unit: Name of a step in ``3ms/step``.
+        clock: Function that returns the time in seconds.
+        bar: Largest width of the bar, in characters.
+        interval: Seconds between two updates of the line.
 
     Raises:
-        ArgumentError: another ``verbose``.
+        ArgumentError: The value of ``verbose`` is not one of these.
 
     >>> seconds = iter(range(100))
     >>> progress = Progress(2, epochs=3, steps=50, clock=lambda: float(next(seconds)))
@@ -68,7 +68,7 @@ class Progress:
         interval: float = _INTERVAL,
     ) -> None:
         if verbose not in (0, 1, 2, "auto"):
-            raise ArgumentError(f"`verbose` is 0, 1, 2 or 'auto'. Received: {verbose!r}.")
+            raise ArgumentError(f"`verbose` must be 0, 1, 2 or 'auto'. Received: {verbose!r}.")
         self.verbose = 1 if verbose == "auto" else int(verbose)
         self.epochs, self.steps, self.unit = epochs, steps, unit
         self._stream = messages.stream() if stream is None else stream
@@ -77,12 +77,12 @@ class Progress:
         self._notebook = self._stream is sys.stdout and _in_notebook()
         self._moves = self.verbose == 1 and (self._notebook or _is_terminal(self._stream))
         self._full, self._empty = _bar_characters(self._stream)
-        self._shown = 0  # width of the moving line as it stands
+        self._shown = 0  # width of the line that is currently shown
         self.train_begin()
         self._restart(0)
 
     def train_begin(self) -> None:
-        """Make the next drawing due at once."""
+        """Draw at the next update."""
         self._due = 0.0 if self._moves else math.inf
 
     def _restart(self, epoch: int) -> None:
@@ -99,9 +99,9 @@ class Progress:
             self._write(f"{self._title}\n")
 
     def compiling(self) -> None:
-        """Say that steps are being compiled; the next :meth:`update` ends it.
+        """Report that steps are being compiled, until the next :meth:`update`.
 
-        The time goes into no step's time and no estimate: it is told apart.
+        The time is reported separately and not included in the time of steps or in estimates.
         """
         self._compiling_since = self._clock()
         self._due = -math.inf
@@ -109,13 +109,13 @@ class Progress:
             self._draw("compiling...")
 
     def update(self, step: int, logs: Logs) -> None:
-        """Say that ``step`` steps of the epoch are done.
+        """Report that ``step`` steps of the epoch are done.
 
-        Nearly free unless a drawing is due: call it after every step.
+        This is cheap unless the line is due for an update: call it after every step.
 
         Args:
-            step: how many are done.
-            logs: names and numbers, or a function that returns them.
+            step: Number of steps that are done.
+            logs: Numbers by name, or a function that returns them.
         """
         self._step = step
         now = self._clock()
@@ -127,9 +127,9 @@ class Progress:
             self._due = self._clock() + self._interval
 
     def validating(self, step: int, steps: int | None = None) -> None:
-        """Say that ``step`` steps of the validation that ends the epoch are done.
+        """Report that ``step`` steps of the validation at the end of the epoch are done.
 
-        Called with 0 when the validation begins, it keeps that time out of the training steps'.
+        Call it with 0 at the beginning, so that the time is not included in that of training steps.
         """
         now = self._clock()
         self._trained = now if self._trained is None else self._trained
@@ -138,11 +138,11 @@ class Progress:
             self._draw(f"validating {step}" + (f"/{steps}" if steps else ""))
 
     def epoch_end(self, logs: Logs, step: int | None = None) -> None:
-        """Leave the epoch's line, complete.
+        """Write the final line of the epoch.
 
         Args:
-            logs: names and numbers, or a function that returns them.
-            step: how many steps are done, where the last :meth:`update` does not say it.
+            logs: Numbers by name, or a function that returns them.
+            step: Number of steps that are done, if it differs from the last :meth:`update`.
         """
         if self.verbose == 0:
             return
@@ -162,7 +162,7 @@ class Progress:
         self._write(" - ".join([*parts, *_metrics(_read(logs))]) + "\n")
 
     def close(self) -> None:
-        """Leave the moving line, if one is open: what is written next starts on its own line."""
+        """End the line that is being redrawn, so that further output starts on a new line."""
         if self._shown:
             self._shown = 0
             self._write("\n")
@@ -186,7 +186,7 @@ class Progress:
         return f"Epoch {self._epoch + 1}/{self.epochs}"
 
     def _times(self, now: float, done: int, remaining: int | None = None) -> list[str]:
-        """Time spent (or left, with ``remaining`` steps) and time of a step, as far as known."""
+        """The elapsed (or, with ``remaining`` steps, estimated) time and the time per step."""
         past = self._started + self._compiled
         timed = done - self._steps_compiled
         pace = ((self._trained or now) - past) / timed if timed > 0 else None
@@ -207,11 +207,11 @@ class Progress:
         self, count: str, share: float | None, times: list[str], logs: Mapping[str, Any],
         final: bool = False,
     ) -> str:  # fmt: skip
-        """The line, within the terminal's width: what matters least gives way first.
+        """The line, shortened to the width of the terminal.
 
-        The bar shrinks and goes, then the time of a step, then the dashes between metrics. What
-        still does not fit goes to lines of its own at the end of an epoch, and is left out, with
-        a sign, while the line is moving.
+        First the bar is shortened and omitted, then the time per step, then the dashes between
+        metrics. Metrics that still do not fit are written on separate lines at the end of an epoch,
+        and replaced by an ellipsis while the line is being redrawn.
         """
         width = self._width() - 1
         metrics = _metrics(logs)
@@ -331,7 +331,7 @@ def _metrics(logs: Mapping[str, Any]) -> list[str]:
 
 
 def _number(value: Any) -> str:
-    """Four decimals, or powers of ten where those would show nothing or too much.
+    """Format with four decimals, or in scientific notation for very small and large numbers.
 
     >>> _number(0.90351), _number(0.00002), _number(0)
     ('0.9035', '2.0000e-05', '0.0000')
@@ -343,7 +343,7 @@ def _number(value: Any) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Whole seconds, minutes and hours.
+    """Format as seconds, minutes and hours.
 
     >>> _duration(3.2), _duration(65), _duration(3723)
     ('3s', '1:05', '1:02:03')
@@ -354,7 +354,7 @@ def _duration(seconds: float) -> str:
 
 
 def _short(seconds: float) -> str:
-    """A step's time in the unit that suits it.
+    """Format the time per step in a suitable unit.
 
     >>> _short(1.2), _short(0.003), _short(0.0004)
     ('1s', '3ms', '400us')
@@ -370,7 +370,7 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _in_notebook() -> bool:
-    """Whether an IPython kernel runs this; IPython itself is not loaded to find out."""
+    """Whether this runs in an IPython kernel; the check does not import IPython."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None

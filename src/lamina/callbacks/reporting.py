@@ -77,7 +77,7 @@ class CSVLogger(Callback):
         append: Whether to continue an existing file, with its columns, instead of replacing it.
 
     Raises:
-        ArgumentError: A file to be continued that is not a table of epochs.
+        ArgumentError: The file to append to is not a table of epochs.
 
     >>> import lamina
     >>> model = lamina.Sequential([lamina.Input((1,)), lamina.layers.Dense(1)])
@@ -120,7 +120,7 @@ class CSVLogger(Callback):
             return list(csv.reader(file, delimiter=self.sep))
 
     def _replace(self, lines: list[list[Any]]) -> None:
-        """Write the whole table, so that a crash leaves either the old or the new one."""
+        """Replace the file atomically, so that a crash leaves either the old or the new table."""
         fresh = self.filename.with_name(f"{self.filename.name}.tmp")
         fresh.write_text(self._text(lines), encoding="utf-8", newline="")
         os.replace(fresh, self.filename)

@@ -1,7 +1,7 @@
-"""The edge of the library: errors leave it as the user wants to see them.
+"""The public boundary of the library: tracebacks and warnings refer to the user's own code.
 
-Inside, errors are raised plainly. Public verbs let them out through :func:`public`, which leaves
-the user's own frames in the traceback and takes out those of Lamina and JAX between them.
+Internal code raises errors as usual. Public functions are decorated with :func:`public`, which
+removes the frames of Lamina and JAX from the traceback and keeps those of the user.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _INTERNAL = (__name__.partition(".")[0] + ".", "jax.", "jax._src", "contextlib",
 
 
 def public(fn: _F) -> _F:
-    """Decorator of the verbs that users call: hides internal frames of what they raise.
+    """Decorator of public functions: removes internal frames from the tracebacks of their errors.
 
-    ``lamina.config.disable_traceback_filtering()`` shows them.
+    ``lamina.config.disable_traceback_filtering()`` turns this off.
     """
 
     @functools.wraps(fn)
@@ -32,7 +32,7 @@ def public(fn: _F) -> _F:
             return fn(*args, **kwargs)
         except Exception as e:
             if current() is not None or not settings.is_traceback_filtering_enabled():
-                raise  # inside of another verb: that one is the edge
+                raise  # called by another public function, which filters the traceback
             shown: BaseException | None = e
             while shown is not None:
                 shown.__traceback__ = _users_frames(shown.__traceback__)
@@ -63,7 +63,7 @@ def _drop_jax_note(e: BaseException) -> None:
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn at the user's line: the innermost one outside of Lamina and JAX."""
+    """Warn at the user's line: the innermost one outside Lamina and JAX."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(_INTERNAL):
         frame = frame.f_back
@@ -74,7 +74,7 @@ def warn(message: str, category: type[Warning]) -> None:
 
 
 def raised_by_user(e: BaseException) -> bool:
-    """Whether the innermost frame is the user's, rather than one of Lamina, JAX or NumPy."""
+    """Whether the innermost frame belongs to the user rather than to Lamina, JAX or NumPy."""
     tb = e.__traceback__
     name = ""
     while tb is not None:

@@ -1,8 +1,8 @@
-"""Declaring an op: arrays in, it runs; symbolic tensors in, it records a node.
+"""Declaration of ops: on arrays an op runs; on symbolic tensors it records a node.
 
-An op is declared once, by its function. The signature says the rest: parameters annotated with
-:data:`Tensor` hold tensors, those with ``Callable`` hold functions, and all others are static: they
-decide what is computed, and Keras's files keep them apart from the call.
+An op is declared once, by its function. The rest follows from the signature: parameters annotated
+with :data:`Tensor` hold tensors, those annotated with ``Callable`` hold functions, and all others
+are static: they determine what is computed, and Keras's files store them apart from the call.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from lamina.core.variable import Variable
 from lamina.errors import LaminaError, ShapeError, SymbolicTensorError
 from lamina.tree import nested
 
-# An array, a symbolic tensor, a variable, a number, or lists of these: what JAX makes an array of.
+# An array, symbolic tensor, variable or number, or lists of these: what JAX converts to an array.
 Tensor: TypeAlias = Any
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -43,19 +43,19 @@ DECLARATIONS: dict[str, OpDeclaration] = {}
 
 @dataclasses.dataclass(frozen=True)
 class OpDeclaration:
-    """What is known of an op.
+    """The declaration of an op.
 
     Attributes:
-        name: its public name.
-        fn: the function on arrays.
-        elementwise: whether masks of its arguments propagate to its result.
-        operators: the special methods of symbolic tensors that call it; the second one has the
-            tensor as its last argument.
-        file_class: the class that Keras's files name; the name in capitals when empty.
-        file_module: the last part of the module that they name; ``FILE_MODULE`` of the function's
-            own module when empty.
-        in_call: static parameters that they keep with the tensors of the call.
-        in_constructor: tensors that they keep with the static parameters.
+        name: The public name.
+        fn: The function of arrays.
+        elementwise: Whether the masks of its arguments propagate to its result.
+        operators: The special methods of symbolic tensors that call it; the second one passes the
+            tensor as the last argument.
+        file_class: The class name in Keras's files; the name in CamelCase when empty.
+        file_module: The last part of the module name in Keras's files; ``FILE_MODULE`` of the
+            function's own module when empty.
+        in_call: Static parameters that Keras's files store with the tensors of the call.
+        in_constructor: Tensors that Keras's files store with the static parameters.
     """
 
     name: str
@@ -69,7 +69,7 @@ class OpDeclaration:
 
     @functools.cached_property
     def signature(self) -> inspect.Signature:
-        """The parameters, as users pass them."""
+        """The signature of the function."""
         return inspect.signature(self.fn)
 
     def _annotated(self, word: str) -> tuple[str, ...]:
@@ -96,19 +96,19 @@ class OpDeclaration:
 
     @functools.cached_property
     def class_name(self) -> str:
-        """The class that Keras's files name."""
+        """The class name in Keras's files."""
         words = (part[:1].upper() + part[1:] for part in self.name.split("_"))
         return self.file_class or "".join(words)
 
     @functools.cached_property
     def path(self) -> str:
-        """How users write it: ``"lamina.ops.mean"``."""
+        """The public path: ``"lamina.ops.mean"``."""
         package = "random" if ".random." in self.fn.__module__ else "ops"
         return f"lamina.{package}.{self.name}"
 
     @functools.cached_property
     def module_name(self) -> str:
-        """The last part of the module that Keras's files name: ``"numpy"``."""
+        """The last part of the module name in Keras's files: ``"numpy"``."""
         return self.file_module or vars(sys.modules[self.fn.__module__]).get("FILE_MODULE", "")
 
 
@@ -125,7 +125,7 @@ def op(
     in_constructor: tuple[str, ...] = (),
 ) -> Callable[[_F], _F]: ...
 def op(fn: Any = None, /, **known: Any) -> Any:
-    """Decorator: make a function of arrays a public op. See :class:`OpDeclaration` for arguments.
+    """Decorator that makes a function of arrays a public op; its arguments: :class:`OpDeclaration`.
 
     >>> @op
     ... def doubled_in_an_example(x: Tensor) -> Tensor:
@@ -153,7 +153,9 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
         except SymbolicTensorError:
             if not declaration.functions:
                 raise
-            return _record_op(declaration, args, kwargs)  # a function reads symbolic tensors
+            return _record_op(
+                declaration, args, kwargs
+            )  # a function argument uses symbolic tensors
         except (TypeError, ValueError) as e:
             if current() is None:
                 _note(e, declaration.path, leaves)
@@ -172,7 +174,7 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
 
 
 def _note(e: Exception, path: str, leaves: list[Any]) -> None:
-    """Tell what the op received, unless an op inside of it has told already."""
+    """Add a note with what the op received, unless an inner op has already added one."""
     start = ("lamina.ops.", "lamina.random.")
     if isinstance(e, LaminaError) or any(n.startswith(start) for n in getattr(e, "__notes__", ())):
         return
@@ -185,14 +187,14 @@ def _unwrap(x: Any) -> Any:
 
 
 class _Hole:
-    """The place of a tensor among arguments."""
+    """A placeholder for a tensor among the arguments."""
 
 
 _HOLE = _Hole()
 
 
 def _evaluate(declaration: OpDeclaration, args: Any, kwargs: Any, specs: list[TensorSpec]) -> Any:
-    """The specs of what the op returns."""
+    """The specs of the op's results."""
     template = nested.map_structure(
         lambda x: _HOLE if is_symbolic(x) else _unwrap(x), (args, kwargs)
     )
@@ -202,7 +204,8 @@ def _evaluate(declaration: OpDeclaration, args: Any, kwargs: Any, specs: list[Te
         args, kwargs = nested.map_structure(lambda x: next(it) if x is _HOLE else x, template)
         if current() is not None:
             return as_tensors(declaration.fn(*args, **kwargs))
-        with entered(Scope(key=prng.base_key(0), abstract=True)):  # where an op draws
+        # For ops that draw random numbers.
+        with entered(Scope(key=prng.base_key(0), abstract=True)):
             return as_tensors(declaration.fn(*args, **kwargs))
 
     key = None if declaration.functions else spec.freeze(declaration.name, template)
@@ -238,7 +241,7 @@ def _record_op(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
 
 
 def _with_bodies(declaration: OpDeclaration, args: Any, kwargs: Any, inputs: list[Any]) -> Any:
-    """The arguments with functions as data, found by an abstract run of the op."""
+    """The arguments with their functions traced to data, by abstract evaluation of the op."""
     where = declaration.path
 
     def is_function(x: Any) -> bool:
@@ -252,7 +255,7 @@ def _with_bodies(declaration: OpDeclaration, args: Any, kwargs: Any, inputs: lis
 
 
 def as_op(fn: Callable[..., Any], name: str, doc: str, module: str, **known: Any) -> Any:
-    """An op of a function that a template made, with the name, text and module that it lacks."""
+    """Declare a generated function as an op, with the given name, docstring and module."""
     fn.__name__ = fn.__qualname__ = name
     fn.__doc__, fn.__module__ = doc, module
     return cast(Any, op)(fn, **known)

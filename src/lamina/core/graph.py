@@ -1,6 +1,6 @@
-"""The graph as data: nodes, their order, and the immutable plan that a model runs.
+"""The graph as data: nodes, their topological order, and the immutable plan that a model runs.
 
-Nothing here recurses: a chain of a hundred thousand layers orders like one of ten.
+Nothing here is recursive, so the depth of a graph is not limited by Python's stack.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class Node:
     """One call of an operation on symbolic tensors.
 
     Args:
-        operation: what was called.
-        args: positional arguments; any nesting, symbolic tensors among the leaves.
-        kwargs: keyword arguments, likewise.
+        operation: The layer or op that was called.
+        args: Positional arguments in any nesting, with symbolic tensors among the leaves.
+        kwargs: Keyword arguments, likewise.
         location: ``file:line`` of the user's call.
-        index: how many calls the operation has had before.
+        index: Number of earlier calls of the operation.
     """
 
     __slots__ = ("args", "index", "inputs", "kwargs", "location", "operation", "outputs")
@@ -37,12 +37,12 @@ class Node:
 
     @property
     def output_leaves(self) -> list[Any]:
-        """The symbolic tensors that the call returned, flat."""
+        """A flat list of the symbolic tensors that the call returned."""
         return [x for x in nested.flatten(self.outputs) if is_symbolic(x)]
 
     @property
     def parents(self) -> list[Node]:
-        """The nodes whose outputs this one reads."""
+        """The nodes whose outputs are inputs of this one."""
         return [x.node for x in self.inputs]
 
     def __repr__(self) -> str:
@@ -55,10 +55,10 @@ def is_symbolic(x: Any) -> bool:
 
 
 def topological_order(outputs: Iterable[Any], inputs: Iterable[Any]) -> list[Node]:
-    """The nodes between ``inputs`` and ``outputs``, each after all that it reads.
+    """The nodes between ``inputs`` and ``outputs`` in topological order.
 
-    A tensor of ``inputs`` ends the walk, wherever it was made: so a model can be cut out of the
-    middle of another.
+    The traversal stops at the tensors of ``inputs``, even intermediate ones, so that a model can be
+    a part of another.
     """
     stop = set(inputs)
     order: list[Node] = []
@@ -98,7 +98,7 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """Call ``operation`` on arguments whose tensors are slots; store what it returns."""
+    """Call ``operation`` on arguments whose tensors are slots, and store the results."""
 
     operation: Any
     args: tuple[Any, ...]
@@ -109,7 +109,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """The program of a functional model: numbered slots, and steps in an order that works."""
+    """The program of a functional model: numbered slots, and steps in topological order."""
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -139,8 +139,8 @@ def make_plan(inputs: list[Any], outputs: list[Any]) -> Plan:
     """Order the graph between ``inputs`` and ``outputs`` (symbolic tensors) into a plan.
 
     Raises:
-        GraphError: an output depends on an ``Input`` that is not among ``inputs``; the message
-            names it and the path from it.
+        GraphError: An output depends on an ``Input`` that is not among ``inputs``; the message
+            names it and the path from it to the output.
     """
     slot_of: dict[Any, int] = {}
     for x in inputs:
@@ -158,7 +158,7 @@ def make_plan(inputs: list[Any], outputs: list[Any]) -> Plan:
         args, kwargs = nested.map_structure(slotted, (node.args, node.kwargs))
         indices = []
         for x in node.output_leaves:
-            # A tensor that is also an input of the model keeps the fed value: -1 drops this one.
+            # A tensor that is also an input of the model keeps the value passed in: -1 drops this.
             fed = x in slot_of
             indices.append(-1 if fed else slot_of.setdefault(x, len(slot_of)))
         steps.append(Step(node.operation, args, kwargs, tuple(indices), node))
@@ -173,10 +173,10 @@ def make_plan(inputs: list[Any], outputs: list[Any]) -> Plan:
 
 
 def verify(plan: Plan) -> None:
-    """Check the laws of a plan: every slot is written before it is read, and once only.
+    """Check the invariants of a plan: every slot is written exactly once, before it is read.
 
     Raises:
-        GraphError: a law is broken (a defect of Lamina, never of the user's model).
+        GraphError: An invariant is violated (a bug in Lamina, never in the user's model).
     """
     written = set(plan.inputs)
     for step in plan.steps:
@@ -207,7 +207,7 @@ def _unreached(node: Node, outputs: list[Any], inputs: list[Any]) -> str:
 
 
 def _path(start: Node, outputs: list[Any]) -> str:
-    """Names from ``start`` to an output, for messages."""
+    """The names on the path from ``start`` to an output, for messages."""
     towards: dict[Node, Node | None] = {x.node: None for x in outputs}
     queue = [x.node for x in outputs]
     for node in queue:
@@ -223,7 +223,7 @@ def _path(start: Node, outputs: list[Any]) -> str:
 
 
 def depths(order: list[Node]) -> dict[Node, int]:
-    """Distance of each node from the outputs: the number of calls on the longest path."""
+    """Distance of each node from the outputs: the number of calls on the longest path to them."""
     inside = set(order)
     depth: dict[Node, int] = {}
     for node in reversed(order):

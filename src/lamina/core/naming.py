@@ -19,7 +19,7 @@ _draws: Counter[str] = Counter()
 
 
 def snake_case(name: str) -> str:
-    """``"MaxPooling2D"`` to ``"max_pooling2d"``: how automatic names are spelled.
+    """Convert a class name to the spelling of automatic names: ``"max_pooling2d"``.
 
     >>> snake_case("Conv2DTranspose"), snake_case("BatchNormalization")
     ('conv2d_transpose', 'batch_normalization')
@@ -38,7 +38,7 @@ def auto_name(prefix: str) -> str:
 
 
 def uid(prefix: str) -> int:
-    """A number for ``prefix`` that was not given before: 1, 2, ...; automatic names count too.
+    """The next unused number for ``prefix``: 1, 2, ...; the counter is shared with automatic names.
 
     >>> uid("made_in_an_example"), uid("made_in_an_example")
     (1, 2)
@@ -48,13 +48,13 @@ def uid(prefix: str) -> int:
 
 
 def is_automatic(name: str, prefix: str) -> bool:
-    """Whether :func:`auto_name` could have made ``name`` from ``prefix``."""
+    """Whether ``name`` is one that :func:`auto_name` could return for ``prefix``."""
     start = snake_case(prefix)
     return name.startswith(start) and _NUMBER.fullmatch(name, len(start)) is not None
 
 
 def name_of(fn: Callable[..., Any]) -> str:
-    """A function's own name; a callable object's is that of its class.
+    """The name of a function, or of the class of another callable object.
 
     >>> import functools
     >>> name_of(len), name_of(functools.partial(len))
@@ -64,7 +64,7 @@ def name_of(fn: Callable[..., Any]) -> str:
 
 
 def free(taken: Container[str], name: str) -> str:
-    """``name``, with a number if it is among ``taken``."""
+    """``name``, with a number appended if it is among ``taken``."""
     n, candidate = 0, name
     while candidate in taken:
         n += 1
@@ -73,9 +73,9 @@ def free(taken: Container[str], name: str) -> str:
 
 
 def draw_name(name: str) -> str:
-    """A name for random draws: equal ones are numbered, counted since the seed was last set.
+    """A unique name for random draws: equal names are numbered since the seed was last set.
 
-    So the same code draws the same numbers after the same seed, whatever ran before.
+    Hence the same code draws the same numbers after the same seed, whatever ran before.
     """
     n = _draws[name]
     _draws[name] += 1
@@ -83,12 +83,12 @@ def draw_name(name: str) -> str:
 
 
 def reset_draws() -> None:
-    """Start numbering draws anew; called when the seed is set."""
+    """Reset the numbering of draws; called when the seed is set."""
     _draws.clear()
 
 
 def reset() -> None:
-    """Start counting anew, as in a fresh process."""
+    """Reset all counters, as in a new process."""
     _counts.clear()
     _draws.clear()
 
@@ -97,15 +97,15 @@ _scopes: ContextVar[tuple[str, ...]] = ContextVar("lamina_name_scopes", default=
 
 
 class name_scope:
-    """Context that puts a name before the paths of the variables that are made inside.
+    """Context manager that prefixes the paths of the variables created inside with a name.
 
-    Profiles and XLA's programs show it too.
+    Profiles and compiled XLA programs show the name too.
 
     Args:
-        name: A text without slashes; scopes within scopes are joined by slashes.
+        name: A string without slashes; the names of nested scopes are joined by slashes.
 
     Raises:
-        ArgumentError: Another name.
+        ArgumentError: The name is not valid.
 
     >>> from lamina import Variable
     >>> with name_scope("encoder"):
@@ -130,15 +130,15 @@ class name_scope:
 
 
 def current_name_scopes() -> tuple[str, ...]:
-    """The names of the scopes in progress, outermost first."""
+    """The names of the active scopes, outermost first."""
     return _scopes.get()
 
 
 def check_name(name: Any, what: str) -> str:
-    """Refuse a name that could not be part of an address in a file."""
+    """Raise an error if a name cannot be part of an address in a file."""
     if not isinstance(name, str) or len(name) > 200 or _BAD.search(name):
         raise ArgumentError(
-            f"The name of a {what} is a non-empty text of at most 200 characters without slashes, "
-            f"colons or control characters. Received: {name!r}."
+            f"The name of a {what} is a non-empty string of at most 200 characters without "
+            f"slashes, colons or control characters. Received: {name!r}."
         )
     return name

@@ -1,4 +1,4 @@
-"""What a node of the graph calls, and how a call is recorded."""
+"""Operations, which the nodes of the graph call, and the recording of calls."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _OWN = __name__.partition(".")[0] + "."
 
 
 class Operation:
-    """What a node of the graph calls: a layer, or a function of :mod:`lamina.ops`."""
+    """What a node of the graph calls: a layer or a function of :mod:`lamina.ops`."""
 
-    name: Any  # a text
+    name: Any  # a string
     _inbound_nodes: list[Node]
 
     def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
@@ -31,7 +31,7 @@ class Operation:
         return call(*args, **kwargs)
 
     def inner_graph(self) -> Any:
-        """The graph of a model; None for everything else."""
+        """The graph of a functional model; None for all other operations."""
         return None
 
     def _only(self, what: str) -> Node:
@@ -52,7 +52,7 @@ class Operation:
 
     @property
     def input(self) -> Any:
-        """The symbolic tensor (or nesting of them) that the layer's only call was given."""
+        """The symbolic tensor (or nesting of them) that the layer's only call received."""
         node = self._only("input")
         if not node.inputs:
             return node.outputs
@@ -61,7 +61,7 @@ class Operation:
 
 
 def nodes_of(operation: Operation) -> list[Node]:
-    """The calls of an operation on symbolic tensors, in their order."""
+    """The calls of an operation on symbolic tensors, in chronological order."""
     return operation._inbound_nodes
 
 
@@ -71,7 +71,7 @@ def any_symbolic(*structures: Any) -> bool:
 
 
 def user_location() -> str:
-    """``file:line`` of the innermost frame outside of Lamina."""
+    """``file:line`` of the innermost frame outside Lamina."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_OWN):
         frame = frame.f_back
@@ -82,11 +82,11 @@ def record(operation: Operation, args: Any, kwargs: Any, outputs: Any, masks: An
     """Add a node to the graph and return its symbolic outputs.
 
     Args:
-        operation: what was called.
-        args: its positional arguments.
-        kwargs: its keyword arguments.
-        outputs: specs, in the nesting that the call returns.
-        masks: a spec or None for each output leaf, or None for no masks.
+        operation: The layer or op that was called.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        outputs: Specs in the structure of the result.
+        masks: For each output leaf the spec of its mask or None; None if there are no masks.
     """
     calls = operation._inbound_nodes
     node = Node(operation, args, kwargs, user_location(), len(calls))
@@ -110,8 +110,8 @@ class Op(Operation):
     """A recorded call of a function of :mod:`lamina.ops`.
 
     Args:
-        op_name: the function's public name.
-        name: the node's name; automatic when None.
+        op_name: The function's public name.
+        name: The node's name; automatic when None.
     """
 
     weights: tuple[Variable, ...] = ()
@@ -138,13 +138,13 @@ def as_tensors(result: Any) -> Any:
 
 
 def merge_masks(masks: list[Any]) -> Any:
-    """A position counts where every mask lets it; None when there is no mask."""
+    """The logical conjunction of the masks; None if there are none."""
     present = [m for m in masks if m is not None]
     return functools.reduce(jnp.logical_and, present) if present else None
 
 
 def not_called(layer: Operation, where: str) -> GraphError:
-    """The error for a layer given where its output was meant."""
+    """The error for a layer passed in place of its output."""
     return GraphError(
         f"{where} received the layer {layer.name!r} itself, not a tensor. Expected the result of "
         f"calling it. Did you forget to call it? Write `{layer.name}(x)` instead of `{layer.name}`."

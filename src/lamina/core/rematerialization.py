@@ -1,4 +1,4 @@
-"""Computing values again in the backward pass instead of keeping them: less memory, more work."""
+"""Rematerialization: recompute values in the backward pass instead of storing them."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from lamina.core.scope import Record, current, entered, get_mask, set_mask
 from lamina.errors import ArgumentError
 from lamina.tree import nested
 
-# Their results stay in the mode "activations"; what follows them is cheap.
+# The mode "activations" stores the results of these; elementwise functions of them are cheap.
 _EXPENSIVE = ("dot_general", "conv_general_dilated")
 
 
 class RematScope:
-    """Context in which layers are made that compute their values again in the backward pass.
+    """Context manager that makes the layers created inside rematerialize their activations.
 
-    A layer made inside keeps what it was given; while a model trains, what such a layer computes on
-    the way to its outputs is not kept for the gradients, but computed a second time.
+    Such a layer stores its inputs; its intermediate values are not stored for the gradients during
+    training, but recomputed in the backward pass. This saves memory at the cost of computation.
 
     Args:
-        mode: ``"full"``: all of it; ``"activations"``: all but the results of matrix products and
-            convolutions, which are kept; ``"larger_than"``: as ``"full"``, in the layers whose
-            outputs have more elements than ``output_size_threshold``; ``"list_of_layers"``: as
-            ``"full"``, in the layers named in ``layer_names``; None: nothing, also within another
-            scope.
-        output_size_threshold: Number of elements, batch included, for ``"larger_than"``.
+        mode: ``"full"`` recomputes all values; ``"activations"`` all but the results of matrix
+            products and convolutions, which are stored; ``"larger_than"`` is like ``"full"``, for
+            layers whose outputs have more elements than ``output_size_threshold``;
+            ``"list_of_layers"`` is like ``"full"``, for the layers named in ``layer_names``; None
+            recomputes nothing, even within another scope.
+        output_size_threshold: Number of elements, including the batch, for ``"larger_than"``.
         layer_names: Names of layers, for ``"list_of_layers"``.
 
     Raises:
-        ArgumentError: Another mode.
+        ArgumentError: The mode is not one of these.
 
     Chen et al. 2016, https://arxiv.org/abs/1604.06174
 
@@ -72,11 +72,11 @@ class RematScope:
         _scope.reset(self._tokens.pop())
 
     def call(self, name: str, fn: Callable[..., Any], *args: Any) -> Any:
-        """What ``fn(*args)`` returns, rematerialized if this scope says so of the layer ``name``.
+        """Call ``fn(*args)``, with rematerialization if this scope applies to the layer ``name``.
 
         Args:
-            name: Name of the layer whose call it is.
-            fn: The call.
+            name: Name of the layer.
+            fn: The layer's computation.
             args: Its arguments.
         """
         if self.mode == "list_of_layers" and name not in self.layer_names:
@@ -90,15 +90,15 @@ _scope: ContextVar[RematScope | None] = ContextVar("lamina_remat", default=None)
 
 
 def current_remat() -> RematScope | None:
-    """The innermost :class:`RematScope`, if it does anything."""
+    """The innermost active :class:`RematScope`; None if its mode is None."""
     scope = _scope.get()
     return None if scope is None or scope.mode is None else scope
 
 
 def remat(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A function like ``f`` whose inner values the backward pass computes again.
+    """A function like ``f`` whose intermediate values are recomputed in the backward pass.
 
-    It may call layers: new values of their variables, losses and random draws are those of ``f``.
+    It may call layers: updates of their variables, losses and random draws are those of ``f``.
 
     Args:
         f: A function of arrays, in any nesting.
@@ -131,22 +131,22 @@ def _checkpointed(
     policy: Any = None,
     larger_than: int | None = None,
 ) -> Any:
-    """``fn(*args, **kwargs)`` under ``jax.checkpoint``, with what it leaves behind.
+    """Call ``fn(*args, **kwargs)`` under ``jax.checkpoint``, including its side effects.
 
-    A call is no pure function: it assigns to variables, adds losses, sets masks. Inside of the
-    checkpoint all that goes into a record of its own, comes out as arrays, and is then added to
-    the record of the call around.
+    A call is not a pure function: it assigns to variables, adds losses and sets masks. Inside the
+    checkpoint, these effects are collected in a separate record and returned as arrays; then they
+    are added to the record of the enclosing call.
     """
     scope = current()
     leaves = nested.flatten((args, kwargs))
     traced = any(isinstance(x, jax.core.Tracer) for x in leaves)
     pure = scope is not None and scope.pure
-    # Where only shapes matter, where nothing is traced, and where a hook looks at inner values.
+    # Not in shape inference, in eager calls, or where a hook reads intermediate values.
     if (scope is not None and (scope.abstract or scope.hook is not None)) or not (traced or pure):
         return fn(*args, **kwargs)
     arrays = [x for x in leaves if _is_array(x)]
     masks = [get_mask(x) for x in arrays]
-    left: list[Any] = []  # structures and names, which are no arrays
+    left: list[Any] = []  # structures and names, which are not arrays
 
     def run(arrays: list[Any], masks: list[Any]) -> Any:
         given = iter(arrays)
@@ -190,7 +190,7 @@ def _checkpointed(
 
 
 class _Array:
-    """The place of an array in what a call returned."""
+    """A placeholder for an array in the result of a call."""
 
 
 _ARRAY = _Array()

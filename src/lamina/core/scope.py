@@ -1,8 +1,8 @@
-"""The one ambient value: what a traced call may see besides its arguments.
+"""The scope of a call: the implicit inputs and outputs of a traced call.
 
-Outside of any call there is no scope. Inside one, variables read their bound values from it,
-layers ask it whether they train and for random keys, and whatever a call produces besides its
-result (new values of variables, losses, masks) is collected in its :class:`Record`.
+Outside a call there is no scope. Inside one, it holds the values bound to variables, the training
+mode and the random key; everything that a call produces besides its result (new values of
+variables, losses, masks) is collected in its :class:`Record`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lamina.errors import StateError
 
 @dataclasses.dataclass(slots=True)
 class Record:
-    """What a call leaves behind besides its result."""
+    """What a call produces besides its result."""
 
     updates: dict[Any, Any] = dataclasses.field(default_factory=dict)
     losses: list[Any] = dataclasses.field(default_factory=list)
@@ -34,28 +34,28 @@ class Record:
     logs: dict[str, Any] = dataclasses.field(default_factory=dict)
     masks: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     draws: Counter[str] = dataclasses.field(default_factory=Counter)
-    # Variables that a pure call read although nobody had bound them.
+    # Variables that a pure call read although no value was bound to them.
     unbound: dict[Any, None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scope:
-    """An immutable view: bound values, mode, key, path; and the record to write into.
+    """Immutable context of a call: bound values, mode, key, path, and the record of side effects.
 
     Attributes:
-        values: arrays bound to variables for the length of the call.
-        training: whether layers train; None where nobody has said.
-        key: the random key of the step; None outside of a compiled step.
-        compute_dtype: what floating variables are cast to when read.
-        path: names of the layers being called, outermost first.
-        draw_path: the same for random draws, without what depends on the process's history.
-        step: the number of the training step, from which explicit seeds derive their keys.
-        layer: the innermost of them.
-        pure: new values of variables go to the record, not to the variables.
-        abstract: only shapes matter; variables read as zeros, whatever their value.
-        building: the layer whose weights are being made.
-        hook: called with each layer and its outputs; what it returns replaces the outputs.
-        record: where the call leaves what is not its result.
+        values: Arrays bound to variables during the call.
+        training: Whether layers are in training mode; None if unspecified.
+        key: The random key of the step; None outside a compiled step.
+        compute_dtype: Dtype to which floating variables are cast when read.
+        path: Names of the layers being called, outermost first.
+        draw_path: Like ``path``, for random draws: independent of what else the process created.
+        step: Number of the training step, from which the keys of explicit seeds are derived.
+        layer: The innermost layer being called.
+        pure: Whether new values of variables go to the record instead of the variables.
+        abstract: Whether only shapes are needed; variables then read as zeros.
+        building: The layer whose weights are being created.
+        hook: Called with each layer and its outputs; its result replaces the outputs.
+        record: Collects what the call produces besides its result.
     """
 
     values: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
@@ -80,7 +80,7 @@ class Scope:
         training: bool | None,
         compute_dtype: str | None,
     ) -> Scope:
-        """The scope of a call of ``layer``, which is called ``name`` here."""
+        """The scope of an inner call of ``layer``, which has the name ``name`` here."""
         return Scope(
             self.values,
             training,
@@ -102,13 +102,13 @@ _current: ContextVar[Scope | None] = ContextVar("lamina_scope", default=None)
 
 
 def current() -> Scope | None:
-    """The scope of the call in progress, or None outside of any."""
+    """The scope of the call in progress, or None outside a call."""
     return _current.get()
 
 
 @contextmanager
 def entered(scope: Scope) -> Iterator[Scope]:
-    """Make ``scope`` current for a while."""
+    """Context manager that makes ``scope`` the current one."""
     token = _current.set(scope)
     try:
         yield scope
@@ -117,16 +117,17 @@ def entered(scope: Scope) -> Iterator[Scope]:
 
 
 def random_key(seed: int | None = None, name: str = "") -> jax.Array:
-    """A fresh key for the layer in whose call this runs.
+    """A new random key for the layer being called.
 
-    It depends on the step's key, the path of the layer and on how often the layer drew in this
-    call; with an explicit ``seed`` on that, the step and the count instead, so that two layers of
-    one seed draw alike. Outside of a compiled step it depends on the global seed and a counter.
+    It depends on the key of the step, the path of the layer and the number of its earlier draws in
+    this call; with an explicit ``seed`` it depends on the seed, the step and that number instead,
+    so that two layers with equal seeds draw equal numbers. Outside a compiled step it depends on
+    the global seed and a counter.
     """
     scope = current()
     draw_path = "/".join((*(scope.draw_path if scope else ()), name))
     if scope is not None and scope.key is not None:
-        # In a step the outermost name counts alone, not how many were made before of that name.
+        # In a step, the number that makes the outermost name unique in the process does not count.
         outermost = scope.draw_path[0].partition(":")[0] if scope.draw_path else ""
         draw_path = "/".join((outermost, *scope.draw_path[1:], name))
         n = scope.record.draws[draw_path]
@@ -153,15 +154,15 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
 # ---- masks ---------------------------------------------------------------------------------------
 
 
-# Outside of a pure call tensors are concrete arrays, and a mask lives as long as its array.
+# Outside a pure call, tensors are concrete arrays, and a mask is kept as long as its array.
 _eager_masks: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
 
 def set_mask(tensor: Any, mask: Any) -> None:
-    """Let ``mask`` travel with ``tensor``."""
+    """Attach ``mask`` to ``tensor``."""
     scope = current()
     if scope is not None and scope.pure:
-        # The pair keeps the tensor alive, so its id cannot be taken by another one meanwhile.
+        # The pair keeps the tensor alive, so that its id is not reused by another one.
         scope.record.masks[id(tensor)] = (tensor, mask)
     else:
         key = id(tensor)
@@ -169,7 +170,7 @@ def set_mask(tensor: Any, mask: Any) -> None:
 
 
 def get_mask(tensor: Any) -> Any:
-    """The mask that travels with ``tensor``, or None."""
+    """The mask that is attached to ``tensor``, or None."""
     scope = current()
     if scope is not None:
         found = scope.record.masks.get(id(tensor))

@@ -1,9 +1,9 @@
-"""Specs of tensors, and the only abstract evaluation: what shape and dtype a call would return.
+"""Specs of tensors, and abstract evaluation, which infers the shape and dtype of a call's result.
 
-A size is an integer or a symbolic expression in JAX's sense (``batch``, ``2*time``,
-``max(h - 2, 0)``). All symbols live in one scope, so equal names are equal sizes. Sizes that a user
-left open (``None``) are symbols too, spelled ``_0``, ``_1``, ...; they are shown as ``None`` and,
-where a call insists, taken to be equal to each other or to a known size, as Keras does.
+A dimension is an integer or a symbolic expression of JAX (``batch``, ``2*time``,
+``max(h - 2, 0)``). All symbols are in one scope, so equal names mean equal dimensions. Unknown
+dimensions (``None``) are symbols too, named ``_0``, ``_1``, ...; they are shown as ``None`` and,
+where a call requires it, assumed to be equal to each other or to a known dimension, as in Keras.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _symbols: dict[str, Dim] = {}
 
 
 def symbol(name: str) -> Dim:
-    """The size called ``name``: a plain identifier."""
+    """The dimension called ``name``, a plain identifier."""
     if name not in _symbols:
         if not name.isidentifier() or name in _RESERVED:
             raise ArgumentError(
-                "A named size is a plain identifier such as 'time' (max, min, mod and floordiv "
-                f"are taken). Received: {name!r}."
+                "A named dimension is a plain identifier such as 'time' (max, min, mod and "
+                f"floordiv are reserved). Received: {name!r}."
             )
         _symbols[name] = export.symbolic_shape(name, scope=_SCOPE)[0]
     return _symbols[name]
@@ -51,12 +51,12 @@ BATCH = symbol("batch")
 
 
 def anonymous() -> Dim:
-    """A size of which nothing is known."""
+    """A new unknown dimension."""
     return export.symbolic_shape(f"_{next(_counter)}", scope=_SCOPE)[0]
 
 
 def parse_dim(size: Any) -> Dim:
-    """Read one entry of a shape that a user wrote: an integer, a name, a formula, or None."""
+    """Read one dimension of a shape that a user wrote: an integer, a name, a formula, or None."""
     if size is None:
         return anonymous()
     if isinstance(size, str):
@@ -65,12 +65,12 @@ def parse_dim(size: Any) -> Dim:
         try:
             return export.symbolic_shape(size, scope=_SCOPE)[0]
         except ValueError as e:
-            raise ArgumentError(f"Could not read the size {size!r}: {e}") from e
+            raise ArgumentError(f"Could not read the dimension {size!r}: {e}") from e
     if export.is_symbolic_dim(size):
         return size
     if isinstance(size, bool) or not isinstance(size, SupportsIndex) or int(size) < 0:
         raise ArgumentError(
-            "A size in a shape is a non-negative integer, None or a name such as 'time'. "
+            "A dimension of a shape is a non-negative integer, None or a name such as 'time'. "
             f"Received: {size!r}."
         )
     return int(size)
@@ -81,7 +81,7 @@ def _variables(dim: Dim) -> set[str]:
 
 
 def is_anonymous(dim: Dim) -> bool:
-    """True for a size that depends on one that the user left open."""
+    """True for a dimension that depends on an unknown one without a name."""
     return any(_ANONYMOUS.match(v) for v in _variables(dim))
 
 
@@ -89,8 +89,8 @@ class TensorSpec:
     """Shape and dtype of a tensor that does not exist yet.
 
     Args:
-        dims: sizes, as :func:`parse_dim` reads them.
-        dtype: a dtype's name.
+        dims: Dimensions, as :func:`parse_dim` reads them.
+        dtype: Name of the dtype.
 
     >>> spec = TensorSpec(("batch", "time", 8), "float32")
     >>> spec.shape, spec.dims
@@ -100,7 +100,7 @@ class TensorSpec:
     __slots__ = ("_hash", "_struct", "dims_raw", "dtype")
 
     def __init__(self, dims: Sequence[Any], dtype: Any = None) -> None:
-        # A bare symbol is always the same object, whichever evaluation it comes from.
+        # A single symbol is always represented by the same object.
         self.dims_raw = tuple(_symbols.get(str(p), p) for p in map(parse_dim, dims))
         self.dtype = standardize_dtype(dtype)
         self._hash: int | None = None
@@ -108,12 +108,12 @@ class TensorSpec:
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Sizes as Keras shows them: None for what is not a number."""
+        """Dimensions as in Keras: None for those that are not integers."""
         return tuple(d if isinstance(d, int) else None for d in self.dims_raw)
 
     @property
     def dims(self) -> tuple[int | str | None, ...]:
-        """Sizes with names and formulas; None for a size left open."""
+        """Dimensions with names and formulas; None for unknown ones without a name."""
         return tuple(
             d if isinstance(d, int) else None if is_anonymous(d) else show_dim(d)
             for d in self.dims_raw
@@ -121,7 +121,7 @@ class TensorSpec:
 
     @property
     def struct(self) -> jax.ShapeDtypeStruct:
-        """The same, as JAX's abstract evaluation takes it."""
+        """The spec as JAX's ``ShapeDtypeStruct``."""
         if self._struct is None:
             self._struct = jax.ShapeDtypeStruct(self.dims_raw, jnp.dtype(self.dtype))
         return self._struct
@@ -147,7 +147,7 @@ class TensorSpec:
 
 
 def show_dim(dim: Dim) -> str:
-    """One size as text, without the clamps at zero that only matter to impossible inputs.
+    """One dimension as text, without clamps at zero, which only matter for invalid inputs.
 
     >>> show_dim(parse_dim("max(h - 2, 0)"))
     'h - 2'
@@ -173,20 +173,20 @@ def spec_of(x: Any) -> TensorSpec:
 
 
 def is_array(x: Any) -> bool:
-    """True for what JAX computes with: its arrays (traced ones too) and NumPy's."""
+    """True for arrays of JAX (traced ones included) and NumPy."""
     return isinstance(x, (jax.Array, np.ndarray, np.generic))
 
 
 def agree(shape: Sequence[Any], expected: Sequence[Any], *, broadcast: bool = False) -> bool:
     """Whether two shapes have the same rank and the same dimensions, as far as these are known.
 
-    Unknown dimensions and the batch dimension agree with any size; dimensions of different names
+    Unknown dimensions and the batch dimension agree with any other; dimensions with different names
     differ.
 
     Args:
         shape: The shape in question.
         expected: The shape that it should have.
-        broadcast: Whether dimensions of 1 in ``shape`` agree with any.
+        broadcast: Whether dimensions of size 1 in ``shape`` agree with any other.
 
     >>> agree((2, 3), (2, 4)), agree((2, None), (2, 4)), agree((2, 1), (2, 4), broadcast=True)
     (False, True, True)
@@ -220,7 +220,7 @@ _CALLS = {"floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min":
 
 
 def _number(node: Any) -> int:
-    """The value of a formula of numbers, in the notation that JAX prints sizes in."""
+    """The value of a formula of numbers, in the notation of JAX's symbolic dimensions."""
     if isinstance(node, ast.Constant):
         return int(node.value)  # pyright: ignore[reportArgumentType]
     if isinstance(node, ast.UnaryOp):
@@ -231,7 +231,7 @@ def _number(node: Any) -> int:
 
 
 def substitute(spec: TensorSpec, to: dict[str, str]) -> TensorSpec:
-    """The spec with symbols replaced by other symbols or numbers, given as text."""
+    """The spec with symbols replaced by other symbols or numbers, which are given as strings."""
     return TensorSpec([_substitute(d, to) for d in spec.dims_raw], spec.dtype)
 
 
@@ -252,7 +252,7 @@ def _once(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
 
 
 def _unifications(specs: list[TensorSpec]) -> list[dict[str, str]]:
-    """Ways to read open sizes: as the known size on the same axis, as equal to each other."""
+    """Assumptions about unknown dimensions: equal to the known one of the axis, or all equal."""
     ways = []
     anonymous_names = sorted({v for s in specs for d in s.dims_raw for v in _variables(d)
                               if _ANONYMOUS.match(v)}, key=lambda v: int(v[1:]))  # fmt: skip
@@ -271,17 +271,18 @@ def _unifications(specs: list[TensorSpec]) -> list[dict[str, str]]:
 
 
 def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
-    """The specs that ``fn`` would return for arrays of ``specs``, without computing anything.
+    """Infer the specs of what ``fn`` returns for arrays of ``specs``, by abstract evaluation.
 
     Args:
-        fn: takes one array for each spec; returns arrays (or None) in any nesting.
-        specs: shapes may hold symbolic sizes.
+        fn: A function that takes one array for each spec and returns arrays (or None) in any
+            nesting.
+        specs: Specs of the arguments; dimensions may be symbolic.
 
     Returns:
         The same nesting as ``fn``'s result, with a spec for each array.
 
     Raises:
-        Exception: whatever ``fn`` raises, when no reading of the open sizes lets it run.
+        Exception: What ``fn`` raises, if it fails under every assumption about unknown dimensions.
 
     >>> evaluate(lambda x, y: jnp.concatenate([x, y], 1), [TensorSpec(("batch", "t"))] * 2)
     TensorSpec((batch, 2*t), float32)
@@ -296,13 +297,13 @@ def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
     for way in _unifications(specs):
         try:
             return _once(fn, [substitute(s, way) for s in specs])
-        except Exception:  # noqa: BLE001, S112 - the first error is the one to tell
+        except Exception:  # noqa: BLE001, S112 - the first error is the one to report
             continue
     try:
         return _sampled(fn, specs, names)
-    except Exception as last:  # noqa: BLE001 - the more telling of both is raised
+    except Exception as last:  # noqa: BLE001 - the more informative of both is raised
         inconclusive = isinstance(first, jax.errors.InconclusiveDimensionOperation) or (
-            isinstance(first, TypeError) and not _raised_by_jax(first)  # Python wants a number
+            isinstance(first, TypeError) and not _raised_by_jax(first)  # Python requires an integer
         )
         raise (last if inconclusive else first) from None
 
@@ -315,12 +316,12 @@ def _raised_by_jax(e: BaseException) -> bool:
 
 
 def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) -> Any:
-    """Run with numbers for the symbols, three times; what varies with them is an open size.
+    """Evaluate with three sets of numbers for the symbols; what varies is an unknown dimension.
 
-    For code such as ``range(x.shape[1])`` that no symbol can run through.
+    This is for code such as ``range(x.shape[1])``, which does not work with symbols.
     """
-    # Names get distinct numbers, so that different names stay different. Open sizes share one that
-    # halves well: what is halved and doubled again (as in a U-Net) is taken to fit.
+    # Named dimensions get distinct numbers, so that they stay different. Unknown ones share one
+    # with many factors of 2: what is halved and doubled again (as in a U-Net) is assumed to match.
     samples = []
     for start, step, shared in ((24, 7, 128), (31, 11, 192), (48, 5, 320)):
         numbers = itertools.count(start, step)
@@ -346,9 +347,9 @@ def _explain(sizes: list[int], samples: list[Any], specs: list[TensorSpec]) -> D
     return anonymous()
 
 
-# ---- evaluations that were made before -----------------------------------------------------------
+# ---- cached evaluation ---------------------------------------------------------------------------
 
-_LARGEST = 4096  # evaluations to remember, and bytes of an array in a key
+_LARGEST = 4096  # maximum number of cached evaluations, and of bytes of an array in a key
 _known: OrderedDict[Hashable, Any] = OrderedDict()
 _lock = threading.Lock()
 
@@ -356,15 +357,15 @@ _lock = threading.Lock()
 def evaluate_cached(
     key: Hashable | None, fn: Callable[..., Any], specs: Sequence[TensorSpec]
 ) -> Any:
-    """:func:`evaluate`, or its earlier answer for an equal key and equal specs.
+    """:func:`evaluate`, with results cached by key and specs.
 
-    Global settings that change dtypes or layouts are part of what is compared.
+    Global settings that affect dtypes or layouts are part of the cache key.
 
     Args:
-        key: decides, together with the specs, what ``fn`` returns; :func:`freeze` makes one of
-            arguments. With None nothing is remembered.
-        fn: as for :func:`evaluate`.
-        specs: likewise.
+        key: Determines, together with the specs, what ``fn`` returns; :func:`freeze` converts
+            arguments to a key. With None nothing is cached.
+        fn: See :func:`evaluate`.
+        specs: See :func:`evaluate`.
 
     >>> specs = [TensorSpec((3,), "int32")]
     >>> [evaluate_cached(freeze(n), lambda x, n=n: x * n, specs).dtype for n in (1, 1.0, True)]
@@ -390,7 +391,7 @@ def freeze(*values: Any) -> Hashable | None:
     """A hashable copy of arguments: equal only for equal values of equal types, in equal nestings.
 
     Returns:
-        None where there is none: for arrays of JAX, large arrays, and objects that do not hash.
+        The copy; None for JAX arrays, large arrays and objects that are not hashable.
 
     >>> freeze([1, "same"]) == freeze([1, "same"]), freeze(1) == freeze(1.0), freeze(jnp.ones(2))
     (True, False, None)
@@ -412,5 +413,5 @@ def _frozen(x: Any) -> Hashable:
         return (type(x), x.hex())  # NaN equals itself, and -0.0 is not 0.0
     if isinstance(x, (np.ndarray, np.generic)) and x.nbytes <= _LARGEST:
         return (type(x), x.dtype, x.shape, x.tobytes())
-    hash(x)  # a TypeError where that is not possible
+    hash(x)  # raises TypeError if it is not hashable
     return (type(x), x)

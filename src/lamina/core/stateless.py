@@ -1,4 +1,4 @@
-"""A context in which variables are read from a mapping, and assignments go into another."""
+"""A scope in which variables are read from a mapping and assignments have no side effects."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from lamina.errors import ArgumentError, ShapeError
 
 
 class StatelessScope:
-    """Context in which calls have no side effects: any JAX transformation works on what it holds.
+    """Context manager in which calls have no side effects, so JAX transformations apply to them.
 
-    Variables read the values that the mapping gives them (else their own); what is assigned to
-    them is kept here, and is what they read from then on, inside. Outside nothing changes. Layers
-    and models have ``stateless_call``, which does this for a single call.
+    Inside, variables have the values given by the mapping (or else their own). Assigned values are
+    kept in the scope and are the values of the variables from then on; outside, nothing changes.
+    The method ``stateless_call`` of layers and models does the same for a single call.
 
     Args:
-        state_mapping: Pairs of a variable and the array that it is to hold.
+        state_mapping: Pairs of a variable and its value.
         collect_losses: Whether :attr:`losses` holds what layers add with ``add_loss``.
-        initialize_variables: Kept for compatibility: variables made inside make their values when
-            they are first read.
+        initialize_variables: Without effect, for compatibility: the values of variables created
+            inside are initialized when they are first read.
 
     Attributes:
-        losses: What was added inside, if ``collect_losses``.
+        losses: The losses added inside, if ``collect_losses``.
 
     Raises:
-        ArgumentError: What is no variable in the mapping.
-        ShapeError: An array of another shape than its variable.
+        ArgumentError: A key of the mapping is not a variable.
+        ShapeError: A value has a different shape than its variable.
 
     >>> v = Variable(np.zeros(2, "float32"))
     >>> with StatelessScope([(v, jnp.ones(2))]) as scope:
@@ -79,15 +79,15 @@ class StatelessScope:
 
     @property
     def losses(self) -> list[Any]:
-        """What layers have added with ``add_loss`` inside."""
+        """The losses that layers added with ``add_loss`` inside."""
         return self._record.losses if self.collect_losses else []
 
     def add_loss(self, loss: Any) -> None:
-        """Add to :attr:`losses`."""
+        """Add a loss to :attr:`losses`."""
         self._record.losses.append(loss)
 
     def add_update(self, update: tuple[Variable, Any]) -> None:
-        """Assign a value to a variable, inside.
+        """Assign a value to a variable within the scope.
 
         Args:
             update: The variable and its value.
@@ -96,7 +96,7 @@ class StatelessScope:
         self._record.updates[variable] = jnp.asarray(value, variable.dtype)
 
     def get_current_value(self, variable: Variable) -> Any:
-        """What was assigned to a variable inside, or what the mapping gives it; None for neither.
+        """The value assigned to a variable inside, or given by the mapping; None if there is none.
 
         Args:
             variable: The variable.

@@ -1,8 +1,8 @@
-"""Functions as data: what the bodies of ``cond``, ``scan`` and the like compute, as ops on slots.
+"""Functions as data: the bodies of ``cond``, ``scan`` and similar ops, as ops on slots.
 
-A body is called once on symbolic stand-ins for its arguments. The nodes between those and its
-result are its steps; every other symbolic tensor that it reads is a capture, which the node of the
-whole call then takes as an input of its own.
+A body is traced once on symbolic placeholders for its arguments. The nodes between these and its
+result are its steps; every other symbolic tensor that it uses is captured and becomes an input of
+the node that represents the whole call.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lamina.tree import nested
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class SubgraphStep:
-    """Call an op on arguments whose tensors are slots; store what it returns."""
+    """Call an op on arguments whose tensors are slots, and store the results."""
 
     op_name: str
     args: tuple[Any, ...]
@@ -37,9 +37,9 @@ class Subgraph:
     """The steps of a function.
 
     Attributes:
-        steps: the calls of ops, in an order that works. The first slots are the leaves of the
-            arguments, then those of the captures.
-        result: what the function returns; its tensors are slots.
+        steps: The calls of ops, in topological order. The first slots are the leaves of the
+            arguments, followed by those of the captured tensors.
+        result: The result of the function, with slots in place of tensors.
     """
 
     steps: tuple[SubgraphStep, ...]
@@ -60,17 +60,17 @@ class Subgraph:
 
 
 class Body(NamedTuple):
-    """A function in a graph: its steps, and the tensors from outside that it reads.
+    """A function in a graph: its steps, and the tensors that it captures.
 
-    As a tuple it is part of the nesting of a node's arguments, so the captures are inputs of the
-    node, and are replaced by arrays when the node runs.
+    As a tuple it is part of the nesting of a node's arguments, so the captured tensors are inputs
+    of the node and are replaced by arrays when the node runs.
     """
 
     captures: tuple[Any, ...]
     graph: Subgraph
 
     def __call__(self, *args: Any) -> Any:
-        """Compute what the function returns for these arguments."""
+        """Evaluate the function on these arguments."""
         return self.graph.run([*nested.flatten(args), *self.captures])
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class Body(NamedTuple):
 
 
 class _Arguments(Operation):
-    """The origin of stand-ins."""
+    """The operation that produces the placeholders."""
 
     def __init__(self) -> None:
         self.name = "argument"
@@ -87,15 +87,15 @@ class _Arguments(Operation):
 
 
 class Traced:
-    """A function that finds out about itself when JAX first calls it, in an abstract evaluation.
+    """A function that is traced to data when JAX first calls it, during abstract evaluation.
 
     Args:
-        fn: the user's function.
-        where: the op that it was given to, for messages.
+        fn: Function of the user.
+        where: Name of the op that takes the function, for messages.
 
     Attributes:
-        body: the function as data; None before the first call, and for a function that calls JAX
-            or NumPy itself.
+        body: The function as data; None before the first call, and for a function that calls JAX or
+            NumPy directly.
     """
 
     def __init__(self, fn: Callable[..., Any], where: str) -> None:
@@ -103,7 +103,7 @@ class Traced:
         self.body: Body | None = None
 
     def __call__(self, *args: Any) -> Any:
-        """Arrays of the shapes and dtypes that the function returns."""
+        """Arrays with the shapes and dtypes of the function's results."""
         try:
             body, result = _trace(self.fn, args, self.where)
         except SymbolicTensorError:
@@ -117,15 +117,15 @@ class Traced:
         result = self.fn(*args)
         if any(is_symbolic(x) for x in nested.flatten(result)):
             raise GraphError(
-                f"A function given to {self.where} reads symbolic tensors from outside and calls "
-                "functions that take arrays only. Use functions of `lamina.ops` throughout, or "
-                "pass the tensors to it as arguments."
+                f"A function passed to {self.where} uses symbolic tensors from outside and calls "
+                "functions that only take arrays. Use only functions of `lamina.ops`, or pass "
+                "the tensors to it as arguments."
             )
         return result
 
     @property
     def found(self) -> Any:
-        """The body, or the function itself where it cannot be data."""
+        """The body, or the function itself if it could not be traced."""
         return self.fn if self.body is None else self.body
 
 
@@ -148,7 +148,7 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], where: str) -> tuple[B
         if x in seen:
             continue
         seen.add(x)
-        if x.number < first or not x.node.inputs:  # made outside
+        if x.number < first or not x.node.inputs:  # created outside the function
             captures[x] = None
         else:
             queue.extend(x.node.inputs)
@@ -165,9 +165,9 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], where: str) -> tuple[B
         operation = node.operation
         if not isinstance(operation, Op):
             raise GraphError(
-                f"A function given to {where} calls {operation.name!r} (at {node.location}). "
-                "Expected functions of `lamina.ops` only, because the model would not know of "
-                "the weights inside. Call it outside, or write a layer whose `call` does it all."
+                f"A function passed to {where} calls {operation.name!r} (at {node.location}). "
+                "Expected only functions of `lamina.ops`, because the model would not track the "
+                "weights inside. Call it outside, or write a layer whose `call` does all of it."
             )
         made = node.output_leaves
         args, kwargs = nested.map_structure(slotted, (node.args, node.kwargs))

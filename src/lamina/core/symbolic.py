@@ -14,18 +14,18 @@ from lamina.core.spec import BATCH, TensorSpec, show_dims
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError, SymbolicTensorError
 
-# Public ops by name, filled where they are declared: NumPy's functions look here.
+# Public ops by name, registered by their declarations; NumPy functions on tensors use them.
 OPERATIONS: dict[str, Callable[..., Any]] = {}
 _numbers = itertools.count()
 
 
 def next_number() -> int:
-    """A number larger than those of all symbolic tensors so far, and smaller than of the next."""
+    """A serial number: larger than those of all existing symbolic tensors."""
     return next(_numbers)
 
 
 class _Origin:
-    """What stands for the maker of a tensor that was made by hand."""
+    """The operation of a tensor that was created by calling the class directly."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -33,31 +33,31 @@ class _Origin:
 
 
 class SymbolicTensor:
-    """A tensor without values: a shape, a dtype, a place in the graph.
+    """A tensor without values: a shape, a dtype, and a position in the graph.
 
-    Made by ``Input`` and by calling layers and ops on other symbolic tensors. Python's operators,
-    indexing, and NumPy's functions (where :mod:`lamina.ops` has one of the same name) record
-    further nodes of the graph.
+    Symbolic tensors are created by ``Input`` and by calling layers and ops on other symbolic
+    tensors. Python's operators, indexing, and NumPy's functions (where :mod:`lamina.ops` has one of
+    the same name) record further nodes of the graph.
 
-    One made by hand says what a layer's own ``compute_output_spec`` returns.
+    Create one directly to describe an output in a layer's ``compute_output_spec``.
 
     Args:
-        shape: sizes, batch included; None for an unknown one, or a name.
-        dtype: a dtype or its name.
-        sparse: False; symbolic tensors are dense.
-        ragged: False likewise.
-        record_history: kept for compatibility: calls on the tensor are always recorded.
-        name: its name; automatic when None.
+        shape: Dimensions, batch included: integers, None for unknown ones, or names.
+        dtype: The dtype or its name.
+        sparse: Only False is supported: symbolic tensors are dense.
+        ragged: Only False is supported.
+        record_history: Without effect, for compatibility: calls on the tensor are always recorded.
+        name: Name of the tensor; automatic when None.
 
     Attributes:
-        shape: sizes, with None for those that are not numbers.
-        dims: sizes with names and formulas, such as ``("batch", "2*time", 8)``.
-        dtype: a dtype's name.
-        node: the call that made it.
-        index: its position among the outputs of that call.
-        name: for messages, and for the model's inputs and outputs.
-        mask: spec of the mask that it carries, or None.
-        number: counts the symbolic tensors of the process: later ones have larger numbers.
+        shape: Dimensions, with None for those that are not integers.
+        dims: Dimensions with names and formulas, such as ``("batch", "2*time", 8)``.
+        dtype: Name of the dtype.
+        node: The call that produced the tensor.
+        index: Position among the outputs of that call.
+        name: Name of the tensor, for messages and for the inputs and outputs of a model.
+        mask: Spec of the tensor's mask, or None.
+        number: Serial number in the process: tensors created later have larger numbers.
     """
 
     __slots__ = ("__weakref__", "index", "mask", "name", "node", "number", "spec")
@@ -75,7 +75,7 @@ class SymbolicTensor:
     ) -> None:
         if sparse or ragged:
             raise ArgumentError(
-                "Symbolic tensors are dense: one size along each axis. "
+                "Symbolic tensors are dense, with one size along each axis. "
                 f"Received: sparse={sparse!r}, ragged={ragged!r}."
             )
         dims = [BATCH if i == 0 and n is None else n for i, n in enumerate(shape)]
@@ -88,14 +88,14 @@ class SymbolicTensor:
     def of(
         cls, spec: TensorSpec, node: Node, index: int, name: str, mask: TensorSpec | None = None
     ) -> Self:
-        """The tensor that a call returns.
+        """The symbolic tensor of an output of a call.
 
         Args:
-            spec: its shape and dtype.
-            node: the call.
-            index: its position among the outputs of the call.
-            name: its name.
-            mask: spec of the mask that it carries, or None.
+            spec: Shape and dtype.
+            node: The call.
+            index: Position among the outputs of the call.
+            name: Name of the tensor.
+            mask: Spec of the tensor's mask, or None.
         """
         self = cls.__new__(cls)
         self._place(spec, node, index, name, mask)
@@ -114,7 +114,7 @@ class SymbolicTensor:
 
     @property
     def ragged(self) -> bool:
-        """False: symbolic tensors have one size along each axis."""
+        """False: symbolic tensors are not ragged."""
         return False
 
     def reshape(self, newshape: Any) -> Any:
@@ -127,17 +127,17 @@ class SymbolicTensor:
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Sizes, with None for those that are not numbers."""
+        """Dimensions, with None for those that are not integers."""
         return self.spec.shape
 
     @property
     def dims(self) -> tuple[int | str | None, ...]:
-        """Sizes with names and formulas."""
+        """Dimensions with names and formulas."""
         return self.spec.dims
 
     @property
     def dtype(self) -> str:
-        """The dtype's name."""
+        """Name of the dtype."""
         return self.spec.dtype
 
     @property
@@ -150,12 +150,11 @@ class SymbolicTensor:
 
     def _no_values(self, what: str, cure: str) -> NoReturn:
         raise SymbolicTensorError(
-            f"{what} needs numbers. {self.name!r} is a symbolic tensor of shape "
-            f"{show_dims(self.spec.dims_raw)}: it stands for values that exist only when the "
-            f"model runs. {cure}"
+            f"{what} needs concrete values. {self.name!r} is a symbolic tensor of shape "
+            f"{show_dims(self.spec.dims_raw)}, whose values exist only when the model runs. {cure}"
         )
 
-    def __bool__(self) -> NoReturn:  # noqa: PLE0304 - it has no truth
+    def __bool__(self) -> NoReturn:  # noqa: PLE0304 - it has no truth value
         self._no_values(
             "A Python condition (`if`, `while`, `and`, `not`)",
             "Use `lamina.ops.where(condition, a, b)`, or write a layer whose `call` does it.",
@@ -167,8 +166,8 @@ class SymbolicTensor:
     def __int__(self) -> NoReturn:
         self._no_values("int()", "Call the finished model on an array to get numbers.")
 
-    def __index__(self) -> NoReturn:  # noqa: PLE0305 - it is no number
-        self._no_values("An index or range()", "Use a size from `.shape`, or an op.")
+    def __index__(self) -> NoReturn:  # noqa: PLE0305 - it is not a number
+        self._no_values("An index or range()", "Use a dimension from `.shape`, or an op.")
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._no_values("A NumPy function", "Use the function of the same name in `lamina.ops`.")
@@ -205,7 +204,7 @@ class SymbolicTensor:
         if not isinstance(self.spec.dims_raw[0] if self.spec.dims_raw else None, int):
             self._no_values(
                 "A loop (`for`, `list()`, unpacking)",
-                "How many entries its first axis has is not known yet; ops work on all of them.",
+                "The size of the first axis is not known yet; ops apply to all of its entries.",
             )
         return (OPERATIONS["get_item"](self, i) for i in range(len(self)))
 
@@ -221,12 +220,12 @@ class SymbolicTensor:
 
 
 def install_operator(method: str, call: Callable[..., Any], *, reflected: bool = False) -> None:
-    """Let Python's operator of symbolic tensors be an op.
+    """Implement an operator of symbolic tensors by an op.
 
     Args:
-        method: the special method, such as ``"__add__"``.
-        call: the op.
-        reflected: whether the tensor is the op's last argument.
+        method: The special method, such as ``"__add__"``.
+        call: The op.
+        reflected: Whether the tensor is the last argument of the op.
     """
 
     def operator(self: SymbolicTensor, *args: Any) -> Any:
@@ -236,7 +235,7 @@ def install_operator(method: str, call: Callable[..., Any], *, reflected: bool =
     setattr(SymbolicTensor, method, operator)
 
 
-# JAX's own functions flatten their arguments first, so this is where they meet the error.
+# JAX's functions flatten their arguments first, so the error is raised there.
 jax.tree_util.register_pytree_node(
     SymbolicTensor, lambda x: x.__jax_array__(), lambda _, children: children[0]
 )

@@ -1,7 +1,7 @@
-"""What an object holds: variables, layers, metrics, generators; filled on attribute assignment.
+"""Tracking of the variables, layers, metrics and seed generators assigned to attributes.
 
-The only code that looks into attributes. An attribute counts when it is trackable itself, or a
-list, tuple, dict or set, which is searched when it is asked for (a list may have grown since).
+Only this module inspects attributes. It tracks attributes that are trackable objects, and lists,
+tuples, dicts and sets, whose content is searched on each query because it may change.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ Path = tuple[Any, ...]
 
 
 class Trackable:
-    """What owners find among their attributes.
+    """An object that owners track when it is assigned to an attribute.
 
     Attributes:
-        tracked_as: the kind: ``"variable"``, ``"layer"``, ``"metric"``, ``"seed_generator"``.
+        tracked_as: The kind: ``"variable"``, ``"layer"``, ``"metric"``, ``"seed_generator"``.
     """
 
     __slots__ = ()
@@ -28,15 +28,15 @@ class Trackable:
 _CONTAINERS = (list, tuple, dict, set)
 
 
-# Attributes whose change leaves what a call computes as it is.
+# Attributes that do not affect what a call computes.
 _NOT_COMPUTING = frozenset(("name", "trainable", "built", "stop_training", "history", "optimizer"))
 
 
 class Versioned:
-    """An object whose plain public attributes may decide what a compiled step computes.
+    """An object whose public attributes may determine what a compiled step computes.
 
-    Setting one to another value, from outside of a call, is counted; :func:`version_of` reads the
-    count, by which compiled steps are kept.
+    Each change of such an attribute outside a call increments a version number, which
+    :func:`version_of` returns and which is part of the cache key of compiled steps.
     """
 
     _change_count: int
@@ -52,11 +52,11 @@ class Versioned:
         object.__setattr__(self, name, value)
 
     def _decides(self, name: str, value: Any) -> bool:
-        """Whether the public attribute, set to ``value``, changes what a call computes."""
+        """Whether setting the public attribute to ``value`` changes what a call computes."""
         if name in _NOT_COMPUTING or isinstance(value, Trackable):
             return False
         scope = current()
-        if scope is not None and scope.building is None:  # what a call sets itself
+        if scope is not None and scope.building is None:  # set by the call itself
             return False
         if isinstance(getattr(type(self), name, None), property):  # it sets a variable
             return False
@@ -73,13 +73,13 @@ def same(a: Any, b: Any) -> bool:
 
 
 class Owner(Versioned):
-    """An object that knows what trackable objects its attributes hold.
+    """An object that tracks the trackable objects among its attributes.
 
-    Its own bookkeeping has underscored names, which cannot collide with a user's attributes; the
-    functions below read it.
+    Internal attributes have underscored names, so that they do not collide with those of users; the
+    functions below read them.
     """
 
-    # Attributes that are bookkeeping, and hold nothing of the object's own.
+    # Internal attributes, whose content does not belong to the object.
     _untracked: ClassVar[frozenset[str]] = frozenset()
 
     _tracked_attributes: dict[str, Any]
@@ -115,17 +115,17 @@ class Owner(Versioned):
 
 
 def version_of(x: Versioned) -> int:
-    """Grows when an attribute is set anew that decides what a call of ``x`` computes."""
+    """Version number, incremented whenever an attribute that affects the calls of ``x`` changes."""
     return x._change_count
 
 
 def attributes_held(owner: Owner) -> Mapping[str, Any]:
-    """The attributes that are trackable or containers, as they were assigned."""
+    """The attributes that are trackable objects or containers."""
     return owner._tracked_attributes
 
 
 def held(owner: Owner) -> list[tuple[Path, Any]]:
-    """Everything trackable among the attributes, with its path, in the order of assignment."""
+    """All trackable objects among the attributes with their paths, in the order of assignment."""
     found: list[tuple[Path, Any]] = []
     for name, value in owner._tracked_attributes.items():
         if isinstance(value, Trackable):
@@ -136,17 +136,17 @@ def held(owner: Owner) -> list[tuple[Path, Any]]:
 
 
 def held_as(owner: Owner, kind: str) -> list[Any]:
-    """The objects of one kind among :func:`held`, each once."""
+    """The objects of one kind among those of :func:`held`, without duplicates."""
     return list(dict.fromkeys(x for _, x in held(owner) if x.tracked_as == kind))
 
 
 def holds_containers(owner: Owner) -> bool:
-    """Whether a container is among the attributes, whose content may change unnoticed."""
+    """Whether a container, whose content may change without notice, is among the attributes."""
     return any(not isinstance(v, (Trackable, tuple)) for v in owner._tracked_attributes.values())
 
 
 def _search(container: Any, path: Path = ()) -> Iterator[tuple[Path, Trackable]]:
-    """Everything trackable in a nesting of containers; nothing recurses, cycles end."""
+    """All trackable objects in nested containers, without recursion; cycles are handled."""
     stack: list[tuple[Path, Any]] = [(path, container)]
     seen: set[int] = set()
     while stack:

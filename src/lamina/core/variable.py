@@ -1,4 +1,4 @@
-"""A named slot for an array: weights, statistics, counters, optimizer state."""
+"""Variables: named, mutable arrays for weights, statistics, counters and optimizer state."""
 
 from __future__ import annotations
 
@@ -21,53 +21,53 @@ from lamina.errors import ShapeError, StateError
 
 @runtime_checkable
 class DrawsFor(Protocol):
-    """An initializer that draws the values of a variable by what the variable is."""
+    """An initializer whose values depend on the identity of the variable."""
 
     def draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:
-        """Values of that shape, a function of ``parts``."""
+        """Values of the given shape and dtype, as a function of ``parts``."""
         ...
 
 
 class LiveState(Protocol):
-    """Where the values of a running training live; variables bound to it read and write there."""
+    """The state of a running training; variables bound to it are read and written there."""
 
     def get(self, group: str, address: str) -> Any:
-        """The array, to compute with at once."""
+        """The array, for immediate use only."""
         ...
 
     def lend(self, group: str, address: str) -> Any:
-        """The array, which the state will not give to a step that consumes its buffers."""
+        """The array, for keeping: the state will not donate its buffer to a step."""
         ...
 
     def replace(self, group: str, address: str, value: Any) -> None:
-        """Put another array in its place."""
+        """Replace the array."""
         ...
 
 
 class VariableOwner(Protocol):
-    """What a variable asks of the object that made it."""
+    """The object that a variable belongs to."""
 
     @property
     def path(self) -> str:
-        """Names from the outermost object down, joined by slashes."""
+        """Names from the outermost object to this one, joined by slashes."""
         ...
 
 
 class Variable(Trackable):
-    """A named array that layers and optimizers read and replace.
+    """A named, mutable array: mutable state of layers, metrics and optimizers.
 
-    Its value is made on first use, from ``initializer``, the seed and the variable's place among
-    those made since the seed was set: making a variable costs nothing, and adding one layer changes
-    no other layer's initial values. A variable can stand wherever JAX takes an array.
+    The value is initialized on first use, from ``initializer``, the seed, and the path of the
+    variable. Creating a variable is therefore cheap, and adding a layer does not change the initial
+    values of other layers. JAX accepts variables wherever it accepts arrays.
 
     Args:
         initializer: An array, or a callable ``(shape, dtype) -> array``.
-        shape: Needed when ``initializer`` is a callable.
-        dtype: Dtype of the value; the initial array's, or ``floatx``, when None.
-        trainable: Whether an optimizer may change it.
-        name: Its name within its owner.
-        owner: The layer, metric or optimizer that it belongs to.
-        draw_path: What its initial values are drawn for; made from the names when None.
+        shape: Shape of the value; required if ``initializer`` is a callable.
+        dtype: Dtype of the value; when None, that of the initial array, or ``floatx``.
+        trainable: Whether an optimizer may change the variable.
+        name: Name within the owner.
+        owner: The layer, metric or optimizer that the variable belongs to.
+        draw_path: Path that determines the random initial values; that of the variable when None.
 
     >>> v = Variable(np.zeros(3, "float32"), name="total")
     >>> v.assign(np.ones(3))
@@ -100,7 +100,7 @@ class Variable(Trackable):
         self.name = naming.check_name(name or naming.auto_name("variable"), "variable")
         self._owner = None if owner is None else weakref.ref(owner)
         self._scopes = naming.current_name_scopes()
-        # Freezing a layer stops its weights, and never lets its statistics train.
+        # Unfreezing a layer makes its weights trainable again, but never its statistics.
         self.trainable = self.is_weight = trainable
         self.autocast = autocast
         self.regularizer, self.constraint = regularizer, constraint
@@ -112,9 +112,9 @@ class Variable(Trackable):
         if callable(initializer):
             if shape is None or any(not isinstance(d, (int, np.integer)) for d in shape):
                 raise ShapeError(
-                    f"Variable {self.path!r} needs a shape of numbers. Received: shape={shape}. "
-                    "A weight cannot depend on a dimension that is not known while building; give "
-                    "the `Input` a number on that axis."
+                    f"Variable {self.path!r} needs a fully known shape. Received: shape={shape}. "
+                    "A weight cannot depend on an unknown dimension; give the `Input` an integer "
+                    "on that axis."
                 )
             self.initializer = initializer
             self.shape = tuple(int(d) for d in shape)
@@ -135,14 +135,14 @@ class Variable(Trackable):
 
     @property
     def path(self) -> str:
-        """Its owner's path and its name, as they are now: ``"encoder/dense/kernel"``."""
+        """The current path of the owner, and the name: ``"encoder/dense/kernel"``."""
         owner = None if self._owner is None else self._owner()
         own = self.name if owner is None else f"{owner.path}/{self.name}"
         return "/".join((*self._scopes, own)) if self._scopes else own
 
     @property
     def value(self) -> Any:
-        """The array: the one bound by the call in progress, or the variable's own."""
+        """The array bound to the variable in the current call, or else the variable's own."""
         scope = current()
         if scope is None:
             return self._own()
@@ -152,7 +152,7 @@ class Variable(Trackable):
         return found
 
     def _bound(self, scope: Scope) -> Any:
-        """The value without the compute dtype's cast."""
+        """The value without the cast to the compute dtype."""
         found = scope.record.updates.get(self)
         if found is None:
             found = scope.values.get(self)
@@ -176,7 +176,7 @@ class Variable(Trackable):
         return self._value
 
     def _set(self, value: Any) -> None:
-        """Hold ``value``; an array that somebody else may hold too counts as lent."""
+        """Set the value; an array that may be referenced elsewhere counts as lent."""
         self._value = _concrete(value, self.dtype)
         self._lent = self._value is value
 
@@ -189,27 +189,27 @@ class Variable(Trackable):
                 value = self.initializer(self.shape, dtype=self.dtype)  # pyright: ignore[reportOptionalCall]
         if tuple(np.shape(value)) != self.shape:
             raise ShapeError(
-                f"The initializer {self.initializer!r} of variable {self.path!r} was asked for "
-                f"shape {self.shape}. It returned {tuple(np.shape(value))}."
+                f"The initializer {self.initializer!r} of variable {self.path!r} was called with "
+                f"shape {self.shape}. It returned shape {tuple(np.shape(value))}."
             )
         return _concrete(value, self.dtype)
 
     @property
     def is_initialized(self) -> bool:
-        """Whether the array exists yet; reading :attr:`value` makes it."""
+        """Whether the value is initialized; reading :attr:`value` initializes it."""
         return self._value is not None or self._live is not None
 
     def assign(self, value: Any) -> Any:
         """Replace the value.
 
         Args:
-            value: An array of the variable's shape; cast to its dtype.
+            value: An array of the variable's shape, which is cast to its dtype.
 
         Returns:
             The new value.
 
         Raises:
-            ShapeError: Another shape.
+            ShapeError: The value has a different shape.
             StateError: Inside a ``jit`` of your own, where the new value would be lost.
         """
         value = value.value if isinstance(value, Variable) else value
@@ -247,11 +247,12 @@ class Variable(Trackable):
         return self._own() if scope is None else self._bound(scope)
 
     def bind(self, live: LiveState, group: str, address: str) -> Callable[[Any, bool], None]:
-        """Live in ``live`` under ``group`` and ``address``.
+        """Read and write the value in ``live``, under ``group`` and ``address``.
 
         Returns:
-            ``release(value, lent)``, which gives the variable a value of its own again (or gives it
-            to the state that it lived in before); ``lent``: whether somebody else may hold it.
+            A function ``release(value, lent)``, which ends this and writes the value back to the
+            variable (or to the state that it was bound to before); ``lent`` tells whether the value
+            may be referenced elsewhere.
         """
         before = self._live, self._group, self._address
         old, old_lent = self._value, self._lent
@@ -293,7 +294,7 @@ class Variable(Trackable):
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"
 
     def __getattr__(self, name: str) -> Any:
-        # Methods of arrays (sum, mean, T, at, astype, reshape, ...) work on the value.
+        # Methods of arrays (sum, mean, T, at, astype, reshape, ...) apply to the value.
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.value, name)
@@ -316,12 +317,14 @@ class Variable(Trackable):
 def _concrete(value: Any, dtype: str) -> Any:
     with jax.ensure_compile_time_eval():
         if not isinstance(value, jax.Array):
-            value = np.array(value, jnp.dtype(dtype))  # JAX would compile a program to convert it
+            value = np.array(
+                value, jnp.dtype(dtype)
+            )  # JAX would compile a program for the conversion
         return jnp.asarray(value, dtype)
 
 
 def copied(values: Any) -> Any:
-    """Copies of arrays in any nesting, where they are; without a program to be compiled for it."""
+    """Copies of arrays in any nesting, on the same devices, without compiling a program."""
     return jax.device_put(values, may_alias=False)
 
 
@@ -340,14 +343,14 @@ OPERATORS += [f"__{name}__" for name in _PLAIN]
 for _name in OPERATORS:
     setattr(Variable, _name, _operator(_name))
 
-# As a one-leaf pytree a variable passes through every function of jax.numpy as its array.
+# As a pytree with one leaf, a variable is accepted by every function of jax.numpy.
 jax.tree_util.register_pytree_node(
     Variable, lambda v: ((v.value,), None), lambda _, children: children[0]
 )
 
 
 def read(variables: Mapping[str, Variable]) -> dict[str, Any]:
-    """The arrays of ``variables`` by address, to compute with: nobody may keep or change them."""
+    """The arrays of ``variables`` by address, for immediate use: the caller must not keep them."""
     return {a: v._value if v._value is not None else _peek(v) for a, v in variables.items()}
 
 
@@ -357,9 +360,9 @@ def _peek(variable: Variable) -> Any:
 
 
 def take(variables: Mapping[str, Variable]) -> dict[str, Any]:
-    """The arrays of ``variables`` by address, for a step that consumes their buffers.
+    """The arrays of ``variables`` by address, for a step to which their buffers are donated.
 
-    What somebody else may hold is copied. Follow with :func:`put`, whatever happens.
+    Arrays that may be referenced elsewhere are copied. Always call :func:`put` afterwards.
     """
     return {
         a: v._value if v._value is not None and not v._lent else _mine(v)
@@ -373,7 +376,7 @@ def _mine(variable: Variable) -> Any:
 
 
 def put(variables: Mapping[str, Variable], values: Mapping[str, Any]) -> None:
-    """Let ``variables`` hold the arrays that a step returned."""
+    """Write the arrays that a step returned back to ``variables``."""
     for address, variable in variables.items():
         live = variable._live
         if live is None:

@@ -1,1 +1,1 @@
-"""Pure steps over one training state, and how they are compiled and dispatched."""
+"""The training state, the pure steps, and their compilation and dispatch."""

@@ -1,4 +1,4 @@
-"""A batch as users write it, and as the steps take it; batches inside of compiled loops."""
+"""Batches in the forms of users and of the steps, and batches inside compiled loops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Batch = tuple[Any, Any, Any]
 
 
 def unpack_x_y_sample_weight(data: Any) -> Batch:
-    """``x``, ``(x, y)`` or ``(x, y, sample_weight)`` as a triple, with None for what is not there.
+    """Convert ``x``, ``(x, y)`` or ``(x, y, sample_weight)`` to a triple; None for missing parts.
 
     >>> unpack_x_y_sample_weight((1, 2))
     (1, 2, None)
@@ -21,14 +21,14 @@ def unpack_x_y_sample_weight(data: Any) -> Batch:
         return data, None, None
     if not 1 <= len(data) <= 3:
         raise StructureError(
-            f"A batch is x, (x, y) or (x, y, sample_weight). Received a tuple of {len(data)}; if "
-            "these are several inputs, put them into a list or a dict."
+            f"A batch is x, (x, y) or (x, y, sample_weight). Received a tuple of {len(data)} "
+            "entries; if these are several inputs, pass them as a list or a dict."
         )
     return (*data, None, None)[:3]  # pyright: ignore[reportReturnType]
 
 
 def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-    """A batch as users meet it: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+    """Combine the parts of a batch to ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
 
     >>> pack_x_y_sample_weight(1, 2)
     (1, 2)
@@ -41,7 +41,7 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
 
 
 class Static:
-    """A value that a compiled step knows while it is traced: a pytree without leaves."""
+    """A static argument of a compiled step: a pytree without leaves."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -52,7 +52,7 @@ jax.tree_util.register_pytree_node(Static, lambda s: ((), s.value), lambda value
 
 @runtime_checkable
 class Block(Protocol):
-    """Data from which a compiled loop takes its batches itself."""
+    """Data from which a compiled loop extracts its batches."""
 
     def batch(self, i: Any, size: int) -> Any:
         """Batch ``i``."""
@@ -60,7 +60,7 @@ class Block(Protocol):
 
 
 def batch_of(block: Any, i: Any, size: Static) -> Any:
-    """Batch ``i`` of a block of data, or of samples that stay where they are."""
+    """Batch ``i`` of a block of data, or of samples that are used in place."""
     if isinstance(block, Block):
         return block.batch(i, size.value)
     return jax.tree.map(

@@ -1,4 +1,4 @@
-"""Ctrl-C between steps, never within one: a step takes the state's buffers and returns new ones."""
+"""Delay of Ctrl-C until the end of a step, to which the buffers of the state are donated."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 
 class Uninterrupted:
-    """Context in which ``KeyboardInterrupt`` waits until the end.
+    """Context manager that delays ``KeyboardInterrupt`` until its end.
 
-    Python raises it right after a call into XLA, before the result is stored; the state, whose
-    buffers that call has consumed, would be lost. A handler of the user's own stays as it is.
+    Otherwise Python could raise it after a call into XLA but before the result is stored; the
+    state, whose buffers were donated to that call, would be lost. A user's own signal handler is
+    not replaced.
     """
 
     __slots__ = ("_handler", "_pending")

@@ -1,7 +1,7 @@
-"""A user's ``train_step``, ``test_step`` and ``predict_step`` as steps of the one signature.
+"""Adapters for a user's ``train_step``, ``test_step`` and ``predict_step``.
 
-They have the form that Keras gives them on JAX: pure functions of a tuple of lists of arrays and a
-batch. Users' own steps may call the library's, which therefore has that form too.
+These have the same signature as in Keras with JAX: pure functions of a tuple of lists of arrays and
+a batch. They may call the library's steps, which are therefore available in that form too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lamina.execution.batches import pack_x_y_sample_weight, unpack_x_y_sample_w
 from lamina.execution.protocols import Executable
 from lamina.execution.state import NEVER, Arrays, TrainState, Variables
 
-# The groups of a step's lists, and what messages call them.
+# The groups of a step's lists, and their names in messages.
 _LISTS = {
     "train_step": ("trainable", "non_trainable", "optimizer", "metrics"),
     "test_step": ("trainable", "non_trainable", "metrics"),
@@ -33,7 +33,7 @@ def _described(name: str) -> str:
 
 
 def _tables(variables: Variables, name: str) -> dict[str, dict[str, Variable]]:
-    """The variables of a step's lists: those that the model itself holds, in their order."""
+    """The variables of a step's lists, in order: those that the model itself holds."""
     groups = variables.groups()
     return {
         g: {a: v for a, v in groups[g].items() if a not in variables.outside} for g in _LISTS[name]
@@ -41,24 +41,24 @@ def _tables(variables: Variables, name: str) -> dict[str, dict[str, Variable]]:
 
 
 def check_signature(model: Executable, name: str) -> None:
-    """Refuse a step that takes other arguments than a state and data.
+    """Check that a step takes a state and data.
 
     Raises:
-        ArgumentError: It is written for another form of training.
+        ArgumentError: The step has a different signature.
     """
     method = {"train_step": model.train_step, "test_step": model.test_step,
               "predict_step": model.predict_step}[name]  # fmt: skip
     if len(inspect.signature(method).parameters) != 2:
         raise ArgumentError(
-            f"{type(model).__name__}.{name} takes other arguments than `(self, state, data)`. "
-            "Steps are pure functions here: `state` is the tuple of lists "
+            f"{type(model).__name__}.{name} must take the arguments `(self, state, data)`. "
+            "Steps are pure functions: `state` is the tuple of lists "
             f"{_described(name)}, and the step returns `logs, state`. Use `self.stateless_call`, "
             "`self.optimizer.stateless_apply` and `metric.stateless_update_state` inside."
         )
 
 
 def users_step(model: Executable, name: str, variables: Variables) -> steps.Step:
-    """A user's training or test step; what it assigns to variables counts as returned."""
+    """Adapt a user's training or test step; values assigned to variables count as returned."""
     method = model.train_step if name == "train_step" else model.test_step
     training = name == "train_step"
 
@@ -74,8 +74,8 @@ def users_step(model: Executable, name: str, variables: Variables) -> steps.Step
             or tuple(map(_length, result[1])) != lengths
         ):
             raise StructureError(
-                f"{type(model).__name__}.{name} returns `logs, state`: a dict of scalars, then "
-                f"lists as long as those it was given, {_described(name)} of lengths {lengths}. "
+                f"{type(model).__name__}.{name} must return `logs, state`: a dict of scalars, and "
+                f"lists as long as those it received, {_described(name)} of lengths {lengths}. "
                 f"Received: {jax.tree.map(jnp.shape, result)!r}."
             )
         logs = steps.arrays_in(result[0])
@@ -95,7 +95,7 @@ def users_step(model: Executable, name: str, variables: Variables) -> steps.Step
 
 
 def users_predict_step(model: Executable, variables: Variables) -> steps.Step:
-    """A user's step of a prediction."""
+    """Adapt a user's prediction step."""
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Any, steps.Logs]:
         tables = _tables(variables, "predict_step")
@@ -120,14 +120,14 @@ def _value(x: Any) -> Any:
 def standard_step(
     model: Executable, name: str, lists: Any, data: Any, variables: Variables
 ) -> tuple[steps.Logs, tuple[Any, ...]]:
-    """The library's step in the form in which users write theirs.
+    """The library's step, with the signature of a user's step.
 
     Args:
         model: The model.
         name: ``"train_step"`` or ``"test_step"``.
         lists: Lists of arrays.
         data: A batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
-        variables: What the lists hold.
+        variables: The variables whose values the lists contain.
 
     Returns:
         Logs by name, and the new lists.

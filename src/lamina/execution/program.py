@@ -1,4 +1,4 @@
-"""The compiled steps of a model for one purpose: what they bind, how they are dispatched."""
+"""The compiled steps of a model for one purpose, and their dispatch."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from lamina.tree import nested
 
 Purpose = Literal["train", "test", "predict"]
 _CONVOLUTION = "conv_general_dilated"
-# What calls Python while a program runs, and so may raise.
+# Primitives that call Python while a program runs, and so may raise errors.
 _CALLBACKS = ("pure_callback", "io_callback", "debug_callback", "debug_print")
 _MANY_SHAPES = 6
 _SAID = {"train": "The training step", "test": "evaluate()", "predict": "predict()"}
 
 
 class Program:
-    """One kind of step of one model, compiled once and kept.
+    """One kind of step of one model, compiled once and cached.
 
     A user's ``train_step``, ``test_step`` or ``predict_step`` replaces the library's.
 
     Args:
-        model: The model, built.
+        model: The model, which is built.
         purpose: ``"train"``, ``"test"`` or ``"predict"``.
-        eager: Run layer by layer instead of compiled.
+        eager: Whether to run layer by layer instead of compiling.
 
     Attributes:
-        variables: What the state holds; complete once a batch was seen (:meth:`check`).
-        metrics: The metrics whose state the steps carry.
-        output_structure: The nesting of a prediction's outputs, once one was made.
-        chunk: How many steps of a loop fill the time of a dispatch.
+        variables: The variables of the state; complete after the first batch (:meth:`check`).
+        metrics: The metrics whose state is part of the training state.
+        output_structure: The structure of the outputs of a prediction, after the first one.
+        chunk: Number of steps of a loop that take about as long as a dispatch should.
         ran: Whether a step was compiled.
     """
 
@@ -74,7 +74,7 @@ class Program:
     # ---- what the state holds ------------------------------------------------------------------
 
     def _bind(self) -> None:
-        """Find the metrics and the optimizer's variables anew, and make the steps for them."""
+        """Update the metrics and the optimizer's variables, and create the steps for them."""
         self._fresh, self._traces = None, {}
         if self.objective is not None:
             self.metrics = self._metrics(self.objective)
@@ -100,10 +100,9 @@ class Program:
             self._results = compiled(steps.results(self.objective, self.metrics, self.variables))
 
     def _metrics(self, objective: Objective) -> list[Any]:
-        """The compiled metrics, then those that the model holds.
+        """The compiled metrics, followed by those that the model holds.
 
-        For a model with a step of its own just ``model.metrics``, in whose order the step finds
-        their values.
+        For a model with its own step these are ``model.metrics``, whose order that step relies on.
         """
         held = list(self.model.metrics)
         if self.by_user:
@@ -126,16 +125,16 @@ class Program:
         return steps.prediction_step(model, variables)
 
     def log_names(self) -> list[str]:
-        """The names under which a pass reports, in their order."""
+        """The names of the reported logs, in order."""
         return list(jax.eval_shape(self._results, self.variables.structs().metrics, self._reports))
 
     def results(self, state: TrainState, logs: steps.Logs) -> dict[str, Any]:
-        """What is reported, read from the device: numbers, arrays where a metric is one."""
+        """The reported values, fetched from the device: numbers, or arrays for some metrics."""
         found = jax.device_get(self._results(state.metrics, logs))
         return {k: float(v) if np.ndim(v) == 0 else v for k, v in sorted(found.items())}
 
     def fresh_metrics(self) -> Arrays:
-        """The metrics' state before any batch."""
+        """The initial state of the metrics."""
         by_user = any(defined_by_user(type(m), "reset_state") for m in self.metrics)
         if self._fresh is None or by_user:
             scope = Scope(pure=True)
@@ -152,13 +151,14 @@ class Program:
     # ---- checking ------------------------------------------------------------------------------
 
     def check(self, batch: Any) -> bool:
-        """Run the step abstractly: every mismatch of names, shapes and dtypes is told here.
+        """Evaluate the step abstractly, which reports any mismatch of names, shapes and dtypes.
 
-        It also finds what no attribute tells: variables that a call reads or changes although the
-        model does not hold them, metrics' state that is made with the first batch, names of logs.
+        It also discovers what attributes do not contain: variables that a call reads or changes
+        although the model does not hold them, state of metrics that is created with the first
+        batch, and the names of logs.
 
         Returns:
-            Whether there was anything to look at: not for a batch like the one before.
+            Whether a check was necessary; it is not for a batch like the previous one.
         """
         if self.purpose == "predict":
             return False
@@ -173,13 +173,13 @@ class Program:
         if not self.by_user or (objective is not None and objective.waits_for_shapes):
             self._adopt(self._look(batch if self.eager else structs))
         if self.by_user:
-            for _ in range(2):  # some metrics make their state when they first see a batch
+            for _ in range(2):  # some metrics create their state with the first batch
                 self._adopt(self._look_at_own(structs))
         self._checked = key
         return True
 
     def _look(self, batch: Any) -> Record:
-        """Run the forward pass and forget its values: on shapes alone, unless eager."""
+        """Run the forward pass without keeping its values: abstractly, unless eager."""
         training = self.purpose == "train"
         scope = Scope(training=training, pure=True, abstract=not self.eager, key=_abstract_key())
 
@@ -193,7 +193,7 @@ class Program:
         return scope.record
 
     def _look_at_own(self, structs: Any) -> Record:
-        """Run a user's step on shapes."""
+        """Evaluate a user's step abstractly."""
         scope = Scope(pure=True, abstract=True, key=_abstract_key())
 
         def run(state: TrainState, batch: Any) -> steps.Logs:
@@ -205,7 +205,7 @@ class Program:
         return scope.record
 
     def _adopt(self, record: Record) -> None:
-        """Hold what a call reads or changes although nobody holds it; bind what is new."""
+        """Add variables that a call reads or changes although the model does not hold them."""
         known = {v for table in self.variables.groups().values() for v in table.values()}
         known |= {v for m in self.metrics for v in m.variables}
         if self.purpose == "train":
@@ -221,17 +221,17 @@ class Program:
     # ---- the functions that are compiled -------------------------------------------------------
 
     def _noted(self, state: TrainState, batch: Any) -> Any:
-        """The step; while it is traced, what it changes is noted."""
+        """The step; while it is traced, the changed variables are recorded."""
         new, outputs, logs = self._step(state, batch)
         moving = (a for a, x in state.non_trainable.items() if new.non_trainable[a] is not x)
         self._moving = tuple(moving)
-        # JAX would sort the keys of a dict; the nesting is kept apart from the arrays.
+        # JAX would sort the keys of a dict, so the structure is kept apart from the arrays.
         self.output_structure = nested.map_structure(lambda _: None, outputs)
         self._note_shapes(batch)
         return new, nested.flatten(outputs), logs
 
     def _train_one(self, state: TrainState, batch: Any) -> Any:
-        """One step; returns a token too, to wait on, because the next step takes the state."""
+        """One step; returns a token to wait on, too, as the state is donated to the next step."""
         new, _, logs = self._inner(state, batch)
         return new, logs, jnp.copy(new.step)
 
@@ -247,7 +247,7 @@ class Program:
         return new, logs, jnp.copy(new.step)
 
     def _other_one(self, state: TrainState, batch: Any) -> Any:
-        """One step of a test or prediction: what it changes, outputs and logs."""
+        """One step of an evaluation or prediction: changed variables, outputs and logs."""
         new, leaves, logs = self._inner(state, batch)
         return {a: new.non_trainable[a] for a in self._moving}, new.metrics, leaves, logs
 
@@ -286,7 +286,7 @@ class Program:
 
     def train(self, live: Loose, batch: Any) -> tuple[steps.Logs, Any]:
         """One training step; returns its logs and a token to wait on."""
-        # A program that calls Python may raise when its buffers are gone: it leaves them alone.
+        # A program that calls Python may raise after its buffers are donated, so they are not.
         may_raise = not self.eager and self._trace(live.state, batch).calls_python
         run = self._train if may_raise else self._train_consuming
         with Uninterrupted():
@@ -320,23 +320,23 @@ class Program:
         return logs
 
     def predict(self, state: TrainState, x: Any) -> tuple[list[Any], Arrays]:
-        """The outputs' leaves for a batch of inputs, and the weights that the call has changed."""
+        """The leaves of the outputs for a batch, and the weights that the call changed."""
         moved, _, leaves, _ = self._other(state, x)
         return leaves, moved
 
     def predict_many(
         self, state: TrainState, x: Any, shapes: Any, size: int, count: int
     ) -> list[Any]:  # fmt: skip
-        """The outputs' leaves for the first ``count`` batches of a block of inputs."""
+        """The leaves of the outputs for the first ``count`` batches of a block of inputs."""
         return self._predict_many(state, x, Static(shapes), Static(size), np.int32(count))
 
     # ---- one step or a loop --------------------------------------------------------------------
 
     def loops(self, state: TrainState, batch: Any) -> tuple[Any, ...] | None:
-        """Whether many steps in one dispatch are faster than one each: shapes of outputs, or None.
+        """The shapes of the outputs if many steps per dispatch are faster than one, or else None.
 
         Args:
-            state: What the steps start from.
+            state: The initial state of the steps.
             batch: A batch, or its shapes.
         """
         if self.eager:
@@ -364,38 +364,38 @@ class Program:
         return self._traces[key]
 
     def takes_in_place(self, samples: Any) -> bool:
-        """Whether to train on samples where they lie: the loop is compiled for their number.
+        """Whether to train on samples in place, with a loop that is compiled for their number.
 
-        Of other samples than the first it is not: blocks have one shape for any number.
+        Samples of a different number are copied to blocks, whose shape does not depend on it.
         """
         shapes = jax.tree.map(jnp.shape, samples)
         self._in_place = self._in_place or shapes
         return self._in_place == shapes
 
     def _note_shapes(self, batch: Any) -> None:
-        """Say once that a step is compiled again and again, and for which shapes."""
+        """Warn once if a step is compiled repeatedly, and for which shapes."""
         now = ", ".join(str(tuple(x.shape)) for x in jax.tree.leaves(batch))
         if now in self._shapes or self.eager:
             return
         self._shapes.append(now)
         if len(self._shapes) == _MANY_SHAPES:
             warn(
-                f"{_SAID[self.purpose]} of {self.model.name!r} is compiled anew for each shape of "
-                f"a batch, so far for {'; '.join(self._shapes)}. Batches of one shape (padded, or "
-                "with the last one left out) need one compilation. This is said once.",
+                f"{_SAID[self.purpose]} of {self.model.name!r} is compiled again for each batch "
+                f"shape, so far for {'; '.join(self._shapes)}. Batches of equal shape (padded, or "
+                "without the trailing batch) need one compilation. This warning is shown once.",
                 TrainingWarning,
             )
 
 
 class _Traced:
-    """What a traced step says about how to dispatch it."""
+    """Properties of a traced step that determine its dispatch."""
 
     def __init__(self, outputs: tuple[Any, ...], slow_in_loop: bool, calls_python: bool) -> None:
         self.outputs, self.slow_in_loop, self.calls_python = outputs, slow_in_loop, calls_python
 
 
 def _called(name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The function under a name that profiles and XLA's dumps show."""
+    """Rename the function, for profiles and XLA's dumps."""
 
     @functools.wraps(fn)
     def call(*args: Any) -> Any:

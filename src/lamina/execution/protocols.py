@@ -1,4 +1,4 @@
-"""What the steps ask of a model, of its objective and of its optimizer."""
+"""The interfaces of models, objectives and optimizers that the steps use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lamina.core.variable import Variable
 
 
 class Objective(Protocol):
-    """Losses and metrics bound to outputs."""
+    """Losses and metrics, bound to outputs."""
 
     @property
     def has_loss(self) -> bool:
@@ -18,12 +18,12 @@ class Objective(Protocol):
 
     @property
     def waits_for_shapes(self) -> bool:
-        """Whether a metric has yet to see what it compares."""
+        """Whether a metric needs the shapes of a batch before it can be created."""
         ...
 
     @property
     def trackers(self) -> Mapping[str, Any]:
-        """Log name to metric, the total loss first."""
+        """Metrics by log name, the total loss first."""
         ...
 
     def outputs_of(self, y_pred: Any) -> list[Any]:
@@ -31,15 +31,15 @@ class Objective(Protocol):
         ...
 
     def track(self, total: Any, parts: Mapping[str, Any], batch_size: int) -> None:
-        """Take the total loss and its parts into their means."""
+        """Update the means of the total loss and its parts."""
         ...
 
     def update_metrics(self, y: Any, y_pred: Any, sample_weight: Any) -> None:
-        """Let every metric see the batch."""
+        """Update all metrics with a batch."""
         ...
 
     def results(self, metrics: Sequence[Any]) -> dict[str, Any]:
-        """What ``metrics`` say now, by log name."""
+        """The current results of ``metrics``, by log name."""
         ...
 
 
@@ -48,11 +48,11 @@ class Updater(Protocol):
 
     @property
     def state_variables(self) -> Mapping[str, Variable]:
-        """Its variables by name."""
+        """The variables of the optimizer, by name."""
         ...
 
     def build(self, variables: Mapping[str, Variable]) -> None:
-        """Make state for variables that have none yet."""
+        """Create state for variables that do not have any yet."""
         ...
 
     def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
@@ -62,7 +62,7 @@ class Updater(Protocol):
     def update(
         self, gradients: Mapping[str, Any], parameters: Any, state: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """New parameters and new state."""
+        """The new parameters and the new state."""
         ...
 
 
@@ -73,7 +73,7 @@ class Executable(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, for messages."""
+        """Name of the model, for messages."""
         ...
 
     @property
@@ -83,15 +83,15 @@ class Executable(Protocol):
 
     @property
     def steps_taken(self) -> int:
-        """How many training steps it has taken."""
+        """Number of training steps taken so far."""
         ...
 
     def follow(self, training: Any) -> None:
-        """Count steps as a running training does, until called with None."""
+        """Use the step counter of a running training, until called with None."""
         ...
 
     def run_key(self, purpose: Any) -> Any:
-        """Bare key data for the random draws of a run."""
+        """Raw key data for the random draws of a run."""
         ...
 
     @property
@@ -100,7 +100,7 @@ class Executable(Protocol):
         ...
 
     def named_variables(self) -> dict[str, tuple[Variable, bool]]:
-        """Address to variable and whether it trains now."""
+        """Map addresses to variables and whether these are currently trainable."""
         ...
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -110,7 +110,7 @@ class Executable(Protocol):
         ...
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
-        """Let the metrics see a batch."""
+        """Update the metrics with a batch."""
         ...
 
     def train_step(self, state: Any, data: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The one training state: a pytree whose leaves have the addresses of the model's variables."""
+"""The training state: a pytree whose leaves have the addresses of the model's variables."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ NEVER = np.iinfo(np.int32).max
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrainState:
-    """Everything that a step reads and changes.
+    """The complete input and output state of a step.
 
     Attributes:
-        trainable: Weights that the optimizer changes, by address.
+        trainable: The trainable weights, by address.
         non_trainable: All other variables that a call reads, by address.
         optimizer: The optimizer's variables, by address.
         metrics: The metrics' variables, by address.
-        key: Bare data of the key that random draws derive from, together with ``step``; a typed
-            key costs each dispatch 0.1 ms.
+        key: Raw data of the key from which, together with ``step``, the keys of random draws are
+            derived; a typed key would add 0.1 ms to each dispatch.
         step: Number of the next step, an int32 scalar.
-        first_nonfinite: Number of the first step whose loss was not finite; ``NEVER`` before.
+        first_nonfinite: Number of the first step whose loss was not finite; ``NEVER`` if there was
+            none.
     """
 
     trainable: Arrays
@@ -46,11 +47,11 @@ class TrainState:
         return _GROUP[name](self)
 
     def replace(self, **changes: Any) -> TrainState:
-        """The same state but for some fields."""
+        """A copy of the state with some fields replaced."""
         return dataclasses.replace(self, **changes)
 
     def step_key(self) -> Any:
-        """The key of the random draws of the next step."""
+        """The key for the random draws of the next step."""
         return jax.random.fold_in(jax.random.wrap_key_data(self.key), self.step)
 
 
@@ -86,7 +87,7 @@ class Variables:
         }
 
     def bound(self, state: TrainState) -> dict[Variable, Any]:
-        """What each variable's value is in ``state``."""
+        """The value of each variable in ``state``."""
         return {
             v: values[a]
             for group, variables in self.groups().items()
@@ -96,22 +97,22 @@ class Variables:
         }
 
     def read(self, key: Any, step: int) -> TrainState:
-        """The state as it is, to compute with; nothing may consume or keep its arrays."""
+        """The current state, for reading only: its arrays must not be donated or kept."""
         groups = {g: read(variables) for g, variables in self.groups().items()}
         return TrainState(**groups, key=key, step=np.int32(step))
 
     def take(self, key: Any, step: int) -> TrainState:
-        """The state, for a step that consumes its buffers; :meth:`put` must follow."""
+        """The state, for a step to which its buffers are donated; :meth:`put` must follow."""
         groups = {g: take(variables) for g, variables in self.groups().items()}
         return TrainState(**groups, key=key, step=np.int32(step))
 
     def put(self, state: TrainState) -> None:
-        """Let the variables hold the arrays of ``state``."""
+        """Write the arrays of ``state`` back to the variables."""
         for group, variables in self.groups().items():
             put(variables, state.group(group))
 
     def structs(self) -> TrainState:
-        """The state's shapes and dtypes."""
+        """The shapes and dtypes of the state."""
         groups = {
             g: {a: jax.ShapeDtypeStruct(v.shape, v.dtype) for a, v in variables.items()}
             for g, variables in self.groups().items()
@@ -122,32 +123,32 @@ class Variables:
 
 
 class Loose:
-    """A state that a single step takes on; the variables are given their values by hand."""
+    """A state for single steps, which is written back to the variables explicitly."""
 
     def __init__(self, state: TrainState) -> None:
         self.state = state
 
     def advance(self, moved: Mapping[str, Any], metrics: Arrays, count: int) -> None:
-        """Take over what ``count`` steps of an evaluation have changed."""
+        """Apply the changes of ``count`` steps of an evaluation."""
         weights = {**self.state.non_trainable, **moved} if moved else self.state.non_trainable
         self.state = self.state.replace(
             non_trainable=weights, metrics=metrics, step=np.int32(self.state.step + count)
         )
 
     def reclaim(self) -> TrainState:
-        """The state without arrays that somebody else may hold."""
+        """The state, with copies of arrays that may be referenced elsewhere."""
         return self.state
 
 
 class Live(Loose):
-    """The state of a running training, in which the variables live while it runs.
+    """The state of a running training, to which the variables are bound while it runs.
 
-    Reading a variable reads the live value, assigning to one changes the next step. A step may
-    consume the state's buffers, so an array that a reader may have kept is copied before that.
+    Reading a variable returns its current value, and assigning to it affects the next step. Since
+    buffers of the state are donated to steps, an array that a reader may have kept is copied first.
 
     Args:
-        variables: What lives here; released by :meth:`close`.
-        state: Their arrays, which nobody else holds.
+        variables: The variables to bind; released by :meth:`close`.
+        state: Their arrays, which are not referenced elsewhere.
     """
 
     def __init__(self, variables: Variables, state: TrainState) -> None:
@@ -160,21 +161,21 @@ class Live(Loose):
         }
 
     def get(self, group: str, address: str) -> Any:
-        """The array, to compute with at once."""
+        """The array, for immediate use only."""
         return self.state.group(group)[address]
 
     def lend(self, group: str, address: str) -> Any:
-        """The array, which stays the reader's: no step will consume it."""
+        """The array, for keeping: it will not be donated to a step."""
         self._lent.add((group, address))
         return self.state.group(group)[address]
 
     def replace(self, group: str, address: str, value: Any) -> None:
-        """Put another array in its place; dictionaries that others may hold stay as they are."""
+        """Replace the array; dictionaries that may be referenced elsewhere are not modified."""
         self._lent.discard((group, address))
         self.state = self.state.replace(**{group: {**self.state.group(group), address: value}})
 
     def reclaim(self) -> TrainState:
-        """The state without arrays that somebody else may hold."""
+        """The state, with copies of arrays that may be referenced elsewhere."""
         if self._lent:
             changed: dict[str, Arrays] = {}
             for group, address in self._lent:
@@ -185,7 +186,7 @@ class Live(Loose):
         return self.state
 
     def close(self) -> None:
-        """Give the variables their values back."""
+        """Write the values back to the variables."""
         for (group, address), release in self._releases.items():
             release(self.state.group(group)[address], (group, address) in self._lent)
         self._releases = {}
@@ -198,11 +199,11 @@ class Live(Loose):
 
 
 def run_key(seed: int, purpose: str, count: int = 0) -> Any:
-    """Bare key data for the draws of a run.
+    """Raw key data for the random draws of a run.
 
     Args:
         seed: The model's seed.
         purpose: ``"fit"``, ``"test"`` or ``"predict"``.
-        count: How many runs of this purpose came before, where each is to draw anew.
+        count: Number of earlier runs of this purpose, if each should draw different numbers.
     """
     return key_data(seed, purpose, count)

@@ -1,7 +1,8 @@
 """The library's own steps: pure functions ``(state, batch) -> (state, outputs, logs)``.
 
-A batch is ``(x, y, sample_weight)``. Whatever a step reports is accumulated in the metrics' state,
-so nothing has to leave the device at each step; ``logs`` is what a user's code reports besides.
+A batch is ``(x, y, sample_weight)``. Reported values are accumulated in the state of the metrics,
+so nothing needs to be fetched from the device in each step; ``logs`` are further values that a
+user's code reports.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ def pure_scope(
     hook: Any = None,
     key: Any = None,
 ) -> Iterator[Scope]:
-    """A scope in which ``variables`` have the values of ``state``; it collects what changes.
+    """A scope in which ``variables`` have the values of ``state``; it records all changes.
 
     Args:
-        variables: What the state holds.
+        variables: The variables.
         state: Their values.
-        training: Whether layers train; None where nobody has said.
+        training: Whether layers are in training mode; None if unspecified.
         hook: Called with each layer and its outputs.
-        key: The key of the step's random draws; the state's when None.
+        key: The key for the random draws of the step; that of the state when None.
     """
     outer = current()
     values, record = variables.bound(state), Record()
-    if outer is not None and outer.pure:  # a user's step that calls the library's
+    if outer is not None and outer.pure:  # a user's step calls the library's step
         values = {**outer.values, **values}
         record.unbound = outer.record.unbound
     scope = Scope(
@@ -58,19 +59,19 @@ def pure_scope(
 
 
 def updated(variables: Mapping[str, Variable], old: Mapping[str, Any], record: Record) -> Any:
-    """The arrays of a group after a call; what the call left alone is the very same object."""
+    """The arrays of a group after a call; unchanged arrays are the same objects."""
     new = record.updates
     return {a: new.get(variables[a], x) for a, x in old.items()} if new else dict(old)
 
 
 def takes(fn: Callable[..., Any], argument: str) -> bool:
-    """Whether a user's function can be given a keyword argument."""
+    """Whether a user's function accepts a keyword argument."""
     parameters = inspect.signature(fn).parameters
     return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def forward(model: Executable, batch: Any, training: bool) -> Any:
-    """The total loss of a batch, which the metrics see too; inside a pure scope."""
+    """The total loss of a batch; updates the metrics too. To be called inside a pure scope."""
     scope = current()
     record = Record() if scope is None else scope.record
     x, y, sample_weight = batch
@@ -95,14 +96,14 @@ def forward(model: Executable, batch: Any, training: bool) -> Any:
 
 
 def arrays_in(logs: Any) -> Logs:
-    """What a user's code reports, as arrays by name; a single number is the loss."""
+    """The values that a user's code reports, as arrays by name; a single number is the loss."""
     if not isinstance(logs, Mapping):
         logs = {"loss": logs}
     return {k: jnp.asarray(v.value if isinstance(v, Variable) else v) for k, v in logs.items()}
 
 
 def watched(state: TrainState, total: Any) -> Any:
-    """The first step whose loss was not finite."""
+    """The number of the first step whose loss was not finite."""
     bad = jnp.where(jnp.isfinite(total), NEVER, jnp.asarray(state.step, "int32"))
     return jnp.minimum(state.first_nonfinite, bad)
 
@@ -113,7 +114,7 @@ def training_step(
     """The training step: forward, gradients, update."""
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, None, Logs]:
-        optimizer.build(variables.trainable)  # another model may have used it meanwhile
+        optimizer.build(variables.trainable)  # another model may have used it in the meantime
 
         def loss(trainable: Any) -> Any:
             now = state.replace(trainable=trainable)
@@ -123,7 +124,7 @@ def training_step(
                 group: updated(table, now.group(group), scope.record)
                 for group, table in variables.groups().items()
             }
-            # What a call assigns to a weight, the update starts from.
+            # If a call assigns to a weight, the update is applied to the new value.
             assigned = {
                 a: x for a, x in after.pop("trainable").items() if x is not now.trainable[a]
             }
@@ -146,7 +147,7 @@ def training_step(
 
 
 def evaluation_step(model: Executable, variables: Variables, key: Any = None) -> Step:
-    """A step of an evaluation: forward, and the metrics see it."""
+    """A step of an evaluation: forward pass, loss and metrics."""
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, None, Logs]:
         with pure_scope(variables, state, False, key=key) as scope:
@@ -157,7 +158,7 @@ def evaluation_step(model: Executable, variables: Variables, key: Any = None) ->
 
 
 def prediction_step(model: Executable, variables: Variables) -> Step:
-    """A step of a prediction; a batch is the inputs alone."""
+    """A step of a prediction; a batch consists of the inputs only."""
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Any, Logs]:
         with pure_scope(variables, state, False) as scope:
@@ -168,7 +169,7 @@ def prediction_step(model: Executable, variables: Variables) -> Step:
 
 
 def after(variables: Variables, state: TrainState, record: Record) -> TrainState:
-    """The state after a call that is no training step."""
+    """The state after a call that is not a training step."""
     changes = {
         group: updated(table, state.group(group), record)
         for group, table in variables.groups().items()
@@ -177,7 +178,7 @@ def after(variables: Variables, state: TrainState, record: Record) -> TrainState
 
 
 def results(objective: Objective, metrics: list[Any], variables: Variables) -> Callable[..., Logs]:
-    """The function from a state and logs to what is reported."""
+    """A function that computes the reported values from a state and logs."""
 
     def report(state: Any, logs: Logs) -> Logs:
         if logs:

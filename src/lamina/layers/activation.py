@@ -20,7 +20,7 @@ _non_negative = number("[0, inf)")
 
 @builtin()
 class _Activation(Layer):
-    """What all have in common: shapes are unchanged, and masks are propagated."""
+    """Base class: shapes are unchanged, and masks are propagated."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,8 +180,9 @@ class Softmax(_Activation):
     Args:
         axis: Axis or axes to sum over.
 
-    Shapes: any, unchanged. A mask broadcasts to the input, and may have only its first axes, as the
-    mask of time steps does. Integers become floats.
+    Shapes: any, unchanged. A mask broadcasts to the input, and may have only its first axes, such
+        as a
+    mask of time steps. Integers become floats.
 
     Raises:
         ShapeError: A mask that does not broadcast to the input.

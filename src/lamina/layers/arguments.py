@@ -1,4 +1,4 @@
-"""What goes into a call: the signature, the accepted inputs, shapes and masks of nested tensors."""
+"""Arguments of a call: signature, accepted inputs, and shapes and masks of nested tensors."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from lamina.tree import nested
 
 
 class InputSpec:
-    """What a layer accepts: checked on every call, symbolic or not.
+    """The inputs that a layer accepts, checked on every call, symbolic or not.
 
     Args:
-        dtype: required dtype name, or None.
-        shape: required sizes; None matches any.
-        ndim: required number of axes.
-        max_ndim: largest number of axes.
-        min_ndim: smallest number of axes.
-        axes: required size of single axes, such as ``{-1: 64}``.
-        allow_last_axis_squeeze: whether a last axis of size 1 that only the tensor or only
-            ``shape`` has does not count.
-        name: the key of the tensor where a call takes a dict; else part of the description only.
-        optional: whether None may be passed instead of a tensor.
-        layout: what the axes mean, such as ``"(batch, time, features)"``, for messages.
+        dtype: Required dtype name, or None.
+        shape: Required shape; None matches any dimension.
+        ndim: Required number of axes.
+        max_ndim: Largest number of axes.
+        min_ndim: Smallest number of axes.
+        axes: Required sizes of single axes, such as ``{-1: 64}``.
+        allow_last_axis_squeeze: Whether to ignore a last axis of size 1 that only the tensor or
+            only ``shape`` has.
+        name: The key of the tensor if the inputs are a dict; otherwise only a description.
+        optional: Whether None may be passed instead of a tensor.
+        layout: Meaning of the axes, such as ``"(batch, time, features)"``, for messages.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class InputSpec:
         self.layout = layout
 
     def mismatch(self, x: Any) -> str | None:
-        """What ``x`` (anything with a shape and a dtype) violates, in words; None when it fits."""
+        """The requirement that ``x``, which has a shape and a dtype, violates; None if it fits."""
         dims, shape = dims_of(x), self.shape
         squeezes = self.allow_last_axis_squeeze and shape is not None
         if squeezes and shape and dims:
@@ -79,13 +79,13 @@ class InputSpec:
             wanted |= dict(enumerate(shape))
         for axis, size in wanted.items():
             here = dims[axis] if -len(dims) <= axis < len(dims) else 0
-            # A size without a name may turn out to fit; one with a name is another size.
+            # An unknown dimension without a name may turn out to fit; a named one does not.
             if size is not None and here != size and not is_anonymous(here):
                 return f"size {size} on axis {axis}"
         return None
 
     def cure(self, x: Any) -> str:
-        """What probably helps against the mismatch of ``x``; empty when nothing is known."""
+        """A suggestion for an ``x`` that does not fit; empty if there is none."""
         dims = dims_of(x)
         maker = x.node.operation if is_symbolic(x) else None
         if len(dims) < (self.min_ndim or 0) or len(dims) > (self.max_ndim or len(dims)):
@@ -95,14 +95,14 @@ class InputSpec:
             if any(n in dims[1:] for n in sizes):
                 return "Are the axes in another order (channels first or last)?"
             return (
-                "The first call made the weights for that size. For another size, make another "
-                "layer."
+                "The first call created the weights for that size. For another size, create "
+                "another layer."
             )
         if len(dims) == self.ndim - 1:
             if getattr(maker, "return_sequences", None) is False:
                 return (
-                    f"Give {x.node.operation.name!r} `return_sequences=True`: then it hands on "
-                    "every time step, and not only the last."
+                    f"Set `return_sequences=True` in {x.node.operation.name!r}, so that it returns "
+                    "all time steps and not only the last one."
                 )
             if self.layout.endswith((" channels)", " features)")):
                 missing = self.layout.rpartition(" ")[2][:-1]
@@ -111,7 +111,7 @@ class InputSpec:
                 )
         if len(dims) == self.ndim + 1 and maker is not None and not x.node.inputs:
             return (
-                "Is the batch size part of `Input`'s shape? It is left out there: "
+                "Does the shape of `Input` include the batch size? It must not: "
                 f"`Input(shape={show_dims(dims[2:])})`."
             )
         return ""
@@ -125,7 +125,7 @@ _SPACE = {1: ("steps",), 2: ("height", "width"), 3: ("depth", "height", "width")
 
 
 def layout(rank: int, data_format: str = "channels_last", *, time: bool = False) -> str:
-    """What the axes of sequences, images or volumes mean, for messages.
+    """The meaning of the axes of sequences, images or volumes, for messages.
 
     >>> layout(2), layout(1, "channels_first", time=True)
     ('(batch, height, width, channels)', '(batch, time, channels, steps)')
@@ -136,12 +136,12 @@ def layout(rank: int, data_format: str = "channels_last", *, time: bool = False)
 
 
 def dims_of(x: Any) -> tuple[Any, ...]:
-    """Sizes of a tensor, symbolic ones as they are."""
+    """The dimensions of a tensor, including symbolic ones."""
     return x.spec.dims_raw if is_symbolic(x) else tuple(x.shape)
 
 
 class CallSignature:
-    """What a class's ``call`` takes, read once."""
+    """The parameters of a class's ``call``."""
 
     def __init__(self, cls: type) -> None:
         self.signature = inspect.signature(cls.call)  # pyright: ignore[reportAttributeAccessIssue]
@@ -152,7 +152,7 @@ class CallSignature:
         self.takes_training = "training" in self.names
         self.takes_mask = "mask" in self.names
         self.takes_kwargs = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-        # In Keras's files only tensors have positions; other arguments go by name.
+        # In Keras's files only tensors are positional arguments.
         rest = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
         self.by_name = () if rest else (bool, int, float, str, type(None))
         default = self.signature.parameters["training"].default if self.takes_training else None
@@ -165,7 +165,7 @@ class CallSignature:
 
 
 def call_signature(cls: type) -> CallSignature:
-    """What the ``call`` of a layer's class takes."""
+    """The cached parameters of the ``call`` of a layer's class."""
     found = cls.__dict__.get("_signature")
     if found is None:
         found = CallSignature(cls)
@@ -174,7 +174,7 @@ def call_signature(cls: type) -> CallSignature:
 
 
 def shapes_of(x: Any) -> Any:
-    """The shapes of tensors, in their nesting; None for open sizes."""
+    """The shapes of nested tensors, in the same structure; None for unknown dimensions."""
     return nested.map_structure(lambda t: None if t is None else _shape_of(t), x)
 
 
@@ -184,12 +184,12 @@ def _shape_of(x: Any) -> Any:
 
 
 def as_shape(x: Any) -> Any:
-    """A shape (or nesting of shapes) from JSON, where tuples have become lists."""
+    """A shape (or nested shapes) from JSON, in which tuples are lists."""
     return map_shapes(tuple, x)
 
 
 def map_shapes(fn: Callable[[Any], Any], x: Any) -> Any:
-    """Apply ``fn`` to every shape (a flat tuple or list) of a nesting of shapes."""
+    """Apply ``fn`` to every shape (a flat tuple or list) of nested shapes."""
     if x is None:
         return None
     if isinstance(x, Mapping):
@@ -200,14 +200,14 @@ def map_shapes(fn: Callable[[Any], Any], x: Any) -> Any:
 
 
 def as_array(x: Any) -> Any:
-    """NumPy arrays and variables as JAX arrays; everything else as it is."""
+    """Convert NumPy arrays and variables to JAX arrays; return everything else unchanged."""
     if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufc":
         return jnp.asarray(x)
     return x.value if isinstance(x, Variable) else x
 
 
 def as_tensors(x: Any) -> Any:
-    """Numbers in lists become one array, as ``layer([[1., 2.]])`` means it."""
+    """Convert nested lists of numbers to one array, as in ``layer([[1., 2.]])``."""
     if isinstance(x, (list, tuple)) and x:
         leaves = nested.flatten(x)
         if leaves and all(isinstance(v, (int, float)) for v in leaves):
@@ -216,7 +216,7 @@ def as_tensors(x: Any) -> Any:
 
 
 def autocast(x: Any, dtype: str) -> Any:
-    """A floating array in ``dtype``, its mask with it."""
+    """Cast a floating array to ``dtype``, and propagate its mask."""
     if isinstance(x, jax.Array) and dtypes.is_float(str(x.dtype)) and x.dtype != dtype:
         cast = x.astype(dtype)
         mask = get_mask(x)
@@ -227,18 +227,18 @@ def autocast(x: Any, dtype: str) -> Any:
 
 
 def may_carry_mask(x: Any) -> bool:
-    """Whether an array is among the leaves."""
+    """Whether any of the leaves is an array."""
     return any(isinstance(leaf, jax.Array) for leaf in nested.flatten(x))
 
 
 def masks_of(x: Any) -> Any:
-    """The masks in the nesting of ``x``; None when there is none."""
+    """The masks in the structure of ``x``; None if there are none."""
     masks = nested.map_structure(get_mask, x)
     return None if all(m is None for m in nested.flatten(masks)) else masks
 
 
 def path_to(x: Any) -> str:
-    """Names from an input to ``x``, following first inputs."""
+    """The names on the path from an input to ``x``, through the first input of each node."""
     names, node = [], x.node
     while node is not None:
         dims = show_dims(node.output_leaves[0].spec.dims_raw) if node.output_leaves else ""

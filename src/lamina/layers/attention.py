@@ -65,7 +65,7 @@ class _Projection(KernelAndBias):
         return y if self.bias is None else y + self.bias.value
 
 
-# ---- from any axes to (batch, sequence) and back -------------------------------------------------
+# ---- reshaping to (batch, sequence) and back -----------------------------------------------------
 
 
 class _Layout:
@@ -81,7 +81,7 @@ class _Layout:
         self.others = tuple(a for a in range(ndim) if a not in attended)
 
     def sizes(self, x: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Sizes of the other axes and of the attention axes."""
+        """The dimensions of the other axes and of the attention axes."""
         return tuple(x.shape[a] for a in self.others), tuple(x.shape[a] for a in self.attended)
 
     def gather(self, x: Any) -> Any:
@@ -91,7 +91,7 @@ class _Layout:
         return x.reshape(math.prod(others), math.prod(attended), *x.shape[self.ndim :])
 
     def restore(self, x: Any, like: Any) -> Any:
-        """``(batch, sequence, ...)`` to ``(*axes, ...)``, with the sizes of ``like``."""
+        """``(batch, sequence, ...)`` to ``(*axes, ...)``, with the dimensions of ``like``."""
         others, attended = self.sizes(like)
         x = x.reshape(*others, *attended, *x.shape[2:])
         back = np.argsort((*self.others, *self.attended)).tolist()
@@ -139,7 +139,7 @@ class _Layout:
 
 
 class _Heads(NamedTuple):
-    """What multi-head and grouped-query attention have under different names."""
+    """The dimensions that the two layers define under different names."""
 
     queries: int
     groups: int
@@ -160,7 +160,7 @@ class _Attention(KernelAndBias, trailing=True, kw_only=True):
 
     use_gate: bool = False
     seed: int | None = _SEED
-    _masks_queries: ClassVar[bool]  # whether masked queries attend to nothing
+    _masks_queries: ClassVar[bool]  # whether masked queries do not attend to any key
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -384,8 +384,9 @@ class MultiHeadAttention(_Attention):
         ShapeError: Inputs or masks whose shapes do not match.
         ArgumentError: Flash attention where it is not supported.
 
-    A query that may attend to nothing gets zeros (to which the output projection adds its bias),
-    with and without ``return_attention_scores``; Keras averages all values in the first case.
+    For a query that may not attend to any key the result is zero (to which the output projection
+    adds its bias), with and without ``return_attention_scores``; Keras averages all values in the
+    first case.
 
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; the gate: Qiu et al. 2025,
     https://arxiv.org/abs/2505.06708
@@ -465,8 +466,8 @@ class GroupQueryAttention(_Attention):
             of the query.
         seed: Integer that, with the global seed, determines what is dropped.
 
-    Call arguments: see :class:`MultiHeadAttention`; here a masked query gets zeros (to which the
-    output projection adds its bias).
+    Call arguments: see :class:`MultiHeadAttention`; here the result for a masked query is zero (to
+    which the output projection adds its bias).
 
     Shapes: ``(batch, targets, features)`` to the same.
 

@@ -1,4 +1,4 @@
-"""The layer: fields, weights and a formula; callable on arrays and on symbolic tensors."""
+"""The base class of layers: arguments, weights and a computation on arrays or symbolic tensors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from lamina.tree import nested
 
 
 def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
-    """Let ``layer.build(shape)``, called by anyone, leave the layer marked as built."""
+    """Wrap a layer's ``build``, so that the layer is marked as built afterwards."""
 
     @functools.wraps(build)
     def wrapper(self: Layer, *args: Any, **kwargs: Any) -> None:
@@ -73,22 +73,22 @@ _NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
 
 @builtin("layers")
 class Layer(LayerState):
-    """A computation with weights: the node type that models are made of.
+    """A computation with weights, of which models are composed.
 
-    A subclass makes its weights in ``build(input_shape)`` (or in ``__init__``) with
-    :meth:`add_weight` and computes in ``call(inputs)``; ``call`` may also take ``training`` and
-    ``mask``. Nothing else is needed: output shapes come from running ``call`` abstractly, and the
-    constructor's arguments are remembered for saving.
+    A subclass creates its weights in ``build(input_shape)`` (or in ``__init__``) with
+    :meth:`add_weight`, and computes its outputs in ``call(inputs)``, which may also take
+    ``training`` and ``mask``. Nothing else is required: output shapes are inferred by abstract
+    evaluation of ``call``, and the constructor's arguments are stored for saving.
 
     Args:
-        activity_regularizer: penalty on the outputs, added to the loss.
-        trainable: whether the optimizer may change the weights.
-        dtype: a dtype name or policy; weights are stored and results computed in it.
-        autocast: whether floating inputs are cast to the compute dtype.
-        name: the layer's name; ``dense``, ``dense_1``, ... when None.
+        activity_regularizer: Penalty on the outputs, added to the loss.
+        trainable: Whether the optimizer may change the weights.
+        dtype: Name of the dtype, or dtype policy, of weights and computation.
+        autocast: Whether floating inputs are cast to the compute dtype.
+        name: The layer's name; ``dense``, ``dense_1``, ... when None.
 
     Raises:
-        ShapeError: on a call whose input does not fit.
+        ShapeError: On a call with an input that does not match.
 
     >>> import numpy as np
     >>> class Scale(Layer):
@@ -111,11 +111,11 @@ class Layer(LayerState):
     # ---- building ------------------------------------------------------------------------------
 
     def build(self, input_shape: Any) -> None:
-        """Make the weights for inputs of this shape (None for open sizes); override as needed."""
+        """Create the weights for an input shape, with None for unknown dimensions."""
         self.built = True
 
     def get_build_config(self) -> dict[str, Any] | None:
-        """The shapes that :meth:`build` was given, as Keras's files hold them."""
+        """The shapes that :meth:`build` received, in the format of Keras's files."""
         shapes = self._build_shapes
         if not self.built or not shapes:
             return None
@@ -148,7 +148,7 @@ class Layer(LayerState):
     # ---- calling -------------------------------------------------------------------------------
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """The formula; every subclass has its own."""
+        """Compute the outputs; subclasses override this."""
         raise SignatureError(
             f"Layer {self.name!r} of class {type(self).__name__} has no `call`. "
             "Define `def call(self, inputs): ...` in the class.",
@@ -193,7 +193,7 @@ class Layer(LayerState):
                 called = self.inner_graph() is not None and not (outer and outer.path)
                 if (
                     not (isinstance(e, LaminaError) and e.layer == self.name)
-                    and not called  # the user's own model, in a call that shows in the traceback
+                    and not called  # the user's own model, whose call the traceback shows
                     and (outer is None or not outer.abstract)
                 ):
                     e.add_note(f"In layer {self.name!r} ({type(self).__name__}).")
@@ -202,7 +202,7 @@ class Layer(LayerState):
             self._losses_of_call = scope.record.losses
         if not (self.supports_masking or self._told_of_mask) and not (
             (outer and (outer.abstract or outer.building))
-            # A layer of the library's own knows what it does with the masks of those inside.
+            # Built-in layers handle the masks of their inner layers themselves.
             or (outer and registry.registration_of(type(outer.layer)) is not None)
         ):  # fmt: skip
             inputs = arguments.get(call_signature(type(self)).first or "")
@@ -211,7 +211,7 @@ class Layer(LayerState):
         return outputs
 
     def _bind(self, args: Any, kwargs: dict[str, Any]) -> tuple[bool | None, dict[str, Any]]:
-        """Arguments by name, and ``training`` where the caller gave it."""
+        """The arguments by name, and ``training`` if the caller passed it."""
         signature = call_signature(type(self))
         training = kwargs.get("training")
         if not signature.takes_training and not signature.takes_kwargs:
@@ -232,8 +232,8 @@ class Layer(LayerState):
             several = tensors and self.input_spec is None
             raise SignatureError(
                 f"Layer {self.name!r} ({type(self).__name__}) was called with wrong arguments: {e}."
-                f" Its call takes ({shown})."
-                + (f" Several tensors go into one list: `{self.name}([a, b])`." if several else ""),
+                f" The arguments of `call` are ({shown})."
+                + (f" Pass several tensors as one list: `{self.name}([a, b])`." if several else ""),
                 layer=self.name,
             ) from None
         arguments = dict(bound.arguments)
@@ -282,7 +282,7 @@ class Layer(LayerState):
         return outputs
 
     def _split(self, arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Arguments by name, as the call's own kinds of parameters take them."""
+        """Split the arguments into positional and keyword arguments, as ``call`` takes them."""
         positional: list[Any] = []
         keywords = dict(arguments)
         for name, parameter in call_signature(type(self)).signature.parameters.items():
@@ -315,7 +315,7 @@ class Layer(LayerState):
                     set_mask(x, mask)
 
     def _call_symbolic(self, arguments: dict[str, Any], training: bool | None) -> Any:
-        """Check, build, infer the output's spec, and record a node."""
+        """Check the inputs, build the layer, infer the output spec, and record a node."""
         try:
             check_inputs(self, arguments)
             with entered(Scope()):
@@ -330,12 +330,12 @@ class Layer(LayerState):
         inputs = nested.flatten(arguments.get(call_signature(type(self)).first or ""))
         masked = [x.name for x in inputs if is_symbolic(x) and x.mask is not None]
         if masked and not any(nested.flatten(masks)):
-            self._warn_of_lost_mask(f"the mask that comes with {masked[0]!r}")
+            self._warn_of_lost_mask(f"the mask of {masked[0]!r}")
         positional, keywords = self._split(arguments)
         return record(self, tuple(positional), keywords, outputs, masks)
 
     def _warn_of_lost_mask(self, mask: str) -> None:
-        """Say once that a mask ends here, unless the layer's class decides about masks."""
+        """Warn once that a mask is not propagated, unless the layer's class handles masks."""
         if (
             self.supports_masking or self._told_of_mask
             or registry.defined_by_user(type(self), "compute_mask")
@@ -345,20 +345,20 @@ class Layer(LayerState):
         who = f"Layer {self.name!r} ({type(self).__name__})"
         if call_signature(type(self)).takes_mask:
             warn(
-                f"{who} uses {mask}, and its outputs carry none. To pass the mask on, set "
-                "`self.supports_masking = True` in the constructor; if it is meant to end, define "
-                "`compute_mask` and return None.",
+                f"{who} uses {mask}, but does not propagate it to its outputs. To propagate it, "
+                "set `self.supports_masking = True` in the constructor; if it should not be "
+                "propagated, define `compute_mask` and return None.",
                 MaskWarning,
             )
         else:
             warn(
-                f"{who} cannot use {mask}; it ends here. If that is meant, nothing is wrong; if "
-                "masked positions must not count, use a layer that takes masks.",
+                f"{who} does not support masking, so {mask} is ignored and not propagated. If "
+                "masked positions must not affect the result, use a layer that supports masking.",
                 MaskWarning,
             )
 
     def _infer(self, arguments: dict[str, Any], training: bool | None) -> tuple[Any, Any]:
-        """Specs of the outputs, and the spec of a mask (or None) for each output leaf."""
+        """Specs of the outputs, and for each output leaf the spec of its mask, or None."""
         overridden = self._user_spec(arguments)
         if overridden is not None:
             return overridden, self._mask_specs(arguments, overridden)
@@ -396,7 +396,7 @@ class Layer(LayerState):
     def _evaluation_key(
         self, arguments: Mapping[str, Any], training: bool | None, masked: list[bool]
     ) -> Any:
-        """What, besides the specs, decides a built-in layer's output spec; None: do not cache."""
+        """Cache key of a built-in layer's output spec besides the input specs; None if uncached."""
         cls = type(self)
         if registry.registration_of(cls) is None or self._sublayers():
             return None
@@ -408,7 +408,7 @@ class Layer(LayerState):
         return spec.freeze(cls, self._policy.name, training, values, static, masked)
 
     def _user_spec(self, arguments: Mapping[str, Any]) -> Any:
-        """The answer of a user's own ``compute_output_spec`` or ``_shape``, if there is one."""
+        """The result of a user's ``compute_output_spec`` or ``compute_output_shape``, if any."""
         cls = type(self)
         inputs = arguments.get(call_signature(type(self)).first or "")
         if registry.defined_by_user(cls, "compute_output_spec"):
@@ -428,7 +428,7 @@ class Layer(LayerState):
         return None
 
     def _mask_specs(self, arguments: Mapping[str, Any], outputs: Any) -> list[Any]:
-        """The masks of outputs whose specs the user's class gives."""
+        """The masks of outputs whose specs the user's class computes."""
         inputs = arguments.get(call_signature(type(self)).first or "")
         leaves = [x for x in nested.flatten(inputs) if is_symbolic(x)]
         passes = self.supports_masking or registry.defined_by_user(type(self), "compute_mask")
@@ -450,7 +450,7 @@ class Layer(LayerState):
         return found * count if len(found) == 1 else found
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """Specs of what a call on symbolic tensors would return, without recording it."""
+        """The specs of the outputs of a call on symbolic tensors, without recording a node."""
         training, arguments = self._bind(args, kwargs)
         with entered(Scope()):
             if not self.built:
@@ -458,7 +458,7 @@ class Layer(LayerState):
         return self._infer(arguments, training)[0]
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
-        """The shape of the output for inputs of the given shape (None for open sizes).
+        """The shape of the output for inputs of the given shape (None for unknown dimensions).
 
         >>> from lamina import layers
         >>> layers.Dense(3).compute_output_shape((None, 4))
@@ -478,27 +478,27 @@ class Layer(LayerState):
     # ---- losses --------------------------------------------------------------------------------
 
     def add_loss(self, loss: Any) -> None:
-        """Add a scalar (or what sums to one) to the training loss; call it inside ``call``."""
+        """Add a loss to the training loss, inside ``call``; arrays are summed to a scalar."""
         scope = current()
         if scope is None:
-            raise ArgumentError("add_loss() works inside `call`, where the loss has its values.")
+            raise ArgumentError("add_loss() must be called inside `call`.")
         scope.record.losses.extend(jnp.sum(x) for x in nested.flatten(loss))
 
     @property
     def losses(self) -> list[Any]:
-        """Losses of the last eager call, then the penalties on weights."""
+        """The losses of the last eager call, followed by the penalties on weights."""
         return [*self._losses_of_call, *self.weight_penalties()]
 
     def weight_penalties(self) -> list[Any]:
-        """The regularizers' values for the weights that train now."""
+        """The values of the regularizers of the weights that are currently trainable."""
         return [v.regularizer(v.value) for v in self.trainable_variables if v.regularizer]
 
-    # ---- the pure form -------------------------------------------------------------------------
+    # ---- pure calls ----------------------------------------------------------------------------
 
     def apply_pure(
         self, values: Mapping[Variable, Any], *args: Any, key: Any = None, **kwargs: Any
     ) -> tuple[Any, Record]:
-        """Call with variables bound to ``values``; nothing outside is read or changed.
+        """Call the layer with variables bound to ``values``, without side effects.
 
         Returns:
             The outputs, and the record of new values, losses and logs.
@@ -527,22 +527,22 @@ class Layer(LayerState):
         seed: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """The call as a pure function of the weights: any JAX transformation works on it.
+        """The call as a pure function of the weights, to which JAX transformations apply.
 
         Args:
-            trainable_variables: arrays in the order of :attr:`trainable_variables`, or a dict by
-                address as :meth:`named_variables` gives them.
-            non_trainable_variables: likewise.
-            args: the inputs.
-            return_losses: also return the list of added losses.
-            seed: where random numbers come from (dropout): an integer or a JAX key, a new one at
-                each call. Needed inside a ``jax.jit`` of your own if anything is drawn; the step
-                that :meth:`fit` compiles has one.
-            kwargs: as for a plain call (``training=True`` ...).
+            trainable_variables: Arrays in the order of :attr:`trainable_variables`, or a dict with
+                the addresses of :meth:`named_variables`.
+            non_trainable_variables: Likewise.
+            args: The inputs.
+            return_losses: Whether to return the list of added losses, too.
+            seed: Seed of random numbers (dropout): an integer or a JAX key, which should differ in
+                each call. Required inside your own ``jax.jit`` if random numbers are drawn; the
+                step that :meth:`fit` compiles has its own.
+            kwargs: Keyword arguments of the call (``training=True`` ...).
 
         Returns:
-            ``(outputs, non_trainable_variables)``, and the losses where asked; the new values come
-            in the form in which the old ones were given.
+            ``(outputs, non_trainable_variables)``, and the losses if ``return_losses``. The new
+            values have the form in which the old ones were passed.
         """
         named = self.named_variables()
         values: dict[Variable, Any] = {}
@@ -564,7 +564,7 @@ class Layer(LayerState):
             seed = jax.random.key(seed) if seed.ndim == 0 else jax.random.wrap_key_data(seed)
         outputs, rec = self.apply_pure(values, *args, key=seed, **kwargs)
         outer = current()
-        if outer is not None and outer.pure:  # what is not this layer's is the caller's to keep
+        if outer is not None and outer.pure:  # variables of other layers belong to the caller
             outer.record.updates |= {v: x for v, x in rec.updates.items() if v not in values}
         if isinstance(non_trainable_variables, Mapping):
             new: Any = {a: rec.updates.get(named[a][0], x)
@@ -579,14 +579,14 @@ class Layer(LayerState):
 
 
 class _StandIn(Operation):
-    """The maker of tensors that only exist to ask for a shape."""
+    """The operation of placeholder tensors for shape inference."""
 
     def __init__(self) -> None:
         self.name, self._inbound_nodes = "input", []
 
 
 def scope_of(layer: Layer, training: bool | None) -> Scope:
-    """The scope of a call of ``layer`` from inside the running one."""
+    """The scope of a call of ``layer`` inside the current scope."""
     return layer._scope(training)
 
 

@@ -85,7 +85,7 @@ class Bidirectional(Recurrent):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.supports_masking = True
-        # Files store the weights under `forward_layer`, which `layer` is an alias of.
+        # Files store the weights under `forward_layer`, of which `layer` is an alias.
         given, other = self.layer, self.backward_layer
         del self.layer, self.backward_layer
         name = given.name.removeprefix("forward_")

@@ -1,4 +1,4 @@
-"""What a call of a layer was given: the check of its inputs, and what its errors tell of them."""
+"""Checks of the inputs of layer calls, and the error messages that describe them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lamina.layers.arguments import InputSpec, call_signature, dims_of, path_to
 from lamina.layers.state import LayerState
 from lamina.tree import nested
 
-# What JAX raises where code asks a tensor without values for them.
+# Errors of JAX where code needs the values of an abstract tensor.
 _NEEDS_VALUES = (
     jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError, jax.errors.InconclusiveDimensionOperation,
@@ -30,8 +30,8 @@ def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
     """Compare the first argument of a call with what the layer accepts.
 
     Raises:
-        StructureError: something that is no tensor, or another number of tensors.
-        ShapeError: a tensor that does not fit `input_spec`.
+        StructureError: An input is not a tensor, or the number of tensors is wrong.
+        ShapeError: A tensor does not match `input_spec`.
     """
     first = call_signature(type(layer)).first
     inputs = arguments.get(first or "")
@@ -41,11 +41,11 @@ def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
         if x is None or is_symbolic(x) or spec.is_array(x) or isinstance(x, Variable):
             continue
         if isinstance(x, (str, bytes)):
-            continue  # layers that take text say so themselves
+            continue  # layers that accept text check it themselves
         if isinstance(x, type):
             raise GraphError(
                 f"Layer {layer.name!r} received the class {x.__name__} itself, not a tensor. "
-                f"Make a layer and call it: `{x.__name__}(...)(x)`.",
+                f"Create a layer and call it: `{x.__name__}(...)(x)`.",
                 layer=layer.name,
             )
         if not np.isscalar(x):
@@ -88,7 +88,7 @@ def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
 
 
 def explained(e: Exception, layer: LayerState, arguments: Mapping[str, Any]) -> Exception:
-    """The error with the layer, what it received, the path from the inputs, and the line."""
+    """The error with details: the layer, what it received, the path from the inputs, the line."""
     tensors = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
     who = f"Layer {layer.name!r} ({type(layer).__name__})"
     details: dict[str, Any] = {
@@ -101,15 +101,15 @@ def explained(e: Exception, layer: LayerState, arguments: Mapping[str, Any]) -> 
         return e.with_details(**details)
     if isinstance(e, _NEEDS_VALUES):
         return SymbolicTensorError(
-            f"{who} needs the values of a tensor, or a size that is not known, while only "
+            f"{who} needs the values of a tensor, or an unknown dimension, while only "
             f"shapes are known: {type(e).__name__}: {str(e).splitlines()[0]}",
             cure="In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and "
-            "NumPy: `lamina.ops.where(condition, a, b)`, ...; or give the `Input` fixed sizes.",
+            "NumPy: `lamina.ops.where(condition, a, b)`, ...; or give the `Input` a fixed shape.",
             **details,
         )
     if isinstance(e, (TypeError, ValueError, AssertionError)) and not raised_by_user(e):
         return ShapeError(f"{who} cannot take this input: {type(e).__name__}: {e}", **details)
-    e.add_note(str(LaminaError(f"In {who}:", **details)))  # the user's own error, as it was
+    e.add_note(str(LaminaError(f"In {who}:", **details)))  # the user's own error, unchanged
     return e
 
 

@@ -28,7 +28,7 @@ from lamina.serialization.registry import builtin
 
 _VALID_OR_SAME = one_of("valid", "same")
 
-# What the docstrings of all families say alike.
+# Parts of the docstrings that all families share.
 _WINDOW = """\
         kernel_size: Size of the window: one integer, or one for each spatial dimension."""
 _COMMON = """\
@@ -54,13 +54,13 @@ _SHAPES = """\
 
 
 def _text(summary: str, arguments: str, weights: str, channels_out: str, rest: str) -> str:
-    """A family's template: its own parts around those that all families share."""
+    """The template of a family: its own parts, combined with those that all families share."""
     parts = f"{summary}\n\n    Args:\n{arguments}\n{weights}\n{_BIAS}\n\n{_SHAPES}\n\n{rest}\n    "
     return parts.replace("$channels_out", channels_out)
 
 
 class _Arguments:
-    """What subclasses declare, each in Keras's position; and the bias."""
+    """Arguments that subclasses declare in Keras's order; and those of the bias."""
 
     strides: Any
     dilation_rate: Any
@@ -71,7 +71,7 @@ class _Arguments:
 
 @builtin()
 class _Convolution(_Arguments, SpatialLayer):
-    """What all convolutions share: checks, bias, activation."""
+    """Base class of all convolutions: checks, bias, activation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,7 +169,7 @@ _PLAIN = _text(
             1 keep the spatial shape.$causal
 {_COMMON}
         groups: Number of groups into which the input channels and the filters are split; each
-            group of filters sees its own group of channels.
+            group of filters is applied to its own group of channels.
 {_LAST}""",
     _KERNEL.format(shape="channels // groups, filters"),
     "filters",
@@ -288,7 +288,7 @@ class Conv2DTranspose(_Transposed):
 class Conv3DTranspose(_Transposed):
     __doc__ = fill(_TRANSPOSED, 3, input=(6, 4), output=(8, 8))
     rank = 3
-    # In Keras's order, which here differs from that of the other two.
+    # In Keras's order, which differs from that of the other two here.
     output_padding: Any = field(default=None, convert=optional(integers))
     dilation_rate: Any = field(default=1, convert=per_axis)
     activation: Any = field(default=None, convert=activations.get)

@@ -1,4 +1,4 @@
-"""Convolutional LSTMs, for sequences of images and the like."""
+"""Convolutional LSTMs, for sequences of images or similar inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lamina.serialization.fields import field, one_of, per_axis, positive_int
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
 
-# From `unit_forget_bias` on, the arguments are those of an LSTM cell.
+# The arguments from `unit_forget_bias` on are those of an LSTM cell.
 _SHARED_ARGUMENTS = (
     "        unit_forget_bias:" + arguments_in(LSTMCell).partition("        unit_forget_bias:")[2]
 )
@@ -44,7 +44,7 @@ class _ConvLSTMCell(LSTMCell):
         self._add_weights(input_shape, self.kernel_size, bias_shape)
 
     def _input_product(self, x: Any, kernel: Any) -> Any:
-        """The convolution of all time steps at once: outside of the loop, where it is fast."""
+        """The convolution of all time steps at once, outside the loop, where it is faster."""
         leading = x.shape[: x.ndim - self.rank - 1]
         images = x.reshape(math.prod(leading), *x.shape[len(leading) :])
         y = conv(images, kernel, self.strides, self.padding, self.dilation_rate)
@@ -67,7 +67,7 @@ class _ConvLSTM(
     f"recurrent_activation use_bias {INITIALIZERS} unit_forget_bias {PENALTIES} {RATES} seed "
     f"{LOOP}",
 ):
-    """What ConvLSTM1D, 2D and 3D share: all but the rank."""
+    """Base class of ConvLSTM1D, 2D and 3D, which differ in rank only."""
 
     cell_class: ClassVar[type[BuiltinCell]] = _ConvLSTMCell
     rank: ClassVar[int]
@@ -101,7 +101,7 @@ class _ConvLSTM(
         return (*shape[:2], *shape[3:], shape[2])
 
     def get_initial_state(self, batch_size: Any) -> list[Any]:
-        """Unknown without an input, whose spatial shape determines that of the states."""
+        """Raises an error: the shape of the states depends on that of the input."""
         raise ShapeError(
             f"Layer {self.name!r} ({type(self).__name__}) has states of the shape of its output.",
             layer=self.name,

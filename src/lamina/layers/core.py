@@ -51,7 +51,7 @@ class InputLayer(Layer):
         dims: Bounds of named dimensions: ``{"time": (1, 512)}``, both ends included.
 
     Raises:
-        ArgumentError: Arguments that contradict each other, or a shape that is not one.
+        ArgumentError: The arguments contradict each other, or the shape is not valid.
 
     >>> layer = InputLayer((3,), name="point")
     >>> layer.batch_shape, layer.output.name
@@ -113,7 +113,7 @@ class InputLayer(Layer):
 
     @property
     def dtype(self) -> str:
-        """Dtype of the values that are fed."""
+        """Dtype of the input values."""
         return self.spec.dtype if "spec" in self.__dict__ else self._policy.variable_dtype
 
     @dtype.setter
@@ -142,7 +142,7 @@ class InputLayer(Layer):
         return {"dims": dims, "bounds": bounds} if bounds else {"dims": dims}
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:
-        """Restore the names of unknown dimensions, before anything was computed from them."""
+        """Restore the names of unknown dimensions, if nothing was computed from them yet."""
         dims = config.get("dims")
         if dims is not None:
             dims = [spec.BATCH if dims[0] is None else dims[0], *dims[1:]]
@@ -152,7 +152,7 @@ class InputLayer(Layer):
 
 
 def _bounds(name: str, bounds: Any, shape: TensorSpec) -> tuple[int, int]:
-    """The checked bounds of a named dimension."""
+    """Check the bounds of a named dimension."""
     if name not in shape.dims:
         raise ArgumentError(
             f"Input(): `dims` bounds {name!r}, which is not a dimension of the shape {shape.dims}."
@@ -199,7 +199,7 @@ def Input(
         The symbolic tensor.
 
     Raises:
-        ArgumentError: Neither ``shape`` nor ``batch_shape``, or both, or a shape that is not one.
+        ArgumentError: Neither ``shape`` nor ``batch_shape``, or both, or a shape that is not valid.
 
     >>> x = Input(shape=("time", 64))
     >>> x.shape, x.dims
@@ -217,7 +217,7 @@ class Dense(KernelAndBias):
     """A fully connected layer: ``activation(inputs @ kernel + bias)``.
 
     Args:
-        units: Size of the last axis of the output.
+        units: Number of units, which is the last dimension of the output.
         activation: Function applied to the result; None for none.
         use_bias: Whether to add a bias.
         kernel_initializer: Initializer of the kernel, of shape ``(features, units)``.
@@ -277,7 +277,7 @@ class Embedding(
         embeddings_regularizer: Penalty on the table, added to the loss.
         activity_regularizer: Penalty on the output, added to the loss.
         embeddings_constraint: Projection of the table after each update.
-        mask_zero: Whether the integer 0 is padding, which later layers are to ignore.
+        mask_zero: Whether the integer 0 is padding, which is masked for later layers.
         weights: Initial table, as an array or a list of one array.
 
     Shapes: ``(batch, ...)`` to ``(batch, ..., output_dim)``. Floats are truncated to integers.
@@ -470,7 +470,7 @@ class Lambda(Layer):
         return config
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The mask that was given, or the result of its function."""
+        """The given mask, or the result of the given function."""
         return self.mask(inputs, previous_mask) if callable(self.mask) else self.mask
 
 
@@ -479,7 +479,7 @@ def _takes_mask(function: Callable[..., Any]) -> bool:
 
 
 def known_size(layer: Layer, shape: Any, axis: int) -> int:
-    """The size of ``axis``, which must be a number because a weight depends on it.
+    """The size of ``axis``, which must be known because the shape of a weight depends on it.
 
     Raises:
         ShapeError: The dimension is unknown, or the axis does not exist.
@@ -502,7 +502,7 @@ def known_size(layer: Layer, shape: Any, axis: int) -> int:
             expected=f"a known size of axis {axis}",
             received=f"an input of shape {show_dims(tuple(shape))}",
             cure=(
-                "Give the `Input` a number there; or reduce the unknown dimension first, "
+                "Give the `Input` an integer there, or reduce the unknown dimension first, "
                 "for example with global pooling or a recurrent layer instead of "
                 "`Flatten`."
             ),

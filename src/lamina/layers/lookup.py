@@ -1,4 +1,4 @@
-"""Layers as JSON data, and back."""
+"""Serialization of layers to JSON data, and deserialization."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def serialize(layer: Layer) -> dict[str, Any]:
         layer: The layer.
 
     Raises:
-        SerializationError: Something in it has no description as data.
+        SerializationError: A part of the layer cannot be described as data.
 
     >>> from lamina import layers
     >>> serialize(layers.Dense(2))["class_name"]

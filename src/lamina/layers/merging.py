@@ -21,7 +21,7 @@ from lamina.serialization.registry import builtin
 
 @builtin()
 class _Merge(Layer):
-    """What all have in common: they take a list of tensors."""
+    """Base class: the input is a list of tensors."""
 
     _count: ClassVar[int | None] = None  # number of tensors; None for any number
 
@@ -34,7 +34,7 @@ class _Merge(Layer):
         listed = isinstance(inputs, (list, tuple)) and len(inputs) > 0
         if not listed or self._count not in (None, len(inputs)):
             wanted = "tensors" if self._count is None else f"exactly {self._count} tensors"
-            received = f"{len(inputs)} of them" if listed else "not a list"
+            received = f"{len(inputs)} tensors" if listed else "not a list"
             raise StructureError(
                 f"Layer {self.name!r} ({type(self).__name__}) takes a list of {wanted}. "
                 f"Received: {received}. Write `layer([a, b])`.",
@@ -105,7 +105,7 @@ class _Elementwise(_Merge):
 
 
 def _cure(sizes: Sequence[Any], rank: int) -> str:
-    """How tensors of this rank that differ in these sizes can be combined."""
+    """How to make tensors of this rank that differ in these dimensions compatible."""
     if not any(isinstance(n, int) for n in sizes):
         return "Dimensions with different names differ. If they are equal, give them one name."
     if rank < 4:

@@ -41,7 +41,7 @@ def _wide(x: Any) -> Any:
 
 @builtin()
 class _Normalization(Layer):
-    """What all have in common: masks are propagated, and a factor and a shift may be learned."""
+    """Base class: masks are propagated, and a scale and an offset may be learned."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,7 +51,7 @@ class _Normalization(Layer):
         self.beta: Variable | None = None
 
     def _add_affine(self: Any, shape: tuple[int, ...], *, center: bool = True) -> None:
-        """Add ``gamma`` and ``beta`` where they are wanted."""
+        """Add ``gamma`` and ``beta`` if the arguments ask for them."""
         if self.scale:
             self.gamma = add_weight(self, "gamma", shape, autocast=False)
         if self.center and center:

@@ -1,4 +1,4 @@
-"""Pooling: the maximum or the mean of windows, of parts, or of everything.
+"""Pooling: the maximum or the mean over windows, over equal parts, or over all positions.
 
 The formulas are in :mod:`lamina.ops.lowering.pooling`; classes here name the kind and the rank.
 """
@@ -18,7 +18,7 @@ from lamina.serialization.registry import builtin
 
 
 def _text(template: str, kind: str, rank: int, **sizes: tuple[int, ...]) -> str:
-    """One docstring of a family, for ``"Max"`` or ``"Average"``."""
+    """The docstring of one member of a family, for ``"Max"`` or ``"Average"``."""
     entry = {"Max": "maximum", "Average": "mean"}[kind]
     text = template.replace("$entry", entry).replace("$name", f"{kind}Pooling{rank}D")
     return fill(text, rank, **sizes)
@@ -104,7 +104,7 @@ class AveragePooling3D(_Pooling):
     rank, pool = 3, staticmethod(lowering.average_pool)
 
 
-# ---- everything ----------------------------------------------------------------------------------
+# ---- global --------------------------------------------------------------------------------------
 
 
 @builtin()
@@ -177,7 +177,7 @@ class GlobalAveragePooling1D(_GlobalPooling):
         return total / jnp.where(count == 0, 1, count)  # 0 where every time step is masked
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        """None: the time dimension is gone."""
+        """None: the output has no time dimension."""
 
 
 @builtin("layers")
@@ -192,7 +192,7 @@ class GlobalAveragePooling3D(_GlobalPooling):
     rank, reduce = 3, staticmethod(jnp.mean)
 
 
-# ---- equal parts ---------------------------------------------------------------------------------
+# ---- adaptive ------------------------------------------------------------------------------------
 
 
 @builtin()
@@ -210,7 +210,7 @@ class _AdaptivePooling(SpatialLayer):
 _ADAPTIVE = """The $entry of each of ``output_size`` parts of nearly equal size, over $dimensions.
 
     Part ``i`` of ``n`` extends from ``floor(i * size / n)`` to ``ceil((i + 1) * size / n)``, so the
-    output has the same shape whatever the size of the input is.
+    shape of the output does not depend on that of the input.
 
     Args:
         output_size: Number of parts: one integer, or one for each spatial dimension.

@@ -47,7 +47,7 @@ def _is_tensor(x: Any) -> bool:
 
 @builtin()
 class Recurrent(Layer):
-    """A layer that takes states besides a sequence, and may keep them between calls."""
+    """Base class of layers over a sequence with states, which may be kept between calls."""
 
     def __call__(self, sequences: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the layer; ``[sequences, *states]`` means ``sequences, initial_state=states``."""
@@ -59,7 +59,7 @@ class Recurrent(Layer):
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:
         """Build from what :meth:`get_build_config` returned, here or in Keras."""
-        first, *_ = config.get("shapes_dict", config).values()  # the others are those of states
+        first, *_ = config.get("shapes_dict", config).values()  # the others are shapes of states
         super().build_from_config({"input_shape": first})
 
     def _in_own_dtype(self, x: Any) -> Any:
@@ -159,7 +159,7 @@ class RNN(Recurrent):
             self.input_spec = InputSpec(ndim=3 + first.rank, layout=self._layout(first.rank))
 
     def _layout(self, rank: int) -> str:
-        """What the axes of the input are."""
+        """The meaning of the input's axes."""
         if not rank:
             return "(batch, time, features)"
         return layout(rank, vars(self).get("data_format", "channels_last"), time=True)
@@ -280,7 +280,7 @@ class RNN(Recurrent):
     ) -> tuple[Any, Any, Any]:
         """Last output, all outputs (or None) and final states for a time-major sequence."""
         if type(cell).call is StackedRNNCells.call:
-            # Layer by layer instead of step by step: the same numbers with larger products.
+            # Layer by layer instead of step by step: the same results with larger products.
             last, outputs, new = None, inputs, []
             with entered(scope_of(cell, training)):
                 for inner, state in zip(cell.cells, states, strict=True):
@@ -315,7 +315,7 @@ def _listed(arrays: list[Any]) -> str:
 def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]]:
     """One time step of a user's cell: a layer call with its own random key."""
     scope = current() or Scope()
-    # A compiled prediction has no key; cells that draw during training only need none.
+    # A compiled prediction has no key; cells that only draw in training do not need one.
     key = random_key(name=cell.name) if training or scope.key is not None else None
 
     def step(constants: None, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
@@ -330,7 +330,7 @@ def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]
             changed = [v.path for v in inner.record.updates] or "losses"
             raise StateError(
                 f"The cell {cell.name!r} ({type(cell).__name__}) changes {changed} in a time step, "
-                "where the change would be lost. Put what changes between time steps in the states."
+                "where the change would be lost. Use states for what changes between time steps."
             )
         if not isinstance(result, (list, tuple)) or len(result) != 2:
             raise StructureError(
@@ -342,8 +342,8 @@ def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]
         old = nested.flatten(states)
         if [n.shape for n in new] != [o.shape for o in old]:
             raise ShapeError(
-                f"The cell {cell.name!r} ({type(cell).__name__}) returned states of other "
-                "shapes than it was given.",
+                f"The cell {cell.name!r} ({type(cell).__name__}) returned states with different "
+                "shapes than it received.",
                 expected=_listed(old),
                 received=_listed(new),
             )
@@ -399,7 +399,7 @@ def arguments_in(cls: type) -> str:
     return (cls.__doc__ or "").partition("    Args:\n")[2].partition("\n\n")[0]
 
 
-# Those of an RNN after its cell.
+# The arguments of an RNN after its cell.
 LOOP_ARGUMENTS = arguments_in(RNN).partition("        return_sequences:")[2]
 LOOP_ARGUMENTS = f"        return_sequences:{LOOP_ARGUMENTS}"
 

@@ -28,7 +28,7 @@ _PLAIN = {activations.sigmoid: jax.nn.sigmoid, activations.tanh: jnp.tanh}
 
 
 def _plain(function: Any) -> Any:
-    """JAX's own function, for which a step has a faster form."""
+    """The plain JAX function, for which steps have a faster implementation."""
     return _PLAIN.get(function, function)
 
 
@@ -61,9 +61,9 @@ class CellArguments(Layer, kw_only=True):
 
 @builtin()
 class BuiltinCell(CellArguments):
-    """What the built-in cells share: weights, the product with the input, states, and a time step.
+    """Base class of the built-in cells: weights, product with the input, states, and a time step.
 
-    A subclass gives the shapes of its weights and its :meth:`step`. A layer that loops over time
+    A subclass defines the shapes of its weights and its :meth:`step`. A layer that loops over time
     calls :meth:`project` on the whole sequence and then applies the step to the result;
     :meth:`call` does both for a single time step.
     """
@@ -82,7 +82,7 @@ class BuiltinCell(CellArguments):
 
     @property
     def layout(self) -> str:
-        """What the axes of the input of a time step are."""
+        """The meaning of the axes of a time step's input."""
         return layout(self.rank) if self.rank else "(batch, features)"
 
     @property
@@ -138,7 +138,7 @@ class BuiltinCell(CellArguments):
         raise NotImplementedError
 
     def constants(self, states: list[Any], training: bool) -> Constants:
-        """What all time steps read: weights, and during training one set of dropout factors.
+        """The constants of all time steps: weights, and during training one set of dropout factors.
 
         Args:
             states: The initial states, of which only the shapes are used.

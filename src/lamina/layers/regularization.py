@@ -35,9 +35,9 @@ def _read_noise_shape(value: Any) -> tuple[int | None, ...]:
 
 @builtin()
 class _Stochastic(Layer):
-    """What all have in common: outside of training the inputs are returned unchanged."""
+    """Base class: outside training, the inputs are returned unchanged."""
 
-    _strength: ClassVar[str] = "rate"  # the argument that, at 0, switches the layer off
+    _strength: ClassVar[str] = "rate"  # the argument that disables the layer if it is 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,7 +59,7 @@ class _Stochastic(Layer):
 
 @builtin()
 class _Dropout(_Stochastic):
-    """Elements are kept or dropped, each by itself or in blocks that share one random number."""
+    """Base class: elements are dropped independently, or in blocks that share one random number."""
 
     def _block_shape(self: Any, x: Any) -> tuple[Any, ...]:
         """Shape of the random numbers: ``noise_shape``, completed by the shape of ``x``."""
@@ -95,7 +95,7 @@ class Dropout(_Dropout):
     """Set a random fraction of the elements to 0 during training, and scale the others up.
 
     The others are multiplied by ``1 / (1 - rate)``, so that the expected value of each element
-    stays the same. Outside of training the input is returned unchanged.
+    stays the same. Outside training, the input is returned unchanged.
 
     Args:
         rate: Fraction of the elements to drop, from 0 to 1.
@@ -162,7 +162,7 @@ class AlphaDropout(_Dropout):
 
 @builtin()
 class _SpatialDropout(SpatialLayer, _Dropout):
-    """Whole channels are kept or dropped: all positions share one random number."""
+    """Base class: whole channels are dropped, as all positions share one random number."""
 
     def _block_shape(self, x: Any) -> tuple[Any, ...]:
         return tuple(1 if axis in self.spatial_axes else n for axis, n in enumerate(x.shape))

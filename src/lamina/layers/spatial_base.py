@@ -1,4 +1,4 @@
-"""What layers over sequences, images and volumes share: their axes, and one text a family."""
+"""Base of layers over sequences, images and volumes: their axes, and docstring templates."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fill(template: str, rank: int, **sizes: tuple[int, ...]) -> str:
 
 
 class _Arguments:
-    """What subclasses declare, each in Keras's position."""
+    """Arguments that subclasses declare in Keras's order."""
 
     data_format: Any
 

@@ -1,4 +1,4 @@
-"""What a layer is before it computes: its arguments, its dtypes, and its weights by address."""
+"""The state of layers: arguments, dtypes, and weights by address."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lamina.serialization.registry import builtin, defined_by_user, registration
 
 @builtin()
 class _LayerFields(Configurable):
-    """The arguments that every layer takes, by name only."""
+    """The keyword-only arguments of all layers."""
 
     activity_regularizer: Any = field(default=None, convert=regularizers.get, kw_only=True)
     trainable: bool = field(default=True, convert=bool, kw_only=True)
@@ -35,15 +35,15 @@ class _LayerFields(Configurable):
 
 
 class _Attributes:
-    """What every layer has from its making on, besides its arguments."""
+    """The internal attributes of all layers."""
 
     built: bool
     supports_masking: bool
     supports_jit: bool
     input_spec: Any
     _losses_of_call: list[Any]
-    _build_shapes: dict[str, Any] | None  # what `build` was given
-    _told_of_mask: bool  # whether a warning said that a mask ends here
+    _build_shapes: dict[str, Any] | None  # what `build` received
+    _told_of_mask: bool  # whether it has warned that a mask is not propagated
     _given_batch_shape: tuple[Any, ...] | None
     _made_in_call: bool
     _has_automatic_name: bool
@@ -53,7 +53,7 @@ class _Attributes:
     _own_weights: list[Variable]
     _policy: DTypePolicy
     _remat: RematScope | None
-    _built_in: Any  # a weak reference to the layer that it was built in
+    _built_in: Any  # a weak reference to the layer that contains it
     _inner_names: tuple[int, dict[Any, tuple[str, str]]]
 
 
@@ -65,7 +65,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         built: Whether the weights exist.
         supports_jit: Whether the call can be compiled. If not, models with this layer run layer
             by layer, unless they are compiled with ``jit_compile=True``.
-        supports_masking: Whether the layer passes its input's mask on.
+        supports_masking: Whether the layer propagates the mask of its input.
     """
 
     tracked_as = "layer"
@@ -93,13 +93,13 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         return self
 
     def _decides(self, name: str, value: Any) -> bool:
-        """Of the library's own layers, only the constructor's arguments decide."""
+        """For built-in layers, only the constructor's arguments affect the computation."""
         if name not in type(self)._fields and registration_of(type(self)) is not None:
             return False
         return super()._decides(name, value)
 
     def __post_init__(self) -> None:
-        # The field's value, None included, is in the object by now.
+        # The value of the field, possibly None, is already set.
         self._start_drawing()
 
     def _start_drawing(self) -> None:
@@ -109,7 +109,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The layer's name; addresses of its weights follow when it is set anew."""
+        """The layer's name; setting it changes the addresses of its weights."""
         return self._name
 
     @name.setter
@@ -123,15 +123,15 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     @property
     def path(self) -> str:
-        """The layer's name, after the names of the layers that it was built in."""
+        """The layer's name, preceded by the names of the layers that contain it."""
         parent = None if self._built_in is None else self._built_in()
         if parent is None:
             return self._name
         return f"{parent.path}/{parent._names_of(self)[0]}"
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """``input_shape`` and its kin, which a first layer of a ``Sequential`` may carry."""
-        if extra.get("quantization_config", self) is None:  # in files of Keras
+        """Accept ``input_shape`` and similar arguments of the first layer of a ``Sequential``."""
+        if extra.get("quantization_config", self) is None:  # in Keras's files
             del extra["quantization_config"]
         if "input_dim" in extra:
             extra["input_shape"] = (extra.pop("input_dim"),)
@@ -145,7 +145,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     @property
     def dtype_policy(self) -> DTypePolicy:
-        """The pair of dtypes for weights and for computation."""
+        """The dtypes of weights and computation."""
         return self._policy
 
     @property
@@ -161,17 +161,17 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     @property
     def compute_dtype(self) -> str:
-        """The dtype of inputs and results."""
+        """The dtype of the computation."""
         return self._policy.compute_dtype
 
     @property
     def trainable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Whether the optimizer may change the weights; setting it reaches all inner layers."""
+        """Whether the optimizer may change the weights; setting it includes inner layers."""
         return self._trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        # While it is being made, a layer leaves those that it was given as they are.
+        # The constructor does not change the layers that it receives.
         layers = self._flatten_layers() if "_name" in self.__dict__ else [self]
         for layer in layers:
             layer.__dict__["_trainable"] = bool(value)
@@ -192,21 +192,22 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         constraint: Any = None,
         name: str | None = None,
     ) -> Variable:
-        """Make a weight of this layer.
+        """Create a weight of this layer.
 
         Args:
-            shape: integers; ``()`` when None.
-            initializer: a name, an :class:`~lamina.initializers.Initializer` or a callable
-                ``(shape, dtype) -> array``; ``"glorot_uniform"`` for floats, else zeros.
-            dtype: the layer's variable dtype when None.
-            trainable: whether the optimizer may change it.
-            autocast: whether it is cast to the compute dtype when read during a call.
-            regularizer: penalty on its value, added to the loss.
-            constraint: projection of its value after each optimizer step.
-            name: its name within the layer.
+            shape: Shape of the weight; ``()`` when None.
+            initializer: A name, an :class:`~lamina.initializers.Initializer` or a callable
+                ``(shape, dtype) -> array``; when None, ``"glorot_uniform"`` for floats, and zeros
+                for other dtypes.
+            dtype: Dtype of the weight; the layer's variable dtype when None.
+            trainable: Whether the optimizer may change the weight.
+            autocast: Whether the weight is cast to the compute dtype when read during a call.
+            regularizer: Penalty on the weight, added to the loss.
+            constraint: Projection of the weight after each update.
+            name: Name within the layer.
 
         Returns:
-            The variable; also found in :attr:`weights`.
+            The variable, which is added to :attr:`weights`.
         """
         dtype = self.dtype if dtype is None else dtypes.standardize_dtype(dtype)
         if initializer is None:
@@ -250,25 +251,25 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         return [v for metric in self.metrics for v in metric.variables]
 
     def _refuse_weight_in_call(self, scope: Scope, name: str) -> None:
-        """Weights made during a call would be new at each one: never trained, never saved."""
+        """Raise an error: weights created in a call would be new in each call and never train."""
         where = "/".join(scope.path)
         if scope.building is None:
             raise StateError(
-                f"Layer {self.name!r} ({type(self).__name__}) makes its weight {name!r} inside "
-                f"`call` (of {where}), so it would be a new one at each call. Make weights in "
+                f"Layer {self.name!r} ({type(self).__name__}) creates its weight {name!r} inside "
+                f"`call` (of {where}), so it would be a new one in each call. Create weights in "
                 "`build(self, input_shape)` or `__init__`.",
                 layer=self.name,
             )
         if scope.building._made_in_call:
             raise StateError(
-                f"Layer {self.name!r} ({type(self).__name__}) was made inside the `call` of "
-                f"{where.rpartition('/')[0]!r}, so its weights would be new at each call. Make the "
-                "layer in `__init__` or `build`, keep it as an attribute, and call that.",
+                f"Layer {self.name!r} ({type(self).__name__}) was created inside the `call` of "
+                f"{where.rpartition('/')[0]!r}, so its weights would be new in each call. Create "
+                "the layer in `__init__` or `build`, assign it to an attribute, and call that.",
                 layer=self.name,
             )
 
     def _own_variables(self) -> list[Variable]:
-        """The variables of this layer itself, each once: weights first, then what never trains."""
+        """The variables of this layer itself: weights first, then non-trainable state."""
         found = dict.fromkeys(self._own_weights)
         for _, x in held(self):
             if isinstance(x, Variable):
@@ -278,21 +279,21 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         return sorted(found, key=lambda v: not v.is_weight)
 
     def _saved_variables(self) -> list[Variable]:
-        """The own variables that a file numbers: all but the states of seed generators."""
+        """The variables of this layer itself that are saved: all but those of seed generators."""
         own, generators = self._own_variables(), held_as(self, SeedGenerator.tracked_as)
         states = {generator.state for generator in generators}
         return [v for v in own if v not in states] if states else own
 
     def _listed_layers(self) -> list[Any]:
-        """The layers that files number in this order, rather than name by their attributes."""
+        """The layers that are saved by their index in this list instead of by attribute name."""
         return []
 
     def _sublayers(self) -> list[Any]:
-        """The layers directly inside, in the order of their making."""
+        """The direct inner layers, in the order of creation."""
         return held_as(self, "layer")
 
     def _flatten_layers(self) -> list[Any]:
-        """This layer and all inside, each once, outer before inner."""
+        """This layer and all inner layers without duplicates, outer layers first."""
         order: dict[Any, None] = {}
         stack: list[LayerState] = [self]
         while stack:
@@ -303,9 +304,9 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         return list(order)
 
     def _names_of(self, inner: Any) -> tuple[str, str]:
-        """What a layer inside is called here: in tables and messages, and in addresses.
+        """The names of an inner layer in this one: for tables and messages, and for addresses.
 
-        Numbers in automatic names depend on what else the process made; attributes do not.
+        The numbers in automatic names depend on what else the process created; attributes do not.
         """
         version, names = self._inner_names
         if version != self._change_count or inner not in names:
@@ -323,11 +324,12 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         return names
 
     def named_variables(self) -> dict[str, tuple[Variable, bool]]:
-        """Address to (variable, whether it trains now), for every variable, each once.
+        """Map the address of every variable to (variable, whether it is currently trainable).
 
-        The address is the path of layer names from here, then the variable's name; equal names side
-        by side are told apart by a number. Automatic names count within the layer above, not within
-        the process, so that a model made by the same code has the same addresses.
+        The address is the path of layer names from this layer, followed by the name of the
+        variable; equal names of siblings are distinguished by numbers. Automatic names are numbered
+        within the enclosing layer, not within the process, so that models created by the same code
+        have equal addresses.
         """
         found: dict[str, tuple[Variable, bool]] = {}
         seen: set[Any] = set()
@@ -337,7 +339,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             if layer in seen:
                 continue
             seen.add(layer)
-            layer.__dict__["_inner_names"] = (-1, {})  # a layer inside may have been renamed
+            layer.__dict__["_inner_names"] = (-1, {})  # an inner layer may have been renamed
             for v in layer._own_variables():
                 if v not in seen:
                     seen.add(v)
@@ -350,31 +352,31 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         return found
 
     def _saved_addresses(self) -> dict[str, Variable]:
-        """Address to variable, for what a file holds."""
+        """Map addresses to variables, for the variables that are saved."""
         saved = set(self.weights)
         return {a: v for a, (v, _) in self.named_variables().items() if v in saved}
 
     @property
     def variables(self) -> list[Variable]:
-        """All variables of this layer and of the layers inside."""
+        """All variables of this layer and of its inner layers."""
         return [v for v, _ in self.named_variables().values()]
 
     @property
     def weights(self) -> list[Variable]:
-        """The variables that a file holds: all but the states that layers keep between calls."""
+        """The variables that are saved: all except states that layers keep between calls."""
         own = (v for layer in self._flatten_layers() for v in layer._saved_variables())
         return list(dict.fromkeys(own))
 
     @property
     def trainable_variables(self) -> list[Variable]:
-        """The variables that an optimizer may change now."""
+        """The variables that an optimizer may currently change."""
         return [v for v, trains in self.named_variables().values() if trains]
 
     trainable_weights = trainable_variables
 
     @property
     def non_trainable_variables(self) -> list[Variable]:
-        """The variables that no optimizer may change now."""
+        """The variables that no optimizer may currently change."""
         return [v for v, trains in self.named_variables().values() if not trains]
 
     non_trainable_weights = non_trainable_variables
@@ -384,10 +386,10 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         return [v.numpy() for v in self.weights]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Replace all weights; shapes and count must agree, or nothing is changed.
+        """Replace all weights; if a shape or the number differs, nothing is changed.
 
         Raises:
-            ArgumentError: another number of arrays, or other shapes; all differences are listed.
+            ArgumentError: The number of arrays or a shape differs; all differences are listed.
         """
         own, given = self.weights, list(weights)
         if len(own) != len(given):
@@ -401,35 +403,35 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         ]  # fmt: skip
         if wrong:
             raise ArgumentError(
-                f"set_weights() of {self.name!r}: shapes differ:\n" + "\n".join(wrong)
+                f"set_weights() of {self.name!r}: the shapes differ:\n" + "\n".join(wrong)
             )
         for v, w in zip(own, given, strict=True):
             v.assign(w)
 
     def count_params(self) -> int:
-        """Number of elements of all weights.
+        """The total number of elements of all weights.
 
         Raises:
-            NotBuiltError: the layer has no weights yet because it has seen no input.
+            NotBuiltError: The layer has no weights yet, because it was not called or built.
         """
         if not self.built:
             raise NotBuiltError(
-                f"Layer {self.name!r} has no weights yet: they are made when the layer first sees "
-                f"an input shape. Call it on a tensor, or `{self.name}.build(input_shape)`.",
+                f"Layer {self.name!r} has no weights yet: they are created when the input shape is "
+                f"known. Call the layer on a tensor, or call `{self.name}.build(input_shape)`.",
                 layer=self.name,
             )
         return sum(v.size for v in self.weights)
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        """Write what a file keeps of this layer itself: arrays by name; the weights by default.
+        """Save the arrays of this layer itself, by name; by default these are its weights.
 
-        Override it together with :meth:`load_own_variables` to keep other arrays.
+        Override it together with :meth:`load_own_variables` to save other arrays.
         """
         for i, variable in enumerate(self._saved_variables()):
             store[str(i)] = variable.numpy()
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
-        """Take back what :meth:`save_own_variables` wrote."""
+        """Load what :meth:`save_own_variables` saved."""
         for i, variable in enumerate(self._saved_variables()):
             variable.assign(store[str(i)])
 
@@ -464,21 +466,21 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         return id(self)
 
 
-# ---- for those who go through models: the engine's loop, files, pictures -------------------------
+# ---- access for code that traverses models: the engine, saving, visualization --------------------
 
 
 def names_inside(layer: LayerState, inner: Any) -> tuple[str, str]:
-    """What ``layer`` calls a layer inside of it: in tables and messages, and in addresses."""
+    """The names of an inner layer in ``layer``: for tables and messages, and for addresses."""
     return layer._names_of(inner)
 
 
 def given_batch_shape(layer: LayerState) -> tuple[Any, ...] | None:
-    """The input's shape, batch included, that a first layer was given; or None."""
+    """The input shape, including the batch, that was passed to a first layer; or None."""
     return layer._given_batch_shape
 
 
 def set_trainable_alone(layer: LayerState, value: bool) -> None:
-    """Set ``trainable`` of a layer without reaching the layers inside."""
+    """Set ``trainable`` of a layer without setting that of inner layers."""
     layer.__dict__["_trainable"] = value
 
 
@@ -488,37 +490,37 @@ def own_variables(layer: LayerState) -> list[Variable]:
 
 
 def saved_variables(layer: LayerState) -> list[Variable]:
-    """The own variables of a layer that a file holds."""
+    """The variables of a layer itself that are saved."""
     return layer._saved_variables()
 
 
 def sublayers(layer: LayerState) -> list[Any]:
-    """The layers directly inside."""
+    """The direct inner layers."""
     return layer._sublayers()
 
 
 def listed_layers(layer: LayerState) -> list[Any]:
-    """The layers that files number in this order, rather than name by their attributes."""
+    """The layers that are saved by their index in this list instead of by attribute name."""
     return layer._listed_layers()
 
 
 def flatten_layers(layer: LayerState) -> list[Any]:
-    """A layer and all inside, each once, outer before inner."""
+    """A layer and all inner layers without duplicates, outer layers first."""
     return layer._flatten_layers()
 
 
 def has_automatic_name(layer: LayerState) -> bool:
-    """Whether the layer's name was made from its class's."""
+    """Whether the layer's name was generated from that of its class."""
     return layer._has_automatic_name
 
 
 def name_automatically(layer: LayerState, flags: Any) -> None:
-    """Take names for automatic again that were so when the layers were described as data.
+    """Mark the names as automatic that were so when the layers were serialized.
 
     Args:
         layer: The outermost layer.
-        flags: Whether the name is automatic, for each of :func:`flatten_layers`; anything else, as
-            a file may hold, changes nothing.
+        flags: Whether the name is automatic, for each of :func:`flatten_layers`; any other value,
+            which a file may contain, has no effect.
     """
     layers = flatten_layers(layer)
     if isinstance(flags, list) and len(flags) == len(layers):
@@ -530,12 +532,12 @@ def name_automatically(layer: LayerState, flags: Any) -> None:
 
 
 def saved_addresses(layer: LayerState) -> dict[str, Variable]:
-    """Address to variable, for what a file holds."""
+    """Map addresses to variables, for the variables that are saved."""
     return layer._saved_addresses()
 
 
 class Snapshot:
-    """The layers of a model and their arguments at a time, to tell whether they have changed."""
+    """A snapshot of the layers of a model and their arguments, to detect changes."""
 
     __slots__ = (
         "_containers", "_inside", "_layers", "_variables", "_versions", "supports_jit",
@@ -554,7 +556,7 @@ class Snapshot:
         return [*layer._sublayers(), *layer._own_variables()]
 
     def is_current(self) -> bool:
-        """Whether the same layers have the same arguments, and hold the same, as then."""
+        """Whether the layers, their arguments and their content are still the same."""
         for layer, version in zip(self._layers, self._versions, strict=True):
             if version_of(layer) != version:
                 return False
@@ -564,5 +566,5 @@ class Snapshot:
         )
 
     def trains(self) -> tuple[bool, ...]:
-        """What may train now: each weight by itself, and the model as a whole."""
+        """The current values of ``trainable``: that of each weight, and that of the model."""
         return (self._layers[0]._trainable, *[v.trainable for v in self._variables])

@@ -1,7 +1,7 @@
-"""The arguments that say how weights start, what they cost and what they are held to.
+"""The initializers, regularizers and constraints of weights as arguments of layers.
 
-Such arguments come in threes: an initializer, a regularizer and a constraint for each kind of
-weight. The sets that many layers take are base classes here; :func:`add_weight` reads one.
+There is one of each for every kind of weight. The combinations that several layers share are base
+classes here; :func:`add_weight` uses them.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ def add_weight(
 
     Args:
         layer: The layer, which has the fields ``{kind}_initializer`` and so on.
-        kind: What the fields are called after, such as ``"kernel"``.
+        kind: Prefix of the fields' names, such as ``"kernel"``.
         shape: The shape of the weight.
         name: The name of the weight; ``kind`` by default.
-        options: Further arguments of :meth:`Layer.add_weight`, which win over the fields.
+        options: Further arguments of :meth:`Layer.add_weight`, which take precedence over the
+            fields.
     """
     values = vars(layer)
     return layer.add_weight(
@@ -71,7 +72,7 @@ class KernelAndBias(Layer, trailing=True, kw_only=True):
 
 @builtin()
 class AffineInitializers(Layer, trailing=True, kw_only=True):
-    """How a learned factor ``gamma`` and shift ``beta`` start."""
+    """The initializers of a learned scale ``gamma`` and offset ``beta``."""
 
     beta_initializer: Any = initializer("zeros")
     gamma_initializer: Any = initializer("ones")
@@ -79,7 +80,7 @@ class AffineInitializers(Layer, trailing=True, kw_only=True):
 
 @builtin()
 class AffinePenalties(Layer, trailing=True, kw_only=True):
-    """What ``gamma`` and ``beta`` cost and are held to."""
+    """The regularizers and constraints of ``gamma`` and ``beta``."""
 
     beta_regularizer: Any = regularizer()
     gamma_regularizer: Any = regularizer()

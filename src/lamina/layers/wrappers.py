@@ -60,7 +60,7 @@ class TimeDistributed(Wrapper):
     Call arguments:
         inputs: Tensor of shape ``(batch, time, ...)``, or a nested structure of such tensors.
         mask: ``(batch, time, ...)``; a mask with more than two axes is passed to the layer, and
-            reduced to ``(batch, time)`` for the outputs unless the layer passes it on.
+            reduced to ``(batch, time)`` for the outputs unless the layer propagates it.
         training: Whether the wrapped layer is called in training mode.
 
     Shapes: ``(batch, time, ...)`` to ``(batch, time, ...)``, where the layer maps ``(batch, ...)``
@@ -115,9 +115,9 @@ class TimeDistributed(Wrapper):
         return nested.map_structure(split, self.layer(merged, training=training))
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """The mask of the time steps: a step counts if any position inside of it does.
+        """The mask of the time steps: True for steps with at least one unmasked position.
 
-        Where the wrapped layer passes a mask on, its positions keep theirs instead.
+        If the wrapped layer propagates masks, the mask of the positions is kept instead.
         """
         return nested.map_structure(
             lambda m: m if m is None or m.ndim <= 2 else m.any(axis=tuple(range(2, m.ndim))),

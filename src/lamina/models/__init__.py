@@ -1,4 +1,4 @@
-"""Models: graphs of layers that train, predict, describe themselves and go to files."""
+"""Models: graphs of layers that can be trained, evaluated, described and saved."""
 
 from lamina.models.cloning import clone_model as clone_model
 from lamina.models.cloning import model_from_json as model_from_json

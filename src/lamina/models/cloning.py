@@ -1,4 +1,4 @@
-"""Graphs as data and back: configs, JSON, clones."""
+"""Serialization of graphs: configs, JSON, clones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lamina.tree import nested
 
 
 def graph_config(graph: Graph) -> dict[str, Any]:
-    """The graph as JSON data: each operation once, with the calls that belong to this graph."""
+    """The graph as JSON data: each operation once, with its calls in this graph."""
     return registry.describe_together(lambda: _graph_config(graph))
 
 
@@ -73,7 +73,7 @@ def _layer_record(layer: Any) -> dict[str, Any]:
     try:
         return registry.serialize(layer)
     except (SerializationError, TypeError) as e:
-        if isinstance(e, SerializationError) and e.layer:  # of one inside
+        if isinstance(e, SerializationError) and e.layer:  # the error is about an inner layer
             raise
         raise SerializationError(
             f"Layer {layer.name!r} of class {type(layer).__name__} cannot be described as data: "
@@ -88,7 +88,7 @@ def _make_operation(record: Mapping[str, Any], custom_objects: Any) -> Any:
         return op
     layer = registry.deserialize(record, custom_objects)
     if not isinstance(layer, Layer):
-        raise SerializationError(f"{record.get('class_name')!r} in a graph is no layer.")
+        raise SerializationError(f"{record.get('class_name')!r} in a graph is not a layer.")
     layer.name = record.get("name", layer.name)
     return layer
 
@@ -101,10 +101,10 @@ def graph_from_config(
 ) -> Graph:
     """Rebuild the graph that :func:`graph_config` described, by calling its layers again.
 
-    Takes time in proportion to the number of calls, whatever their order in the config.
+    The time is linear in the number of calls, in any order.
 
     Raises:
-        SerializationError: a call that refers to a tensor that no call makes.
+        SerializationError: A call refers to a tensor that no call returns.
     """
     try:
         with registry.rebuild_together():
@@ -154,7 +154,7 @@ def _rebuild(
     stuck = [k for k in calls if k not in made]
     if stuck:
         raise SerializationError(
-            f"The config's calls {stuck[:5]} wait for tensors that no call makes: "
+            f"The config's calls {stuck[:5]} need tensors that no call returns: "
             f"{sorted(map(str, needs[stuck[0]]))[:5]}."
         )
 
@@ -214,7 +214,7 @@ def _map_references(fn: Callable[[Any], Any], x: Any) -> Any:
 
 
 def model_from_json(text: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The model that ``model.to_json()`` described, with new weights."""
+    """The model that ``model.to_json()`` described, with newly initialized weights."""
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as e:
@@ -229,22 +229,23 @@ def clone_model(
     call_function: Any = None,
     recursive: bool = False,
 ) -> Any:
-    """A model of the same architecture with new layers and newly drawn weights.
+    """A model of the same architecture with new layers and newly initialized weights.
 
     Args:
-        model: any model that has a config.
-        input_tensors: tensors to build the copy on, instead of new inputs.
-        clone_function: layer to new layer; by default made from the layer's config.
-        call_function: called as ``call_function(layer, *args, **kwargs)`` instead of each new
-            layer, and returns what the layer would; of a model that is a graph.
-        recursive: whether ``clone_function`` is applied inside nested models too.
+        model: A model with a config.
+        input_tensors: Tensors on which to build the copy, instead of new inputs.
+        clone_function: Function from a layer to a new layer; by default, the new layer is created
+            from the config.
+        call_function: Function that is called as ``call_function(layer, *args, **kwargs)`` instead
+            of each new layer, and returns the layer's outputs; for functional models only.
+        recursive: Whether ``clone_function`` is also applied inside nested models.
 
     Returns:
-        The copy; it is not compiled.
+        The copy, which is not compiled.
     """
     if call_function is not None and not (model.graph is not None and type(model).lists_input):
         raise ArgumentError(
-            "`call_function` works for functional models, whose layers are called one by one. "
+            "`call_function` is supported for functional models only. "
             f"{model.name!r} is a {type(model).__name__}."
         )
     own = {type(x).__name__: type(x) for x in flatten_layers(model)

@@ -1,4 +1,4 @@
-"""A part of a graph as a function: no weights of its own, no training, no file."""
+"""A part of a graph as a function, which cannot be trained or saved."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from lamina.tree import nested
 class Function(Operation):
     """The computation between symbolic tensors, callable on arrays and on other symbolic tensors.
 
-    On arrays it runs layer by layer; on symbolic tensors it calls the same layers and ops again, so
-    that the graph goes on. A ``Model`` of the same tensors trains and is saved too.
+    On arrays it runs layer by layer; on symbolic tensors it calls the same layers and ops again,
+    which extends the graph. A ``Model`` of the same tensors can also be trained and saved.
 
     Args:
         inputs: Symbolic tensors, in any nesting of dicts, lists and tuples.
         outputs: Symbolic tensors that are computed from them, likewise.
-        name: Its name; ``function``, ``function_1``, ... when None.
+        name: Name of the function; ``function``, ``function_1``, ... when None.
 
     Raises:
-        GraphError: What is no symbolic tensor, or an output that the inputs do not reach.
+        GraphError: An entry is not a symbolic tensor, or an output does not depend on the inputs.
 
     >>> import lamina
     >>> import numpy as np
@@ -44,39 +44,39 @@ class Function(Operation):
 
     @property
     def inputs(self) -> list[Any]:
-        """The symbolic tensors that go in, flat."""
+        """A flat list of the input tensors."""
         return self._graph.inputs
 
     @property
     def outputs(self) -> list[Any]:
-        """The symbolic tensors that come out, flat."""
+        """A flat list of the output tensors."""
         return self._graph.outputs
 
     @property
     def operations(self) -> list[Operation]:
-        """The layers and ops on the way."""
+        """The layers and ops between the inputs and the outputs."""
         return self._graph.operations
 
     @property
     def input(self) -> Any:
-        """The inputs, in the nesting that they were given in."""
+        """The inputs, in the structure in which they were given."""
         return self._graph.input_structure
 
     @property
     def output(self) -> Any:
-        """The outputs, in the nesting that they were given in."""
+        """The outputs, in the structure in which they were given."""
         return self._graph.output_structure
 
     @public
     def __call__(self, inputs: Any) -> Any:
-        """The outputs for arrays or symbolic tensors in the inputs' nesting.
+        """Compute the outputs for arrays or symbolic tensors.
 
         Args:
-            inputs: One for each input.
+            inputs: Values in the structure of the inputs.
 
         Raises:
-            StructureError: Another number of inputs, or other names.
-            ShapeError: An input that does not fit.
+            StructureError: The number or the names of the inputs differ.
+            ShapeError: The shape of an input does not match.
         """
         if not any_symbolic(inputs):
             return self._graph.run(inputs)
@@ -96,7 +96,7 @@ class Function(Operation):
         """Symbolic tensors like those that a call on ``inputs`` returns.
 
         Args:
-            inputs: Symbolic tensors in the inputs' nesting.
+            inputs: Symbolic tensors in the structure of the inputs.
         """
         return self(inputs)
 
@@ -104,7 +104,7 @@ class Function(Operation):
         """The shapes of the outputs for inputs of the given shapes (None for unknown dimensions).
 
         Args:
-            input_shape: A tuple, or a list or dict of tuples, as the inputs are nested.
+            input_shape: A tuple, or a list or dict of tuples in the structure of the inputs.
         """
         outputs = self(map_shapes(SymbolicTensor, input_shape))
         return nested.map_structure(lambda x: x.shape, outputs)

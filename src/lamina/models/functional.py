@@ -1,4 +1,4 @@
-"""The graph of a functional model: what goes in and out, by name, and the plan between."""
+"""The graph of a functional model: named inputs and outputs, and the plan between them."""
 
 from __future__ import annotations
 
@@ -24,22 +24,21 @@ from lamina.tree import nested
 
 
 class Graph:
-    """Inputs and outputs in the user's nesting, the plan between them, and the layers between.
+    """The inputs and outputs in the user's structure, and the plan and layers between them.
 
     Args:
-        inputs: symbolic tensors in any nesting of dicts, lists and tuples.
-        outputs: likewise.
+        inputs: Symbolic tensors in any nesting of dicts, lists and tuples.
+        outputs: Likewise.
 
     Raises:
-        GraphError: an entry that is no symbolic tensor, an output that the inputs do not reach,
-            or two layers of one name.
+        GraphError: An entry is not a symbolic tensor, an output does not depend on the inputs, or
+            two layers have the same name.
 
     Attributes:
-        inputs, outputs: flat lists of symbolic tensors, in declaration order.
-        input_names, output_names: one name each: a dict's key, else the tensor's layer's name.
-        plan: the program.
-        operations: layers and ops, those farthest from the outputs first.
-        seed_generators: what random functions in the graph draw from, each once.
+        inputs, outputs: Flat lists of symbolic tensors, in declaration order.
+        input_names, output_names: The names of the tensors: keys of dicts, or names of layers.
+        plan: The program. operations: Layers and ops, those farthest from the outputs first.
+        seed_generators: The seed generators of random ops in the graph, without duplicates.
     """
 
     def __init__(self, inputs: Any, outputs: Any) -> None:
@@ -52,8 +51,8 @@ class Graph:
         for x in self.inputs:
             if not isinstance(x.node.operation, Operation):
                 raise GraphError(
-                    f"The input {x.name!r} is a `KerasTensor` made by hand, which only describes a "
-                    "shape. Make the inputs of a model with `lamina.Input(shape)`."
+                    f"The input {x.name!r} is a `KerasTensor` created directly, which only "
+                    "describes a shape. Create the inputs with `lamina.Input(shape)`."
                 )
         self.plan: Plan = make_plan(self.inputs, self.outputs)
         self.input_names = _names(self.input_structure)
@@ -72,7 +71,7 @@ class Graph:
                     f"Two layers of this model are called {operation.name!r}: {other!r} (called at "
                     f"{nodes_of(other)[0].location}) and {operation!r} (called at "
                     f"{nodes_of(operation)[0].location}). Give one another `name`, or set "
-                    "`layer.name` before the model is made."
+                    "`layer.name` before creating the model."
                 )
         self._told_extra = False
 
@@ -82,13 +81,13 @@ class Graph:
         return [x for x in self.operations if isinstance(x, Layer)]
 
     def list_as(self, names: Iterable[str]) -> None:
-        """List the operations in the order of ``names``, in which a file numbers their weights."""
+        """Reorder the operations by ``names``, the order in which a file stores their weights."""
         place = {name: i for i, name in enumerate(names)}
         self.operations.sort(key=lambda op: place.get(op.name, len(place)))
 
     @property
     def is_chain(self) -> bool:
-        """Whether each step reads just what the step before it made."""
+        """Whether the only input of each step is the output of the previous one."""
         if len(self.inputs) != 1 or len(self.outputs) != 1:
             return False
         before = self.inputs[0]
@@ -101,7 +100,7 @@ class Graph:
     # ---- running -------------------------------------------------------------------------------
 
     def run(self, inputs: Any, masks: Any = None) -> Any:
-        """Compute the outputs for arrays in the inputs' nesting (or another that binds to it)."""
+        """Compute the outputs for arrays in the structure of the inputs, or a compatible one."""
         values = self.bind(inputs)
         if masks is not None:
             for x, mask in zip(values, nested.flatten(masks), strict=False):
@@ -111,11 +110,11 @@ class Graph:
         return nested.unflatten(self.output_structure, outputs)
 
     def bind(self, data: Any) -> list[Any]:
-        """One array for each input, in declaration order, from whatever nesting names them.
+        """One array for each input, in declaration order, from data in any compatible structure.
 
         Raises:
-            StructureError: a name is missing, or the count differs.
-            ShapeError: an array does not fit its input, or one name has two sizes.
+            StructureError: A name is missing, or the number of arrays differs.
+            ShapeError: An array does not match its input, or a named dimension has two sizes.
         """
         values = self.arrange(data)
         sizes: dict[str, tuple[Any, str]] = {}
@@ -125,14 +124,14 @@ class Graph:
         ]
 
     def sizes(self, data: Any) -> dict[str, int]:
-        """What each named size is in ``data``."""
+        """The size of each named dimension in ``data``."""
         found: dict[str, tuple[Any, str]] = {}
         for v, x, name in zip(self.arrange(data), self.inputs, self.input_names, strict=True):
             _check_sizes(v, x, name, found, tuple(np.shape(v)))
         return {name: size for name, (size, _) in found.items()}
 
     def arrange(self, data: Any) -> list[Any]:
-        """The leaves of ``data`` in the order of the inputs; names decide, sorting never does."""
+        """The leaves of ``data`` in the order of the inputs, matched by name, not by sorting."""
         return arrange(
             data, self.input_structure, self.input_names, self.inputs, "input", self._tell_extra
         )
@@ -141,8 +140,8 @@ class Graph:
         if not self._told_extra:
             self._told_extra = True
             warn(
-                f"The data has entries that the model does not take, which are ignored: {extra}. "
-                f"Its inputs are {self.input_names}.",
+                f"The data has entries that are not inputs of the model and are ignored: {extra}. "
+                f"The inputs are {self.input_names}.",
                 TrainingWarning,
             )
 
@@ -153,12 +152,12 @@ def arrange(
     """Order the leaves of ``data`` by ``names``; shared by inputs, targets and sample weights.
 
     Args:
-        data: one array, a list or tuple, or a dict by name.
-        structure: what the model declares.
-        names: the declared names, flat.
-        tensors: the symbolic tensors, whose own names are accepted too.
+        data: One array, a list or tuple, or a dict by name.
+        structure: The declared structure.
+        names: A flat list of the declared names.
+        tensors: The symbolic tensors, whose own names are also accepted.
         what: ``"input"`` or ``"target"``, for messages.
-        tell: called with the list of ignored keys, if there are any.
+        tell: Function that is called with the list of ignored keys, if there are any.
     """
     wants = f"The model's {what}s are {names}."
     if isinstance(data, Mapping):
@@ -183,7 +182,7 @@ def arrange(
         return nested.flatten(nested.map_structure(lambda _, v: v, structure, data))
     if isinstance(structure, Mapping) and len(names) > 1:
         raise StructureError(
-            f"The model declares its {what}s by name. {wants} Received a "
+            f"The {what}s of the model are declared by name. {wants} Received a "
             f"{type(data).__name__}, which has no names; pass a dict."
         )
     leaves = nested.flatten(data) if isinstance(data, (list, tuple)) else [data]
@@ -198,7 +197,7 @@ def arrange(
 
 
 def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[Any, str]]) -> Any:
-    """Check an array against its input, and bring it into the input's dtype and rank."""
+    """Check an array against its input, and convert it to the input's dtype and rank."""
     if value is None and x.node.operation.__dict__.get("optional"):
         return None
     if is_symbolic(value):
@@ -210,7 +209,7 @@ def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[Any, str]]) -
     numeric = value.dtype.kind in "biufc" or value.dtype.name.startswith(("bf", "float8", "int4"))
     if not numeric and isinstance(value, np.ndarray):
         raise DTypeError(
-            f"Input {name!r} takes numbers ({x.dtype}). Received an array of dtype {value.dtype}."
+            f"Input {name!r} expects numbers ({x.dtype}). Received an array of dtype {value.dtype}."
         )
     dims, given = x.spec.dims_raw, value
     if value.ndim == len(dims) - 1 and dims[-1] == 1:
@@ -229,9 +228,9 @@ def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[Any, str]]) -
 def _check_sizes(
     value: Any, x: Any, name: str, sizes: dict[str, tuple[Any, str]], given: tuple[Any, ...]
 ) -> None:
-    """Compare ``value``, which came with the shape ``given``, with the input ``x``."""
+    """Compare ``value``, which was passed with the shape ``given``, with the input ``x``."""
     dims, shape = x.spec.dims_raw, tuple(value.shape)
-    # Of a fixed batch, too, a last one may be smaller: the first axis is not compared.
+    # Even with a fixed batch size, the trailing batch may be smaller: axis 0 is not compared.
     wrong = len(shape) != len(dims) or any(
         isinstance(d, int) and not is_anonymous(s) and d != s
         for d, s in zip(dims[1:], shape[1:], strict=False)
@@ -245,7 +244,7 @@ def _check_sizes(
             hint = "Is the batch axis missing? One sample is a batch of one: `x[None]`."
             if len(given) == 2:
                 hint += (
-                    "\nOr is the batch size part of `Input`'s shape? It is left out there: "
+                    "\nOr does the shape of `Input` include the batch size? It must not: "
                     f"`Input(shape={given[1:]})`."
                 )
         elif len(given) == len(dims) - 1 and _fit(given, dims[:-1]):
@@ -253,7 +252,7 @@ def _check_sizes(
         elif len(shape) == len(dims) and sorted(map(str, shape[1:])) == sorted(map(str, dims[1:])):
             hint = "Are the axes in another order (channels first or last)?"
         raise ShapeError(
-            f"The data for input {name!r} does not fit.",
+            f"The data for input {name!r} does not match its shape.",
             expected=show_dims(dims),
             received=given,
             cure=hint,
@@ -265,13 +264,13 @@ def _check_sizes(
             low, high = getattr(x.node.operation, "bounds", {}).get(symbol, (s, s))
             if isinstance(s, int) and not low <= s <= high:
                 raise ShapeError(
-                    f"The size {symbol!r} of input {name!r} is declared to be from {low} to "
-                    f"{high}. Received data of shape {given}, in which it is {s}."
+                    f"The dimension {symbol!r} of input {name!r} must be from {low} to {high}. "
+                    f"Received data of shape {given}, in which it is {s}."
                 )
             if size != s and symbol != "batch":
                 raise ShapeError(
-                    f"The size {symbol!r} has two values: {show_dim(size)} in input {where!r} and "
-                    f"{show_dim(s)} in input {name!r}. Sizes of one name must agree."
+                    f"The dimension {symbol!r} has two sizes: {show_dim(size)} in input {where!r}, "
+                    f"{show_dim(s)} in input {name!r}. Dimensions of one name must be equal."
                 )
 
 
@@ -302,7 +301,7 @@ def _checked(structure: Any, what: str) -> Any:
 
 
 def _names(structure: Any) -> list[str]:
-    """A unique name for each leaf: its path of dict keys, else its layer's name."""
+    """A unique name for each leaf: its path of dict keys, or the name of its layer."""
     names: list[str] = []
     for path, x in nested.flatten_with_path(structure):
         keys = [str(p) for p in path]
@@ -312,10 +311,9 @@ def _names(structure: Any) -> list[str]:
 
 
 def _by_depth(graph: Graph) -> list[Operation]:
-    """Operations from the farthest from the outputs to the nearest, as Keras lists them.
+    """The operations by decreasing distance from the outputs, as in Keras.
 
-    Those at the same distance are in the order in which a depth-first walk from the outputs meets
-    them.
+    Operations at the same distance are in the order of a depth-first traversal from the outputs.
     """
     depth = depths(graph.nodes)
     fed = set(graph.inputs)
@@ -324,21 +322,21 @@ def _by_depth(graph: Graph) -> list[Operation]:
     deepest: dict[Operation, int] = {}
     for node in _walk(_by_keras_rules(graph.output_structure), fed):
         if node not in inside and not isinstance(node.operation, InputLayer):
-            continue  # what made an input that was cut out of the middle of another graph
+            continue  # the operation of an input that is an intermediate tensor of another graph
         here = depth.get(node)
-        if here is None:  # an input: one farther than its farthest reader
+        if here is None:  # an input: one farther than the farthest operation that uses it
             reads = (n for n in graph.nodes if any(p in fed and p.node is node for p in n.inputs))
             here = 1 + max((depth[n] for n in reads), default=-1)
         met.setdefault(node.operation, len(met))
         deepest[node.operation] = max(deepest.get(node.operation, 0), here)
-    for x in graph.inputs:  # those that no output reads
+    for x in graph.inputs:  # those that no output depends on
         if isinstance(x.node.operation, InputLayer) and x.node.operation not in met:
             met[x.node.operation], deepest[x.node.operation] = -1, 0
     return sorted(met, key=lambda op: (-deepest[op], met[op]))
 
 
 def _walk(outputs: list[Any], inputs: set[Any]) -> Iterator[Node]:
-    """Each node between the outputs and the inputs, before the nodes that it reads."""
+    """Each node between the outputs and the inputs, before the nodes that it depends on."""
     met: set[Node] = set()
     stack = list(reversed(outputs))
     while stack:

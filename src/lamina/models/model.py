@@ -1,4 +1,4 @@
-"""The user's object: a model holds layers and state; its verbs are delegated downwards."""
+"""The model: layers and their state, with methods for training, description and saving."""
 
 from __future__ import annotations
 
@@ -32,22 +32,23 @@ from lamina.tree import nested
 
 @builtin("models", file_module="keras")
 class Model(StatelessTrainer):
-    """A graph of layers, or a subclass with a ``call``, that can be trained.
+    """A trainable graph of layers, or a subclass with its own ``call``.
 
-    Three ways to make one:
+    There are three ways to create a model:
 
     * ``Model(inputs, outputs)``: the graph between symbolic tensors, in any nesting;
     * :class:`Sequential`: a plain stack of layers;
-    * a subclass that makes layers in ``__init__`` and calls them in ``call``.
+    * * a subclass that creates layers in ``__init__`` and calls them in ``call``.
 
     Args:
-        inputs: what ``Input`` returned, or any tensor of a graph; a dict names its entries.
-        outputs: tensors computed from ``inputs``.
-        name: the model's name.
-        trainable: whether the optimizer may change the weights.
+        inputs: Results of ``Input``, or any tensors of a graph; the keys of a dict are the names.
+        outputs: Tensors computed from ``inputs``.
+        name: Name of the model.
+        trainable: Whether the optimizer may change the weights.
 
     Raises:
-        GraphError: the outputs need an input that is not listed; a layer was passed uncalled.
+        GraphError: The outputs depend on an input that is not listed, or a layer was passed
+            instead of its output.
 
     >>> from lamina import layers
     >>> inputs = layers.Input((784,))
@@ -101,72 +102,72 @@ class Model(StatelessTrainer):
     # ---- the graph -----------------------------------------------------------------------------
 
     def inner_graph(self) -> Graph | None:
-        """The same as :attr:`graph`."""
+        """Alias of :attr:`graph`."""
         return self._graph
 
     @property
     def graph(self) -> Graph | None:
-        """Nodes, inputs, outputs and plan; None for a model that is not a graph."""
+        """Inputs, outputs and plan of a functional model; None for other models."""
         return self._graph
 
     def _need_graph(self, what: str) -> Graph:
         if self._graph is None:
             raise NotBuiltError(
-                f"`{what}` of {self.name!r} is known only for a model that is a graph. "
+                f"`{what}` of {self.name!r} is only defined for functional models. "
                 f"{type(self).__name__} has "
-                + ("seen no input yet: start it with an `Input`, or build it with a shape."
-                   if not self.lists_input else "a `call` of its own.")
+                + ("no input yet: start it with an `Input`, or build it with a shape."
+                   if not self.lists_input else "its own `call`.")
             )  # fmt: skip
         return self._graph
 
     @property
     def input(self) -> Any:
-        """The model's inputs, in the nesting they were given in."""
+        """The inputs, in the structure in which they were given."""
         return self._need_graph("input").input_structure
 
     @property
     def output(self) -> Any:
-        """The model's outputs, in the nesting they were given in."""
+        """The outputs, in the structure in which they were given."""
         return self._need_graph("output").output_structure
 
     @property
     def inputs(self) -> list[Any]:
-        """The input tensors, flat."""
+        """A flat list of the input tensors."""
         return list(self._need_graph("inputs").inputs)
 
     @property
     def outputs(self) -> list[Any]:
-        """The output tensors, flat."""
+        """A flat list of the output tensors."""
         return list(self._need_graph("outputs").outputs)
 
     @property
     def input_names(self) -> list[str]:
-        """One name for each input: by these, ``fit`` finds its data in a dict."""
+        """The names of the inputs, which are the keys of data passed to ``fit`` as a dict."""
         return list(self._need_graph("input_names").input_names)
 
     @property
     def output_names(self) -> list[str]:
-        """One name for each output: by these, losses, metrics, targets and logs are named."""
+        """The names of the outputs, used for losses, metrics, targets and logs."""
         return list(self._need_graph("output_names").output_names)
 
     @property
     def input_shape(self) -> Any:
-        """The inputs' shapes, in their nesting."""
+        """The shapes of the inputs, in the same structure."""
         return nested.map_structure(lambda x: x.shape, self.input)
 
     @property
     def output_shape(self) -> Any:
-        """The outputs' shapes, in their nesting."""
+        """The shapes of the outputs, in the same structure."""
         return nested.map_structure(lambda x: x.shape, self.output)
 
     def sizes(self, data: Any) -> dict[str, int]:
-        """What each named size of the inputs is in ``data``, the batch among them.
+        """The size of each named dimension of the inputs in ``data``, including the batch.
 
         Args:
-            data: arrays in the nesting of the inputs, or a dict by name.
+            data: Arrays in the structure of the inputs, or a dict by name.
 
         Raises:
-            ShapeError: they do not fit, or one name has two sizes.
+            ShapeError: An array does not match its input, or a named dimension has two sizes.
 
         >>> from lamina import layers
         >>> x = layers.Input(("time", 8))
@@ -182,7 +183,7 @@ class Model(StatelessTrainer):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers directly inside, those farthest from the outputs first."""
+        """The direct inner layers, those farthest from the outputs first."""
         return self._sublayers()
 
     @layers.setter
@@ -207,11 +208,11 @@ class Model(StatelessTrainer):
         return list(dict.fromkeys([*(self._graph.layers if self._graph else ()), *own]))
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """The layer of that name, or at that place of :attr:`layers`.
+        """The layer with a name, or at an index of :attr:`layers`.
 
         Raises:
-            UnknownNameError: no such name; the closest ones are listed.
-            ArgumentError: neither or both were given, or the index is out of range.
+            UnknownNameError: There is no layer of that name; similar names are listed.
+            ArgumentError: Neither or both were given, or the index is out of range.
         """
         if (name is None) == (index is None):
             raise ArgumentError("get_layer() takes either a `name` or an `index`.")
@@ -229,10 +230,10 @@ class Model(StatelessTrainer):
 
     @public
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs for tensors or arrays, in the nesting of the outputs.
+        """The outputs for tensors or arrays, in the structure of the outputs.
 
-        On arrays a graph of the library's own layers runs compiled, as in :meth:`predict`; a graph
-        with layers of yours, or with ``training=True``, runs layer by layer.
+        On arrays, a functional model of built-in layers runs compiled, as in :meth:`predict`; a
+        model with custom layers, or a call with ``training=True``, runs layer by layer.
         """
         if (
             self._graph is not None and current() is None and len(args) == 1
@@ -247,7 +248,7 @@ class Model(StatelessTrainer):
         return super().__call__(*args, **kwargs)
 
     def _may_run_compiled(self) -> bool:
-        """Whether a call leaves nothing behind that a compiled run would lose."""
+        """Whether a call has no side effects, which a compiled run would lose."""
         self._trains()
         if self._call_is_pure is None:
             graph = self._need_graph("layers")
@@ -264,7 +265,7 @@ class Model(StatelessTrainer):
         return self._call_is_pure and not self._run_eagerly
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Run the graph; a subclass that is no graph defines its own."""
+        """Run the graph; a subclass without a graph overrides this."""
         if self._graph is None:
             raise NotBuiltError(
                 f"{type(self).__name__} has neither a graph nor a `call`. Pass `inputs` and "
@@ -273,21 +274,21 @@ class Model(StatelessTrainer):
         return self._graph.run(inputs, mask)
 
     def _propagate_mask(self, inputs: Any, previous: Any, outputs: Any) -> None:
-        """The layers inside have already said which masks go on, unless the user's class does."""
+        """The inner layers have already propagated the masks, unless the user's class does."""
         if registry.defined_by_user(type(self), "compute_mask"):
             super()._propagate_mask(inputs, previous, outputs)
 
     def build(self, input_shape: Any) -> None:
-        """Make all weights for inputs of this shape (batch included, None for open sizes).
+        """Create all weights for an input shape with the batch (None for unknown dimensions).
 
         Args:
-            input_shape: a tuple, or a list or dict of them for several inputs.
+            input_shape: A tuple; for several inputs a list or dict of tuples.
         """
         if self._graph is None:
             self.build_from_specs(_specs_from_shapes(input_shape, self.compute_dtype))
 
     def _build_for(self, arguments: Mapping[str, Any]) -> None:
-        """Let the first call make the weights, unless the class has a ``build`` of its own."""
+        """Create the weights in the first call, unless the class has its own ``build``."""
         if type(self).build is not Model.build:
             super()._build_for(arguments)
         elif self._graph is None:
@@ -296,14 +297,14 @@ class Model(StatelessTrainer):
         self.built = True
 
     def build_from_specs(self, specs: Any) -> None:
-        """Make all weights by running ``call`` abstractly on specs."""
+        """Create all weights by abstract evaluation of ``call`` on specs."""
         leaves = nested.flatten(specs)
 
         def run(*arrays: Any) -> Any:
             with entered(Scope(pure=True, abstract=True, key=prng.base_key(0))):
                 return self(nested.unflatten(specs, list(arrays)))
 
-        self.built = True  # for a `build` of the user's own that has called this one
+        self.built = True  # for a user's `build` that called this one
         try:
             spec.evaluate(run, leaves)
             if self._build_shapes is None:
@@ -328,14 +329,15 @@ class Model(StatelessTrainer):
         """Print the table of layers, output shapes and parameter counts.
 
         Args:
-            line_length: width in characters; the terminal's when None.
-            positions: where each column ends: characters, or shares of the width when none is
-                above 1. Columns have the widths that their text asks for when None.
-            print_fn: receives the text instead of the standard output.
-            expand_nested: also show the layers inside of nested models.
-            show_trainable: add a column that says what trains.
-            layer_range: first and last layer to show, by name or regular expression.
-            show_cost: add columns for one sample: arithmetic operations, memory of the outputs.
+            line_length: Width in characters; that of the terminal when None.
+            positions: End of each column in characters, or as fractions of the width if none is
+                above 1; when None, the columns are as wide as their content.
+            print_fn: Function that receives the text, instead of the standard output.
+            expand_nested: Whether to show the layers of nested models.
+            show_trainable: Whether to add a column that shows what is trainable.
+            layer_range: First and last layer to show, as names or regular expressions.
+            show_cost: Whether to add columns with the arithmetic operations and the memory of the
+                outputs for one sample.
 
         ``lamina.visualization.summarize(model)`` returns the same table as an object.
         """
@@ -353,33 +355,33 @@ class Model(StatelessTrainer):
     def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
         """Save architecture, weights, compile settings and optimizer state in one ``.keras`` file.
 
-        The file appears whole or not at all. See :func:`lamina.saving.save_model`.
+        The file is written atomically. See :func:`lamina.saving.save_model`.
         """
         archive.save_model(self, filepath, overwrite, include_optimizer)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Save the weights alone, as ``.weights.h5`` or ``.safetensors``."""
+        """Save only the weights, as ``.weights.h5`` or ``.safetensors``."""
         archive.save_weights(self, filepath, overwrite)
 
     def load_weights(
         self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False
     ) -> None:
-        """Read what :meth:`save_weights` wrote; all weights, or the model stays as it was.
+        """Load the weights that :meth:`save_weights` saved; on an error the model is unchanged.
 
         See :func:`lamina.saving.load_weights`.
         """
         archive.load_weights(self, filepath, skip_mismatch, by_name)
 
     def to_json(self, **kwargs: Any) -> str:
-        """The architecture as JSON text; ``lamina.models.model_from_json`` reads it.
+        """The architecture as a JSON string, for ``lamina.models.model_from_json``.
 
         Args:
-            kwargs: for ``json.dumps``, such as ``indent=2``.
+            kwargs: Arguments of ``json.dumps``, such as ``indent=2``.
         """
         return json.dumps(registry.serialize(self), **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """The graph as data; of a subclass, its constructor's arguments."""
+        """The graph as data; for a subclass, the arguments of its constructor."""
         if self._graph is None or not _is_plain_functional(type(self)):
             return super().get_config()
         return {"name": self.name, "trainable": self.trainable, **graph_config(self._graph)}
@@ -388,11 +390,11 @@ class Model(StatelessTrainer):
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Any:
-        """A new model from :meth:`get_config`'s data, with newly drawn weights.
+        """Create a model from the result of :meth:`get_config`, with newly initialized weights.
 
         Args:
-            config: the data.
-            custom_objects: your own classes and functions by name.
+            config: The result of :meth:`get_config`.
+            custom_objects: Custom classes and functions by name.
         """
         if "layers" not in config or "input_layers" not in config:
             return super().from_config(config)
@@ -400,12 +402,12 @@ class Model(StatelessTrainer):
         made: Any = Functional if cls is Model else cls
         model = made(graph.input_structure, graph.output_structure, name=config.get("name"))
         model.graph.list_as(record["name"] for record in config["layers"])
-        if config.get("trainable") is False:  # the layers inside have been told by their own
+        if config.get("trainable") is False:  # inner layers have their own configs
             set_trainable_alone(model, False)
         return model
 
     def _own_objects(self) -> dict[str, Any]:
-        """The user's classes and functions that the model is made of, by name."""
+        """The custom classes and functions that the model uses, by name."""
         parts: list[Any] = flatten_layers(self)
         given: list[Any] = []
         if self._objective is not None:
@@ -418,11 +420,11 @@ class Model(StatelessTrainer):
                 if registry.registration_of(x) is None and x.__module__ != "builtins"}  # fmt: skip
 
     def __reduce__(self) -> Any:
-        """Pickled and copied as the bytes of its ``.keras`` file, which hold no code."""
+        """Pickle and copy the model as the bytes of its ``.keras`` file, which contain no code."""
         return archive.from_bytes, (archive.to_bytes(self), self._own_objects())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """A model with the same weights, compile settings and optimizer state, of its own."""
+        """An independent copy with the same weights, compile settings and optimizer state."""
         copy = archive.from_bytes(archive.to_bytes(self), self._own_objects())
         memo[id(self)] = copy
         return copy
@@ -430,11 +432,11 @@ class Model(StatelessTrainer):
 
 @builtin("models", file_module="keras.src.models.functional")
 class Functional(Model):
-    """A model made of ``inputs`` and ``outputs``; what ``Model(inputs, outputs)`` returns."""
+    """A model defined by ``inputs`` and ``outputs``; ``Model(inputs, outputs)`` returns it."""
 
 
 def _is_plain_functional(cls: type) -> bool:
-    """Whether the constructor takes ``inputs`` and ``outputs``, so that a graph can rebuild it."""
+    """Whether the constructor takes ``inputs`` and ``outputs``, as rebuilding a graph requires."""
     return cls.__init__ is Model.__init__
 
 

@@ -24,13 +24,13 @@ from lamina.tree import nested
 class Sequential(Model):
     """Layers applied one after the other.
 
-    With an ``Input`` first (or ``input_shape`` in the first layer) the stack is a graph at once;
-    without, it becomes one when it first sees data or :meth:`build` gives it a shape.
+    If the first layer is an ``Input`` or has an ``input_shape``, the graph is created at once;
+    otherwise it is created by the first call or by :meth:`build`.
 
     Args:
-        layers: the layers, first to last.
-        trainable: whether the optimizer may change the weights.
-        name: the model's name.
+        layers: The layers, first to last.
+        trainable: Whether the optimizer may change the weights.
+        name: Name of the model.
 
     >>> from lamina import layers
     >>> model = Sequential([layers.Input((4,)), layers.Dense(3), layers.Dense(2)])
@@ -66,13 +66,14 @@ class Sequential(Model):
             self.trainable = False
 
     def add(self, layer: Any) -> None:
-        """Put a layer on top.
+        """Append a layer.
 
         Args:
-            layer: a layer, a model, or what ``Input`` returned (only as the first).
+            layer: A layer, a model, or (only as the first one) the result of ``Input``.
 
         Raises:
-            GraphError: not a layer, an ``Input`` after other layers, or a name that is taken.
+            GraphError: The argument is not a layer, is an ``Input`` after other layers, or has a
+                name that is already used.
         """
         if is_symbolic(layer) and isinstance(layer.node.operation, InputLayer):
             layer = layer.node.operation
@@ -103,13 +104,13 @@ class Sequential(Model):
             self._extend()
 
     def _extend(self) -> None:
-        """Call the layers that have not been called yet, and renew the graph."""
+        """Call the layers that have not been called yet, and update the graph."""
         for layer in self._stack[len(self._tensors) - 1 :]:
             output = layer(self._tensors[-1])
             if not is_symbolic(output):
                 self._stack.remove(layer)
                 raise GraphError(
-                    f"A layer of a Sequential returns one tensor. {layer.name!r} returned "
+                    f"A layer of a Sequential must return one tensor. {layer.name!r} returned "
                     f"{len(nested.flatten(output))}. Use `Model(inputs, outputs)` instead."
                 )
             self._tensors.append(output)
@@ -117,9 +118,9 @@ class Sequential(Model):
             self._set_graph(Graph(self._tensors[0], self._tensors[-1]))
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Take the topmost layer off and return it."""
+        """Remove the last layer and return it."""
         if not self._stack:
-            raise GraphError(f"{self.name!r} has no layer to take off.")
+            raise GraphError(f"{self.name!r} has no layer to remove.")
         layer = self._stack.pop()
         if self._tensors:
             del self._tensors[len(self._stack) + 1 :]
@@ -128,7 +129,7 @@ class Sequential(Model):
 
     @property
     def layers(self) -> list[Layer]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The layers, first to last; the input is not one of them."""
+        """The layers, first to last, without the input."""
         return list(self._stack)
 
     def _sublayers(self) -> list[Layer]:
@@ -138,13 +139,13 @@ class Sequential(Model):
         return list(self._stack)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """The layer of that name, or at that place."""
+        """The layer with a name, or at an index."""
         if name is not None and index is None and not any(x.name == name for x in self._stack):
             raise unknown_name(f"layer of {self.name!r}", name, [x.name for x in self._stack])
         return super().get_layer(name, index)
 
     def build(self, input_shape: Any = None) -> None:
-        """Make all weights for inputs of this shape (batch included, None for open sizes)."""
+        """Create all weights for an input shape with the batch (None for unknown dimensions)."""
         if self._graph is None and input_shape is not None:
             self._tensors = [Input(batch_shape=tuple(input_shape))]
             self._extend()
@@ -209,7 +210,7 @@ class Sequential(Model):
         return super().call(inputs, training, mask)
 
     def get_config(self) -> dict[str, Any]:
-        """The layers as data, the input first if there is one."""
+        """The layers as data, starting with the input if there is one."""
         layers = [*([x.node.operation for x in self._tensors[:1]]), *self._stack]
         config: dict[str, Any] = {
             "name": self.name, "trainable": self.trainable, "dtype": self.dtype_policy,
@@ -223,7 +224,7 @@ class Sequential(Model):
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Any:
-        """A new model from :meth:`get_config`'s data, with newly drawn weights."""
+        """Create a model from the result of :meth:`get_config`, with new weights."""
         model = cls(name=config.get("name"))
         for record in config["layers"]:
             layer = registry.deserialize(record, custom_objects)
@@ -232,6 +233,6 @@ class Sequential(Model):
         shape = config.get("build_input_shape")
         if shape and model.graph is None:
             model.build(tuple(shape))
-        if config.get("trainable") is False:  # the layers inside have been told by their own
+        if config.get("trainable") is False:  # inner layers have their own configs
             set_trainable_alone(model, False)
         return model

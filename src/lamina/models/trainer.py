@@ -1,4 +1,4 @@
-"""What a model does with data: compile, fit, evaluate, predict; its compiled steps and seeds."""
+"""Training of models: compile, fit, evaluate, predict; compiled steps and seeds."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from lamina.training import loop
 from lamina.training.data.passes import Pass, whole_number
 from lamina.training.objective import Objective
 
-# Programs that a model keeps, for each purpose and each set of weights that trained lately.
+# Maximum number of cached programs, for each purpose and set of trainable weights.
 _MOST_PROGRAMS = 12
 
 
 class _Attributes:
-    """What every model has from its making on."""
+    """The internal attributes of all models."""
 
     _graph: Graph | None
     _objective: Objective | None
     loss: Any
     _programs: dict[Any, Any]
-    _structure: Snapshot | None  # what `_programs` were made for
-    _call_is_pure: bool | None  # None: not yet found out
+    _structure: Snapshot | None  # the structure for which `_programs` were created
+    _call_is_pure: bool | None  # None: not known yet
     _stack: list[Layer]  # of a Sequential
     _tensors: list[Any]  # of a Sequential: the input, then each layer's output
     optimizer: Any
@@ -53,10 +53,10 @@ class _Attributes:
 
 @builtin()
 class Trainer(_Attributes, Layer):
-    """The verbs of training, over pure steps that are compiled once for what trains."""
+    """The training methods of models, implemented by pure steps that are compiled once."""
 
     def _trains(self) -> tuple[bool, ...]:
-        """What trains, by variable; also sees to it that the programs are those of this model."""
+        """Whether each variable is trainable; discards the programs if the model has changed."""
         if self._structure is None or not self._structure.is_current():
             self._structure = Snapshot(self)
             self._programs, self._call_is_pure = {}, None
@@ -64,9 +64,10 @@ class Trainer(_Attributes, Layer):
 
     @property
     def run_seed(self) -> int:
-        """The seed of shuffling and of draws in steps.
+        """The seed of shuffling and of random draws in steps.
 
-        It is that of the model's making or of its file, or the one that was set since.
+        It is the global seed when the model was created, or the seed in the model's file, unless a
+        seed was set afterwards.
         """
         if self._seeded != settings.times_seeded():
             self._seed, self._seeded = settings.global_seed(), settings.times_seeded()
@@ -74,27 +75,28 @@ class Trainer(_Attributes, Layer):
 
     @property
     def steps_taken(self) -> int:
-        """How many training steps the model has taken, those before it was saved included."""
+        """Number of training steps taken so far, including those before the model was saved."""
         return self._steps_taken if self._training is None else int(self._training.state.step)
 
     def took_steps(self, step: int) -> None:
-        """Note the number of the next training step."""
+        """Set the number of the next training step."""
         self._steps_taken = step
 
     def follow(self, training: Loose | None) -> None:
-        """Count steps as ``training`` does, until called with None."""
+        """Use the step counter of ``training``, until called with None."""
         if training is None:
             self._steps_taken = self.steps_taken
         self._training = training
 
     def resume_at(self, seed: int, step: int) -> None:
-        """Draw from now on what a model of this seed draws after so many training steps."""
+        """Continue the random draws of a model with this seed after this number of steps."""
         self._seed, self._seeded, self._steps_taken = seed, settings.times_seeded(), step
 
     def run_key(self, purpose: Purpose) -> Any:
-        """Bare key data for the random draws of a run.
+        """Raw key data for the random draws of a run.
 
-        Training draws by the seed and the number of the step; other runs draw anew each time.
+        In training the draws depend on the seed and the step; other runs draw different numbers
+        each time.
         """
         if purpose == "train":
             return prng.key_data(self.run_seed, "fit")
@@ -102,9 +104,10 @@ class Trainer(_Attributes, Layer):
         return prng.key_data(self.run_seed, purpose, self._runs)
 
     def program_for(self, purpose: Purpose) -> Program:
-        """The compiled steps for a purpose, kept until what they were made for changes.
+        """The compiled steps for a purpose, cached until the model changes.
 
-        What trains is part of the key: toggling ``trainable`` back finds the earlier program.
+        The set of trainable weights is part of the cache key: resetting ``trainable`` to its former
+        value reuses the earlier program.
         """
         key = self._program_key(purpose)
         program = self._programs.get(key)
@@ -115,12 +118,12 @@ class Trainer(_Attributes, Layer):
         return program
 
     def keep_program(self, program: Program) -> None:
-        """Keep a program that has seen its first batch: that may have made metrics."""
+        """Cache a program after its first batch, which may have created metrics."""
         self._programs[self._program_key(program.purpose)] = program
 
     def _program_key(self, purpose: Any) -> tuple[Any, tuple[bool, ...], bool, Any]:
-        """The purpose, which weights train, whether to run uncompiled, and versions of objects."""
-        # A prediction does not depend on what trains, but for layers that look at it.
+        """The purpose, the trainable weights, whether to run eagerly, and the compile settings."""
+        # A prediction does not depend on what is trainable, except for layers that read it.
         compiled: tuple[int, ...] = ()
         if purpose != "predict" and self._objective is not None:
             compiled = tuple(version_of(x) for x in (self.optimizer, *self._objective.parts()))
@@ -147,27 +150,27 @@ class Trainer(_Attributes, Layer):
         jit_compile: Any = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
-        """Choose what to minimise, how, and what to report.
+        """Set the optimizer, the losses and the metrics.
 
         Args:
-            optimizer: a name, an :mod:`lamina.optimizers` object, or an optax transformation.
-            loss: a name, object or function; a list in the order of the outputs, or a dict by
-                output name, for several outputs (None: no loss for that output).
-            loss_weights: a number for each loss, as a list or dict.
-            metrics: names, objects or functions; ``"accuracy"`` takes the kind that fits the
-                output. A list for one output; a list of lists or a dict for several.
-            weighted_metrics: the same, for metrics that use sample weights.
-            run_eagerly: run layer by layer with real values, for debugging.
-            steps_per_execution: steps in one dispatch where a callback listens to batches, whose
-                hooks are then called once for so many: at the first and after the last of them. Of
-                arrays only. Where none listens, fit() finds how many are worth a dispatch.
-            jit_compile: False: run layer by layer, like ``run_eagerly``. ``"auto"``: compile unless
+            optimizer: A name, an :mod:`lamina.optimizers` object, or an optax transformation.
+            loss: A name, object or function; for several outputs a list in their order, or a dict
+                by output name (None for an output without a loss).
+            loss_weights: A number for each loss, as a list or dict.
+            metrics: Names, objects or functions; ``"accuracy"`` selects the variant for the shape
+                of the output. A list for one output; a list of lists or a dict for several.
+            weighted_metrics: Likewise, for metrics that use sample weights.
+            run_eagerly: Whether to run layer by layer with concrete values, for debugging.
+            steps_per_execution: Number of steps per dispatch if a callback has batch hooks, which
+                are then called before the first and after the last of these steps; for data in
+                arrays. Without such callbacks, :meth:`fit` chooses the number of steps itself.
+            jit_compile: False to run layer by layer, like ``run_eagerly``; ``"auto"`` compiles unless
                 a layer has ``supports_jit = False``.
-            auto_scale_loss: under the policy ``"mixed_float16"``, scale the loss so that small
-                gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
+            auto_scale_loss: Whether to scale the loss under the policy ``"mixed_float16"``, so that
+                small gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
 
         Raises:
-            UnknownNameError: a name that no table knows, or no output has.
+            UnknownNameError: An unknown name of an optimizer, loss, metric or output.
         """
         objective = Objective(loss, loss_weights, metrics, weighted_metrics)
         if self._graph is not None:
@@ -190,7 +193,7 @@ class Trainer(_Attributes, Layer):
         """Losses and metrics bound to outputs; set by :meth:`compile`."""
         if self._objective is None:
             raise NotCompiledError(
-                f"Model {self.name!r} has no loss or optimizer yet. Call "
+                f"Model {self.name!r} is not compiled yet. Call "
                 '`model.compile(optimizer="adam", loss=...)` first.'
             )
         return self._objective
@@ -202,7 +205,7 @@ class Trainer(_Attributes, Layer):
 
     @property
     def run_eagerly(self) -> bool:
-        """Whether training runs layer by layer, uncompiled."""
+        """Whether steps run layer by layer instead of compiled."""
         return self._run_eagerly
 
     @run_eagerly.setter
@@ -212,7 +215,7 @@ class Trainer(_Attributes, Layer):
 
     @property
     def jit_compile(self) -> Any:
-        """Whether steps are compiled: ``"auto"`` and True, they are."""
+        """Whether steps are compiled; they are if it is ``"auto"`` or True."""
         return self._jit_compile
 
     @jit_compile.setter
@@ -221,17 +224,17 @@ class Trainer(_Attributes, Layer):
 
     @property
     def metrics(self) -> list[Any]:
-        """The metric objects: the loss's, those given to :meth:`compile`, those that layers hold.
+        """The metrics: that of the loss, those passed to :meth:`compile`, and those of layers.
 
-        A metric that is an attribute of this model or of a layer inside is reset and reported with
-        the others; update it in ``call``, ``compute_metrics`` or a step of your own.
+        A metric that is an attribute of this model or of an inner layer is reset and reported with
+        the others; update it in ``call``, ``compute_metrics`` or your own step.
         """
         compiled = [] if self._objective is None else list(self._objective.trackers.values())
         return list({id(m): m for m in (*compiled, *super().metrics)}.values())
 
     @property
     def metrics_names(self) -> list[str]:
-        """Their names in the logs."""
+        """The names of the metrics in the logs."""
         return list(self.get_metrics_result())
 
     def make_train_function(self, force: bool = False) -> None:
@@ -256,13 +259,13 @@ class Trainer(_Attributes, Layer):
         self.program_for(purpose)
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """What the metrics say now, by log name."""
+        """The current results of the metrics, by log name."""
         if self._objective is None:
             return {}
         return self.objective.results(self.metrics)
 
     def reset_metrics(self) -> None:
-        """Forget what the metrics have accumulated."""
+        """Reset the state of all metrics."""
         for metric in self.metrics:
             metric.reset_state()
 
@@ -291,56 +294,61 @@ class Trainer(_Attributes, Layer):
     ) -> Any:
         """Train for a number of passes over the data.
 
-        Everything is checked before the first step: names, shapes, dtypes, targets against outputs.
+        Names, shapes and dtypes, and targets against outputs, are checked before the first step.
 
-        ``x`` is one of these; none of the libraries is imported that does not come with it:
+        ``x`` is one of the following; other libraries are only imported with data of theirs:
 
-        * Arrays in the nesting of the inputs (a dict by name always works): of NumPy or JAX,
-          tensors, pandas and polars frames and columns, lists of numbers. What is memory-mapped,
-          in HDF5 or a SciPy sparse matrix is read and made dense a batch at a time.
+        * * Arrays in the structure of the inputs (or a dict by name): of NumPy or JAX, tensors,
+          pandas and polars frames and columns, lists of numbers. Memory-mapped arrays, HDF5
+          datasets and SciPy sparse matrices are read and converted to dense arrays by batches.
         * A :class:`lamina.utils.PyDataset`.
         * A PyTorch ``DataLoader``, a ``tf.data.Dataset``, or a grain ``DataLoader``,
           ``MapDataset`` or ``IterDataset``, whose elements are batches.
-        * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``. The columns named like inputs
-          and outputs are taken; the first kind is batched and shuffled like arrays.
+        * * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``, whose columns are used if
+        they
+          have the name of an input or output. The former is batched and shuffled like arrays.
         * A generator or another iterable of batches.
 
-        A batch is ``x``, ``(x, y)`` or ``(x, y, sample_weight)``. One dict may hold inputs and
-        targets together: then the entries named like outputs are the targets.
+        A batch is ``x``, ``(x, y)`` or ``(x, y, sample_weight)``. A single dict may contain inputs
+        and targets; the entries with names of outputs are the targets.
 
-        Batches of iterables are made by one background thread, at most two ahead of need and never
-        beyond ``steps_per_epoch``: a generator's rest is still there afterwards.
+        Batches of iterables are prepared by a background thread, at most two ahead of time and
+        never beyond ``steps_per_epoch``, so that a generator can be used further afterwards.
 
         Args:
-            x: inputs, or batches.
-            y: targets, in the nesting of the outputs or a dict by name; not for iterables.
-            batch_size: samples in a step, of arrays and tables; 32 when None.
-            epochs: index of the last epoch, counted from 1.
-            verbose: 0 silent, 1 progress line, 2 one line an epoch, ``"auto"``.
+            x: Inputs, or batches.
+            y: Targets in the structure of the outputs, or a dict by name; not for iterables.
+            batch_size: Number of samples per step, for arrays and tables; 32 when None.
+            epochs: Number of the last epoch, counted from 1.
+            verbose: 0 for no output, 1 for a progress line, 2 for one line per epoch, ``"auto"``.
             callbacks: :class:`~lamina.callbacks.Callback` objects.
-            validation_split: share of the samples, from the end, kept apart for validation.
+            validation_split: Fraction of the samples, at the end, that is used for validation.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or an iterable of batches.
-            shuffle: whether each epoch takes the samples, of a ``PyDataset`` the batches, in a new
-                order. Other iterables keep their own.
-            class_weight: weight of each class number in the loss.
-            sample_weight: weight of each sample in the loss.
-            initial_epoch: epoch to begin with.
-            steps_per_epoch: steps that make an epoch; needed for data without end. The next epoch
-                goes on where this one stopped. Data that ends begins anew; a generator cannot.
-            validation_steps: batches of the validation data to use.
-            validation_batch_size: ``batch_size`` when None.
-            validation_freq: validate every so many epochs, or a list of epochs.
-            dry_run: check everything and return the report of :meth:`check`, without a step.
-            check_nans: stop at the first step that is not finite, before it changes the weights,
-                and say which layer, loss or gradient it began with. Slower: it waits for each step.
+            shuffle: Whether to shuffle the samples (or the batches of a ``PyDataset``) in each
+                epoch. Other iterables keep their order.
+            class_weight: Weight of each class index in the loss.
+            sample_weight: Weight of each sample in the loss.
+            initial_epoch: Epoch at which to start, counted from 0.
+            steps_per_epoch: Number of steps per epoch; required for infinite data. The next epoch
+                continues where the previous one stopped. Data that ends is restarted, except for
+                generators.
+            validation_steps: Number of batches of the validation data to use.
+            validation_batch_size: Batch size of the validation; ``batch_size`` when None.
+            validation_freq: Number of epochs between validations, or a list of epochs.
+            dry_run: Whether to check everything and return the report of :meth:`check`, without
+                taking a step.
+            check_nans: Whether to stop at the first step that is not finite, before it changes the
+                weights, and to report the layer, loss or gradient where this began. This is slower,
+                since it waits for each step.
 
         Returns:
-            A ``History``; ``history.history`` maps each log name to a list, one entry an epoch.
+            A ``History``; ``history.history`` maps each log name to a list with one entry per
+            epoch.
 
         Raises:
-            DataError: no samples, or arrays of different length.
-            ShapeError, StructureError, UnknownNameError: data that does not fit the model.
-            NonFiniteError: with ``check_nans``, a step that is not finite.
+            DataError: There are no samples, or the lengths of arrays differ.
+            ShapeError, StructureError, UnknownNameError: The data does not match the model.
+            NonFiniteError: A step is not finite, with ``check_nans``.
         """
         run = loop.Run(epochs, initial_epoch, validation_freq, verbose, callbacks, class_weight,
                        validation_split, dry_run, check_nans)  # fmt: skip
@@ -352,20 +360,21 @@ class Trainer(_Attributes, Layer):
     def check(
         self, x: Any, y: Any = None, sample_weight: Any = None, batch_size: int | None = None
     ) -> Any:
-        """Look at a training step without taking it.
+        """Analyze a training step without taking it.
 
-        Names, shapes and dtypes are checked as :meth:`fit` would; of a model that is not compiled,
-        the forward pass alone.
+        Names, shapes and dtypes are checked as in :meth:`fit`; for a model that is not compiled,
+        only the forward pass is analyzed.
 
         Args:
-            x: as for :meth:`fit`.
-            y: as for :meth:`fit`.
-            sample_weight: as for :meth:`fit`.
-            batch_size: samples in the step; 32 when None.
+            x: See :meth:`fit`.
+            y: See :meth:`fit`.
+            sample_weight: See :meth:`fit`.
+            batch_size: Number of samples in the step; 32 when None.
 
         Returns:
-            A report to print: each layer's output, mask, parameters, operations and memory; which
-            target and loss belong to which output; weights that no loss reaches; lost masks.
+            A printable report: output, mask, parameters, operations and memory of each layer;
+            target and loss of each output; weights without a gradient; masks that are not
+            propagated.
 
         >>> import numpy as np
         >>> from lamina import Model, layers
@@ -390,20 +399,20 @@ class Trainer(_Attributes, Layer):
         callbacks: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics on data, without training.
+        """Compute the loss and metrics on data.
 
         Args:
-            x: as for :meth:`fit`.
-            y: as for :meth:`fit`.
-            batch_size: samples in a step; 32 when None.
-            verbose: as for :meth:`fit`.
-            sample_weight: weight of each sample.
-            steps: batches to use; all when None.
-            callbacks: callbacks with test hooks.
-            return_dict: return a dict by name instead of a list.
+            x: See :meth:`fit`.
+            y: See :meth:`fit`.
+            batch_size: Number of samples per step; 32 when None.
+            verbose: See :meth:`fit`.
+            sample_weight: Weight of each sample.
+            steps: Number of batches to use; all when None.
+            callbacks: Callbacks with test hooks.
+            return_dict: Whether to return a dict by name instead of a list.
 
         Returns:
-            The loss, or the list of loss and metrics, or a dict.
+            The loss, or a list of the loss and the metrics, or a dict.
         """
         over = _pass(batch_size, steps)
         return loop.evaluate(self, (x, y, sample_weight), over, verbose, callbacks, return_dict)
@@ -417,14 +426,14 @@ class Trainer(_Attributes, Layer):
         steps: int | None = None,
         callbacks: Any = None,
     ) -> Any:
-        """The outputs for all samples, as NumPy arrays in the nesting of the outputs.
+        """The outputs for all samples, as NumPy arrays in the structure of the outputs.
 
         Args:
-            x: as for :meth:`fit`.
-            batch_size: samples in a step; 32 when None.
-            verbose: as for :meth:`fit`.
-            steps: batches to use; all when None.
-            callbacks: callbacks with predict hooks.
+            x: See :meth:`fit`.
+            batch_size: Number of samples per step; 32 when None.
+            verbose: See :meth:`fit`.
+            steps: Number of batches to use; all when None.
+            callbacks: Callbacks with predict hooks.
         """
         return loop.predict(self, x, _pass(batch_size, steps), verbose, callbacks)
 
@@ -437,14 +446,14 @@ class Trainer(_Attributes, Layer):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One step on one batch; returns the loss and the metrics accumulated since the reset."""
+        """One step on a batch; returns the loss and metrics, averaged since the last reset."""
         return loop.train_on_batch(self, x, y, sample_weight, class_weight, return_dict)
 
     @public
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Loss and metrics of one batch, without training."""
+        """The loss and metrics of one batch, without training."""
         return loop.test_on_batch(self, x, y, sample_weight, return_dict)
 
     @public
@@ -460,30 +469,30 @@ class Trainer(_Attributes, Layer):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The scalar that training minimises; override it to minimise something else.
+        """The scalar that training minimizes; override it to define your own.
 
-        The default is the weighted sum of the compiled losses, plus :attr:`losses`: what layers
-        added with ``add_loss``, and the penalties of regularizers.
+        The default is the weighted sum of the compiled losses, plus :attr:`losses`: those that
+        layers added with ``add_loss``, and the penalties of regularizers.
 
         Args:
-            x: a batch of inputs.
-            y: its targets.
-            y_pred: the model's outputs for ``x``.
-            sample_weight: weights of the samples, or None.
-            training: whether this is a training step.
+            x: A batch of inputs.
+            y: The targets.
+            y_pred: The outputs of the model for ``x``.
+            sample_weight: Weights of the samples, or None.
+            training: Whether this is a training step.
         """
         return sum(self.losses, self.objective.loss(y, y_pred, sample_weight))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Let the metrics see a batch; what it returns is reported as the logs.
+        """Update the metrics with a batch; the result is reported as the logs.
 
         Override it to report more: call ``super().compute_metrics(...)`` and add to its dict.
 
         Args:
-            x: a batch of inputs.
-            y: its targets.
-            y_pred: the model's outputs for ``x``.
-            sample_weight: weights of the samples, or None.
+            x: A batch of inputs.
+            y: The targets.
+            y_pred: The outputs of the model for ``x``.
+            sample_weight: Weights of the samples, or None.
 
         Returns:
             A dict of scalars by log name.
@@ -493,15 +502,15 @@ class Trainer(_Attributes, Layer):
 
     @property
     def losses(self) -> list[Any]:
-        """What was added to the loss in the running step or the last call, then the penalties."""
+        """The losses added in the current step or the last call, followed by the penalties."""
         scope = current()
         added = self._losses_of_call if scope is None else scope.record.losses
         return [*added, *self.weight_penalties()]
 
     def train_step(self, state: Any, data: Any) -> Any:
-        """One step of training, as a pure function; override it for an algorithm of your own.
+        """One training step as a pure function; override it to implement your own algorithm.
 
-        It is traced and compiled by :meth:`fit`. A step of your own calls ``self.stateless_call``
+        It is traced and compiled by :meth:`fit`. Your own step calls ``self.stateless_call``
         (under ``jax.value_and_grad``), ``self.optimizer.stateless_apply`` and
         ``metric.stateless_update_state``; or ``super().train_step(state, data)``.
 
@@ -509,7 +518,7 @@ class Trainer(_Attributes, Layer):
             state: ``(trainable_variables, non_trainable_variables, optimizer_variables,
                 metrics_variables)``: lists of arrays in the order of these properties of the model
                 and of ``optimizer.variables``.
-            data: a batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+            data: A batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
 
         Returns:
             ``(logs, state)``: scalars by name, and the new lists.
@@ -517,11 +526,11 @@ class Trainer(_Attributes, Layer):
         return standard_step(self, "train_step", state, data, self._bindings("train"))
 
     def test_step(self, state: Any, data: Any) -> Any:
-        """One step of :meth:`evaluate`, as a pure function; override it like :meth:`train_step`.
+        """One step of :meth:`evaluate` as a pure function; override it like :meth:`train_step`.
 
         Args:
             state: ``(trainable_variables, non_trainable_variables, metrics_variables)``.
-            data: a batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+            data: A batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
 
         Returns:
             ``(logs, state)``: scalars by name, and the new lists.
@@ -529,11 +538,11 @@ class Trainer(_Attributes, Layer):
         return standard_step(self, "test_step", state, data, self._bindings("test"))
 
     def predict_step(self, state: Any, data: Any) -> Any:
-        """One step of :meth:`predict`, as a pure function; override it like :meth:`train_step`.
+        """One step of :meth:`predict` as a pure function; override it like :meth:`train_step`.
 
         Args:
             state: ``(trainable_variables, non_trainable_variables)``.
-            data: a batch of inputs.
+            data: A batch of inputs.
 
         Returns:
             ``(outputs, non_trainable_variables)``.
@@ -541,16 +550,16 @@ class Trainer(_Attributes, Layer):
         return self.stateless_call(*state, unpack_x_y_sample_weight(data)[0], training=False)
 
     def _bindings(self, purpose: Purpose) -> Variables:
-        """The variables of the lists that a step is given."""
+        """The variables whose values a step receives as lists."""
         return Program(self, purpose, eager=True).variables
 
     def get_compile_config(self) -> dict[str, Any]:
-        """What :meth:`compile` was told, by argument name."""
+        """The arguments of :meth:`compile`, by name."""
         given = {"optimizer": self.optimizer, **self.objective.given}
         return {**given, "run_eagerly": True} if self._run_eagerly else given
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """Compile as :meth:`get_compile_config` says."""
+        """Compile with the arguments that :meth:`get_compile_config` returned."""
         known = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly")
         self.compile(**{k: config[k] for k in known if k in config})
 
@@ -559,7 +568,7 @@ def _pass(
     batch_size: Any, steps: Any = None, name: str = "steps", training: bool = False,
     shuffle: bool = False,
 ) -> Pass:  # fmt: skip
-    """How to pass over data, from a user's numbers."""
+    """The settings of a pass over data, from the arguments of the user."""
     return Pass(
         32 if batch_size is None else whole_number(batch_size, "batch_size"),
         None if steps is None else whole_number(steps, name),

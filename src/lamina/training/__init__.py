@@ -1,1 +1,1 @@
-"""Training: objectives, pure steps, the loop that drives them, data, progress, callbacks."""
+"""Training: objectives, checks, the training loop, progress and reports."""

@@ -1,7 +1,7 @@
-"""What would compute without an error and mean something else, told before the first step.
+"""Checks before the first step for mistakes that would otherwise not raise an error.
 
-Numbers that cannot be what they stand for (a class that the output does not have, a row that a
-table does not have) are errors. A choice that is legal but rarely meant is a warning.
+Invalid numbers (a class index that the output does not have, or an index beyond an embedding table)
+are errors. Choices that are valid but probably unintended cause a warning.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from lamina.serialization import registry
 _PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax")
 
 
-# ---- losses against what makes the outputs -------------------------------------------------------
+# ---- losses against the activations of outputs ---------------------------------------------------
 
 
 def check_outputs(
     names: Sequence[str], outputs: Sequence[Any], losses: Sequence[Loss | None],
     chosen: Sequence[Sequence[Any]],
 ) -> None:  # fmt: skip
-    """Warn of outputs whose last function does not go with their loss and metrics.
+    """Warn of outputs whose last activation does not match their loss and metrics.
 
     Args:
-        names: the outputs' names.
-        outputs: their symbolic tensors.
-        losses: a loss or None for each.
-        chosen: for each, the metrics as ``compile`` was given them.
+        names: Names of the outputs.
+        outputs: Symbolic tensors of the outputs.
+        losses: For each output a loss, or None.
+        chosen: For each output the metrics, as passed to ``compile``.
     """
     for name, output, loss, items in zip(names, outputs, losses, chosen, strict=True):
         for doubt in _doubts(output, loss, items):
@@ -56,20 +56,20 @@ def _doubts(output: Any, loss: Loss | None, items: Sequence[Any]) -> Iterator[st
         return
     if loss.reads == "logits" and last in _PROBABILITIES:
         yield (
-            f"ends with {last}, and its loss {loss.name} applies such a function once more, for "
-            "from_logits=True. Set from_logits=False, or take the activation off the last layer."
+            f"ends with {last}, and its loss {loss.name} applies such a function again, because of "
+            "from_logits=True. Set from_logits=False, or remove the activation of the last layer."
         )
     elif loss.reads == "probabilities" and last not in _PROBABILITIES:
         made = "has no activation" if last == "linear" else f"ends with {last}"
         fitting = "sigmoid" if loss.name.startswith("binary") else "softmax"  # pyright: ignore[reportOptionalMemberAccess]
         yield (
-            f"{made}, so it may be any number, and its loss {loss.name} takes it for a probability."
+            f"{made}, so it may be any number, but its loss {loss.name} expects a probability."
             f" Set from_logits=True in the loss, or give the last layer activation={fitting!r}."
         )
     elif loss.reads == "logits" and units == 1 and any(map(_halves_probabilities, items)):
         yield (
-            "is a logit, whose middle is 0, and its accuracy compares it with 0.5, the middle of a "
-            "probability. Use `lamina.metrics.BinaryAccuracy(threshold=0.0)`."
+            "is a logit, for which the threshold is 0, but its accuracy compares it with 0.5, the "
+            "threshold for a probability. Use `lamina.metrics.BinaryAccuracy(threshold=0.0)`."
         )
 
 
@@ -80,7 +80,7 @@ def _halves_probabilities(item: Any) -> bool:
 
 
 def last_function(tensor: Any) -> str | None:
-    """The built-in activation that a tensor comes from; None where that is not known.
+    """The built-in activation that computes a tensor; None if it is not known.
 
     >>> x = layers.Input((4,))
     >>> last_function(layers.Dense(3)(x)), last_function(layers.Softmax()(x)), last_function(x + 1)
@@ -103,23 +103,23 @@ def last_function(tensor: Any) -> str | None:
     return name if registry.find_builtin("activations", name) is not None else None
 
 
-# ---- the numbers of the data ---------------------------------------------------------------------
+# ---- values of the data --------------------------------------------------------------------------
 
 
 def check_targets(
     names: Sequence[str], targets: Sequence[Any], shapes: Sequence[tuple[Any, ...]],
     losses: Sequence[Loss | None],
 ) -> None:  # fmt: skip
-    """Look at the targets' values.
+    """Check the values of the targets.
 
     Args:
-        names: the outputs' names.
-        targets: an array or None for each.
-        shapes: the outputs' shapes, None for open sizes.
-        losses: a loss or None for each.
+        names: Names of the outputs.
+        targets: For each output an array, or None.
+        shapes: Shapes of the outputs, with None for unknown dimensions.
+        losses: For each output a loss, or None.
 
     Raises:
-        DataError: class numbers that the output does not have, or that are not whole.
+        DataError: A class index is out of range or not an integer.
     """
     for name, target, shape, loss in zip(names, targets, shapes, losses, strict=True):
         if target is None or loss is None:
@@ -130,7 +130,7 @@ def check_targets(
             low, high = _extremes(target)
             if low < 0 or high > 1:
                 warn(
-                    f"Output {name!r}: {loss.name} reads targets as probabilities, from 0 to 1. "
+                    f"Output {name!r}: {loss.name} expects probabilities from 0 to 1 as targets. "
                     f"Received {_span(low, high, None)}. {_scaled(low, high)}",
                     TrainingWarning,
                 )
@@ -141,7 +141,7 @@ def _scaled(low: float, high: float) -> str:
         return "Pass `(y + 1) / 2`, or use the loss 'hinge', whose targets are -1 and 1."
     if low >= 0 and high == 255:
         return "Divide the images by 255."
-    return "Scale them, or use a loss of regression such as 'mean_squared_error'."
+    return "Scale them, or use a regression loss such as 'mean_squared_error'."
 
 
 def _check_classes(where: str, target: Any, classes: int | None, loss: Loss) -> None:
@@ -158,30 +158,30 @@ def _check_classes(where: str, target: Any, classes: int | None, loss: Loss) -> 
     if fraction is None and low >= 0 and high < classes:
         return
     if fraction is not None:
-        cure = "Pass whole numbers, or use a loss of regression such as 'mean_squared_error'."
+        cure = "Pass integers, or use a regression loss such as 'mean_squared_error'."
     elif low == 1 and high == classes:
         cure = "If the classes are counted from 1, pass `y - 1`."
     elif low == -1 and high < classes:
-        cure = "If -1 means that the class is not known, set `ignore_class=-1` in the loss."
+        cure = "If -1 means an unknown class, set `ignore_class=-1` in the loss."
     else:
         cure = f"Give the last layer {high + 1:g} units, or number the classes from 0."
     raise DataError(
-        f"{where}: the targets are not classes of this output.",
-        expected=f"whole numbers from 0 to {classes - 1}, as it has {classes} units",
+        f"{where}: the targets are not class indices of this output.",
+        expected=f"integers from 0 to {classes - 1}, as it has {classes} units",
         received=_span(low, high, fraction),
         cure=cure,
     )
 
 
 def check_ids(graph: Any, x: Any) -> None:
-    """Look at the numbers that go straight into an ``Embedding``.
+    """Check the values of inputs that are directly passed to an ``Embedding``.
 
     Args:
-        graph: the model's graph, or None.
-        x: arrays in any nesting that the graph can read.
+        graph: Graph of the model, or None.
+        x: Arrays in any structure that matches the inputs.
 
     Raises:
-        DataError: a number without a row in the table, or one that is not whole.
+        DataError: An index is out of range or not an integer.
     """
     if graph is None:
         return
@@ -195,15 +195,14 @@ def check_ids(graph: Any, x: Any) -> None:
         fraction, (low, high) = _fraction(ids), _extremes(ids)
         if fraction is None and low >= 0 and high < table.input_dim:
             continue
-        cure = "Numbers that are no indices go into a `Dense` layer instead."
+        cure = "For numbers that are not indices, use a `Dense` layer instead."
         if fraction is None:
-            cure = f"Give it `input_dim={high + 1:g}`, or map rare numbers to one of its own."
+            cure = f"Set `input_dim={high + 1:g}`, or map rare indices to a common one."
         raise DataError(
-            f"Input {name!r} holds numbers that are not in the table of layer "
+            f"Input {name!r} contains indices that are out of range for layer "
             f"{table.name!r} (Embedding).",
             expected=(
-                f"whole numbers from 0 to {table.input_dim - 1}, because of input_dim="
-                f"{table.input_dim}"
+                f"integers from 0 to {table.input_dim - 1}, because of input_dim={table.input_dim}"
             ),
             received=_span(low, high, fraction),
             cure=cure,
@@ -211,7 +210,7 @@ def check_ids(graph: Any, x: Any) -> None:
 
 
 def _tables(graph: Any, i: int) -> Iterator[layers.Embedding]:
-    """The embeddings that read input ``i`` directly, also in nested models of one input."""
+    """The embeddings directly after input ``i``, also in nested models with one input."""
     for node in graph.nodes:
         if any(x is graph.inputs[i] for x in node.inputs):
             inner = node.operation.inner_graph()
@@ -222,7 +221,7 @@ def _tables(graph: Any, i: int) -> Iterator[layers.Embedding]:
 
 
 def _fraction(array: Any) -> float | None:
-    """Some entry that is not whole; None when there is none."""
+    """An entry that is not an integer; None if there is none."""
     if array.dtype.kind in "biu":
         return None
     module = jnp if isinstance(array, jax.Array) else np

@@ -1,4 +1,4 @@
-"""Fit, evaluate and predict: they drive the pure steps over data and report."""
+"""Fit, evaluate and predict: loops of pure steps over data, with reports."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _BATCHES_WORTH_A_LOOP = 16
 
 
 def _build(model: Any, batch: Any) -> None:
-    """Make the weights of a model that has not seen an input, from a batch's shapes."""
+    """Create the weights of an unbuilt model, from the shapes of a batch."""
     own_call = defined_by_user(type(model), "call")
     if defined_by_user(type(model), "train_step") and not (own_call or model.graph):
-        model.built = True  # its step calls the models inside, which are built already
+        model.built = True  # its step calls inner models, which are already built
     elif model.run_eagerly and model.graph is None:
-        with entered(Scope(pure=True, key=prng.base_key(0))):  # values decide what it does
+        with entered(Scope(pure=True, key=prng.base_key(0))):  # its computation depends on values
             model(batch[0])
     elif not model.built or model.graph is None:
         specs = nested.map_structure(
@@ -60,9 +60,11 @@ def _build(model: Any, batch: Any) -> None:
 
 
 def _program(model: Any, batch: Any, purpose: Any) -> Program:
-    """The model's compiled steps, checked against a batch."""
+    """The compiled steps of the model, checked with a batch."""
     _build(model, batch)
-    if purpose != "predict" and model.graph is not None:  # of a Sequential, perhaps since now
+    if (
+        purpose != "predict" and model.graph is not None
+    ):  # the graph of a Sequential may have just been created
         model.objective.bind(model.graph.output_names, model.graph.output_structure)
     program = model.program_for(purpose)
     if program.check(batch):
@@ -71,7 +73,7 @@ def _program(model: Any, batch: Any, purpose: Any) -> Program:
 
 
 def _look_at(model: Any, data: ArrayData | StreamData) -> None:
-    """Check the numbers of the data: all of them in memory, of a stream those of one batch."""
+    """Check the values of the data: all of arrays in memory, and the first batch of streams."""
     x, y, _ = data.batch if isinstance(data, ArrayData) and data.in_memory else data.peek()
     check_ids(model.graph, x)
     by_user = any(defined_by_user(type(model), m) for m in ("compute_loss", "train_step"))
@@ -81,7 +83,7 @@ def _look_at(model: Any, data: ArrayData | StreamData) -> None:
 
 @contextlib.contextmanager
 def _training(program: Program) -> Iterator[Live]:
-    """The state that all variables live in until the end, whatever happens."""
+    """Context manager with the state to which all variables are bound until its end."""
     model = program.model
     with Live(program.variables, program.variables.take(model.run_key("train"),
                                                         model.steps_taken)) as live:  # fmt: skip
@@ -94,7 +96,7 @@ def _training(program: Program) -> Iterator[Live]:
 
 @contextlib.contextmanager
 def _testing(program: Program) -> Iterator[Live]:
-    """The state of an evaluation, with the metrics as they were before any batch."""
+    """Context manager with the state of an evaluation, in which the metrics are reset."""
     model = program.model
     state = program.variables.read(model.run_key("test"), 0)
     with Live(program.variables, state.replace(metrics=program.fresh_metrics())) as live:
@@ -106,18 +108,18 @@ def _testing(program: Program) -> Iterator[Live]:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What ``fit`` was asked for besides its data.
+    """The arguments of ``fit`` other than the data.
 
     Attributes:
-        epochs: index of the last epoch, counted from 1.
-        initial_epoch: the epoch to begin with, counted from 0.
-        validation_freq: validate every so many epochs, or a collection of epochs.
-        verbose: 0 silent, 1 progress line, 2 one line an epoch, ``"auto"``.
-        callbacks: the user's callbacks.
-        class_weight: weight of each class number in the loss, or None.
-        validation_split: share of the samples, from the end, kept apart for validation.
-        dry_run: whether to look at a step without taking it.
-        check_nans: whether to stop before a step that is not finite changes the weights.
+        epochs: Number of the last epoch, counted from 1.
+        initial_epoch: Epoch at which to start, counted from 0.
+        validation_freq: Number of epochs between validations, or a collection of epochs.
+        verbose: 0 for no output, 1 for a progress line, 2 for one line per epoch, ``"auto"``.
+        callbacks: Callbacks of the user.
+        class_weight: Weight of each class index in the loss, or None.
+        validation_split: Fraction of the samples, at the end, that is used for validation.
+        dry_run: Whether to analyze a step without taking it.
+        check_nans: Whether to stop before a step that is not finite changes the weights.
     """
 
     epochs: int
@@ -135,14 +137,14 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
     """See :meth:`lamina.Model.fit`.
 
     Args:
-        model: a compiled model.
-        data: ``x``, ``y`` and ``sample_weight`` as the user gave them.
-        over: how to pass over them in an epoch.
-        validation: the user's validation data, or None.
-        check: how to pass over that.
-        run: everything else.
+        model: A compiled model.
+        data: ``x``, ``y`` and ``sample_weight`` as passed by the user.
+        over: Settings of the pass over the data in an epoch.
+        validation: Validation data of the user, or None.
+        check: Settings of the pass over the validation data.
+        run: The other arguments.
     """
-    objective = model.objective  # compiled?
+    objective = model.objective  # raises if the model is not compiled
     whole_number(run.epochs, "epochs", least=0)
     resumed = None if run.dry_run else backup.restore(flatten_callbacks(run.callbacks), model)
     if resumed is not None:  # the order of the data follows from the step that the epoch began at
@@ -153,7 +155,7 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
         model.took_steps(resumed.step)
     if run.validation_split:
         if not isinstance(training, ArrayData):
-            raise ArgumentError("`validation_split` works on arrays. Pass `validation_data`.")
+            raise ArgumentError("`validation_split` needs arrays. Pass `validation_data` instead.")
         training, held_out = training.split(run.validation_split)
         validation = held_out if validation is None else validation
     training, run = limited(training), _limited(run)
@@ -176,11 +178,13 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
 
 
 def _limited(run: Run) -> Run:
-    """The same with no more epochs than ``lamina.config.max_epochs()`` allows."""
+    """The arguments with ``epochs`` limited to ``lamina.config.max_epochs()``."""
     most = settings.max_epochs()
     if most is None or run.epochs <= most:
         return run
-    warn(f"`lamina.config.set_max_epochs` limits {run.epochs} epochs to {most}.", TrainingWarning)
+    warn(
+        f"`lamina.config.set_max_epochs` limits the {run.epochs} epochs to {most}.", TrainingWarning
+    )
     return dataclasses.replace(run, epochs=most)
 
 
@@ -209,8 +213,8 @@ def _train(
     program = _program(model, first, "train")
     if not program.variables.trainable and not defined_by_user(type(model), "train_step"):
         warn(
-            f"No weight of {model.name!r} trains: every layer has `trainable=False`, or none has "
-            "weights. To train some, set `layer.trainable = True` before fit().",
+            f"{model.name!r} has no trainable weights: every layer has `trainable=False`, or none "
+            "has weights. To train some, set `layer.trainable = True` before fit().",
             TrainingWarning,
         )
     _look_at(model, data)
@@ -242,8 +246,8 @@ def _train(
             due = validation is not None and _is_due(epoch, run.validation_freq)
             if due and isinstance(validation, StreamData) and validation.is_used_up:
                 warn(
-                    f"The validation data has ended before epoch {epoch + 1}: there are no `val_` "
-                    "logs from here on. Make it longer, or `validation_steps` smaller.",
+                    f"The validation data ended before epoch {epoch + 1}: there are no `val_` logs "
+                    "from here on. Provide more data, or reduce `validation_steps`.",
                     TrainingWarning,
                 )
                 validation, due = None, False
@@ -274,7 +278,7 @@ def _is_due(epoch: int, freq: Any) -> bool:
 
 
 class _Runner:
-    """Runs the steps of one epoch after the other."""
+    """Runs the steps of successive epochs."""
 
     def __init__(
         self, program: Program, data: Any, live: Live, hooks: CallbackList, progress: Progress,
@@ -307,7 +311,7 @@ class _Runner:
             self.live.state = state.replace(metrics=metrics)
 
     def epoch(self) -> None:
-        """All steps of an epoch."""
+        """Run all steps of an epoch."""
         if not self.compiled:
             self.progress.compiling()
         if self.loops:
@@ -318,34 +322,34 @@ class _Runner:
         jax.block_until_ready(self.live.state.step)
 
     def logs(self) -> dict[str, float]:
-        """The metrics so far, read from the device."""
+        """The current results of the metrics, fetched from the device."""
         return self.program.results(self.live.state, self.last_logs)
 
     def warn_of_nan(self) -> None:
-        """Say once, with its number, at which step the loss stopped being a number."""
+        """Warn once, with the number of the first step whose loss was not finite."""
         step = int(self.live.state.first_nonfinite)
         if step != NEVER and not self.warned:
             self.warned = True
             warn(
-                f"The loss is not finite since training step {step} (counted from 0). Common "
+                f"The loss has not been finite since training step {step} (counted from 0). Common "
                 "causes: a learning rate that is too high, NaN in the data, a logarithm or "
                 "division without `epsilon`.",
                 TrainingWarning,
             )
 
     def _run(self, dispatch: Callable[..., Any], *args: Any) -> None:
-        """A dispatch, while the one before may still run; it waits for any earlier one."""
+        """Dispatch while the previous dispatch may still run; wait for any earlier one."""
         self.last_logs, token = dispatch(self.live, *args)
         if self.token is not None:
             jax.block_until_ready(self.token)
         elif not self.program.ran:
             self.program.ran = True
             jax.block_until_ready(token)
-            xla.give_back_memory()  # what the compilation has used
+            xla.give_back_memory()  # used by the compilation
         self.token = token
 
     def _step(self, step: int, batch: Any) -> None:
-        """One step with its hooks."""
+        """Run one step with its hooks."""
         if self.by_batch:
             self.hooks.on_train_batch_begin(step)
         self._run(self._checked_step if self.check_nans else self.program.train, batch)
@@ -354,7 +358,7 @@ class _Runner:
         self.progress.update(step + 1, self.logs)
 
     def _checked_step(self, live: Live, batch: Any) -> tuple[Any, Any]:
-        """A step that stops before anything that is not finite gets into the weights."""
+        """Run a step that raises an error before values that are not finite change the weights."""
         before = copied(live.reclaim())
         logs, token = self.program.train(live, batch)
         finite = [jnp.isfinite(x).all() for x in live.state.trainable.values()]
@@ -364,11 +368,11 @@ class _Runner:
         raise NonFiniteError(
             f"Training step {int(before.step)} (counted from 0) is not finite. "
             f"{first_nonfinite(self.program, before, batch)}",
-            cure="The weights are those before the step.",
+            cure="The weights are those from before the step.",
         )
 
     def _epoch_in_loops(self) -> None:
-        """Dispatches of as many steps as fill a tenth of a second, or a block of data."""
+        """Run an epoch by dispatches that take a tenth of a second or one block of data."""
         data, program = self.data, self.program
         size, place = data.batch_size, self.place
         full, rest = divmod(data.size, size)
@@ -408,8 +412,8 @@ class _Runner:
         steps = self.data.over.steps
         if steps is not None and count < steps and not self.hooks.model.stop_training:
             warn(
-                f"The data ended after {count} of {steps} steps. Make the data longer, or "
-                "`steps_per_epoch` smaller.",
+                f"The data ended after {count} of {steps} steps. Provide more data, or reduce "
+                "`steps_per_epoch`.",
                 TrainingWarning,
             )
             self.hooks.model.stop_training = True
@@ -421,7 +425,7 @@ class _Runner:
 def _evaluate(
     model: Any, data: Any, hooks: CallbackList, tell: Callable[..., Any]
 ) -> dict[str, float]:
-    """The logs of a pass over ``data``; the metrics keep what they have seen."""
+    """The logs of a pass over ``data``; the metrics keep their state."""
     program = _program(model, data.peek(), "test")
     by_batch = hooks.wants_batches("test")
     with _testing(program) as live:
@@ -475,7 +479,7 @@ def evaluate(
 
 
 def _as_list(model: Any, logs: dict[str, float]) -> Any:
-    """The loss first, then the metrics in the order of ``compile``; a number if it is alone."""
+    """The loss, followed by the metrics in the order of ``compile``; only the loss if alone."""
     names = list(model.objective.trackers)
     values = [logs[n] for n in names if n in logs] + [v for k, v in logs.items() if k not in names]
     return values[0] if len(values) == 1 else values
@@ -507,7 +511,7 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
 def _predictions(
     program: Program, data: ArrayData | StreamData, hooks: CallbackList, progress: Progress
 ) -> Iterator[tuple[list[Any], int | None]]:
-    """The outputs' leaves, some batches at a time, and how many rows of them count."""
+    """The leaves of the outputs, by groups of batches, with the number of valid rows."""
     by_batch = hooks.wants_batches("predict")
     key = program.model.run_key("predict")
     done, batches = 0, data.batches
@@ -526,7 +530,7 @@ def _predictions(
     for i, (x, _, _) in enumerate(batches(), done):
         if by_batch:
             hooks.on_predict_batch_begin(i)
-        # Read anew for each batch: a hook may have set weights.
+        # Read again for each batch, as a hook may have changed weights.
         outputs = _predict_one(program, program.variables.read(key, i), x)
         if by_batch:
             shown = nested.unflatten(program.output_structure, jax.device_get(outputs))
@@ -536,7 +540,7 @@ def _predictions(
 
 
 def _predict_one(program: Program, state: TrainState, x: Any) -> list[Any]:
-    """The outputs' leaves for a batch; weights that the call changes keep their new values."""
+    """The leaves of the outputs for a batch; weights that the call changes are written back."""
     outputs, moved = program.predict(state, x)
     if moved:
         put({a: program.variables.non_trainable[a] for a in moved}, moved)
@@ -546,7 +550,7 @@ def _predict_one(program: Program, state: TrainState, x: Any) -> list[Any]:
 def _on_host(
     results: Iterator[tuple[list[Any], int | None]],
 ) -> Iterator[list[np.ndarray]]:
-    """The rows that count of each result, fetched while the one after it is computed."""
+    """The valid rows of each result, fetched while the next one is computed."""
     for (outputs, rows), _ in itertools.pairwise(itertools.chain(results, [([], None)])):
         yield [np.asarray(a)[:rows] for a in outputs]
 
@@ -591,7 +595,7 @@ def predict_on_batch(model: Any, x: Any) -> Any:
 
 
 def predict_now(model: Any, x: Any) -> Any:
-    """The outputs for one batch, as JAX arrays in their nesting."""
+    """The outputs for one batch, as JAX arrays in the structure of the outputs."""
     program = _program(model, (x, None, None), "predict")
     outputs = _predict_one(program, program.variables.read(model.run_key("predict"), 0), x)
     return nested.unflatten(program.output_structure, outputs)

@@ -1,4 +1,4 @@
-"""Where a NaN began: a training step that went wrong, taken again layer by layer."""
+"""The origin of a NaN, found by repeating the training step layer by layer."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lamina.tree import nested
 
 
 def first_nonfinite(program: Program, state: TrainState, batch: Any) -> str:
-    """Where the numbers of a training step first stop being finite.
+    """Find the first values of a training step that are not finite.
 
     Args:
-        program: the steps.
-        state: the training state before the step.
-        batch: the step's batch.
+        program: The compiled steps.
+        state: The training state before the step.
+        batch: The batch of the step.
 
     Returns:
-        A sentence for the user that names the data, layer, loss or weight.
+        A message that names the data, layer, loss or weight.
     """
     for what, part in zip(("x", "y", "sample_weight"), batch, strict=True):
         for path, leaf in nested.flatten_with_path(part):
@@ -34,7 +34,7 @@ def first_nonfinite(program: Program, state: TrainState, batch: Any) -> str:
                 rows = np.flatnonzero(~np.isfinite(np.asarray(leaf)).reshape(leaf.shape[0], -1)
                                       .all(-1))[:5].tolist()  # fmt: skip
                 where = what + "".join(f"[{p!r}]" for p in path)
-                return f"The data: `{where}` of this batch is not finite in its samples {rows}."
+                return f"The data: `{where}` of this batch is not finite in the samples {rows}."
     bad = [a for a, x in state.trainable.items() if not _finite(x)]
     if bad:
         return f"The weights {bad[:5]} were not finite before the step."
@@ -51,8 +51,8 @@ def first_nonfinite(program: Program, state: TrainState, batch: Any) -> str:
         before = f"; the last, {path!r}, gave {_range(outputs)}"
     if not _finite(total):
         return (
-            "The loss: all layers' outputs are finite, but the loss of them is not. Is there a "
-            "logarithm of 0 or a division by 0 in it?"
+            "The loss: the outputs of all layers are finite, but the loss is not. Does it contain "
+            "a logarithm of 0 or a division by 0?"
         )
     gradients = _output_gradients(program, state, batch, seen)
     for (path, n), layer_gradients in reversed(gradients.items()):
@@ -75,7 +75,7 @@ def _forward(program: Program, state: TrainState, batch: Any, hook: Any) -> Any:
 
 
 def _recorder(seen: dict[Any, Any]) -> Any:
-    """A hook that keeps every layer's outputs, but for those inside of compiled loops."""
+    """A hook that records the outputs of all layers, except inside compiled loops."""
     counts: dict[str, int] = {}
 
     def hook(layer: Any, outputs: Any) -> Any:
@@ -93,7 +93,7 @@ def _recorder(seen: dict[Any, Any]) -> Any:
 def _output_gradients(
     program: Program, state: TrainState, batch: Any, seen: dict[Any, Any]
 ) -> dict[Any, list[Any]]:
-    """The gradient of the loss at every output in ``seen``: of zeros added to them."""
+    """The gradient of the loss with respect to each output in ``seen``, via zeros added to it."""
     zeros = {key: [jnp.zeros(x.shape, x.dtype) for x in leaves
                    if jnp.issubdtype(x.dtype, jnp.floating)]
              for key, (_, leaves) in seen.items()}  # fmt: skip

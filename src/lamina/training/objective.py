@@ -37,18 +37,18 @@ _ALIASES = {"acc": "accuracy", "ce": "crossentropy"}
 
 
 class Objective:
-    """What ``compile`` was told, bound to outputs.
+    """The losses and metrics passed to ``compile``, bound to outputs.
 
     Args:
-        loss: a name, object or function; a list, or a dict by output name.
-        loss_weights: numbers, in the same form.
-        metrics: names, objects or functions; a list, list of lists, or dict by output name.
-        weighted_metrics: the same, for metrics that use sample weights.
+        loss: A name, object or function; a list, or a dict by output name.
+        loss_weights: Numbers, in the same form.
+        metrics: Names, objects or functions; a list, list of lists, or dict by output name.
+        weighted_metrics: Likewise, for metrics that use sample weights.
 
     Attributes:
-        trackers: log name to metric, the total loss first.
-        output_names: set by :meth:`bind`.
-        output_shapes: likewise; None for open sizes.
+        trackers: Metrics by log name, the total loss first.
+        output_names: Names of the outputs, set by :meth:`bind`.
+        output_shapes: Shapes of the outputs, with None for unknown dimensions.
     """
 
     def __init__(self, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> None:
@@ -59,7 +59,7 @@ class Objective:
         self.trackers: dict[str, Any] = {"loss": metrics_module.Mean(name="loss")}
         self._losses: list[Any] = []
         self._weights: list[float] = []
-        # For each output: (log name, metric or what it is resolved from, weighted).
+        # For each output: (log name, metric or unresolved metric, whether it is weighted).
         self._metrics: list[list[tuple[str | None, Any, bool]]] = []
         self._told_extra: list[list[str]] = []
 
@@ -67,8 +67,8 @@ class Objective:
         """Assign every loss, weight and metric to one of the outputs.
 
         Raises:
-            UnknownNameError: a dict names an output that does not exist, or a string no loss.
-            StructureError: a list of another length than the outputs.
+            UnknownNameError: There is no output or loss of a given name.
+            StructureError: The length of a list is not the number of outputs.
         """
         if self.output_names is not None:
             if self.output_names != names:
@@ -85,14 +85,14 @@ class Objective:
             without = [n for n in names if n not in _flat_names(given["loss"])]
             if without:
                 warn(
-                    f"`loss` has no entry for the outputs {without}: what only they need does not "
-                    "train. If that is meant, write None for them.",
+                    f"`loss` has no entry for the outputs {without}: layers that only they depend "
+                    "on are not trained. If this is intended, pass None for them.",
                     TrainingWarning,
                 )
         for name, weight in zip(names, weights, strict=True):
             if weight is not None and not isinstance(weight, (int, float)):
                 raise ArgumentError(
-                    f"`loss_weights` are numbers. Received {weight!r} for output {name!r}."
+                    f"`loss_weights` must be numbers. Received {weight!r} for output {name!r}."
                 )
         self._weights = [1.0 if w is None else float(w) for w in weights]
         self._metrics = [[] for _ in names]
@@ -110,22 +110,23 @@ class Objective:
             self._resolve(i)
 
     def check_values(self, y: Any) -> None:
-        """Look at the targets' values, which a traced step does not see.
+        """Check the values of the targets, which is not possible in a traced step.
 
         Raises:
-            DataError: class numbers that an output does not have.
+            DataError: A class index is out of range.
         """
         targets = self.arrange(y, "target")
         checks.check_targets(self.output_names or [], targets, self.output_shapes, self._losses)
 
     def weigh_classes(self, class_weight: Mapping[int, float]) -> Callable[[Any, Any], Any]:
-        """What makes sample weights of targets, from the weight of each class.
+        """A function that computes sample weights from targets, by the weight of each class.
 
         Args:
-            class_weight: a number for each class; classes not listed count 1.
+            class_weight: A number for each class index; the weight of other classes is 1.
 
         Returns:
-            A function of the targets and the sample weights (or None), which are multiplied.
+            A function of the targets and the sample weights (or None), by which the result is
+            multiplied.
         """
         losses = [loss for loss in self._losses if loss is not None]
         if self.output_names is None:  # a model without a graph that has not run yet
@@ -138,8 +139,8 @@ class Objective:
             leaves = [leaf for leaf in nested.flatten(y) if leaf is not None]
             if len(leaves) != 1:
                 raise ArgumentError(
-                    "`class_weight` works for models with one target. For several outputs, pass "
-                    "`sample_weight` for each."
+                    "`class_weight` is only supported for models with one target. For several "
+                    "outputs, pass `sample_weight` for each."
                 )
             labels = _class_numbers(np.asarray(leaves[0]), loss, shape).astype(np.int64)
             table = np.ones(max([*keys, int(labels.max(initial=0))]) + 1, settings.floatx())
@@ -149,13 +150,15 @@ class Objective:
             if sample_weight is None:
                 return weights
             given = np.asarray(nested.flatten(sample_weight)[0])
-            missing = weights.ndim - given.ndim  # one weight a sample, classes of each step
+            missing = (
+                weights.ndim - given.ndim
+            )  # one weight per sample, but one class per time step
             return weights * given.reshape(given.shape + (1,) * max(0, missing))
 
         return weigh
 
     def bindings(self, outputs: list[Any], targets: Any) -> list[tuple[str, ...]]:
-        """For each output: name, shape, target's shape, loss, metrics; all as text."""
+        """For each output: name, shape, shape of the target, loss, metrics; all as strings."""
         rows = []
         names = self.output_names or []
         y = self.arrange(targets, "target")
@@ -172,7 +175,7 @@ class Objective:
     # ---- inside a step -------------------------------------------------------------------------
 
     def arrange(self, data: Any, what: str) -> list[Any]:
-        """Targets or sample weights in the order of the outputs; None where there is none."""
+        """The targets or sample weights in the order of the outputs; None where one is missing."""
         names = self.output_names or []
         if data is None:
             return [None] * len(names)
@@ -184,8 +187,8 @@ class Objective:
             if unknown and unknown not in self._told_extra:
                 self._told_extra.append(unknown)
                 warn(
-                    f"The {what} data has entries that the model does not take, which are ignored: "
-                    f"{unknown}. Its outputs are {names}.",
+                    f"The {what} data has entries that are not outputs of the model and are ignored"
+                    f": {unknown}. The outputs are {names}.",
                     TrainingWarning,
                 )
             return [flat.get(n) for n in names]
@@ -194,7 +197,7 @@ class Objective:
             if len(leaves) == len(names):
                 return leaves
             raise StructureError(
-                f"Expected {len(names)} {what} array(s), one for each output of {names}. "
+                f"Expected {len(names)} {what} array(s), one for each of the outputs {names}. "
                 f"Received {len(leaves)}."
             )
         if len(names) == 1:
@@ -207,16 +210,16 @@ class Objective:
         )
 
     def parts(self) -> list[Any]:
-        """The losses and metrics, whose attributes decide what a step computes."""
+        """The losses and metrics, whose attributes determine what a step computes."""
         return [*(x for x in self._losses if x is not None), *self.trackers.values()]
 
     @property
     def has_loss(self) -> bool:
-        """Whether ``compile`` was given any loss."""
+        """Whether a loss was passed to ``compile``."""
         return bool(self._losses) and any(x is not None for x in self._losses)
 
     def loss(self, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The weighted sum of all losses, a scalar; each output's own goes to the record."""
+        """The weighted sum of all losses, a scalar; the loss of each output is recorded."""
         outputs = self.outputs_of(y_pred)
         targets = self.arrange(y, "target")
         weights = self.arrange(sample_weight, "sample weight")
@@ -234,7 +237,7 @@ class Objective:
                     expected=f"targets for {wanted}",
                     received=received,
                     cure=(
-                        "Pass them as `y`; validation data and the batches of a generator are "
+                        "Pass them as `y`; validation data and batches of a generator must be "
                         "tuples `(x, y)`."
                     ),
                 )
@@ -249,14 +252,14 @@ class Objective:
         return total
 
     def outputs_of(self, y_pred: Any) -> list[Any]:
-        """The outputs, flat; the first time they also name the outputs of a model without graph."""
+        """A flat list of the outputs; the first call names those of a model without a graph."""
         leaves = nested.flatten(y_pred)
         if self.output_names is None:
             self.bind(names_of(y_pred), y_pred)
         return leaves
 
     def track(self, total: Any, parts: Mapping[str, Any], batch_size: int) -> None:
-        """Take the total loss, and those of several outputs by log name, into their means."""
+        """Update the means of the total loss and, for several outputs, of the loss of each."""
         self.trackers["loss"].update_state(total, sample_weight=batch_size)
         if len(self.output_names or ()) > 1:
             for name, value in parts.items():
@@ -265,7 +268,7 @@ class Objective:
                 self.trackers[name].update_state(value, sample_weight=batch_size)
 
     def update_metrics(self, y: Any, y_pred: Any, sample_weight: Any) -> None:
-        """Let every metric see the batch; inside a pure scope, which collects their new values."""
+        """Update all metrics with a batch; inside a pure scope, which records their new values."""
         outputs = self.outputs_of(y_pred)
         targets = self.arrange(y, "target")
         weights = self.arrange(sample_weight, "sample weight")
@@ -282,7 +285,7 @@ class Objective:
                     raise e.with_details(f"Metric {log_name!r}") from None
 
     def results(self, metrics: list[Any]) -> dict[str, Any]:
-        """What ``metrics`` say now, by log name."""
+        """The current results of ``metrics``, by log name."""
         names = {id(m): name for name, m in self.trackers.items()}
         logs: dict[str, Any] = {}
         for metric in metrics:
@@ -292,7 +295,7 @@ class Objective:
         return logs
 
     def _resolve(self, i: int, target: Any = None, output: Any = None) -> None:
-        """Turn names and functions into metrics; ``"accuracy"`` waits until shapes are known."""
+        """Convert names and functions to metrics; ``"accuracy"`` only when the shapes are known."""
         resolved = []
         for log_name, item, weighted in self._metrics[i]:
             waits = isinstance(item, str) and _ALIASES.get(item, item) in _ACCURACY
@@ -304,12 +307,12 @@ class Objective:
             resolved.append((log_name, item, weighted))
         self._metrics[i] = resolved
         ordered = [name for own in self._metrics for name, _, _ in own if name is not None]
-        for name in ordered:  # the order of `compile`, whichever was known first
+        for name in ordered:  # in the order of `compile`
             self.trackers[name] = self.trackers.pop(name)
 
     @property
     def waits_for_shapes(self) -> bool:
-        """Whether a metric such as ``"accuracy"`` has yet to see what it compares."""
+        """Whether a metric such as ``"accuracy"`` needs shapes that are not known yet."""
         return any(name is None for own in self._metrics for name, _, _ in own)
 
     def _free_name(self, name: str, i: int, weighted: bool) -> str:
@@ -322,12 +325,12 @@ class Objective:
 
 
 def _class_numbers(labels: np.ndarray, loss: Any, shape: tuple[Any, ...] | None) -> np.ndarray:
-    """The number of each target's class, from the form of targets that the loss reads.
+    """The class index of each target, from the form of targets that the loss expects.
 
     Args:
-        labels: the targets.
-        loss: what compares them, or None.
-        shape: the output's shape, or None where it is not known.
+        labels: The targets.
+        loss: The loss, or None.
+        shape: Shape of the output, or None if it is not known.
     """
     if labels.ndim > 1 and labels.shape[-1] == 1:
         return labels[..., 0]
@@ -342,7 +345,7 @@ def _class_numbers(labels: np.ndarray, loss: Any, shape: tuple[Any, ...] | None)
 
 
 def names_of(outputs: Any) -> list[str]:
-    """Names for the outputs of a model that is no graph: dict keys, or output, output_1, ..."""
+    """Names for the outputs of a model without a graph: dict keys, or output, output_1, ..."""
     names = []
     for path, _ in nested.flatten_with_path(outputs):
         named = path and isinstance(path[-1], str)
@@ -364,8 +367,8 @@ def _per_output(
     if isinstance(given, (list, tuple)):
         if len(given) != len(names):
             raise StructureError(
-                f"`{what}` is a list of {len(given)}. Expected {len(names)}, one for each output "
-                f"of {names} (None for an output without)."
+                f"`{what}` is a list of {len(given)} entries. Expected {len(names)}, one for each "
+                f"of the outputs {names} (None for an output without)."
             )
         return list(given)
     if len(names) == 1 or broadcast:
@@ -392,7 +395,7 @@ def _metrics_per_output(given: Any, names: list[str], structure: Any, what: str)
         return [_as_list(x) for x in _per_output(given, names, structure, what)]
     if not isinstance(given, (list, tuple)):
         raise ArgumentError(
-            f"`{what}` is a list or a dict by output name. Received: {given!r}. "
+            f"`{what}` must be a list or a dict by output name. Received: {given!r}. "
             f"Did you mean [{given!r}]?"
         )
     if len(names) == 1 and not any(isinstance(x, (list, tuple)) for x in given):
@@ -410,7 +413,7 @@ def _as_list(x: Any) -> list[Any]:
 
 
 def _as_metric(item: Any, target: Any, output: Any) -> tuple[Any, str]:
-    """A metric object and its log name; "accuracy" becomes the kind that fits the shapes."""
+    """A metric object and its log name; "accuracy" becomes the variant for the shapes."""
     if isinstance(item, metrics_module.Metric):
         return item, str(item.name)
     if isinstance(item, str) and _ALIASES.get(item, item) in _ACCURACY:
@@ -425,7 +428,7 @@ def _as_metric(item: Any, target: Any, output: Any) -> tuple[Any, str]:
     found: Any = metrics_module.get(item)
     if isinstance(found, metrics_module.Metric):
         if isinstance(item, str):
-            found.name = item  # made just now; named as it was asked for
+            found.name = item  # a new object, which is named as in `compile`
         return found, str(found.name)
     name = item if isinstance(item, str) else naming.name_of(found)
     return metrics_module.MeanMetricWrapper(found, name=name), name

@@ -1,4 +1,4 @@
-"""A dry run: what a training step would do, found without taking it."""
+"""The report of a dry run: an analysis of a training step without taking it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class LayerReport:
     """One layer in a dry run.
 
     Attributes:
-        path: names of the layers around it and its own.
-        kind: its class.
-        outputs: shape and dtype of each output, the batch as it was.
-        calls: how often it is called.
-        masked: whether a mask travels with its output.
-        parameters: number of weights' elements.
-        operations: arithmetic operations of the forward pass.
-        activation_bytes: size of the outputs, which training keeps for the gradient.
+        path: Names of the enclosing layers and of the layer.
+        kind: Class of the layer.
+        outputs: Shape and dtype of each output, for the given batch.
+        calls: Number of calls.
+        masked: Whether a mask is propagated to the output.
+        parameters: Number of elements of the weights.
+        operations: Arithmetic operations of the forward pass.
+        activation_bytes: Size of the outputs, which training stores for the gradients.
     """
 
     path: str
@@ -47,18 +47,18 @@ class LayerReport:
 
 @dataclasses.dataclass
 class Report:
-    """What :meth:`lamina.Model.check` found. ``print`` shows it as tables.
+    """The result of :meth:`lamina.Model.check`, which ``print`` shows as tables.
 
     Attributes:
-        layers: in the order of their calls.
-        bindings: for each output: its name, shape, target's shape, loss, metrics.
-        logs: names that training would report.
-        unreached: addresses of trainable weights that no loss can reach.
-        lost_masks: layers that receive a mask and whose outputs carry none.
-        trains: whether any weight trains.
-        weight_bytes, optimizer_bytes, activation_bytes: sizes.
-        operations: arithmetic operations of the forward pass for the batch.
-        batch_size: samples in the batch that was looked at.
+        layers: The layers in the order of their calls.
+        bindings: For each output: name, shape, shape of the target, loss, metrics.
+        logs: Names of the logs that training would report.
+        unreached: Addresses of trainable weights that receive no gradient from any loss.
+        lost_masks: Layers that receive a mask but do not propagate it.
+        trains: Whether any weight is trainable.
+        weight_bytes, optimizer_bytes, activation_bytes: Memory in bytes.
+        operations: Arithmetic operations of the forward pass for the batch.
+        batch_size: Number of samples in the batch.
     """
 
     layers: list[LayerReport]
@@ -107,22 +107,24 @@ class Report:
         if self.logs:
             said.append(f"Reported: {', '.join(self.logs)}")
         if not self.trains:
-            said.append("No weight trains: every layer has `trainable=False`, or none has weights")
+            said.append(
+                "No weight is trainable: every layer has `trainable=False`, or none has weights"
+            )
         if self.unreached:
-            said.append(f"No loss reaches these weights: {', '.join(self.unreached)}")
+            said.append(f"Weights without a gradient from any loss: {', '.join(self.unreached)}")
         if self.lost_masks:
-            said.append(f"A mask ends in: {', '.join(self.lost_masks)}")
+            said.append(f"Layers that do not propagate their mask: {', '.join(self.lost_masks)}")
         for line in said:
             console.print(line, markup=False)
         return file.getvalue().rstrip()
 
 
 def report(model: Any, program: Program, batch: Any) -> Report:
-    """What a step on ``batch`` would do.
+    """Analyze a step on ``batch``.
 
     Args:
-        model: the model, built.
-        program: its steps; without an objective only the forward pass is looked at.
+        model: The model, which is built.
+        program: The steps of the model; without an objective only the forward pass is analyzed.
         batch: ``(x, y, sample_weight)``.
     """
     structs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), batch)
@@ -177,7 +179,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
 
 
 def _masks(model: Any) -> tuple[set[Any], list[str]]:
-    """Layers whose output carries a mask, and names of those where one ends."""
+    """The layers whose output has a mask, and the names of those that do not propagate theirs."""
     masked, lost = set(), []
     for node in model.graph.nodes if model.graph else ():
         operation = node.operation
@@ -193,7 +195,7 @@ def _masks(model: Any) -> tuple[set[Any], list[str]]:
 
 
 def _unreached(program: Program, structs: Any) -> list[str]:
-    """Addresses of trainable weights whose gradient is zero whatever the values are."""
+    """The addresses of trainable weights whose gradient is zero for all values."""
 
     def loss(trainable: Any, batch: Any) -> Any:
         values = {program.variables.trainable[a]: x for a, x in trainable.items()}
@@ -208,7 +210,7 @@ def _unreached(program: Program, structs: Any) -> list[str]:
     made_by = {v: equation for equation in jaxpr.eqns for v in equation.outvars}
 
     def is_zero(x: Any) -> bool:
-        while not hasattr(x, "val"):  # no literal
+        while not hasattr(x, "val"):  # not a literal
             equation = made_by.get(x)
             if equation is None or equation.primitive.name != "broadcast_in_dim":
                 return False

@@ -1,7 +1,7 @@
 """Nested structures of inputs and outputs: dicts, lists, tuples, named tuples, in their own order.
 
-JAX's tree functions sort the keys of a dict. What a user declares as ``{"title": a, "body": b}``
-keeps that order here: names bind, and order is never made by sorting.
+JAX's tree functions sort the keys of a dict. Here, a dict such as ``{"title": a, "body": b}``
+keeps its own order, and dicts correspond by their keys.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from lamina.errors import StructureError
 
 
 def is_nested(x: Any) -> bool:
-    """True for the containers that these functions look into."""
+    """True for the containers that these functions traverse."""
     if isinstance(x, (dict, list, tuple)):
         return True
-    # Which is slow to ask.
+    # This check is slow.
     return x is not None and not hasattr(x, "shape") and isinstance(x, Mapping)
 
 
@@ -28,7 +28,7 @@ def _children(x: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def rebuild(like: Any, values: list[Any]) -> Any:
-    """A container of the kind and keys of ``like`` with other values."""
+    """A container with the type and keys of ``like`` and other values."""
     if not isinstance(like, (list, tuple)):
         return type(like)(zip(like, values, strict=True))
     return type(like)(*values) if hasattr(like, "_fields") else type(like)(values)
@@ -84,7 +84,7 @@ def map_structure(fn: Callable[..., Any], x: Any, *rest: Any) -> Any:
 
 
 def assert_same_structure(a: Any, b: Any, *, shallow: bool = False) -> None:
-    """Raise :class:`StructureError` unless ``b`` nests like ``a`` (lists and tuples are alike)."""
+    """Raise StructureError unless ``b`` has the structure of ``a`` (lists and tuples are alike)."""
     if not is_nested(a):
         if is_nested(b):
             raise StructureError(f"Expected one value. Received a {type(b).__name__}: {b!r}.")

@@ -1,8 +1,9 @@
-"""Functions on nestings for users, by Keras's rules: a dict's keys are taken in sorted order.
+"""Public functions on nested structures. As in Keras, the keys of a dict are sorted.
 
-Nested are lists, tuples, named tuples, dicts, ``OrderedDict``, ``defaultdict`` and ``deque``; all
-else is a leaf, subclasses of these among it. An ``OrderedDict`` keeps its own order. Inside of the
-library names bind in the order of declaration instead: see :mod:`lamina.tree.nested`.
+The containers are lists, tuples, named tuples, dicts, ``OrderedDict``, ``defaultdict`` and
+``deque``; all other objects are leaves, including instances of subclasses of these. An
+``OrderedDict`` keeps its own order. The library itself uses :mod:`lamina.tree.nested`, where dicts
+keep their order.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _SEQUENCES = (list, tuple, deque)
 
 
 class MAP_TO_NONE:
-    """What the function of :func:`traverse` returns for a part that is to become None.
+    """Returned by the function of :func:`traverse` to replace a part by None.
 
     >>> traverse(lambda x: MAP_TO_NONE if x == 2 else None, [1, 2])
     [1, None]
@@ -32,7 +33,7 @@ def _is_namedtuple(x: Any) -> bool:
 
 
 def is_nested(structure: Any) -> bool:
-    """Whether ``structure`` is a container that these functions look into.
+    """Whether ``structure`` is a container that these functions traverse.
 
     >>> is_nested([1]), is_nested("ab"), is_nested(None)
     (True, False, False)
@@ -41,12 +42,12 @@ def is_nested(structure: Any) -> bool:
 
 
 def _order(structure: Any) -> list[Any]:
-    """The keys of a dict in the order in which its values are taken."""
+    """The keys of a dict in the order in which its values are traversed."""
     if type(structure) is OrderedDict:
         return list(structure)
     try:
         return sorted(structure)
-    except TypeError:  # keys that do not compare
+    except TypeError:  # keys that are not comparable
         pass
     try:
         return sorted(structure, key=lambda k: (type(k).__qualname__, k))
@@ -55,14 +56,14 @@ def _order(structure: Any) -> list[Any]:
 
 
 def _children(structure: Any) -> list[tuple[Any, Any]]:
-    """The keys or positions of a nesting, and what stands there."""
+    """The keys or positions of a container, and its content."""
     if type(structure) in _DICTS:
         return [(k, structure[k]) for k in _order(structure)]
     return list(enumerate(structure))
 
 
 def _rebuilt(like: Any, children: list[tuple[Any, Any]]) -> Any:
-    """A nesting like ``like`` with other content; a dict keeps the order of its keys."""
+    """A container like ``like`` with other content; a dict keeps the order of its keys."""
     kind = type(like)
     if kind in _DICTS:
         new = dict(children)
@@ -87,7 +88,7 @@ def _at(path: Path) -> str:
 
 
 def _check_alike(a: Any, b: Any, path: Path, check_types: bool = True) -> None:
-    """Raise unless ``b`` is a container like ``a``, with the same keys or as many entries."""
+    """Raise an error unless ``b`` is a container like ``a``, with equal keys or length."""
     if type(a) in _DICTS:
         if type(b) not in _DICTS:
             fits = False
@@ -124,7 +125,8 @@ def _map(
 ) -> Any:
     """Apply ``func`` at the leaves of the first structure.
 
-    ``whole``: leaves must face leaves; otherwise whatever the others have there is passed.
+    If ``whole``, the other structures must have leaves at the same paths; otherwise they may have
+    nested structures there, which are passed to ``func``.
     """
     first, *rest = structures
     if not is_nested(first):
@@ -174,7 +176,7 @@ def flatten_with_path(structure: Any) -> list[tuple[Path, Any]]:
 
 
 def flatten(structure: Any) -> list[Any]:
-    """The leaves of ``structure``, the values of a dict in the sorted order of its keys.
+    """The leaves of ``structure``, with the values of a dict in the sorted order of its keys.
 
     >>> flatten({"b": 1, "a": [2, (3,)]})
     [2, 3, 1]
@@ -183,14 +185,14 @@ def flatten(structure: Any) -> list[Any]:
 
 
 def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
-    """The structure with other leaves, which are given in the order of :func:`flatten`.
+    """Replace the leaves of a structure by others, given in the order of :func:`flatten`.
 
     Args:
-        structure: Any nesting.
-        flat_sequence: As many leaves as it has.
+        structure: Any nested structure.
+        flat_sequence: The new leaves, as many as the structure has.
 
     Raises:
-        StructureError: Another number of leaves.
+        StructureError: The number of leaves differs.
 
     >>> pack_sequence_as({"b": 0, "a": [0, 0]}, [1, 2, 3])
     {'b': 3, 'a': [1, 2]}
@@ -213,19 +215,19 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
 
 
 def map_structure(func: Callable[..., Any], *structures: Any, none_is_leaf: bool = True) -> Any:
-    """Apply ``func`` to the corresponding leaves of nestings; dicts correspond by key.
+    """Apply ``func`` to the corresponding leaves of structures; dicts correspond by key.
 
     Args:
-        func: Takes one leaf of each structure.
-        structures: At least one nesting; all have the same form.
-        none_is_leaf: Whether None is a leaf that ``func`` receives; else it stays None.
+        func: A function of one leaf of each structure.
+        structures: One or more nested structures of the same form.
+        none_is_leaf: Whether None is a leaf, which ``func`` receives; otherwise it is kept.
 
     Returns:
-        What ``func`` returned, in the form of the first structure.
+        The results of ``func``, in the form of the first structure.
 
     Raises:
-        StructureError: No structure, or structures of different forms.
-        SignatureError: ``func`` is no function.
+        StructureError: There is no structure, or the structures differ in form.
+        SignatureError: ``func`` is not a function.
 
     >>> map_structure(lambda a, b: a + b, {"x": 1, "y": [2]}, {"y": [20], "x": 10})
     {'x': 11, 'y': [22]}
@@ -239,19 +241,20 @@ def map_structure(func: Callable[..., Any], *structures: Any, none_is_leaf: bool
 def map_structure_up_to(
     shallow_structure: Any, func: Callable[..., Any], *structures: Any
 ) -> Any:  # fmt: skip
-    """Apply ``func`` to what nestings hold where a shallow one has its leaves.
+    """Apply ``func`` to the parts of structures at the leaves of a shallower structure.
 
     Args:
-        shallow_structure: Says how deep to go; its leaves are not used.
-        func: Takes one part of each structure: a leaf or a nesting.
-        structures: At least one nesting that begins like ``shallow_structure``.
+        shallow_structure: Structure that determines the depth; its leaves are not used.
+        func: A function of one part of each structure, which is a leaf or a nested structure.
+        structures: One or more nested structures whose upper levels have the form of
+            ``shallow_structure``.
 
     Returns:
-        What ``func`` returned, in the form of ``shallow_structure``.
+        The results of ``func``, in the form of ``shallow_structure``.
 
     Raises:
-        StructureError: No structure, or one that does not begin like the shallow one.
-        SignatureError: ``func`` is no function.
+        StructureError: There is no structure, or the upper levels of one differ in form.
+        SignatureError: ``func`` is not a function.
 
     >>> map_structure_up_to([0, 0], len, [[1, 2], [3]])
     [2, 1]
@@ -267,7 +270,7 @@ def _is_shape(x: Any) -> bool:
 
 
 def map_shape_structure(func: Callable[[Any], Any], structure: Any) -> Any:
-    """Apply ``func`` to the shapes in a nesting: lists and tuples of integers and None are leaves.
+    """Apply ``func`` to shapes in a structure: tuples and lists of integers and None are leaves.
 
     >>> map_shape_structure(len, {"a": (None, 3), "b": [(2, 3, 4)]})
     {'a': 2, 'b': [3]}
@@ -280,20 +283,20 @@ def map_shape_structure(func: Callable[[Any], Any], structure: Any) -> Any:
 
 
 def traverse(func: Callable[[Any], Any], structure: Any, top_down: bool = True) -> Any:
-    """Offer every part of a nesting to ``func``, which may replace it.
+    """Call ``func`` on every part of a structure, and replace the parts by the results.
 
     Args:
-        func: Takes a leaf or nesting. It returns None to leave the part as it is,
-            :class:`MAP_TO_NONE` to put None in its place, or what else to put there.
-        structure: Any nesting.
-        top_down: Whether a nesting is offered before its parts (and its parts only if it was left
-            as it is), or after them, made of what they have become.
+        func: A function of a leaf or a nested structure. It returns None to keep the part,
+            :class:`MAP_TO_NONE` to replace it by None, or the replacement.
+        structure: Any nested structure.
+        top_down: Whether a container is visited before its parts, which are then visited only if
+            it was kept; otherwise it is visited after its parts, which may have been replaced.
 
     Returns:
-        A new nesting.
+        A new structure.
 
     Raises:
-        SignatureError: ``func`` is no function.
+        SignatureError: ``func`` is not a function.
 
     >>> traverse(lambda x: tuple(x) if isinstance(x, list) else None, [1, [2]], top_down=False)
     (1, (2,))
@@ -317,17 +320,17 @@ def _traverse(func: Callable[[Any], Any], x: Any, top_down: bool) -> Any:
 
 
 def assert_same_structure(a: Any, b: Any, check_types: bool | None = None) -> None:
-    """Raise unless two nestings have the same form, whatever their leaves are.
+    """Raise an error unless two structures have the same form, regardless of their leaves.
 
-    Kinds of dicts are alike; so are all kinds of sequences where ``check_types`` is False.
+    All types of dicts are equivalent, as are all types of sequences if ``check_types`` is False.
 
     Args:
-        a: A nesting.
-        b: Another one.
+        a: A nested structure.
+        b: Another nested structure.
         check_types: Whether a list and a tuple differ; they do unless it is False.
 
     Raises:
-        StructureError: Something differs; the message tells where.
+        StructureError: The structures differ; the message contains the path.
 
     >>> assert_same_structure({"a": [1, 2]}, {"a": [3, None]})
     >>> assert_same_structure([1, 2], (3, 4))
@@ -352,10 +355,10 @@ def _compare(a: Any, b: Any, path: Path, check_types: bool) -> None:
 
 
 def assert_same_paths(a: Any, b: Any) -> None:
-    """Raise unless two nestings have leaves at the same paths, whatever their containers are.
+    """Raise an error unless two structures have leaves at the same paths, in any containers.
 
     Raises:
-        StructureError: A path is in one of them only.
+        StructureError: A path is in only one of them.
 
     >>> assert_same_paths([1, {"x": 2}], (3, {"x": 4}))
     """
@@ -370,7 +373,7 @@ def assert_same_paths(a: Any, b: Any) -> None:
 
 
 def lists_to_tuples(structure: Any) -> Any:
-    """The nesting with tuples in the place of all lists.
+    """The structure with all lists replaced by tuples.
 
     >>> lists_to_tuples({"a": [1, [2]]})
     {'a': (1, (2,))}
