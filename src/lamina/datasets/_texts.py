@@ -21,7 +21,7 @@ class Vocabulary:
     """How texts are encoded: the arguments that the functions ``load_data`` have in common.
 
     Raises:
-        ArgumentError: a number outside of what it may be.
+        ArgumentError: A number outside of what it may be.
     """
 
     num_words: int | None
@@ -43,7 +43,7 @@ class Vocabulary:
         """Texts with their start marked and their words shifted, but for those that are too long.
 
         Raises:
-            ArgumentError: if all of them are.
+            ArgumentError: If all of them are.
         """
         start = [] if self.start_char is None else [self.start_char]
         shift = self.index_from or 0

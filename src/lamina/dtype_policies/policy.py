@@ -15,7 +15,7 @@ class DTypePolicy:
     """Which dtype a layer stores its weights in, and which it computes in.
 
     Args:
-        name: a dtype (both dtypes are it), ``"mixed_float16"`` or ``"mixed_bfloat16"`` (weights in
+        name: A dtype (both dtypes are it), ``"mixed_float16"`` or ``"mixed_bfloat16"`` (weights in
             float32, computation in 16 bits).
 
     >>> policy = DTypePolicy("mixed_bfloat16")

@@ -22,8 +22,8 @@ def operations(fn: Callable[..., Any], *structs: Any) -> dict[str, Any]:
     """Arithmetic operations of ``fn`` by layer path; a multiplication and an addition count two.
 
     Args:
-        fn: a traceable function.
-        structs: specs of its arguments; where sizes are open, the counts are formulas.
+        fn: A traceable function.
+        structs: Specs of its arguments; where sizes are open, the counts are formulas.
 
     Returns:
         The path of the layer (as in ``jax.named_scope``) to the count; ``""`` is outside of layers.

@@ -16,10 +16,10 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
     When the block raises, or the process dies, or the disk is full, the target stays as it was.
 
     Args:
-        target: the file to write; its folder must exist.
+        target: The file to write; its folder must exist.
 
     Raises:
-        OSError: the folder is missing or cannot be written.
+        OSError: The folder is missing or cannot be written.
     """
     target = Path(target)
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".part",

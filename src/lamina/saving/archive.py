@@ -82,19 +82,19 @@ def save_model(
     The file appears whole or not at all: when saving fails, an older file stays as it was.
 
     Args:
-        model: a built model.
-        filepath: ends in ``.keras``.
-        overwrite: whether an existing file may be replaced.
-        include_optimizer: whether the optimizer's state goes along.
+        model: A built model.
+        filepath: Ends in ``.keras``.
+        overwrite: Whether an existing file may be replaced.
+        include_optimizer: Whether the optimizer's state goes along.
 
     Raises:
-        ArgumentError: another ending.
-        FileExistsError: the file exists and ``overwrite`` is False.
-        NotBuiltError: the model has no weights yet.
-        SerializationError: a layer that has no description as data; the message names its class.
+        ArgumentError: Another ending.
+        FileExistsError: The file exists and ``overwrite`` is False.
+        NotBuiltError: The model has no weights yet.
+        SerializationError: A layer that has no description as data; the message names its class.
 
     Warns:
-        SavingWarning: what the model was compiled with has no description as data (an optax
+        SavingWarning: What the model was compiled with has no description as data (an optax
             transformation, a lambda as loss). The file then keeps architecture and weights, and
             the loaded model has to be compiled again.
 
@@ -128,10 +128,10 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
     """Write the archive.
 
     Args:
-        model: a built model.
-        target: a path or a binary file.
-        include_optimizer: whether the optimizer's state goes along.
-        folder: where a temporary file may lie; the system's folder when None.
+        model: A built model.
+        target: A path or a binary file.
+        include_optimizer: Whether the optimizer's state goes along.
+        folder: Where a temporary file may lie; the system's folder when None.
     """
     if not model.built:
         raise NotBuiltError(
@@ -173,19 +173,19 @@ def load_model(
     The file is data: nothing in it is executed, imported or unpickled, and no other file is read.
 
     Args:
-        filepath: the ``.keras`` file.
-        custom_objects: your own classes and functions by name, where they are not registered.
-        compile: whether to compile the model as it was.
-        safe_mode: kept for compatibility: code in a file is never run, whatever is passed.
+        filepath: The ``.keras`` file.
+        custom_objects: Your own classes and functions by name, where they are not registered.
+        compile: Whether to compile the model as it was.
+        safe_mode: Kept for compatibility: code in a file is never run, whatever is passed.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CorruptFileError: truncated, altered, or not of this format.
-        UnsafeFileError: the file asks for more than data.
-        SerializationError: a class that is not built in, registered or passed.
+        FileNotFoundError: There is no such file.
+        CorruptFileError: Truncated, altered, or not of this format.
+        UnsafeFileError: The file asks for more than data.
+        SerializationError: A class that is not built in, registered or passed.
 
     Warns:
-        SavingWarning: the file holds arrays that the model has no place for, or another
+        SavingWarning: The file holds arrays that the model has no place for, or another
             optimizer's state.
     """
     path = Path(filepath)
@@ -202,10 +202,10 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
     """The model of an archive.
 
     Args:
-        source: a path or a binary file.
-        path: what messages call it.
-        custom_objects: as for :func:`load_model`.
-        compile: likewise.
+        source: A path or a binary file.
+        path: What messages call it.
+        custom_objects: As for :func:`load_model`.
+        compile: Likewise.
     """
     with _opened(source, path) as archive:
         metadata, config = (_json_member(archive, name) for name in (_METADATA, _CONFIG))
@@ -396,7 +396,7 @@ class _Window(io.RawIOBase):
     """A stored member of a zip as a file, read in place.
 
     Raises:
-        CorruptFileError: it is not where the index says, or not what was written.
+        CorruptFileError: It is not where the index says, or not what was written.
     """
 
     def __init__(self, path: Path, info: zipfile.ZipInfo) -> None:
@@ -458,14 +458,14 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """Save the weights alone.
 
     Args:
-        model: a built model or layer.
-        filepath: ends in ``.weights.h5`` (Keras's layout) or ``.safetensors``.
-        overwrite: whether an existing file may be replaced.
+        model: A built model or layer.
+        filepath: Ends in ``.weights.h5`` (Keras's layout) or ``.safetensors``.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        ArgumentError: another ending.
-        FileExistsError: the file exists and ``overwrite`` is False.
-        NotBuiltError: there are no weights yet.
+        ArgumentError: Another ending.
+        FileExistsError: The file exists and ``overwrite`` is False.
+        NotBuiltError: There are no weights yet.
     """
     path = Path(filepath)
     kind = _weights_kind(path, writing=True)
@@ -486,17 +486,17 @@ def load_weights(
     """Read weights that :func:`save_weights` wrote; all of them, or the model stays as it was.
 
     Args:
-        model: a built model or layer of the same architecture.
-        filepath: ends in ``.weights.h5`` or ``.safetensors``; ``.h5`` is read as the layout of
+        model: A built model or layer of the same architecture.
+        filepath: Ends in ``.weights.h5`` or ``.safetensors``; ``.h5`` is read as the layout of
             Keras 1 and 2, in which published weights come.
-        skip_mismatch: leave weights as they are whose array is missing or of another shape.
-        by_name: of the layout of Keras 1 and 2, load the layers whose names are in the file and
+        skip_mismatch: Leave weights as they are whose array is missing or of another shape.
+        by_name: Of the layout of Keras 1 and 2, load the layers whose names are in the file and
             in the model, and leave the others as they are.
 
     Raises:
-        StructureError: an array is missing, of another shape, or has no place in the model.
-        CorruptFileError: the file is damaged.
-        UnsafeFileError: the file takes its bytes from another place.
+        StructureError: An array is missing, of another shape, or has no place in the model.
+        CorruptFileError: The file is damaged.
+        UnsafeFileError: The file takes its bytes from another place.
 
     Warns:
         SavingWarning: ``skip_mismatch`` has left weights as they were.

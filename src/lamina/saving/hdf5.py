@@ -29,11 +29,11 @@ def write(path: str, arrays: Mapping[str, Any]) -> None:
     """Write arrays under their names.
 
     Args:
-        path: the file, which is replaced.
-        arrays: name (groups, separated by slashes, then the array's own) to array or variable.
+        path: The file, which is replaced.
+        arrays: Name (groups, separated by slashes, then the array's own) to array or variable.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written.
+        OSError: The disk is full, or the folder cannot be written.
     """
     nested = _low.h5p.create(_low.h5p.LINK_CREATE)
     nested.set_create_intermediate_group(True)
@@ -66,11 +66,11 @@ class File:
     """An open file of arrays by name.
 
     Args:
-        source: a path or a binary file object.
-        where: what messages call it.
+        source: A path or a binary file object.
+        where: What messages call it.
 
     Raises:
-        CorruptFileError: not HDF5, or damaged at its root.
+        CorruptFileError: Not HDF5, or damaged at its root.
     """
 
     def __init__(self, source: Any, where: str) -> None:
@@ -109,7 +109,7 @@ class File:
         """The group or array of that name, or None; the only way in which members are opened.
 
         Raises:
-            UnsafeFileError: a soft or external link leads to it.
+            UnsafeFileError: A soft or external link leads to it.
         """
         if not name:
             return self._h5.id
@@ -150,11 +150,11 @@ class File:
         """The array of that name.
 
         Args:
-            name: one for which :meth:`shape` knows a shape.
+            name: One for which :meth:`shape` knows a shape.
 
         Raises:
-            UnsafeFileError: the bytes would come from another file.
-            CorruptFileError: not numbers, or not as many bytes as the shape says.
+            UnsafeFileError: The bytes would come from another file.
+            CorruptFileError: Not numbers, or not as many bytes as the shape says.
         """
         what = f"{self.where}: {name!r}"
         try:
@@ -183,7 +183,7 @@ class File:
         """A list of texts among the attributes of a group; long ones come in numbered parts.
 
         Raises:
-            CorruptFileError: the group or the attribute is missing.
+            CorruptFileError: The group or the attribute is missing.
         """
         group = self.find(name)
         if not isinstance(group, _low.h5g.GroupID):
@@ -208,12 +208,12 @@ class File:
         """Name to variable in the layout of Keras 1 and 2: a group a layer, listed in attributes.
 
         Args:
-            model: a built model.
-            by_name: take the layers whose names are in both; else all: by name when all names
+            model: A built model.
+            by_name: Take the layers whose names are in both; else all: by name when all names
                 agree, by order otherwise.
 
         Raises:
-            StructureError: another number of layers with weights, or of weights in a layer.
+            StructureError: Another number of layers with weights, or of weights in a layer.
         """
         root = "model_weights" if self.find("model_weights") is not None else ""
         names = self.texts(root, "layer_names")

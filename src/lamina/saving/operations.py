@@ -41,9 +41,9 @@ def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any],
     """The record of an op without its call, and the arguments that belong to the call.
 
     Args:
-        op: the op.
-        args: what it was called with.
-        kwargs: likewise.
+        op: The op.
+        args: What it was called with.
+        kwargs: Likewise.
     """
     declared = DECLARATIONS[op.op_name]
     bound = declared.signature.bind(*args, **kwargs).arguments
@@ -116,7 +116,7 @@ def read(record: Mapping[str, Any]) -> Described | None:
     """The op that a record describes, or None when it describes something else.
 
     Raises:
-        SerializationError: an op that Lamina does not have, or an argument that it does not take.
+        SerializationError: An op that Lamina does not have, or an argument that it does not take.
     """
     if not str(record.get("module", "")).startswith(_PACKAGE):
         return None

@@ -50,11 +50,11 @@ class File:
     """An open file of arrays by name, mapped into memory.
 
     Args:
-        path: the file.
-        where: what messages call it.
+        path: The file.
+        where: What messages call it.
 
     Raises:
-        CorruptFileError: the header is damaged, or lies about the arrays.
+        CorruptFileError: The header is damaged, or lies about the arrays.
     """
 
     def __init__(self, path: Path, where: str) -> None:

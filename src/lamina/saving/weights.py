@@ -36,10 +36,10 @@ class Places(NamedTuple):
     """What of a model goes into a file of weights.
 
     Attributes:
-        variables: name in the file to variable.
-        stores: the beginnings of the names under which a layer writes what it wants itself, by its
+        variables: Name in the file to variable.
+        stores: The beginnings of the names under which a layer writes what it wants itself, by its
             own ``save_own_variables``.
-        generators: name in the file to the state of a seed generator. Files of Keras may lack
+        generators: Name in the file to the state of a seed generator. Files of Keras may lack
             it: the generator then stays as it is.
     """
 
@@ -60,7 +60,7 @@ class Places(NamedTuple):
         """Those of ``names`` that nothing takes. Optimizers and random generators have their own.
 
         Args:
-            names: the names of a file's arrays.
+            names: The names of a file's arrays.
         """
         others = (*self.stores, "optimizer/vars/")
         return [
@@ -88,7 +88,7 @@ def locate(model: Layer) -> Places:
     """The places of all that belongs to ``model``.
 
     Raises:
-        SerializationError: a layer keeps others in a set, or writes assets.
+        SerializationError: A layer keeps others in a set, or writes assets.
 
     >>> from lamina import layers
     >>> dense = layers.Dense(2)
@@ -200,12 +200,12 @@ def fill(
     """Give every variable its array, or none of them.
 
     Args:
-        stored: the file.
-        places: what belongs where.
-        error: the class of the error about a file that does not fit.
-        way_out: its last sentence.
-        skip_mismatch: leave variables as they are whose array is missing or of another shape.
-        whole: whether the arrays that nothing takes are a mismatch too.
+        stored: The file.
+        places: What belongs where.
+        error: The class of the error about a file that does not fit.
+        way_out: Its last sentence.
+        skip_mismatch: Leave variables as they are whose array is missing or of another shape.
+        whole: Whether the arrays that nothing takes are a mismatch too.
     """
     fitting: dict[Variable, str] = {}
     absent: dict[Variable, str] = {}

@@ -107,10 +107,10 @@ class Registration:
     """What a built-in class declares of itself.
 
     Attributes:
-        namespace: where users find it: ``"layers"``; None for a base class that users do not see.
-        name: its public name.
-        file_module: the module that Keras's files name for it.
-        stem: how its automatic names begin, and how files of weights call it.
+        namespace: Where users find it: ``"layers"``; None for a base class that users do not see.
+        name: Its public name.
+        file_module: The module that Keras's files name for it.
+        stem: How its automatic names begin, and how files of weights call it.
     """
 
     namespace: str | None
@@ -128,11 +128,11 @@ def builtin(
     """Decorator: declare a class or function as the library's own.
 
     Args:
-        namespace: where users and configs find it, such as ``"layers"``; None for a base class
+        namespace: Where users and configs find it, such as ``"layers"``; None for a base class
             that has no public name.
-        aliases: further names that strings may use.
-        file_module: the module that Keras's files name; ``keras.<namespace>`` when None.
-        stem: how automatic names begin; the object's name in snake_case when None.
+        aliases: Further names that strings may use.
+        file_module: The module that Keras's files name; ``keras.<namespace>`` when None.
+        stem: How automatic names begin; the object's name in snake_case when None.
     """
 
     def declare(obj: _T) -> _T:
@@ -194,8 +194,8 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
     """Decorator that lets files and configs refer to your class or function by name.
 
     Args:
-        package: a prefix that keeps your names apart from other people's.
-        name: the name to use, the object's own by default.
+        package: A prefix that keeps your names apart from other people's.
+        name: The name to use, the object's own by default.
 
     >>> @register_serializable(package="shop")
     ... class Basket:
@@ -254,7 +254,7 @@ class CustomObjectScope:
     """Context in which configs may name the given objects, alongside the registered ones.
 
     Args:
-        custom_objects: names to classes or functions.
+        custom_objects: Names to classes or functions.
     """
 
     def __init__(self, custom_objects: Mapping[str, Any]) -> None:
@@ -272,8 +272,8 @@ def resolve(family: str, identifier: Any, what: str) -> Any:
     """Turn a string, config, class or object into an object of ``family``; None stays None.
 
     Raises:
-        UnknownNameError: no such name; the closest ones are listed.
-        ArgumentError: neither a name, a config nor something callable.
+        UnknownNameError: No such name; the closest ones are listed.
+        ArgumentError: Neither a name, a config nor something callable.
     """
     if identifier is None:
         return None
@@ -340,7 +340,7 @@ def serialize(obj: Any) -> Any:
     """Describe ``obj`` as JSON data: numbers, text, lists, dicts, and ``class_name`` records.
 
     Raises:
-        SerializationError: an object without ``get_config``, or a function without a name.
+        SerializationError: An object without ``get_config``, or a function without a name.
 
     >>> serialize((1, "a", np.float32(0.5)))
     [1, 'a', 0.5]
@@ -503,10 +503,10 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
     Args:
         config: JSON data; dicts with ``class_name`` and ``config`` become objects.
-        custom_objects: names of users' classes and functions that the config may refer to.
+        custom_objects: Names of users' classes and functions that the config may refer to.
 
     Raises:
-        SerializationError: a class that is neither built in, registered nor passed.
+        SerializationError: A class that is neither built in, registered nor passed.
     """
     if isinstance(config, (list, tuple)):
         return [deserialize(v, custom_objects) for v in config]

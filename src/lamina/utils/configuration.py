@@ -17,7 +17,7 @@ class Config(MutableMapping[str, Any]):
     (``"items"``) is an entry as ``config["items"]`` only.
 
     Args:
-        **kwargs: the first entries.
+        **kwargs: The first entries.
 
     >>> config = Config(learning_rate=0.1, momentum=0.9)
     >>> config.seed = 123
@@ -125,7 +125,7 @@ class Config(MutableMapping[str, Any]):
         booleans, None, lists, and dicts with names as keys.
 
         Raises:
-            SerializationError: an entry that JSON cannot hold.
+            SerializationError: An entry that JSON cannot hold.
         """
         try:
             return json.dumps(self.as_dict())

@@ -34,12 +34,12 @@ def attend(
         key: ``(batch, sources, groups, size)``; ``heads`` is a multiple of ``groups``, and the
             first ``heads / groups`` heads look at the first group.
         value: ``(batch, sources, groups, value_size)``.
-        scale: factor of the products.
-        mask: what ``(batch, heads, targets, sources)`` or sizes of 1 broadcast to; True where a
+        scale: Factor of the products.
+        mask: What ``(batch, heads, targets, sources)`` or sizes of 1 broadcast to; True where a
             query may look.
-        adjust: changes the products ``(batch, heads, targets, sources)`` before the softmax.
-        drop: changes the weights while training.
-        return_scores: whether the weights are wanted.
+        adjust: Changes the products ``(batch, heads, targets, sources)`` before the softmax.
+        drop: Changes the weights while training.
+        return_scores: Whether the weights are wanted.
 
     Returns:
         ``(batch, targets, heads, value_size)``; and the weights
@@ -94,7 +94,7 @@ def flash_attend(
     """The same by cuDNN's fused kernel, which keeps no matrix of weights (Dao et al. 2022).
 
     Raises:
-        RuntimeError: no GPU with cuDNN, or sizes or dtypes that the kernel has no form for.
+        RuntimeError: No GPU with cuDNN, or sizes or dtypes that the kernel has no form for.
 
     https://arxiv.org/abs/2205.14135
     """

@@ -58,17 +58,17 @@ def conv(
     Args:
         x: ``(batch, *sizes, channels)``, or the channels second.
         kernel: ``(*window, channels // groups, filters)``.
-        strides: step between places, for each axis.
+        strides: Step between places, for each axis.
         padding: ``"valid"``, ``"same"`` or ``"causal"`` (all zeros before; one axis).
-        dilation: step between the entries of the window, for each axis.
-        groups: number of independent groups.
-        data_format: where the channels of ``x`` are.
+        dilation: Step between the entries of the window, for each axis.
+        groups: Number of independent groups.
+        data_format: Where the channels of ``x`` are.
 
     Returns:
         ``(batch, *sizes, filters)``, in the dtype that ``x`` and ``kernel`` promote to.
 
     Raises:
-        ShapeError: the window is larger than a known size.
+        ShapeError: The window is larger than a known size.
     """
     x, kernel = _promoted(x, kernel)
     extent = reach(kernel.shape[:-2], dilation)
@@ -100,10 +100,10 @@ def depthwise_conv(
     Args:
         x: ``(batch, *sizes, channels)``, or the channels second.
         kernel: ``(*window, channels, multiplier)``.
-        strides: step between places, for each axis.
+        strides: Step between places, for each axis.
         padding: ``"valid"`` or ``"same"``.
-        dilation: step between the entries of the window, for each axis.
-        data_format: where the channels of ``x`` are.
+        dilation: Step between the entries of the window, for each axis.
+        data_format: Where the channels of ``x`` are.
 
     Returns:
         ``(batch, *sizes, channels * multiplier)``; the filters of one channel side by side.
@@ -130,16 +130,16 @@ def conv_transpose(
     Args:
         x: ``(batch, *sizes, channels)``, or the channels second.
         kernel: ``(*window, filters, channels)``.
-        strides: step between the places of neighbouring entries, for each axis.
+        strides: Step between the places of neighbouring entries, for each axis.
         padding: ``"same"`` makes ``size * stride`` of a size, ``"valid"`` keeps all that the
             window reaches.
-        dilation: step between the entries of the window, for each axis.
-        output_padding: the size on top of the smallest that a convolution with these arguments
+        dilation: Step between the entries of the window, for each axis.
+        output_padding: The size on top of the smallest that a convolution with these arguments
             maps to ``x``; chosen as said for ``padding`` when None.
-        data_format: where the channels of ``x`` are.
+        data_format: Where the channels of ``x`` are.
 
     Raises:
-        ShapeError: an output without entries.
+        ShapeError: An output without entries.
     """
     x, kernel = _promoted(x, kernel)
     window = kernel.shape[:-2]

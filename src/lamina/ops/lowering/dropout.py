@@ -20,9 +20,9 @@ def keep(key: jax.Array, rate: float, shape: tuple[Any, ...]) -> jax.Array:
     time of ``jax.random.bernoulli``, measured on 2 cores.
 
     Args:
-        key: a JAX random key.
-        rate: from 0 to 1.
-        shape: shape of the result; sizes may be symbolic.
+        key: A JAX random key.
+        rate: From 0 to 1.
+        shape: Shape of the result; sizes may be symbolic.
 
     >>> float(keep(jax.random.key(0), 0.25, (1000,)).mean())
     0.7...
@@ -51,10 +51,10 @@ def keep_factors(key: jax.Array, rate: float, shape: tuple[Any, ...], dtype: Any
     """Zeros with probability ``rate``, elsewhere ``1 / (1 - rate)``.
 
     Args:
-        key: a JAX random key.
-        rate: probability of a zero, from 0 to 1.
-        shape: shape of the result; sizes may be symbolic.
-        dtype: dtype of the result.
+        key: A JAX random key.
+        rate: Probability of a zero, from 0 to 1.
+        shape: Shape of the result; sizes may be symbolic.
+        dtype: Dtype of the result.
 
     Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html
 

@@ -52,16 +52,16 @@ def max_pool(
 
     Args:
         x: ``(batch, *sizes, channels)``, or the channels second.
-        window: its size along each axis.
-        strides: step between places, for each axis.
+        window: Its size along each axis.
+        strides: Step between places, for each axis.
         padding: ``"valid"`` or ``"same"``.
-        data_format: where the channels of ``x`` are.
+        data_format: Where the channels of ``x`` are.
 
     Returns:
         ``(batch, *places, channels)``, in the layout and the dtype of ``x``.
 
     Raises:
-        ShapeError: the window is larger than a known size.
+        ShapeError: The window is larger than a known size.
     """
     floating = jnp.issubdtype(x.dtype, jnp.inexact)
     lowest = -jnp.inf if floating else jnp.iinfo(x.dtype).min
@@ -86,16 +86,16 @@ def average_pool(
 
     Args:
         x: ``(batch, *sizes, channels)``, or the channels second; integers become floats.
-        window: its size along each axis.
-        strides: step between places, for each axis.
+        window: Its size along each axis.
+        strides: Step between places, for each axis.
         padding: ``"valid"`` or ``"same"``.
-        data_format: where the channels of ``x`` are.
+        data_format: Where the channels of ``x`` are.
 
     Returns:
         ``(batch, *places, channels)``, in the layout of ``x``.
 
     Raises:
-        ShapeError: the window is larger than a known size.
+        ShapeError: The window is larger than a known size.
     """
     check_fits(f"A pooling window of {window}", x, window, padding, data_format)
     x = channels_last(_floating(x), data_format)
@@ -214,8 +214,8 @@ def adaptive_max_pool(
 
     Args:
         x: ``(batch, *sizes, channels)``, or the channels second.
-        output_size: the number of parts, for each axis.
-        data_format: where the channels of ``x`` are.
+        output_size: The number of parts, for each axis.
+        data_format: Where the channels of ``x`` are.
 
     Returns:
         ``(batch, *output_size, channels)``, in the layout of ``x``.
@@ -232,8 +232,8 @@ def adaptive_average_pool(
 
     Args:
         x: ``(batch, *sizes, channels)``, or the channels second; integers become floats.
-        output_size: the number of parts, for each axis.
-        data_format: where the channels of ``x`` are.
+        output_size: The number of parts, for each axis.
+        data_format: Where the channels of ``x`` are.
     """
 
     def mean(part: jax.Array, counts: jax.Array) -> jax.Array:

@@ -46,13 +46,13 @@ def recur(
     Args:
         step: ``(constants, inputs of one step, states) -> (output, states)``. A :class:`Step` is
             compiled once, also where nothing around it is compiled.
-        constants: what all steps read, such as weights, in any nesting.
-        inputs: arrays ``(time, batch, ...)`` in any nesting; ``time`` may be symbolic.
-        states: arrays ``(batch, ...)`` in any nesting.
+        constants: What all steps read, such as weights, in any nesting.
+        inputs: Arrays ``(time, batch, ...)`` in any nesting; ``time`` may be symbolic.
+        states: Arrays ``(batch, ...)`` in any nesting.
         mask: ``(time, batch)``, True where a step counts.
-        unroll: write the steps out instead of looping: faster for few steps, slow to compile.
-        return_sequences: whether the outputs of all steps are wanted.
-        zero_output_for_mask: let the output of a masked step be zeros.
+        unroll: Write the steps out instead of looping: faster for few steps, slow to compile.
+        return_sequences: Whether the outputs of all steps are wanted.
+        zero_output_for_mask: Let the output of a masked step be zeros.
 
     Returns:
         The output of the last step ``(batch, ...)``; the outputs of all steps
@@ -133,10 +133,10 @@ class Constants:
     """What every step of a unit reads.
 
     Attributes:
-        kernel: the weights ``(units, gates * units)`` that the state is multiplied by.
-        bias: added to that product, or None.
-        factors: what the state is multiplied by before, element by element, or None: dropout.
-        transposed: the kernel once more, transposed, where :func:`product` is to use it.
+        kernel: The weights ``(units, gates * units)`` that the state is multiplied by.
+        bias: Added to that product, or None.
+        factors: What the state is multiplied by before, element by element, or None: dropout.
+        transposed: The kernel once more, transposed, where :func:`product` is to use it.
     """
 
     kernel: jax.Array
