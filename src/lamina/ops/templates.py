@@ -126,7 +126,7 @@ def unary(
     def apply(x: Tensor) -> Any:
         return fn(convert(x))
 
-    kind = "integers become floating-point numbers" if convert is floating else "of any dtype"
+    kind = "integers are converted to floats" if convert is floating else "of any dtype"
     shape = "of the shape of ``x``" if elementwise else "of the result"
     text = f"""
         Args:
@@ -146,7 +146,7 @@ def float_unary(name: str, fn: Callable[[Any], Any], line: str, **known: Any) ->
 
     text = """
         Args:
-            x: Tensor of any shape; integers become floating-point numbers.
+            x: Tensor of any shape; integers are converted to floats.
 
         Returns:
             Floating-point tensor of the shape of ``x``.

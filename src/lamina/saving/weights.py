@@ -123,8 +123,8 @@ def _writes_itself(layer: Layer) -> bool:
     cls = type(layer)
     if hasattr(cls, "save_assets"):
         raise SerializationError(
-            f"Layer {layer.name!r} ({cls.__name__}) has a `save_assets`. A file contains only a config "
-            "and arrays: return what is needed from `get_config` or store arrays in "
+            f"Layer {layer.name!r} ({cls.__name__}) has a `save_assets`. Files contain a config "
+            "and arrays only: return what is needed from `get_config` or store arrays in "
             "`save_own_variables`."
         )
     return (
