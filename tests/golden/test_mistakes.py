@@ -1145,8 +1145,8 @@ def weights_of_other_shapes():
 
 
 @mistake("""\
-ArgumentError: The file of a model must end in '.keras'. Received: 'model.h5'. For weights only,
-    use `model.save_weights('name.weights.h5')` or '.safetensors'.
+ArgumentError: The file of a model must end in '.keras'. Received: 'model.h5'. For weights
+    only, use `model.save_weights('name.weights.h5')` or '.safetensors'.
 """)
 def a_file_of_another_kind():
     classifier().save("model.h5")

@@ -52,8 +52,9 @@ def conv(
 ) -> jax.Array:
     """Slide ``kernel`` over ``x`` and compute the inner product at each position.
 
-    The cross-correlation ``y[b, i, f] = sum over t, c of x[b, i * stride + t * dilation, c] * kernel[t, c, f]``, for one
-    axis; with ``groups``, each group of filters is applied to its own group of channels.
+    For one axis, this is the cross-correlation
+    ``y[b, i, f] = sum over t, c of x[b, i * stride + t * dilation, c] * kernel[t, c, f]``; with
+    ``groups``, each group of filters is applied to its own group of channels.
 
     Args:
         x: ``(batch, *dimensions, channels)``, or the channels on axis 1.

@@ -169,7 +169,7 @@ def _times_transpose(x: jax.Array, transposed: jax.Array) -> jax.Array:
 
 
 def product(x: jax.Array, kernel: jax.Array, transposed: jax.Array | None) -> jax.Array:
-    """``x @ kernel``; its gradient multiplies by ``transposed`` instead of transposing it each time.
+    """``x @ kernel``; its gradient multiplies by ``transposed`` and need not transpose each time.
 
     >>> product(jnp.ones((1, 2)), jnp.ones((2, 3)), None).tolist()
     [[2.0, 2.0, 2.0]]

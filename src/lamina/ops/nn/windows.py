@@ -22,7 +22,7 @@ Sizes = int | Sequence[int]
 
 
 def _sizes(name: str, what: str, value: Any, rank: int) -> tuple[int, ...]:
-    """One positive integer for each axis."""
+    """Convert a size to one positive integer for each axis."""
     sizes = (value,) * rank if isinstance(value, int) else tuple(value)
     if len(sizes) != rank or not all(isinstance(n, int) and n > 0 for n in sizes):
         raise ArgumentError(
