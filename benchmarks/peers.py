@@ -19,17 +19,17 @@ class Peer:
     """A library, as one would use it.
 
     Attributes:
-        name: the key in ``PEERS``.
-        title: what the tables call it.
-        family: the module of ``benchmarks.families`` that speaks to it.
-        imports: the modules whose import is timed.
-        packages: the distributions whose versions are reported.
-        environment: which of ``benchmarks/requirements`` it runs with; None: with this Python.
-        variables: environment variables of its process.
-        options: arguments of the family's ``Session``.
-        keeps: whether a second process finds what the first has compiled.
-        calls: the module of ``benchmarks.families`` with the calls whose costs are listed.
-        source: a folder that its modules come from, ahead of what is installed.
+        name: The key in ``PEERS``.
+        title: What the tables call it.
+        family: The module of ``benchmarks.families`` that speaks to it.
+        imports: The modules whose import is timed.
+        packages: The distributions whose versions are reported.
+        environment: Which of ``benchmarks/requirements`` it runs with; None: with this Python.
+        variables: Environment variables of its process.
+        options: Arguments of the family's ``Session``.
+        keeps: Whether a second process finds what the first has compiled.
+        calls: The module of ``benchmarks.families`` with the calls whose costs are listed.
+        source: A folder that its modules come from, ahead of what is installed.
     """
 
     name: str

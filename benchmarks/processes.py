@@ -23,9 +23,9 @@ class Process:
     """A worker and its two pipes. What its libraries print goes to ``LOG``.
 
     Args:
-        peer: the contestant.
-        model: a name in ``WORKLOADS``.
-        home: where it may keep what it compiles; None: it compiles anew.
+        peer: The contestant.
+        model: A name in ``WORKLOADS``.
+        home: Where it may keep what it compiles; None: it compiles anew.
     """
 
     def __init__(self, peer: Peer, model: str, home: Path | None = None) -> None:

@@ -38,10 +38,10 @@ class Sample:
     """Counters at one moment, in seconds.
 
     Attributes:
-        clock: the time.
-        stolen: processor time taken away since the machine's start, over all cores.
-        others: processor time used so far by each of the processes that are not measured.
-        names: of those processes.
+        clock: The time.
+        stolen: Processor time taken away since the machine's start, over all cores.
+        others: Processor time used so far by each of the processes that are not measured.
+        names: Of those processes.
     """
 
     clock: float
@@ -80,9 +80,9 @@ def others(table: dict[int, Entry], measured: int | None, us: int) -> dict[int, 
     """Seconds used by each but the measured process, its descendants, and this program itself.
 
     Args:
-        table: the processes.
-        measured: the process that is measured; None: none of them.
-        us: this program, which waits meanwhile. Its children count as others.
+        table: The processes.
+        measured: The process that is measured; None: none of them.
+        us: This program, which waits meanwhile. Its children count as others.
     """
     own = {measured}
     grown = True
@@ -127,13 +127,13 @@ class Watch:
     """Judges the measurements of a run and counts them.
 
     Args:
-        keep: count disturbed measurements and keep them, instead of throwing them away.
-        take: reads the counters.
-        sleep: waits.
+        keep: Count disturbed measurements and keep them, instead of throwing them away.
+        take: Reads the counters.
+        sleep: Waits.
 
     Attributes:
-        measurements: how many there were, disturbed ones among them.
-        disturbed: how many were disturbed.
+        measurements: How many there were, disturbed ones among them.
+        disturbed: How many were disturbed.
     """
 
     def __init__(
@@ -158,12 +158,12 @@ class Watch:
         """Measure, again and again until a measurement is not disturbed.
 
         Args:
-            run: measures.
-            measured: the process that ``run`` measures; None: one that it starts and ends.
-            patience: seconds to wait, in all, between the attempts.
+            run: Measures.
+            measured: The process that ``run`` measures; None: one that it starts and ends.
+            patience: Seconds to wait, in all, between the attempts.
 
         Raises:
-            NoisyError: all attempts were disturbed, or too much of the run was.
+            NoisyError: All attempts were disturbed, or too much of the run was.
         """
         reason = ""
         for attempt in range(TRIES):
@@ -202,15 +202,15 @@ def wait(
     """Wait until the load average of the last minute is low.
 
     Args:
-        limit: seconds after which it is given up.
-        load: tells the load average.
-        sleep: waits.
+        limit: Seconds after which it is given up.
+        load: Tells the load average.
+        sleep: Waits.
 
     Returns:
         The load average then.
 
     Raises:
-        NoisyError: the time is over.
+        NoisyError: The time is over.
     """
     waited = 0.0
     while (now := load()) >= QUIET_LOAD:

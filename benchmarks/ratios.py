@@ -15,10 +15,10 @@ class Comparison:
     """How many times better the first is than the second.
 
     Attributes:
-        median: of the rounds' ratios; above 1 the first is better.
-        low: their lower quartile.
-        high: their upper quartile.
-        rounds: how many rounds both have.
+        median: Of the rounds' ratios; above 1 the first is better.
+        low: Their lower quartile.
+        high: Their upper quartile.
+        rounds: How many rounds both have.
     """
 
     median: float
@@ -45,9 +45,9 @@ def compare(first: Sequence[float], second: Sequence[float], more: bool) -> Comp
     """Compare values that were measured in the same rounds.
 
     Args:
-        first: values of the one, round by round.
-        second: values of the other, in the same rounds; what only one of them has is left out.
-        more: whether a larger value is better.
+        first: Values of the one, round by round.
+        second: Values of the other, in the same rounds; what only one of them has is left out.
+        more: Whether a larger value is better.
 
     Returns:
         None when no round has positive values of both.

@@ -215,7 +215,7 @@ def put_into(path: Path, part: str) -> None:
     """Replace what is between the two marks in a file.
 
     Raises:
-        ValueError: the file lacks them.
+        ValueError: The file lacks them.
     """
     text = path.read_text()
     before, begin, rest = text.partition(BEGIN)

@@ -27,10 +27,10 @@ class Settings:
     """How much is measured.
 
     Attributes:
-        rounds: how often each contestant is measured in turn.
-        cold: how often in processes of their own, which import, build and take a first step.
-        seconds: how long one training measurement takes, about.
-        share: the largest part of it that the fixed cost of a training call may be.
+        rounds: How often each contestant is measured in turn.
+        cold: How often in processes of their own, which import, build and take a first step.
+        seconds: How long one training measurement takes, about.
+        share: The largest part of it that the fixed cost of a training call may be.
     """
 
     rounds: int
@@ -66,9 +66,9 @@ class Bench:
     """Measures contestants.
 
     Args:
-        contestants: who takes part, by the name that the results have for them.
-        settings: how much is measured.
-        watch: judges each measurement; a disturbed one is repeated.
+        contestants: Who takes part, by the name that the results have for them.
+        settings: How much is measured.
+        watch: Judges each measurement; a disturbed one is repeated.
     """
 
     def __init__(self, contestants: dict[str, Peer], settings: Settings, watch: Watch) -> None:
@@ -79,7 +79,7 @@ class Bench:
         """All measurements of one model.
 
         Raises:
-            NoisyError: the machine is too noisy.
+            NoisyError: The machine is too noisy.
         """
         workload = WORKLOADS[model]
         with contextlib.ExitStack() as stack:
@@ -141,10 +141,10 @@ class _Turns:
     """The live processes of one model.
 
     Args:
-        bench: what they belong to.
-        model: a name in ``WORKLOADS``.
-        stack: closes them.
-        names: which contestants are started.
+        bench: What they belong to.
+        model: A name in ``WORKLOADS``.
+        stack: Closes them.
+        names: Which contestants are started.
     """
 
     def __init__(

@@ -104,8 +104,8 @@ class Worker:
         """Compile, and choose the samples and epochs of a measurement.
 
         Args:
-            seconds: how long it lasts at least, about.
-            share: the largest part of it that the fixed cost of a training call may be; a
+            seconds: How long it lasts at least, about.
+            share: The largest part of it that the fixed cost of a training call may be; a
                 measurement is made longer for that, up to 20 times.
         """
         few = 20 if self._training(1) < 0.05 else 5
@@ -229,9 +229,9 @@ def fixed_cost(one: float, many: float, steps: int) -> float:
     """What a call costs besides its steps: all but the steps take as long in both.
 
     Args:
-        one: the time of a call with one step.
-        many: the time of a call with more.
-        steps: how many more.
+        one: The time of a call with one step.
+        many: The time of a call with more.
+        steps: How many more.
     """
     return (steps * one - many) / (steps - 1)
 

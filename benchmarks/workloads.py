@@ -19,15 +19,15 @@ class Workload:
     """One model and its data.
 
     Attributes:
-        title: what the tables call it.
+        title: What the tables call it.
         kind: ``"train"``, ``"infer"`` (its predictions alone are timed), ``"files"`` (built,
             saved and loaded) or ``"calls"`` (the costs of single calls are listed).
-        inputs: makes that many samples of each input.
-        targets: makes that many samples of each target.
-        batch: samples in a step.
-        steps: steps in an epoch; a peer that needs too long for them is given fewer samples.
-        many: samples of the large prediction; 0 where none is timed.
-        depth: dense layers of a model whose calls are timed.
+        inputs: Makes that many samples of each input.
+        targets: Makes that many samples of each target.
+        batch: Samples in a step.
+        steps: Steps in an epoch; a peer that needs too long for them is given fewer samples.
+        many: Samples of the large prediction; 0 where none is timed.
+        depth: Dense layers of a model whose calls are timed.
     """
 
     title: str

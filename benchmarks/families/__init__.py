@@ -23,15 +23,15 @@ def held(
     """Run a step once, and hold that it does what it is timed for.
 
     Args:
-        step: a training step.
-        moved: gives weights that it has to change.
-        kept: gives weights that it must not change.
+        step: A training step.
+        moved: Gives weights that it has to change.
+        kept: Gives weights that it must not change.
 
     Returns:
         The step.
 
     Raises:
-        ValueError: it does something else.
+        ValueError: It does something else.
     """
     step()  # what happens at the first step only (builds, say) is over
     before, before_kept = moved(), kept() if kept else []

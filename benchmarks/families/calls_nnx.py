@@ -46,8 +46,8 @@ class _Trainer:
     """A model with what trains it.
 
     Args:
-        model: the model.
-        trained: a filter of the weights that are trained.
+        model: The model.
+        trained: A filter of the weights that are trained.
     """
 
     def __init__(self, model: Any, trained: Any = nnx.Param) -> None:

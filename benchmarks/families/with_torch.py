@@ -18,7 +18,7 @@ class Session:
     """See :class:`benchmarks.families.Session`.
 
     Args:
-        compiled: train and predict through ``torch.compile``.
+        compiled: Train and predict through ``torch.compile``.
     """
 
     def __init__(self, compiled: bool = False) -> None:

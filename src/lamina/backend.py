@@ -1,4 +1,4 @@
-"""The engine below: its name, defaults for numbers and images, dtypes, automatic names."""
+"""The backend: its name, default dtypes and image layouts, and automatic names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lamina.tree import nested
 
 
 def is_float_dtype(dtype: Any) -> bool:
-    """Whether a dtype is a floating one, of 8 bits or more.
+    """Whether a dtype is a floating-point dtype, of 8 bits or more.
 
     >>> is_float_dtype("bfloat16"), is_float_dtype("int32")
     (True, False)
@@ -51,7 +51,7 @@ def is_keras_tensor(x: Any) -> bool:
 
 
 def get_uid(prefix: str = "") -> int:
-    """A number for ``prefix`` that this process has not given before: 1, 2, ...
+    """The next number for ``prefix`` in this process: 1, 2, ...
 
     >>> get_uid("example"), get_uid("example")
     (1, 2)
@@ -60,12 +60,12 @@ def get_uid(prefix: str = "") -> int:
 
 
 def clear_session(free_memory: bool = True) -> None:
-    """Count automatic names and random draws anew, as in a new program.
+    """Reset the counters of automatic names and random draws, as in a new process.
 
-    Models stay usable. Nothing global holds them, so that there is no graph to be cleared.
+    Models stay usable. There is no global graph to be cleared.
 
     Args:
-        free_memory: Whether Python's garbage collector runs too.
+        free_memory: Whether to run Python's garbage collector too.
     """
     naming.reset()
     if free_memory:
@@ -76,10 +76,10 @@ def get_source_inputs(tensor: Any) -> list[Any]:
     """The ``Input`` tensors that symbolic tensors were computed from, each once.
 
     Args:
-        tensor: A symbolic tensor, or a nesting of them.
+        tensor: A symbolic tensor, or a nested structure of them.
 
     Raises:
-        GraphError: There is no symbolic tensor in it.
+        GraphError: It contains no symbolic tensor.
 
     >>> import lamina
     >>> x = lamina.Input((2,), name="x")

@@ -1,8 +1,8 @@
-"""The exceptions that Lamina raises: what went wrong, how it looks in code, and the cure.
+"""The exceptions that Lamina raises, each with code that raises it and the way to fix it.
 
-Every class derives from :class:`LaminaError` and from the built-in exception that a reader of
-Python would expect (``ValueError``, ``TypeError``, ...), so ``except lamina.errors.ShapeError`` and
-``except ValueError`` both catch it. The docstring of each class shows code that fails and its cure.
+Every class derives from :class:`LaminaError` and from the built-in exception that fits
+(``ValueError``, ``TypeError``, ...), so ``except lamina.errors.ShapeError`` and ``except
+ValueError`` both catch it. The docstring of each class shows code that fails and how to fix it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class LaminaError(Exception):
     ...     print(e)
     Dense(): `units`: expected a positive integer. Received: -3.
 
-    The parts of a message are attributes, for programs that show errors in a form of their own:
+    The parts of a message are attributes, for programs that format errors themselves:
 
     >>> try:
     ...     lamina.layers.LSTM(8)(lamina.Input((4,), name="features"))
@@ -33,12 +33,12 @@ class LaminaError(Exception):
 
     Attributes:
         subject: What happened, and to what.
-        expected: What would have been right; None where ``subject`` says it.
-        received: What was there instead; None likewise.
-        cure: The way out, or "".
-        path: The layers between an input of the graph and the error; an entry for each tensor.
+        expected: What was expected; None if ``subject`` says it.
+        received: What was received instead; None if ``subject`` says it.
+        cure: How to fix it, or "".
+        path: The layers between an input of the graph and the error, one entry for each tensor.
         location: ``file:line`` of the user's call, or "".
-        layer: The name of the layer that the error is about, or "".
+        layer: The name of the layer in which the error occurred, or "".
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class LaminaError(Exception):
         return "\n".join(lines)
 
     def with_details(self, where: str = "", **details: Any) -> Self:
-        """The same error, told more closely.
+        """A copy of the error with more details.
 
         Args:
-            where: What the error happened in; put in front of ``subject``.
-            details: Attributes to set, where the error does not have them yet.
+            where: Where the error occurred; prepended to ``subject``.
+            details: Attributes to set unless they are already set.
         """
         error = copy.copy(self)
         if where:
@@ -81,7 +81,7 @@ class LaminaError(Exception):
 
 
 class ShapeError(LaminaError, ValueError):
-    """Sizes that do not fit: a layer's input, a merge of branches, a target against an output.
+    """Incompatible shapes: of a layer's input, of branches to merge, of targets and outputs.
 
     >>> import lamina
     >>> image = lamina.Input((32, 32, 3), name="image")
@@ -93,7 +93,7 @@ class ShapeError(LaminaError, ValueError):
       received: (batch, 32, 32, 3) float32
     ...
 
-    Cure: give the layer the axes that it asks for, here one row of the image a time step:
+    Fix: give the layer the axes that it expects, here one row of the image for each time step:
 
     >>> rows = lamina.layers.Reshape((32, 96))(image)
     >>> lamina.layers.LSTM(8)(rows).shape
@@ -102,7 +102,7 @@ class ShapeError(LaminaError, ValueError):
 
 
 class DTypeError(LaminaError, TypeError):
-    """A value of a kind that the receiver cannot use, such as text in an input of numbers.
+    """A value of a dtype or type that cannot be used, such as text for a numeric input.
 
     >>> import lamina
     >>> import numpy as np
@@ -113,7 +113,7 @@ class DTypeError(LaminaError, TypeError):
     ...
     lamina.errors.DTypeError: Data for a model is numbers. ...
 
-    Cure: turn text into numbers first, for example with an index of words:
+    Fix: convert text to numbers first, for example with a vocabulary:
 
     >>> words = {"red": 0, "blue": 1, "small": 2, "large": 3}
     >>> model.predict(np.array([[words["red"], words["large"]]]), verbose=0).shape
@@ -122,7 +122,7 @@ class DTypeError(LaminaError, TypeError):
 
 
 class StructureError(LaminaError, ValueError):
-    """Inputs, targets or weights whose nesting or names differ from what the model declares.
+    """Inputs, targets or weights whose nesting or names differ from those of the model.
 
     >>> import lamina
     >>> import numpy as np
@@ -134,7 +134,7 @@ class StructureError(LaminaError, ValueError):
     ...
     lamina.errors.StructureError: The input data has no entry for ['body']. ...
 
-    Cure: pass one entry for each declared name:
+    Fix: pass one entry for each name:
 
     >>> model({"title": x, "body": x}).tolist()
     [[2.0, 2.0]]
@@ -142,7 +142,7 @@ class StructureError(LaminaError, ValueError):
 
 
 class ArgumentError(LaminaError, ValueError):
-    """An argument with a value outside of what the function accepts.
+    """An argument with a value that the function does not accept.
 
     >>> import lamina
     >>> lamina.layers.Dropout(50)
@@ -150,7 +150,7 @@ class ArgumentError(LaminaError, ValueError):
     ...
     lamina.errors.ArgumentError: Dropout(): `rate`: expected a number in [0, 1]. Received: 50.
 
-    Cure: the message names the argument, what it accepts and what it received:
+    Fix: the message says which values the argument accepts and which one it received:
 
     >>> lamina.layers.Dropout(0.5).rate
     0.5
@@ -158,7 +158,7 @@ class ArgumentError(LaminaError, ValueError):
 
 
 class SignatureError(LaminaError, TypeError):
-    """An argument that a constructor or a call does not have, or one that is missing.
+    """An unknown or a missing argument of a constructor or a call.
 
     >>> import lamina
     >>> left, right = lamina.Input((2,)), lamina.Input((3,))
@@ -167,7 +167,7 @@ class SignatureError(LaminaError, TypeError):
     ...
     lamina.errors.SignatureError: Layer 'join' (Concatenate) was called with wrong arguments: ...
 
-    Cure: the message shows what the call takes, here one list of tensors:
+    Fix: the message shows which arguments the call takes, here one list of tensors:
 
     >>> lamina.layers.Concatenate()([left, right]).shape
     (None, 5)
@@ -175,7 +175,7 @@ class SignatureError(LaminaError, TypeError):
 
 
 class UnknownNameError(LaminaError, ValueError):
-    """A name that no table knows: a loss, metric, optimizer, activation, layer or output.
+    """An unknown name of a loss, metric, optimizer, activation, layer or output.
 
     >>> import lamina
     >>> lamina.losses.get("mean_square_error")
@@ -183,7 +183,7 @@ class UnknownNameError(LaminaError, ValueError):
     ...
     lamina.errors.UnknownNameError: Unknown loss: 'mean_square_error'. Did you mean ...?
 
-    Cure: the message lists the closest known names:
+    Fix: the message lists the closest known names:
 
     >>> lamina.losses.get("mean_squared_error").__name__
     'mean_squared_error'
@@ -191,7 +191,7 @@ class UnknownNameError(LaminaError, ValueError):
 
 
 class GraphError(LaminaError, ValueError):
-    """A graph that cannot become a model: an output that no input reaches, a layer not called.
+    """A graph that is not a valid model: a disconnected output, or a layer that is not called.
 
     >>> import lamina
     >>> a, b = lamina.Input((4,), name="a"), lamina.Input((4,), name="b")
@@ -201,7 +201,7 @@ class GraphError(LaminaError, ValueError):
     ...
     lamina.errors.GraphError: The outputs depend on the input 'b', which is not among the ...
 
-    Cure: list every ``Input`` that the outputs are computed from:
+    Fix: list every ``Input`` that the outputs are computed from:
 
     >>> lamina.Model([a, b], y).output_shape
     (None, 1)
@@ -209,9 +209,9 @@ class GraphError(LaminaError, ValueError):
 
 
 class SymbolicTensorError(LaminaError, TypeError):
-    """A symbolic tensor used where only numbers can be: ``if x > 0``, ``float(x)``, ``numpy(x)``.
+    """A symbolic tensor used where values are needed: ``if x > 0``, ``float(x)``, ``numpy(x)``.
 
-    A symbolic tensor has a shape and a dtype, and no values yet.
+    A symbolic tensor has a shape and a dtype but no values.
 
     >>> import lamina
     >>> x = lamina.Input((4,))
@@ -220,7 +220,7 @@ class SymbolicTensorError(LaminaError, TypeError):
     ...
     lamina.errors.SymbolicTensorError: A Python condition (`if`, ...) needs concrete values. ...
 
-    Cure: use an op, or call the finished model on an array:
+    Fix: use an op, or call the finished model on an array:
 
     >>> lamina.ops.where(lamina.ops.sum(x) > 0, x, -x).shape
     (None, 4)
@@ -228,7 +228,7 @@ class SymbolicTensorError(LaminaError, TypeError):
 
 
 class NotBuiltError(LaminaError, ValueError):
-    """Weights, shapes or a file asked of a layer or model that has not seen an input yet.
+    """Weights, shapes or a file requested from a layer or model that has not been built.
 
     >>> import lamina
     >>> lamina.Sequential([lamina.layers.Dense(3)], name="net").count_params()
@@ -236,7 +236,7 @@ class NotBuiltError(LaminaError, ValueError):
     ...
     lamina.errors.NotBuiltError: Layer 'net' has no weights yet: ...
 
-    Cure: start with an ``Input``, or call ``model.build((None, 4))`` or the model once:
+    Fix: start with an ``Input``, or call ``model.build((None, 4))`` or the model once:
 
     >>> lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(3)]).count_params()
     15
@@ -244,7 +244,7 @@ class NotBuiltError(LaminaError, ValueError):
 
 
 class NotCompiledError(LaminaError, RuntimeError):
-    """Training or evaluation asked of a model that has no optimizer or loss yet.
+    """Training or evaluation of a model that has not been compiled.
 
     >>> import lamina
     >>> import numpy as np
@@ -254,7 +254,7 @@ class NotCompiledError(LaminaError, RuntimeError):
     ...
     lamina.errors.NotCompiledError: Model 'net' is not compiled yet. ...
 
-    Cure: compile before ``fit`` or ``evaluate``:
+    Fix: compile before ``fit`` or ``evaluate``:
 
     >>> model.compile(optimizer="adam", loss="mse")
     >>> model.evaluate(np.ones((2, 4)), np.ones(2), verbose=0) >= 0
@@ -263,7 +263,7 @@ class NotCompiledError(LaminaError, RuntimeError):
 
 
 class DataError(LaminaError, ValueError):
-    """Data that cannot make a batch, or numbers that cannot be what they stand for.
+    """Data that does not form a batch, or values out of range, such as an index that is no class.
 
     >>> import lamina
     >>> import numpy as np
@@ -278,7 +278,7 @@ class DataError(LaminaError, ValueError):
       received: numbers from 1 to 10
     ...
 
-    Cure: as the message says, here ``Embedding(11, 3)``, or numbers below 10:
+    Fix: as the message says, here ``Embedding(11, 3)``, or numbers below 10:
 
     >>> model.predict(np.array([[1, 9]]), verbose=0).shape
     (1, 2, 3)
@@ -286,7 +286,7 @@ class DataError(LaminaError, ValueError):
 
 
 class NonFiniteError(LaminaError, FloatingPointError):
-    """A training step whose loss or new weights are NaN or infinite, under ``check_nans=True``.
+    """A training step with ``check_nans=True`` whose loss or new weights are NaN or infinite.
 
     >>> import lamina
     >>> import numpy as np
@@ -297,12 +297,12 @@ class NonFiniteError(LaminaError, FloatingPointError):
     ...
     lamina.errors.NonFiniteError: ...
 
-    Cure: the message names where it began: the data, a layer, the loss, a gradient.
+    Fix: the message names the first non-finite value: the data, a layer, the loss or a gradient.
     """
 
 
 class StateError(LaminaError, RuntimeError):
-    """A variable written where its new value would be lost, as inside somebody else's ``jit``.
+    """An assignment to a variable that would be lost, as inside your own ``jax.jit``.
 
     >>> import jax
     >>> import lamina
@@ -314,7 +314,7 @@ class StateError(LaminaError, RuntimeError):
     ...
     lamina.errors.StateError: ...
 
-    Cure: the pure form of a call, which returns the new values:
+    Fix: use the stateless form of the call, which returns the new values:
 
     >>> values = [[v.value for v in norm.weights if v.trainable == t] for t in (True, False)]
     >>> y, moved = jax.jit(lambda x: norm.stateless_call(*values, x, training=True))(x)
@@ -324,7 +324,7 @@ class StateError(LaminaError, RuntimeError):
 
 
 class SerializationError(LaminaError, ValueError):
-    """An object that has no description as data, or a description that names no known class.
+    """An object that cannot be serialized, or a config that names an unknown class.
 
     >>> import lamina
     >>> class Twice(lamina.Layer):
@@ -336,7 +336,7 @@ class SerializationError(LaminaError, ValueError):
     ...
     lamina.errors.SerializationError: The config names class 'Twice' ...
 
-    Cure: pass the class, or register it with ``lamina.saving.register_serializable``:
+    Fix: pass the class, or register it with ``lamina.saving.register_serializable``:
 
     >>> lamina.saving.deserialize_keras_object(record, custom_objects={"Twice": Twice}).name
     'twice'
@@ -344,7 +344,7 @@ class SerializationError(LaminaError, ValueError):
 
 
 class UnsafeFileError(LaminaError, ValueError):
-    """A file that asks for more than data: code, links, paths outside, another file's content.
+    """A file that contains more than data: code, links, paths outside, content of other files.
 
     >>> import pathlib, tempfile
     >>> import h5py
@@ -359,12 +359,12 @@ class UnsafeFileError(LaminaError, ValueError):
     ...
     lamina.errors.UnsafeFileError: ...'layers' is a link, which leads out of its place. ...
 
-    Cure: none here; ask whoever made the file.
+    Fix: none; ask the author of the file.
     """
 
 
 class CorruptFileError(LaminaError, ValueError):
-    """A file that is truncated, altered, or not of the format that its name promises.
+    """A file that is truncated, altered, or not of the format that its suffix says.
 
     >>> import pathlib, tempfile
     >>> import lamina
@@ -376,7 +376,7 @@ class CorruptFileError(LaminaError, ValueError):
     ...
     lamina.errors.CorruptFileError: ...
 
-    Cure: fetch or save the file again. A save of Lamina appears whole or not at all.
+    Fix: download or save the file again. Lamina writes files atomically: never a part of one.
     """
 
 
@@ -391,7 +391,7 @@ class DownloadError(LaminaError, OSError):
     ...
     lamina.errors.DownloadError: ...
 
-    Cure: the message says why; a file that is already in the cache needs no download.
+    Fix: the message gives the reason; a file that is already in the cache needs no download.
     """
 
 
@@ -406,7 +406,7 @@ class AbsentNameError(LaminaError, AttributeError):
         # AbsentNameError: keras.layers.Dens: neither Keras 3.15.0 nor Lamina has it.
         # Did you mean `keras.layers.Dense`?
 
-    Cure: the message gives the nearest names, or what to use instead.
+    Fix: the message gives the nearest names, or what to use instead.
     """
 
 
@@ -419,7 +419,7 @@ class AbsentModuleError(LaminaError, ImportError):
         # AbsentModuleError: keras.layers.TorchModuleWrapper: Lamina does not have it.
         # It runs PyTorch modules, and Lamina runs on JAX alone.
 
-    Cure: the message gives the nearest names, or what to use instead.
+    Fix: the message gives the nearest names, or what to use instead.
     """
 
 
@@ -432,12 +432,12 @@ class MissingPackageError(LaminaError, ImportError):
     ...
     lamina.errors.MissingPackageError: NotBuilt() needs the package 'not_installed', ...
 
-    Cure: install it, with the command in the message.
+    Fix: install it, with the command in the message.
     """
 
 
 class MaskWarning(UserWarning):
-    """A mask reached a layer that cannot use it, and ends there.
+    """A mask reached a layer that does not support masks and does not propagate it.
 
     >>> import warnings
     >>> import lamina
@@ -450,7 +450,7 @@ class MaskWarning(UserWarning):
     ...
     lamina.errors.MaskWarning: Layer 'flat' (Flatten) does not support masking, so the mask of ...
 
-    Cure: a layer that supports masking; or nothing, if masked positions may affect the result.
+    Fix: use a layer that supports masks, or ignore the warning if masked positions may count.
 
     >>> lamina.layers.GlobalAveragePooling1D()(x).shape
     (None, 3)
@@ -458,7 +458,7 @@ class MaskWarning(UserWarning):
 
 
 class TrainingWarning(UserWarning):
-    """Something in training that is legal but rarely meant: a NaN loss, an ignored key, ...
+    """Something in training that is allowed but rarely intended: a NaN loss, an ignored key, ...
 
     >>> import warnings
     >>> import lamina
@@ -471,14 +471,14 @@ class TrainingWarning(UserWarning):
     ...
     lamina.errors.TrainingWarning: Output 'scores' has no activation, so it may be any number, ...
 
-    Cure: as the message says, or nothing, where it is meant:
+    Fix: as the message says, or none if it is intended:
 
     >>> model.compile(loss=lamina.losses.SparseCategoricalCrossentropy(from_logits=True))
     """
 
 
 class SavingWarning(UserWarning):
-    """Something that a file leaves out, or that is left out of what a file holds.
+    """Something that was not saved to a file, or content of a file that was not loaded.
 
     >>> import pathlib, tempfile, warnings
     >>> import lamina
@@ -494,7 +494,7 @@ class SavingWarning(UserWarning):
     ...
     lamina.errors.SavingWarning: ...
 
-    Cure: nothing, where that is meant; else a model of the shapes that the file holds.
+    Fix: none if it is intended; otherwise a model with the shapes in the file.
     """
 
 
@@ -506,7 +506,7 @@ def unknown_name(what: str, name: Any, known: Any) -> UnknownNameError:
     """An error that lists the closest of the known names."""
     names = sorted({str(k) for k in known})
     spellings: dict[str, str] = {}
-    for n in names:  # of several spellings of one name, the one closest to what was asked for
+    for n in names:  # of several spellings of one name, the closest to the request
         plain = n.lower().replace("_", "")
         if plain not in spellings or _likeness(n, name) > _likeness(spellings[plain], name):
             spellings[plain] = n

@@ -1,4 +1,4 @@
-"""Computation in 16 bits with weights in 32: dtype policies, and the scaling of losses."""
+"""Mixed precision: dtype policies for 16-bit computation with 32-bit weights, and loss scaling."""
 
 from lamina.dtype_policies.policy import DTypePolicy, dtype_policy, set_dtype_policy
 from lamina.optimizers import LossScaleOptimizer

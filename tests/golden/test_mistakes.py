@@ -1143,15 +1143,15 @@ def weights_of_other_shapes():
 
 
 @mistake("""\
-ArgumentError: A model's file ends in '.keras'. Received: 'model.h5'. For weights alone, use
-    `model.save_weights('name.weights.h5')` or '.safetensors'.
+ArgumentError: The file of a model must end in '.keras'. Received: 'model.h5'. For weights
+    only, use `model.save_weights('name.weights.h5')` or '.safetensors'.
 """)
 def a_file_of_another_kind():
     classifier().save("model.h5")
 
 
 @mistake("""\
-ArgumentError: A file of weights ends in '.weights.h5' or '.safetensors'. Received:
+ArgumentError: A weights file must end in '.weights.h5' or '.safetensors'. Received:
     'weights.npz'.
 """)
 def weights_in_a_file_of_another_kind():
@@ -1159,11 +1159,11 @@ def weights_in_a_file_of_another_kind():
 
 
 @mistake("""\
-StructureError: small.weights.h5 does not fit the model, which stays as it was.
+StructureError: small.weights.h5 does not match the model, which is unchanged.
   of another shape: scores/kernel: expected (4, 5), found (4, 3) at 'layers/dense/vars/0';
     scores/bias: expected (5,), found (3,) at 'layers/dense/vars/1'
 Load it into the architecture that it was saved from, or pass `skip_mismatch=True` to load
-    what fits.
+    what matches.
 """)
 def weights_of_another_model():
     classifier(3).save_weights("small.weights.h5")

@@ -203,8 +203,8 @@ def built(optimizer):
         (lambda: built(optimizers.SGD()).apply([np.ones(2)], [w()]), "built for other variables"),
         (lambda: optimizers.SGD().stateless_apply([], [], []), "no state yet"),
         (lambda: built(optimizers.SGD()).stateless_apply([], [], []), "of lengths"),
-        (lambda: built(optimizers.Adam()).load_own_variables({}), "the file holds 0"),
-        (lambda: built(optimizers.AdamW()).exclude_from_weight_decay([]), "before the optimizer"),
+        (lambda: built(optimizers.Adam()).load_own_variables({}), "the file contains 0"),
+        (lambda: built(optimizers.AdamW()).exclude_from_weight_decay([]), "after the optimizer"),
         (lambda: optimizers.Optax(optax.sgd(0.1)).get_config(), "no file can describe"),
         (
             lambda: schedules.ExponentialDecay(0.1, 0, 0.5),

@@ -250,7 +250,7 @@ def test_functions_come_back_as_they_were(make, saved):
     def gelu(x):
         return x
 
-    with pytest.raises(SerializationError, match=r"'gelu'.*the name of another one.*register"):
+    with pytest.raises(SerializationError, match=r"'gelu'.*the same name as.*register"):
         saved(around(make(gelu)))
 
 

@@ -66,7 +66,7 @@ def weights_equal(a, b):
 
 @pytest.mark.parametrize("name", ["model", "model.h5", "model.zip", "model.weights.h5"])
 def test_a_model_goes_to_a_name_that_says_so(name, tmp_path):
-    with pytest.raises(ArgumentError, match=r"ends in '\.keras'.*save_weights"):
+    with pytest.raises(ArgumentError, match=r"must end in '\.keras'.*save_weights"):
         make().save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
@@ -216,7 +216,7 @@ def test_missing_and_extra_weights_are_errors(name, saved):
     assert weights_equal(before, deeper.get_weights())
     shallow = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="first")])
     before = shallow.get_weights()
-    with pytest.raises(StructureError, match=r"without a place in the model: \S+; \S+"):
+    with pytest.raises(StructureError, match=r"not in the model: \S+; \S+"):
         shallow.load_weights(saved / name)
     assert weights_equal(before, shallow.get_weights())
     shallow.load_weights(saved / name, skip_mismatch=True)
@@ -226,7 +226,7 @@ def test_missing_and_extra_weights_are_errors(name, saved):
 
 def test_weights_of_another_class(saved):
     other = keras.Sequential([keras.Input((4, 2)), layers.LSTM(3)])
-    with pytest.raises(StructureError, match=r"(?s)missing.*lstm.*without a place.*dense"):
+    with pytest.raises(StructureError, match=r"(?s)missing.*lstm.*not in the model.*dense"):
         other.load_weights(saved / "model.weights.h5")
 
 
@@ -427,7 +427,7 @@ def test_an_optimizers_state_that_does_not_fit(saved):
         config["compile_config"]["optimizer"] = {"class_name": "SGD", "config": {}, "module": None}
 
     path = rewritten(saved / "model.keras", other)
-    with pytest.warns(SavingWarning, match="10 arrays of the optimizer's state.*SGD.*starts anew"):
+    with pytest.warns(SavingWarning, match="10 arrays of an optimizer's state.*SGD.*is reset"):
         model = load_model(path)
     assert int(model.optimizer.iterations) == 0
     model.fit(X, X[:, :2], verbose=0)
@@ -443,7 +443,7 @@ def test_states_that_are_no_weights(saved):
     assert int(load_model(archive).optimizer.iterations) == 0  # these are weights alone
     with h5py.File(path, "r+") as h5:
         h5["tracker/vars/0"] = np.zeros(())
-    with pytest.warns(SavingWarning, match=r"no place for.*tracker/vars/0"):
+    with pytest.warns(SavingWarning, match=r"do not belong.*tracker/vars/0"):
         load_model(rewritten(saved / "model.keras", weights=path.read_bytes()))
 
 

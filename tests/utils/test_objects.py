@@ -247,7 +247,7 @@ def test_names_are_looked_up_in_every_table():
         ({"class_name": "os.system", "config": {}}, UnknownNameError, "Unknown layer: 'os.system'"),
         ({"class_name": ["x"], "config": {}}, UnknownNameError, "Unknown layer"),
         ("Baskt", UnknownNameError, "mean 'Basket'"),
-        ({"class_name": "Basket", "config": {"x": 1}}, SerializationError, "cannot be made"),
+        ({"class_name": "Basket", "config": {"x": 1}}, SerializationError, "cannot be created"),
         ({"class_name": "Basket", "config": [1]}, SerializationError, "dict of arguments"),
         ({"class_name": "Basket"}, ArgumentError, "This layer expects a dict"),
         (3, ArgumentError, "This layer expects a dict"),

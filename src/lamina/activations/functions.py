@@ -1,4 +1,4 @@
-"""The activation functions, built on :mod:`lamina.ops`: symbolic tensors record them as nodes.
+"""The activation functions, built on :mod:`lamina.ops`, so that they also take symbolic tensors.
 
 For an op of the same name, the docstring of the op has the formula, the paper and an example.
 """

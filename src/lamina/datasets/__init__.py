@@ -1,4 +1,4 @@
-"""Small data sets: ``load_data()`` of each module downloads, checks and caches its files."""
+"""Small data sets: ``load_data()`` of each module downloads, verifies and caches its files."""
 
 from __future__ import annotations
 

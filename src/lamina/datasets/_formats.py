@@ -1,4 +1,4 @@
-"""The file formats of the data sets, read without trusting what a file says about itself."""
+"""The file formats of the data sets, read as untrusted input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MNIST_IMAGE = (28, 28)
 _CIFAR_IMAGE = (3, 32, 32)
 _UINT8 = np.dtype("uint8")
 
-# No part of a dataset comes near this size; a file that declares more is refused unread.
+# Far above the size of any data set; a file that declares more is refused.
 _LIMIT = 512 << 20
 
 _IDX_SPLITS = (
@@ -42,7 +42,7 @@ _NPY_HEADERS = {
 def _checked(path: Path, x: np.ndarray, y: np.ndarray, image_shape: tuple[int, ...]) -> Split:
     if x.shape[1:] != image_shape or y.shape != x.shape[:1] or {x.dtype, y.dtype} != {_UINT8}:
         raise CorruptFileError(
-            f"{path} does not hold this dataset: expected uint8 images of shape "
+            f"{path} does not contain this data set: expected uint8 images of shape "
             f"(n, {', '.join(map(str, image_shape))}) and n uint8 labels, received images "
             f"{x.dtype}{x.shape} and labels {y.dtype}{y.shape}."
         )
@@ -53,7 +53,7 @@ def _checked(path: Path, x: np.ndarray, y: np.ndarray, image_shape: tuple[int, .
 
 
 def read_idx_folder(folder: Path) -> Data:
-    """Read the four gzipped IDX files, under MNIST's names, of ``folder``."""
+    """Read the four gzipped IDX files with MNIST's names in ``folder``."""
     missing = [name for pair in _IDX_SPLITS for name in pair if not Path(folder, name).is_file()]
     if missing:
         raise ArgumentError(f"The folder {folder} lacks {missing}. Put all four IDX files there.")
@@ -67,15 +67,15 @@ def read_idx_folder(folder: Path) -> Data:
 def read_idx(path: Path, ndim: int) -> np.ndarray:
     """Read one gzipped IDX file of unsigned bytes.
 
-    The format: two zero bytes, the type, the number of axes, each size as a big-endian 32-bit
-    integer, then the values with the last axis fastest.
+    The format: two zero bytes, the type, the number of axes, each dimension as a big-endian 32-bit
+    integer, then the values in row-major order.
 
     Args:
         path: The file.
-        ndim: The number of axes it must have.
+        ndim: The expected number of axes.
 
     Returns:
-        uint8 array.
+        Array of dtype uint8.
 
     Raises:
         CorruptFileError: If the file is damaged, or of another type or number of axes.
@@ -86,14 +86,15 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
         if header[:4] != expected or len(header) != 4 + 4 * ndim:
             raise CorruptFileError(
                 f"{path} is not an IDX file of unsigned bytes with {ndim} axes: expected it to "
-                f"start with {expected.hex(' ')} and {ndim} sizes, received {header.hex(' ')!r}."
+                f"start with {expected.hex(' ')} and {ndim} dimensions, "
+                f"received {header.hex(' ')!r}."
             )
         shape = struct.unpack(f">{ndim}I", header[4:])
         size = math.prod(shape)
         content = stream.read(size + 1) if size <= _LIMIT else b""
     if len(content) != size:
         raise CorruptFileError(
-            f"{path} declares the shape {shape}, {size} bytes, and holds "
+            f"{path} declares the shape {shape}, {size} bytes, but contains "
             f"{'more' if len(content) > size else f'only {len(content)}'}."
         )
     return np.frombuffer(bytearray(content), dtype=np.uint8).reshape(shape)
@@ -107,7 +108,7 @@ def read_npz(path: Path) -> Data:
 
     Raises:
         CorruptFileError: If the file is damaged or an array is missing or of another kind.
-        UnsafeFileError: If an array holds Python objects, which only unpickling could read.
+        UnsafeFileError: If an array contains Python objects, which would have to be unpickled.
     """
     with open(path, "rb") as file, reading(path), zipfile.ZipFile(file) as archive:
         train, test = (
@@ -127,15 +128,15 @@ def read_arrays(path: Path, *names: str, texts: Collection[str] = ()) -> list[np
 
     Args:
         path: The file.
-        names: Of the arrays.
-        texts: Those of them that are arrays of lists of integers, which NumPy stores as pickles.
+        names: Names of the arrays.
+        texts: The names of arrays of lists of integers, which NumPy stores as pickles.
 
     Returns:
-        The arrays, in the order of their names; a text is an array of objects, each a list of int.
+        The arrays, in the order of ``names``; those in ``texts`` are object arrays of lists of int.
 
     Raises:
         CorruptFileError: If the file is damaged or an array is missing or of another kind.
-        UnsafeFileError: If an array holds other Python objects.
+        UnsafeFileError: If an array contains other Python objects.
     """
     with open(path, "rb") as file, reading(path), zipfile.ZipFile(file) as archive:
         return [_read_npy(archive, f"{name}.npy", is_text=name in texts) for name in names]
@@ -143,24 +144,24 @@ def read_arrays(path: Path, *names: str, texts: Collection[str] = ()) -> list[np
 
 def _read_npy(archive: zipfile.ZipFile, name: str, is_text: bool = False) -> np.ndarray:
     if name not in archive.namelist():
-        raise ValueError(f"it holds {archive.namelist()} and lacks {name!r}")
+        raise ValueError(f"it contains {archive.namelist()} but not {name!r}")
     size = archive.getinfo(name).file_size
     if size > _LIMIT:
         raise ValueError(f"{name!r} declares {size} bytes")
     member = io.BytesIO(archive.read(name))
     version = np.lib.format.read_magic(member)
     if version not in _NPY_HEADERS:
-        raise ValueError(f"{name!r} is of the unknown version {version}")
+        raise ValueError(f"{name!r} has the unknown version {version}")
     shape, _, dtype = _NPY_HEADERS[version](member)
     if is_text:
         return _read_text(member, name, shape, dtype)
     if dtype.hasobject:
         raise UnsafeFileError(
-            f"its array {name!r} holds pickled Python objects; expected numbers. "
+            f"its array {name!r} contains pickled Python objects; expected numbers. "
             "Nothing was unpickled."
         )
     if math.prod(shape) * dtype.itemsize != size - member.tell():
-        raise ValueError(f"{name!r} declares {dtype}{shape} and holds {size - member.tell()} bytes")
+        raise ValueError(f"{name!r} declares {dtype}{shape} but has {size - member.tell()} bytes")
     member.seek(0)
     return np.lib.format.read_array(member, allow_pickle=False)
 
@@ -171,12 +172,14 @@ def _read_text(
     content = member.read()
     array = read_pickle(content, OBJECTS) if dtype.kind == "O" else None
     if not isinstance(array, PickledArray) or array.values.shape != shape or len(shape) != 1:
-        raise ValueError(f"{name!r} declares {dtype}{shape}, which is no list of texts")
+        raise ValueError(f"{name!r} declares {dtype}{shape}, which is not a list of texts")
     for text in array.values:
         if not isinstance(text, list) or not set(map(type, text)) <= {int}:
-            raise ValueError(f"{name!r} holds {type(text).__name__}s; expected lists of integers")
+            raise ValueError(
+                f"{name!r} contains {type(text).__name__}s; expected lists of integers"
+            )
     if sum(map(len, array.values)) > len(content):
-        raise ValueError(f"{name!r} repeats its texts")  # which would grow without limit
+        raise ValueError(f"{name!r} repeats its texts")  # which could grow without limit
     return array.values
 
 
@@ -188,12 +191,12 @@ def read_cifar(path: Path, *, train: Sequence[str], test: Sequence[str], labels:
 
     Args:
         path: The archive.
-        train: Names of the members to train with, in order.
-        test: Names of the members to test with.
+        train: Names of the training batches, in order.
+        test: Names of the test batches.
         labels: The key of the labels in each batch.
 
-    Returns:
-        uint8 images in the default layout and uint8 labels of shape ``(n, 1)``, twice.
+    Returns: Training data and test data: pairs of uint8 images in the default layout and uint8
+    labels of shape ``(n, 1)``.
 
     Raises:
         CorruptFileError: If the archive is damaged or a batch is missing or of another kind.
@@ -204,7 +207,7 @@ def read_cifar(path: Path, *, train: Sequence[str], test: Sequence[str], labels:
     with open(path, "rb") as file, reading(path), open_tar(file) as tar:
         for member in tar:
             if member.size < 0 or member.offset_data + member.size > _LIMIT:
-                raise ValueError(f"it unpacks to more than {_LIMIT} bytes")
+                raise ValueError(f"it decompresses to more than {_LIMIT} bytes")
             if member.name not in wanted:
                 continue
             content = tar.extractfile(member) if member.isreg() else None

@@ -1,9 +1,9 @@
-"""Reads the Python pickles in data sets (CIFAR's batches, IMDB's and Reuters' texts) as data.
+"""A safe reader of the pickles in data sets (CIFAR's batches, the texts of IMDB and Reuters).
 
-A pickle is a program for a small stack machine that may call anything. Python's unpickler would
-run it; this reader knows only the instructions that build numbers, text, containers and arrays
-and stops at any other. It imports nothing, calls nothing, and allocates no more than the file
-holds: the three NumPy names that a pickled array calls stand for records of this module.
+A pickle is a program for a stack machine that can call any function. Python's unpickler would run
+it; this reader supports only the instructions that create numbers, strings, containers and arrays,
+and refuses any other. It imports nothing, calls nothing, and allocates no more memory than the size
+of the file: the three NumPy functions that pickled arrays call are represented by classes here.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _GLOBALS = (
     "numpy.dtype",
     "numpy.ndarray",
 )
-# The types of arrays that a reader may ask for, as pickles name them.
+# The dtypes of arrays that callers may request, as pickles name them.
 BYTES = frozenset({"u1"})
 OBJECTS = frozenset({"O", "O4", "O8"})
-# Integers one after another: most of what a pickled text is made of.
+# Consecutive integers, which are most of a pickled text.
 _INTEGERS = re.compile(rb"(?:K.|M..|J....)++", re.DOTALL)
 
 
@@ -41,17 +41,17 @@ class _Global(str):
 
 
 class _Type:
-    """Stands for a ``numpy.dtype``: of bytes or of objects, the only ones here."""
+    """Represents a ``numpy.dtype``, of bytes or of objects."""
 
     def __init__(self, is_object: bool) -> None:
         self.is_object = is_object
 
     def restore(self, state: object) -> None:
-        """Ignore byte order and alignment, which neither has."""
+        """Ignore byte order and alignment, which these dtypes do not have."""
 
 
 class PickledArray:
-    """Stands for a ``numpy.ndarray``, whose content comes with a later instruction.
+    """Represents a ``numpy.ndarray``, whose content is set by a later instruction.
 
     Attributes:
         values: The array, of uint8 or of objects.
@@ -60,13 +60,13 @@ class PickledArray:
     values: np.ndarray = np.empty(0, dtype=np.uint8)
 
     def restore(self, state: tuple[int, tuple[int, ...], _Type, bool, bytes | list[Any]]) -> None:
-        """Take shape and content, after checking the one against the other."""
+        """Set shape and content after checking that they match."""
         _, shape, dtype, is_fortran, content = state
         is_expected = isinstance(dtype, _Type) and (
             isinstance(content, list if dtype.is_object else bytes)
         )
         if not is_expected or math.prod(shape) != len(content):
-            raise ValueError(f"an array of shape {shape} holds {len(content)} entries")
+            raise ValueError(f"an array of shape {shape} has {len(content)} entries")
         if isinstance(content, list):
             array = np.fromiter(content, dtype=object, count=len(content))
         else:
@@ -75,18 +75,17 @@ class PickledArray:
 
 
 def read_pickle(data: bytes, arrays: Collection[str] = BYTES) -> Any:
-    """Return the value that a pickle of protocol 1 to 4 describes.
+    """Read the value of a pickle of protocol 1 to 4.
 
     Args:
         data: The pickle.
-        arrays: The types that its arrays may have: `BYTES` or `OBJECTS`.
+        arrays: The dtypes that its arrays may have: `BYTES` or `OBJECTS`.
 
-    Returns:
-        Numbers, lists, tuples, dicts, `PickledArray`, and text: bytes for Python 2's, str for
-        Python 3's.
+    Returns: Numbers, lists, tuples, dicts, :class:`PickledArray`, and strings: bytes for those of
+    Python 2, str for those of Python 3.
 
     Raises:
-        UnsafeFileError: If the pickle names a global or holds an instruction beyond these.
+        UnsafeFileError: If the pickle refers to another global or contains another instruction.
         ValueError: If it is damaged.
 
     >>> import pickle
@@ -96,7 +95,7 @@ def read_pickle(data: bytes, arrays: Collection[str] = BYTES) -> Any:
     try:
         return _run(data, arrays)
     except (AttributeError, LookupError, TypeError) as error:
-        raise ValueError(f"the pickle's instructions do not fit: {error}") from error
+        raise ValueError(f"the pickle's instructions are inconsistent: {error}") from error
 
 
 def _run(data: bytes, arrays: Collection[str]) -> Any:
@@ -125,7 +124,7 @@ def _run(data: bytes, arrays: Collection[str]) -> Any:
                 stack.append(argument)
             case "BINUNICODE" | "SHORT_BINUNICODE" | "BINBYTES" | "SHORT_BINBYTES":
                 stack.append(argument)
-            case "BINSTRING" | "SHORT_BINSTRING":  # Python 2's text, which pickletools decodes
+            case "BINSTRING" | "SHORT_BINSTRING":  # strings of Python 2, which pickletools decodes
                 stack.append(argument.encode("latin-1"))
             case "MARK":
                 marks.append(len(stack))
@@ -162,11 +161,11 @@ def _run(data: bytes, arrays: Collection[str]) -> Any:
                 stack[-1].restore(state)
             case _:
                 raise UnsafeFileError(
-                    f"its pickle holds the instruction {opcode.name} {str(argument)[:80]!r}; "
-                    "expected only those that build numbers, text, containers and arrays."
+                    f"its pickle contains the instruction {opcode.name} {str(argument)[:80]!r}; "
+                    "expected only those that create numbers, strings, containers and arrays."
                 )
         if run := _INTEGERS.match(data, stream.tell()):
-            # Python's reader is the fast one, and safe: all of these bytes are integers.
+            # Python's unpickler is faster, and safe here: all of these bytes are integers.
             stack.extend(pickle.loads(b"(" + run[0] + b"l."))  # noqa: S301
             stream.seek(run.end())
     raise ValueError("the pickle has no end")
@@ -175,8 +174,8 @@ def _run(data: bytes, arrays: Collection[str]) -> Any:
 def _known(name: str) -> _Global:
     if name not in _GLOBALS:
         raise UnsafeFileError(
-            f"its pickle asks for {name[:80]!r}; expected only {', '.join(_GLOBALS)}. "
-            "Nothing was imported or run. Get the file from its publisher."
+            f"its pickle refers to {name[:80]!r}; expected only {', '.join(_GLOBALS)}. "
+            "Nothing was imported or run. Download the file from its publisher."
         )
     return _Global(name)
 

@@ -1,4 +1,4 @@
-"""Where each dataset is published, and how a caller's own copy takes its place."""
+"""The published files of the data sets, and local copies of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lamina.utils.files import get_file
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One published file: its address, its digest in hexadecimal and its size in bytes.
+    """A published file: its URL, its digest in hexadecimal and its size in bytes.
 
-    The digest is SHA-256; MD5 where its publisher gives no other.
+    The digest is SHA-256, or MD5 if the publisher provides no other.
     """
 
     origin: str
@@ -23,11 +23,11 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The last part of the address."""
+        """The last part of the URL."""
         return self.origin.rpartition("/")[2]
 
     def fetch(self, path: str | os.PathLike[str]) -> Path:
-        """Return the cached file ``path`` (relative to the cache's ``datasets``), checked."""
+        """Download the file to ``path`` in the folder ``datasets`` of the cache, and verify it."""
         return Path(get_file(path, self.origin, file_hash=self.digest, max_bytes=self.size))
 
 
@@ -105,11 +105,11 @@ CALIFORNIA_HOUSING = Source(
 def own_copy(path: str | os.PathLike[str]) -> Path | None:
     """Return the local file or folder that ``path`` names, or None for a name in the cache.
 
-    A bare name (``"mnist.npz"``) is a name in the cache; a path with a folder in it is a file on
-    this machine, which is read as it is: only published files have a digest to check.
+    A bare name (``"mnist.npz"``) is a name in the cache; a path with a folder is a local file,
+    which is read without verification: only published files have a digest.
 
     Raises:
-        ArgumentError: If ``path`` has a folder in it and does not exist.
+        ArgumentError: If ``path`` has a folder and does not exist.
     """
     own = Path(path).expanduser()
     if str(path) == own.name:

@@ -1,4 +1,4 @@
-"""What the data sets of texts share: numbers of words, and which of them are kept."""
+"""Text data sets: encoding of words as numbers, and selection of words."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Texts = list[list[int]]
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """How texts are encoded: the arguments that the functions ``load_data`` have in common.
+    """The encoding of texts: the arguments that all functions ``load_data`` have.
 
     Raises:
-        ArgumentError: a number outside of what it may be.
+        ArgumentError: A number out of range.
     """
 
     num_words: int | None
@@ -40,10 +40,10 @@ class Vocabulary:
                 )
 
     def started(self, texts: np.ndarray, labels: np.ndarray) -> tuple[Texts, np.ndarray]:
-        """Texts with their start marked and their words shifted, but for those that are too long.
+        """Add the start marker, shift the word numbers, and remove texts that are too long.
 
         Raises:
-            ArgumentError: if all of them are.
+            ArgumentError: If all texts are too long.
         """
         start = [] if self.start_char is None else [self.start_char]
         shift = self.index_from or 0
@@ -60,7 +60,7 @@ class Vocabulary:
         return [encoded[number] for number in kept], labels[kept]
 
     def selected(self, texts: Texts) -> Texts:
-        """Texts in which the words that are too rare or too frequent are replaced or left out."""
+        """Replace or remove the words that are too rare or too frequent."""
         stop = self.num_words
         if stop is None:
             stop = max((max(text) for text in texts if text), default=0)
@@ -71,22 +71,22 @@ class Vocabulary:
 
 
 def as_objects(texts: Texts) -> np.ndarray:
-    """An array of lists, however long each is."""
+    """An object array of lists of any length."""
     return np.fromiter(texts, dtype=object, count=len(texts))
 
 
 def read_words(path: str | os.PathLike[str], source: Source) -> dict[str, int]:
-    """The JSON file that says which number each word has.
+    """Read the JSON file with the number of each word.
 
     Raises:
         ArgumentError: If ``path`` is a local copy that does not exist.
         DownloadError: If the file is not cached and cannot be downloaded.
-        CorruptFileError: If it is no dictionary of words and numbers.
+        CorruptFileError: If it is not a dict of words and numbers.
     """
     file = Path(own_copy(path) or source.fetch(path))
     content = file.read_bytes()
     with reading(file):
         words = json.loads(content)
     if not isinstance(words, dict) or not all(type(number) is int for number in words.values()):
-        raise CorruptFileError(f"{file} is not the index of words: expected a dict of numbers.")
+        raise CorruptFileError(f"{file} is not a word index: expected a dict of numbers.")
     return words

@@ -12,27 +12,27 @@ from lamina.datasets._tables import load_table
 def load_data(
     path: str | os.PathLike[str] = "boston_housing.npz", test_split: float = 0.2, seed: int = 113
 ) -> Data:
-    """Load 13 figures for each town, and the median price of its houses in thousands of dollars.
+    """Load 13 features of each town, and the median price of its houses in thousands of dollars.
 
-    One of the figures was made on the assumption that segregation by race raises prices, so this
-    data set is for comparisons with older results only;
-    :mod:`lamina.datasets.california_housing` has a small version to use in its place.
+    One of the features is based on the assumption that racial segregation raises prices, so use
+    this data set only to compare with older results; the small version of
+    :mod:`lamina.datasets.california_housing` can replace it.
 
     Args:
-        path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded when
-            it is not there. A path with a folder in it is a local copy of ``boston_housing.npz``.
-        test_split: The fraction of the samples to test with.
-        seed: Of the order of the samples.
+        path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded if
+            necessary. A path with a folder is a local copy of ``boston_housing.npz``.
+        test_split: Fraction of the samples for testing.
+        seed: Seed of the shuffling.
 
     Returns:
-        ``(x_train, y_train), (x_test, y_test)``: float64 of the shapes ``(n, 13)`` and ``(n,)``.
+        ``(x_train, y_train), (x_test, y_test)``: float64 arrays of shapes ``(n, 13)`` and ``(n,)``.
 
     Raises:
-        ArgumentError: If ``path`` is a local copy that does not exist, or ``test_split`` is no
-            fraction.
+        ArgumentError: If ``path`` is a local copy that does not exist, or ``test_split`` is not in
+            ``[0, 1)``.
         DownloadError: If the file is not cached and cannot be downloaded.
         CorruptFileError: If the file is damaged or is not this data set.
-        UnsafeFileError: If the file holds Python objects.
+        UnsafeFileError: If the file contains Python objects.
 
     Example::
 

@@ -18,28 +18,27 @@ def load_data(
     test_split: float = 0.2,
     seed: int = 113,
 ) -> Data:
-    """Load 8 figures for each district, and the median price of its houses in dollars.
+    """Load 8 features of each district, and the median price of its houses in dollars.
 
-    The figures: median income, median age of the houses, rooms and bedrooms per household,
-    inhabitants, inhabitants per household, latitude, longitude.
+    The features: median income, median age of the houses, rooms and bedrooms per household,
+    population, people per household, latitude, longitude.
 
     Args:
         version: ``"large"`` for all districts, ``"small"`` for the first 600 of the file.
-        path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded when
-            it is not there. A path with a folder in it is a local copy of
-            ``california_housing.npz``.
-        test_split: The fraction of the samples to test with.
-        seed: Of the order of the samples.
+        path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded if
+            necessary. A path with a folder is a local copy of ``california_housing.npz``.
+        test_split: Fraction of the samples for testing.
+        seed: Seed of the shuffling.
 
     Returns:
-        ``(x_train, y_train), (x_test, y_test)``: floats of the shapes ``(n, 8)`` and ``(n,)``.
+        ``(x_train, y_train), (x_test, y_test)``: float arrays of shapes ``(n, 8)`` and ``(n,)``.
 
     Raises:
         ArgumentError: If ``version`` is unknown, ``path`` is a local copy that does not exist, or
-            ``test_split`` is no fraction.
+            ``test_split`` is not in ``[0, 1)``.
         DownloadError: If the file is not cached and cannot be downloaded.
         CorruptFileError: If the file is damaged or is not this data set.
-        UnsafeFileError: If the file holds Python objects.
+        UnsafeFileError: If the file contains Python objects.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 small color photographs in ten classes (Krizhevsky, 2009)."""
+"""CIFAR-10: 60,000 small color images in ten classes (Krizhevsky, 2009)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ _FOLDER = "cifar-10-batches-py"
 
 
 def load_data(path: str | os.PathLike[str] = "cifar-10-python.tar.gz") -> Data:
-    """Load the photographs: 50,000 to train, 10,000 to test, 32 by 32 RGB pixels.
+    """Load 50,000 training images and 10,000 test images of 32x32 RGB pixels.
 
     The classes are 0 airplane, 1 automobile, 2 bird, 3 cat, 4 deer, 5 dog, 6 frog, 7 horse, 8 ship
     and 9 truck. The archive is read in memory: nothing is extracted and nothing is unpickled.
 
     Args:
-        path: A bare name is the archive's name in the cache (``~/.lamina/datasets``), downloaded
-            when it is not there. A path with a folder in it is a local copy of
-            ``cifar-10-python.tar.gz``.
+        path: A bare name is the archive's name in the cache (``~/.lamina/datasets``), downloaded if
+            necessary. A path with a folder is a local copy of ``cifar-10-python.tar.gz``.
 
     Returns:
         ``(x_train, y_train), (x_test, y_test)``: uint8 images from 0 to 255 of shape
@@ -30,7 +29,7 @@ def load_data(path: str | os.PathLike[str] = "cifar-10-python.tar.gz") -> Data:
         ArgumentError: If ``path`` is a local copy that does not exist.
         DownloadError: If the archive is not cached and cannot be downloaded.
         CorruptFileError: If the archive is damaged or is not CIFAR-10.
-        UnsafeFileError: If the archive holds more than arrays.
+        UnsafeFileError: If the archive contains more than arrays.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 small color photographs in a hundred classes (Krizhevsky, 2009)."""
+"""CIFAR-100: 60,000 small color images in a hundred classes (Krizhevsky, 2009)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from lamina.errors import ArgumentError
 def load_data(
     label_mode: str = "fine", path: str | os.PathLike[str] = "cifar-100-python.tar.gz"
 ) -> Data:
-    """Load the photographs: 50,000 to train, 10,000 to test, 32 by 32 RGB pixels.
+    """Load 50,000 training images and 10,000 test images of 32x32 RGB pixels.
 
     The archive is read in memory: nothing is extracted and nothing is unpickled.
 
     Args:
-        label_mode: ``"fine"`` for the 100 classes, ``"coarse"`` for the 20 groups of them.
-        path: A bare name is the archive's name in the cache (``~/.lamina/datasets``), downloaded
-            when it is not there. A path with a folder in it is a local copy of
-            ``cifar-100-python.tar.gz``.
+        label_mode: ``"fine"`` for the 100 classes, ``"coarse"`` for the 20 superclasses.
+        path: A bare name is the archive's name in the cache (``~/.lamina/datasets``), downloaded if
+            necessary. A path with a folder is a local copy of ``cifar-100-python.tar.gz``.
 
     Returns:
         ``(x_train, y_train), (x_test, y_test)``: uint8 images from 0 to 255 of shape
@@ -32,7 +31,7 @@ def load_data(
             does not exist.
         DownloadError: If the archive is not cached and cannot be downloaded.
         CorruptFileError: If the archive is damaged or is not CIFAR-100.
-        UnsafeFileError: If the archive holds more than arrays.
+        UnsafeFileError: If the archive contains more than arrays.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""IMDB: 50,000 reviews of films, half of them in favour (Maas et al., ACL 2011)."""
+"""IMDB: 50,000 movie reviews, half of them positive (Maas et al., ACL 2011)."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ def load_data(
     oov_char: int | None = 2,
     index_from: int | None = 3,
 ) -> Data:
-    """Load the reviews, 25,000 to train and 25,000 to test, as lists of the numbers of words.
+    """Load 25,000 training reviews and 25,000 test reviews as lists of word numbers.
 
     The number of a word is its rank (1 is the most frequent word of the training data) plus
-    ``index_from``. That leaves 0 for padding, 1 for the start of a review and 2 for words left out.
+    ``index_from``. By default 0 is padding, 1 the start of a review, and 2 an omitted word.
 
     Args:
-        path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded when
-            it is not there. A path with a folder in it is a local copy of ``imdb.npz``.
-        num_words: Words of this number and above are replaced by ``oov_char``; None keeps all but
-            the one of the highest number.
-        skip_top: Words below this number are replaced too.
-        maxlen: Only reviews with fewer entries are kept, the start among them; None keeps all.
-        seed: Of the order of the reviews.
-        start_char: The number that begins each review; None for no such entry.
-        oov_char: What stands for words left out; None leaves nothing in their place.
-        index_from: What is added to ranks; None for nothing.
+        path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded if
+            necessary. A path with a folder is a local copy of ``imdb.npz``.
+        num_words: Words with this number or above are replaced by ``oov_char``; None keeps all
+            words except that with the highest number.
+        skip_top: Words with a number below this are replaced too.
+        maxlen: Only reviews with fewer entries, including the start marker, are kept; None keeps
+            all.
+        seed: Seed of the shuffling.
+        start_char: The start marker of each review; None for no marker.
+        oov_char: The number of omitted words; None removes them.
+        index_from: Offset that is added to ranks; None for 0.
 
-    Returns:
-        ``(x_train, y_train), (x_test, y_test)``: arrays of objects of shape ``(n,)``, each a list
-        of int, and labels of shape ``(n,)``, 1 for praise and 0 for blame.
-        :func:`lamina.utils.pad_sequences` makes one array of the lists.
+    Returns: ``(x_train, y_train), (x_test, y_test)``: object arrays of shape ``(n,)`` of lists of
+    int, and labels of shape ``(n,)``: 1 for positive, 0 for negative.
+    :func:`lamina.utils.pad_sequences` converts the lists to one array.
 
     Raises:
         ArgumentError: If ``path`` is a local copy that does not exist, or ``maxlen`` leaves no
             review.
         DownloadError: If the file is not cached and cannot be downloaded.
         CorruptFileError: If the file is damaged or is not IMDB.
-        UnsafeFileError: If the file holds other objects than lists of integers.
+        UnsafeFileError: If the file contains objects other than lists of integers.
 
     Example::
 
@@ -66,7 +66,7 @@ def load_data(
     for x, y in (arrays[:2], arrays[2:]):
         if y.shape != x.shape or y.dtype.kind not in "iu":
             raise CorruptFileError(
-                f"{file} does not hold IMDB: expected a label for each of {len(x)} reviews, "
+                f"{file} does not contain IMDB: expected a label for each of {len(x)} reviews, "
                 f"received {y.dtype}{y.shape}."
             )
         halves.append(vocabulary.started(*shuffled(random, x, y)))
@@ -82,8 +82,8 @@ def get_word_index(path: str | os.PathLike[str] = "imdb_word_index.json") -> dic
     """The rank of each of the 88,584 words; :func:`load_data` adds ``index_from`` to it.
 
     Args:
-        path: A bare name is the file's name in the cache, downloaded when it is not there. A path
-            with a folder in it is a local copy of ``imdb_word_index.json``.
+        path: A bare name is the file's name in the cache, downloaded if necessary. A path with a
+            folder is a local copy of ``imdb_word_index.json``.
 
     Raises:
         ArgumentError: If ``path`` is a local copy that does not exist.

@@ -9,13 +9,13 @@ from lamina.datasets._sources import MNIST, own_copy
 
 
 def load_data(path: str | os.PathLike[str] = "mnist.npz") -> Data:
-    """Load the digits: 60,000 to train, 10,000 to test, 28 by 28 grayscale pixels, ten classes.
+    """Load 60,000 training images and 10,000 test images of 28x28 grayscale pixels, in ten classes.
 
     Args:
-        path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded when
-            it is not there. A path with a folder in it is a local copy: a ``.npz`` file with
-            ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or a folder with the four original
-            files ``train-images-idx3-ubyte.gz``, ``train-labels-idx1-ubyte.gz``,
+        path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded if
+            necessary. A path with a folder is a local copy: a ``.npz`` file with ``x_train``,
+            ``y_train``, ``x_test`` and ``y_test``, or a folder with the four original files
+            ``train-images-idx3-ubyte.gz``, ``train-labels-idx1-ubyte.gz``,
             ``t10k-images-idx3-ubyte.gz`` and ``t10k-labels-idx1-ubyte.gz``.
 
     Returns:
@@ -26,13 +26,13 @@ def load_data(path: str | os.PathLike[str] = "mnist.npz") -> Data:
         ArgumentError: If ``path`` is a local copy that does not exist.
         DownloadError: If the file is not cached and cannot be downloaded.
         CorruptFileError: If the file is damaged or is not MNIST.
-        UnsafeFileError: If the file holds Python objects.
+        UnsafeFileError: If the file contains Python objects.
 
     Example::
 
         (x_train, y_train), (x_test, y_test) = lamina.datasets.mnist.load_data()
 
-    Licence of the data: CC BY-SA 3.0.
+    License of the data: CC BY-SA 3.0.
     """
     own = own_copy(path)
     if own is not None and own.is_dir():

@@ -1,4 +1,4 @@
-"""Reuters: 11,228 short news texts of 1987 in 46 topics (from the collection Reuters-21578)."""
+"""Reuters: 11,228 short newswires of 1987 in 46 topics (from the collection Reuters-21578)."""
 
 from __future__ import annotations
 
@@ -30,34 +30,33 @@ def load_data(
     oov_char: int | None = 2,
     index_from: int | None = 3,
 ) -> Data:
-    """Load the texts, as lists of the numbers of words, and their topics.
+    """Load the texts as lists of word numbers, and their topics.
 
-    The number of a word is its rank (1 is the most frequent one) plus ``index_from``. That leaves 0
-    for padding, 1 for the start of a text and 2 for words left out.
+    The number of a word is its rank (1 is the most frequent one) plus ``index_from``. By default 0
+    is padding, 1 the start of a text, and 2 an omitted word.
 
     Args:
-        path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded when
-            it is not there. A path with a folder in it is a local copy of ``reuters.npz``.
-        num_words: Words of this number and above are replaced by ``oov_char``; None keeps all but
-            the one of the highest number.
-        skip_top: Words below this number are replaced too.
-        maxlen: Only texts with fewer entries are kept, the start among them; None keeps all.
-        test_split: The fraction of the texts to test with.
-        seed: Of the order of the texts.
-        start_char: The number that begins each text; None for no such entry.
-        oov_char: What stands for words left out; None leaves nothing in their place.
-        index_from: What is added to ranks; None for nothing.
+        path: A bare name is the file's name in the cache (``~/.lamina/datasets``), downloaded if
+            necessary. A path with a folder is a local copy of ``reuters.npz``.
+        num_words: Words with this number or above are replaced by ``oov_char``; None keeps all
+            words except that with the highest number.
+        skip_top: Words with a number below this are replaced too.
+        maxlen: Only texts with fewer entries, including the start marker, are kept; None keeps all.
+        test_split: Fraction of the texts for testing.
+        seed: Seed of the shuffling.
+        start_char: The start marker of each text; None for no marker.
+        oov_char: The number of omitted words; None removes them.
+        index_from: Offset that is added to ranks; None for 0.
 
-    Returns:
-        ``(x_train, y_train), (x_test, y_test)``: arrays of objects of shape ``(n,)``, each a list
-        of int, and topics from 0 to 45 of shape ``(n,)``.
+    Returns: ``(x_train, y_train), (x_test, y_test)``: object arrays of shape ``(n,)`` of lists of
+    int, and topics from 0 to 45 of shape ``(n,)``.
 
     Raises:
         ArgumentError: If ``path`` is a local copy that does not exist, ``maxlen`` leaves no text,
-            or ``test_split`` is no fraction.
+            or ``test_split`` is not in ``[0, 1)``.
         DownloadError: If the file is not cached and cannot be downloaded.
         CorruptFileError: If the file is damaged or is not Reuters.
-        UnsafeFileError: If the file holds other objects than lists of integers.
+        UnsafeFileError: If the file contains objects other than lists of integers.
 
     Example::
 
@@ -69,8 +68,8 @@ def load_data(
     x, y = read_arrays(file, "x", "y", texts=("x",))
     if y.shape != x.shape or y.dtype.kind not in "iu":
         raise CorruptFileError(
-            f"{file} does not hold Reuters: expected a topic for each of {len(x)} texts, received "
-            f"{y.dtype}{y.shape}."
+            f"{file} does not contain Reuters: expected a topic for each of {len(x)} texts, "
+            f"received {y.dtype}{y.shape}."
         )
     texts, topics = vocabulary.started(*shuffled(generator(seed), x, y))
     return split(as_objects(vocabulary.selected(texts)), topics, test_split)
@@ -80,8 +79,8 @@ def get_word_index(path: str | os.PathLike[str] = "reuters_word_index.json") -> 
     """The rank of each word; :func:`load_data` adds ``index_from`` to it.
 
     Args:
-        path: A bare name is the file's name in the cache, downloaded when it is not there. A path
-            with a folder in it is a local copy of ``reuters_word_index.json``.
+        path: A bare name is the file's name in the cache, downloaded if necessary. A path with a
+            folder is a local copy of ``reuters_word_index.json``.
 
     Raises:
         ArgumentError: If ``path`` is a local copy that does not exist.

@@ -1,4 +1,4 @@
-"""Policies for the dtypes of weights and of computation."""
+"""Policies for the dtypes of weights and computations."""
 
 from lamina.dtype_policies.policy import DTypePolicy as DTypePolicy
 from lamina.dtype_policies.policy import FloatDTypePolicy as FloatDTypePolicy

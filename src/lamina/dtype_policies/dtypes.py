@@ -1,4 +1,4 @@
-"""Names of dtypes: how users write them, which kind each is, which one JAX really uses."""
+"""Dtypes: standard names, kinds, promotion, and the dtype that JAX actually uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KNOWN = frozenset(
     float16 bfloat16 float32 float64 complex64 complex128 string""".split()
 )
 
-# What JAX would promote by rules of its own, or not at all.
+# Dtypes that JAX promotes by special rules, or not at all.
 _UNPROMOTED = frozenset(("string", "int4", "uint4", "float8_e4m3fn", "float8_e5m2"))
 
 
@@ -46,7 +46,7 @@ def standardize_dtype(dtype: Any) -> str:
 
 
 def is_float(dtype: str) -> bool:
-    """True for the floating dtypes, float8 and bfloat16 among them."""
+    """True for the floating-point dtypes, including float8 and bfloat16."""
     return dtype.startswith(("float", "bfloat"))
 
 
@@ -61,15 +61,14 @@ _WEAK: dict[Any, Any] = {bool: False, int: 0, float: 0.0, complex: 0j}
 def result_type(*dtypes: Any) -> str:
     """The dtype that operands of the given dtypes promote to.
 
-    JAX's rules: Python's ``bool``, ``int``, ``float`` and ``complex`` stand for numbers, which take
-    the dtype of the others of their kind; a float among integers makes ``floatx``.
+    The rules are those of JAX: Python's ``bool``, ``int``, ``float`` and ``complex`` take the dtype
+    of the other operands of their kind; ``float`` with integer dtypes gives ``floatx``.
 
     Args:
-        dtypes: Dtypes, their names, or types of Python's; None and nothing at all stand for
-            ``floatx``.
+        dtypes: Dtypes, their names, or Python types; None, like no argument, means ``floatx``.
 
     Raises:
-        DTypeError: Text, 8-bit floats or 4-bit integers, which are promoted to nothing.
+        DTypeError: Strings, 8-bit floats or 4-bit integers, which are not promoted to other dtypes.
 
     >>> result_type("int32", "bfloat16"), result_type("int8", float), result_type(int, "int8")
     ('bfloat16', 'float32', 'int8')
@@ -82,8 +81,8 @@ def result_type(*dtypes: Any) -> str:
     for name in names:
         if name in _UNPROMOTED:
             raise DTypeError(
-                f"{name!r} is promoted to no other dtype. Received: {', '.join(map(str, dtypes))}. "
-                "Cast the operands to one dtype first."
+                f"{name!r} is not promoted to other dtypes. "
+                f"Received: {', '.join(map(str, dtypes))}. Cast the operands to one dtype first."
             )
     strong = [np.dtype(canonical(name)) for name in names]
     inexact = any(jax.numpy.issubdtype(d, np.inexact) for d in strong)
@@ -94,12 +93,12 @@ def result_type(*dtypes: Any) -> str:
     if set(names) <= {"bool"}:
         return canonical(f"int{np.dtype(floatx).itemsize * 8}") if int in weak else "bool"
     if "uint64" in names and any(name.startswith("int") for name in names) and not inexact:
-        return canonical(floatx)  # no integer dtype holds both
+        return canonical(floatx)  # no integer dtype can represent both
     return canonical(jax.numpy.result_type(*strong, *(_WEAK[d] for d in weak)).name)
 
 
 def canonical(dtype: str) -> str:
-    """The dtype that JAX really uses for ``dtype`` (float64 becomes float32 unless x64 is on)."""
+    """The dtype that JAX uses for ``dtype`` (float32 for float64 unless x64 is enabled)."""
     if jax.config.read("jax_enable_x64"):
         return dtype
     narrow = {"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}

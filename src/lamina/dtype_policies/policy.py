@@ -1,4 +1,4 @@
-"""Policies that pair the dtype of weights with the dtype of computation."""
+"""Policies that combine a dtype of weights with a dtype of computation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lamina.errors import ArgumentError
 
 
 class DTypePolicy:
-    """Which dtype a layer stores its weights in, and which it computes in.
+    """The dtypes in which a layer stores its weights and computes.
 
     Args:
-        name: a dtype (both dtypes are it), ``"mixed_float16"`` or ``"mixed_bfloat16"`` (weights in
-            float32, computation in 16 bits).
+        name: A dtype, for both, or ``"mixed_float16"`` or ``"mixed_bfloat16"`` (weights in float32,
+            computation in 16 bits).
 
     >>> policy = DTypePolicy("mixed_bfloat16")
     >>> policy.variable_dtype, policy.compute_dtype
@@ -33,12 +33,12 @@ class DTypePolicy:
 
     @property
     def quantization_mode(self) -> None:
-        """None: the weights are stored as they are, not as integers."""
+        """None, since weights are not quantized."""
         return
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The policy of these arguments."""
+        """Create a policy from the result of :meth:`get_config`."""
         return cls(**config)
 
     def get_config(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class DTypePolicy:
 
 
 class FloatDTypePolicy(DTypePolicy):
-    """A policy of floating dtypes; the same as :class:`DTypePolicy` of the same name.
+    """A policy of floating-point dtypes, equal to the :class:`DTypePolicy` of the same name.
 
     >>> FloatDTypePolicy("float32") == DTypePolicy("float32")
     True
@@ -67,12 +67,12 @@ _default: ContextVar[DTypePolicy | None] = ContextVar("lamina_dtype_policy", def
 
 
 def dtype_policy() -> DTypePolicy:
-    """The policy that a layer takes when it is given no ``dtype``."""
+    """The default policy, used by layers without a ``dtype`` argument."""
     return _default.get() or DTypePolicy()
 
 
 def set_dtype_policy(policy: str | DTypePolicy | None) -> None:
-    """Set the default policy of layers made from now on (``None``: back to ``floatx``)."""
+    """Set the default policy of new layers; None resets it to ``floatx``."""
     _default.set(None if policy is None else get_policy(policy))
 
 
@@ -84,7 +84,7 @@ def get_policy(identifier: Any) -> DTypePolicy:
             default policy.
 
     Raises:
-        ArgumentError: None of these.
+        ArgumentError: ``identifier`` is none of these.
 
     >>> get_policy("mixed_bfloat16").compute_dtype
     'bfloat16'
@@ -100,7 +100,7 @@ def get_policy(identifier: Any) -> DTypePolicy:
 
 
 def serialize(dtype_policy: DTypePolicy) -> dict[str, Any]:
-    """Describe a policy as JSON data.
+    """Convert a policy to JSON data.
 
     >>> serialize(DTypePolicy("float32"))["config"]
     {'name': 'float32'}
@@ -117,11 +117,11 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """The policy that :func:`serialize` described.
 
     Args:
-        config: What it returned, or a policy's name.
+        config: What :func:`serialize` returned, or the name of a policy.
         custom_objects: Your own classes of policies, by name.
 
     Raises:
-        ArgumentError: The config describes no policy.
+        ArgumentError: The config does not describe a policy.
 
     >>> deserialize(serialize(DTypePolicy("mixed_float16")))
     <DTypePolicy 'mixed_float16'>
@@ -130,7 +130,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
         return get_policy(config)
     inner = config.get("config", config)
     if not isinstance(inner, Mapping) or "name" not in inner:
-        raise ArgumentError(f"The config of a dtype policy has a 'name'. Received: {config!r}.")
+        raise ArgumentError(f"The config of a dtype policy needs a 'name'. Received: {config!r}.")
     name = config.get("class_name", "DTypePolicy")
     if custom_objects and name in custom_objects:
         return custom_objects[name].from_config(inner)

@@ -1,4 +1,4 @@
-"""Initializers: the values that weights start with."""
+"""Initializers of weights."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def get(identifier: Any) -> Any:
     """The initializer that ``identifier`` stands for.
 
     Args:
-        identifier: A name, a config, a class (called without arguments), a callable, an array to
-            start from, or None.
+        identifier: A name, a config, a class (called without arguments), a callable, an array of
+            initial values, or None.
 
     Raises:
         UnknownNameError: An unknown name; the message lists the closest ones.

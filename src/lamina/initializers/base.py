@@ -80,7 +80,7 @@ class Initializer(Configurable):
         )
 
     def _seed(self) -> int | None:
-        seed = vars(self).get("seed")  # a field of those that draw
+        seed = vars(self).get("seed")  # random initializers have this field
         return seed if isinstance(seed, int) else None
 
     def clone(self) -> Self:

@@ -118,7 +118,7 @@ def circle(
         classes. Samples without others of the same class are masked, and so ignored in a mean.
 
     Raises:
-        ShapeError: Other than one label for each embedding.
+        ShapeError: The number of labels and of embeddings differs.
 
     >>> embeddings = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
     >>> [round(float(value), 4) for value in circle([0, 0, 1], embeddings, gamma=1.0)]

@@ -40,7 +40,7 @@ def metric_function(kind: Kind) -> Callable[[_F], _F]:
 
 
 class _MetricAttributes:
-    """What every metric has from its making on."""
+    """The attributes that every metric has from its construction."""
 
     _own_variables: list[Variable]
 
@@ -148,7 +148,7 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
 
     @property
     def path(self) -> str:
-        """The metric's name, with which the paths of its variables begin."""
+        """The metric's name, which is the first part of the paths of its variables."""
         return str(self.name)
 
     def build(self, y_true_shape: Sequence[int], y_pred_shape: Sequence[int]) -> None:

@@ -50,7 +50,7 @@ class Sum(Metric):
 
 @builtin("metrics")
 class Mean(Metric):
-    """``sum(sample_weight * values) / sum(sample_weight)`` over all batches; 0 of nothing.
+    """``sum(sample_weight * values) / sum(sample_weight)`` over all batches; 0 without values.
 
     Args:
         name: Name of the metric.
@@ -72,10 +72,10 @@ class Mean(Metric):
         self.count = self.add_weight(name="count")
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        """Take values into account.
+        """Update the state with values.
 
         Args:
-            values: A tensor of any shape. Entries that its mask leaves out do not count.
+            values: A tensor of any shape. Masked entries are ignored.
             sample_weight: Weights of the shape of ``values`` or of its first axes.
         """
         self._add(values, sample_weight, get_mask(values))

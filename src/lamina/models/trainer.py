@@ -164,8 +164,8 @@ class Trainer(_Attributes, Layer):
             steps_per_execution: Number of steps per dispatch if a callback has batch hooks, which
                 are then called before the first and after the last of these steps; for data in
                 arrays. Without such callbacks, :meth:`fit` chooses the number of steps itself.
-            jit_compile: False to run layer by layer, like ``run_eagerly``; ``"auto"`` compiles unless
-                a layer has ``supports_jit = False``.
+            jit_compile: False to run layer by layer, like ``run_eagerly``. ``"auto"`` compiles
+                unless a layer has ``supports_jit = False``.
             auto_scale_loss: Whether to scale the loss under the policy ``"mixed_float16"``, so that
                 small gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
 

@@ -1,4 +1,4 @@
-"""Public functions on tensors: on arrays they compute, on symbolic tensors they record a node."""
+"""Public ops: on arrays they compute a result, on symbolic tensors they record a node."""
 
 from lamina.ops import image as image
 from lamina.ops import linalg as linalg

@@ -1,4 +1,4 @@
-"""Axes rearranged by a pattern of their names (Rogozhnikov 2022, ICLR)."""
+"""Rearrangement of axes by a pattern of names (Rogozhnikov 2022, ICLR)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _TOKEN = re.compile(r"\s*(\(|\)|\.\.\.|[A-Za-z_]\w*|1)")
 
 
 def _parsed(side: str, pattern: str) -> list[list[str]]:
-    """The axes of one side: a list of names for each; of several where they are in parentheses."""
+    """Parse one side of a pattern: a list of names for each axis, several if in parentheses."""
     axes: list[list[str]] = []
     position, is_open = 0, False
     while side[position:].strip():
         found = _TOKEN.match(side, position)
         if found is None or (found[1] == "(" and is_open) or (found[1] == ")" and not is_open):
             raise ArgumentError(
-                "rearrange() reads names, '...', 1 and parentheses on both sides of '->'. "
+                "rearrange() expects names, '...', 1 and parentheses on both sides of '->'. "
                 f"Received: {pattern!r}."
             )
         position, part = found.end(), found[1]
@@ -50,14 +50,14 @@ def _parsed(side: str, pattern: str) -> list[list[str]]:
 
 @op(in_call=("pattern",))
 def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> jax.Array:
-    """Axes in another order, split and joined, by their names.
+    """Reorder, split and merge axes by their names.
 
     Args:
         tensor: Tensor.
-        pattern: The axes before and after ``->``: ``"batch (rows size) -> batch rows size"``.
-            Names in parentheses are one axis together; ``...`` is any number of axes; 1 is an axis
-            of size 1.
-        axes_lengths: Sizes of names that do not follow from the tensor.
+        pattern: The axes before and after ``->``: ``"batch (rows size) -> batch rows size"``. Names
+            in parentheses are merged into one axis; ``...`` is any number of axes; 1 is an axis of
+            size 1.
+        axes_lengths: Sizes of axes that cannot be inferred from the tensor.
 
     >>> rearrange(jnp.arange(6), "(a b) -> b a", a=2)
     Array([[0, 3],
@@ -82,7 +82,8 @@ def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> jax.Array:
         after = _spread(after, more)
     if len(before) != x.ndim:
         raise ShapeError(
-            f"ops.rearrange reads {len(before)} axes in {pattern!r}.", received=show_dims(x.shape)
+            f"ops.rearrange: the pattern {pattern!r} has {len(before)} axes.",
+            received=show_dims(x.shape),
         )
     sizes: dict[str, Any] = dict(axes_lengths)
     for axis, size in zip(before, x.shape, strict=True):
@@ -104,7 +105,7 @@ def _spread(axes: list[list[str]], names: list[str]) -> list[list[str]]:
 
 
 def _complete(axis: list[str], size: Any, sizes: dict[str, Any], pattern: str) -> None:
-    """Find the one size of an axis that is not known yet."""
+    """Infer the missing size of a merged axis."""
     unknown = [n for n in axis if n not in sizes]
     known = math.prod(sizes[n] for n in axis if n in sizes)
     if len(unknown) > 1:

@@ -27,7 +27,7 @@ def _matrices(name: str, x: Tensor, *, square: bool = False) -> jax.Array:
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
         wanted = "(..., n, n)" if square else "(..., m, n)"
         raise ShapeError(
-            f"ops.{name} works on {'square ' if square else ''}matrices.",
+            f"ops.{name} expects {'square ' if square else ''}matrices.",
             expected=wanted,
             received=show_dims(x.shape),
         )
@@ -40,7 +40,7 @@ def cholesky(x: Tensor, upper: bool = False) -> jax.Array:
 
     Args:
         x: Hermitian positive definite matrices ``(..., n, n)``.
-        upper: Whether to return the upper triangular one.
+        upper: Whether to return the upper triangular factor.
 
     >>> cholesky([[4.0, 0.0], [0.0, 9.0]])
     Array([[2., 0.],
@@ -94,7 +94,7 @@ def _lu_factor(x: jax.Array) -> Any:
 
 lu_factor = unary(
     "lu_factor", _lu_factor,
-    "``L`` (below the diagonal, ones on it) and ``U`` in one matrix, and the row exchanges.",
+    "``L`` (below the diagonal; its diagonal is 1) and ``U`` in one matrix, and the pivots.",
     elementwise=False,
 )  # fmt: skip
 
@@ -111,19 +111,19 @@ def qr(x: Tensor, mode: str = "reduced") -> tuple[jax.Array, jax.Array]:
     [(2, 2), (2, 1)]
     """
     if mode not in ("reduced", "complete"):
-        raise ArgumentError(f"qr(): `mode` is 'reduced' or 'complete'. Received: {mode!r}.")
+        raise ArgumentError(f"qr(): `mode` must be 'reduced' or 'complete'. Received: {mode!r}.")
     q, r = jnp.linalg.qr(_matrices("qr", x), mode)
     return q, r
 
 
 @op(file_class="SVD")
 def svd(x: Tensor, full_matrices: bool = True, compute_uv: bool = True) -> Any:
-    """Singular values: ``x == u @ diag(s) @ vh`` with orthogonal ``u`` and ``vh``.
+    """Singular value decomposition: ``x == u @ diag(s) @ vh`` with orthogonal ``u`` and ``vh``.
 
     Args:
         x: Matrices ``(..., m, n)``.
-        full_matrices: Whether ``u`` is ``(..., m, m)`` and ``vh`` ``(..., n, n)``, rather than as
-            small as ``min(m, n)`` allows.
+        full_matrices: Whether ``u`` is ``(..., m, m)`` and ``vh`` is ``(..., n, n)``, instead of
+            ``(..., m, k)`` and ``(..., k, n)`` with ``k = min(m, n)``.
         compute_uv: Whether to return ``u`` and ``vh`` too.
 
     Returns:
@@ -138,7 +138,7 @@ def svd(x: Tensor, full_matrices: bool = True, compute_uv: bool = True) -> Any:
 
 @op
 def solve(a: Tensor, b: Tensor) -> jax.Array:
-    """The ``x`` with ``a @ x == b``.
+    """Solve ``a @ x == b`` for ``x``.
 
     Args:
         a: Square matrices ``(..., n, n)``.
@@ -156,12 +156,12 @@ def solve(a: Tensor, b: Tensor) -> jax.Array:
 
 @op
 def solve_triangular(a: Tensor, b: Tensor, lower: bool = False) -> jax.Array:
-    """The ``x`` with ``a @ x == b`` for triangular ``a``.
+    """Solve ``a @ x == b`` for ``x``, with triangular ``a``.
 
     Args:
         a: Triangular matrices ``(..., n, n)``; the other triangle is not read.
         b: ``(..., n)`` or ``(..., n, k)``.
-        lower: Whether the lower triangle holds the numbers.
+        lower: Whether ``a`` is lower triangular.
 
     >>> solve_triangular([[2.0, 0.0], [2.0, 1.0]], [2.0, 3.0], lower=True)
     Array([1., 1.], dtype=float32)
@@ -175,7 +175,7 @@ def solve_triangular(a: Tensor, b: Tensor, lower: bool = False) -> jax.Array:
 
 @op
 def lstsq(a: Tensor, b: Tensor, rcond: float | None = None) -> jax.Array:
-    """The ``x`` that makes ``|a @ x - b|`` least, and of those the one of least norm.
+    """The least-squares solution: the ``x`` of minimum norm that minimizes ``|a @ x - b|``.
 
     Args:
         a: Matrix ``(m, n)``.
@@ -190,7 +190,7 @@ def lstsq(a: Tensor, b: Tensor, rcond: float | None = None) -> jax.Array:
 
 @op
 def pinv(x: Tensor, rcond: float | None = None) -> jax.Array:
-    """The pseudo-inverse of Moore and Penrose: ``inv(x^H @ x) @ x^H`` for independent columns.
+    """The Moore-Penrose pseudo-inverse: ``inv(x^H @ x) @ x^H`` for independent columns.
 
     Args:
         x: Matrices ``(..., m, n)``.
@@ -205,11 +205,11 @@ def pinv(x: Tensor, rcond: float | None = None) -> jax.Array:
 
 @op
 def matrix_rank(x: Tensor, tol: float | None = None) -> jax.Array:
-    """How many singular values are above ``tol``.
+    """The rank of matrices: the number of singular values above ``tol``.
 
     Args:
         x: Matrices ``(..., m, n)``.
-        tol: ``max(m, n) * eps`` times the largest singular value when None.
+        tol: Threshold; ``max(m, n) * eps`` times the largest singular value when None.
 
     >>> matrix_rank([[1.0, 2.0], [2.0, 4.0]])
     Array(1, dtype=int32)
@@ -232,11 +232,11 @@ def norm(
 
     Args:
         x: Tensor.
-        ord: For vectors: ``p`` for ``sum(|x| ** p) ** (1 / p)``, and plus or minus infinity for
-            the largest or smallest absolute value. For matrices: ``"fro"`` (the same as 2 for
-            vectors, over all elements), ``"nuc"`` (the sum of singular values), 2 and -2 (the
-            largest and smallest of them), 1, -1, and infinities (sums of columns and rows). The
-            length of the vector, or ``"fro"``, when None.
+        ord: For vectors: ``p`` for ``sum(|x| ** p) ** (1 / p)``, and plus or minus infinity for the
+            largest or smallest absolute value. For matrices: ``"fro"`` (the 2-norm of all
+            elements), ``"nuc"`` (the sum of singular values), 2 and -2 (the largest and smallest of
+            them), 1, -1, and infinities (sums of columns and rows). When None: 2 for vectors,
+            ``"fro"`` for matrices.
         axis: One axis for vectors, two for matrices; all elements when None.
         keepdims: Whether reduced axes stay, with size 1.
 
@@ -253,23 +253,23 @@ def jvp(
     tangents: Sequence[Tensor],
     has_aux: bool = False,
 ) -> Any:
-    """A function's value and its derivative in a direction: its Jacobian times the tangents.
+    """The value of a function and its directional derivative: its Jacobian times the tangents.
 
     Args:
         fun: A function of the primals.
-        primals: Where to evaluate, a list or tuple with a tensor for each argument.
+        primals: The point to evaluate at, a list or tuple with a tensor for each argument.
         tangents: The direction, likewise.
-        has_aux: Whether ``fun`` returns a pair, of which the second is passed on.
+        has_aux: Whether ``fun`` returns a pair of its value and auxiliary data.
 
     Returns:
-        ``(value, derivative)``; and the second of the pair with ``has_aux``.
+        ``(value, derivative)``, followed by the auxiliary data with ``has_aux``.
 
     >>> [float(v) for v in jvp(lambda x: x**2, (3.0,), (1.0,))]
     [9.0, 6.0]
     """
     arrays = ([floating(x) for x in given] for given in (primals, tangents))
 
-    def plain(*args: Any) -> Any:  # which JAX can refer to weakly
+    def plain(*args: Any) -> Any:  # supports the weak references that JAX needs
         return fun(*args)
 
     return jax.jvp(plain, *arrays, has_aux=has_aux)

@@ -1,6 +1,6 @@
-"""Templates of ops that differ in one function: a row holds a name, that function, and a line.
+"""Templates for ops that differ in one function: a row has a name, the function, and a summary.
 
-The text of an op is its line, followed by what the template knows of arguments and results.
+The docstring of an op is its summary, followed by the template's arguments and results.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ Axes = int | Sequence[int] | None
 
 
 def as_array(x: Tensor, dtype: Any = None) -> jax.Array:
-    """An array of ``x`` with a dtype of its own, where JAX lets a number take that of others."""
+    """Convert ``x`` to an array whose dtype is not weak, unlike that of scalars in JAX."""
     if dtype is None and isinstance(x, (bool, int, float, complex)):
         dtype = jnp.result_type(type(x))
     return jnp.asarray(x, dtype)
 
 
 def tensor(x: Tensor) -> Any:
-    """An array of ``x``; Python's numbers stay: they take the dtype of the other operand."""
+    """Convert ``x`` to an array; keep Python numbers, which take the dtype of other operands."""
     if isinstance(x, (jax.Array, bool, int, float, complex)):
         return x
     return jnp.asarray(x)
 
 
 def floating(x: Tensor) -> jax.Array:
-    """An array of ``x``; integers and booleans become ``floatx``."""
+    """Convert ``x`` to an array; integers and booleans are cast to ``floatx``."""
     if isinstance(x, (bool, int, float)):
         return jnp.asarray(x, settings.floatx())
     x = as_array(x)
@@ -47,7 +47,7 @@ def floating(x: Tensor) -> jax.Array:
 
 
 def same_floating(*xs: Tensor) -> tuple[Any, ...]:
-    """Arrays of the floating dtype that ``xs`` promote to."""
+    """Convert ``xs`` to arrays of the floating dtype that they promote to."""
     arrays = [tensor(x) for x in xs]
     dtype = jnp.result_type(*arrays)
     if not jnp.issubdtype(dtype, jnp.inexact):
@@ -56,23 +56,22 @@ def same_floating(*xs: Tensor) -> tuple[Any, ...]:
 
 
 def optional_dtype(dtype: Any) -> str | None:
-    """The name of a dtype that a user gave, or None."""
+    """The name of a dtype, or None for None."""
     return None if dtype is None else standardize_dtype(dtype)
 
 
 def as_axes(axis: Axes) -> int | tuple[int, ...] | None:
-    """An axis, or axes as a tuple: what JAX takes."""
+    """Convert axes for JAX: one axis to an integer, several to a tuple."""
     if axis is None or not isinstance(axis, Sequence):
         return axis
     return tuple(axis)
 
 
 def refuse_sparse(name: str, sparse: Any) -> None:
-    """Raise :class:`ArgumentError` where a sparse result is asked for."""
+    """Raise :class:`ArgumentError` if a sparse result is requested."""
     if sparse:
         raise ArgumentError(
-            f"{name}() makes dense tensors: JAX has no sparse ones that all ops take. "
-            f"Received: sparse={sparse!r}; leave it out."
+            f"{name}() does not support sparse tensors. Received: sparse={sparse!r}. Leave it out."
         )
 
 
@@ -92,19 +91,19 @@ class Binary(Protocol):
 
 
 class Bitwise(Protocol):
-    """An op of the bits of two tensors."""
+    """A bitwise op of two tensors."""
 
     def __call__(self, x: Tensor, y: Tensor) -> Any: ...
 
 
 class Reduction(Protocol):
-    """An op that makes one number of the entries along axes."""
+    """An op that reduces axes."""
 
     def __call__(self, x: Tensor, axis: Axes = None, keepdims: bool = False) -> Any: ...
 
 
 def _module() -> str:
-    """The module of the row: two frames up, as for the classes that ``namedtuple`` makes."""
+    """The module of the caller's caller, as ``namedtuple`` determines it."""
     return sys._getframe(2).f_globals["__name__"]
 
 
@@ -121,12 +120,12 @@ def unary(
     elementwise: bool = True,
     **known: Any,
 ) -> Unary:
-    """``fn(x)``; element by element unless said otherwise."""
+    """``fn(x)``, elementwise by default."""
 
     def apply(x: Tensor) -> Any:
         return fn(convert(x))
 
-    kind = "integers become floating-point numbers" if convert is floating else "of any dtype"
+    kind = "integers are converted to floats" if convert is floating else "of any dtype"
     shape = "of the shape of ``x``" if elementwise else "of the result"
     text = f"""
         Args:
@@ -139,14 +138,14 @@ def unary(
 
 
 def float_unary(name: str, fn: Callable[[Any], Any], line: str, **known: Any) -> Unary:
-    """``fn(x)`` for each element as a floating-point number."""
+    """``fn(x)``, elementwise, in a floating dtype."""
 
     def apply(x: Tensor) -> Any:
         return fn(floating(x))
 
     text = """
         Args:
-            x: Tensor of any shape; integers become floating-point numbers.
+            x: Tensor of any shape; integers are converted to floats.
 
         Returns:
             Floating-point tensor of the shape of ``x``.
@@ -165,7 +164,7 @@ _TWO = """
 
 
 def binary(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) -> Binary:
-    """``fn(x1, x2)``, element by element."""
+    """``fn(x1, x2)``, elementwise."""
 
     def apply(x1: Tensor, x2: Tensor) -> Any:
         return fn(tensor(x1), tensor(x2))
@@ -175,7 +174,7 @@ def binary(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) ->
 
 
 def float_binary(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) -> Binary:
-    """``fn(x1, x2)``, element by element, as floating-point numbers."""
+    """``fn(x1, x2)``, elementwise, in a floating dtype."""
 
     def apply(x1: Tensor, x2: Tensor) -> Any:
         return fn(*same_floating(x1, x2))
@@ -185,7 +184,7 @@ def float_binary(name: str, fn: Callable[[Any, Any], Any], line: str, **known: A
 
 
 def comparison(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) -> Binary:
-    """``fn(x1, x2)``, element by element; True or False."""
+    """``fn(x1, x2)``, elementwise, with boolean results."""
 
     def apply(x1: Tensor, x2: Tensor) -> Any:
         return fn(tensor(x1), tensor(x2))
@@ -195,7 +194,7 @@ def comparison(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any
 
 
 def bitwise(name: str, fn: Callable[[Any, Any], Any], line: str) -> Bitwise:
-    """``fn(x, y)`` of the bits of integers."""
+    """``fn(x, y)`` for the bits of integers."""
 
     def apply(x: Tensor, y: Tensor) -> Any:
         return fn(tensor(x), tensor(y))

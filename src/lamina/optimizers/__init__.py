@@ -1,4 +1,4 @@
-"""Optimizers: how weights follow their gradients."""
+"""Optimizers: they update weights from gradients."""
 
 from lamina.optimizers import schedules
 from lamina.optimizers.adagrad import Adadelta, Adafactor, Adagrad, Ftrl, RMSprop

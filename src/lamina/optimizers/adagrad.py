@@ -241,7 +241,7 @@ class Adafactor(Optimizer):
         shape, dtype = variable.shape, variable.dtype
         if slot != "velocity":
             cut = {"r": shape[:-1], "c": (*shape[:-2], *shape[-1:])}
-            # Keras's files have both even without rows and columns.
+            # In Keras's files every weight has both, even without rows and columns.
             shape, dtype = (cut[slot], dtype) if len(shape) > 1 else ((), "int32")
         self.add_variable(shape, "zeros", dtype, slot, variable)
 

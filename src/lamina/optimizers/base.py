@@ -1,4 +1,4 @@
-"""What every optimizer shows from outside: variables, ``apply``, files. Pure work is elsewhere."""
+"""The interface that all optimizers share: variables, ``apply``, saving and loading."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Arrays = dict[str, jax.Array]
 
 
 def _read_rate(value: Any) -> Any:
-    """A learning rate as a float, a schedule or a callable without arguments."""
+    """Convert a learning rate to a float, a schedule or a callable without arguments."""
     value = registry.deserialize(value) if isinstance(value, Mapping) else value
     if isinstance(value, LearningRateSchedule) or callable(value):
         return value
@@ -45,20 +45,20 @@ def _read_rate(value: Any) -> Any:
 
 @builtin()
 class BaseOptimizer(Versioned, Configurable):
-    """What every optimizer offers: its state, ``apply``, files. Subclasses say what the update is.
+    """Base class of all optimizers: state, ``apply``, saving. Subclasses define the update.
 
     Attributes:
-        built: Whether the state exists.
+        built: Whether the state has been created.
         state_variables: The state by address, in the order of Keras's files: ``"iteration"``,
-            ``"learning_rate"`` (unless a schedule gives it), then ``"<slot>/<address>"``.
+            ``"learning_rate"`` (unless it is a schedule), then ``"<slot>/<address>"``.
     """
 
-    _rate = cast(Any, None)  # a variable, a schedule or a callable, once an object has one
+    _rate = cast(Any, None)  # a variable, a schedule or a callable of an instance
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         build = cls.__dict__.get("build")
-        if build is not None:  # users' own, written for Keras, iterate over a list
+        if build is not None:  # users' classes, written for Keras, expect a list
 
             @functools.wraps(build)
             def with_list(self: BaseOptimizer, variables: Any) -> None:
@@ -78,10 +78,10 @@ class BaseOptimizer(Versioned, Configurable):
             np.zeros((), "int32"), trainable=False, name="iteration", owner=self
         )
         self._slots: dict[str, Variable] = {}
-        # What each slot is of: its name there, and the weight (None: of all).
+        # For each key of the state: the name of the slot, and its weight (None if shared).
         self._slot_of: dict[str, tuple[str, Variable | None]] = {}
         self._earlier: dict[tuple[str, Variable | None], Variable] = {}
-        # All weights that have slots, in the order in which they came, and those that train now.
+        # All weights that have slots, in the order in which they were added, and the current ones.
         self._parameters: dict[str, Variable] = {}
         self._addresses: dict[Variable, str] = {}
         self._current: dict[str, Variable] = {}
@@ -92,31 +92,32 @@ class BaseOptimizer(Versioned, Configurable):
         given = ("name", repr(snake_case(type(self).__name__)))
         return [item for item in super()._repr_items() if item != given]
 
-    # ---- the pure step, written by subclasses ----------------------------------------------------
+    # ---- the pure step, implemented by subclasses ------------------------------------------------
 
     def update(
         self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
     ) -> tuple[Arrays, Arrays]:
-        """One step, as a pure function: trace it, differentiate it, donate its buffers.
+        """One step as a pure function, which can be traced and compiled.
 
         Args:
-            gradients: Gradient of the loss by address; None or absent leaves a parameter as it is.
+            gradients: Gradients of the loss by address; a parameter whose gradient is None or
+                missing is not updated.
             parameters: Values by address.
             state: The arrays of :attr:`state_variables`, by the same keys.
 
         Returns:
-            The new parameters and the new state, with the keys, shapes and dtypes of the old.
+            The new parameters and the new state, with the keys, shapes and dtypes of the old ones.
         """
         raise NotImplementedError
 
     def make_state(self) -> None:
-        """Make the slots of the variables that :meth:`build` was given."""
+        """Create the slots of the variables passed to :meth:`build`."""
 
     # ---- learning rate and count -----------------------------------------------------------------
 
     @property
     def learning_rate(self) -> Any:
-        """The learning rate: a variable to assign to, or the schedule's current value."""
+        """The learning rate: a variable, or the current value of the schedule."""
         if isinstance(self._rate, LearningRateSchedule):
             return self._rate(self._iteration.value)
         return self._rate if isinstance(self._rate, Variable) else self._rate()
@@ -136,7 +137,7 @@ class BaseOptimizer(Versioned, Configurable):
         else:
             raise ArgumentError(
                 f"This optimizer takes its learning rate from {old!r}, so it cannot be set to a "
-                f"number. Received: {rate}. Make the optimizer with a number to set it later."
+                f"number. Received: {rate}. Create the optimizer with a number to set it later."
             )
 
     def _rate_at(self, step: jax.Array, state: Mapping[str, Any]) -> jax.Array:
@@ -147,7 +148,7 @@ class BaseOptimizer(Versioned, Configurable):
 
     @property
     def iterations(self) -> Any:
-        """How many updates were made: an integer variable."""
+        """The number of updates so far, as an integer variable."""
         return self._iteration
 
     # ---- state -----------------------------------------------------------------------------------
@@ -170,7 +171,7 @@ class BaseOptimizer(Versioned, Configurable):
 
     @property
     def parameters(self) -> list[Variable]:
-        """All weights that there is state for, in the order of their slots."""
+        """All weights that have state, in the order of their slots."""
         return list(self._parameters.values())
 
     @property
@@ -179,7 +180,7 @@ class BaseOptimizer(Versioned, Configurable):
         return {}
 
     def state_of(self, variables: Mapping[str, Variable]) -> dict[str, Variable]:
-        """Those of :attr:`state_variables` that an update of ``variables`` reads and changes."""
+        """The :attr:`state_variables` that an update of ``variables`` reads and changes."""
         mine = set(variables.values())
         return {
             key: v for key, v in self.state_variables.items()
@@ -187,13 +188,13 @@ class BaseOptimizer(Versioned, Configurable):
         }  # fmt: skip
 
     def build(self, variables: Mapping[str, Variable] | Iterable[Variable]) -> None:
-        """Make the state for ``variables``; what there is already stays as it is.
+        """Create the state of ``variables``; existing state is kept.
 
-        Called again when other weights are to be trained (after a layer was unfrozen), or when
-        their addresses have changed: the slots of each weight follow it.
+        Call it again to train other weights (after unfreezing a layer), or after their addresses
+        have changed: each weight keeps its slots.
 
         Args:
-            variables: What will be trained, by address or as a list (addresses are then the
+            variables: The variables to train, by address or as a list (addresses are then the
                 variables' paths).
         """
         named = self._by_address(variables)
@@ -205,7 +206,7 @@ class BaseOptimizer(Versioned, Configurable):
         for variable in dict.fromkeys([*self._parameters.values(), *given]):
             if variable in given:
                 known[given[variable]] = variable
-            else:  # does not train now, and keeps its slots
+            else:  # not trained now, but keeps its slots
                 taken = {**known, **named}
                 known[naming.free(taken, self._addresses[variable])] = variable
         self._parameters = known
@@ -234,14 +235,14 @@ class BaseOptimizer(Versioned, Configurable):
         name: str | None = None,
         reference: Variable | None = None,
     ) -> Variable:
-        """Make a variable of the optimizer's own.
+        """Create a variable of the optimizer's state.
 
         Args:
             shape: Its shape.
-            initializer: Its first value.
+            initializer: Its initial value.
             dtype: Its dtype.
-            name: Its key in :attr:`state_variables`, or the first part of it.
-            reference: The weight that it belongs to, whose address is the rest of the key.
+            name: Its key in :attr:`state_variables`, or the first part of the key.
+            reference: The weight that it belongs to; its address is the rest of the key.
         """
         name = name or "variable"
         key = name if reference is None else f"{name}/{self._address_of(reference)}"
@@ -258,7 +259,7 @@ class BaseOptimizer(Versioned, Configurable):
     def _enter(
         self, key: str, name: str, reference: Variable | None, make: Callable[[], Variable]
     ) -> Variable:
-        """Put the slot of that name under ``key``: the one there was before, or a new one."""
+        """Add the slot of that name under ``key``: the existing one or a new one."""
         variable = self._earlier.get((name, reference))
         if variable is None:
             variable = make()
@@ -268,12 +269,12 @@ class BaseOptimizer(Versioned, Configurable):
     def add_variable_from_reference(
         self, reference_variable: Variable, name: str | None = None, initializer: Any = "zeros"
     ) -> Variable:
-        """Make a slot of the shape and dtype of a variable that is trained.
+        """Create a slot with the shape and dtype of a trained variable.
 
         Args:
             reference_variable: One of the variables that the optimizer was built with.
             name: Name of the slot, ``"slot"`` by default.
-            initializer: Its first value.
+            initializer: Its initial value.
         """
         return self.add_variable(
             reference_variable.shape,
@@ -286,7 +287,7 @@ class BaseOptimizer(Versioned, Configurable):
     def add_optimizer_variables(
         self, trainable_variables: Iterable[Variable], name: Any, initializer: Any = "zeros"
     ) -> Any:
-        """Make one slot for each variable; for a list of names a tuple of such lists."""
+        """Create one slot for each variable; for a list of names, a tuple of such lists."""
         one = isinstance(name, str)
         names = [name] if one else list(name)
         firsts = [initializer] * len(names) if isinstance(initializer, str) else list(initializer)
@@ -300,7 +301,7 @@ class BaseOptimizer(Versioned, Configurable):
         if variable not in self._addresses:
             raise StructureError(
                 f"Optimizer {self.name!r} was built for other variables than {variable!r}. "
-                f"Expected one of {list(self._parameters)[:10]}. Make a new optimizer for other "
+                f"Expected one of {list(self._parameters)[:10]}. Create a new optimizer for other "
                 "variables, or build this one with all of them."
             )
         return self._addresses[variable]
@@ -308,7 +309,7 @@ class BaseOptimizer(Versioned, Configurable):
     # ---- parts of the pure step ------------------------------------------------------------------
 
     def _read_gradients(self, gradients: Mapping[str, Any], parameters: Arrays) -> Arrays:
-        """The gradients that there are, in the dtypes of their parameters."""
+        """The gradients that are not None, cast to the dtypes of their parameters."""
         given = {}
         for address, gradient in gradients.items():
             if gradient is None:
@@ -338,15 +339,15 @@ class BaseOptimizer(Versioned, Configurable):
         return jax.jit(self.update)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Iterable[Any] | None = None) -> None:
-        """Change variables by their gradients.
+        """Update variables from their gradients.
 
         Args:
-            grads: One gradient for each variable, or None where there is none.
+            grads: One gradient for each variable; None to skip it.
             trainable_variables: The variables; those of :meth:`build` when None.
 
         Raises:
-            StructureError: Another number of gradients than variables, none at all, or a variable
-                that the optimizer was not built for.
+            StructureError: The numbers of gradients and variables differ, all gradients are None,
+                or the optimizer was not built for one of the variables.
         """
         targets = list(
             self._current.values() if trainable_variables is None else trainable_variables
@@ -355,7 +356,7 @@ class BaseOptimizer(Versioned, Configurable):
             self.build(targets)
         if len(grads) != len(targets):
             raise StructureError(
-                f"apply() needs one gradient for each variable. Received: {len(grads)} gradients "
+                f"apply() expects one gradient for each variable. Received: {len(grads)} gradients "
                 f"for {len(targets)} variables."
             )
         gradients = {
@@ -414,15 +415,15 @@ class BaseOptimizer(Versioned, Configurable):
         return [parameters[a] for a in self._current], [state[k] for k in keys]
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
-        """Called when training ends: give variables their final values."""
+        """Set the final values of variables; called at the end of training."""
 
     def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
-        """The loss to differentiate; :meth:`update` undoes the scale.
+        """Scale the loss before differentiation; :meth:`update` divides the gradients again.
 
         Args:
             loss: A scalar.
-            state: The optimizer's arrays; needed only inside a pure step, where the variables
-                are not current.
+            state: The state as arrays; needed only inside a pure step, where the variables are not
+                up to date.
         """
         return loss
 
@@ -431,15 +432,16 @@ class BaseOptimizer(Versioned, Configurable):
     def exclude_from_weight_decay(
         self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
     ) -> None:
-        """Keep weight decay off some variables; call it before :meth:`build`.
+        """Exclude variables from weight decay; call it before :meth:`build`.
 
         Args:
             var_list: The variables.
-            var_names: Regular expressions, searched for in names and addresses, like ``"bias"``.
+            var_names: Regular expressions such as ``"bias"``, which are searched for in names and
+                addresses.
         """
         if self.built:
             raise ArgumentError(
-                "exclude_from_weight_decay() comes before the optimizer is built. "
+                "exclude_from_weight_decay() was called after the optimizer was built. "
                 "Call it before `build` and before the first `fit`."
             )
         variables, patterns = self._undecayed
@@ -453,23 +455,23 @@ class BaseOptimizer(Versioned, Configurable):
             or any(re.search(p, variable.name) or re.search(p, address) for p in patterns)
         )
 
-    # ---- files -----------------------------------------------------------------------------------
+    # ---- saving and loading ----------------------------------------------------------------------
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        """Write the state into ``store`` under ``"0"``, ``"1"``, ..., as Keras does."""
+        """Save the state to ``store`` under ``"0"``, ``"1"``, ..., like Keras."""
         for i, variable in enumerate(self.variables):
             store[str(i)] = variable.numpy()
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
-        """Read the state that :meth:`save_own_variables` wrote.
+        """Load the state that :meth:`save_own_variables` saved.
 
         Raises:
-            StructureError: ``store`` holds another number of variables.
-            ShapeError: A variable of another shape.
+            StructureError: ``store`` contains another number of variables.
+            ShapeError: A variable has another shape.
         """
         if len(store) != len(self.variables):
             raise StructureError(
-                f"Optimizer {self.name!r} has {len(self.variables)} variables; the file holds "
+                f"Optimizer {self.name!r} has {len(self.variables)} variables; the file contains "
                 f"{len(store)}. Was it saved with another optimizer, or other trainable weights?"
             )
         for i, variable in enumerate(self.variables):

@@ -61,7 +61,7 @@ class SGD(Optimizer):
 
 @builtin("optimizers")
 class Lion(Optimizer):
-    """Lion: the sign of a momentum, so that every element changes by the learning rate.
+    """Lion: updates by the sign of a momentum, so that every element changes by the learning rate.
 
     ``weight -= learning_rate * sign(beta_1 * m + (1 - beta_1) * gradient)``, then
     ``m = beta_2 * m + (1 - beta_2) * gradient``. Use a third to a tenth of Adam's learning rate.
@@ -116,10 +116,10 @@ class Muon(_MuonArguments):
     """Muon: orthogonalized momentum for matrices, and AdamW for all other weights.
 
     The momentum of a weight with two axes is replaced by an approximation of the nearest orthogonal
-    matrix, computed by ``ns_steps`` Newton-Schulz iterations
-    ``x = a * x + (b * y + c * y @ y) @ x`` with ``y = x @ x.T``; its elements are then of size
-    ``rms_rate``, like those of Adam. Jordan et al. 2024, "Muon: an optimizer for hidden layers
-    in neural networks"; the size: Liu et al. 2025, arXiv:2502.16982.
+    matrix, computed by ``ns_steps`` Newton-Schulz iterations ``x = a * x + (b * y + c * y @ y) @
+    x`` with ``y = x @ x.T``; its elements then have the root mean square ``rms_rate``, like those
+    of Adam. Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; scaling:
+    Liu et al. 2025, arXiv:2502.16982.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.

@@ -1,4 +1,4 @@
-"""From names, configs, classes and optax transformations to optimizers."""
+"""Lookup of optimizers by name, config, class or optax transformation."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def get(identifier: Any) -> Any:
             transformation.
 
     Raises:
-        UnknownNameError: No such name; the message lists the closest ones.
-        ArgumentError: Something that is no optimizer.
+        UnknownNameError: An unknown name; the message lists the closest ones.
+        ArgumentError: Something that is not an optimizer.
 
     >>> get("sgd")
     SGD()

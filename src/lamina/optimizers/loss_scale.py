@@ -20,16 +20,17 @@ from lamina.serialization.registry import builtin
 
 @builtin("optimizers")
 class LossScaleOptimizer(BaseOptimizer):
-    """Multiplies the loss by a scale that follows the size of the gradients.
+    """Multiplies the loss by a scale that adapts to the magnitude of the gradients.
 
-    :meth:`scale_loss` multiplies, the update divides the gradients again. When one of them is not
-    finite the update is left out and the scale halved; after ``dynamic_growth_steps`` updates in a
-    row the scale is doubled. Micikevicius et al. 2018, arXiv:1710.03740.
+    :meth:`scale_loss` multiplies the loss, and the update divides the gradients again. If a
+    gradient is not finite, the update is skipped and the scale is halved; after
+    ``dynamic_growth_steps`` consecutive updates the scale is doubled. Micikevicius et al. 2018,
+    arXiv:1710.03740.
 
     Args:
-        inner_optimizer: The optimizer that gets the true gradients.
-        initial_scale: The first scale.
-        dynamic_growth_steps: After how many good updates the scale is doubled.
+        inner_optimizer: The optimizer that receives the unscaled gradients.
+        initial_scale: The initial scale.
+        dynamic_growth_steps: Number of consecutive finite updates after which the scale is doubled.
         name: Name of the optimizer.
 
     >>> from lamina.optimizers.descent import SGD
@@ -50,7 +51,7 @@ class LossScaleOptimizer(BaseOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Keras's files have a place for it; the learning rate is the inner optimizer's.
+        # Keras's files have an entry for it; the learning rate is the inner optimizer's.
         self._rate = Variable(np.float32(0), trainable=False, name="learning_rate", owner=self)
 
     @property
@@ -64,7 +65,7 @@ class LossScaleOptimizer(BaseOptimizer):
 
     @property
     def iterations(self) -> Any:
-        """How many updates the inner optimizer has made."""
+        """The number of updates of the inner optimizer."""
         return self.inner_optimizer.iterations
 
     def make_state(self) -> None:

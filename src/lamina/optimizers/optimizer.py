@@ -1,4 +1,4 @@
-"""The base of optimizers: everything about a step that is the same for all of them."""
+"""The base class of optimizers with the parts of a step that all of them share."""
 
 from __future__ import annotations
 
@@ -28,29 +28,30 @@ class _WithLearningRate(BaseOptimizer):
 
 @builtin("optimizers")
 class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
-    """What changes weights by their gradients: a formula, and the common rules around it.
+    """Base class of optimizers that update each weight by a formula.
 
-    Each update, in this order: divide the gradients by ``loss_scale_factor``; collect them until
-    there are ``gradient_accumulation_steps`` of them, then take their mean; clip; shrink the
-    weights by ``weight_decay``; apply the formula; average; apply the weights' constraints.
+    An update consists of these steps: divide the gradients by ``loss_scale_factor``; average them
+    over ``gradient_accumulation_steps`` steps; clip them; apply ``weight_decay``; apply the
+    formula; update the moving average of the weights; apply the weights' constraints.
 
-    A new optimizer names its :attr:`slots` and writes :meth:`formula`. One written for Keras, with
-    ``build(variables)`` and ``update_step(gradient, variable, learning_rate)``, works too.
+    A subclass defines :attr:`slots` and :meth:`formula`. Subclasses written for Keras, with
+    ``build(variables)`` and ``update_step(gradient, variable, learning_rate)``, work too.
 
     Args:
         learning_rate: A number, a schedule, or a callable without arguments.
-        weight_decay: Before each update weights lose this part, times the learning rate.
-        clipnorm: Each gradient is scaled down to this norm.
-        clipvalue: Each entry of each gradient is cut to this absolute value.
-        global_clipnorm: All gradients together are scaled down to this norm.
-        use_ema: Keep an exponential moving average of the weights.
-        ema_momentum: How much of the average each update keeps.
-        ema_overwrite_frequency: After how many updates the weights become their average; None:
-            only when training ends.
-        loss_scale_factor: :meth:`scale_loss` multiplies by it, so that small gradients do not
-            vanish in float16; the update divides by it.
-        gradient_accumulation_steps: How many gradients make one update, 2 or more.
-        name: Name of the optimizer, that of its class by default.
+        weight_decay: Fraction of the weights to subtract at each update, times the learning rate.
+        clipnorm: Maximum norm of each gradient; larger ones are scaled down.
+        clipvalue: Maximum absolute value of the elements of gradients; larger ones are clipped.
+        global_clipnorm: Maximum norm of all gradients together; they are scaled down to it.
+        use_ema: Whether to compute an exponential moving average of the weights.
+        ema_momentum: Decay rate of the moving average.
+        ema_overwrite_frequency: Number of updates after which the weights are replaced by their
+            average; None for only at the end of training.
+        loss_scale_factor: Factor by which :meth:`scale_loss` multiplies the loss, so that small
+            gradients do not underflow in float16; the update divides by it.
+        gradient_accumulation_steps: Number of steps whose gradients are averaged for one update, >=
+            2.
+        name: Name of the optimizer; derived from that of the class when None.
 
     >>> class SignDescent(Optimizer):
     ...     learning_rate: float = 0.01
@@ -74,7 +75,7 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
     gradient_accumulation_steps: int | None = None
     name: str | None = None
 
-    # Names of the arrays kept for each weight.
+    # Names of the state arrays of each weight.
     slots: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -94,7 +95,7 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
     def _refuse(self, expected: str, received: Any) -> ArgumentError:
         return ArgumentError(f"{type(self).__name__}() takes {expected}. Received: {received}.")
 
-    # ---- what an optimizer defines ---------------------------------------------------------------
+    # ---- to be defined by subclasses -------------------------------------------------------------
 
     def formula(
         self,
@@ -109,32 +110,32 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
         Args:
             gradient: Its gradient, of its shape and dtype.
             parameter: Its value.
-            slots: Its arrays in the state, by slot, and what :meth:`shared` returned.
+            slots: Its state arrays by slot, and the arrays that :meth:`shared` returned.
             learning_rate: A float32 scalar.
             step: Number of this update, from 1; a float32 scalar.
 
         Returns:
-            The new value and the new slots; both are cast to the dtypes of the old.
+            The new value and the new slots, which are cast to the dtypes of the old ones.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} has no formula. Write its `formula(self, gradient, parameter, "
+            f"{type(self).__name__} has no formula. Define `formula(self, gradient, parameter, "
             "slots, learning_rate, step)`, or Keras's `update_step(self, gradient, variable, "
             "learning_rate)`."
         )
 
     def slot_groups(self) -> tuple[tuple[str, ...], ...]:
-        """The slots that this configuration needs, grouped as Keras's files order them.
+        """The slots that this configuration needs, grouped in the order of Keras's files.
 
         Within a group the slots of one weight come together, then those of the next.
         """
         return (self.slots,)
 
     def add_slot(self, slot: str, variable: Variable) -> None:
-        """Make one slot of one weight: zeros of its shape and dtype."""
+        """Create a slot of a weight: zeros of its shape and dtype."""
         self.add_variable_from_reference(variable, slot)
 
     def shared(self, state: Arrays, step: jax.Array) -> Arrays:
-        """State that all weights share, brought up to ``step``."""
+        """Compute the state that all weights share for ``step``."""
         return {}
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
@@ -142,7 +143,7 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
 
         Args:
             gradient: Gradient of ``variable``.
-            variable: The weight; inside a step it holds its current value.
+            variable: The weight, with its current value.
             learning_rate: A scalar.
         """
         address = self._address_of(variable)
@@ -201,7 +202,7 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
     def _effective(
         self, gradients: Arrays, parameters: Arrays, state: Arrays, done: jax.Array, rate: jax.Array
     ) -> tuple[Arrays, Arrays]:
-        """Clip, decay and apply the formula, after ``done`` such updates."""
+        """Clip, decay and apply the formula; ``done`` is the number of previous updates."""
         gradients = self._clip(gradients)
         values = {a: self._decayed(a, parameters[a], rate) for a in gradients}
         formula = type(self).update_step is Optimizer.update_step
@@ -224,8 +225,9 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
         values, state = {}, {**state, **shared}
         formula = self.formula
         if isinstance(step, jax.core.Tracer):
-            # Trace the formula once for all weights of a shape; XLA inlines the calls. The partial
-            # is new each time, so that the cache cannot outlive a change of the attributes.
+            # Trace the formula once for all weights of the same shape; XLA inlines the calls. A new
+            # partial # each time prevents cached traces from being used after attributes have
+            # changed.
             formula = jax.jit(functools.partial(self.formula))
         for address, gradient in gradients.items():
             parameter, slots = parameters[address], self._slots_of(address, state)
@@ -242,7 +244,7 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
     def _by_update_step(
         self, gradients: Arrays, parameters: Arrays, state: Arrays, rate: Any, step: jax.Array
     ) -> tuple[Arrays, Arrays]:
-        """Run a user's ``update_step``, whose assignments become the result."""
+        """Run a user's ``update_step``; the values that it assigns are the result."""
         weights = {self._parameters[a]: p for a, p in parameters.items()}
         slots = {key: v for key, v in self.state_variables.items() if key in state}
         own = {v: state[key] for key, v in slots.items()}
@@ -265,7 +267,7 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
         return gradients
 
     def _average(self, values: Arrays, state: Arrays, done: jax.Array) -> tuple[Arrays, Arrays]:
-        """Update the moving averages; the first update starts them."""
+        """Update the moving averages, which start with the weights of the first update."""
         keep = self.ema_momentum * (done > 0)
         averages = {}
         for address, value in values.items():
@@ -276,7 +278,7 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
             values = {a: jnp.where(due, averages[a], v) for a, v in values.items()}
         return values, {**state, **{f"average/{a}": v for a, v in averages.items()}}
 
-    # ---- for users' own ``update_step`` ----------------------------------------------------------
+    # ---- for ``update_step`` of users' subclasses ------------------------------------------------
 
     def assign(self, variable: Variable, value: Any) -> None:
         """``variable = value``, in an ``update_step``."""
@@ -315,17 +317,17 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
         }
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
-        """Give variables their moving average, if there is one: called when training ends."""
+        """Replace variables by their moving averages, if any; called at the end of training."""
         averages = self.moving_averages
         for variable in var_list if self.use_ema else ():
-            self._address_of(variable)  # is it one of this optimizer's?
+            self._address_of(variable)  # raises if it is not a variable of this optimizer
             variable.assign(averages[variable].value)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         if "learning_rate" in config:
             if isinstance(self._rate, Variable):
-                # The shortest number that is the same in float32: 0.001, not 0.001000000047.
+                # The shortest decimal with the same float32 value: 0.001, not 0.001000000047.
                 config["learning_rate"] = float(str(np.float32(self._rate.value)))
             else:
                 schedule = isinstance(self._rate, LearningRateSchedule)

@@ -1,4 +1,4 @@
-"""Optimizers made of optax's gradient transformations, which Lamina never imports itself."""
+"""Optimizers from gradient transformations of optax, which Lamina itself never imports."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class Transformation(Protocol):
     """A gradient transformation of optax."""
 
     def init(self, params: Any) -> Any:
-        """The state for parameters."""
+        """The initial state for parameters."""
         ...
 
     def update(self, updates: Any, state: Any, params: Any = None) -> Any:
-        """New updates, and the new state."""
+        """The new updates and the new state."""
         ...
 
 
 @builtin("optimizers")
 class Optax(BaseOptimizer):
-    """A transformation of gradients as an optimizer: ``compile(optimizer=optax.adam(1e-3))``.
+    """A gradient transformation as an optimizer: ``compile(optimizer=optax.adam(1e-3))``.
 
-    Each leaf of the transformation's state is a variable, named by its place in the state:
-    ``"0/mu/dense/kernel"``. A parameter without a gradient counts as one whose gradient is 0, but
-    keeps its value. The learning rate can be read and set where ``optax.inject_hyperparams`` has
-    put it into the state.
+    Each leaf of the transformation's state is a variable, named by its path in the state, such as
+    ``"0/mu/dense/kernel"``. A parameter without a gradient is treated as if its gradient were 0,
+    but is not updated. The learning rate can be read and set if ``optax.inject_hyperparams`` has
+    added it to the state.
 
     Args:
         transformation: An object with optax's ``init(parameters)`` and
@@ -64,14 +64,14 @@ class Optax(BaseOptimizer):
             if key.endswith("hyperparams/learning_rate"):
                 return variable
         raise ArgumentError(
-            "The learning rate of an optax transformation is inside of it. To read and set it, "
-            "make the transformation with `optax.inject_hyperparams(optax.adam)("
+            "The learning rate of an optax transformation is not accessible. To read and set it, "
+            "create the transformation with `optax.inject_hyperparams(optax.adam)("
             "learning_rate=1e-3)`, and build the optimizer first."
         )
 
     @property
     def learning_rate(self) -> Any:
-        """The variable that ``optax.inject_hyperparams`` has put into the state."""
+        """The variable that ``optax.inject_hyperparams`` has added to the state."""
         return self._injected()
 
     @learning_rate.setter
@@ -92,7 +92,7 @@ class Optax(BaseOptimizer):
             key = naming.free(self._slots, key)
             self._leaves.append(key)
             self._enter(key, name, reference, functools.partial(self._leaf, leaf))
-        # The state of weights that do not train now is kept for when they do again.
+        # The state of weights that are not trained now is kept in case they are trained again.
         for (name, reference), variable in self._earlier.items():
             if reference is not None and reference not in set(self._current.values()):
                 key = naming.free(self._slots, f"{name}/{self._address_of(reference)}")
@@ -110,8 +110,8 @@ class Optax(BaseOptimizer):
         if set(parameters) != set(self._current):
             raise StructureError(
                 "An optax transformation updates all parameters that it was built with. Missing: "
-                f"{sorted(set(self._current) - set(parameters))[:10]}. Build it with those that "
-                "are to train."
+                f"{sorted(set(self._current) - set(parameters))[:10]}. Build it with all "
+                "parameters to train."
             )
         given = self._read_gradients(gradients, parameters)
         everything = {a: given.get(a, jnp.zeros_like(p)) for a, p in parameters.items()}
@@ -124,7 +124,7 @@ class Optax(BaseOptimizer):
 
     def get_config(self) -> dict[str, Any]:
         raise SerializationError(
-            "An optax transformation is made of functions, which no file can describe. Save the "
+            "An optax transformation consists of functions, which cannot be saved. Save the "
             "model with `include_optimizer=False`, and compile it again after loading."
         )
 

@@ -1,4 +1,4 @@
-"""Random tensors, and the generators that they are drawn from."""
+"""Random tensors and seed generators."""
 
 from lamina.random.seed_generator import SeedGenerator as SeedGenerator
 from lamina.random.tensors import (

@@ -1,4 +1,4 @@
-"""A seed with a counter: what random functions draw from, again and again."""
+"""Seed generators: a seed and a counter, from which random functions draw."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _ONE = np.array([0, 1], np.uint32)
 
 @builtin("random")
 class SeedGenerator(Trackable):
-    """A source of seeds: each draw takes one, and the next draw takes another.
+    """A sequence of seeds: each draw uses the next one.
 
-    Its state is a variable that is advanced at each draw, also inside a compiled step. Assigned to
-    an attribute of a layer or model, the generator belongs to it: the state is among its
-    ``non_trainable_variables``, and files keep it.
+    Its state is a variable that each draw advances, also inside a compiled step. If the generator
+    is an attribute of a layer or model, its state is among the ``non_trainable_variables`` and is
+    saved.
 
-    Two generators of one seed give the same seeds in the same order, those that Keras's generator
-    gives: ``(seed, 0)``, ``(seed, 1)``, ...
+    Two generators with the same seed return the same seeds in the same order, like those of Keras:
+    ``(seed, 0)``, ``(seed, 1)``, ...
 
     Args:
-        seed: Integer from 0 to 2^32 - 1. When None it is derived from the global seed, a new one
-            for each generator, so that ``lamina.utils.set_random_seed`` makes it reproducible.
+        seed: Integer from 0 to 2^32 - 1. When None, a different seed for each generator is derived
+            from the global seed, so that ``lamina.utils.set_random_seed`` makes it reproducible.
         name: Name of the generator; ``seed_generator``, ``seed_generator_1``, ... when None.
 
     Attributes:
-        state: Variable of shape (2,), dtype uint32: the seed and the number of seeds given so far.
+        state: Variable of shape (2,) and dtype uint32: the seed and the number of draws so far.
 
     Raises:
-        ArgumentError: Another ``seed``.
+        ArgumentError: An invalid ``seed``.
 
     >>> from lamina import random
     >>> generator = SeedGenerator(7)
@@ -71,7 +71,7 @@ class SeedGenerator(Trackable):
 
     @property
     def path(self) -> str:
-        """The generator's name, with which the path of its state begins."""
+        """The generator's name, which is the first part of the path of its state."""
         return self.name
 
     def next(self, ordered: bool = True) -> jax.Array:
@@ -81,14 +81,15 @@ class SeedGenerator(Trackable):
             ordered: Kept for compatibility: seeds are always given in order.
 
         Raises:
-            StateError: Inside a ``jax.jit`` of your own, where the new state would be lost.
+            StateError: It was called inside your own ``jax.jit``, where the new state would be
+                lost.
         """
         scope = current()
         if scope is not None and scope.abstract and not scope.pure:
-            return jnp.zeros((2,), "uint32")  # only the shape matters, and nothing may change
+            return jnp.zeros((2,), "uint32")  # only the shape is needed
         if (scope is None or not scope.pure) and isinstance(jnp.zeros(()), jax.core.Tracer):
             raise StateError(
-                f"The seed generator {self.name!r} is advanced inside a `jax.jit` of your own, "
+                f"The seed generator {self.name!r} is advanced inside your own `jax.jit`, "
                 "where its new state would be lost and every run would repeat the same draw. Pass "
                 "the state through `model.stateless_call(...)`, or draw with an integer `seed` "
                 "that you pass in."
@@ -103,7 +104,7 @@ class SeedGenerator(Trackable):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A generator of the same arguments, at its start."""
+        """A generator with the same arguments, in its initial state."""
         return cls(**config)
 
     def __repr__(self) -> str:
@@ -111,14 +112,14 @@ class SeedGenerator(Trackable):
 
 
 def check_seed(seed: Any, where: str) -> int:
-    """``seed`` if it is an integer from 0 to 2^32 - 1.
+    """Return ``seed`` if it is an integer from 0 to 2^32 - 1.
 
     Args:
-        seed: What a user gave.
-        where: The argument, for the message.
+        seed: The value to check.
+        where: Name of the argument, for the message.
 
     Raises:
-        ArgumentError: It is another object or number.
+        ArgumentError: It is not.
 
     >>> check_seed(3, "seed")
     3
@@ -135,13 +136,14 @@ def key_of(seed: Any, function: str) -> jax.Array:
     """The JAX key of one draw.
 
     Args:
-        seed: An integer (the same key each time), a :class:`SeedGenerator` (which is advanced), or
-            None: a key of the step and layer in progress, or of the global seed and a counter.
-        function: The function that draws, for messages.
+        seed: An integer (for the same key each time), a :class:`SeedGenerator` (which is advanced),
+            or None for a key derived from the current step and layer, or from the global seed and a
+            counter.
+        function: Name of the random function, for messages.
 
     Raises:
-        ArgumentError: Another ``seed``.
-        StateError: ``seed`` is None or a generator inside a ``jax.jit`` of the user's own.
+        ArgumentError: An invalid ``seed``.
+        StateError: ``seed`` is None or a generator inside the user's own ``jax.jit``.
 
     >>> key_of(1, "normal") == key_of(1, "normal")
     Array(True, dtype=bool)

@@ -4,10 +4,10 @@ Every function takes ``seed``:
 
 * an integer from 0 to 2^32 - 1: each call with it returns the same numbers;
 * a :class:`~lamina.random.SeedGenerator`: each call advances it, in a compiled step too;
-* None: new numbers at each call and, inside a layer, at each training step; they depend on the
-  global seed (``lamina.utils.set_random_seed``), the path of the layer and the step alone.
+* None: new numbers at each call and, inside a layer, at each training step; they depend
+  only on the global seed (``lamina.utils.set_random_seed``), the path of the layer and the step.
 
-For one integer or generator the numbers are those that Keras draws on JAX.
+With an integer or a generator, the numbers are those of Keras with the JAX backend.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from lamina.random.seed_generator import key_of
 
 
 def _shape(shape: Any, function: str) -> tuple[Any, ...]:
-    """The shape as a tuple of sizes that are known, by number or by symbol."""
+    """The shape as a tuple of known or symbolic dimensions."""
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     if any(size is None for size in sizes):
         raise ShapeError(
-            f"{function}() needs every size of `shape`. Received: {show_dims(sizes)}, where None "
-            "is known only when the model runs. Draw inside the `call` of a layer, where "
+            f"{function}() needs every dimension of `shape`. Received: {show_dims(sizes)}, where "
+            "None is unknown until the model runs. Draw inside the `call` of a layer, where "
             "`lamina.ops.shape(x)` is complete."
         )
     return sizes
@@ -73,8 +73,8 @@ def normal(
         Tensor of shape ``shape``.
 
     Raises:
-        ArgumentError: A dtype that is not floating, or another ``seed``.
-        ShapeError: A size in ``shape`` is None.
+        ArgumentError: A dtype that is not floating, or an invalid ``seed``.
+        ShapeError: A dimension of ``shape`` is None.
 
     >>> normal((2, 3), seed=1).shape
     (2, 3)
@@ -99,7 +99,7 @@ def uniform(
     Args:
         shape: Shape of the result.
         minval: Lower bound, included; a number or a tensor that broadcasts to ``shape``.
-        maxval: Upper bound, not included; likewise.
+        maxval: Upper bound, excluded; likewise.
         dtype: Floating dtype of the result; ``floatx`` when None. For integers use
             :func:`randint`.
         seed: Integer, :class:`SeedGenerator` or None; see :mod:`lamina.random`.
@@ -108,8 +108,8 @@ def uniform(
         Tensor of shape ``shape``.
 
     Raises:
-        ArgumentError: A dtype that is not floating, or another ``seed``.
-        ShapeError: A size in ``shape`` is None.
+        ArgumentError: A dtype that is not floating, or an invalid ``seed``.
+        ShapeError: A dimension of ``shape`` is None.
 
     >>> x = uniform((100,), -1, 1, seed=1)
     >>> bool((x >= -1).all() and (x < 1).all())
@@ -133,7 +133,7 @@ def randint(
     Args:
         shape: Shape of the result.
         minval: Lower bound, included; a number or a tensor that broadcasts to ``shape``.
-        maxval: Upper bound, not included; likewise.
+        maxval: Upper bound, excluded; likewise.
         dtype: Integer dtype of the result.
         seed: Integer, :class:`SeedGenerator` or None; see :mod:`lamina.random`.
 
@@ -141,8 +141,8 @@ def randint(
         Tensor of shape ``shape``.
 
     Raises:
-        ArgumentError: A dtype that is not an integer's, or another ``seed``.
-        ShapeError: A size in ``shape`` is None.
+        ArgumentError: A dtype that is not an integer dtype, or an invalid ``seed``.
+        ShapeError: A dimension of ``shape`` is None.
 
     >>> sorted(set(randint((100,), 2, 5, seed=1).tolist()))
     [2, 3, 4]
@@ -167,8 +167,8 @@ def truncated_normal(
 
     Args:
         shape: Shape of the result.
-        mean: Mean of the distribution before it is cut, a number or a tensor that broadcasts.
-        stddev: Its standard deviation before it is cut, likewise.
+        mean: Mean of the distribution before truncation, a number or a tensor that broadcasts.
+        stddev: Standard deviation before truncation, likewise.
         dtype: Floating dtype of the result; ``floatx`` when None.
         seed: Integer, :class:`SeedGenerator` or None; see :mod:`lamina.random`.
 
@@ -176,8 +176,8 @@ def truncated_normal(
         Tensor of shape ``shape``.
 
     Raises:
-        ArgumentError: A dtype that is not floating, or another ``seed``.
-        ShapeError: A size in ``shape`` is None.
+        ArgumentError: A dtype that is not floating, or an invalid ``seed``.
+        ShapeError: A dimension of ``shape`` is None.
 
     >>> bool((abs(truncated_normal((1000,), seed=1)) <= 2).all())
     True
@@ -192,7 +192,7 @@ def truncated_normal(
 def gamma(
     shape: Sequence[int], alpha: Tensor, dtype: Any = None, seed: Any = None
 ) -> jax.Array:  # fmt: skip
-    """Samples of the gamma distribution of scale 1.
+    """Samples of the gamma distribution with scale 1.
 
     Args:
         shape: Shape of the result.
@@ -204,8 +204,8 @@ def gamma(
         Tensor of shape ``shape``.
 
     Raises:
-        ArgumentError: A dtype that is not floating, or another ``seed``.
-        ShapeError: A size in ``shape`` is None.
+        ArgumentError: A dtype that is not floating, or an invalid ``seed``.
+        ShapeError: A dimension of ``shape`` is None.
 
     >>> bool((gamma((100,), 2.0, seed=1) > 0).all())
     True
@@ -234,11 +234,11 @@ def binomial(
         seed: Integer, :class:`SeedGenerator` or None; see :mod:`lamina.random`.
 
     Returns:
-        Tensor of shape ``shape`` that holds whole numbers.
+        Tensor of whole numbers, of shape ``shape``.
 
     Raises:
-        ArgumentError: A dtype that is not floating, or another ``seed``.
-        ShapeError: A size in ``shape`` is None.
+        ArgumentError: A dtype that is not floating, or an invalid ``seed``.
+        ShapeError: A dimension of ``shape`` is None.
 
     >>> binomial((2,), 5, 1.0, seed=1)
     Array([5., 5.], dtype=float32)
@@ -270,8 +270,8 @@ def beta(
         Tensor of shape ``shape``.
 
     Raises:
-        ArgumentError: A dtype that is not floating, or another ``seed``.
-        ShapeError: A size in ``shape`` is None.
+        ArgumentError: A dtype that is not floating, or an invalid ``seed``.
+        ShapeError: A dimension of ``shape`` is None.
 
     >>> x = beta((100,), 2.0, 3.0, seed=1)
     >>> bool((x >= 0).all() and (x <= 1).all())
@@ -286,11 +286,11 @@ def beta(
 def categorical(
     logits: Tensor, num_samples: int, dtype: Any = "int32", seed: Any = None
 ) -> jax.Array:  # fmt: skip
-    """Indices of classes, drawn with the probabilities ``softmax(logits)``.
+    """Class indices, drawn with the probabilities ``softmax(logits)``.
 
     Args:
         logits: Unnormalized log-probabilities of shape ``(batch, classes)``.
-        num_samples: How many indices to draw for each row.
+        num_samples: Number of indices to draw for each row.
         dtype: Dtype of the result.
         seed: Integer, :class:`SeedGenerator` or None; see :mod:`lamina.random`.
 
@@ -299,7 +299,7 @@ def categorical(
 
     Raises:
         ShapeError: ``logits`` of another rank.
-        ArgumentError: Another ``seed``.
+        ArgumentError: An invalid ``seed``.
 
     >>> categorical([[0.0, -1e9], [-1e9, 0.0]], 3, seed=1)
     Array([[0, 0, 0],
@@ -322,23 +322,23 @@ def categorical(
 def dropout(
     inputs: Tensor, rate: float, noise_shape: Sequence[int | None] | None = None, seed: Any = None
 ) -> jax.Array:
-    """Set a random fraction of the elements to 0, and divide the others by ``1 - rate``.
+    """Set a random fraction of the elements to 0 and divide the others by ``1 - rate``.
 
-    Unlike the layer of that name it does so whether or not the model trains.
+    Unlike the layer of that name, it does so in inference too.
 
     Args:
-        inputs: Tensor of any shape; integers become floating-point numbers.
+        inputs: Tensor of any shape; integers are converted to floating-point numbers.
         rate: Fraction of the elements to drop, from 0 to 1.
         noise_shape: Shape of the random numbers, which broadcasts to that of ``inputs``: elements
-            along an axis where it has a 1 are kept or dropped together. None, as a whole or for
-            one axis, stands for the size of the input.
+            along an axis where it has a 1 are kept or dropped together. None, as a whole or for one
+            axis, means the dimensions of the input.
         seed: Integer, :class:`SeedGenerator` or None; see :mod:`lamina.random`.
 
     Returns:
         Tensor of the shape of ``inputs``.
 
     Raises:
-        ArgumentError: Another ``rate`` or ``seed``.
+        ArgumentError: An invalid ``rate`` or ``seed``.
         ShapeError: A ``noise_shape`` that does not broadcast to the shape of ``inputs``.
 
     Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html
@@ -366,18 +366,18 @@ def dropout(
 
 @op(file_module="random")
 def shuffle(x: Tensor, axis: int = 0, seed: Any = None) -> jax.Array:
-    """The entries along an axis in random order, another one for each index of the other axes.
+    """Shuffle the entries along an axis, in a different order for each index of the other axes.
 
     Args:
         x: Tensor of at least one axis.
-        axis: The axis along which entries change places.
+        axis: The axis along which entries are shuffled.
         seed: Integer, :class:`SeedGenerator` or None; see :mod:`lamina.random`.
 
     Returns:
         Tensor of the shape and dtype of ``x``.
 
     Raises:
-        ArgumentError: Another ``seed``, or an ``axis`` that ``x`` does not have.
+        ArgumentError: An invalid ``seed``, or an ``axis`` that ``x`` does not have.
 
     >>> sorted(shuffle([3, 1, 2], seed=1).tolist())
     [1, 2, 3]
@@ -389,7 +389,7 @@ def shuffle(x: Tensor, axis: int = 0, seed: Any = None) -> jax.Array:
         )
     key, scope = key_of(seed, "shuffle"), current()
     if scope is not None and scope.abstract:
-        return x  # JAX permutes no axis of unknown size, and the result's shape is known
+        return x  # JAX cannot permute an unknown dimension, but the shape of the result is known
     return jax.random.permutation(key, x, axis, independent=True)
 
 

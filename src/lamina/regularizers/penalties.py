@@ -50,7 +50,7 @@ class L1(Regularizer):
 
 @builtin("regularizers")
 class L2(Regularizer):
-    """``l2 * sum(x ** 2)``: keeps weights small.
+    """``l2 * sum(x ** 2)``, which keeps weights small.
 
     Args:
         l2: Factor, >= 0.

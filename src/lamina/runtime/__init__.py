@@ -1,1 +1,1 @@
-"""How XLA, the allocator and the file system are driven; what a traced program costs."""
+"""Settings of XLA and of the allocator, file access, and the cost of traced programs."""

@@ -1,4 +1,4 @@
-"""What a computation costs, counted from its traced program: operations on numbers, by layer."""
+"""The cost of a computation: its arithmetic operations by layer, counted in the traced program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# One operation for each entry of the result. What only moves or converts entries counts nothing.
+# One operation per element of the result. Primitives that only move or convert elements count 0.
 _ELEMENTWISE = frozenset(
     "abs add atan2 cbrt ceil clamp cos cosh div eq erf erf_inv erfc exp exp2 expm1 floor ge gt "
     "integer_pow le log log1p logistic lt max min mul ne neg nextafter pow rem round rsqrt "
@@ -22,11 +22,11 @@ def operations(fn: Callable[..., Any], *structs: Any) -> dict[str, Any]:
     """Arithmetic operations of ``fn`` by layer path; a multiplication and an addition count two.
 
     Args:
-        fn: a traceable function.
-        structs: specs of its arguments; where sizes are open, the counts are formulas.
+        fn: A traceable function.
+        structs: Specs of its arguments; with unknown dimensions, the counts are formulas.
 
     Returns:
-        The path of the layer (as in ``jax.named_scope``) to the count; ``""`` is outside of layers.
+        Dict of layer paths (as in ``jax.named_scope``) to counts; ``""`` is outside of all layers.
 
     >>> x, w = jax.ShapeDtypeStruct((2, 3), "float32"), jax.ShapeDtypeStruct((3, 4), "float32")
     >>> operations(jnp.matmul, x, w)
@@ -39,7 +39,7 @@ def operations(fn: Callable[..., Any], *structs: Any) -> dict[str, Any]:
         for equation in jaxpr.eqns:
             path = "/".join(filter(None, (prefix, str(equation.source_info.name_stack))))
             inner = programs_in(equation)
-            if equation.primitive.name == "cond":  # one branch runs; they are taken to cost alike
+            if equation.primitive.name == "cond":  # only one branch runs; assume equal costs
                 inner = inner[-1:]
             for program in inner:
                 repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
@@ -50,7 +50,7 @@ def operations(fn: Callable[..., Any], *structs: Any) -> dict[str, Any]:
 
 
 def programs_in(equation: Any) -> list[Any]:
-    """The programs inside an equation: a loop's body, branches, a compiled function."""
+    """The programs in an equation: the body of a loop, branches, or a compiled function."""
     values = equation.params.values()
     found = (x for v in values for x in (v if isinstance(v, (tuple, list)) else (v,)))
     inner = (getattr(x, "jaxpr", x) for x in found)
@@ -58,7 +58,7 @@ def programs_in(equation: Any) -> list[Any]:
 
 
 def uses(program: Any, primitive: str) -> bool:
-    """Whether a traced program uses a primitive, at any depth.
+    """Whether a traced program uses a primitive, at any nesting depth.
 
     >>> uses(jax.make_jaxpr(jax.jit(jnp.sin))(1.0).jaxpr, "sin")
     True

@@ -1,4 +1,4 @@
-"""Where arrays are made."""
+"""The device on which arrays are created."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lamina.errors import ArgumentError
 
 
 def device(device_name: Any) -> AbstractContextManager[Any]:
-    """Context in which arrays are made and computed on one device.
+    """Context in which arrays are created and computed on one device.
 
     Args:
-        device_name: ``"cpu"``, ``"gpu:1"``, ...: a platform, and the number of one of its devices
-            (0 by default); or a JAX device.
+        device_name: ``"cpu"``, ``"gpu:1"``, ...: a platform and the index of a device (0 by
+            default); or a JAX device.
 
     Raises:
-        ArgumentError: There is no such device; those that there are are listed.
+        ArgumentError: There is no such device; the message lists the available ones.
 
     >>> with device("cpu:0"):
     ...     x = jax.numpy.ones(2)

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 @contextmanager
 def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; it takes the target's place when the block ends.
+    """Yield a temporary path next to ``target``, which replaces it when the block ends.
 
-    When the block raises, or the process dies, or the disk is full, the target stays as it was.
+    If the block raises, the process dies or the disk is full, the target is unchanged.
 
     Args:
-        target: the file to write; its folder must exist.
+        target: The file to write; its folder must exist.
 
     Raises:
-        OSError: the folder is missing or cannot be written.
+        OSError: The folder is missing or not writable.
     """
     target = Path(target)
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".part",

@@ -1,4 +1,4 @@
-"""Where the library tells what goes on: the standard output, or a logger."""
+"""Where the library prints its messages: to standard output or a logger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOGGER = logging.getLogger("lamina")
 
 
 class _Log(io.TextIOBase):
-    """A stream whose lines are records of the logger ``"lamina"``."""
+    """A stream that logs its lines with the logger ``"lamina"``."""
 
     encoding = "utf-8"
 

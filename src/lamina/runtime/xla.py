@@ -1,4 +1,4 @@
-"""The only place that knows how XLA is best driven on each platform."""
+"""The settings with which XLA is fastest on each platform."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import numpy as np
 from lamina import settings
 
 # XLA:CPU fuses operations into library calls. For convolutions that is 2 to 3 times slower than its
-# older path; for reductions over leading axes (batch normalization) 4 to 15 times faster. So: the
-# library for reductions only. LLVM's highest level makes no step faster than its first does, and
-# convolutional networks compile a fifth longer.
+# # older code path, for reductions over leading axes (batch normalization) 4 to 15 times faster:
+# use # the library for reductions only. LLVM's highest optimization level makes no step faster than
+# the # first level, but compilation of convolutional networks takes 20 % longer.
 _OPTIONS = {
     "cpu": {
         "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
@@ -26,26 +26,26 @@ _OPTIONS = {
     }
 }
 
-ALIGNMENT = 64  # bytes, of the arrays that XLA:CPU computes with
+ALIGNMENT = 64  # in bytes, of the arrays that XLA:CPU uses without a copy
 _MIB = 1 << 20
-# Parameters of glibc's `mallopt` (malloc.h): number and value.
+# Parameters of glibc's `mallopt` (malloc.h): their number and the value.
 _MALLOC = {
-    # Only the first heap takes blocks above 64 MiB, and the more heaps, the fewer threads have it;
-    # with just one, the threads of small models wait for each other.
+    # Only the first heap serves blocks above 64 MiB, and the more heaps there are, the fewer
+    # threads # use it; with a single heap, the threads of small models wait for each other.
     "M_ARENA_MAX": (-8, 3),
-    "M_MMAP_THRESHOLD": (-3, 256 * _MIB),  # blocks up to this come from a heap ...
-    "M_TRIM_THRESHOLD": (-1, 512 * _MIB),  # ... which gives nothing back below this,
-    "M_TOP_PAD": (-2, 32 * _MIB),  # and grows by this
+    "M_MMAP_THRESHOLD": (-3, 256 * _MIB),  # blocks up to this size come from a heap ...
+    "M_TRIM_THRESHOLD": (-1, 512 * _MIB),  # ... which keeps free memory up to this,
+    "M_TOP_PAD": (-2, 32 * _MIB),  # and grows in these steps
 }
 
 
 @functools.cache
 def _keep_compiled() -> None:
-    """Let JAX keep what it compiled in the user's cache folder, unless it was told where or not to.
+    """Cache compiled programs in the user's cache folder, unless JAX's cache is configured.
 
-    Programs that took a quarter of a second or longer are kept, some 100 KiB each: with JAX's own
-    limit, a second, a small model would be compiled anew by each process. The folder must be the
-    user's alone, because what is found in it is run.
+    Programs that took at least 0.25 s to compile are kept, about 100 KiB each: with JAX's default,
+    1 s, small models would be compiled again by each process. The folder must be accessible to the
+    user only, because its content is executed.
     """
     chosen = jax.config.values
     if chosen["jax_compilation_cache_dir"] or not chosen["jax_enable_compilation_cache"]:
@@ -55,29 +55,29 @@ def _keep_compiled() -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
     except OSError:
-        return  # no home, or one that cannot be written to
+        return  # no home folder, or not a writable one
     mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     if mine and not status.st_mode & 0o022 and os.access(folder, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         limit = "jax_persistent_cache_min_compile_time_secs"
-        if limit.upper() not in os.environ and chosen[limit] == 1.0:  # JAX's own
+        if limit.upper() not in os.environ and chosen[limit] == 1.0:  # JAX's default
             jax.config.update(limit, 0.25)
 
 
 def _from_libc(name: str) -> Any:
-    """A function of glibc's; None where the C library is another."""
+    """A function of glibc; None with another C library."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def _keep_memory() -> None:
-    """Let the C library keep the memory that a step frees, for the next step to use.
+    """Let the C library keep the memory that a step frees for the next step.
 
-    XLA:CPU allocates the buffers of each step anew. glibc asks the system for a large block and
-    returns it when it is freed, so that every step waits for pages to be mapped and cleared: a
-    fifth to a third of a convolutional network's steps, none of it with these settings. The price
-    is up to 512 MiB a heap that stay with the process after large models are gone.
+    XLA:CPU allocates new buffers in each step. By default glibc requests large blocks from the
+    system and returns them when they are freed, so that every step waits for pages to be mapped and
+    cleared, which takes 20 to 33 % of the steps of convolutional networks. With these settings it
+    takes no time, but up to 512 MiB per heap stay allocated after large models are deleted.
 
-    What a user chose in the environment stays, and nothing is changed where JAX has no CPU.
+    Settings from the environment take precedence, and nothing is changed if JAX has no CPU backend.
     """
     chosen = any(name.startswith("MALLOC_") for name in os.environ)
     if chosen or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
@@ -91,19 +91,19 @@ def _keep_memory() -> None:
 
 
 def give_back_memory() -> None:
-    """Return to the system what lies free in the heap, such as after a compilation."""
+    """Return free memory of the heap to the system, for example after a compilation."""
     trim = _from_libc("malloc_trim")
     if trim is not None:
         trim(0)
 
 
 def has_own_memory() -> bool:
-    """Whether the device has another memory than the host, so that data has to be sent to it."""
+    """Whether the device has memory of its own, so that data must be transferred from the host."""
     return jax.default_backend() != "cpu"
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array in host memory that XLA:CPU reads where it lies; any other it copies first."""
+    """An array in host memory that XLA:CPU reads in place, without the copy that others need."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = misaligned(memory)
@@ -111,14 +111,14 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def misaligned(array: np.ndarray) -> int:
-    """After how many bytes an array reaches an address from which XLA:CPU reads in place."""
+    """The number of bytes to the next address of the array that is aligned for XLA:CPU."""
     return -array.ctypes.data % ALIGNMENT
 
 
 def options() -> dict[str, Any]:
-    """The compiler options that were measured to be best for this platform.
+    """The compiler options that were measured to be fastest on this platform.
 
-    One that a user chose in the environment (``XLA_FLAGS``) is not among them.
+    Options that the user has set in the environment (``XLA_FLAGS``) are left out.
     """
     chosen = os.environ.get("XLA_FLAGS", "")
     return {k: v for k, v in _OPTIONS.get(jax.default_backend(), {}).items() if k not in chosen}

@@ -1,4 +1,4 @@
-"""Models as files: one archive for everything, or weights alone; and what configs may name."""
+"""Saving and loading of models and weights, and registration of custom objects."""
 
 from lamina.saving.archive import load_model as load_model
 from lamina.saving.archive import load_weights as load_weights

@@ -1,7 +1,7 @@
-"""The ``.keras`` archive, and files of weights alone.
+"""The ``.keras`` archive, and weights files.
 
-The archive is a zip of three members: ``metadata.json``, ``config.json`` (the architecture and what
-``compile`` was told, as data) and ``model.weights.h5``. It holds no code. Writing is atomic.
+The archive is a zip file with three members: ``metadata.json``, ``config.json`` (the architecture
+and the arguments of ``compile``) and ``model.weights.h5``. It contains no code. Writing is atomic.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from lamina.serialization import registry
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _MAX_JSON = 64 * 2**20
 _MAX_INFLATED = 4 * 2**30
-# The Keras release whose layout the archive follows.
+# The Keras release whose file layout is written.
 _LAYOUT = "3.15.1"
 
 
 @runtime_checkable
 class _Compiles(Protocol):
-    """A model, as a file is read into it."""
+    """A model that a file is loaded into."""
 
     name: Any
     optimizer: Any
@@ -60,13 +60,13 @@ class _Compiles(Protocol):
     def resume_at(self, seed: int, step: int) -> None: ...
 
 
-# What zipfile raises about an archive that is damaged.
+# The exceptions that zipfile raises for a damaged archive.
 _DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError,
            zlib.error)  # fmt: skip
 
 
 def _hdf5() -> Any:
-    """HDF5 files: loaded when there is one, because HDF5's library takes a fifth of the import."""
+    """The module of HDF5 files; imported on first use, because importing h5py takes long."""
     from lamina.saving import hdf5
 
     return hdf5
@@ -76,26 +76,26 @@ def _hdf5() -> Any:
 def save_model(
     model: Any, filepath: Any, overwrite: bool = True, include_optimizer: bool = True
 ) -> None:
-    """Save architecture, weights, compile settings and optimizer state in one file.
+    """Save the architecture, weights, compile arguments and optimizer state in one file.
 
-    The file appears whole or not at all: when saving fails, an older file stays as it was.
+    Writing is atomic: if saving fails, an existing file is unchanged.
 
     Args:
-        model: a built model.
-        filepath: ends in ``.keras``.
-        overwrite: whether an existing file may be replaced.
-        include_optimizer: whether the optimizer's state goes along.
+        model: A built model.
+        filepath: Path that ends in ``.keras``.
+        overwrite: Whether an existing file may be replaced.
+        include_optimizer: Whether to save the optimizer's state.
 
     Raises:
-        ArgumentError: another ending.
-        FileExistsError: the file exists and ``overwrite`` is False.
-        NotBuiltError: the model has no weights yet.
-        SerializationError: a layer that has no description as data; the message names its class.
+        ArgumentError: Another suffix.
+        FileExistsError: The file exists and ``overwrite`` is False.
+        NotBuiltError: The model has no weights yet.
+        SerializationError: A layer that cannot be serialized; the message names its class.
 
     Warns:
-        SavingWarning: what the model was compiled with has no description as data (an optax
-            transformation, a lambda as loss). The file then keeps architecture and weights, and
-            the loaded model has to be compiled again.
+        SavingWarning: The arguments of ``compile`` cannot be serialized (an optax transformation, a
+            lambda as loss). The file then contains architecture and weights, and the loaded model
+            has to be compiled again.
 
     >>> import os, tempfile
     >>> from lamina import layers, models
@@ -108,7 +108,7 @@ def save_model(
     path = Path(filepath)
     if path.suffix != ".keras":
         raise ArgumentError(
-            f"A model's file ends in '.keras'. Received: {str(path)!r}. For weights alone, "
+            f"The file of a model must end in '.keras'. Received: {str(path)!r}. For weights only, "
             "use `model.save_weights('name.weights.h5')` or '.safetensors'."
         )
     _may_write(path, overwrite)
@@ -117,7 +117,7 @@ def save_model(
 
 
 def to_bytes(model: Any) -> bytes:
-    """What :func:`save_model` writes into a file."""
+    """The bytes that :func:`save_model` writes to a file."""
     file = io.BytesIO()
     _write(model, file, True, None)
     return file.getvalue()
@@ -127,10 +127,10 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
     """Write the archive.
 
     Args:
-        model: a built model.
-        target: a path or a binary file.
-        include_optimizer: whether the optimizer's state goes along.
-        folder: where a temporary file may lie; the system's folder when None.
+        model: A built model.
+        target: A path or a binary file object.
+        include_optimizer: Whether to save the optimizer's state.
+        folder: Folder for a temporary file; the system's when None.
     """
     if not model.built:
         raise NotBuiltError(
@@ -167,25 +167,26 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Any:
-    """Rebuild the model that :func:`save_model` wrote, weights and optimizer state included.
+    """Load a model from a file of :func:`save_model`, including weights and optimizer state.
 
-    The file is data: nothing in it is executed, imported or unpickled, and no other file is read.
+    The file is only data: nothing in it is executed, imported or unpickled, and no other file is
+    read.
 
     Args:
-        filepath: the ``.keras`` file.
-        custom_objects: your own classes and functions by name, where they are not registered.
-        compile: whether to compile the model as it was.
-        safe_mode: kept for compatibility: code in a file is never run, whatever is passed.
+        filepath: The ``.keras`` file.
+        custom_objects: Your own classes and functions by name, unless they are registered.
+        compile: Whether to compile the model with the saved arguments.
+        safe_mode: Kept for compatibility: code in a file is never executed.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CorruptFileError: truncated, altered, or not of this format.
-        UnsafeFileError: the file asks for more than data.
-        SerializationError: a class that is not built in, registered or passed.
+        FileNotFoundError: There is no such file.
+        CorruptFileError: The file is truncated, altered, or not of this format.
+        UnsafeFileError: The file contains more than data.
+        SerializationError: A class that is neither built in, registered nor passed.
 
     Warns:
-        SavingWarning: the file holds arrays that the model has no place for, or another
-            optimizer's state.
+        SavingWarning: The file contains arrays that do not belong to the model, or an optimizer
+            state that does not match.
     """
     path = Path(filepath)
     _must_exist(path)
@@ -193,24 +194,24 @@ def load_model(
 
 
 def from_bytes(data: bytes, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The model that :func:`to_bytes` was given."""
+    """Load a model from the bytes that :func:`to_bytes` returned."""
     return _read(io.BytesIO(data), Path("the copy of the model"), custom_objects, True)
 
 
 def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
-    """The model of an archive.
+    """Load the model of an archive.
 
     Args:
-        source: a path or a binary file.
-        path: what messages call it.
-        custom_objects: as for :func:`load_model`.
-        compile: likewise.
+        source: A path or a binary file object.
+        path: Its name in messages.
+        custom_objects: See :func:`load_model`.
+        compile: See :func:`load_model`.
     """
     with _opened(source, path) as archive:
         metadata, config = (_json_member(archive, name) for name in (_METADATA, _CONFIG))
         model = registry.deserialize(config, custom_objects)
         if not (isinstance(model, Layer) and isinstance(model, _Compiles)):
-            raise CorruptFileError(f"{path} holds a {type(model).__name__}, not a model.")
+            raise CorruptFileError(f"{path} contains a {type(model).__name__}, not a model.")
         own = metadata.get("lamina")
         own = own if isinstance(own, dict) else {}
         name_automatically(model, own.get("automatic_names"))
@@ -220,7 +221,7 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
         if not model.built:
             raise SerializationError(
                 f"{path} does not say for which input shapes {type(model).__name__} was built, so "
-                "its weights have no place. Give the class `get_build_config` and "
+                "its weights cannot be loaded. Give the class `get_build_config` and "
                 "`build_from_config`, or call the model on data before saving it."
             )
         with _weights_member(archive, path) as stored:
@@ -232,7 +233,7 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
             unknown = places.unknown(stored.names())
             if unknown:
                 warn(
-                    f"{path} holds arrays that the model has no place for, which were left out: "
+                    f"{path} contains arrays that do not belong to the model and were ignored: "
                     f"{unknown[:5]}{' ...' if len(unknown) > 5 else ''}.",
                     SavingWarning,
                 )
@@ -258,8 +259,8 @@ def _compile_config(model: Any, include_optimizer: bool) -> Any:
     except SerializationError as e:
         if include_optimizer or not _is_describable({**settings, "optimizer": None}):
             warn(
-                f"The file of {model.name!r} keeps architecture and weights, but not how the model "
-                f"was compiled: {e}\nCall `compile` again after loading.",
+                f"The file of {model.name!r} contains architecture and weights, but not how the "
+                f"model was compiled: {e}\nCall `compile` again after loading.",
                 SavingWarning,
             )
         return {}
@@ -278,8 +279,8 @@ def _compile(model: Any, settings: Any, custom_objects: Any, path: Path) -> None
         model.compile_from_config(registry.deserialize(settings, custom_objects))
     except LaminaError as e:
         raise SerializationError(
-            f"{path} holds what the model was compiled with, which cannot be made again: {e}",
-            cure="`compile=False` loads the model alone.",
+            f"{path} contains arguments of `compile` that cannot be deserialized: {e}",
+            cure="Pass `compile=False` to load the model without them.",
         ) from e
 
 
@@ -288,22 +289,22 @@ def _compile(model: Any, settings: Any, custom_objects: Any, path: Path) -> None
 
 @contextmanager
 def _opened(source: Any, path: Path) -> Iterator[zipfile.ZipFile]:
-    """The archive, checked: a regular zip in which each of the three members occurs once."""
+    """Open and check the archive: a zip file in which each of the three members occurs once."""
     try:
         archive = zipfile.ZipFile(source)
     except _DAMAGE as e:
         raise CorruptFileError(
-            f"{path} is not a '.keras' archive (a zip): {e}. Is it truncated? A whole model in "
-            "one '.h5' file, as Keras 2 wrote it, is not read: build the model in code and load "
-            "its weights with `load_weights`."
+            f"{path} is not a '.keras' archive (a zip file): {e}. Is it truncated? A whole model "
+            "in one '.h5' file of Keras 2 is not supported: build the model in code and load its "
+            "weights with `load_weights`."
         ) from e
     with archive:
         names = archive.namelist()
         if len(set(names)) != len(names):
-            raise CorruptFileError(f"{path} holds two members of one name.")
+            raise CorruptFileError(f"{path} contains two members of the same name.")
         missing = [n for n in _MEMBERS if n not in names]
         if missing:
-            raise CorruptFileError(f"{path} lacks {missing}. It holds {names[:10]}.")
+            raise CorruptFileError(f"{path} lacks {missing}. It contains {names[:10]}.")
         yield archive
 
 
@@ -340,7 +341,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def _weights_member(archive: zipfile.ZipFile, path: Path) -> Iterator[Stored]:
-    """The member of weights, opened where it lies in the file, and checked by its CRC."""
+    """Open the weights member, in place if possible, and check its CRC."""
     info = archive.getinfo(_WEIGHTS)
     where = f"{path}: {_WEIGHTS}"
     try:
@@ -359,10 +360,10 @@ def _weights_member(archive: zipfile.ZipFile, path: Path) -> Iterator[Stored]:
 
 
 class _Window(io.RawIOBase):
-    """A stored member of a zip as a file, read in place.
+    """An uncompressed member of a zip file as a file object, read in place.
 
     Raises:
-        CorruptFileError: it is not where the index says, or not what was written.
+        CorruptFileError: Its position or its checksum differs from the index.
     """
 
     def __init__(self, path: Path, info: zipfile.ZipInfo) -> None:
@@ -389,7 +390,7 @@ class _Window(io.RawIOBase):
                 raise CorruptFileError(f"{where} is truncated.")
             crc, left = zlib.crc32(chunk, crc), left - len(chunk)
         if crc != expected:
-            raise CorruptFileError(f"{where} was altered: its checksum is another one.")
+            raise CorruptFileError(f"{where} was altered: its checksum does not match.")
 
     def readable(self) -> bool:
         return True
@@ -416,22 +417,22 @@ class _Window(io.RawIOBase):
         super().close()
 
 
-# ---- weights alone -------------------------------------------------------------------------------
+# ---- weights files -------------------------------------------------------------------------------
 
 
 @public
 def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
-    """Save the weights alone.
+    """Save the weights only.
 
     Args:
-        model: a built model or layer.
-        filepath: ends in ``.weights.h5`` (Keras's layout) or ``.safetensors``.
-        overwrite: whether an existing file may be replaced.
+        model: A built model or layer.
+        filepath: Path that ends in ``.weights.h5`` (Keras's layout) or ``.safetensors``.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        ArgumentError: another ending.
-        FileExistsError: the file exists and ``overwrite`` is False.
-        NotBuiltError: there are no weights yet.
+        ArgumentError: Another suffix.
+        FileExistsError: The file exists and ``overwrite`` is False.
+        NotBuiltError: The model has no weights yet.
     """
     path = Path(filepath)
     kind = _weights_kind(path, writing=True)
@@ -449,30 +450,30 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
 def load_weights(
     model: Any, filepath: Any, skip_mismatch: bool = False, by_name: bool = False
 ) -> None:
-    """Read weights that :func:`save_weights` wrote; all of them, or the model stays as it was.
+    """Load weights from a file of :func:`save_weights`. If that fails, the model is unchanged.
 
     Args:
-        model: a built model or layer of the same architecture.
-        filepath: ends in ``.weights.h5`` or ``.safetensors``; ``.h5`` is read as the layout of
-            Keras 1 and 2, in which published weights come.
-        skip_mismatch: leave weights as they are whose array is missing or of another shape.
-        by_name: of the layout of Keras 1 and 2, load the layers whose names are in the file and
-            in the model, and leave the others as they are.
+        model: A built model or layer of the same architecture.
+        filepath: Path that ends in ``.weights.h5`` or ``.safetensors``; other ``.h5`` files are
+            read in the layout of Keras 1 and 2, which published weights have.
+        skip_mismatch: Whether to skip weights whose array is missing or of another shape.
+        by_name: For the layout of Keras 1 and 2: whether to load only the layers whose names are in
+            both the file and the model.
 
     Raises:
-        StructureError: an array is missing, of another shape, or has no place in the model.
-        CorruptFileError: the file is damaged.
-        UnsafeFileError: the file takes its bytes from another place.
+        StructureError: An array is missing, has another shape, or does not belong to the model.
+        CorruptFileError: The file is damaged.
+        UnsafeFileError: The file refers to other files.
 
     Warns:
-        SavingWarning: ``skip_mismatch`` has left weights as they were.
+        SavingWarning: Weights were skipped because of ``skip_mismatch``.
     """
     path = Path(filepath)
     kind = _weights_kind(path)
     if by_name and kind != "legacy":
         raise ArgumentError(
-            "`by_name` is for files in the layout of Keras 1 and 2, which end in '.h5'. "
-            f"Received: {str(path)!r}. Use `skip_mismatch=True` to load what fits."
+            "`by_name` is only for files in the layout of Keras 1 and 2, which end in '.h5'. "
+            f"Received: {str(path)!r}. Use `skip_mismatch=True` to load what matches."
         )
     _must_exist(path)
     if not model.built:
@@ -490,18 +491,18 @@ def load_weights(
             stored, places, error=StructureError, skip_mismatch=skip_mismatch,
             whole=kind != "legacy",
             way_out="Load it into the architecture that it was saved from, or pass "
-            "`skip_mismatch=True` to load what fits.",
+            "`skip_mismatch=True` to load what matches.",
         )  # fmt: skip
 
 
 def _addressed(model: Any) -> Places:
-    """The places by address, for the safetensors."""
+    """The variables by address, for safetensors files."""
     found = locate(model)
     if found.stores:
         layer = next(iter(found.stores.values()))
         raise SerializationError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, for which "
-            "'.safetensors' has no place. Use a name that ends in '.weights.h5'."
+            f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
+            "'.safetensors' files do not support. Use a name that ends in '.weights.h5'."
         )
     states = set(found.generators.values())
     generators = {a: v for a, (v, _) in model.named_variables().items() if v in states}
@@ -517,7 +518,8 @@ def _weights_kind(path: Path, writing: bool = False) -> str:
         return "legacy"
     hint = " A whole model is loaded with `load_model`." if path.suffix == ".keras" else ""
     raise ArgumentError(
-        f"A file of weights ends in '.weights.h5' or '.safetensors'. Received: {str(path)!r}.{hint}"
+        "A weights file must end in '.weights.h5' or '.safetensors'. "
+        f"Received: {str(path)!r}.{hint}"
     )
 
 

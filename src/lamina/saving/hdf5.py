@@ -1,4 +1,4 @@
-"""HDF5 files of weights, read as hostile input: no link is followed, no declared size trusted."""
+"""HDF5 weights files, read as untrusted input: no links are followed, sizes are checked."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ import numpy as np
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, LaminaError, StructureError, UnsafeFileError
 
-# HDF5's own functions; they are compiled and have no annotations.
+# The low-level functions of h5py, which are compiled and have no annotations.
 _low: Any = h5py
-# How Keras stores bfloat16, which HDF5 does not know: opaque pairs of bytes, and an attribute.
+# How Keras stores bfloat16, which HDF5 does not have: opaque pairs of bytes, and an attribute.
 _BFLOAT16 = np.dtype("V2")
 _BFLOAT16_MARK = ("dtype", "bfloat16")
-# What HDF5 and h5py raise about a file that is damaged.
+# The exceptions that h5py raises for a damaged file.
 DAMAGE = (OSError, ValueError, RuntimeError, KeyError, TypeError)
-# Deflate, HDF5's strongest usual filter, shrinks by less than this.
+# The compression ratio of deflate, the strongest common filter of HDF5, is below this.
 _MOST_INFLATION = 1100
 
 
 def write(path: str, arrays: Mapping[str, Any]) -> None:
-    """Write arrays under their names.
+    """Write a file of named arrays.
 
     Args:
-        path: the file, which is replaced.
-        arrays: name (groups, separated by slashes, then the array's own) to array or variable.
+        path: The file to write or replace.
+        arrays: Dict of names (groups and the array's own name, separated by slashes) to arrays or
+            variables.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written.
+        OSError: The disk is full, or the folder is not writable.
     """
     nested = _low.h5p.create(_low.h5p.LINK_CREATE)
     nested.set_create_intermediate_group(True)
@@ -46,7 +47,7 @@ def write(path: str, arrays: Mapping[str, Any]) -> None:
                 if parent not in groups:
                     groups[parent] = _low.h5g.create(h5.id, parent.encode(), lcpl=nested)
                 _write_array(groups[parent], own.encode(), np.asarray(array), nested)
-    except RuntimeError as e:  # h5py's, of a disk that is full when HDF5 empties its buffers
+    except RuntimeError as e:  # raised by h5py if the disk is full when buffers are flushed
         raise OSError(f"Cannot write {path}: {e}") from e
 
 
@@ -63,14 +64,14 @@ def _write_array(group: Any, name: bytes, array: np.ndarray, links: Any) -> None
 
 
 class File:
-    """An open file of arrays by name.
+    """An open file of named arrays.
 
     Args:
-        source: a path or a binary file object.
-        where: what messages call it.
+        source: A path or a binary file object.
+        where: Its name in messages.
 
     Raises:
-        CorruptFileError: not HDF5, or damaged at its root.
+        CorruptFileError: The file is not HDF5, or its root is damaged.
     """
 
     def __init__(self, source: Any, where: str) -> None:
@@ -88,7 +89,7 @@ class File:
         self._h5.close()
 
     def names(self) -> list[str]:
-        """The names of all arrays; what lies behind a link is not among them."""
+        """The names of all arrays, without those behind links."""
         return list(self._names)
 
     @functools.cached_property
@@ -106,16 +107,16 @@ class File:
         return names
 
     def find(self, name: str) -> Any:
-        """The group or array of that name, or None; the only way in which members are opened.
+        """The group or array of that name, or None. Members are opened only by this method.
 
         Raises:
-            UnsafeFileError: a soft or external link leads to it.
+            UnsafeFileError: It is a soft or external link.
         """
         if not name:
             return self._h5.id
         if name not in self._found:
             try:
-                if name in self._names:  # reached without links, as all that HDF5 visits
+                if name in self._names:  # HDF5 has visited it without following links
                     self._found[name] = _low.h5o.open(self._h5.id, name.encode())
                 else:
                     parent, _, own = name.rpartition("/")
@@ -131,13 +132,13 @@ class File:
             return None
         if group.links.get_info(name).type != _low.h5l.TYPE_HARD:
             raise UnsafeFileError(
-                f"{self.where}: {name.decode()!r} is a link, which leads out of its place. "
-                "A file of weights holds its arrays itself."
+                f"{self.where}: {name.decode()!r} is a link to another object or file. "
+                "A weights file must contain its arrays itself."
             )
         return _low.h5o.open(group, name)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        """The shape that the array of that name declares, or None when there is none."""
+        """The declared shape of the array of that name, or None if there is no such array."""
         found = self.find(name)
         if not isinstance(found, _low.h5d.DatasetID):
             return None
@@ -150,25 +151,26 @@ class File:
         """The array of that name.
 
         Args:
-            name: one for which :meth:`shape` knows a shape.
+            name: A name for which :meth:`shape` returns a shape.
 
         Raises:
-            UnsafeFileError: the bytes would come from another file.
-            CorruptFileError: not numbers, or not as many bytes as the shape says.
+            UnsafeFileError: The array is stored in another file.
+            CorruptFileError: The array is not numeric, or its size in bytes does not match its
+                shape.
         """
         what = f"{self.where}: {name!r}"
         try:
             dataset = self.find(name)
             plan = dataset.get_create_plist()
             if plan.get_external_count() or plan.get_layout() == _low.h5d.VIRTUAL:
-                raise UnsafeFileError(f"{what} takes its bytes from another file.")
+                raise UnsafeFileError(f"{what} is stored in another file.")
             kept, shape = dataset.dtype, dataset.shape
             if kept != _BFLOAT16 and (kept.kind not in "biuf" or kept.itemsize > 8):
-                raise CorruptFileError(f"{what} is of dtype {kept}, not of numbers.")
+                raise CorruptFileError(f"{what} has the dtype {kept}, which is not numeric.")
             size, stored = math.prod(shape) * kept.itemsize, dataset.get_storage_size()
             compact = plan.get_layout() == _low.h5d.COMPACT
             if size > stored * (_MOST_INFLATION if plan.get_nfilters() else 1) and not compact:
-                raise CorruptFileError(f"{what} declares {size} bytes. It holds {stored}.")
+                raise CorruptFileError(f"{what} declares {size} bytes but contains {stored}.")
             value = np.empty(shape, kept)
             dataset.read(_low.h5s.ALL, _low.h5s.ALL, value)
         except DAMAGE as e:
@@ -180,21 +182,23 @@ class File:
     # ---- the layout of Keras 1 and 2 -----------------------------------------------------------
 
     def texts(self, name: str, attribute: str) -> list[str]:
-        """A list of texts among the attributes of a group; long ones come in numbered parts.
+        """A list of strings in the attributes of a group; long lists are split into numbered parts.
 
         Raises:
-            CorruptFileError: the group or the attribute is missing.
+            CorruptFileError: The group or the attribute is missing.
         """
         group = self.find(name)
         if not isinstance(group, _low.h5g.GroupID):
-            raise CorruptFileError(f"{self.where} names a group {name!r}, which it lacks.")
+            raise CorruptFileError(
+                f"{self.where} refers to a group {name!r} that it does not contain."
+            )
         attributes = h5py.Group(group).attrs
         parts = [attribute] if attribute in attributes else []
         while f"{attribute}{len(parts)}" in attributes:
             parts.append(f"{attribute}{len(parts)}")
         if not parts:
             raise CorruptFileError(
-                f"{self.where} is no file of weights in the layout of Keras 1 and 2: "
+                f"{self.where} is not a weights file in the layout of Keras 1 and 2: "
                 f"{name or '/'!r} has no {attribute!r}. In the layout of Keras 3 its name ends in "
                 "'.weights.h5'."
             )
@@ -205,15 +209,16 @@ class File:
             raise CorruptFileError(f"{self.where}: cannot read {attribute!r}: {e}") from e
 
     def locate_legacy(self, model: Any, by_name: bool) -> dict[str, Variable]:
-        """Name to variable in the layout of Keras 1 and 2: a group a layer, listed in attributes.
+        """Dict of names to variables in the layout of Keras 1 and 2: a group for each layer.
 
         Args:
-            model: a built model.
-            by_name: take the layers whose names are in both; else all: by name when all names
-                agree, by order otherwise.
+            model: A built model.
+            by_name: Whether to take only the layers whose names are in both. Otherwise all layers
+                are taken, by name if all names match, else in order.
 
         Raises:
-            StructureError: another number of layers with weights, or of weights in a layer.
+            StructureError: The number of layers with weights, or of the weights of a layer,
+                differs.
         """
         root = "model_weights" if self.find("model_weights") is not None else ""
         names = self.texts(root, "layer_names")
@@ -242,14 +247,15 @@ class File:
                     f"model's layer {layer.name!r} has {len(variables)}."
                 )
             paths = [f"{root}/{name}/{weight}".lstrip("/") for weight in groups[name]]
-            # What trained comes first, then the rest; in a frozen layer all come in their order.
+            # Trainable weights come first, then the others; those of a frozen layer are in order of
+            # creation.
             orders = [sorted(variables, key=lambda v: not v.is_weight), variables]
             likely = max(orders, key=lambda order: self._likeness(paths, order))
             found |= dict(zip(paths, likely, strict=True))
         return found
 
     def _likeness(self, names: list[str], variables: list[Variable]) -> tuple[bool, int]:
-        """How well arrays fit variables: whether all shapes agree, and how many names."""
+        """How well arrays match variables: whether all shapes match, and how many names do."""
         pairs = list(zip(names, variables, strict=True))
         shapes = all(self.shape(name) == v.shape for name, v in pairs)
         return shapes, sum(n.rpartition("/")[2].partition(":")[0] == v.name for n, v in pairs)

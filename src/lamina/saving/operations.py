@@ -1,9 +1,9 @@
-"""Ops in a graph, as Keras's files describe them: a class, what its constructor takes, its calls.
+"""Ops of a graph in Keras's file format: a class, its constructor's arguments, and its calls.
 
-An op is a function here and a class there. What the class takes when it is made goes into the
-``config`` of the op's record; tensors, and numbers in the place of tensors, into its call. Which is
-which follows from the op's declaration. Functions that an op was given (the bodies of loops and
-conditions) have no form in Keras's files; here they are written as the ops that they consist of.
+An op is a function in Lamina and a class in Keras. The arguments of the class's constructor are
+saved in the ``config`` of the op's record; tensors, and numbers in place of tensors, are saved in
+its call. The op's declaration says which is which. Functions as arguments (the bodies of loops and
+conditions) have no representation in Keras's files; they are saved as the ops that they consist of.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PACKAGE = "keras.src.ops"
 
 
 def _plain(name: str, value: Any) -> Any:
-    """An argument as files hold it: functions as data, dtypes by name."""
+    """An argument in its form in files: functions as data, dtypes by name."""
     if name == "dtype" and value is not None:
         return standardize_dtype(value)
     if isinstance(value, Body):
@@ -38,12 +38,12 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
-    """The record of an op without its call, and the arguments that belong to the call.
+    """Split an op's call into the record of the op and the arguments of the call.
 
     Args:
-        op: the op.
-        args: what it was called with.
-        kwargs: likewise.
+        op: The op.
+        args: Positional arguments of the call.
+        kwargs: Keyword arguments of the call.
     """
     declared = DECLARATIONS[op.op_name]
     bound = declared.signature.bind(*args, **kwargs).arguments
@@ -80,13 +80,13 @@ def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any],
 
 
 class Described(NamedTuple):
-    """An op read from a file: its declaration, and the arguments from its record's config."""
+    """An op from a file: its declaration, and the arguments in the config of its record."""
 
     declared: OpDeclaration
     static: dict[str, Any]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the op with what the record and the call hold."""
+        """Call the op with the arguments of the record and of the call."""
         declared = self.declared
         given = {**self.static, **{k: v for k, v in kwargs.items() if v is not None}}
         given = {k: _restored(v) for k, v in given.items()}
@@ -113,10 +113,10 @@ class Described(NamedTuple):
 
 
 def read(record: Mapping[str, Any]) -> Described | None:
-    """The op that a record describes, or None when it describes something else.
+    """The op that a record describes, or None if it describes something else.
 
     Raises:
-        SerializationError: an op that Lamina does not have, or an argument that it does not take.
+        SerializationError: An unknown op, or an argument that the op does not have.
     """
     if not str(record.get("module", "")).startswith(_PACKAGE):
         return None
@@ -137,7 +137,7 @@ def read(record: Mapping[str, Any]) -> Described | None:
 
 
 def _function_config(graph: Subgraph) -> dict[str, Any]:
-    """The steps of a function as JSON data; ``{"slot": i}`` stands for a tensor."""
+    """The ops of a function as JSON data; ``{"slot": i}`` stands for a tensor."""
     steps = []
     for step in graph.steps:
         bound = DECLARATIONS[step.op_name].signature.bind(*step.args, **step.kwargs)
@@ -171,7 +171,7 @@ def _function(config: Mapping[str, Any]) -> Subgraph:
 
 
 def _restored(x: Any) -> Any:
-    """Arguments as they were: lists without tensors are tuples (axes, shapes and indices)."""
+    """Convert lists without tensors back to tuples (axes, shapes and indices)."""
     if isinstance(x, Mapping):
         if x.keys() == {"slot"} and isinstance(x["slot"], int):
             return Slot(x["slot"])

@@ -1,7 +1,7 @@
-"""Safetensors: a JSON header and raw bytes, which every framework reads and nothing can attack.
+"""Safetensors files: a JSON header and raw bytes, safe to load and supported by all frameworks.
 
-Format: https://github.com/huggingface/safetensors (8 bytes of header length, little-endian; the
-header; the arrays, without gaps).
+Format: https://github.com/huggingface/safetensors (the length of the header in 8 bytes,
+little-endian; the header; the arrays, without gaps).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_HEADER = 100 * 2**20
 
 
 def write(path: Path, variables: Mapping[str, Variable]) -> None:
-    """Write each variable's value under its address."""
+    """Write the values of variables under their addresses."""
     header: dict[str, Any] = {}
     at = 0
     for name, v in variables.items():
@@ -47,14 +47,14 @@ def write(path: Path, variables: Mapping[str, Variable]) -> None:
 
 
 class File:
-    """An open file of arrays by name, mapped into memory.
+    """An open file of named arrays, mapped into memory.
 
     Args:
-        path: the file.
-        where: what messages call it.
+        path: The file.
+        where: Its name in messages.
 
     Raises:
-        CorruptFileError: the header is damaged, or lies about the arrays.
+        CorruptFileError: The header is damaged or inconsistent with the arrays.
     """
 
     def __init__(self, path: Path, where: str) -> None:
@@ -85,22 +85,22 @@ class File:
         return list(self._entries)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        """The shape of the array of that name, or None when there is none."""
+        """The shape of the array of that name, or None if there is no such array."""
         return self._entries[name][1] if name in self._entries else None
 
     def read(self, name: str) -> np.ndarray:
-        """The array of that name; a copy, which does not change with the file."""
+        """A copy of the array of that name, which does not change with the file."""
         kind, shape, begin, end = self._entries[name]
         return np.array(self._data[begin:end]).view(kind).reshape(shape)
 
 
 def _entry(entry: Any, total: int) -> tuple[np.dtype, tuple[int, ...], int, int]:
-    """Dtype, shape, begin and end of an array, as far as they agree with one another."""
+    """Dtype, shape, start and end of an array, checked for consistency."""
     kind, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
     begin, end = entry["data_offsets"]
     numbers = (*shape, begin, end)
     if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in numbers):
-        raise ValueError(f"{entry} has sizes that are none")
+        raise ValueError(f"{entry} has invalid dimensions")
     if end > total or end - begin != math.prod(shape) * kind.itemsize:
-        raise ValueError(f"{entry} does not fit {total} bytes of arrays")
+        raise ValueError(f"{entry} does not match the {total} bytes of arrays")
     return kind, shape, begin, end

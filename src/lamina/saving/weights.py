@@ -1,11 +1,11 @@
-"""Which array of a file belongs to which variable, and how all of them move, or none.
+"""The assignment of the arrays in a file to variables, and atomic loading of them.
 
-A file follows the tree of layers, as Keras 3 lays it out: a graph's or a stack's layers lie under
-``layers/<class in snake_case>``, numbered where a class occurs again; a custom layer's inner layers
-under the names of its attributes, in their sorted order; a layer's own variables under ``vars/0``,
-``vars/1``, ..., the state of a seed generator that it holds under the generator's attribute and
-``vars/0``. A layer that is reached on several ways is written on the first, a variable that
-several layers hold by each of them.
+A file has the structure of the tree of layers, in the layout of Keras 3: the layers of a functional
+or sequential model are under ``layers/<class in snake_case>``, numbered if a class occurs
+repeatedly; the inner layers of a custom layer under the names of its attributes, in sorted order;
+the variables of a layer under ``vars/0``, ``vars/1``, ..., and the state of its seed generator
+under the generator's attribute and ``vars/0``. A layer with several paths is saved under the first,
+a variable that several layers share under each of them.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from lamina.random import SeedGenerator
 from lamina.serialization.registry import stem_of
 
 _CONTAINERS = (list, tuple, dict, Mapping, set)
-# How many arrays go to the device in one call.
+# Number of arrays that are transferred to the device in one call.
 _AT_A_TIME = 64
 
 
 class Places(NamedTuple):
-    """What of a model goes into a file of weights.
+    """The parts of a model that a weights file contains.
 
     Attributes:
-        variables: name in the file to variable.
-        stores: the beginnings of the names under which a layer writes what it wants itself, by its
-            own ``save_own_variables``.
-        generators: name in the file to the state of a seed generator. Files of Keras may lack
-            it: the generator then stays as it is.
+        variables: Dict of names in the file to variables.
+        stores: Prefixes of the names under which layers save arrays by their own
+            ``save_own_variables``.
+        generators: Dict of names in the file to the states of seed generators. Keras's files may
+            lack them: the generators are then unchanged.
     """
 
     variables: dict[str, Variable]
@@ -48,7 +48,7 @@ class Places(NamedTuple):
     generators: dict[str, Variable]
 
     def arrays(self) -> dict[str, Any]:
-        """Name in the file to what is written there: variables, and what layers wrote."""
+        """Dict of names in the file to arrays: those of variables, and those that layers saved."""
         arrays: dict[str, Any] = {**self.variables, **self.generators}
         for start, layer in self.stores.items():
             store: dict[str, Any] = {}
@@ -57,10 +57,10 @@ class Places(NamedTuple):
         return arrays
 
     def unknown(self, names: Iterable[str]) -> list[str]:
-        """Those of ``names`` that nothing takes. Optimizers and random generators have their own.
+        """Those of ``names`` that belong to no variable, except optimizers' and seed generators'.
 
         Args:
-            names: the names of a file's arrays.
+            names: The names of a file's arrays.
         """
         others = (*self.stores, "optimizer/vars/")
         return [
@@ -79,16 +79,16 @@ def _checked(key: Any, value: Any, layer: Layer) -> str:
     ):
         raise SerializationError(
             f"`save_own_variables` of layer {layer.name!r} ({type(layer).__name__}) stored "
-            f"{value!r} under {key!r}. A store takes arrays of numbers under names without slashes."
+            f"{value!r} under {key!r}. Expected numeric arrays under names without slashes."
         )
     return key
 
 
 def locate(model: Layer) -> Places:
-    """The places of all that belongs to ``model``.
+    """The names in the file of all variables of ``model``.
 
     Raises:
-        SerializationError: a layer keeps others in a set, or writes assets.
+        SerializationError: A layer has other layers in a set, or saves assets.
 
     >>> from lamina import layers
     >>> dense = layers.Dense(2)
@@ -123,8 +123,8 @@ def _writes_itself(layer: Layer) -> bool:
     cls = type(layer)
     if hasattr(cls, "save_assets"):
         raise SerializationError(
-            f"Layer {layer.name!r} ({cls.__name__}) has a `save_assets`. A file holds a config and "
-            "arrays, nothing else; return what is needed from `get_config` or store arrays in "
+            f"Layer {layer.name!r} ({cls.__name__}) has a `save_assets`. Files contain a config "
+            "and arrays only: return what is needed from `get_config` or store arrays in "
             "`save_own_variables`."
         )
     return (
@@ -134,7 +134,7 @@ def _writes_itself(layer: Layer) -> bool:
 
 
 def _children(layer: Layer) -> Iterator[tuple[str, Layer | SeedGenerator]]:
-    """Inner layers and generators with their paths; a graph's or a stack's layers first."""
+    """Inner layers and seed generators with their paths; layers of the graph come first."""
     yield from _in("layers", listed_layers(layer), layer)
     for attribute, value in sorted(attributes_held(layer).items()):
         yield from _in(attribute, value, layer)
@@ -142,7 +142,7 @@ def _children(layer: Layer) -> Iterator[tuple[str, Layer | SeedGenerator]]:
 
 @functools.cache
 def _name_of(cls: type) -> str:
-    """How a file calls an entry of a list: by its class."""
+    """The name of a list's entry in a file, derived from its class."""
     return stem_of(cls) if issubclass(cls, (Layer, SeedGenerator)) else "container"
 
 
@@ -162,8 +162,8 @@ def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, Layer | Seed
     elif any(isinstance(x, (Layer, SeedGenerator)) for x in value):
         what = "layers" if any(isinstance(x, Layer) for x in value) else "seed generators"
         raise SerializationError(
-            f"Layer {owner.name!r} ({type(owner).__name__}) keeps {what} in a set, `{path}`, which "
-            "has no order, so a file could not tell them apart. Keep them in a list or a dict."
+            f"Layer {owner.name!r} ({type(owner).__name__}) has {what} in a set, `{path}`. A set "
+            "has no order, so a file cannot identify its entries. Use a list or a dict."
         )
 
 
@@ -171,7 +171,7 @@ def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, Layer | Seed
 
 
 class Stored(Protocol):
-    """A file of arrays by name; ``hdf5.File`` and ``safetensors.File`` are two."""
+    """A file of named arrays, such as ``hdf5.File`` and ``safetensors.File``."""
 
     where: str
 
@@ -180,7 +180,7 @@ class Stored(Protocol):
         ...
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        """The shape of an array; None when there is none of that name."""
+        """The shape of an array, or None if there is no array of that name."""
         ...
 
     def read(self, name: str) -> np.ndarray:
@@ -197,15 +197,15 @@ def fill(
     skip_mismatch: bool = False,
     whole: bool = True,
 ) -> None:
-    """Give every variable its array, or none of them.
+    """Load the arrays into the variables: all of them, or none.
 
     Args:
-        stored: the file.
-        places: what belongs where.
-        error: the class of the error about a file that does not fit.
-        way_out: its last sentence.
-        skip_mismatch: leave variables as they are whose array is missing or of another shape.
-        whole: whether the arrays that nothing takes are a mismatch too.
+        stored: The file.
+        places: The variables by their names in the file.
+        error: The class of the error for a file that does not match.
+        way_out: The last sentence of its message.
+        skip_mismatch: Whether to skip variables whose array is missing or of another shape.
+        whole: Whether arrays that belong to no variable are a mismatch too.
     """
     fitting: dict[Variable, str] = {}
     absent: dict[Variable, str] = {}
@@ -225,13 +225,13 @@ def fill(
     unknown = places.unknown(stored.names()) if whole else []
     if (missing or wrong or unknown) and not skip_mismatch:
         raise error(
-            f"{stored.where} does not fit the model, which stays as it was."
+            f"{stored.where} does not match the model, which is unchanged."
             + _listed("missing from the file", missing) + _listed("of another shape", wrong)
-            + _listed("without a place in the model", unknown) + "\n" + way_out
+            + _listed("not in the model", unknown) + "\n" + way_out
         )  # fmt: skip
     if missing or wrong:
         warn(
-            f"Of {stored.where} some weights were skipped, which stay as they were."
+            f"Some weights in {stored.where} were skipped; those of the model are unchanged."
             + _listed("missing from the file", missing) + _listed("of another shape", wrong),
             SavingWarning,
         )  # fmt: skip

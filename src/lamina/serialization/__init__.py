@@ -1,1 +1,1 @@
-"""Configs to objects and back: the class table, declared fields, lookups of each namespace."""
+"""Serialization: the registry of classes, declared fields, and lookups by name."""

@@ -1,4 +1,4 @@
-"""Constructor arguments written once.
+"""Constructor arguments, declared once.
 
 A class that declares fields gets ``__init__``, ``get_config``, ``from_config``, ``repr`` and
 equality from them::
@@ -12,14 +12,14 @@ equality from them::
 
 The fields of a class are those of its base classes, then its own; a field that is declared again
 moves to its new position. ``class Base(Configurable, kw_only=True)`` makes all fields of a class
-keyword-only. With ``trailing=True`` they come after those of the classes derived from it: that is
-how a set of arguments that many classes end with is written once. Type checkers cannot express this
-order (see PEP 681), so such a class adds ``kw_only=True``, which then is for them alone.
-``positional="units activation"`` names the fields that come first and may be given by position,
-where Keras's order follows no other rule; it holds for derived classes too.
+keyword-only. With ``trailing=True`` they come after those of derived classes, so that arguments
+with which the signatures of many classes end are declared once. Type checkers cannot express this
+order (see PEP 681), so such a class adds ``kw_only=True``, which then affects type checkers only.
+``positional="units activation"`` names the fields that come first and may be passed by position,
+where Keras's order follows no other rule; it also applies to derived classes.
 
-A class that writes its own ``__init__`` is captured by signature instead: the arguments of each
-construction are remembered, so it too has a ``get_config``.
+For a class with its own ``__init__``, the arguments of each construction are recorded instead, so
+it has a ``get_config`` too.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ Reader = Callable[[Any], Any]
 
 
 class ForRank:
-    """A reader that depends on the class: made from its ``rank``, the number of spatial axes."""
+    """A converter that depends on the ``rank`` of the class, the number of spatial axes."""
 
     def __init__(self, make: Callable[[int], Reader]) -> None:
         self.make = make
 
 
 class Field:
-    """One constructor argument: its default, and the reader that converts what users pass."""
+    """One constructor argument: its default and its converter."""
 
     __slots__ = ("convert", "default", "kw_only", "name", "trailing")
 
@@ -62,7 +62,7 @@ class Field:
         return field
 
     def read(self, value: Any, cls: type) -> Any:
-        """The value to store for what was passed to a constructor of ``cls``."""
+        """Convert an argument passed to a constructor of ``cls``."""
         if self.convert is None:
             return value
         if isinstance(self.convert, ForRank):
@@ -76,20 +76,20 @@ def field(
     convert: Reader | ForRank | None = None,
     kw_only: bool = False,
 ) -> Any:
-    """Declare a constructor argument with more than a plain default.
+    """Declare a constructor argument that needs more than a default value.
 
     Type checkers see a default only where it is given by name: ``field(default=None)``.
 
     Args:
-        default: The value when the caller gives none; without it the argument is required.
-        convert: Converts what the caller passes (and the default) into what is stored.
-        kw_only: Accept the argument by name only.
+        default: The default value; without it the argument is required.
+        convert: Converts the argument (or the default) to the value that is stored.
+        kw_only: Whether the argument is keyword-only.
     """
     return Field(default, convert, kw_only)
 
 
 def fields_of(cls: type[Configurable], beyond: type[Configurable] | None = None) -> list[str]:
-    """The names of the constructor arguments of ``cls``, without those of the class ``beyond``."""
+    """The names of the constructor arguments of ``cls`` that the class ``beyond`` does not have."""
     inherited = {} if beyond is None else beyond._fields
     return [name for name in cls._fields if name not in inherited]
 
@@ -112,7 +112,7 @@ def _declared(cls: type, trailing: bool, kw_only: bool) -> dict[str, Field]:
 
 @dataclass_transform(field_specifiers=(field,))
 class Configurable:
-    """Base of everything that has a configuration: see the module's text."""
+    """Base class of everything that has a config: see the docstring of the module."""
 
     _fields: ClassVar[dict[str, Field]] = {}
     _own_fields: ClassVar[dict[str, Field]] = {}
@@ -155,10 +155,10 @@ class Configurable:
         self.__post_init__()
 
     def __post_init__(self) -> None:
-        """Called when all fields are set: check them together, derive what depends on them."""
+        """Called after all fields are set, to validate them and to derive further attributes."""
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments by name, as data that :meth:`from_config` reads."""
+        """The constructor's arguments by name, as data for :meth:`from_config`."""
         cls = type(self)
         owner = next(c for c in cls.__mro__ if "get_config" in c.__dict__)
         if not is_field_class(cls) and registry.registration_of(owner):
@@ -166,12 +166,12 @@ class Configurable:
         return {name: getattr(self, name) for name in cls._fields}
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """Take constructor arguments that are not fields; return those that are unknown."""
+        """Process constructor arguments that are not fields; return the unknown ones."""
         return extra
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A new object from the data that :meth:`get_config` returned."""
+        """Create an object from the data that :meth:`get_config` returned."""
         return cls(**{k: _revive(v) for k, v in config.items()})
 
     def _captured_arguments(self) -> dict[str, Any]:
@@ -183,8 +183,8 @@ class Configurable:
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 if bound.get(name):
                     raise SerializationError(
-                        f"{type(self).__name__}.__init__ takes *{name}, which has no name to save "
-                        "under. Write a `get_config` and a `from_config`."
+                        f"{type(self).__name__}.__init__ takes *{name}, which cannot be saved by "
+                        "name. Write a `get_config` and a `from_config`."
                     )
             elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 config.update(bound.get(name, {}))
@@ -218,17 +218,17 @@ class Configurable:
 
 
 def arguments_shown(x: Configurable) -> list[tuple[str, str]]:
-    """The arguments that differ from their defaults, by name, as text."""
+    """Names and values, as text, of the arguments that differ from their defaults."""
     return x._repr_items()
 
 
 def is_field_class(cls: type) -> bool:
-    """Whether the constructor was made from the fields, rather than written."""
+    """Whether the constructor was generated from the fields."""
     return getattr(cls.__init__, "_made_from_fields", False)
 
 
 def _revive(value: Any) -> Any:
-    """The objects that records in a config describe, at any depth of lists and dicts."""
+    """Deserialize the records in a config, at any depth of lists and dicts."""
     if isinstance(value, Mapping) and registry.registration_of(type(value)) is None:
         if "class_name" in value and "config" in value:
             return registry.deserialize(value)
@@ -294,11 +294,11 @@ def _make_init(cls: Any) -> Callable[..., None]:
     return __init__
 
 
-# ---- readers of the most common kinds of arguments ---------------------------------------------
+# ---- converters of common kinds of arguments ---------------------------------------------------
 
 
 def is_integer(value: Any) -> bool:
-    """Whether ``value`` is an integer of Python, NumPy or JAX; a bool is not.
+    """Whether ``value`` is a Python, NumPy or JAX integer; booleans are not.
 
     >>> is_integer(3), is_integer(True), is_integer(3.0)
     (True, False, False)
@@ -311,7 +311,7 @@ def is_integer(value: Any) -> bool:
 
 
 def optional(read: Reader | ForRank) -> Any:
-    """Reader of None, or of what ``read`` reads.
+    """Converter of None, or of what ``read`` accepts.
 
     >>> optional(positive_int)(None), optional(positive_int)(2)
     (None, 2)
@@ -322,17 +322,17 @@ def optional(read: Reader | ForRank) -> Any:
 
 
 def positive_int(value: Any) -> int:
-    """Read an integer above zero."""
+    """Check an integer above zero."""
     if not is_integer(value) or int(value) <= 0:
         raise ArgumentError(f"expected a positive integer. Received: {value!r}.")
     return int(value)
 
 
 def number(interval: str) -> Reader:
-    """Reader of a number in an interval, written as in mathematics.
+    """Converter of a number in an interval, written as in mathematics.
 
     Args:
-        interval: Such as ``"[0, 1)"``: square brackets include an end, round ones exclude it.
+        interval: For example ``"[0, 1)"``: brackets include an end, parentheses exclude it.
 
     >>> number("(0, inf)")(2)
     2
@@ -357,7 +357,7 @@ def number(interval: str) -> Reader:
 
 
 def integers(value: Any) -> tuple[int, ...]:
-    """Read one integer or several, such as axes, as a tuple.
+    """Convert one integer or several, such as axes, to a tuple.
 
     >>> integers(-1), integers([1, 2])
     ((-1,), (1, 2))
@@ -369,7 +369,7 @@ def integers(value: Any) -> tuple[int, ...]:
 
 
 def axis_or_axes(value: Any) -> int | tuple[int, ...]:
-    """Read one axis as an integer, several as a tuple.
+    """Convert one axis to an integer, several to a tuple.
 
     >>> axis_or_axes(-1), axis_or_axes([1, 2])
     (-1, (1, 2))
@@ -378,7 +378,7 @@ def axis_or_axes(value: Any) -> int | tuple[int, ...]:
 
 
 def int_tuple(rank: int, *, minimum: int = 1) -> Callable[[Any], tuple[int, ...]]:
-    """Reader of ``rank`` integers, or of one integer for all: ``3`` and ``(3, 3)`` are the same."""
+    """Converter of ``rank`` integers, or one for all: ``3`` and ``(3, 3)`` are the same."""
     return functools.partial(_int_tuple, rank=rank, minimum=minimum)
 
 
@@ -393,11 +393,11 @@ def _int_tuple(value: Any, *, rank: int, minimum: int) -> tuple[int, ...]:
 
 
 per_axis = ForRank(int_tuple)
-"""Reader of one positive integer for each spatial axis of the class, or of one for all."""
+"""Converter of one positive integer for each spatial axis of the class, or one for all."""
 
 
 def one_of(*choices: Any) -> Reader:
-    """Reader of a word from a fixed list; case does not matter."""
+    """Converter of one of the given strings, in any letter case."""
 
     def read(value: Any) -> Any:
         word = value.lower() if isinstance(value, str) else value

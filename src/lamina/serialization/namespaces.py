@@ -1,4 +1,4 @@
-"""``get``, ``serialize`` and ``deserialize`` of a namespace, written once for all of them."""
+"""The functions ``get``, ``serialize`` and ``deserialize`` that every namespace has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lamina.serialization import registry
 def accessors(
     family: str, what: str, default: Any = None, config: str = "config"
 ) -> tuple[Callable[..., Any], ...]:
-    """Make the three functions by which a namespace turns names into objects and back.
+    """Create the functions with which a namespace converts names and configs to objects and back.
 
     Args:
         family: The namespace: ``"initializers"``, ``"regularizers"``, ...
@@ -34,7 +34,7 @@ def accessors(
             return default
         if isinstance(identifier, Mapping) and identifier.get("module") is None:
             known = registry.find_builtin(family, identifier.get("class_name", ""))
-            if isinstance(known, type):  # older files name no module; a namespace's own comes first
+            if isinstance(known, type):  # older files name no module: prefer its own class
                 identifier = {**identifier, "module": f"keras.{family}"}
         return registry.resolve(family, identifier, what)
 

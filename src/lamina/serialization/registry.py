@@ -1,8 +1,9 @@
-"""The one table of classes and functions that names in files and strings in code resolve to.
+"""The registry of classes and functions: names in files and strings in code resolve to them.
 
-Built-in classes enter it when they are defined; users' classes through
+Built-in classes are registered when they are defined, users' classes by
 :func:`register_serializable` or a ``custom_objects`` argument. Resolving a name only looks it up:
-no module that a file names is imported, no attribute path is walked, no code is read from a file.
+modules that a file names are not imported, attribute paths are not followed, and no code is read
+from a file.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(>[A-Za-z_][A-Za-z0-9_]*)?")
 
 @runtime_checkable
 class _Configured(Protocol):
-    """An object whose constructor's arguments can be asked for."""
+    """An object with a config."""
 
     def get_config(self) -> dict[str, Any]: ...
 
 
 @runtime_checkable
 class _Built(Protocol):
-    """An object that makes its weights for shapes that a file holds."""
+    """An object that creates its weights for the shapes in a file."""
 
     def get_build_config(self) -> dict[str, Any] | None: ...
 
@@ -64,19 +65,19 @@ class _Function(Protocol):
 
 
 def _has_state(cls: type) -> bool:
-    """Whether it matters that an object is the same one wherever it occurs."""
+    """Whether the identity of an object matters where it occurs more than once."""
     return issubclass(cls, Trackable) and cls.tracked_as in ("layer", "seed_generator")
 
 
 class _Occurrences:
-    """The objects with weights that one description holds: those that occur twice get a number."""
+    """The objects with weights in one config; those that occur more than once are numbered."""
 
     def __init__(self, shared: dict[int, int]) -> None:
         self.seen: dict[int, Any] = {}
         self.shared = shared
 
     def count(self, obj: Any) -> int | None:
-        """The number of ``obj``, if it is known to occur more than once."""
+        """The number of ``obj`` if it occurs more than once, else None."""
         if id(obj) in self.seen:
             self.shared.setdefault(id(obj), len(self.shared) + 1)
         self.seen[id(obj)] = obj
@@ -84,7 +85,7 @@ class _Occurrences:
 
 
 _namespaces: dict[str, dict[str, Any]] = {"ops": OPERATIONS}
-# What Keras's files call a class: module and name.
+# How Keras's files refer to a class: module and name.
 _in_files: dict[tuple[str | None, str], Any] = {}
 _DECLARED = "_registration"
 _custom: dict[str, Any] = {}
@@ -98,19 +99,19 @@ def _is_function(x: Any) -> bool:
     return callable(x) and not inspect.isclass(x)
 
 
-# JAX's own activations, which a file may name too; some compute something else than namesakes.
+# JAX's own activations, which a file may name too; some differ from those of the same name.
 _JAX_NN = {n: f for n, f in vars(jax.nn).items() if n[0] != "_" and _is_function(f)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Registration:
-    """What a built-in class declares of itself.
+    """How a built-in class is registered.
 
     Attributes:
-        namespace: where users find it: ``"layers"``; None for a base class that users do not see.
-        name: its public name.
-        file_module: the module that Keras's files name for it.
-        stem: how its automatic names begin, and how files of weights call it.
+        namespace: Its public namespace, such as ``"layers"``; None for an internal base class.
+        name: Its public name.
+        file_module: Its module in Keras's files.
+        stem: Prefix of automatic names, and its name in weights files.
     """
 
     namespace: str | None
@@ -125,14 +126,14 @@ def builtin(
     file_module: str | None = None,
     stem: str | None = None,
 ) -> Callable[[_T], _T]:
-    """Decorator: declare a class or function as the library's own.
+    """Decorator that registers a class or function of the library.
 
     Args:
-        namespace: where users and configs find it, such as ``"layers"``; None for a base class
-            that has no public name.
-        aliases: further names that strings may use.
-        file_module: the module that Keras's files name; ``keras.<namespace>`` when None.
-        stem: how automatic names begin; the object's name in snake_case when None.
+        namespace: Its public namespace, such as ``"layers"``; None for a base class without a
+            public name.
+        aliases: Further names for lookups by string.
+        file_module: Its module in Keras's files; ``keras.<namespace>`` when None.
+        stem: Prefix of automatic names; the object's name in snake_case when None.
     """
 
     def declare(obj: _T) -> _T:
@@ -156,24 +157,24 @@ def builtin(
     return declare
 
 
-# Which is below this table: the layers' own dtypes are read with it.
+# Registered here because its package is below this one: dtypes of layers are read with it.
 builtin("dtype_policies", file_module="keras")(DTypePolicy)
 builtin("dtype_policies", file_module="keras")(FloatDTypePolicy)
 
 
 def registration_of(cls: type) -> Registration | None:
-    """What a built-in class declares of itself; None for a user's class."""
+    """How a built-in class is registered; None for a user's class."""
     return cls.__dict__.get(_DECLARED)
 
 
 def stem_of(cls: type) -> str:
-    """How automatic names of a class begin: ``"dense"``."""
+    """The prefix of automatic names of a class, such as ``"dense"``."""
     declared = registration_of(cls)
     return snake_case(cls.__name__) if declared is None else declared.stem
 
 
 def defined_by_user(cls: type, attribute: str) -> bool:
-    """Whether ``attribute`` of ``cls`` comes from a class that is not the library's.
+    """Whether ``attribute`` of ``cls`` is defined by a user's class.
 
     >>> class Mine(dict):
     ...     def keys(self):
@@ -191,11 +192,11 @@ def find_builtin(namespace: str, name: str) -> Any | None:
 
 
 def register_serializable(package: str = "Custom", name: str | None = None) -> Callable[[_T], _T]:
-    """Decorator that lets files and configs refer to your class or function by name.
+    """Decorator that registers your class or function, so that files and configs can refer to it.
 
     Args:
-        package: a prefix that keeps your names apart from other people's.
-        name: the name to use, the object's own by default.
+        package: A prefix that distinguishes your names from those of others.
+        name: The name to register; the object's own by default.
 
     >>> @register_serializable(package="shop")
     ... class Basket:
@@ -214,7 +215,7 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
             )
         if inspect.isclass(obj) and not issubclass(obj, _Configured):
             raise SerializationError(
-                f"Class {obj.__name__} has no `get_config`, so a file could not hold it. Add a "
+                f"Class {obj.__name__} has no `get_config`, so it cannot be saved. Add a "
                 "`get_config` method that returns the constructor's arguments."
             )
         _custom[full] = obj
@@ -234,10 +235,10 @@ def get_registered_object(
     custom_objects: Mapping[str, Any] | None = None,
     module_objects: Mapping[str, Any] | None = None,
 ) -> Any | None:
-    """The user's object of that name, or None.
+    """The custom object of that name, or None.
 
-    Looked for in ``custom_objects``, the scope, the registrations and ``module_objects``, in this
-    order.
+    Searches ``custom_objects``, the active scopes, the registered objects and ``module_objects``,
+    in this order.
     """
     for table in (custom_objects or {}, _scoped.get() or {}, _custom, module_objects or {}):
         if name in table:
@@ -251,10 +252,10 @@ def get_custom_objects() -> dict[str, Any]:
 
 
 class CustomObjectScope:
-    """Context in which configs may name the given objects, alongside the registered ones.
+    """Context in which configs may refer to the given objects, besides the registered ones.
 
     Args:
-        custom_objects: names to classes or functions.
+        custom_objects: Dict of names to classes or functions.
     """
 
     def __init__(self, custom_objects: Mapping[str, Any]) -> None:
@@ -269,11 +270,11 @@ class CustomObjectScope:
 
 
 def resolve(family: str, identifier: Any, what: str) -> Any:
-    """Turn a string, config, class or object into an object of ``family``; None stays None.
+    """Convert a name, config, class or object to an object of ``family``; None stays None.
 
     Raises:
-        UnknownNameError: no such name; the closest ones are listed.
-        ArgumentError: neither a name, a config nor something callable.
+        UnknownNameError: An unknown name; the message lists the closest ones.
+        ArgumentError: Neither a name, a config nor something callable.
     """
     if identifier is None:
         return None
@@ -291,7 +292,7 @@ def resolve(family: str, identifier: Any, what: str) -> Any:
     if callable(identifier):
         return identifier
     raise ArgumentError(
-        f"Could not read this {what}. Expected a name, a config, a class or a callable. "
+        f"Unknown kind of {what}. Expected a name, a config, a class or a callable. "
         f"Received: {identifier!r} (of type {type(identifier).__name__})."
     )
 
@@ -302,10 +303,10 @@ def _module_in_files(cls: type) -> str | None:
 
 
 def describe_together(describe: Callable[[], _T]) -> _T:
-    """Run what describes several objects; layers that occur more than once are numbered.
+    """Call a function that serializes several objects, and number layers that occur repeatedly.
 
-    Each of their records has the same ``shared_object_id``, by which :func:`deserialize` makes them
-    one layer again.
+    All records of such a layer have the same ``shared_object_id``, so that :func:`deserialize`
+    creates one layer for them.
     """
     if _described.get() is not None:
         return describe()
@@ -323,7 +324,7 @@ def describe_together(describe: Callable[[], _T]) -> _T:
 
 @contextmanager
 def rebuild_together() -> Iterator[dict[int, Any]]:
-    """Context in which records of one ``shared_object_id`` become one object."""
+    """Context in which records with the same ``shared_object_id`` become one object."""
     table = _rebuilt.get()
     if table is not None:
         yield table
@@ -337,10 +338,10 @@ def rebuild_together() -> Iterator[dict[int, Any]]:
 
 
 def serialize(obj: Any) -> Any:
-    """Describe ``obj`` as JSON data: numbers, text, lists, dicts, and ``class_name`` records.
+    """Convert ``obj`` to JSON data: numbers, strings, lists, dicts, and ``class_name`` records.
 
     Raises:
-        SerializationError: an object without ``get_config``, or a function without a name.
+        SerializationError: An object without ``get_config``, or a function without a name.
 
     >>> serialize((1, "a", np.float32(0.5)))
     [1, 'a', 0.5]
@@ -379,7 +380,7 @@ def _describe(obj: Any) -> Any:
         if isinstance(obj, _Function):
             return _serialize_function(obj)
         raise SerializationError(
-            f"Cannot describe {obj!r} (of type {type(obj).__name__}) as data. Give its class a "
+            f"Cannot serialize {obj!r} (of type {type(obj).__name__}). Give its class a "
             "`get_config` method that returns its constructor's arguments."
         )
     occurrences = _described.get()
@@ -400,7 +401,7 @@ def _describe(obj: Any) -> Any:
 
 
 def _serialize_function(fn: Any) -> Any:
-    """The name of a function: a built-in's by its family, a user's as it was registered."""
+    """The name of a function: of a built-in one in its namespace, of a user's as registered."""
     name = getattr(fn, "__name__", "<lambda>")
     registered = _registered_names.get(fn)
     namesakes = {r: f[name] for r, f in _namespaces.items() if _is_function(f.get(name))}
@@ -420,9 +421,9 @@ def _serialize_function(fn: Any) -> Any:
     if registered is None and namesakes and module == "builtins":
         family = next(iter(namesakes))
         raise SerializationError(
-            f"The function {name!r} (of {fn.__module__}) has the name of another one, "
-            f"lamina.{family}.{name}, which a file would be read with. Pass the name {name!r} to "
-            "mean Lamina's; or register yours: `@lamina.saving.register_serializable()`."
+            f"The function {name!r} (of {fn.__module__}) has the same name as "
+            f"lamina.{family}.{name}, which a saved file would refer to. Pass the name {name!r} to "
+            "use Lamina's, or register yours: `@lamina.saving.register_serializable()`."
         )
     return {
         "module": module,
@@ -433,20 +434,20 @@ def _serialize_function(fn: Any) -> Any:
 
 
 def _is_made_of(known: Any, fn: Any) -> bool:
-    """Whether ``fn`` is ``known``, or what ``known`` is a wrapper of."""
+    """Whether ``fn`` is ``known``, or the function that ``known`` wraps."""
     while known is not None and known is not fn:
         known = getattr(known, "__wrapped__", None)
     return known is fn
 
 
-# The namespaces whose classes files may name. The list is fixed here: no file can add to it.
+# The namespaces that files may refer to. The list is fixed: no file can extend it.
 _IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
           "layers", "models", "random")  # fmt: skip
 
 
 @functools.cache
 def _complete_table() -> None:
-    """Load every namespace, so that the table holds all built-in classes in any new process."""
+    """Import every namespace, so that all built-in classes are registered in a new process."""
     for namespace in _IN_FILES:
         importlib.import_module(f"lamina.{namespace}")
 
@@ -466,7 +467,7 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
                 f"A class name is a plain identifier, not a path or an expression. "
                 f"Received: {str(candidate)[:80]!r}."
             )
-    # A built-in's own record wins over a user's class of the same name.
+    # The record of a built-in class takes precedence over a user's class of the same name.
     if module == "jax.nn" and is_function and name in _JAX_NN:
         return _JAX_NN[name]
     if isinstance(module, str) and module.split(".")[0] in ("keras", "lamina"):
@@ -501,15 +502,15 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
 def deserialize(
     config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
 ) -> Any:
-    """Rebuild what :func:`serialize` described.
+    """Recreate the object from the data that :func:`serialize` returned.
 
     Args:
         config: JSON data; dicts with ``class_name`` and ``config`` become objects.
-        custom_objects: names of users' classes and functions that the config may refer to.
-        safe_mode: kept for compatibility: code in a config is never run, whatever is passed.
+        custom_objects: Your own classes and functions, by the names that the config uses.
+        safe_mode: Accepted for compatibility with Keras. Code in a config is never run.
 
     Raises:
-        SerializationError: a class that is neither built in, registered nor passed.
+        SerializationError: A class that is neither built in, registered nor passed.
     """
     if isinstance(config, (list, tuple)):
         return [deserialize(v, custom_objects) for v in config]
@@ -528,15 +529,15 @@ def deserialize(
             return Ellipsis
         if name == "__lambda__":
             raise UnsafeFileError(
-                "The config holds the code of a Python lambda. Lamina runs no code from files. "
-                "Where the file is made, define the function with `def`, register it with "
-                "`@keras.saving.register_keras_serializable()`, and save again."
+                "The config contains the code of a Python lambda. Lamina runs no code from files. "
+                "In the program that saves the file, define the function with `def`, register it "
+                "with `@keras.saving.register_keras_serializable()`, and save again."
             )
         found = _lookup(config, custom_objects)
         if name == "function":
             return found
         if not inspect.isclass(found):
-            raise SerializationError(f"The config wants a class. {name!r} is {found!r}.")
+            raise SerializationError(f"The config refers to a class, but {name!r} is {found!r}.")
         number = config.get("shared_object_id")
         with CustomObjectScope(custom_objects or {}), rebuild_together() as table:
             if isinstance(number, int) and isinstance(table.get(number), found):
@@ -550,10 +551,10 @@ def deserialize(
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as e:
         entries = inner if isinstance(inner, Mapping) else {}
         own = f" {entries['name']!r}" if "name" in entries else ""
-        # What a class of the user's own needs is known to its `get_config` alone.
+        # Only its `get_config` knows which arguments a user's class needs.
         shown = f", which has {list(entries)}" if registration_of(found) is None else ""
         raise SerializationError(
-            f"{name}{own} cannot be made from its config{shown}: "
+            f"{name}{own} cannot be created from its config{shown}: "
             f"{e if isinstance(e, LaminaError) else repr(e)}"
         ) from e
 

@@ -1,8 +1,8 @@
-"""Reading and unpacking of untrusted tar and zip files.
+"""Reading and extraction of untrusted tar and zip files.
 
-That nothing is written outside of the destination is guaranteed by construction rather than by
-comparing paths: no link is created, the name of a member is a list of plain words, every file is
-new, and everything is written to a temporary folder that is renamed when it is complete.
+Nothing can be written outside the destination, by construction rather than by comparing paths: no
+links are created, the name of a member is a list of plain path components, every file is new, and
+everything is written to a temporary folder that is renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _DAMAGE = (
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Convert errors in parsing the content of ``path`` to `CorruptFileError`.
+    """Convert errors in parsing the content of ``path`` to :class:`CorruptFileError`.
 
-    The name of the file is added to an `UnsafeFileError`. Open files outside of the block: a
+    The name of the file is added to an :class:`UnsafeFileError`. Open files outside the block: a
     missing file is not a damaged one.
     """
     try:
@@ -66,7 +66,7 @@ def reading(path: Path) -> Iterator[None]:
 class _BoundedReader:
     """A seekable stream that does not read more than ``LIMIT`` bytes at once.
 
-    `tarfile` reads a header extension at once, whatever size the file declares.
+    `tarfile` reads a header extension at once, whatever its declared size.
     """
 
     LIMIT = 64 << 20
@@ -83,7 +83,7 @@ class _BoundedReader:
 
 @contextmanager
 def open_tar(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
-    """Open a tar file, plain or compressed by gzip, bzip2 or xz, with bounded memory."""
+    """Open a tar file, uncompressed or compressed with gzip, bzip2 or xz, with bounded memory."""
     magic = file.read(6)
     file.seek(0)
     opener = next(
@@ -96,7 +96,7 @@ def open_tar(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
 
 
 def archive_formats(choice: str | Sequence[str] | None) -> frozenset[str]:
-    """The formats that an ``archive_format`` argument stands for.
+    """Convert an ``archive_format`` argument to a set of formats.
 
     Raises:
         ArgumentError: If it names another format.
@@ -111,17 +111,17 @@ def archive_formats(choice: str | Sequence[str] | None) -> frozenset[str]:
 
 
 def extract(archive: Path, destination: Path, formats: Collection[str], max_bytes: int) -> None:
-    """Unpack ``archive`` into the folder ``destination``, replacing it as a whole.
+    """Extract ``archive`` to the folder ``destination``, which is replaced atomically.
 
     Args:
-        archive: A tar file, plain or compressed, or a zip file.
-        destination: The folder to create; either complete or untouched afterwards.
-        formats: Those that the file may have: ``"tar"``, ``"zip"`` or both.
+        archive: A tar file, possibly compressed, or a zip file.
+        destination: The folder to create; it is unchanged if the extraction fails.
+        formats: The formats that the file may have: ``"tar"``, ``"zip"`` or both.
         max_bytes: Maximum total size of the members.
 
     Raises:
-        UnsafeFileError: If a member is a link or a device, lies outside of the destination, or the
-            members hold more than ``max_bytes``.
+        UnsafeFileError: If a member is a link or a device or is outside the destination, or if the
+            members have more than ``max_bytes`` in total.
         CorruptFileError: If the archive is damaged or of none of these formats.
     """
     with (
@@ -155,7 +155,7 @@ def _write(archive: Path, members: Iterator[_Member], content: Path, max_bytes: 
                     if left < 0:
                         raise UnsafeFileError(
                             f"Stopped extracting {archive} at {name!r}: expected at most "
-                            f"{max_bytes} bytes in all. Raise `max_bytes` if you trust the file."
+                            f"{max_bytes} bytes in total. Raise `max_bytes` if you trust the file."
                         )
                     file.write(chunk)
         except (FileExistsError, NotADirectoryError):
@@ -176,7 +176,7 @@ def _each(archive: Path, items: Iterator[_Item]) -> Iterator[_Item]:
 
 
 def _plain_parts(archive: Path, name: str) -> tuple[str, ...]:
-    # Windows' rules are stricter: they have drives and both separators.
+    # The rules of Windows are stricter: paths have drives and two kinds of separators.
     path = PureWindowsPath(name)
     if path.anchor or ".." in path.parts or "\\" in name or "\0" in name:
         raise UnsafeFileError(

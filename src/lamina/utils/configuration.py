@@ -1,4 +1,4 @@
-"""Named values of a program in one object, which can be frozen and written as JSON."""
+"""Configuration objects: named values that can be frozen and converted to JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lamina.errors import ArgumentError, SerializationError
 
 
 class Config(MutableMapping[str, Any]):
-    """Named values, as attributes and as a dict; frozen on demand.
+    """Named values, accessible as attributes and as a dict, which can be frozen.
 
-    What a dict offers works: ``config["seed"]``, ``get``, ``pop``, ``update``, ``keys``,
-    ``values``, ``items``, ``in``, ``len``, ``==``. A name that is a method of this class
-    (``"items"``) is an entry as ``config["items"]`` only.
+    It has the interface of a dict: ``config["seed"]``, ``get``, ``pop``, ``update``, ``keys``,
+    ``values``, ``items``, ``in``, ``len``, ``==``. An entry whose name is a method of this class
+    (``"items"``) is accessible as ``config["items"]`` only.
 
     Args:
-        **kwargs: the first entries.
+        **kwargs: The initial entries.
 
     >>> config = Config(learning_rate=0.1, momentum=0.9)
     >>> config.seed = 123
@@ -61,7 +61,7 @@ class Config(MutableMapping[str, Any]):
     # ---- attributes --------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
-        # The dict is not there yet while a copy is being made.
+        # The dict does not exist yet while a copy is being created.
         entries = self.__dict__.get("_entries", {})
         if name not in entries:
             raise AttributeError(f"This Config has no entry {name!r}. It has: {sorted(entries)}.")
@@ -91,11 +91,11 @@ class Config(MutableMapping[str, Any]):
 
     @property
     def frozen(self) -> bool:
-        """Whether entries can be neither set nor removed."""
+        """Whether entries cannot be set or removed."""
         return self._frozen
 
     def freeze(self) -> None:
-        """Refuse changes from now on; what the entries themselves hold is not looked into."""
+        """Disallow changes of entries; mutable values can still be changed in place."""
         self.__dict__["_frozen"] = True
 
     def unfreeze(self) -> None:
@@ -112,26 +112,26 @@ class Config(MutableMapping[str, Any]):
     # ---- conversions -------------------------------------------------------------------------
 
     def as_dict(self) -> dict[str, Any]:
-        """The entries as a new dict; a Config among them becomes a dict too."""
+        """The entries as a new dict; nested configs are converted too."""
         return {
             key: value.as_dict() if isinstance(value, Config) else value
             for key, value in self._entries.items()
         }
 
     def to_json(self) -> str:
-        """The entries as the text of a JSON object.
+        """The entries as a JSON object, a string.
 
-        ``Config(**json.loads(text))`` is an equal Config if the entries are numbers, text,
-        booleans, None, lists, and dicts with names as keys.
+        ``Config(**json.loads(text))`` is an equal config if the entries are numbers, strings,
+        booleans, None, lists, and dicts with strings as keys.
 
         Raises:
-            SerializationError: an entry that JSON cannot hold.
+            SerializationError: An entry cannot be converted to JSON.
         """
         try:
             return json.dumps(self.as_dict())
         except (TypeError, ValueError) as error:
             raise SerializationError(
-                f"This Config cannot be written as JSON: {error}. Its entries have to be numbers, "
-                "text, booleans, None, lists or dicts of these. Received: "
+                f"This Config cannot be converted to JSON: {error}. Its entries must be numbers, "
+                "strings, booleans, None, lists or dicts of these. Received: "
                 f"{ {key: type(value).__name__ for key, value in self._entries.items()} }."
             ) from error

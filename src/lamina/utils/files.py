@@ -1,6 +1,6 @@
-"""Downloads into a cache: checked, size-limited, atomic.
+"""Downloads to a cache: verified, limited in size, atomic.
 
-A file is in the cache under its own name only when all of it arrived and its digest is right.
+A file appears in the cache under its name only when it is complete and its digest is correct.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lamina.errors import ArgumentError, CorruptFileError, DownloadError
 from lamina.utils._archive import archive_formats
 from lamina.utils._archive import extract as extract_archive
 
-_TIMEOUT = 30.0  # seconds without a byte
+_TIMEOUT = 30.0  # seconds without data
 _MOST_REDIRECTIONS = 10
 _CHUNK = 1 << 20
 _DIGEST_LENGTHS = {"sha256": 64, "md5": 32}
@@ -46,39 +46,39 @@ def get_file(
     *,
     max_bytes: int = 4 << 30,
 ) -> str:
-    """Return the path of a cached file, downloading it first when it is not there.
+    """Return the path of a cached file, which is downloaded if necessary.
 
-    Addresses are https; plain http is accepted from this machine only (``localhost``,
-    ``127.0.0.1``, ``::1``), and a redirection may not leave https. Give ``file_hash``
-    whenever it is known: it is checked after the download and each time the cached file is used.
+    URLs must be https; http is accepted from this machine only (``localhost``, ``127.0.0.1``,
+    ``::1``), and redirects must stay on https. Pass ``file_hash`` whenever it is known: it is
+    verified after the download and each time the cached file is used.
 
     Args:
-        fname: Name in the cache, by default the last part of ``origin``; an absolute path is used
-            as it is.
-        origin: Address to download from.
-        untar: Another way to write ``extract``, kept for old programs.
-        md5_hash: Another way to write ``file_hash``, kept for old programs; ``file_hash`` wins.
+        fname: Name in the cache, by default the last part of ``origin``; or an absolute path.
+        origin: URL to download from.
+        untar: Deprecated name of ``extract``.
+        md5_hash: Deprecated name of ``file_hash``, which takes precedence.
         file_hash: Expected digest in hexadecimal; ``None`` accepts any content.
-        cache_subdir: Folder below ``cache_dir``; an absolute path is used as it is.
-        hash_algorithm: ``"sha256"``, ``"md5"``, or ``"auto"`` to tell by the digest's length.
-        extract: Unpack a tar or zip file and return the folder instead. The folder is ``fname``
-            up to its first dot, followed by ``_extracted``; or just the name, where ``fname`` has
-            no dot or is left out, and then the archive is kept with ``_archive`` behind its name.
-            Links, devices and names that lead outside are refused.
-        archive_format: ``"tar"``, ``"zip"`` or a list of these that the file may be; ``"auto"``
-            for both; None or an empty list to leave it packed.
+        cache_subdir: Folder in ``cache_dir``, or an absolute path.
+        hash_algorithm: ``"sha256"``, ``"md5"``, or ``"auto"`` to infer it from the length of the
+            digest.
+        extract: Whether to extract a tar or zip file and return the folder instead. The folder is
+            named ``fname`` up to its first dot, followed by ``_extracted``; without a dot, or
+            without ``fname``, it has the name of the file, and the suffix ``_archive`` is added to
+            that of the archive. Links, devices and paths outside the folder are refused.
+        archive_format: ``"tar"``, ``"zip"`` or a list of these: the formats that the file may have;
+            ``"auto"`` for both; None or an empty list for no extraction.
         cache_dir: Folder of the cache, by default :func:`lamina.config.cache_home`.
-        force_download: Download even when the file is cached.
-        max_bytes: Largest size of the download, and of the unpacked content.
+        force_download: Whether to download the file even if it is cached.
+        max_bytes: Maximum size of the download, and of the extracted files in total.
 
     Returns:
-        Absolute path of the file, or of the folder when ``extract`` is true.
+        Absolute path of the file, or of the folder if ``extract`` is true.
 
     Raises:
-        ArgumentError: If an argument is missing or malformed, or the address is refused.
+        ArgumentError: If an argument is missing or invalid, or the URL is refused.
         DownloadError: If the download fails, is too large, or has another digest.
         CorruptFileError: If the cached file has another digest, or an archive is damaged.
-        UnsafeFileError: If an archive holds more than plain files below one folder.
+        UnsafeFileError: If an archive contains more than regular files and folders inside it.
 
     Example::
 
@@ -89,7 +89,7 @@ def get_file(
         )
     """
     if origin is None:
-        raise ArgumentError("get_file() expects `origin`, the address to download from.")
+        raise ArgumentError("get_file() expects `origin`, the URL to download from.")
     if not _is_allowed(origin):
         raise ArgumentError(f"get_file() {_REFUSED} Received: origin={origin!r}.")
     if md5_hash is not None and file_hash is None:
@@ -99,7 +99,7 @@ def get_file(
     name = Path(fname if fname is not None else PurePosixPath(unquote(urlsplit(origin).path)).name)
     if not name.name or ".." in name.parts:
         raise ArgumentError(
-            "get_file() expects `fname` to name a file below the cache folder, or to be an "
+            "get_file() expects `fname` to name a file in the cache folder, or to be an "
             f"absolute path. Received: {str(name)!r}."
         )
     target = Path(cache_dir or settings.cache_home(), cache_subdir, name).expanduser().absolute()
@@ -128,10 +128,10 @@ def get_file(
 
 
 def _refuse(path: Path, is_other: bool, other: str, wanted: str) -> None:
-    """A name under which the cache has something of the other kind."""
+    """Raise an error if the cache has a file instead of a folder of that name, or vice versa."""
     if is_other:
         raise ArgumentError(
-            f"get_file() expects {wanted} at {path}. There is {other} of that name, from a call "
+            f"get_file() expects {wanted} at {path}, but there is {other} of that name from a call "
             "with another `extract`. Pass another `fname`, or delete it."
         )
 
@@ -157,7 +157,8 @@ def _algorithm(hash_algorithm: str, file_hash: str | None) -> str:
 
 def _digest(path: Path, algorithm: str) -> str:
     with open(path, "rb") as file:
-        # The digest names published content; MD5 is only used where nothing better is published.
+        # The digest identifies published content; MD5 is used only if no better digest is
+        # published.
         return hashlib.file_digest(
             file, lambda: hashlib.new(algorithm, usedforsecurity=False)
         ).hexdigest()
@@ -167,10 +168,10 @@ def _check_cached(path: Path, origin: str, algorithm: str, expected: str) -> Non
     received = _digest(path, algorithm)
     if received != expected.lower():
         raise CorruptFileError(
-            f"The cached file {path} is not the published one.\n"
+            f"The cached file {path} differs from the published one.\n"
             f"  expected {algorithm}: {expected}\n"
             f"  received {algorithm}: {received}\n"
-            f"Delete it to get it again from {origin}, or pass `force_download=True` to `get_file`."
+            f"Delete it to download {origin} again, or pass `force_download=True` to `get_file`."
         )
 
 
@@ -183,7 +184,7 @@ def _is_allowed(address: str) -> bool:
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
-    except ValueError:  # brackets that hold no IPv6 address
+    except ValueError:  # brackets without an IPv6 address
         return False
     return bool(host) and (
         parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
@@ -198,7 +199,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """An opener that knows http and https only; `build_opener` would add file, ftp and data."""
+    """An opener for http and https only; `build_opener` would add file, ftp and data."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -212,10 +213,10 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _open(address: str) -> http.client.HTTPResponse:
-    """Open ``address``, following redirections to allowed addresses that do not leave https."""
+    """Open ``address``, following redirects to allowed URLs that stay on https."""
     opener = _opener()
     for _ in range(_MOST_REDIRECTIONS):
-        # S310 asks who checked the address: get_file the first one, the lines below the others.
+        # S310: get_file has checked the first URL, the lines below check the others.
         request = urllib.request.Request(address, headers={"User-Agent": "lamina"})  # noqa: S310
         try:
             return opener.open(request, timeout=_TIMEOUT)
@@ -229,7 +230,7 @@ def _open(address: str) -> http.client.HTTPResponse:
         if leaves_https or not _is_allowed(target):
             raise DownloadError(f"it redirects to {target}, but Lamina {_REFUSED}")
         address = target
-    raise DownloadError(f"it redirects more than {_MOST_REDIRECTIONS} times")
+    raise DownloadError(f"there are more than {_MOST_REDIRECTIONS} redirects")
 
 
 def _download(
@@ -244,10 +245,10 @@ def _download(
         received = _digest(part, algorithm)
         if expected is not None and received != expected.lower():
             raise DownloadError(
-                f"{origin} did not give the published file; nothing was stored.\n"
+                f"The file at {origin} differs from the published one; it was not stored.\n"
                 f"  expected {algorithm}: {expected}\n"
                 f"  received {algorithm}: {received}\n"
-                "Try again, or check whether a proxy answers in its place."
+                "Try again, or check whether a proxy has answered instead."
             )
         os.replace(part, target)
     finally:
@@ -255,7 +256,7 @@ def _download(
 
 
 def _chunks(origin: str, target: Path, max_bytes: int) -> Iterator[bytes]:
-    """Yield the body of ``origin``; every failure of the network becomes one `DownloadError`."""
+    """Yield the content at ``origin``; network errors are converted to :class:`DownloadError`."""
     too_large = DownloadError(f"it is larger than the expected {max_bytes} bytes (`max_bytes`)")
     try:
         with _open(origin) as response:
@@ -279,7 +280,7 @@ def _chunks(origin: str, target: Path, max_bytes: int) -> Iterator[bytes]:
         status = f"{error.code} " if isinstance(error, urllib.error.HTTPError) else ""
         raise DownloadError(
             f"Could not download {origin}: {status}{reason or type(error).__name__}. "
-            f"You can also put the file at {target} yourself."
+            f"You can also save the file as {target} yourself."
         ) from error
 
 

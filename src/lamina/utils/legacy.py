@@ -1,7 +1,7 @@
-"""Keras's older description of objects, which names a class and looks it up in the caller's table.
+"""The legacy serialization of Keras, which looks up class names in the caller's dict.
 
-New programs use :func:`lamina.saving.serialize_keras_object`, whose records also say which module a
-class is of, and which knows the built-in classes.
+Use :func:`lamina.saving.serialize_keras_object` in new programs: its records contain the module of
+a class too, and it knows the built-in classes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["deserialize_keras_object", "serialize_keras_object"]
 
 
 def serialize_keras_object(instance: Any) -> Any:
-    """Describe an object as ``{"class_name": ..., "config": ...}``, a function by its name.
+    """Convert an object to ``{"class_name": ..., "config": ...}``, and a function to its name.
 
     Args:
         instance: An object with ``get_config``, a named function, or None.
@@ -56,24 +56,24 @@ def deserialize_keras_object(
     custom_objects: Mapping[str, Any] | None = None,
     printable_module_name: str = "object",
 ) -> Any:
-    """Make the object that :func:`serialize_keras_object` described.
+    """Create the object from the data that :func:`serialize_keras_object` returned.
 
     A name is looked up in ``custom_objects``, the scope of
     :class:`lamina.utils.custom_object_scope`, the registered objects and ``module_objects``, and
-    nowhere else. A config makes only classes that have a ``get_config`` of their own: whatever else
-    a table like ``globals()`` holds is not called.
+    nowhere else. Only classes with a ``get_config`` are instantiated: other entries of a dict like
+    ``globals()`` are not called.
 
     Args:
-        identifier: The description; a name stands for a function, or for a class to be made without
-            arguments. A function is returned as it is, and so is None.
-        module_objects: Names and your classes and functions, such as ``globals()``.
-        custom_objects: Names and the classes and functions of your user.
-        printable_module_name: What errors call the object: ``"layer"``.
+        identifier: The serialized object, or the name of a function or of a class, which is called
+            without arguments. Functions and None are returned unchanged.
+        module_objects: Dict of names to your classes and functions, such as ``globals()``.
+        custom_objects: Dict of names to further classes and functions.
+        printable_module_name: The kind of object, for error messages, such as ``"layer"``.
 
     Raises:
-        UnknownNameError: If no table has the name.
-        SerializationError: If the config does not fit the class, or names what is no class with a
-            ``get_config``.
+        UnknownNameError: If the name is unknown.
+        SerializationError: If the config does not match the class, or the name is not that of a
+            class with a ``get_config``.
         ArgumentError: If ``identifier`` is none of these.
 
     >>> import lamina
@@ -125,4 +125,6 @@ def _make(name: str, cls: Any, config: Any, custom_objects: Mapping[str, Any] | 
         try:
             return make(dict(config))
         except TypeError as error:
-            raise SerializationError(f"{name!r} cannot be made from {config!r}: {error}") from error
+            raise SerializationError(
+                f"{name!r} cannot be created from {config!r}: {error}"
+            ) from error

@@ -1,4 +1,4 @@
-"""A progress bar for loops of the user's own."""
+"""A progress bar for custom loops."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from lamina.errors import ArgumentError
 
 
 class Progbar:
-    """A progress bar for a loop of your own: steps done, time, and metrics.
+    """A progress bar for a custom loop, with the number of steps, the time, and metrics.
 
-    On a terminal and in a notebook one line is redrawn; into a file or a pipe one line is written,
-    at the end. It is the display that ``fit`` has.
+    On a terminal and in a notebook the line is redrawn; in a file or a pipe one line is written at
+    the end. It is the progress bar of ``fit``.
 
-    Metrics are averaged over the steps so far, each value counting for the steps since the update
-    before; or, for what is an average already, shown as they come. The values of the last update
-    are taken for those of the whole loop, as ``fit`` has them then, and shown as they come.
+    Metrics are averaged over the steps so far, where each value is weighted by the number of steps
+    since the previous update; stateful metrics, which are averages already, are shown unchanged.
+    The values of the last update are those of the whole loop, as in ``fit``, and are shown
+    unchanged too.
 
     Args:
-        target: The number of steps; None if it is unknown, and then the last update says so with
+        target: Number of steps; None if it is unknown, in which case the last update needs
             ``finalize=True``.
-        width: Of the bar, in characters; a narrow terminal gets a shorter one.
-        verbose: 0 for silence, 1 for a moving line, 2 for one line at the end.
-        interval: Seconds between two drawings, at least.
-        stateful_metrics: Names of metrics to show as they come; the others are averaged.
-        stateless_metrics: Names of metrics to average; the others are shown as they come. Give one
-            of the two at most.
-        unit_name: What a step is called.
+        width: Width of the bar in characters; it is shorter on a narrow terminal.
+        verbose: 0 for no output, 1 for a progress bar, 2 for one line at the end.
+        interval: Minimum number of seconds between updates of the display.
+        stateful_metrics: Names of metrics to show unchanged; the others are averaged.
+        stateless_metrics: Names of metrics to average; the others are shown unchanged. Give at most
+            one of both arguments.
+        unit_name: Name of a step.
 
     Raises:
         ArgumentError: If both lists of metrics are given, or a number is negative.
@@ -58,7 +59,7 @@ class Progbar:
             )
         for name, number in (("target", target), ("width", width), ("interval", interval)):
             if number is not None and number < 0:
-                raise ArgumentError(f"`{name}` expects no negative number. Received: {number!r}.")
+                raise ArgumentError(f"`{name}` expects a number >= 0. Received: {number!r}.")
         self.target, self.width, self.verbose = target, width, verbose
         self.interval, self.unit_name = interval, unit_name
         self.stateful_metrics = set(stateful_metrics or ())
@@ -76,13 +77,13 @@ class Progbar:
         values: Iterable[tuple[str, Any]] | None = None,
         finalize: bool | None = None,
     ) -> None:
-        """Say how many steps are done.
+        """Set the number of completed steps.
 
         Args:
-            current: Steps done so far, this one included.
+            current: Number of steps so far, including this one.
             values: Pairs of a metric's name and its value over the steps since the last update;
-                of an array the mean counts.
-            finalize: Whether this is the last update; None: once ``target`` is reached.
+                arrays are averaged.
+            finalize: Whether this is the last update; when None, it is if ``target`` is reached.
         """
         if finalize is None:
             finalize = self.target is not None and current >= self.target
@@ -97,7 +98,7 @@ class Progbar:
             self._progress.update(current, self._shown)
 
     def add(self, n: int, values: Iterable[tuple[str, Any]] | None = None) -> None:
-        """Say that ``n`` more steps are done; ``values`` as for :meth:`update`."""
+        """Add ``n`` completed steps; for ``values`` see :meth:`update`."""
         self.update(self._done + n, values)
 
     def _is_stateful(self, name: str) -> bool:

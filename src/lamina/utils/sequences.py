@@ -1,4 +1,4 @@
-"""Sequences of different lengths, as one array."""
+"""Padding of sequences to the same length."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def pad_sequences(
     truncating: str = "pre",
     value: Any = 0.0,
 ) -> np.ndarray:
-    """Bring sequences to one length, by padding the short ones and truncating the long ones.
+    """Pad or truncate sequences to the same length.
 
     Args:
-        sequences: Lists or arrays; entries may be arrays themselves, all of one shape.
-        maxlen: The length of the result; None means that of the longest sequence.
-        dtype: Of the result. Numbers are cast to it as NumPy's ``astype`` does; use ``object`` or
+        sequences: Lists or arrays, whose entries may be arrays of the same shape.
+        maxlen: Length of the result; that of the longest sequence when None.
+        dtype: Dtype of the result. Numbers are cast as by NumPy's ``astype``; use ``object`` or
             ``str`` for text.
         padding: ``"pre"`` pads before the sequence, ``"post"`` after it.
-        truncating: ``"pre"`` drops from the beginning, ``"post"`` from the end.
-        value: What to pad with.
+        truncating: ``"pre"`` removes entries at the start, ``"post"`` at the end.
+        value: Padding value.
 
-    Returns:
-        NumPy array of ``dtype`` and shape ``(number of sequences, length, *shape of an entry)``.
+    Returns: NumPy array of shape ``(number of sequences, length, *shape of an entry)`` and the
+    given dtype.
 
     Raises:
-        ArgumentError: If ``sequences`` or one of them is no sequence, if the entries' shapes
-            differ, or if another argument is outside of what it accepts.
+        ArgumentError: If ``sequences`` or one of them is not a sequence, if the shapes of entries
+            differ, or if another argument is invalid.
 
     >>> pad_sequences([[1], [2, 3], [4, 5, 6]])
     array([[0, 0, 1],
@@ -51,7 +51,7 @@ def pad_sequences(
         if choice not in _ENDS:
             raise ArgumentError(f"`{name}` expects 'pre' or 'post'. Received: {choice!r}.")
     if maxlen is not None and (isinstance(maxlen, bool) or not _is_count(maxlen)):
-        raise ArgumentError(f"`maxlen` expects a count or None. Received: {maxlen!r}.")
+        raise ArgumentError(f"`maxlen` expects an integer >= 0 or None. Received: {maxlen!r}.")
     if not isinstance(sequences, Iterable):
         raise ArgumentError(f"`sequences` expects a list of sequences. Received: {sequences!r}.")
     type_ = np.dtype(dtype)
@@ -62,11 +62,11 @@ def pad_sequences(
     if len(shapes) > 1:
         listed = " and ".join(f"{shape} in sequence {at}" for shape, at in shapes.items())
         raise ArgumentError(
-            f"pad_sequences() expects entries of one shape. Received: {listed}. "
-            "Bring the entries to one shape first."
+            f"pad_sequences() expects entries of the same shape. Received: {listed}. "
+            "Pad or reshape the entries first."
         )
     length = max((len(row) for row in rows), default=0) if maxlen is None else int(maxlen)
-    # Text is as long as it is: NumPy learns the width when all of it is there.
+    # The width of a string dtype is known only when all strings are collected.
     is_text = type_.kind in "US" and type_.itemsize == 0
     shape = (len(rows), length, *next(iter(shapes), ()))
     result = np.full(shape, value, object if is_text else type_)
@@ -91,7 +91,7 @@ def _row(position: int, row: Any) -> np.ndarray:
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"pad_sequences() expects each sequence to be a list or an array whose entries have "
-            f"one shape. Received, at position {position}: {row!r} ({error})."
+            f"the same shape. Received, at position {position}: {row!r} ({error})."
         ) from error
     if array.ndim == 0:
         raise ArgumentError(
@@ -102,7 +102,7 @@ def _row(position: int, row: Any) -> np.ndarray:
 
 
 def _check_value(value: Any, dtype: np.dtype) -> None:
-    """Refuse a value that the dtype would turn into another one without a word."""
+    """Raise an error if casting to the dtype would change the value."""
     is_text = isinstance(value, (str, bytes))
     if is_text and dtype.kind not in "USO":
         cure = "Pass `dtype=object` or `dtype=str` for text."
@@ -110,4 +110,4 @@ def _check_value(value: Any, dtype: np.dtype) -> None:
         cure = "Pass a floating-point `dtype`, or a whole `value`."
     else:
         return
-    raise ArgumentError(f"`value` expects one that {dtype} can hold. Received: {value!r}. {cure}")
+    raise ArgumentError(f"`value` must be representable as {dtype}. Received: {value!r}. {cure}")

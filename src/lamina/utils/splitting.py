@@ -1,4 +1,4 @@
-"""Data sets cut in two."""
+"""Splitting of data sets."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ def split_dataset(
     seed: int | None = None,
     preferred_backend: str | None = None,
 ) -> tuple[Any, Any]:
-    """Cut a data set in two, for example into training and validation data.
+    """Split a data set in two, for example into training and validation data.
 
     Args:
-        dataset: Arrays whose first axis counts samples: one, or a list, tuple or dict of them,
-            nested in any way. Or a ``tf.data.Dataset``, which is cut between its elements (cut it
-            before you batch it), or a ``torch.utils.data.Dataset`` with a length.
-        left_size: A number of samples, or as a float in ``[0, 1]`` a fraction of them; None means
-            what ``right_size`` leaves.
-        right_size: Likewise. Where both leave samples over, those lie in the middle, unused.
-        shuffle: Put the samples in a random order first; otherwise they keep theirs.
-        seed: Of that order; None draws one from Python's generator, which
+        dataset: An array whose first axis is that of the samples, or a nested structure (lists,
+            tuples, dicts) of such arrays; a ``tf.data.Dataset``, which is split between its
+            elements (split it before batching); or a ``torch.utils.data.Dataset`` with a length.
+        left_size: A number of samples, or a fraction of them as a float in ``[0, 1]``; when None,
+            all samples that are not in the right part.
+        right_size: Likewise. If both sizes are given, samples between the two parts are unused.
+        shuffle: Whether to shuffle the samples first.
+        seed: Seed of the shuffling; when None, it is drawn from Python's global generator, which
             :func:`lamina.utils.set_random_seed` seeds.
-        preferred_backend: None returns what was given: arrays for arrays, a data set of a library
-            for one of it. ``"jax"`` asks for arrays; ``"tensorflow"`` and ``"torch"`` make a data
-            set of that library, which your program has imported, from arrays.
+        preferred_backend: When None, the results are of the same kind as ``dataset``. ``"jax"``
+            requests arrays; ``"tensorflow"`` and ``"torch"`` convert arrays to a data set of that
+            library, which your program must have imported.
 
     Returns:
         ``(left, right)``, each nested like ``dataset``; NumPy arrays without ``shuffle`` are views.
 
     Raises:
-        ArgumentError: If a size is missing, malformed, or leaves one side empty, if there are not
-            as many samples, or if ``preferred_backend`` is unknown or does not fit.
+        ArgumentError: If a size is missing or invalid, if one part would be empty, if there are not
+            enough samples, or if ``preferred_backend`` is unknown or does not match ``dataset``.
         DataError: If the arrays differ in length, or ``dataset`` is none of these.
 
     >>> import numpy as np
@@ -64,7 +64,7 @@ def split_dataset(
     wanted = preferred_backend or given
     if given not in ("jax", wanted):
         raise ArgumentError(
-            f"`preferred_backend={preferred_backend!r}` does not fit a data set of {given}. "
+            f"`preferred_backend={preferred_backend!r}` does not match a data set of {given}. "
             f"Pass {given!r} or None, or arrays as `dataset`."
         )
     dataset = _to_library(dataset, wanted) if wanted != given else dataset
@@ -81,7 +81,7 @@ def split_dataset(
 
 
 def _library_of(dataset: Any) -> str:
-    """The library that a data set comes from; ``"jax"`` for arrays. Imports none of them."""
+    """The library of a data set, ``"jax"`` for arrays, determined without importing any."""
     tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch.utils.data")
     if tensorflow is not None and isinstance(dataset, tensorflow.data.Dataset):
         return "tensorflow"
@@ -93,13 +93,13 @@ def _library_of(dataset: Any) -> str:
 def _to_library(arrays: Any, library: str) -> Any:
     if library not in sys.modules:
         raise ArgumentError(
-            f"`preferred_backend={library!r}` expects a program that has imported {library}. "
+            f"`preferred_backend={library!r}` requires that your program has imported {library}. "
             f"Write `import {library}` (after installing it), or leave `preferred_backend` out to "
             "get arrays."
         )
     arrays = nested.map_structure(np.asarray, _arrays(arrays))
     if library == "tensorflow":
-        # A list would be packed into one tensor.
+        # A list would be converted to one tensor.
         packed = tuple(arrays) if isinstance(arrays, list) else arrays
         return sys.modules["tensorflow"].data.Dataset.from_tensor_slices(packed)
     leaves = nested.flatten(arrays)
@@ -115,7 +115,7 @@ def _to_library(arrays: Any, library: str) -> Any:
 
 
 def _arrays(dataset: Any) -> Any:
-    """The structure with arrays as leaves, all of one length."""
+    """The structure with arrays of equal length as leaves."""
 
     def array(leaf: Any) -> Any:
         return leaf if isinstance(leaf, (np.ndarray, jax.Array)) else np.asarray(leaf)
@@ -127,12 +127,12 @@ def _arrays(dataset: Any) -> Any:
         raise DataError(
             "split_dataset() expects arrays with samples along the first axis (one, or lists, "
             "tuples and dicts of them), a tf.data.Dataset or a torch Dataset. Received: a "
-            f"{type(dataset).__name__} of {kinds}. Turn a list of numbers into an array with "
+            f"{type(dataset).__name__} of {kinds}. Convert a list of numbers to an array with "
             "`np.asarray`."
         )
     if len({len(leaf) for _, leaf in leaves}) > 1:
         listed = {"/".join(map(str, path)): len(leaf) for path, leaf in leaves}
-        raise DataError(f"split_dataset() expects arrays of one length. Received: {listed}.")
+        raise DataError(f"split_dataset() expects arrays of equal length. Received: {listed}.")
     return arrays
 
 
@@ -143,8 +143,8 @@ def _length(dataset: Any, library: str) -> int:
         known = int(dataset.cardinality())
         if known == sys.modules["tensorflow"].data.INFINITE_CARDINALITY:
             raise DataError(
-                "split_dataset() expects a data set that ends. Received: a tf.data.Dataset without "
-                "end. Cut it first, with its `take`."
+                "split_dataset() expects a finite data set. Received: an infinite tf.data.Dataset. "
+                "Limit it first with its `take`."
             )
         return known if known >= 0 else sum(1 for _ in dataset)
     try:
@@ -169,7 +169,7 @@ def _part(dataset: Any, library: str, start: int, stop: int, order: list[int] | 
 
 
 def _reordered(dataset: Any, order: list[int]) -> Any:
-    """A tf.data.Dataset of the elements in another order; its elements have to be held for it."""
+    """A tf.data.Dataset of the elements in another order, which keeps them in memory."""
     elements = list(dataset.as_numpy_iterator())
     spec = dataset.element_spec
     return (
@@ -193,13 +193,13 @@ def _sizes(left: float | None, right: float | None, total: int) -> tuple[int, in
     last = total - first if last is None else last
     if first + last > total:
         raise ArgumentError(
-            "split_dataset() expects the two sides to share no sample. Received: "
-            f"{received}, which asks for {first} + {last}. Make one side smaller."
+            "split_dataset() expects the two parts not to overlap. Received: "
+            f"{received}, which requests {first} + {last}. Make one part smaller."
         )
     if first == 0 or last == 0:
         raise ArgumentError(
-            f"split_dataset() expects samples on both sides. Received: {received}, which leaves "
-            f"{first} and {last}."
+            f"split_dataset() expects both parts to be non-empty. Received: {received}, which "
+            f"gives {first} and {last}."
         )
     return first, last
 
@@ -213,5 +213,5 @@ def _count(name: str, size: float | None, total: int) -> int | None:
         return round(float(size) * total)
     raise ArgumentError(
         f"`{name}` expects an integer from 0 to the number of samples ({total}), or a float in "
-        f"[0, 1], the fraction of them. Received: {size!r}."
+        f"[0, 1] as a fraction of them. Received: {size!r}."
     )

@@ -1,4 +1,4 @@
-"""Models as estimators of scikit-learn, which is loaded on first use."""
+"""Models as scikit-learn estimators; scikit-learn is imported on first use."""
 
 from __future__ import annotations
 

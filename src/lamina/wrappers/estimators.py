@@ -1,4 +1,4 @@
-"""Classifier, regressor and transformer: a model behind scikit-learn's interface."""
+"""Scikit-learn classifier, regressor and transformer that train a model."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _T = TypeVar("_T")
 
 _ARGUMENTS = """
     Args:
-        model: A compiled model, of which each fit trains a copy with newly drawn weights; or a
-            function that returns one. The function is called with the arguments ``X`` (float64 of
-            shape ``(n, features)``) and ``y`` (the encoded targets), and with ``model_kwargs``.
-        warm_start: Whether a second fit goes on with the model of the first one.
-        model_kwargs: Further arguments of ``model``, where that is a function.
+        model: A compiled model, or a function that returns one. Each fit trains a copy of the model
+            with newly initialized weights. The function is called with the arguments ``X`` (float64
+            of shape ``(n, features)``) and ``y`` (the encoded targets), and with ``model_kwargs``.
+        warm_start: Whether another fit continues to train the same model.
+        model_kwargs: Further arguments of ``model`` if it is a function.
         fit_kwargs: Arguments of :meth:`lamina.Model.fit`: ``epochs``, ``batch_size``,
-            ``verbose``, ... The arguments of :meth:`fit` go before these.
+            ``verbose``, ... Arguments of :meth:`fit` take precedence.
 
     Attributes:
         model_: The trained model.
         history_: The :class:`lamina.callbacks.History` of the last fit.
-        epoch_: How many epochs the last fit had.
-        n_features_in_: How many columns ``X`` has.
+        epoch_: Number of epochs of the last fit.
+        n_features_in_: Number of columns of ``X``.
 """
 
 
@@ -46,7 +46,7 @@ def _documented(cls: type[_T]) -> type[_T]:
 
 
 class _Estimator(BaseEstimator):
-    """What the three have in common."""
+    """Base class of the three estimators."""
 
     def __init__(
         self,
@@ -67,13 +67,13 @@ class _Estimator(BaseEstimator):
             X: Numbers of shape ``(n, features)``: an array, a list, a data frame.
             y: Targets of shape ``(n,)``.
             **kwargs: Arguments of :meth:`lamina.Model.fit`, such as ``epochs`` and
-                ``sample_weight``; they go before ``fit_kwargs``.
+                ``sample_weight``, which take precedence over ``fit_kwargs``.
 
         Returns:
             This estimator.
 
         Raises:
-            ValueError: If ``X`` or ``y`` is not what scikit-learn's estimators take.
+            ValueError: If ``X`` or ``y`` is not valid for scikit-learn's estimators.
             ArgumentError: If ``model`` is neither a model nor a function that returns one.
             NotCompiledError: If the model is not compiled.
         """
@@ -85,11 +85,11 @@ class _Estimator(BaseEstimator):
         self.model_ = model
         return self
 
-    # Whether targets are numbers; classes may be text.
+    # Whether targets are numbers; classes may be strings.
     _y_is_numeric = True
 
     def _encoded(self, y: np.ndarray) -> np.ndarray:
-        """Targets as the model's outputs are: two axes."""
+        """Targets with two axes, like the outputs of the model."""
         self._targets_were_1d = y.ndim == 1 or y.shape[1] == 1
         return y.reshape(len(y), -1)
 
@@ -121,13 +121,13 @@ class _Estimator(BaseEstimator):
         return np.asarray(self.model_.predict(X, verbose=0))
 
     def predict(self, X: Any) -> np.ndarray:
-        """What the model gives for ``X``, of shape ``(n,)`` where ``y`` had it."""
+        """The outputs of the model for ``X``, of shape ``(n,)`` if ``y`` had that shape."""
         outputs = self._outputs(X)
         return outputs.ravel() if self._targets_were_1d and outputs[0].size == 1 else outputs
 
     @property
     def epoch_(self) -> int:
-        """How many epochs the last fit had."""
+        """The number of epochs of the last fit."""
         check_is_fitted(self, "history_")
         return len(self.history_.epoch)
 
@@ -140,7 +140,7 @@ class _Estimator(BaseEstimator):
         return tags
 
     def __sklearn_clone__(self) -> Self:
-        """An unfitted estimator of the same arguments; a model is shared, as no fit changes it."""
+        """An unfitted estimator with the same arguments, which shares the model: fits copy it."""
         arguments = self.get_params(deep=False)
         copies: dict[str, Any] = {
             k: v if k == "model" else clone(v, safe=False) for k, v in arguments.items()
@@ -158,7 +158,7 @@ class _Estimator(BaseEstimator):
 
 
 class _Stored:
-    """A model or its history in a form that pickle can carry."""
+    """A model or its history in a form that can be pickled."""
 
     def __init__(self, content: bytes | dict[str, Any]) -> None:
         self.content = content
@@ -189,13 +189,13 @@ class _Stored:
 def _must_be_compiled(model: Model) -> None:
     if not model.compiled:
         raise NotCompiledError(
-            f"An estimator expects a compiled model, since it only calls `fit`. Call "
+            f"An estimator expects a compiled model. Call "
             f"`compile(optimizer, loss)` of {model.name!r} first."
         )
 
 
 def _renewed(compile_config: Mapping[str, Any]) -> Any:
-    """The arguments of ``compile`` with new optimizers, losses and metrics: those hold state."""
+    """The arguments of ``compile`` with new optimizers, losses and metrics, which have state."""
 
     def renew(value: Any) -> Any:
         cls: Any = type(value)
@@ -206,10 +206,10 @@ def _renewed(compile_config: Mapping[str, Any]) -> Any:
 
 @_documented
 class SKLearnClassifier(ClassifierMixin, _Estimator):
-    """A model as a classifier of scikit-learn.
+    """A model as a scikit-learn classifier.
 
-    The model is trained on one-hot rows, of two columns for two classes, so it ends in one unit for
-    each class: with softmax and ``"categorical_crossentropy"``, for example.
+    The model is trained on one-hot targets, also for two classes, so its last layer needs one unit
+    for each class, for example with softmax and ``"categorical_crossentropy"``.
 
     {arguments}
         classes_: The labels of the classes, sorted.
@@ -239,7 +239,7 @@ class SKLearnClassifier(ClassifierMixin, _Estimator):
         if len(self.classes_) < 2:
             raise ArgumentError(
                 "Classifier can't train when only one class is present: "
-                f"{self.classes_.tolist()}. Give it targets of two classes at least."
+                f"{self.classes_.tolist()}. Pass targets of at least two classes."
             )
         self._targets_were_1d = True
         return np.eye(len(self.classes_))[numbers]
@@ -266,9 +266,9 @@ class SKLearnClassifier(ClassifierMixin, _Estimator):
 
 @_documented
 class SKLearnRegressor(RegressorMixin, _Estimator):
-    """A model as a regressor of scikit-learn.
+    """A model as a scikit-learn regressor.
 
-    The model is trained on targets of shape ``(n, 1)``; where ``y`` has several columns, on those.
+    The model is trained on targets of shape ``(n, 1)``, or ``(n, columns)`` if ``y`` has columns.
 
     {arguments}
 
@@ -292,9 +292,9 @@ class SKLearnRegressor(RegressorMixin, _Estimator):
 
 @_documented
 class SKLearnTransformer(TransformerMixin, _Estimator):
-    """A model as a transformer of scikit-learn: a step of a pipeline that changes ``X``.
+    """A model as a scikit-learn transformer: a step of a pipeline that transforms ``X``.
 
-    The model is trained towards ``y``; for an autoencoder that is ``X`` itself.
+    The model is trained on the targets ``y``; for an autoencoder they are ``X`` itself.
 
     {arguments}
 
@@ -310,7 +310,7 @@ class SKLearnTransformer(TransformerMixin, _Estimator):
     """
 
     def transform(self, X: Any) -> np.ndarray:
-        """What the model gives for ``X``, with at least two axes; :meth:`predict` may drop one."""
+        """The outputs of the model for ``X``, with at least two axes, unlike :meth:`predict`."""
         return self._outputs(X)
 
     def __sklearn_tags__(self) -> Tags:

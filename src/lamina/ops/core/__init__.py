@@ -1,4 +1,4 @@
-"""Tensors as such, loops and conditions, and writing into tensors."""
+"""Conversion of tensors, loops and conditions, and updates of slices."""
 
 from lamina.ops.core.control import (
     associative_scan,

@@ -1,6 +1,6 @@
 """Loops and conditions over functions.
 
-In a graph, a function may read symbolic tensors from outside: they become inputs of the op's node.
+In a graph, a function may capture symbolic tensors, which become inputs of the op's node.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ def _arrays(x: Any) -> Any:
 
 
 def _plain(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A function as JAX takes it: one that can be referred to weakly, and returns arrays."""
+    """Wrap a function for JAX, which needs weak references to it and arrays as results."""
     return lambda *args: _arrays(f(*args))
 
 
 @op
 def cond(pred: Tensor, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
-    """``true_fn()`` where ``pred`` holds, else ``false_fn()``; only one of them is computed.
+    """``true_fn()`` if ``pred`` is true, else ``false_fn()``; only one of them is computed.
 
     Args:
-        pred: One boolean.
+        pred: A scalar boolean.
         true_fn: A function without arguments.
-        false_fn: Likewise; it returns the same shapes and dtypes.
+        false_fn: A function without arguments that returns the same shapes and dtypes.
 
     >>> int(cond(True, lambda: 1, lambda: 2))
     1
@@ -45,10 +45,10 @@ def cond(pred: Tensor, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) 
 
 @op
 def switch(index: Tensor, branches: Sequence[Callable[..., Any]], *operands: Tensor) -> Any:
-    """``branches[index](*operands)``; an index outside counts as the first or last one.
+    """``branches[index](*operands)``; an index out of range is clipped to the first or last branch.
 
     Args:
-        index: One integer.
+        index: A scalar integer.
         branches: Functions of the operands that return the same shapes and dtypes.
         operands: Tensors.
 
@@ -68,18 +68,18 @@ def scan(
     reverse: bool = False,
     unroll: int | bool = 1,
 ) -> Any:
-    """Go through the entries of ``xs``, carrying a state along.
+    """Apply a function to the entries of ``xs`` one after the other, carrying a state.
 
     Args:
         f: ``(state, x) -> (state, y)``.
-        init: The first state: a tensor or a nesting of tensors.
-        xs: What to go through, along axis 0; or None.
-        length: Number of steps where ``xs`` is None.
-        reverse: Whether to begin at the end.
-        unroll: How many steps are compiled as one; True for all.
+        init: The initial state: a tensor or a nested structure of tensors.
+        xs: Tensors to iterate over along axis 0, or None.
+        length: Number of steps if ``xs`` is None.
+        reverse: Whether to start at the end.
+        unroll: Number of steps to unroll into one iteration; True for all.
 
     Returns:
-        The last state, and all ``y`` stacked along a new axis 0.
+        The final state, and all ``y`` stacked along a new axis 0.
 
     >>> scan(lambda s, x: (s + x, s + x), 0, jnp.array([1, 2, 3]))[1]
     Array([1, 3, 6], dtype=int32)
@@ -93,13 +93,13 @@ def scan(
 def associative_scan(
     f: Callable[[Any, Any], Any], elems: Tensor, reverse: bool = False, axis: int = 0
 ) -> Any:
-    """All partial results of an associative function, in a logarithmic number of steps.
+    """Cumulative results of an associative function, in a logarithmic number of steps.
 
     Args:
         f: ``(a, b) -> c`` for slices of ``elems``, with ``f(a, f(b, c)) == f(f(a, b), c)``.
-        elems: A tensor or a nesting of tensors.
-        reverse: Whether to begin at the end.
-        axis: The axis to go along.
+        elems: A tensor or a nested structure of tensors.
+        reverse: Whether to start at the end.
+        axis: The axis to scan along.
 
     >>> associative_scan(lambda a, b: a + b, jnp.array([1, 2, 3]))
     Array([1, 3, 6], dtype=int32)
@@ -114,17 +114,16 @@ def while_loop(
     loop_vars: Tensor,
     maximum_iterations: int | None = None,
 ) -> Any:
-    """``loop_vars = body(*loop_vars)`` as long as ``cond(*loop_vars)`` holds.
+    """``loop_vars = body(*loop_vars)`` as long as ``cond(*loop_vars)`` is true.
 
     Args:
-        cond: Returns one boolean.
-        body: Returns new loop variables of the same shapes and dtypes.
+        cond: Function that returns a scalar boolean.
+        body: Function that returns new loop variables of the same shapes and dtypes.
         loop_vars: A list or tuple of tensors, or one tensor.
-        maximum_iterations: Where to stop at the latest.
+        maximum_iterations: Upper bound of the number of iterations; None for no bound.
 
-    Returns:
-        The last loop variables. Gradients do not pass where the number of iterations is not known;
-        see :func:`scan` and :func:`fori_loop`.
+    Returns: The final loop variables. If the number of iterations is not known, the loop has no
+    gradient; use :func:`scan` or :func:`fori_loop` then.
 
     >>> while_loop(lambda i: i < 5, lambda i: (i + 2,), (0,))
     (Array(6, dtype=int32),)
@@ -149,13 +148,14 @@ def while_loop(
 
 @op
 def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_val: Tensor) -> Any:
-    """``value = body_fun(i, value)`` for ``i`` from ``lower`` up to, not including, ``upper``.
+    """``value = body_fun(i, value)`` for ``i`` from ``lower`` to ``upper - 1``.
 
     Args:
         lower: The first ``i``.
-        upper: The end.
-        body_fun: Returns a new value of the same shapes and dtypes.
-        init_val: The first value: a tensor or a nesting of tensors.
+        upper: The end, excluded.
+        body_fun: Function that returns a new
+            value of the same shapes and dtypes.
+        init_val: The initial value: a tensor or a nested structure of tensors.
 
     >>> int(fori_loop(0, 4, lambda i, x: x + i, 0))
     6
@@ -165,7 +165,7 @@ def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_
 
 @op
 def map(f: Callable[[Any], Any], xs: Tensor) -> Any:
-    """``f`` of each entry of ``xs`` along axis 0, one after the other, stacked.
+    """Apply ``f`` to each entry of ``xs`` along axis 0, sequentially, and stack the results.
 
     >>> map(lambda x: x * 2, jnp.array([1, 2]))
     Array([2, 4], dtype=int32)
@@ -175,7 +175,7 @@ def map(f: Callable[[Any], Any], xs: Tensor) -> Any:
 
 @op
 def vectorized_map(function: Callable[[Any], Any], elements: Tensor) -> Any:
-    """``function`` of each entry of ``elements`` along axis 0, all at once, stacked.
+    """Apply ``function`` to all entries of ``elements`` along axis 0 at once; stack the results.
 
     >>> vectorized_map(lambda x: x * 2, jnp.array([1, 2]))
     Array([2, 4], dtype=int32)

@@ -1,4 +1,4 @@
-"""Parts of tensors: read, replaced, written to given positions."""
+"""Slices of tensors, and updates at given positions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FILE_MODULE = "core"  # of Keras's files
 
 @op
 def slice(inputs: Tensor, start_indices: Tensor, shape: Sequence[int]) -> jax.Array:
-    """The part of ``inputs`` of a given shape that begins at a position.
+    """The slice of ``inputs`` with a given shape that starts at a position.
 
     Args:
         inputs: Tensor.
-        start_indices: Where to begin, an integer for each axis. A part that would stick out is
-            moved back inside.
-        shape: Its shape.
+        start_indices: Start of the slice, an integer for each axis. A slice that would exceed the
+            bounds is shifted to fit.
+        shape: Shape of the slice.
 
     >>> slice([[1, 2, 3], [4, 5, 6]], [1, 1], (1, 2))
     Array([[5, 6]], dtype=int32)
@@ -33,7 +33,7 @@ def slice(inputs: Tensor, start_indices: Tensor, shape: Sequence[int]) -> jax.Ar
 
 @op
 def slice_update(inputs: Tensor, start_indices: Tensor, updates: Tensor) -> jax.Array:
-    """``inputs`` with ``updates`` in the place that begins at ``start_indices``.
+    """``inputs`` with the slice that starts at ``start_indices`` replaced by ``updates``.
 
     >>> slice_update([1, 2, 3], [1], [8, 9])
     Array([1, 8, 9], dtype=int32)
@@ -49,13 +49,13 @@ def _indices(given: Tensor) -> Any:
 
 @op
 def scatter(indices: Tensor, values: Tensor, shape: Sequence[int]) -> jax.Array:
-    """Zeros of a given shape, with ``values`` added at positions.
+    """Zeros of a given shape with ``values`` added at positions.
 
     Args:
-        indices: Positions ``(..., k)``: each row holds ``k`` integers, for the first ``k`` axes.
-        values: What goes there: the axes of ``indices`` but the last, then those of the result
-            behind the first ``k``. Where a position occurs twice, values add up.
-        shape: The shape of the result.
+        indices: Positions ``(..., k)``: each row is ``k`` integers for the first ``k`` axes.
+        values: Values to add: their axes are those of ``indices`` except the last, then those of
+            the result after the first ``k``. Values at the same position are summed.
+        shape: Shape of the result.
 
     >>> scatter([[0], [2], [2]], [1, 2, 3], (4,))
     Array([1, 0, 5, 0], dtype=int32)
@@ -75,21 +75,21 @@ _REDUCTIONS = (None, "add", "max", "min", "mul")
 def scatter_update(
     inputs: Tensor, indices: Tensor, updates: Tensor, reduction: str | None = None
 ) -> jax.Array:
-    """``inputs`` with ``updates`` at positions.
+    """``inputs`` with ``updates`` written to positions.
 
     Args:
         inputs: Tensor.
-        indices: Positions ``(n, k)``: each row holds ``k`` integers, for the first ``k`` axes.
-        updates: ``(n, ...)``: what goes there.
-        reduction: How it joins what is there: None replaces it; ``"add"``, ``"max"``, ``"min"``,
-            ``"mul"``.
+        indices: Positions ``(n, k)``: each row is ``k`` integers for the first ``k`` axes.
+        updates: New values, ``(n, ...)``.
+        reduction: How to combine old and new values: ``"add"``, ``"max"``, ``"min"`` or ``"mul"``;
+            None replaces the old values.
 
     >>> scatter_update([1, 2, 3], [[0], [2]], [10, 10], reduction="add")
     Array([11,  2, 13], dtype=int32)
     """
     if reduction not in _REDUCTIONS:
         raise ArgumentError(
-            f"scatter_update(): `reduction` is one of {_REDUCTIONS}. Received: {reduction!r}."
+            f"scatter_update(): `reduction` must be one of {_REDUCTIONS}. Received: {reduction!r}."
         )
     inputs = as_array(inputs)
     at = inputs.at[_positions(indices)]
@@ -105,11 +105,11 @@ def scatter_update(
 
 @op
 def unstack(x: Tensor, num: int | None = None, axis: int = 0) -> list[jax.Array]:
-    """The entries along an axis, as a list.
+    """Split a tensor into a list of its entries along an axis.
 
     Args:
         x: Tensor.
-        num: How many there are; needed where that is not known.
+        num: Number of entries; required if the dimension is unknown.
         axis: The axis.
 
     >>> [part.tolist() for part in unstack([[1, 2], [3, 4]], axis=1)]
@@ -119,7 +119,7 @@ def unstack(x: Tensor, num: int | None = None, axis: int = 0) -> list[jax.Array]
     count = x.shape[axis] if num is None else num
     if not isinstance(count, int):
         raise ShapeError(
-            f"ops.unstack does not know the size of axis {axis}.",
+            f"ops.unstack: the dimension of axis {axis} is unknown.",
             received=x.shape,
             cure="Pass `num`.",
         )

@@ -1,4 +1,4 @@
-"""Making tensors and converting them, what is known of them, and the control of gradients."""
+"""Creation and conversion of tensors, their shapes and dtypes, and control of gradients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE_MODULE = "core"  # of Keras's files
 
 @op(elementwise=True)
 def cast(x: Tensor, dtype: Any) -> jax.Array:
-    """``x`` as another dtype.
+    """``x`` cast to another dtype.
 
     >>> cast([1.7, -1.7], "int32")
     Array([ 1, -1], dtype=int32)
@@ -32,7 +32,7 @@ def cast(x: Tensor, dtype: Any) -> jax.Array:
 
 @op(elementwise=True)
 def saturate_cast(x: Tensor, dtype: Any) -> jax.Array:
-    """``x`` as another dtype, where numbers out of its range become the nearest in it.
+    """``x`` cast to another dtype; numbers out of its range become the nearest limit.
 
     >>> saturate_cast([-5.0, 300.0], "uint8")
     Array([  0, 255], dtype=uint8)
@@ -47,14 +47,14 @@ def saturate_cast(x: Tensor, dtype: Any) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.integer):
         return jnp.clip(x, int(low), int(high)).astype(wanted)
     kept = jnp.clip(x, low, high).astype(wanted)
-    # Where the dtype of `x` cannot represent the limit, it was rounded beyond it.
+    # If the dtype of `x` cannot represent the limit, it was rounded beyond it.
     kept = jnp.where(x >= float(limits.max), jnp.asarray(limits.max, wanted), kept)
     return jnp.where(x <= float(limits.min), jnp.asarray(limits.min, wanted), kept)
 
 
 @op(elementwise=True)
 def stop_gradient(variable: Tensor) -> Any:
-    """The same values; gradients do not pass.
+    """The same values without a gradient.
 
     >>> float(jax.grad(lambda x: x * stop_gradient(x))(3.0))
     3.0
@@ -65,13 +65,13 @@ def stop_gradient(variable: Tensor) -> Any:
 def convert_to_tensor(
     x: Tensor, dtype: Any = None, sparse: bool | None = None, ragged: bool | None = None
 ) -> Any:
-    """An array of ``x`` (numbers, lists, NumPy arrays, variables); symbolic tensors pass.
+    """Convert ``x`` (numbers, lists, NumPy arrays, variables) to an array; keep symbolic tensors.
 
     Args:
-        x: What to convert.
-        dtype: Dtype of the result, that of ``x`` when None.
-        sparse: None or False: results are dense.
-        ragged: None or False: results have one size along each axis.
+        x: The object to convert.
+        dtype: Dtype of the result; that of ``x`` when None.
+        sparse: Must be None or False: the result is dense.
+        ragged: Must be None or False: the result has a single size along each axis.
 
     >>> convert_to_tensor([1, 2])
     Array([1, 2], dtype=int32)
@@ -79,8 +79,8 @@ def convert_to_tensor(
     refuse_sparse("convert_to_tensor", sparse)
     if ragged:
         raise ArgumentError(
-            "convert_to_tensor() makes tensors with one size along each axis. "
-            f"Received: ragged={ragged!r}; pad the rows to one length."
+            "convert_to_tensor() does not support ragged tensors. "
+            f"Received: ragged={ragged!r}. Pad the rows to the same length."
         )
     if is_symbolic(x):
         return x if dtype is None or x.dtype == standardize_dtype(dtype) else cast(x, dtype)
@@ -88,7 +88,7 @@ def convert_to_tensor(
 
 
 def convert_to_numpy(x: Tensor) -> np.ndarray:
-    """A NumPy array of the values of ``x``.
+    """Convert ``x`` to a NumPy array.
 
     >>> convert_to_numpy([1, 2])
     array([1, 2])
@@ -97,7 +97,7 @@ def convert_to_numpy(x: Tensor) -> np.ndarray:
 
 
 def shape(x: Tensor) -> tuple[Any, ...]:
-    """The dimensions of ``x``; inside a layer's ``call`` an unknown one is a symbol.
+    """The shape of ``x``; inside a layer's ``call``, unknown dimensions are symbolic.
 
     >>> shape([[1, 2, 3]])
     (1, 3)
@@ -116,7 +116,7 @@ def dtype(x: Tensor) -> str:
 
 
 def is_tensor(x: Any) -> bool:
-    """Whether ``x`` is an array of JAX, or a symbolic tensor.
+    """Whether ``x`` is a JAX array or a symbolic tensor.
 
     >>> is_tensor(jnp.ones(2)), is_tensor(np.ones(2))
     (True, False)
@@ -125,11 +125,11 @@ def is_tensor(x: Any) -> bool:
 
 
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator for a function that says what its gradient is.
+    """Decorator for a function that defines its own gradient.
 
     Args:
-        f: Returns its result, and a function of ``upstream`` (also accepted as its last positional
-            argument) that returns the gradient of each argument.
+        f: Function that returns its result, and a function of ``upstream`` (accepted as the last
+            positional argument too) that returns the gradient of each argument.
 
     >>> @custom_gradient
     ... def square(x):

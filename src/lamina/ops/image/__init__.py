@@ -1,4 +1,4 @@
-"""Functions of images, with Keras's names and arguments."""
+"""Image ops, with Keras's names and arguments."""
 
 from lamina.ops.image.borders import crop_images, pad_images
 from lamina.ops.image.color import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv

@@ -1,4 +1,4 @@
-"""Rows and columns at the edges of images: cut off, added."""
+"""Cropping and padding of images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE_MODULE = "image"  # of Keras's files
 def _amounts(
     name: str, axis: str, size: Any, before: Any, after: Any, target: Any, sign: int
 ) -> tuple[Any, Any]:
-    """What changes before and after, from two of three numbers; ``sign`` is 1 for padding."""
+    """The amounts before and after, from two of three numbers; ``sign`` is 1 for padding."""
     names = {"height": ("top", "bottom"), "width": ("left", "right")}[axis]
     word = "padding" if sign > 0 else "cropping"
     given = {f"{names[0]}_{word}": before, f"{names[1]}_{word}": after, f"target_{axis}": target}
@@ -46,20 +46,20 @@ def crop_images(
     target_width: int | None = None,
     data_format: str | None = None,
 ) -> jax.Array:
-    """Images without some rows and columns at the edges.
+    """Crop images.
 
-    Of the cropping at the top, at the bottom and the target height, two are given; likewise of
-    left, right and width.
+    Give two of the top cropping, the bottom cropping and the target height; likewise for left,
+    right and width.
 
     Args:
         images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
             channels before the height.
-        top_cropping: Rows cut off at the top.
-        left_cropping: Columns cut off at the left.
-        bottom_cropping: Rows cut off at the bottom.
-        right_cropping: Columns cut off at the right.
-        target_height: The height that is left.
-        target_width: The width that is left.
+        top_cropping: Number of rows to remove at the top.
+        left_cropping: Number of columns to remove at the left.
+        bottom_cropping: Number of rows to remove at the bottom.
+        right_cropping: Number of columns to remove at the right.
+        target_height: Height of the result.
+        target_width: Width of the result.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     >>> crop_images(jnp.ones((4, 5, 3)), 1, 0, target_height=2, target_width=2).shape
@@ -93,20 +93,20 @@ def pad_images(
     target_width: int | None = None,
     data_format: str | None = None,
 ) -> jax.Array:
-    """Images with zeros around.
+    """Pad images with zeros.
 
-    Of the padding at the top, at the bottom and the target height, two are given; likewise of
-    left, right and width.
+    Give two of the top padding, the bottom padding and the target height; likewise for left, right
+    and width.
 
     Args:
         images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
             channels before the height.
-        top_padding: Rows added at the top.
-        left_padding: Columns added at the left.
-        bottom_padding: Rows added at the bottom.
-        right_padding: Columns added at the right.
-        target_height: The height that results.
-        target_width: The width that results.
+        top_padding: Number of rows to add at the top.
+        left_padding: Number of columns to add at the left.
+        bottom_padding: Number of rows to add at the bottom.
+        right_padding: Number of columns to add at the right.
+        target_height: Height of the result.
+        target_width: Width of the result.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     >>> pad_images(jnp.ones((4, 5, 3)), 1, 0, target_height=6, target_width=5).shape

@@ -1,4 +1,4 @@
-"""Colours: RGB, HSV, grey."""
+"""Conversions between RGB, HSV and grayscale."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def _color(name: str, fn: Any, file_class: str, line: str, *, floating: bool) ->
         x, restore = batched(name, images, data_format)
         if x.shape[-1] != 3:
             raise ShapeError(
-                f"ops.image.{name} takes three channels.",
+                f"ops.image.{name} expects three channels.",
                 expected="3",
                 received=show_dims(x.shape),
             )
         if floating and not jnp.issubdtype(x.dtype, jnp.floating):
             raise DTypeError(
-                f"ops.image.{name} takes floating-point images, between 0 and 1. "
+                f"ops.image.{name} expects floating-point images with values from 0 to 1. "
                 f"Received: {x.dtype}. Divide by 255 first."
             )
         return restore(fn(as_float(x)).astype(x.dtype))
@@ -77,7 +77,7 @@ rgb_to_grayscale = _color(
     floating=False,
 )  # fmt: skip
 rgb_to_hsv = _color(
-    "rgb_to_hsv", _hsv, "RGBToHSV", "Hue, saturation and value of colours between 0 and 1.",
+    "rgb_to_hsv", _hsv, "RGBToHSV", "Hue, saturation and value of colors between 0 and 1.",
     floating=True,
 )  # fmt: skip
 hsv_to_rgb = _color(

@@ -1,4 +1,4 @@
-"""Windows over images: blur, edges, similarity, patches."""
+"""Window ops on images: blur, edges, similarity, patches."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def _numbers(name: str, what: str, value: Any, rank: int = 2) -> tuple[Any, ...]
     found = (value,) * rank if isinstance(value, (int, float)) else tuple(value)
     if len(found) != rank or not all(n > 0 for n in found):
         raise ArgumentError(
-            f"{name}(): `{what}` is a positive number, or {rank} of them. Received: {value!r}."
+            f"{name}(): `{what}` must be a positive number or {rank} of them. Received: {value!r}."
         )
     return found
 
 
 def _bell(size: int, sigma: float, dtype: Any) -> jax.Array:
-    """Weights of a normal distribution around the middle, with sum 1."""
+    """Gaussian weights around the center, with sum 1."""
     positions = jnp.arange(size, dtype=dtype) - (size - 1) / 2
     weights = jnp.exp(-(positions**2) / (2 * jnp.asarray(sigma, dtype) ** 2))
     return weights / jnp.sum(weights)
 
 
 def _filtered(x: jax.Array, kernels: list[jax.Array], padding: str) -> jax.Array:
-    """Each channel with each kernel, which goes over rows and columns."""
+    """Convolve each channel with each kernel."""
     stacked = jnp.stack(kernels, -1)[:, :, None, :]
     shape = (*stacked.shape[:2], x.shape[-1], len(kernels))
     kernel = jnp.broadcast_to(stacked, shape).astype(x.dtype)
@@ -50,13 +50,13 @@ def gaussian_blur(
     sigma: float | Sequence[float] = (1.0, 1.0),
     data_format: str | None = None,
 ) -> jax.Array:
-    """The mean around each pixel, weighted by a normal distribution; zeros are around the image.
+    """Gaussian blur; the image is padded with zeros.
 
     Args:
         images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
             channels before the height.
         kernel_size: Height and width of the window.
-        sigma: Standard deviations along both, in pixels.
+        sigma: Standard deviations along height and width, in pixels.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     >>> gaussian_blur(jnp.ones((3, 3, 1)), sigma=9.0)[1, 1]
@@ -75,15 +75,15 @@ def gaussian_blur(
 
 @op
 def sobel_edges(images: Tensor, data_format: str | None = None) -> jax.Array:
-    """How brightness changes downwards and to the right, by Sobel's windows of 3x3.
+    """Vertical and horizontal image gradients by the 3x3 Sobel filters, with zero padding.
 
     Args:
         images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
-            channels before the height. Zeros are around them.
+            channels before the height.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     Returns:
-        Tensor with a further last axis of size 2: the changes along height and width.
+        Tensor with an additional last axis of size 2: the gradients along height and width.
 
     >>> sobel_edges(jnp.arange(3.0)[None, :, None] * jnp.ones((3, 1, 1)))[1, 1, 0]
     Array([0., 8.], dtype=float32)
@@ -107,7 +107,7 @@ def ssim(
     k2: float = 0.03,
     data_format: str | None = None,
 ) -> jax.Array:
-    """The structural similarity of images: 1 for equal ones.
+    """The structural similarity (SSIM) of images, which is 1 for equal images.
 
     The mean, over windows and channels, of
     ``(2 * m1 * m2 + c1) * (2 * s12 + c2) / ((m1**2 + m2**2 + c1) * (s1 + s2 + c2))`` with the
@@ -116,12 +116,12 @@ def ssim(
     Args:
         image1: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
             channels before the height.
-        image2: Likewise.
+        image2: Images of the same shape.
         max_val: The largest value that a pixel can have.
         filter_size: Height and width of a window.
         filter_sigma: Standard deviation of its weights, in pixels.
-        k1: Keeps the quotient of means finite.
-        k2: Keeps the quotient of variances finite.
+        k1: Stabilizes the term of the means.
+        k2: Stabilizes the term of the variances.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     Returns:
@@ -169,7 +169,7 @@ def _patches(
         )
     if strides is None and max(dilation) > 1:
         raise ArgumentError(
-            f"{name}(): give `strides=1` with a `dilation_rate` above 1. "
+            f"{name}(): pass `strides=1` with a `dilation_rate` above 1. "
             f"Received: strides=None, dilation_rate={dilation_rate}."
         )
     padding = str(padding).lower()
@@ -193,17 +193,17 @@ def extract_patches(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> jax.Array:
-    """Parts of images, each flattened into the channels.
+    """Patches of images, each flattened into the channels.
 
     Args:
         images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
-            channels before the height. With three numbers as ``size``: volumes, with a depth
-            before the height.
+            channels before the height. Volumes if ``size`` has three numbers, with the depth before
+            the height.
         size: Height and width of a patch.
-        strides: Distance of neighbouring patches; ``size`` when None.
-        dilation_rate: Step between the pixels of a patch.
-        padding: ``"valid"``: patches that fit; ``"same"``: with zeros around the image, as many as
-            there are pixels (divided by the stride).
+        strides: Distance between adjacent patches; ``size`` when None.
+        dilation_rate: Dilation: step between the pixels of a patch.
+        padding: ``"valid"`` for patches inside the image; ``"same"`` for one patch per pixel (or
+            per stride), with zero padding.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     Returns:
@@ -214,7 +214,9 @@ def extract_patches(
     """
     rank = 2 if isinstance(size, int) else len(size)
     if rank not in (2, 3):
-        raise ArgumentError(f"extract_patches(): `size` is 1 to 3 integers. Received: {size!r}.")
+        raise ArgumentError(
+            f"extract_patches(): `size` expects 1 to 3 integers. Received: {size!r}."
+        )
     return _patches(
         "extract_patches", images, size, strides, dilation_rate, padding, data_format, rank
     )
@@ -228,14 +230,14 @@ def extract_patches_3d(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """Parts of volumes, each flattened into the channels; see :func:`extract_patches`.
+    """Patches of volumes, each flattened into the channels; see :func:`extract_patches`.
 
     Args:
-        volumes: ``(depth, height, width, channels)``, with a batch axis before or not; or with the
-            channels before the depth.
+        volumes: ``(depth, height, width, channels)``, optionally with a leading batch axis; or with
+            the channels before the depth.
         size: Depth, height and width of a patch.
-        strides: Distance of neighbouring patches; ``size`` when None.
-        dilation_rate: Step between the voxels of a patch.
+        strides: Distance between adjacent patches; ``size`` when None.
+        dilation_rate: Dilation: step between the voxels of a patch.
         padding: ``"valid"`` or ``"same"``.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 

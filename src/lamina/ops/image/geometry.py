@@ -1,4 +1,4 @@
-"""Images at other positions: resized, moved, turned, bent."""
+"""Geometric transformations of images: resizing, affine, projective and elastic transforms."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def resize(
     fill_value: float = 0.0,
     data_format: str | None = None,
 ) -> jax.Array:
-    """Images in another height and width.
+    """Resize images.
 
     Args:
         images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
@@ -46,12 +46,11 @@ def resize(
         size: New height and width.
         interpolation: ``"bilinear"``, ``"nearest"``, ``"bicubic"``, ``"lanczos3"``,
             ``"lanczos5"``.
-        antialias: Whether to blur what gets smaller first.
-        crop_to_aspect_ratio: Whether to cut the edges off (of the longer side) rather than to
-            distort.
-        pad_to_aspect_ratio: Whether to add edges (at the shorter side) rather than to distort.
-        fill_mode: Only ``"constant"``: the added edges have one value.
-        fill_value: That value.
+        antialias: Whether to apply an antialiasing filter when downsampling.
+        crop_to_aspect_ratio: Whether to preserve the aspect ratio by cropping the longer side.
+        pad_to_aspect_ratio: Whether to preserve the aspect ratio by padding the shorter side.
+        fill_mode: Only ``"constant"``: the padding has a single value.
+        fill_value: Value of the padding.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     Returns:
@@ -65,7 +64,7 @@ def resize(
     one_of("resize", "fill_mode", fill_mode, ("constant",))
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ArgumentError(
-            "resize(): crop_to_aspect_ratio and pad_to_aspect_ratio exclude each other. "
+            "resize(): crop_to_aspect_ratio and pad_to_aspect_ratio cannot be combined. "
             "Received: True for both."
         )
     height, width = map(int, size)
@@ -80,7 +79,7 @@ def resize(
 def _to_ratio(
     x: jax.Array, height: int, width: int, crop: bool, pad: bool, value: float
 ) -> jax.Array:
-    """Edges cut off or added so that the ratio of the sides is that of height and width."""
+    """Crop or pad images to the aspect ratio of a height and width."""
     if not (crop or pad):
         return x
     rows, columns = x.shape[1:3]
@@ -104,17 +103,17 @@ def scale_and_translate(
     method: str,
     antialias: bool = True,
 ) -> jax.Array:
-    """Images scaled, then moved: ``output = input * scale + translation`` for positions.
+    """Scale and translate images: positions become ``position * scale + translation``.
 
     Args:
         images: Tensor.
-        output_shape: The shape of the result.
+        output_shape: Shape of the result.
         scale: Factor for each of ``spatial_dims``.
-        translation: Shift for each of ``spatial_dims``, in pixels of the result.
-        spatial_dims: The axes of pixels.
+        translation: Translation along each of ``spatial_dims``, in pixels of the result.
+        spatial_dims: The spatial axes.
         method: ``"linear"``, ``"bilinear"``, ``"trilinear"``, ``"cubic"``, ``"bicubic"``,
             ``"tricubic"``, ``"lanczos3"`` or ``"lanczos5"``.
-        antialias: Whether to blur what gets smaller first.
+        antialias: Whether to apply an antialiasing filter when downsampling.
 
     >>> scale_and_translate(jnp.ones((2, 2)), (4, 4), [2.0, 2.0], [0.0, 0.0], (0, 1), "linear")[
     ...     0, 0
@@ -139,15 +138,16 @@ def map_coordinates(
     fill_mode: str = "constant",
     fill_value: float = 0,
 ) -> jax.Array:
-    """The values of a tensor at positions between its entries.
+    """Interpolate a tensor at fractional coordinates.
 
     Args:
         inputs: Tensor.
-        coordinates: Positions, one tensor for each axis of ``inputs``, stacked along axis 0.
-        order: 0 takes the nearest entry, 1 interpolates linearly.
-        fill_mode: What is outside: ``"constant"``, ``"nearest"`` (the edge), ``"wrap"`` (the other
-            side), ``"mirror"`` (about the middle of the edge), ``"reflect"`` (about its border).
-        fill_value: The value outside, for ``"constant"``.
+        coordinates: Coordinates along each axis of ``inputs``, stacked along axis 0.
+        order: 0 for the nearest entry, 1 for linear interpolation.
+        fill_mode: Values out of bounds: ``"constant"``, ``"nearest"`` (the edge), ``"wrap"`` (the
+            opposite side), ``"mirror"`` (about the center of the edge entry) or ``"reflect"``
+            (about its border).
+        fill_value: Value out of bounds for ``"constant"``.
 
     Returns:
         Tensor of the shape of ``coordinates`` without axis 0.
@@ -157,7 +157,7 @@ def map_coordinates(
     """
     one_of("map_coordinates", "fill_mode", fill_mode, _FILLS)
     if order not in (0, 1):
-        raise ArgumentError(f"map_coordinates(): `order` is 0 or 1. Received: {order!r}.")
+        raise ArgumentError(f"map_coordinates(): `order` must be 0 or 1. Received: {order!r}.")
     x = as_array(inputs)
     places: Any = (
         jnp.stack([as_array(c) for c in coordinates])
@@ -165,7 +165,7 @@ def map_coordinates(
     )  # fmt: skip
     if places.shape[0] != x.ndim:
         raise ShapeError(
-            "ops.image.map_coordinates takes a coordinate for each axis of its inputs.",
+            "ops.image.map_coordinates expects a coordinate for each axis of its inputs.",
             expected=f"coordinates ({x.ndim}, ...)",
             received=show_dims(places.shape),
         )
@@ -179,7 +179,7 @@ def _at(x: jax.Array, places: jax.Array, order: int, fill_mode: str, fill_value:
         )
 
     is_float = jnp.issubdtype(x.dtype, jnp.floating)
-    return computed(sample, x) if is_float else sample(x)  # which rounds to integers
+    return computed(sample, x) if is_float else sample(x)  # rounds to integers
 
 
 def _sampled(
@@ -200,7 +200,7 @@ def _check_sampling(name: str, interpolation: str, fill_mode: str = "constant") 
 
 
 def _projected(x: jax.Array, transforms: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """For each pixel of the result, the row and the column that it comes from."""
+    """The row and the column of the source of each pixel of the result."""
     row, column = jnp.meshgrid(
         jnp.arange(x.shape[1], dtype="float32"), jnp.arange(x.shape[2], dtype="float32"),
         indexing="ij",
@@ -221,9 +221,9 @@ def affine_transform(
     fill_value: float = 0,
     data_format: str | None = None,
 ) -> jax.Array:
-    """Images moved, turned, sheared or projected.
+    """Translate, rotate, scale, shear or project images.
 
-    The pixel at column ``x`` and row ``y`` of the result is that of the images at
+    The pixel at column ``x`` and row ``y`` of the result is the pixel of the images at
     ``((a0 * x + a1 * y + a2) / k, (b0 * x + b1 * y + b2) / k)`` with ``k = c0 * x + c1 * y + 1``.
 
     Args:
@@ -231,9 +231,9 @@ def affine_transform(
             channels before the height.
         transform: ``[a0, a1, a2, b0, b1, b2, c0, c1]``, or ``(batch, 8)``.
         interpolation: ``"bilinear"`` or ``"nearest"``.
-        fill_mode: What is outside: ``"constant"``, ``"nearest"``, ``"wrap"``, ``"mirror"`` or
+        fill_mode: Values out of bounds: ``"constant"``, ``"nearest"``, ``"wrap"``, ``"mirror"`` or
             ``"reflect"``; see :func:`map_coordinates`.
-        fill_value: The value outside, for ``"constant"``.
+        fill_value: Value out of bounds for ``"constant"``.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     >>> affine_transform(jnp.arange(3.0).reshape(1, 3, 1), [1, 0, 1, 0, 1, 0, 0, 0])[0, :, 0]
@@ -244,7 +244,7 @@ def affine_transform(
     matrices = floating(transform)
     if matrices.shape[-1:] != (8,) or matrices.ndim > 2:
         raise ShapeError(
-            "ops.image.affine_transform takes eight numbers for an image.",
+            "ops.image.affine_transform expects eight numbers for each image.",
             expected="(8,) or (batch, 8)",
             received=show_dims(matrices.shape),
         )
@@ -261,16 +261,16 @@ def perspective_transform(
     fill_value: float = 0,
     data_format: str | None = None,
 ) -> jax.Array:
-    """Images projected so that four points move to four others.
+    """Project images such that four points move to four others.
 
     Args:
         images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
             channels before the height.
         start_points: Four points ``[column, row]`` of the images: ``(4, 2)`` or
             ``(batch, 4, 2)``.
-        end_points: Where they are in the result.
+        end_points: Their positions in the result.
         interpolation: ``"bilinear"`` or ``"nearest"``.
-        fill_value: The value of what is outside of the images.
+        fill_value: Value out of bounds.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     >>> corners = [[0, 0], [2, 0], [0, 2], [2, 2]]
@@ -282,7 +282,7 @@ def perspective_transform(
     start, end = floating(start_points), floating(end_points)
     if start.shape[-2:] != (4, 2) or end.shape[-2:] != (4, 2):
         raise ShapeError(
-            "ops.image.perspective_transform takes four points.",
+            "ops.image.perspective_transform expects four points.",
             expected="(..., 4, 2)",
             received=f"{show_dims(start.shape)}, {show_dims(end.shape)}",
         )
@@ -291,7 +291,7 @@ def perspective_transform(
 
 
 def _homography(source: jax.Array, target: jax.Array) -> jax.Array:
-    """The eight numbers of the projection that moves four points to four others."""
+    """The eight coefficients of the projection that moves four points to four others."""
     x, y = source[..., 0], source[..., 1]
     u, v = target[..., 0], target[..., 1]
     one, zero = jnp.ones_like(x), jnp.zeros_like(x)
@@ -312,17 +312,18 @@ def elastic_transform(
     seed: int | None = None,
     data_format: str | None = None,
 ) -> jax.Array:
-    """Images bent at random: each pixel is taken from nearby, neighbours from nearly the same side.
+    """Elastic distortion: a smooth random displacement of the pixels.
 
     Args:
         images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
             channels before the height.
-        alpha: How far pixels move.
-        sigma: How smoothly: the standard deviation of the blur of the moves, in pixels.
+        alpha: Magnitude of the displacements.
+        sigma: Smoothness: the standard deviation, in pixels, of the Gaussian blur of the
+            displacements.
         interpolation: ``"bilinear"`` or ``"nearest"``.
-        fill_mode: What is outside; see :func:`map_coordinates`.
-        fill_value: The value outside, for ``"constant"``.
-        seed: The same integer bends the same images alike; a new draw at each call when None.
+        fill_mode: Values out of bounds; see :func:`map_coordinates`.
+        fill_value: Value out of bounds for ``"constant"``.
+        seed: An integer for the same displacements at each call; None for new ones.
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     Simard et al. 2003, https://doi.org/10.1109/ICDAR.2003.1227801

@@ -1,4 +1,4 @@
-"""What ops on images share: one image or a batch of them, and where the channels are."""
+"""Conversion of images to and from a batch with the channels last."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ LAYOUT = """data_format: ``"channels_last"`` or ``"channels_first"``; the global
 
 
 def batched(name: str, images: Tensor, data_format: str | None, rank: int = 2) -> Any:
-    """The images as ``(batch, *pixels, channels)``, and what brings a result to their layout."""
+    """The images as ``(batch, *pixels, channels)``, and a function that restores their layout."""
     x = as_array(images)
     layout = settings.standardize_data_format(data_format)
     if x.ndim not in (rank + 1, rank + 2):
         raise ShapeError(
-            f"ops.image.{name} takes an image or a batch of images.",
+            f"ops.image.{name} expects an image or a batch of images.",
             expected=f"{rank + 1} or {rank + 2} axes",
             received=show_dims(x.shape),
         )
@@ -44,14 +44,14 @@ def batched(name: str, images: Tensor, data_format: str | None, rank: int = 2) -
 
 
 def as_float(x: jax.Array) -> jax.Array:
-    """At least single precision, for positions and sums."""
+    """``x`` in at least single precision, for coordinates and sums."""
     if jnp.issubdtype(x.dtype, jnp.inexact):
         return x.astype(jnp.promote_types(x.dtype, "float32"))
     return x.astype("float32")
 
 
 def computed(fn: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """``fn`` of ``x`` in at least single precision, as the dtype of ``x``."""
+    """``fn(x)``, computed in at least single precision and cast to the dtype of ``x``."""
     y = fn(as_float(x))
     return (jnp.round(y) if jnp.issubdtype(x.dtype, jnp.integer) else y).astype(x.dtype)
 
@@ -59,4 +59,6 @@ def computed(fn: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
 def one_of(name: str, what: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Raise :class:`ArgumentError` unless ``value`` is among ``allowed``."""
     if value not in allowed:
-        raise ArgumentError(f"ops.image.{name}: `{what}` is one of {allowed}. Received: {value!r}.")
+        raise ArgumentError(
+            f"ops.image.{name}: `{what}` must be one of {allowed}. Received: {value!r}."
+        )

@@ -1,1 +1,1 @@
-"""The fast form of an operation: functions of arrays that layers and public ops share."""
+"""Fast implementations of operations on arrays, shared by layers and public ops."""

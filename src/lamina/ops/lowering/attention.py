@@ -1,4 +1,4 @@
-"""Attention: weighted sums of values, the weights from products of queries and keys."""
+"""Attention: sums of values, weighted by the softmax of products of queries and keys."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def attend(
 ) -> tuple[jax.Array, jax.Array | None]:
     """``softmax(scale * query @ key^T) @ value``, for each head.
 
-    The weights are normalized after their product with the values, which are fewer: measured on 2
-    cores, with gradients, it takes 0.5 to 0.8 of the time of ``jax.nn.dot_product_attention``. A
-    query that may look at nothing gets zeros.
+    The weights are normalized after their product with the values, which has fewer elements.
+    Measured on 2 cores with gradients, it takes 0.5 to 0.8 of the time of
+    ``jax.nn.dot_product_attention``. The result of a query that may attend to no source is 0.
 
     Args:
         query: ``(batch, targets, heads, size)``.
         key: ``(batch, sources, groups, size)``; ``heads`` is a multiple of ``groups``, and the
-            first ``heads / groups`` heads look at the first group.
+            first ``heads / groups`` heads attend to the first group.
         value: ``(batch, sources, groups, value_size)``.
-        scale: factor of the products.
-        mask: what ``(batch, heads, targets, sources)`` or sizes of 1 broadcast to; True where a
-            query may look.
-        adjust: changes the products ``(batch, heads, targets, sources)`` before the softmax.
-        drop: changes the weights while training.
-        return_scores: whether the weights are wanted.
+        scale: Factor of the products.
+        mask: True where a query may attend to a source; broadcasts to ``(batch, heads, targets,
+            sources)``.
+        adjust: Function applied to the products ``(batch, heads, targets, sources)`` before the
+            softmax.
+        drop: Function applied to the weights in training.
+        return_scores: Whether to return the weights.
 
-    Returns:
-        ``(batch, targets, heads, value_size)``; and the weights
-        ``(batch, heads, targets, sources)`` before ``drop``, or None.
+    Returns: ``(batch, targets, heads, value_size)``, and the weights ``(batch, heads, targets,
+    sources)`` before ``drop``, or None.
 
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; groups: Ainslie et al. 2023,
     https://arxiv.org/abs/2305.13245
@@ -54,7 +54,7 @@ def attend(
     """
     batch, targets, heads, size = query.shape
     sources, groups = key.shape[1:3]
-    shared = heads // groups  # queries of heads that share keys stand below one another
+    shared = heads // groups  # queries of heads that share keys are concatenated
     q = (query * scale).reshape(batch, targets, groups, shared, size)
     q = jnp.transpose(q, (0, 2, 3, 1, 4)).reshape(batch, groups, shared * targets, size)
     k, v = jnp.swapaxes(key, 1, 2), jnp.swapaxes(value, 1, 2)
@@ -91,10 +91,11 @@ def _stacked(mask: jax.Array, shared: int, targets: Any) -> jax.Array:
 def flash_attend(
     query: jax.Array, key: jax.Array, value: jax.Array, *, scale: float, mask: Any, causal: bool
 ) -> jax.Array:
-    """The same by cuDNN's fused kernel, which keeps no matrix of weights (Dao et al. 2022).
+    """The same with cuDNN's fused kernel, which stores no attention matrix (Dao et al. 2022).
 
     Raises:
-        RuntimeError: no GPU with cuDNN, or sizes or dtypes that the kernel has no form for.
+        RuntimeError: There is no GPU with cuDNN, or the kernel does not support the shapes or
+            dtypes.
 
     https://arxiv.org/abs/2205.14135
     """
@@ -108,12 +109,12 @@ def flash_attend(
 
 
 def flash_by_default() -> bool:
-    """Whether attention that says nothing itself uses the fused kernel."""
+    """Whether attention uses the fused kernel by default."""
     return bool(settings.is_flash_attention_enabled()) and jax.default_backend() == "gpu"
 
 
 def window_mask(targets: Any, sources: Any, *, causal: bool, window: int | None) -> jax.Array:
-    """``(targets, sources)``: True for sources not after, and not ``window`` or more away.
+    """``(targets, sources)``: False for later sources (``causal``) and those beyond ``window``.
 
     >>> window_mask(2, 3, causal=True, window=None).tolist()
     [[True, False, False], [True, True, False]]

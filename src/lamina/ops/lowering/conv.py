@@ -1,9 +1,9 @@
-"""Convolution and its relatives, in the form that is fastest on the platform.
+"""Convolutions, implemented in the form that is fastest on the platform.
 
-GPUs and TPUs get XLA's convolution. On CPU, XLA has one fast convolution (two spatial axes, one
-group, no holes in the input); everything else is brought to it, or to additions and matrix
-products. All forms compute the same sums; the factors below were measured on 2 cores, forward and
-gradients together, each against XLA's convolution in the same run.
+GPUs and TPUs use XLA's convolution. On CPU, XLA has one fast convolution (two spatial axes, one
+group, no input dilation); all others are reduced to it, or to additions and matrix products. All
+forms compute the same sums. The factors below were measured on 2 cores, forward pass and gradients
+together, each relative to XLA's convolution in the same run.
 """
 
 from __future__ import annotations
@@ -50,41 +50,42 @@ def conv(
     groups: int = 1,
     data_format: str = "channels_last",
 ) -> jax.Array:
-    """Slide ``kernel`` over ``x`` and take the inner product at each place (cross-correlation).
+    """Slide ``kernel`` over ``x`` and compute the inner product at each position.
 
-    ``y[b, i, f] = sum over t, c of x[b, i * stride + t * dilation, c] * kernel[t, c, f]``, for one
-    axis; with ``groups``, each group of filters sees its own group of channels.
+    For one axis, this is the cross-correlation
+    ``y[b, i, f] = sum over t, c of x[b, i * stride + t * dilation, c] * kernel[t, c, f]``; with
+    ``groups``, each group of filters is applied to its own group of channels.
 
     Args:
-        x: ``(batch, *sizes, channels)``, or the channels second.
+        x: ``(batch, *dimensions, channels)``, or the channels on axis 1.
         kernel: ``(*window, channels // groups, filters)``.
-        strides: step between places, for each axis.
-        padding: ``"valid"``, ``"same"`` or ``"causal"`` (all zeros before; one axis).
-        dilation: step between the entries of the window, for each axis.
-        groups: number of independent groups.
-        data_format: where the channels of ``x`` are.
+        strides: Stride of the window along each axis.
+        padding: ``"valid"``, ``"same"`` or ``"causal"`` (zeros only at the start; for one axis).
+        dilation: Dilation of the window along each axis.
+        groups: Number of independent groups.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
 
     Returns:
-        ``(batch, *sizes, filters)``, in the dtype that ``x`` and ``kernel`` promote to.
+        ``(batch, *dimensions, filters)``, in the dtype that ``x`` and ``kernel`` promote to.
 
     Raises:
-        ShapeError: the window is larger than a known size.
+        ShapeError: The window is larger than a known dimension.
     """
     x, kernel = _promoted(x, kernel)
     extent = reach(kernel.shape[:-2], dilation)
     check_fits(f"A kernel that extends over {extent}", x, extent, padding, data_format)
     x = channels_last(x, data_format)
-    margins: Any
+    pads: Any
     if padding == "valid":
-        margins = [(0, 0)] * len(extent)
+        pads = [(0, 0)] * len(extent)
     elif padding == "causal":
-        margins = [(k - 1, 0) for k in extent]
+        pads = [(k - 1, 0) for k in extent]
     elif unrolls(x):
-        margins = same_padding(x.shape[1:-1], extent, strides)
+        pads = same_padding(x.shape[1:-1], extent, strides)
     else:
-        margins = "SAME"  # XLA finds them where sizes are open
+        pads = "SAME"  # XLA computes them for unknown dimensions
     compute = _on_cpu if unrolls(x) else _plain
-    return as_before(compute(x, kernel, strides, margins, dilation, groups), data_format)
+    return as_before(compute(x, kernel, strides, pads, dilation, groups), data_format)
 
 
 def depthwise_conv(
@@ -95,18 +96,18 @@ def depthwise_conv(
     dilation: Sizes,
     data_format: str = "channels_last",
 ) -> jax.Array:
-    """Convolve each channel by itself, with ``multiplier`` filters of its own.
+    """Convolve each channel separately, with ``multiplier`` filters of its own.
 
     Args:
-        x: ``(batch, *sizes, channels)``, or the channels second.
+        x: ``(batch, *dimensions, channels)``, or the channels on axis 1.
         kernel: ``(*window, channels, multiplier)``.
-        strides: step between places, for each axis.
+        strides: Stride of the window along each axis.
         padding: ``"valid"`` or ``"same"``.
-        dilation: step between the entries of the window, for each axis.
-        data_format: where the channels of ``x`` are.
+        dilation: Dilation of the window along each axis.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
 
-    Returns:
-        ``(batch, *sizes, channels * multiplier)``; the filters of one channel side by side.
+    Returns: ``(batch, *dimensions, channels * multiplier)``, where the outputs of a channel are
+    adjacent.
     """
     groups = kernel.shape[-2]
     kernel = jnp.reshape(kernel, (*kernel.shape[:-2], 1, -1))
@@ -123,23 +124,23 @@ def conv_transpose(
     output_padding: Sizes | None = None,
     data_format: str = "channels_last",
 ) -> jax.Array:
-    """Spread each entry of ``x``, times the kernel, over the output: the transpose of :func:`conv`.
+    """Add each entry of ``x``, times the kernel, to the output: the transpose of :func:`conv`.
 
     ``y[b, i * stride + t * dilation - crop, f] += x[b, i, c] * kernel[t, f, c]``, for one axis.
 
     Args:
-        x: ``(batch, *sizes, channels)``, or the channels second.
+        x: ``(batch, *dimensions, channels)``, or the channels on axis 1.
         kernel: ``(*window, filters, channels)``.
-        strides: step between the places of neighbouring entries, for each axis.
-        padding: ``"same"`` makes ``size * stride`` of a size, ``"valid"`` keeps all that the
-            window reaches.
-        dilation: step between the entries of the window, for each axis.
-        output_padding: the size on top of the smallest that a convolution with these arguments
-            maps to ``x``; chosen as said for ``padding`` when None.
-        data_format: where the channels of ``x`` are.
+        strides: Distance in the output between adjacent entries, along each axis.
+        padding: ``"same"`` for an output of ``size * stride``, ``"valid"`` for all positions that
+            the window covers.
+        dilation: Dilation of the window along each axis.
+        output_padding: Amount to add to the smallest output shape that a convolution with these
+            arguments maps to the shape of ``x``; determined by ``padding`` when None.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
 
     Raises:
-        ShapeError: an output without entries.
+        ShapeError: The output would be empty.
     """
     x, kernel = _promoted(x, kernel)
     window = kernel.shape[:-2]
@@ -153,8 +154,8 @@ def conv_transpose(
         n = x.shape[axis]
         if isinstance(n, int) and (n - 1) * s + k - sum(crop) <= 0:
             raise ShapeError(
-                f"The transposed convolution would have no entries left on axis {axis}.",
-                expected="a larger size or `output_padding` there",
+                f"The output of the transposed convolution would be empty along axis {axis}.",
+                expected="a larger dimension or `output_padding` there",
                 received=f"{show_dims(x.shape)}, output_padding={output_padding}",
             )
     x = channels_last(x, data_format)
@@ -177,39 +178,39 @@ def _promoted(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _plain(
-    x: jax.Array, kernel: jax.Array, strides: Sizes, margins: Any, dilation: Sizes, groups: int
+    x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Any, dilation: Sizes, groups: int
 ) -> jax.Array:
     return lax.conv_general_dilated(
-        x, kernel, strides, margins, rhs_dilation=dilation, feature_group_count=groups,
+        x, kernel, strides, pads, rhs_dilation=dilation, feature_group_count=groups,
         dimension_numbers=_LAYOUTS[len(strides)],
     )  # fmt: skip
 
 
 def _on_cpu(
-    x: jax.Array, kernel: jax.Array, strides: Sizes, margins: Margins, dilation: Sizes, groups: int
+    x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Margins, dilation: Sizes, groups: int
 ) -> jax.Array:
     *window, channels, _ = kernel.shape
     entries = math.prod(window)
     if groups > 1:
         if groups == x.shape[-1] and entries <= UNROLLED:
-            return _depthwise(pad(x, margins), kernel, strides, dilation)
-        # Each group by itself. 3x3 over 32x32x64 to 64 in 4 groups: 0.03 of the time.
+            return _depthwise(pad(x, pads), kernel, strides, dilation)
+        # Each group separately. 3x3 over 32x32x64 to 64 in 4 groups: 0.03 of the time.
         parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
-        return jnp.concatenate([_on_cpu(a, k, strides, margins, dilation, 1) for a, k in parts], -1)
+        return jnp.concatenate([_on_cpu(a, k, strides, pads, dilation, 1) for a, k in parts], -1)
     if len(window) == 3:
-        return _as_planes(x, kernel, strides, margins, dilation)
+        return _as_planes(x, kernel, strides, pads, dilation)
     if entries > 1 and channels <= 4 and entries * channels <= 49:
-        return _as_matmul(pad(x, margins), kernel, strides, dilation)
+        return _as_matmul(pad(x, pads), kernel, strides, dilation)
     extent = reach(kernel.shape[:-2], dilation)
-    if any(sum(margin) >= k for margin, k in zip(margins, extent, strict=True)):
-        # The kernel's gradient is slow where the output is larger than the input, unless the zeros
-        # are there before. 3x3 over 28x28x32 to 16, two zeros all round: 0.1 of the time.
-        x, margins = pad(x, margins), [(0, 0)] * len(margins)
-    return _plain(x, kernel, strides, margins, dilation, 1)
+    if any(sum(added) >= k for added, k in zip(pads, extent, strict=True)):
+        # The gradient of the kernel is slow if the output is larger than the input, unless the
+        # input is # padded first. 3x3 over 28x28x32 to 16, with padding of 2: 0.1 of the time.
+        x, pads = pad(x, pads), [(0, 0)] * len(pads)
+    return _plain(x, kernel, strides, pads, dilation, 1)
 
 
 def _as_matmul(x: jax.Array, kernel: jax.Array, strides: Sizes, dilation: Sizes) -> jax.Array:
-    """Patches of ``x`` side by side, times the kernel as a matrix.
+    """The convolution as a product of a matrix of patches (im2col) and the kernel as a matrix.
 
     3x3 over 28x28x1 to 16: 0.3 of the time; over 32x32x3 to 32: 0.5; 5x5 over 32x32x3: no gain.
     """
@@ -220,11 +221,11 @@ def _as_matmul(x: jax.Array, kernel: jax.Array, strides: Sizes, dilation: Sizes)
 
 
 def _depthwise(x: jax.Array, kernel: jax.Array, strides: Sizes, dilation: Sizes) -> jax.Array:
-    """The sum over the window's entries of shifted inputs times a number for each channel.
+    """The sum of shifted inputs, each times one entry of the kernel for each channel.
 
     3x3 over 17x17x128: 0.06 of the time; over 33x33x32: 0.07; with two filters for each channel:
-    0.01. Without axes of size 1 in the sums: with one, XLA's sums for the gradient take 6 times as
-    long.
+    0.01. The sums avoid axes of size 1, with which XLA's reductions for the gradient take 6 times
+    as long.
     """
     *window, _, filters = kernel.shape
     x = jnp.repeat(x, filters // x.shape[-1], axis=-1)
@@ -251,16 +252,17 @@ def _(window: Sizes, strides: Sizes, dilation: Sizes, primals: Any, tangents: An
 def _sum_in_loop(
     x: jax.Array, entries: jax.Array, shape: Sizes, window: Sizes, strides: Sizes, dilation: Sizes
 ) -> jax.Array:
-    """:func:`_sum_of_taps`, one entry after the other.
+    """:func:`_sum_of_taps` as a loop over the entries of the window.
 
-    The gradient to the entries is a sum over each view. XLA would make all views first, to add
-    them up with its library: 3x3 over 33x33x32 takes 0.75 of that time, and 0.1 of the memory.
+    The gradient of the entries is a sum over each view. Without the loop XLA would materialize all
+    views first to sum them with library calls: 3x3 over 33x33x32 takes 0.75 of that time and 0.1 of
+    the memory.
     """
     sizes = shape[1:-1]
     extent = [(n - 1) * s + 1 for n, s in zip(sizes, strides, strict=True)]
     starts = np.array(list(np.ndindex(*window))) * dilation
 
-    @jax.checkpoint  # keeps `x` for the gradient, not its views
+    @jax.checkpoint  # stores `x` for the gradient, not its views
     def add(y: jax.Array, entry: Any) -> tuple[jax.Array, None]:
         start, numbers = entry
         view = lax.dynamic_slice(x, (0, *start, 0), (shape[0], *extent, shape[-1]))
@@ -271,25 +273,25 @@ def _sum_in_loop(
 
 
 def _as_planes(
-    x: jax.Array, kernel: jax.Array, strides: Sizes, margins: Margins, dilation: Sizes
+    x: jax.Array, kernel: jax.Array, strides: Sizes, pads: Margins, dilation: Sizes
 ) -> jax.Array:
-    """Three axes as two: planes that the window's first axis joins become channels.
+    """A 3D convolution as a 2D one: slices along the window's first axis become channels.
 
     3x3x3 over 16x16x16x8 to 16: 0.2 of the time; over 16x16x16x16 to 32 with strides 2: 0.02.
     """
     depth, *window, channels, filters = kernel.shape
-    x = pad(x, [margins[0], (0, 0), (0, 0)])
+    x = pad(x, [pads[0], (0, 0), (0, 0)])
     planes = jnp.concatenate(taps(x, (depth, 1, 1), (strides[0], 1, 1), (dilation[0], 1, 1)), -1)
     flat = jnp.reshape(planes, (-1, *planes.shape[2:]))
     kernel = jnp.reshape(jnp.moveaxis(kernel, 0, 2), (*window, depth * channels, filters))
-    y = _on_cpu(flat, kernel, strides[1:], margins[1:], dilation[1:], 1)
+    y = _on_cpu(flat, kernel, strides[1:], pads[1:], dilation[1:], 1)
     return jnp.reshape(y, (*planes.shape[:2], *y.shape[1:]))
 
 
 def _crop(extent: int, stride: int, padding: str, output_padding: int | None) -> tuple[int, int]:
-    """What a transposed convolution cuts before and after of all that the window reaches.
+    """What a transposed convolution crops at the start and end of all that the window covers.
 
-    Negative where it adds zeros.
+    Negative for padding.
     """
     if output_padding is not None:
         excess = (2 * (extent // 2) if padding == "same" else 0) - output_padding
@@ -306,18 +308,19 @@ def _by_phases(
     dilation: Sizes,
     crops: Margins,
 ) -> jax.Array:
-    """A transposed convolution as a plain one: outputs ``i * stride + phase`` have the same inputs.
+    """A transposed convolution as a convolution: outputs ``i * stride + phase`` share their inputs.
 
-    The kernel's entries of each phase make a filter of their own, and the phases are interleaved
+    The kernel's entries of each phase form separate filters, and the phases are interleaved
     afterwards ("sub-pixel convolution", Shi et al. 2016, arXiv:1609.05158). With stride 1 this is
-    padding and a convolution. Gradients of XLA's form are slow: 3x3 over 14x14x32 to 16 with
-    strides 2: 0.17 of the time; 3x3 over 28x28x32 to 16 with strides 1, all kept: 0.13.
+    padding and a convolution. The gradients of XLA's transposed convolution are slow: 3x3 over
+    14x14x32 to 16 with strides 2: 0.17 of the time; 3x3 over 28x28x32 to 16 with strides 1 and
+    valid padding: 0.13.
     """
     *window, channels, filters = kernel.shape
     rank = len(window)
     steps = [-(-k // s) for k, s in zip(window, strides, strict=True)]
     missing = [m * s - k for m, s, k in zip(steps, strides, window, strict=True)]
-    # The kernel is flipped, so its end is where the unflipped window begins: fill up at the front.
+    # The kernel is flipped, so its end is the start of the unflipped window: pad at the start.
     kernel = lax.pad(
         kernel, jnp.zeros((), kernel.dtype), [*((n, 0, 0) for n in missing), (0, 0, 0), (0, 0, 0)]
     )
@@ -326,12 +329,12 @@ def _by_phases(
     kernel = jnp.flip(kernel, range(1, 2 * rank, 2))  # phases, in the order of the output
     order = [*range(0, 2 * rank, 2), 2 * rank, *range(1, 2 * rank, 2), 2 * rank + 1]
     kernel = jnp.reshape(jnp.transpose(kernel, order), (*steps, channels, -1))
-    margins, rests = [], []
+    pads, rests = [], []
     for m, s, d, (low, high), n in zip(steps, strides, dilation, crops, missing, strict=True):
         (skip_low, rest_low), (skip_high, rest_high) = divmod(low, s), divmod(high + n, s)
-        margins.append(((m - 1) * d - skip_low, (m - 1) * d - skip_high))
+        pads.append(((m - 1) * d - skip_low, (m - 1) * d - skip_high))
         rests.append((-rest_low, -rest_high))
-    y = _on_cpu(x, kernel, (1,) * rank, margins, dilation, 1)
+    y = _on_cpu(x, kernel, (1,) * rank, pads, dilation, 1)
     sizes = y.shape[1:-1]
     y = jnp.reshape(y, (y.shape[0], *sizes, *strides, filters))
     order = [0, *(a for i in range(rank) for a in (1 + i, 1 + rank + i)), 2 * rank + 1]

@@ -1,4 +1,4 @@
-"""Random choices of the entries that dropout keeps."""
+"""Random masks for dropout."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from jax.extend.random import threefry_2x32
 
 
 def keep(key: jax.Array, rate: float, shape: tuple[Any, ...]) -> jax.Array:
-    """False with probability ``rate``, each entry for itself.
+    """Independent booleans, False with probability ``rate``.
 
-    Random bits are most of what dropout costs. Where sizes are known and neither outcome is rare,
-    an entry takes 16 of them, and the probability is rounded to a multiple of 2^-16: half of the
-    time of ``jax.random.bernoulli``, measured on 2 cores.
+    Random bits are most of the cost of dropout. If the shape is known and neither outcome is rare,
+    16 bits are used per element, and the probability is rounded to a multiple of 2^-16. This takes
+    half of the time of ``jax.random.bernoulli``, measured on 2 cores.
 
     Args:
-        key: a JAX random key.
-        rate: from 0 to 1.
-        shape: shape of the result; sizes may be symbolic.
+        key: A JAX random key.
+        rate: Probability of False, from 0 to 1.
+        shape: Shape of the result; dimensions may be symbolic.
 
     >>> float(keep(jax.random.key(0), 0.25, (1000,)).mean())
     0.7...
@@ -33,7 +33,7 @@ def keep(key: jax.Array, rate: float, shape: tuple[Any, ...]) -> jax.Array:
         and str(jax.random.key_impl(key)) == "threefry2x32"
     )
     width = 16 if short else 32
-    kept = round((1 - rate) * 2**width)  # of all the values of that many bits
+    kept = round((1 - rate) * 2**width)  # out of all values of that many bits
     if kept in (0, 2**width):
         return jnp.full(shape, kept > 0)
     bits = _short_bits(key, shape) if short else jax.random.bits(key, shape)
@@ -51,10 +51,10 @@ def keep_factors(key: jax.Array, rate: float, shape: tuple[Any, ...], dtype: Any
     """Zeros with probability ``rate``, elsewhere ``1 / (1 - rate)``.
 
     Args:
-        key: a JAX random key.
-        rate: probability of a zero, from 0 to 1.
-        shape: shape of the result; sizes may be symbolic.
-        dtype: dtype of the result.
+        key: A JAX random key.
+        rate: Probability of a zero, from 0 to 1.
+        shape: Shape of the result; dimensions may be symbolic.
+        dtype: Dtype of the result.
 
     Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html
 

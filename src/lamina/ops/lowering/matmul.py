@@ -1,4 +1,4 @@
-"""A matrix product whose gradient is fast too."""
+"""A matrix product with a fast gradient."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SMALL = 128 * 128
 def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """``x @ kernel``, for one matrix and any number of axes before the last one of ``x``.
 
-    On CPU the gradient of a small kernel is made sample by sample and then added up: as one product
-    it has a huge inner size and a small result, at which XLA is slow. Forward and gradients on 2
-    cores: 0.57 of the time for 32x128x64 times 64x64, 0.66 for 32x80x64 times 64x192, 0.87 for
-    32x128x128 times 128x128, but 1.2 from 128x256 on; a transformer of 128 tokens and 64 features
-    trains 1.2 times as fast. A gradient for each sample takes memory: only where that is less than
-    inputs and outputs take.
+    On CPU the gradient of a small kernel is computed sample by sample and then summed: as a single
+    product it has a huge inner dimension and a small result, for which XLA is slow. Forward pass
+    and gradients on 2 cores: 0.57 of the time for 32x128x64 times 64x64, 0.66 for 32x80x64 times
+    64x192, 0.87 for 32x128x128 times 128x128, but 1.2 from 128x256 on; a transformer with 128
+    tokens and 64 features trains 1.2 times as fast. Gradients for each sample take memory, so this
+    is done only if they take less than inputs and outputs.
 
     Args:
         x: ``(batch, ..., features)``.

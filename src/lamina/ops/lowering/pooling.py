@@ -1,9 +1,9 @@
-"""Pooling: one number for each place of a window, in the form fastest on the platform.
+"""Pooling, implemented in the form that is fastest on the platform.
 
-On CPU a window is folded axis by axis, entry by entry; elsewhere, and for very large windows, XLA's
-``reduce_window`` does it. Factors measured on 2 cores against that, forward and gradients together:
-max 2x2 over 30x30x64: 0.11 of the time, max 3x3 with strides 2 over 56x56x64: 0.13;
-average 2x2: 1.0, average 3x3 with strides 2: 0.2.
+On CPU a window is reduced axis by axis, entry by entry; on other platforms, and for very large
+windows, XLA's ``reduce_window`` is used. Factors relative to that, measured on 2 cores, forward
+pass and gradients together: max 2x2 over 30x30x64: 0.11 of the time, max 3x3 with strides 2 over
+56x56x64: 0.13; average 2x2: 1.0, average 3x3 with strides 2: 0.2.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ def max_pool(
     padding: str,
     data_format: str = "channels_last",
 ) -> jax.Array:
-    """The largest entry that the window sees at each place; padding never counts.
+    """The maximum of the window at each position, without padding.
 
-    Its gradient goes to the first of equal entries, as in XLA's own form; NaN wins.
+    The gradient goes to the first of equal entries, as in XLA; NaN takes precedence.
 
     Args:
-        x: ``(batch, *sizes, channels)``, or the channels second.
-        window: its size along each axis.
-        strides: step between places, for each axis.
+        x: ``(batch, *dimensions, channels)``, or the channels on axis 1.
+        window: Size of the window along each axis.
+        strides: Stride of the window along each axis.
         padding: ``"valid"`` or ``"same"``.
-        data_format: where the channels of ``x`` are.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
 
     Returns:
-        ``(batch, *places, channels)``, in the layout and the dtype of ``x``.
+        ``(batch, *positions, channels)``, in the layout and the dtype of ``x``.
 
     Raises:
-        ShapeError: the window is larger than a known size.
+        ShapeError: The window is larger than a known dimension.
     """
     floating = jnp.issubdtype(x.dtype, jnp.inexact)
     lowest = -jnp.inf if floating else jnp.iinfo(x.dtype).min
@@ -82,20 +82,20 @@ def average_pool(
     padding: str,
     data_format: str = "channels_last",
 ) -> jax.Array:
-    """The mean of the entries that the window sees at each place; padding does not count.
+    """The mean of the window at each position, without padding.
 
     Args:
-        x: ``(batch, *sizes, channels)``, or the channels second; integers become floats.
-        window: its size along each axis.
-        strides: step between places, for each axis.
+        x: ``(batch, *dimensions, channels)``, or the channels on axis 1; cast to a float dtype.
+        window: Size of the window along each axis.
+        strides: Stride of the window along each axis.
         padding: ``"valid"`` or ``"same"``.
-        data_format: where the channels of ``x`` are.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
 
     Returns:
-        ``(batch, *places, channels)``, in the layout of ``x``.
+        ``(batch, *positions, channels)``, in the layout of ``x``.
 
     Raises:
-        ShapeError: the window is larger than a known size.
+        ShapeError: The window is larger than a known dimension.
     """
     check_fits(f"A pooling window of {window}", x, window, padding, data_format)
     x = channels_last(_floating(x), data_format)
@@ -123,32 +123,33 @@ def _padded(x: jax.Array, window: Sizes, strides: Sizes, padding: str, value: An
     return x
 
 
-# ---- windows that do not overlap -----------------------------------------------------------------
+# ---- non-overlapping windows ---------------------------------------------------------------------
 
 
 def _tiles(x: jax.Array, window: Sizes) -> jax.Array:
-    """``(batch, *sizes, channels)`` to ``(batch, places, window, ..., channels)``, axis by axis."""
-    places = [n // k for n, k in zip(x.shape[1:-1], window, strict=True)]
-    x = lax.slice(x, (0,) * x.ndim, (x.shape[0], *map(operator.mul, places, window), x.shape[-1]))
-    pairs = itertools.chain.from_iterable(zip(places, window, strict=True))
+    """``(batch, *dimensions, channels)`` to ``(batch, positions, window, ..., channels)``."""
+    positions = [n // k for n, k in zip(x.shape[1:-1], window, strict=True)]
+    covered = map(operator.mul, positions, window)
+    x = lax.slice(x, (0,) * x.ndim, (x.shape[0], *covered, x.shape[-1]))
+    pairs = itertools.chain.from_iterable(zip(positions, window, strict=True))
     return jnp.reshape(x, (x.shape[0], *pairs, x.shape[-1]))
 
 
 @jax.custom_jvp
 def _largest(tiles: jax.Array) -> jax.Array:
-    """The largest entry of each tile, the first one of equals.
+    """The largest entry of each tile, the first of equal ones.
 
-    Its gradient asks of each entry whether it was chosen, in one pass; the gradient of a fold goes
-    entry by entry and pads each to the input's size. 3x3 over 24x24x32: 0.14 of the time; over
-    28x28x64: 0.18; 2x2 over 64x64x16: 0.7.
+    The gradient compares each entry's position with that of the maximum in one pass; the gradient
+    of a reduction goes entry by entry and pads each to the input's shape. 3x3 over 24x24x32: 0.14
+    of the time; over 28x28x64: 0.18; 2x2 over 64x64x16: 0.7.
     """
     return _chosen(tiles)[0]
 
 
 def _chosen(tiles: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The largest entry of each tile, and its number in row-major order."""
+    """The largest entry of each tile, and its position in row-major order."""
     views = [tiles]
-    for axis in range(2, tiles.ndim // 2 + 1):  # each taken axis brings the next window beside it
+    for axis in range(2, tiles.ndim // 2 + 1):  # indexing an axis moves the next window axis there
         views = [
             lax.index_in_dim(view, entry, axis, keepdims=False)
             for view in views
@@ -156,7 +157,7 @@ def _chosen(tiles: jax.Array) -> tuple[jax.Array, jax.Array]:
         ]
     best, which = views[0], jnp.zeros(views[0].shape, jnp.int32)
     for number, view in enumerate(views[1:], 1):
-        better = ((view > best) | (view != view)) & (best == best)  # the first NaN wins
+        better = ((view > best) | (view != view)) & (best == best)  # the first NaN takes precedence
         best, which = jnp.where(better, view, best), jnp.where(better, number, which)
     return best, which
 
@@ -191,7 +192,7 @@ def _reduce(
             padding.upper(),
         )  # fmt: skip
     x = _padded(x, window, strides, padding, start)
-    # The last axis first: of equal entries the first in row-major order then comes out.
+    # The last axis first, so that the first of equal entries in row-major order is chosen.
     for axis in reversed(range(len(window))):
         ones = (1,) * len(window)
         along = (*ones[:axis], window[axis], *ones[axis + 1 :])
@@ -200,27 +201,27 @@ def _reduce(
     return x
 
 
-# ---- adaptive: the number of places is given, not the window -------------------------------------
+# ---- adaptive pooling: given is the number of positions, not the window --------------------------
 
 
 @functools.partial(jax.jit, static_argnames=("output_size", "data_format"))
 def adaptive_max_pool(
     x: jax.Array, output_size: Sizes, data_format: str = "channels_last"
 ) -> jax.Array:
-    """The largest entry of each of ``output_size`` even parts, which may overlap by one entry.
+    """The maximum of each of ``output_size`` equal parts, which may overlap by one entry.
 
-    Along an axis of ``n`` entries, part ``i`` of ``m`` is ``floor(i*n/m)`` up to, not including,
-    ``ceil((i+1)*n/m)``.
+    Along an axis of ``n`` entries, part ``i`` of ``m`` goes from ``floor(i*n/m)`` to
+    ``ceil((i+1)*n/m) - 1``.
 
     Args:
-        x: ``(batch, *sizes, channels)``, or the channels second.
-        output_size: the number of parts, for each axis.
-        data_format: where the channels of ``x`` are.
+        x: ``(batch, *dimensions, channels)``, or the channels on axis 1.
+        output_size: Number of parts along each axis.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
 
     Returns:
         ``(batch, *output_size, channels)``, in the layout of ``x``.
     """
-    # The entries that fill a part up repeat its last one, which does not change the largest.
+    # Parts are padded with their last entry, which does not change the maximum.
     return _adaptive(x, output_size, data_format, max_pool, lambda part, _: jnp.max(part, -1))
 
 
@@ -228,12 +229,12 @@ def adaptive_max_pool(
 def adaptive_average_pool(
     x: jax.Array, output_size: Sizes, data_format: str = "channels_last"
 ) -> jax.Array:
-    """The mean of each of ``output_size`` parts, as :func:`adaptive_max_pool` divides them.
+    """The mean of each of ``output_size`` parts, divided as in :func:`adaptive_max_pool`.
 
     Args:
-        x: ``(batch, *sizes, channels)``, or the channels second; integers become floats.
-        output_size: the number of parts, for each axis.
-        data_format: where the channels of ``x`` are.
+        x: ``(batch, *dimensions, channels)``, or the channels on axis 1; cast to a float dtype.
+        output_size: Number of parts along each axis.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
     """
 
     def mean(part: jax.Array, counts: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
-"""Recurrences: the loop through time, and one step of each kind of recurrent unit.
+"""Recurrences: the loop over time steps, and one step of each kind of recurrent unit.
 
-The part of a step that reads only the input (``x @ kernel + bias``) does not wait for the step
-before it, so callers compute it for all steps in one product and hand the result to the loop.
+The part of a step that depends only on the input (``x @ kernel + bias``) does not need the previous
+step, so callers compute it for all steps in one product and pass the result to the loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from lamina.ops.lowering.windows import pad, taps
 
-_KEPT = "product"  # what the gradient of a step keeps of it
+_KEPT = "product"  # what a step stores for its gradient
 
 Function = Callable[[Any], Any]
 Product = Callable[[Any, Any], Any]
@@ -37,22 +37,21 @@ def recur(
     return_sequences: bool = False,
     zero_output_for_mask: bool = False,
 ) -> tuple[jax.Array, jax.Array | None, Any]:
-    """Run ``step`` once for each time step, each time on the states that the last one returned.
+    """Run ``step`` for each time step, with the states that the previous one returned.
 
-    A masked step leaves the states of its sample as they are, and repeats the output before it;
-    ahead of the first step that counts, that is the first state, or zeros where the first state
-    has another shape.
+    A masked step keeps the states of its sample and repeats the previous output; before the first
+    unmasked step, that is the first state, or zeros if the first state has another shape.
 
     Args:
         step: ``(constants, inputs of one step, states) -> (output, states)``. A :class:`Step` is
-            compiled once, also where nothing around it is compiled.
-        constants: what all steps read, such as weights, in any nesting.
-        inputs: arrays ``(time, batch, ...)`` in any nesting; ``time`` may be symbolic.
-        states: arrays ``(batch, ...)`` in any nesting.
-        mask: ``(time, batch)``, True where a step counts.
-        unroll: write the steps out instead of looping: faster for few steps, slow to compile.
-        return_sequences: whether the outputs of all steps are wanted.
-        zero_output_for_mask: let the output of a masked step be zeros.
+            compiled once, even if its caller is not compiled.
+        constants: A nested structure that all steps read, such as weights.
+        inputs: A nested structure of arrays ``(time, batch, ...)``; ``time`` may be symbolic.
+        states: A nested structure of arrays ``(batch, ...)``.
+        mask: ``(time, batch)``, False for steps to skip.
+        unroll: Whether to unroll the loop: faster for few steps, slow to compile.
+        return_sequences: Whether to return the outputs of all steps.
+        zero_output_for_mask: Whether the output of a masked step is 0.
 
     Returns:
         The output of the last step ``(batch, ...)``; the outputs of all steps
@@ -85,7 +84,7 @@ def _loop(
         step, constants = step.prepared(constants)
     step = functools.partial(step, constants)
     length = jax.tree.leaves(inputs)[0].shape[0]
-    # A unit's output is its first state; that of any other step is handed on beside the states.
+    # The output of a unit is its first state; that of any other step is carried with the states.
     first = None if is_state else _output_before_the_first_step(step, inputs, states)
 
     def body(carried: Any, now: Any) -> tuple[Any, Any]:
@@ -121,7 +120,7 @@ def _output_before_the_first_step(step: Any, inputs: Any, states: Any) -> jax.Ar
 
 
 def _where(counts: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    """``new`` for the samples that count, ``old`` for the others."""
+    """``new`` for unmasked samples, ``old`` for the others."""
     return jnp.where(counts.reshape(counts.shape + (1,) * (new.ndim - 1)), new, old)
 
 
@@ -130,13 +129,13 @@ def _where(counts: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Constants:
-    """What every step of a unit reads.
+    """The constants that every step of a unit reads.
 
     Attributes:
-        kernel: the weights ``(units, gates * units)`` that the state is multiplied by.
-        bias: added to that product, or None.
-        factors: what the state is multiplied by before, element by element, or None: dropout.
-        transposed: the kernel once more, transposed, where :func:`product` is to use it.
+        kernel: The recurrent weights ``(units, gates * units)``.
+        bias: Bias of the recurrent product, or None.
+        factors: Dropout factors by which the state is multiplied first, or None.
+        transposed: The transposed kernel for :func:`product`, or None.
     """
 
     kernel: jax.Array
@@ -145,7 +144,7 @@ class Constants:
     transposed: jax.Array | None = None
 
     def drop(self, h: jax.Array) -> jax.Array:
-        """The state with its dropped entries set to zero."""
+        """Apply dropout to the state."""
         return h if self.factors is None else h * self.factors
 
 
@@ -165,12 +164,12 @@ def _(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def _times_transpose(x: jax.Array, transposed: jax.Array) -> jax.Array:
-    """``x @ transposed.T``, whose own transpose, in the gradient, multiplies by ``transposed``."""
+    """``x @ transposed.T``, whose gradient multiplies by ``transposed``."""
     return lax.dot_general(x, transposed, (((1,), (1,)), ((), ())))
 
 
 def product(x: jax.Array, kernel: jax.Array, transposed: jax.Array | None) -> jax.Array:
-    """``x @ kernel``; its gradient multiplies by ``transposed`` instead of transposing each time.
+    """``x @ kernel``; its gradient multiplies by ``transposed`` and need not transpose each time.
 
     >>> product(jnp.ones((1, 2)), jnp.ones((2, 3)), None).tolist()
     [[2.0, 2.0, 2.0]]
@@ -180,10 +179,10 @@ def product(x: jax.Array, kernel: jax.Array, transposed: jax.Array | None) -> ja
 
 
 def squash(gates: jax.Array, sigmoids: tuple[bool, ...]) -> list[jax.Array]:
-    """The sigmoid or, where False, the hyperbolic tangent of each of the parts of the last axis.
+    """Apply the sigmoid or, where False, the hyperbolic tangent to each part of the last axis.
 
-    ``sigmoid(x) = (1 + tanh(x / 2)) / 2``: XLA:CPU needs three times as long for a sigmoid as for a
-    hyperbolic tangent. The difference is about 1e-7, absolutely; a gate has no use for more.
+    ``sigmoid(x) = (1 + tanh(x / 2)) / 2``: on XLA:CPU a sigmoid takes three times as long as a
+    hyperbolic tangent. The absolute error is about 1e-7, which is negligible for a gate.
 
     >>> [x.tolist() for x in squash(jnp.zeros(2), (True, False))]
     [[0.5], [0.0]]
@@ -197,7 +196,7 @@ def squash(gates: jax.Array, sigmoids: tuple[bool, ...]) -> list[jax.Array]:
 class Step:
     """One step of a unit, whose output is its first state.
 
-    Equal steps compute the same, so their loops compile once.
+    Equal steps compute the same function, so their loops are compiled once.
     """
 
     @property
@@ -206,10 +205,10 @@ class Step:
         return False
 
     def prepared(self, constants: Any) -> tuple[Any, Any]:
-        """The step and what it reads, as they are best looped over on this platform.
+        """The step and its constants in the form that is fastest in a loop on this platform.
 
-        On CPUs a gradient that transposes the kernel in every step is slow, and so is keeping a
-        dozen arrays of every step for it: one, the product, is enough to compute the others anew.
+        On CPU it is slow to transpose the kernel at every step of the gradient, and to store a
+        dozen arrays of every step for it: the product suffices to recompute the others.
         """
         if jax.default_backend() != "cpu" or constants.kernel.ndim != 2:
             return self, constants
@@ -257,7 +256,7 @@ class GRUStep(Step):
 
     def __call__(self, constants: Constants, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         h, dropped = states[0], constants.drop(states[0])
-        # Split before anything is computed, or XLA:CPU makes and keeps the sums for the gradient.
+        # Split first: otherwise XLA:CPU materializes and stores the sums for the gradient.
         xz, xr, xc = jnp.split(x, 3, axis=-1)
         if self.reset_after:
             u = product(dropped, constants.kernel, constants.transposed)
@@ -291,7 +290,7 @@ class LSTMStep(Step):
 
     @property
     def squashes(self) -> bool:
-        """Whether the functions are the usual ones, and the platform one where it is faster."""
+        """Whether :func:`squash` applies (to default activations) and is faster (on CPU)."""
         usual = self.gate is jax.nn.sigmoid and self.activation is jnp.tanh
         return usual and jax.default_backend() == "cpu"
 
@@ -313,13 +312,13 @@ class LSTMStep(Step):
 
 @jax.checkpoint
 def convolution_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolution with stride 1 and padding that keeps all sizes, as one matrix product.
+    """Convolution with stride 1 and "same" padding, as one matrix product.
 
-    XLA runs a convolution inside a loop ten times slower than this on CPUs. The gradient makes the
-    patches anew (that is what `checkpoint` says): they are ``kernel_size`` times as large as ``x``.
+    On CPU, XLA's convolution inside a loop is ten times slower. The gradient recomputes the patches
+    (hence `checkpoint`), which are ``kernel_size`` times as large as ``x``.
 
     Args:
-        x: ``(batch, *spatial, channels)``; sizes may be symbolic.
+        x: ``(batch, *spatial, channels)``; dimensions may be symbolic.
         kernel: ``(*kernel_size, channels, filters)``.
 
     Returns:

@@ -1,7 +1,7 @@
-"""What convolutions and pooling share: layouts, paddings, and the views that a window slides over.
+"""Layouts, padding and sliding windows, shared by convolutions and pooling.
 
-The channels are the last axis inside this package; :func:`channels_last` and
-:func:`as_before` translate from and to the caller's layout.
+Inside this package the channels are the last axis; :func:`channels_last` and :func:`as_before`
+convert from and to the caller's layout.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from lamina.errors import ShapeError
 Sizes = tuple[int, ...]
 Margins = Sequence[tuple[int, int]]
 
-# A loop over the entries of a window is unrolled up to this many; beyond it compiling takes longer
-# than the faster program saves.
+# Loops over the entries of a window are unrolled up to this number; beyond it, compilation takes #
+# longer than the faster program saves.
 UNROLLED = 64
 
 
 def spatial_axes(rank: int, data_format: str) -> range:
-    """The axes that a window of ``rank`` axes slides along.
+    """The spatial axes of a window with ``rank`` axes.
 
     >>> list(spatial_axes(2, "channels_first"))
     [2, 3]
@@ -36,7 +36,7 @@ def spatial_axes(rank: int, data_format: str) -> range:
 
 
 def channels_last(x: jax.Array, data_format: str) -> jax.Array:
-    """``x`` with its channels on the last axis."""
+    """Move the channels of ``x`` to the last axis."""
     return x if data_format == "channels_last" else jnp.moveaxis(x, 1, -1)
 
 
@@ -46,7 +46,7 @@ def as_before(x: jax.Array, data_format: str) -> jax.Array:
 
 
 def unrolls(x: jax.Array) -> bool:
-    """Whether to compute ``x`` window entry by window entry: on CPU, where all sizes are numbers.
+    """Whether to unroll the loop over window entries: on CPU, if all dimensions are known.
 
     GPUs and TPUs have kernels for the plain operations.
     """
@@ -54,7 +54,7 @@ def unrolls(x: jax.Array) -> bool:
 
 
 def reach(window: Sizes, dilation: Sizes) -> Sizes:
-    """How far a window with gaps extends.
+    """The dilated window size.
 
     >>> reach((3, 1), (2, 2))
     (5, 1)
@@ -63,7 +63,7 @@ def reach(window: Sizes, dilation: Sizes) -> Sizes:
 
 
 def check_fits(what: str, x: jax.Array, extent: Sizes, padding: str, data_format: str) -> None:
-    """Raise :class:`ShapeError` where an unpadded window finds no place on a known size."""
+    """Raise :class:`ShapeError` if an unpadded window is larger than a known dimension."""
     axes = spatial_axes(len(extent), data_format)
     sizes = [x.shape[a] for a in axes]
     if padding == "valid" and any(
@@ -71,19 +71,19 @@ def check_fits(what: str, x: jax.Array, extent: Sizes, padding: str, data_format
     ):
         order = ""
         known = all(isinstance(n, int) for n in x.shape[1:])
-        # As in (3, 32, 32): few entries, and then a square.
+        # As in (3, 32, 32): a small dimension, followed by equal ones.
         if data_format == "channels_last" and known and x.shape[1] < x.shape[-2] == x.shape[-1]:
-            order = " Or are the channels on axis 1? Then say `data_format='channels_first'`."
+            order = " If the channels are on axis 1, pass `data_format='channels_first'`."
         raise ShapeError(
-            f"{what} does not fit on this input: the output would be empty.",
-            expected=f"sizes of at least {extent} on the axes {tuple(axes)}",
+            f"{what} is larger than this input: the output would be empty.",
+            expected=f"dimensions of at least {extent} along the axes {tuple(axes)}",
             received=f"{show_dims(x.shape)} {x.dtype}",
-            cure="Use a smaller window or padding='same', or shrink the input less before." + order,
+            cure="Use a smaller window or padding='same', or downsample less before." + order,
         )
 
 
 def same_padding(sizes: Sequence[int], extent: Sizes, strides: Sizes) -> Margins:
-    """Zeros before and after each axis so that ``ceil(size / stride)`` windows fit.
+    """Padding before and after each axis for ``ceil(size / stride)`` window positions.
 
     >>> same_padding((5, 6), (3, 3), (1, 2))
     [(1, 1), (0, 1)]
@@ -95,22 +95,22 @@ def same_padding(sizes: Sequence[int], extent: Sizes, strides: Sizes) -> Margins
     return [(total // 2, total - total // 2) for total in totals]
 
 
-def pad(x: jax.Array, margins: Margins, value: Any = 0) -> jax.Array:
-    """Extend (or crop, where negative) the axes between the first and the last."""
-    config = [(0, 0, 0), *((low, high, 0) for low, high in margins), (0, 0, 0)]
+def pad(x: jax.Array, pads: Margins, value: Any = 0) -> jax.Array:
+    """Pad (or crop, if negative) the axes between the first and the last."""
+    config = [(0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)]
     return lax.pad(x, jnp.asarray(value, x.dtype), config)
 
 
 def taps(x: jax.Array, window: Sizes, strides: Sizes, dilation: Sizes) -> list[jax.Array]:
-    """For each entry of the window, in row-major order, what it sees of ``x`` at every place."""
-    places = [
+    """For each entry of the window, in row-major order, its view of ``x`` over all positions."""
+    positions = [
         (n - k) // s + 1
         for n, k, s in zip(x.shape[1:-1], reach(window, dilation), strides, strict=True)
     ]
     views = []
     for entry in itertools.product(*map(range, window)):
         start = [i * d for i, d in zip(entry, dilation, strict=True)]
-        stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, places, strides, strict=True)]
+        stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, positions, strides, strict=True)]
         views.append(
             lax.slice(x, (0, *start, 0), (x.shape[0], *stop, x.shape[-1]), (1, *strides, 1))
         )

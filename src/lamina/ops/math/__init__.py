@@ -1,4 +1,4 @@
-"""Special functions, reductions over segments, transforms of signals."""
+"""Special functions, segment reductions and Fourier transforms."""
 
 from lamina.ops.math.fourier import (
     extract_sequences,

@@ -63,11 +63,11 @@ ifft2 = _transform("ifft2", jnp.fft.ifft2, "IFFT2", "The inverse of :func:`fft2`
 
 @op(file_class="RFFT")
 def rfft(x: Tensor, fft_length: int | None = None) -> tuple[jax.Array, jax.Array]:
-    """The Fourier transform of real numbers along the last axis: the frequencies from 0 up.
+    """The Fourier transform of real numbers along the last axis, for non-negative frequencies.
 
     Args:
         x: Floating-point tensor ``(..., n)``.
-        fft_length: Length to cut or to fill up with zeros to; ``n`` when None.
+        fft_length: Length to truncate or zero-pad to; ``n`` when None.
 
     Returns:
         Pair of real and imaginary parts ``(..., fft_length // 2 + 1)``.
@@ -92,17 +92,17 @@ def irfft(x: Tensor, fft_length: int | None = None) -> jax.Array:
     return jnp.fft.irfft(_pair("irfft", x), fft_length)
 
 
-# ---- in short windows ----------------------------------------------------------------------------
+# ---- short-time transforms -----------------------------------------------------------------------
 
 
 @op
 def extract_sequences(x: Tensor, sequence_length: int, sequence_stride: int) -> jax.Array:
-    """Windows of the last axis, as a new axis before it.
+    """Split the last axis into windows, along a new axis before it.
 
     Args:
         x: Tensor ``(..., n)``.
         sequence_length: Length of a window.
-        sequence_stride: Distance of their beginnings.
+        sequence_stride: Distance between the starts of windows.
 
     Returns:
         Tensor ``(..., (n - sequence_length) // sequence_stride + 1, sequence_length)``.
@@ -122,10 +122,10 @@ def _windows(x: jax.Array, length: int, stride: int) -> jax.Array:
 
 
 def _window(name: str, window: Any, length: int, fft_length: int, dtype: Any) -> jax.Array:
-    """The window's weights, centered in ``fft_length``."""
+    """The weights of the window, centered in ``fft_length``."""
     if fft_length < length:
         raise ArgumentError(
-            f"{name}(): `fft_length` is at least `sequence_length`. "
+            f"{name}(): `fft_length` must be at least `sequence_length`. "
             f"Received: fft_length={fft_length}, sequence_length={length}."
         )
     if window is None:
@@ -133,7 +133,8 @@ def _window(name: str, window: Any, length: int, fft_length: int, dtype: Any) ->
     elif isinstance(window, str):
         if window not in ("hann", "hamming"):
             raise ArgumentError(
-                f"{name}(): `window` is 'hann', 'hamming', None or a tensor. Received: {window!r}."
+                f"{name}(): `window` must be 'hann', 'hamming', None or a tensor. "
+                f"Received: {window!r}."
             )
         n = jnp.arange(length, dtype=dtype)
         a = 0.5 if window == "hann" else 0.54
@@ -142,7 +143,7 @@ def _window(name: str, window: Any, length: int, fft_length: int, dtype: Any) ->
         values = floating(window).astype(dtype)
         if values.shape != (length,):
             raise ArgumentError(
-                f"{name}(): a `window` has the shape (sequence_length,) = ({length},). "
+                f"{name}(): `window` must have the shape (sequence_length,) = ({length},). "
                 f"Received: {values.shape}."
             )
     before = (fft_length - length) // 2
@@ -158,17 +159,17 @@ def stft(
     window: str | Tensor | None = "hann",
     center: bool = True,
 ) -> tuple[jax.Array, jax.Array]:
-    """The Fourier transforms of windows of a signal.
+    """The short-time Fourier transform of a signal.
 
     Args:
         x: Floating-point tensor ``(..., n)``.
         sequence_length: Length of a window.
-        sequence_stride: Distance of their beginnings.
+        sequence_stride: Distance between the starts of windows.
         fft_length: Length of each transform, at least ``sequence_length``.
-        window: Weights ``(sequence_length,)`` of a window, or ``"hann"``, ``"hamming"``, or None
-            for windows of ``fft_length`` without weights.
-        center: Whether the signal is mirrored at both ends, so that windows are centered at
-            multiples of the stride.
+        window: ``"hann"``, ``"hamming"``, weights ``(sequence_length,)``, or None for windows of
+            ``fft_length`` without weights.
+        center: Whether to pad the signal by reflection at both ends, so that windows are centered
+            at multiples of the stride.
 
     Returns:
         Pair of real and imaginary parts ``(..., windows, fft_length // 2 + 1)``.
@@ -194,14 +195,14 @@ def istft(
     window: str | Tensor | None = "hann",
     center: bool = True,
 ) -> jax.Array:
-    """The signal of :func:`stft`: windows added up, divided by the sum of their squared weights.
+    """The inverse of :func:`stft`: the sum of windows, divided by the sum of their squared weights.
 
     Args:
         x: Pair of real and imaginary parts ``(..., windows, fft_length // 2 + 1)``.
         sequence_length: As for :func:`stft`.
         sequence_stride: As for :func:`stft`.
         fft_length: As for :func:`stft`.
-        length: Length of the result; all that the windows cover when None.
+        length: Length of the result; the range that the windows cover when None.
         window: As for :func:`stft`.
         center: As for :func:`stft`.
 

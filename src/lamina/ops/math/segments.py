@@ -1,4 +1,4 @@
-"""Reductions over segments: entries of axis 0 that have the same number."""
+"""Reductions over segments: entries of axis 0 with the same segment index."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def _segments(name: str, fn: Any, line: str) -> Any:
         data, ids = as_array(data), as_array(segment_ids)
         if ids.ndim != 1:
             raise ShapeError(
-                f"ops.{name} numbers the entries of axis 0.",
-                expected="segment_ids of one axis",
+                f"ops.{name} expects a segment index for each entry of axis 0.",
+                expected="segment_ids with one axis",
                 received=f"shape {ids.shape}",
             )
         return fn(data, ids, num_segments=num_segments, indices_are_sorted=sorted)
@@ -30,14 +30,13 @@ def _segments(name: str, fn: Any, line: str) -> Any:
 
     Args:
         data: Tensor ``(n, ...)``.
-        segment_ids: The number of each entry's segment, ``(n,)``. Entries with a negative number,
-            or one above the last, count nowhere.
-        num_segments: Size of the result; the largest number plus 1 when None, which needs values.
+        segment_ids: The segment index of each entry, ``(n,)``. Entries whose index is out of range
+            are ignored.
+        num_segments: Number of segments; the largest index plus 1 when None, which needs values.
         sorted: Whether ``segment_ids`` increases, which can be faster.
 
-    Returns:
-        Tensor ``(num_segments, ...)``; a segment without entries has the value that changes
-        nothing: 0 for a sum, 1 for a product, minus or plus infinity for an extreme.
+    Returns: Tensor ``(num_segments, ...)``; a segment without entries has the identity of the
+    reduction: 0 for a sum, 1 for a product, minus or plus infinity for the maximum or minimum.
     """
     return as_op(apply, name, text, __name__)
 

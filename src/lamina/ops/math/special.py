@@ -1,4 +1,4 @@
-"""Special functions, and the largest of many."""
+"""Special functions, log-sum-exp, and top-k."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from lamina.ops.templates import Axes, as_array, as_axes, float_unary, floating,
 FILE_MODULE = "math"  # of Keras's files
 
 erf = float_unary(
-    "erf", jax.scipy.special.erf, "``2 / sqrt(pi)`` times the integral of ``exp(-t ** 2)``, 0 to x."
+    "erf",
+    jax.scipy.special.erf,
+    "``2 / sqrt(pi)`` times the integral of ``exp(-t ** 2)``, 0 to x.",
 )
 erfc = float_unary("erfc", jax.scipy.special.erfc, "``1 - erf(x)``, precise for large ``x``.")
 erfinv = float_unary("erfinv", jax.scipy.special.erfinv, "The inverse of :func:`erf`.")
@@ -32,12 +34,12 @@ def logsumexp(x: Tensor, axis: Axes = None, keepdims: bool = False) -> jax.Array
 
 @op(file_class="TopK")
 def top_k(x: Tensor, k: int, sorted: bool = True) -> tuple[jax.Array, jax.Array]:
-    """The ``k`` largest entries of the last axis, largest first, and their positions.
+    """The ``k`` largest entries of the last axis in descending order, and their positions.
 
     Args:
         x: Tensor ``(..., n)``.
-        k: How many.
-        sorted: Kept for Keras's signature: the result is sorted in any case.
+        k: Number of entries.
+        sorted: Kept for compatibility with Keras: the result is always sorted.
 
     >>> top_k(jnp.array([3, 9, 5]), 2)
     (Array([9, 5], dtype=int32), Array([1, 2], dtype=int32))
@@ -51,12 +53,12 @@ def in_top_k(targets: Tensor, predictions: Tensor, k: int) -> jax.Array:
     """Whether fewer than ``k`` classes score higher than the target class.
 
     Args:
-        targets: Class numbers ``(batch,)``.
+        targets: Class indices ``(batch,)``.
         predictions: Scores ``(batch, classes)``.
-        k: How many classes count.
+        k: Number of highest-scoring classes to consider.
 
     Returns:
-        Booleans ``(batch,)``; False for a target that is no class or has no finite score.
+        Booleans ``(batch,)``; False for a target that is not a class or has no finite score.
 
     >>> in_top_k(jnp.array([0, 2]), jnp.array([[0.1, 0.6, 0.3], [0.1, 0.6, 0.3]]), 2)
     Array([False,  True], dtype=bool)
@@ -74,7 +76,7 @@ def in_top_k(targets: Tensor, predictions: Tensor, k: int) -> jax.Array:
 def _as_complex(x: jax.Array) -> jax.Array:
     if x.shape[-1] != 2:
         raise ShapeError(
-            "ops.view_as_complex reads pairs of numbers.",
+            "ops.view_as_complex expects pairs of numbers.",
             expected="(..., 2)",
             received=show_dims(x.shape),
         )
@@ -105,7 +107,7 @@ logdet = unary(
 
 @op(file_class="CDist")
 def cdist(x: Tensor, y: Tensor) -> jax.Array:
-    """The distances of all pairs of vectors: ``d[..., i, j] = |x[..., i, :] - y[..., j, :]|``.
+    """The distances between all pairs of vectors: ``d[..., i, j] = |x[..., i, :] - y[..., j, :]|``.
 
     Args:
         x: Tensor ``(..., n, size)``.

@@ -1,4 +1,4 @@
-"""Functions of neural networks, with Keras's names and arguments."""
+"""Neural network ops, with Keras's names and arguments."""
 
 from lamina.ops.nn.activations import (
     celu,

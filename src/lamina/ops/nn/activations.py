@@ -1,4 +1,4 @@
-"""Activation functions, element by element or along an axis; masks propagate."""
+"""Activation functions, elementwise or along an axis; masks are propagated."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def gelu(x: Tensor, approximate: bool = True) -> jax.Array:
 
     Args:
         x: Floating-point tensor.
-        approximate: Use ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3)))``.
+        approximate: Whether to use ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3)))``.
 
     >>> f"{gelu(2.0):.3f}"
     '1.955'
@@ -121,7 +121,7 @@ def mish(x: Tensor) -> jax.Array:
 
 @op(elementwise=True)
 def hard_sigmoid(x: Tensor) -> jax.Array:
-    """Straight lines for a sigmoid: ``min(max(x / 6 + 1/2, 0), 1)``.
+    """A piecewise linear sigmoid: ``min(max(x / 6 + 1/2, 0), 1)``.
 
     >>> hard_sigmoid(jnp.array([-4.0, 0.0, 1.5]))
     Array([0.  , 0.5 , 0.75], dtype=float32)
@@ -207,7 +207,7 @@ def softsign(x: Tensor) -> jax.Array:
 
 @op(elementwise=True)
 def squareplus(x: Tensor, b: float = 4) -> jax.Array:
-    """``(x + sqrt(x ** 2 + b)) / 2``: softplus by algebra. Barron 2021, arXiv:2112.11687.
+    """``(x + sqrt(x ** 2 + b)) / 2``: an algebraic softplus. Barron 2021, arXiv:2112.11687.
 
     >>> squareplus(jnp.array([0.0, 1.5]))
     Array([1., 2.], dtype=float32)
@@ -217,7 +217,7 @@ def squareplus(x: Tensor, b: float = 4) -> jax.Array:
 
 @op(elementwise=True)
 def sparse_plus(x: Tensor) -> jax.Array:
-    """0 up to -1, ``(x + 1) ** 2 / 4`` between -1 and 1, ``x`` from there on.
+    """0 up to -1, ``(x + 1) ** 2 / 4`` between -1 and 1, and ``x`` from 1 on.
 
     >>> sparse_plus(jnp.array([-2.0, 0.0, 3.0]))
     Array([0.  , 0.25, 3.  ], dtype=float32)
@@ -298,7 +298,7 @@ def sparsemax(x: Tensor, axis: int = -1) -> jax.Array:
 
 @op(elementwise=True)
 def glu(x: Tensor, axis: int = -1) -> jax.Array:
-    """Halve ``x`` along ``axis`` into ``a, b``: ``a * sigmoid(b)``.
+    """Split ``x`` along ``axis`` into halves ``a, b`` and compute ``a * sigmoid(b)``.
 
     Dauphin et al. 2016, arXiv:1612.08083.
 
@@ -308,7 +308,7 @@ def glu(x: Tensor, axis: int = -1) -> jax.Array:
     x = floating(x)
     if x.shape[axis] % 2:
         raise ArgumentError(
-            f"glu() halves axis {axis}, so that axis needs an even size. Received: x of shape "
+            f"glu() splits axis {axis} into halves, so its size must be even. Received: x of shape "
             f"{x.shape}."
         )
     return jax.nn.glu(x, axis)

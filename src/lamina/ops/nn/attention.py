@@ -34,14 +34,14 @@ def dot_product_attention(
         query: ``(batch, targets, heads, size)``.
         key: ``(batch, sources, groups, size)``; ``heads`` is a multiple of ``groups``.
         value: ``(batch, sources, groups, size)``.
-        bias: Added to the products; what broadcasts to ``(batch, heads, targets, sources)``.
+        bias: Added to the products; broadcasts to ``(batch, heads, targets, sources)``.
         mask: True where a query may attend to a source; broadcasts likewise.
         scale: Factor of the products, ``1 / sqrt(size)`` when None.
-        is_causal: Whether a query may attend to its own and earlier positions only.
-        flash_attention: Whether to use cuDNN's fused kernel, which keeps no matrix of weights; it
-            takes no bias and no cap. When None, where
-            ``lamina.config.enable_flash_attention()`` was called and it is possible.
-        attn_logits_soft_cap: Products ``x`` become ``cap * tanh(x / cap)``.
+        is_causal: Whether a query attends only to its own and earlier positions.
+        flash_attention: Whether to use cuDNN's fused kernel, which stores no attention matrix but
+            supports neither a bias nor a cap. When None, it is used if possible after
+            ``lamina.config.enable_flash_attention()``.
+        attn_logits_soft_cap: Replace the products ``x`` by ``cap * tanh(x / cap)``.
 
     Returns:
         Tensor ``(batch, targets, heads, size)``.
@@ -55,7 +55,7 @@ def dot_product_attention(
     query, key, value = floating(query), floating(key), floating(value)
     if not query.ndim == key.ndim == value.ndim == 4:
         raise ShapeError(
-            "ops.dot_product_attention takes heads.",
+            "ops.dot_product_attention expects an axis of heads.",
             expected="(batch, positions, heads, size)",
             received=", ".join(show_dims(x.shape) for x in (query, key, value)),
         )
@@ -68,7 +68,7 @@ def dot_product_attention(
     if flash_attention:
         if bias is not None or attn_logits_soft_cap is not None:
             raise ArgumentError(
-                "dot_product_attention(): the fused kernel takes no `bias` and no "
+                "dot_product_attention(): the fused kernel supports neither `bias` nor "
                 "`attn_logits_soft_cap`. Leave out flash_attention=True, or these."
             )
         return flash_attend(query, key, value, scale=float(factor), mask=mask, causal=is_causal)

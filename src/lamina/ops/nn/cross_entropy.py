@@ -16,13 +16,13 @@ FILE_MODULE = "nn"  # of Keras's files
 def _check_same_shape(name: str, target: jax.Array, output: jax.Array) -> None:
     if target.shape != output.shape:
         raise ArgumentError(
-            f"{name}() expects `target` and `output` of one shape. "
+            f"{name}() expects `target` and `output` of the same shape. "
             f"Received: {target.shape} and {output.shape}."
         )
 
 
 def _log_probabilities(output: jax.Array, axis: int) -> jax.Array:
-    """Logarithms of probabilities, scaled to sum 1 and kept away from 0 and 1."""
+    """Logarithms of probabilities, normalized to sum 1 and clipped away from 0 and 1."""
     epsilon = settings.epsilon()
     output = output / jnp.sum(output, axis, keepdims=True)
     return jnp.log(jnp.clip(output, epsilon, 1 - epsilon))
@@ -30,11 +30,11 @@ def _log_probabilities(output: jax.Array, axis: int) -> jax.Array:
 
 @op
 def binary_crossentropy(target: Tensor, output: Tensor, from_logits: bool = False) -> jax.Array:
-    """``-target * log(output) - (1 - target) * log(1 - output)``, entry by entry.
+    """``-target * log(output) - (1 - target) * log(1 - output)``, elementwise.
 
     Args:
-        target: Zeros and ones (or numbers between), of the shape of ``output``.
-        output: Probabilities, kept ``settings.epsilon()`` away from 0 and 1; or logits.
+        target: Zeros and ones (or probabilities), of the shape of ``output``.
+        output: Probabilities, clipped to ``[epsilon, 1 - epsilon]``; or logits.
         from_logits: Whether ``output`` holds logits, whose sigmoid is the probability.
 
     >>> f"{binary_crossentropy(1.0, 0.5):.3f}"
@@ -56,7 +56,7 @@ def categorical_crossentropy(
 
     Args:
         target: Probability of each class, of the shape of ``output``.
-        output: Predicted probabilities, scaled to sum 1; or logits.
+        output: Probabilities, normalized to sum 1; or logits.
         from_logits: Whether ``output`` holds logits, whose softmax is the probability.
         axis: The axis of the classes.
 
@@ -73,11 +73,11 @@ def categorical_crossentropy(
 def sparse_categorical_crossentropy(
     target: Tensor, output: Tensor, from_logits: bool = False, axis: int = -1
 ) -> jax.Array:
-    """``-log(output[target])``: categorical cross-entropy with class numbers as targets.
+    """``-log(output[target])``: categorical cross-entropy with class indices as targets.
 
     Args:
-        target: Class numbers; the shape of ``output`` without ``axis``, or with size 1 there.
-        output: Predicted probabilities, scaled to sum 1; or logits.
+        target: Class indices, of the shape of ``output`` without ``axis``, or with size 1 there.
+        output: Probabilities, normalized to sum 1; or logits.
         from_logits: Whether ``output`` holds logits, whose softmax is the probability.
         axis: The axis of the classes.
 
@@ -92,12 +92,13 @@ def sparse_categorical_crossentropy(
     one[axis] = 1
     if list(target.shape) != one:
         raise ArgumentError(
-            "sparse_categorical_crossentropy() expects one class number for each row of "
+            "sparse_categorical_crossentropy() expects one class index for each row of "
             f"`output` along axis {axis}. Received: target of shape {target.shape} and output of "
             f"shape {output.shape}."
         )
     log = jax.nn.log_softmax(output, axis) if from_logits else _log_probabilities(output, axis)
-    # A comparison fuses with what is around it; a gather and its gradient, a scatter, do not.
+    # Unlike a comparison, a gather and its gradient, a scatter, are not fused with other
+    # operations.
     classes = jax.lax.broadcasted_iota("int32", log.shape, axis % log.ndim)
     chosen = jnp.sum(jnp.where(classes == target, log, 0), axis)
     target = jnp.squeeze(target, axis)

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: labels without positions. Graves et al. 2006, ICML."""
+"""Connectionist temporal classification of unaligned labels. Graves et al. 2006, ICML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lamina.ops.templates import as_array, floating
 
 FILE_MODULE = "nn"  # of Keras's files
 
-# The logarithm of what cannot happen: finite, so that differences and gradients are numbers.
+# The log-probability of impossible events: finite, so that differences and gradients are too.
 _NEVER = -1e5
 
 
@@ -23,7 +23,7 @@ def _frames(name: str, x: Tensor) -> jax.Array:
     x = floating(x)
     if x.ndim != 3:
         raise ShapeError(
-            f"ops.{name} reads a score of each class at each time.",
+            f"ops.{name} expects a score for each class at each time step.",
             expected="(batch, time, classes)",
             received=show_dims(x.shape),
         )
@@ -38,20 +38,20 @@ def ctc_loss(
     output_length: Tensor,
     mask_index: int = 0,
 ) -> jax.Array:
-    """``-log(sum of the probabilities of all paths that read as the target)``.
+    """``-log(sum of the probabilities of all paths that decode to the target)``.
 
-    A path is a class at each time; it reads as its classes without repetitions, and then without
-    blanks.
+    A path has a class at each time step; it is decoded by merging repeated classes and then
+    removing blanks.
 
     Args:
-        target: Class numbers ``(batch, labels)``; what is behind the length does not matter.
+        target: Class indices ``(batch, labels)``; entries beyond the length are ignored.
         output: Logits ``(batch, time, classes)``.
         target_length: Number of labels, ``(batch,)``.
-        output_length: Number of times, ``(batch,)``.
-        mask_index: The number of the blank.
+        output_length: Number of time steps, ``(batch,)``.
+        mask_index: The class index of the blank.
 
     Returns:
-        Tensor ``(batch,)``; about 100,000 where no path reads as the target.
+        Tensor ``(batch,)``; about 100,000 if no path decodes to the target.
 
     >>> f"{ctc_loss([[1]], jnp.zeros((1, 1, 2)), [1], [1])[0]:.3f}"
     '0.693'
@@ -60,14 +60,14 @@ def ctc_loss(
     labels, label_count, times = map(as_array, (target, target_length, output_length))
     batch, width = labels.shape
     log = jax.nn.log_softmax(logits, -1)
-    # Blanks around the labels: 2 * width + 1 states, of which even ones are blanks.
+    # Blanks around the labels: 2 * width + 1 states, where the even ones are blanks.
     states = jnp.full((batch, 2 * width + 1), mask_index, labels.dtype)
     states = states.at[:, 1::2].set(labels)
     emitted = jnp.take_along_axis(log, states[:, None, :], -1)  # (batch, time, states)
-    # A label may follow the one before without a blank when they differ.
+    # A label may follow the previous one without a blank if they differ.
     earlier = jnp.pad(states, ((0, 0), (2, 0)), constant_values=mask_index)[:, :-2]
     skips = (states != mask_index) & (states != earlier)
-    # Positions of labels may hold the number of the blank behind the label's length.
+    # Beyond the length of the target, labels may be the index of the blank.
     skips = skips & (jnp.arange(2 * width + 1) % 2 == 1) & (jnp.arange(2 * width + 1) > 1)
 
     first = jnp.full(states.shape, _NEVER, log.dtype).at[:, :2].set(emitted[:, 0, :2])
@@ -99,20 +99,20 @@ def ctc_decode(
     merge_repeated: bool = True,
     mask_index: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
-    """The labels that scores of classes over time read as.
+    """Decode class scores over time to labels.
 
     Args:
         inputs: Logits ``(batch, time, classes)``.
-        sequence_lengths: Number of times, ``(batch,)``.
-        strategy: ``"greedy"``: the best class at each time; ``"beam_search"``: the most probable
-            labels among those that extend the ``beam_width`` best ones.
-        beam_width: How many are kept, in beam search.
-        top_paths: How many are returned, in beam search; at most ``beam_width``.
-        merge_repeated: Whether a class that repeats is read once; beam search always does.
-        mask_index: The number of the blank.
+        sequence_lengths: Number of time steps, ``(batch,)``.
+        strategy: ``"greedy"`` for the best class at each time step; ``"beam_search"`` for the most
+            probable labels among the extensions of the ``beam_width`` best prefixes.
+        beam_width: Number of prefixes that beam search keeps.
+        top_paths: Number of results of beam search; at most ``beam_width``.
+        merge_repeated: Whether to merge repeated classes; beam search always does.
+        mask_index: The class index of the blank.
 
     Returns:
-        Labels ``(top_paths, batch, time)``, -1 behind their end; and scores
+        Labels ``(top_paths, batch, time)``, padded with -1; and scores
         ``(batch, top_paths)``: the logarithm of their probability in beam search, minus the sum of
         the best logits in greedy search.
 
@@ -125,11 +125,11 @@ def ctc_decode(
         return _greedy(logits, lengths, merge_repeated, mask_index)
     if strategy != "beam_search":
         raise ArgumentError(
-            f"ctc_decode(): `strategy` is 'greedy' or 'beam_search'. Received: {strategy!r}."
+            f"ctc_decode(): `strategy` must be 'greedy' or 'beam_search'. Received: {strategy!r}."
         )
     if not 1 <= top_paths <= beam_width:
         raise ArgumentError(
-            "ctc_decode(): `top_paths` is at least 1 and at most `beam_width`. "
+            "ctc_decode(): `top_paths` must be at least 1 and at most `beam_width`. "
             f"Received: top_paths={top_paths}, beam_width={beam_width}."
         )
     log = jax.nn.log_softmax(logits, -1)
@@ -146,7 +146,7 @@ def _greedy(logits: jax.Array, lengths: jax.Array, merge: bool, blank: int) -> A
     kept = inside & (best != blank)
     if merge:
         kept = kept & ((time == 0) | (best != jnp.roll(best, 1, 1)))
-    # Kept labels to the front, in their order.
+    # Move the labels to keep to the front, in order.
     order = jnp.argsort(~kept, axis=1, stable=True)
     labels = jnp.where(jnp.take_along_axis(kept, order, 1),
                        jnp.take_along_axis(best, order, 1), -1)  # fmt: skip
@@ -171,13 +171,13 @@ def _beams(log: jax.Array, length: jax.Array, width: int, top: int, blank: int) 
         prefixes, sizes, blanks, labels = beams
         total = jnp.logaddexp(blanks, labels)
         last = jnp.where(sizes > 0, prefixes[rows, sizes - 1], -1)
-        # The prefix stays: by a blank, or by its last label once more.
+        # The prefix stays the same with a blank, or with its last label repeated.
         stay_blank = total + x[blank]
         stay_label = jnp.where(last >= 0, labels + x[last], never)
-        # It grows by a class; by its last one only where a blank came before.
+        # It is extended by a class; by its last label only after a blank.
         source = jnp.where(jnp.arange(classes) == last[:, None], blanks[:, None], total[:, None])
         grown = (source + x).at[:, blank].set(never)  # (width, classes)
-        # What grows into a prefix that is here already counts there.
+        # Extensions that equal another prefix are added to it.
         parents = jnp.where(jnp.arange(times) == sizes[:, None] - 1, -1, prefixes)
         same = (parents[:, None] == prefixes[None]).all(-1) & (sizes[:, None] == sizes[None] + 1)
         alive = total > never

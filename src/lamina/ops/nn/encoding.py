@@ -1,4 +1,4 @@
-"""Class numbers as vectors of zeros and ones."""
+"""One-hot and multi-hot encodings of class indices."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FILE_MODULE = "nn"  # of Keras's files
 def one_hot(
     x: Tensor, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> jax.Array:
-    """A new axis of size ``num_classes`` with 1 at each class number and 0 elsewhere.
+    """A new axis of size ``num_classes`` with 1 at the class index and 0 elsewhere.
 
-    A number outside of ``[0, num_classes)`` gives a row of zeros.
+    An index outside ``[0, num_classes)`` gives a row of zeros.
 
     Args:
-        x: Class numbers; integer tensor of any shape.
+        x: Class indices; integer tensor of any shape.
         num_classes: Size of the new axis.
-        axis: Where the new axis goes.
-        dtype: Dtype of the result, ``floatx`` by default.
-        sparse: Only False: results are dense.
+        axis: Position of the new axis.
+        dtype: Dtype of the result; ``floatx`` when None.
+        sparse: Must be False: the result is dense.
 
     >>> one_hot(jnp.array([2, 0]), 3)
     Array([[0., 0., 1.],
@@ -46,14 +46,14 @@ def multi_hot(
     dtype: Any = None,
     sparse: bool = False,
 ) -> jax.Array:
-    """Which classes occur in each row: ``max(one_hot(inputs), rows)``.
+    """Encode the classes that occur in each row: ``max(one_hot(inputs), rows)``.
 
     Args:
-        inputs: Class numbers, ``(batch, k, ...)`` or ``(k,)``; -1 counts as absent.
+        inputs: Class indices, ``(batch, k, ...)`` or ``(k,)``; -1 is ignored.
         num_classes: Number of classes.
-        axis: Where the axis of classes goes.
-        dtype: Dtype of the result, ``floatx`` by default.
-        sparse: Only False: results are dense.
+        axis: Position of the axis of classes.
+        dtype: Dtype of the result; ``floatx`` when None.
+        sparse: Must be False: the result is dense.
 
     Returns:
         Tensor ``(batch, ..., num_classes)`` or ``(num_classes,)`` of ones and zeros.

@@ -1,4 +1,4 @@
-"""Normalization, and the statistics that it needs."""
+"""Normalization and its statistics."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def normalize(
         x: Tensor.
         axis: The axis or axes whose entries form one vector.
         order: Order of the norm, an integer >= 1.
-        epsilon: Lower bound of the norm, ``settings.epsilon()`` by default.
+        epsilon: Lower bound of the norm; ``lamina.config.epsilon()`` when None.
 
     >>> normalize(jnp.array([3.0, 4.0]))
     Array([0.6, 0.8], dtype=float32)
     """
     if not isinstance(order, int) or order < 1:
-        raise ArgumentError(f"normalize(): `order` is an integer >= 1. Received: {order!r}.")
+        raise ArgumentError(f"normalize(): `order` expects an integer >= 1. Received: {order!r}.")
     x = floating(x)
     epsilon = settings.epsilon() if epsilon is None else epsilon
-    if order == 2:  # a square root of 0 has no gradient; bounding the square first has
+    if order == 2:  # the gradient of sqrt is infinite at 0: clip the square first
         square = jnp.sum(jnp.square(x), axis=as_axes(axis), keepdims=True)
         return x * jax.lax.rsqrt(jnp.maximum(square, epsilon**2))
     norm = jnp.sum(jnp.abs(x) ** order, axis=as_axes(axis), keepdims=True) ** (1 / order)
@@ -51,21 +51,22 @@ def _moments(x: jax.Array, axes: Axes, keepdims: bool) -> tuple[jax.Array, jax.A
 def moments(
     x: Tensor, axes: Axes, keepdims: bool = False, synchronized: bool = False
 ) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance over ``axes``, summed up in float32 or wider.
+    """Mean and variance over ``axes``, accumulated in at least float32.
 
     Args:
         x: Tensor.
         axes: The axis or axes to reduce.
         keepdims: Whether reduced axes stay, with size 1.
-        synchronized: Only False is needed: a tensor that is spread over devices has one mean.
+        synchronized: Must be False: the statistics of a sharded tensor are always those of the
+            whole tensor.
 
     >>> moments(jnp.array([1.0, 3.0]), 0)
     (Array(2., dtype=float32), Array(1., dtype=float32))
     """
     if synchronized:
         raise ArgumentError(
-            "moments(): statistics of a tensor on several devices are those of the whole tensor "
-            "in any case. Received: synchronized=True; leave it out."
+            "moments(): the statistics of a sharded tensor are always those of the whole tensor. "
+            "Received: synchronized=True. Leave it out."
         )
     x = floating(x)
     mean, variance = _moments(x, axes, keepdims)
@@ -89,9 +90,9 @@ def batch_normalization(
         mean: Mean of each channel, ``(channels,)``.
         variance: Variance of each channel, ``(channels,)``.
         axis: The axis of the channels.
-        offset: Shift of each channel, ``(channels,)``, or None.
-        scale: Factor of each channel, ``(channels,)``, or None.
-        epsilon: Keeps the division finite.
+        offset: Offset of each channel, ``(channels,)``, or None.
+        scale: Scale of each channel, ``(channels,)``, or None.
+        epsilon: Added to the variance, so that the division is finite.
 
     Ioffe and Szegedy 2015, arXiv:1502.03167.
 
@@ -122,12 +123,12 @@ def layer_normalization(
 
     Args:
         x: Tensor.
-        gamma: Factor, of the sizes of the normalized axes, or None.
-        beta: Shift, of the sizes of the normalized axes, or None.
+        gamma: Scale, of the shape of the normalized axes, or None.
+        beta: Offset, of the shape of the normalized axes, or None.
         axis: The axis or axes that are normalized together.
-        epsilon: Keeps the division finite; ``settings.epsilon()`` by default.
-        rms_scaling: Divide by ``sqrt(variance + epsilon)`` without taking the mean away and
-            without ``beta``; older files ask for it.
+        epsilon: Added before the square root; ``lamina.config.epsilon()`` when None.
+        rms_scaling: Whether to divide by ``sqrt(variance + epsilon)`` without subtracting the mean
+            and without ``beta``; used by older files.
 
     Ba et al. 2016, arXiv:1607.06450.
 
@@ -155,9 +156,9 @@ def rms_normalization(
 
     Args:
         x: Tensor.
-        scale: Of the sizes of the normalized axes, or None.
+        scale: Scale, of the shape of the normalized axes, or None.
         axis: The axis or axes that are normalized together.
-        epsilon: Keeps the division finite; ``settings.epsilon()`` by default.
+        epsilon: Added before the square root; ``lamina.config.epsilon()`` when None.
 
     >>> rms_normalization(jnp.array([3.0, 3.0]), epsilon=0.0)
     Array([1., 1.], dtype=float32)
@@ -171,7 +172,7 @@ def rms_normalization(
 
 
 def _along(weight: Tensor, x: jax.Array, axis: Axes) -> jax.Array:
-    """``weight`` with axes of size 1 where ``x`` is not normalized."""
+    """``weight`` with axes of size 1 for the axes of ``x`` that are not normalized."""
     axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
     kept = {a % x.ndim for a in axes}
     return jnp.reshape(as_array(weight), [d if i in kept else 1 for i, d in enumerate(x.shape)])

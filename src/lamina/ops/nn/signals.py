@@ -1,4 +1,4 @@
-"""Measures and forms of signals: complex numbers from polar coordinates, noise."""
+"""Complex numbers from polar coordinates, and the peak signal-to-noise ratio."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FILE_MODULE = "nn"  # of Keras's files
 
 @op(elementwise=True)
 def polar(abs_: Tensor, angle: Tensor) -> jax.Array:
-    """``abs_ * exp(1j * angle)``: the complex number of that length and angle.
+    """``abs_ * exp(1j * angle)``: complex numbers from polar coordinates.
 
     Args:
-        abs_: Lengths.
+        abs_: Absolute values.
         angle: Angles in radians; both broadcast to one shape.
 
     >>> polar([2.0], [0.0])

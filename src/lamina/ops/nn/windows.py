@@ -1,4 +1,4 @@
-"""Convolutions, pooling and other functions of windows that slide over an image or a sequence."""
+"""Convolutions, pooling and other ops with sliding windows."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Sizes = int | Sequence[int]
 
 
 def _sizes(name: str, what: str, value: Any, rank: int) -> tuple[int, ...]:
-    """One positive integer for each axis."""
+    """Convert a size to one positive integer for each axis."""
     sizes = (value,) * rank if isinstance(value, int) else tuple(value)
     if len(sizes) != rank or not all(isinstance(n, int) and n > 0 for n in sizes):
         raise ArgumentError(
-            f"{name}(): `{what}` is a positive integer, or one for each of the {rank} axes that "
-            f"the window slides along. Received: {value!r}."
+            f"{name}(): `{what}` must be a positive integer, or one for each of the {rank} "
+            f"spatial axes. Received: {value!r}."
         )
     return sizes
 
@@ -35,7 +35,7 @@ def _sizes(name: str, what: str, value: Any, rank: int) -> tuple[int, ...]:
 def _padding(name: str, padding: str, allowed: tuple[str, ...] = ("valid", "same")) -> str:
     known = str(padding).lower()
     if known not in allowed:
-        raise ArgumentError(f"{name}(): `padding` is one of {allowed}. Received: {padding!r}.")
+        raise ArgumentError(f"{name}(): `padding` must be one of {allowed}. Received: {padding!r}.")
     return known
 
 
@@ -44,7 +44,7 @@ def _operands(name: str, inputs: Tensor, *kernels: Tensor) -> tuple[list[jax.Arr
     rank = arrays[0].ndim - 2
     if rank not in (1, 2, 3) or any(k.ndim != rank + 2 for k in arrays[1:]):
         raise ShapeError(
-            f"ops.{name} slides along one, two or three axes.",
+            f"ops.{name} expects one, two or three spatial axes.",
             expected="inputs (batch, *dimensions, channels) and kernels (*window, in, out)",
             received=", ".join(show_dims(x.shape) for x in arrays),
         )
@@ -75,21 +75,20 @@ def conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> jax.Array:
-    """Slide ``kernel`` over ``inputs``; the inner product at each position (cross-correlation).
+    """Slide ``kernel`` over ``inputs`` and compute the inner product at each position.
 
-    ``y[b, i, f] = sum over t, c of x[b, i * stride + t * dilation, c] * kernel[t, c, f]``, for one
-    axis; likewise for two and three.
+    For one axis, ``y[b, i, f] = sum over t, c of x[b, i * stride + t * dilation, c] * kernel[t, c,
+    f]`` (a cross-correlation); likewise for two and three.
 
     Args:
         inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
-        kernel: ``(*window, channels // groups, filters)``: where the kernel has fewer channels
-            than the inputs, each group of filters sees its own group of channels.
-        strides: Step of the window along each axis.
-        padding: ``"valid"``: positions where the window fits; ``"same"``: as many as there are
-            entries (divided by the stride), with zeros around.
-        data_format: Where the channels are: ``"channels_last"`` or ``"channels_first"``; the
-            global setting when None.
-        dilation_rate: Step between the entries of the window, along each axis.
+        kernel: ``(*window, channels // groups, filters)``: if the kernel has fewer channels than
+            the inputs, each group of filters is applied to its own group of channels.
+        strides: Stride of the window along each axis.
+        padding: ``"valid"`` for no padding; ``"same"`` for zero padding, so that there are as many
+            positions as entries (divided by the stride).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+        dilation_rate: Dilation of the window along each axis.
 
     Returns:
         Tensor ``(batch, *dimensions, filters)``, in the layout of the inputs.
@@ -104,7 +103,7 @@ def conv(
     groups, rest = divmod(channels, k.shape[-2])
     if rest or k.shape[-1] % max(groups, 1):
         raise ShapeError(
-            "ops.conv divides channels and filters into groups.",
+            "ops.conv cannot divide channels and filters into groups.",
             expected=f"channels and filters that are multiples of {k.shape[-2]} and {groups}",
             received=f"{show_dims(x.shape)} {layout}, kernel {show_dims(k.shape)}",
         )
@@ -121,7 +120,7 @@ def depthwise_conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> jax.Array:
-    """Convolve each channel by itself, with filters of its own; arguments as for :func:`conv`.
+    """Convolve each channel separately with its own filters; see :func:`conv` for the arguments.
 
     Args:
         inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
@@ -131,9 +130,8 @@ def depthwise_conv(
         data_format: As for :func:`conv`.
         dilation_rate: As for :func:`conv`.
 
-    Returns:
-        Tensor ``(batch, *dimensions, channels * multiplier)``; the filters of one channel are next
-        to each other.
+    Returns: Tensor ``(batch, *dimensions, channels * multiplier)``, where the outputs of a channel
+    are adjacent.
 
     >>> depthwise_conv(jnp.ones((1, 4, 3)), jnp.ones((2, 3, 1))).shape
     (1, 3, 3)
@@ -155,7 +153,7 @@ def separable_conv(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> jax.Array:
-    """A convolution of each channel, then one of size 1 that mixes channels.
+    """A depthwise convolution followed by a 1x1 convolution.
 
     Args:
         inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
@@ -188,15 +186,16 @@ def conv_transpose(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> jax.Array:
-    """Spread each entry, times the kernel, over the output: the transpose of :func:`conv`.
+    """Add each entry, times the kernel, to the output: the transpose of :func:`conv`.
 
     Args:
         inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
         kernel: ``(*window, filters, channels)``.
-        strides: Step between the positions of neighbouring entries, along each axis.
-        padding: ``"same"``: ``size * stride`` of a size; ``"valid"``: all that the window covers.
-        output_padding: What is added to the smallest size that :func:`conv` would make the inputs
-            of; chosen as said for ``padding`` when None.
+        strides: Distance in the output between adjacent entries, along each axis.
+        padding: ``"same"`` for an output of ``size * stride``; ``"valid"`` for all positions that
+            the window covers.
+        output_padding: Amount to add to the smallest output shape that :func:`conv` maps to the
+            shape of the inputs; determined by ``padding`` when None.
         data_format: As for :func:`conv`.
         dilation_rate: As for :func:`conv`.
 
@@ -221,11 +220,10 @@ _POOL = """{line}
     Args:
         inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
         pool_size: Size of the window along each axis.
-        strides: Step of the window along each axis; ``pool_size`` when None.
-        padding: ``"valid"``: positions where the window fits; ``"same"``: as many as there are
-            entries (divided by the stride).
-        data_format: Where the channels are: ``"channels_last"`` or ``"channels_first"``; the
-            global setting when None.
+        strides: Stride of the window along each axis; ``pool_size`` when None.
+        padding: ``"valid"`` for no padding; ``"same"`` for as many positions as entries (divided by
+            the stride).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     Returns:
         Tensor ``(batch, *dimensions, channels)``, in the layout of the inputs.
@@ -250,22 +248,21 @@ def _pool(name: str, fn: Any, line: str) -> Any:
     return as_op(apply, name, _POOL.format(line=line), __name__)
 
 
-max_pool = _pool("max_pool", pooling.max_pool, "The largest entry that the window sees.")
+max_pool = _pool("max_pool", pooling.max_pool, "The maximum of the window, without padding.")
 average_pool = _pool(
     "average_pool", pooling.average_pool,
-    "The mean of the entries that the window sees; padding does not count.",
+    "The mean of the window, without padding.",
 )  # fmt: skip
 
 _ADAPTIVE = """{line}
 
-    Along an axis of ``n`` entries, part ``i`` of ``m`` is ``floor(i * n / m)`` up to, not
-    including, ``ceil((i + 1) * n / m)``.
+    Along an axis of ``n`` entries, part ``i`` of ``m`` goes from ``floor(i * n / m)`` to ``ceil((i
+    + 1) * n / m) - 1``.
 
     Args:
         inputs: ``(batch, *dimensions, channels)``, or the channels on axis 1.
-        output_size: The number of parts along each axis.
-        data_format: Where the channels are: ``"channels_last"`` or ``"channels_first"``; the
-            global setting when None.
+        output_size: Number of parts along each axis.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
 
     Returns:
         Tensor ``(batch, *output_size, channels)``, in the layout of the inputs.
@@ -282,20 +279,24 @@ def _adaptive(name: str, fn: Any, line: str) -> Any:
 
 
 adaptive_max_pool = _adaptive(
-    "adaptive_max_pool", pooling.adaptive_max_pool, "The largest entry of each of some even parts."
+    "adaptive_max_pool",
+    pooling.adaptive_max_pool,
+    "The maximum of each of several equal parts.",
 )
 adaptive_average_pool = _adaptive(
-    "adaptive_average_pool", pooling.adaptive_average_pool, "The mean of each of some even parts."
+    "adaptive_average_pool",
+    pooling.adaptive_average_pool,
+    "The mean of each of several equal parts.",
 )
 
 
-# ---- windows as columns --------------------------------------------------------------------------
+# ---- patches as columns --------------------------------------------------------------------------
 
 
 def _pairs(name: str, what: str, value: Any) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) != 2 or not all(isinstance(n, int) and n >= 0 for n in pair):
-        raise ArgumentError(f"{name}(): `{what}` is one integer or two. Received: {value!r}.")
+        raise ArgumentError(f"{name}(): `{what}` must be one or two integers. Received: {value!r}.")
     return pair
 
 
@@ -327,14 +328,14 @@ def unfold(
     padding: Sizes = 0,
     stride: Sizes = 1,
 ) -> jax.Array:
-    """What a window sees at each position of an image, as columns.
+    """The patches at each position of an image, as columns (im2col).
 
     Args:
         x: Images ``(batch, channels, height, width)``.
         kernel_size: Height and width of the window.
-        dilation: Step between the entries of the window.
-        padding: Zeros around the image, on each side.
-        stride: Step of the window.
+        dilation: Dilation of the window.
+        padding: Number of zeros to add on each side of the image.
+        stride: Stride of the window.
 
     Returns:
         Tensor ``(batch, channels * entries of the window, positions)``.
@@ -348,7 +349,7 @@ def unfold(
     x = as_array(x)
     if x.ndim != 4:
         raise ShapeError(
-            "ops.unfold takes images.",
+            "ops.unfold expects images.",
             expected="(batch, channels, height, width)",
             received=show_dims(x.shape),
         )
@@ -364,7 +365,7 @@ def fold(
     padding: Sizes = 0,
     stride: Sizes = 1,
 ) -> jax.Array:
-    """The transpose of :func:`unfold`: columns added up at their positions in an image.
+    """The transpose of :func:`unfold`: the sum of patches at their positions in an image (col2im).
 
     Args:
         x: Columns ``(batch, channels * entries of the window, positions)``.
@@ -391,7 +392,7 @@ def fold(
     ]
     if x.ndim != 3 or (x.shape[2] != places[0] * places[1]):
         raise ShapeError(
-            "ops.fold takes a column for each position of the window.",
+            "ops.fold expects a column for each position of the window.",
             expected=f"(batch, channels * {window[0] * window[1]}, {places[0] * places[1]})",
             received=show_dims(x.shape),
         )
@@ -420,13 +421,13 @@ def _blocks(name: str, fn: Any, **text: str) -> Any:
         layout = settings.standardize_data_format(data_format)
         if x.ndim != 4:
             raise ShapeError(
-                f"ops.{name} takes images.",
+                f"ops.{name} expects images.",
                 expected="four axes",
                 received=show_dims(x.shape),
             )
         if not isinstance(block_size, int) or block_size < 1:
             raise ArgumentError(
-                f"{name}(): `block_size` is a positive integer. Received: {block_size!r}."
+                f"{name}(): `block_size` must be a positive integer. Received: {block_size!r}."
             )
         return fn(name, x, block_size, layout)
 
@@ -468,15 +469,15 @@ def _space_to_depth(name: str, x: jax.Array, size: int, layout: str) -> jax.Arra
 
 
 _ORDER = """With the channels last, each
-        pixel of a block takes a run of the many channels; with the channels first, each of the few
-        channels takes a run of them."""
+        pixel of a block corresponds to consecutive channels of the image with more channels; with
+        the channels first, each channel of the other image does."""
 _FLAT = "(batch, height, width, channels * block_size ** 2)"
 _WIDE = "(batch, height * block_size, width * block_size, channels)"
 depth_to_space = _blocks(
-    "depth_to_space", _depth_to_space, line="Channels laid out as blocks of pixels.",
+    "depth_to_space", _depth_to_space, line="Rearrange channels into blocks of pixels.",
     before=_FLAT, after=_WIDE, order=_ORDER,
 )  # fmt: skip
 space_to_depth = _blocks(
-    "space_to_depth", _space_to_depth, line="Blocks of pixels as channels.",
+    "space_to_depth", _space_to_depth, line="Rearrange blocks of pixels into channels.",
     before=_WIDE, after=_FLAT, order=_ORDER,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""NumPy's functions on arrays and symbolic tensors, with Keras's names and arguments."""
+"""NumPy functions on arrays and symbolic tensors, with Keras's names and arguments."""
 
 from lamina.ops.numpy.creation import (
     arange,

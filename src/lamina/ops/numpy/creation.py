@@ -1,4 +1,4 @@
-"""Tensors from nothing, and of the shape of others."""
+"""Creation of tensors."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def _known(shape: Any, name: str) -> Any:
     sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
     if None in sizes:
         raise SymbolicTensorError(
-            f"ops.{name} needs numbers for its shape. Received: {tuple(sizes)}; None is a "
-            f"dimension that is not known while building. Use `ops.{name}_like(x)`, or call "
-            f"ops.{name} in a layer's `call`, where unknown dimensions can be used."
+            f"ops.{name} needs a known shape. Received: {tuple(sizes)}, where None is a "
+            f"dimension that is unknown while building. Use `ops.{name}_like(x)`, or call "
+            f"ops.{name} in a layer's `call`, where unknown dimensions are symbolic."
         )
     return tuple(sizes)
 
 
 def zeros(shape: Any, dtype: Any = None) -> jax.Array:
-    """A tensor of zeros, of dtype ``floatx`` unless said otherwise.
+    """A tensor of zeros, of dtype ``floatx`` by default.
 
     >>> zeros((2,))
     Array([0., 0.], dtype=float32)
@@ -38,7 +38,7 @@ def zeros(shape: Any, dtype: Any = None) -> jax.Array:
 
 
 def ones(shape: Any, dtype: Any = None) -> jax.Array:
-    """A tensor of ones, of dtype ``floatx`` unless said otherwise.
+    """A tensor of ones, of dtype ``floatx`` by default.
 
     >>> ones((2,), "int32")
     Array([1, 1], dtype=int32)
@@ -47,7 +47,7 @@ def ones(shape: Any, dtype: Any = None) -> jax.Array:
 
 
 def empty(shape: Any, dtype: Any = None) -> jax.Array:
-    """A tensor to be filled, of dtype ``floatx`` unless said otherwise; JAX fills it with zeros.
+    """An uninitialized tensor (with JAX: zeros), of dtype ``floatx`` by default.
 
     >>> empty((2,)).shape
     (2,)
@@ -60,9 +60,9 @@ def full(shape: Any, fill_value: Tensor, dtype: Any = None) -> jax.Array:
     """A tensor filled with one value.
 
     Args:
-        shape: Its shape.
-        fill_value: A number, or what broadcasts to the shape.
-        dtype: Its dtype, ``floatx`` when None.
+        shape: Shape of the tensor.
+        fill_value: A number, or a tensor that broadcasts to the shape.
+        dtype: Dtype of the tensor; ``floatx`` when None.
 
     >>> full((2,), 3.0)
     Array([3., 3.], dtype=float32)
@@ -75,9 +75,9 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Arra
 
     Args:
         N: Number of rows.
-        M: Number of columns, ``N`` when None.
-        k: The diagonal: 0 is the main one, positive ones are above it.
-        dtype: ``floatx`` when None.
+        M: Number of columns; ``N`` when None.
+        k: Index of the diagonal: 0 for the main one, positive above it.
+        dtype: Dtype of the matrix; ``floatx`` when None.
 
     >>> eye(2)
     Array([[1., 0.],
@@ -116,10 +116,10 @@ def arange(
     """Evenly spaced values: ``start, start + step, ...``, below ``stop``.
 
     Args:
-        start: The first value; with ``start`` alone, it is the end of a range that starts at 0.
-        stop: The end, which is not included.
-        step: The distance, 1 when None.
-        dtype: Dtype of the result; that which the arguments promote to when None.
+        start: The first value; if ``stop`` is None, the end of a range that starts at 0.
+        stop: The end, excluded.
+        step: Distance between values; 1 when None.
+        dtype: Dtype of the result; the promoted dtype of the arguments when None.
 
     >>> arange(2, 8, 3)
     Array([2, 5], dtype=int32)
@@ -154,11 +154,11 @@ def linspace(
     Args:
         start: The first value, a number or a tensor.
         stop: The last value.
-        num: How many.
-        endpoint: Whether ``stop`` is one of them.
-        retstep: Whether to return the distance too.
+        num: Number of values.
+        endpoint: Whether to include ``stop``.
+        retstep: Whether to return the distance between values too.
         dtype: Dtype of the result.
-        axis: Where the axis of the values goes, when ``start`` is a tensor.
+        axis: Position of the axis of the values if ``start`` is a tensor.
 
     >>> linspace(0.0, 1.0, 3)
     Array([0. , 0.5, 1. ], dtype=float32)
@@ -204,7 +204,7 @@ def geomspace(
     return jnp.geomspace(tensor(start), tensor(stop), num, endpoint, dtype, axis)
 
 
-# ---- of the shape of others ----------------------------------------------------------------------
+# ---- with the shape of another tensor ------------------------------------------------------------
 
 
 def _like(name: str, fn: Any, line: str) -> Any:
@@ -214,25 +214,25 @@ def _like(name: str, fn: Any, line: str) -> Any:
     text = f"""{line}
 
     Args:
-        x: Tensor, whose values do not matter.
-        dtype: Dtype of the result, that of ``x`` when None.
+        x: Tensor whose shape to use.
+        dtype: Dtype of the result; that of ``x`` when None.
     """
     return as_op(apply, name, text, __name__)
 
 
 zeros_like = _like("zeros_like", jnp.zeros_like, "Zeros of the shape of ``x``.")
 ones_like = _like("ones_like", jnp.ones_like, "Ones of the shape of ``x``.")
-empty_like = _like("empty_like", jnp.empty_like, "A tensor of the shape of ``x``, of zeros.")
+empty_like = _like("empty_like", jnp.empty_like, "Uninitialized (zeros), of the shape of ``x``.")
 
 
 @op
 def full_like(x: Tensor, fill_value: Tensor, dtype: Any = None) -> jax.Array:
-    """One value in the shape of ``x``.
+    """A tensor of the shape of ``x``, filled with one value.
 
     Args:
-        x: Tensor, whose values do not matter.
-        fill_value: A number, or what broadcasts to the shape.
-        dtype: Dtype of the result, that of ``x`` when None.
+        x: Tensor whose shape to use.
+        fill_value: A number, or a tensor that broadcasts to the shape.
+        dtype: Dtype of the result; that of ``x`` when None.
 
     >>> full_like([1.0, 2.0], 3)
     Array([3., 3.], dtype=float32)
@@ -242,7 +242,7 @@ def full_like(x: Tensor, fill_value: Tensor, dtype: Any = None) -> jax.Array:
 
 @op
 def array(x: Tensor, dtype: Any = None) -> jax.Array:
-    """A tensor of numbers, lists or arrays.
+    """Convert numbers, lists or arrays to a tensor.
 
     >>> array([1, 2], "float32")
     Array([1., 2.], dtype=float32)
@@ -261,7 +261,7 @@ def _window(name: str, fn: Any, formula: str) -> Any:
     window.__doc__ = f"""A window of ``x`` values: ``{formula}``.
 
     Args:
-        x: Number of values, an integer. The value ``n`` is 0 to ``x - 1``.
+        x: Number of values, an integer; ``n`` is from 0 to ``x - 1``.
     """
     return window
 
@@ -281,7 +281,7 @@ def kaiser(x: int, beta: float) -> jax.Array:
 
     Args:
         x: Number of values.
-        beta: Shape: 0 is a rectangle, 14 a narrow bell.
+        beta: Shape parameter: 0 gives a rectangle, 14 a narrow bell.
 
     >>> kaiser(3, 0.0)
     Array([1., 1., 1.], dtype=float32)

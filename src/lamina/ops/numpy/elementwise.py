@@ -1,4 +1,4 @@
-"""Functions of each element, or of corresponding elements of two tensors; masks propagate."""
+"""Elementwise functions of one or two tensors; masks are propagated."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ heaviside = float_binary(
 )
 copysign = float_binary("copysign", jnp.copysign, "``|x1|`` with the sign of ``x2``.")
 nextafter = float_binary(
-    "nextafter", jnp.nextafter, "The floating-point number next to ``x1`` in direction of ``x2``."
+    "nextafter", jnp.nextafter, "The next floating-point number after ``x1`` towards ``x2``."
 )
 
 negative = unary("negative", jnp.negative, "``-x``.", operators=("__neg__",))
 absolute = unary("absolute", jnp.absolute, "``|x|``.", operators=("__abs__",))
 abs = unary("abs", jnp.abs, "``|x|``.")
 fabs = float_unary("fabs", jnp.fabs, "``|x|`` as a floating-point number.")
-sign = unary("sign", jnp.sign, "-1, 0 or 1, as ``x`` is negative, zero or positive.")
+sign = unary("sign", jnp.sign, "-1, 0 or 1 for negative, zero or positive ``x``.")
 square = unary("square", jnp.square, "``x ** 2``.")
 reciprocal = float_unary("reciprocal", jnp.reciprocal, "``1 / x``.")
 sqrt = float_unary("sqrt", jnp.sqrt, "The square root.")
@@ -89,7 +89,7 @@ conj = unary("conj", jnp.conj, "The complex conjugate.")
 angle = float_unary("angle", jnp.angle, "The angle of a complex number, in radians.")
 copy = unary("copy", lambda x: jnp.array(x, copy=True), "A copy.")
 
-# ---- exponentials, angles ------------------------------------------------------------------------
+# ---- exponential and trigonometric functions -----------------------------------------------------
 
 exp = float_unary("exp", jnp.exp, "``e ** x``.")
 exp2 = float_unary("exp2", jnp.exp2, "``2 ** x``.")
@@ -113,7 +113,7 @@ arctanh = float_unary("arctanh", jnp.arctanh, "The inverse of :func:`tanh` for `
 sinc = float_unary("sinc", jnp.sinc, "``sin(pi * x) / (pi * x)``, and 1 at 0.")
 i0 = float_unary("i0", jnp.i0, "The modified Bessel function of the first kind, order 0.")
 
-# ---- questions -----------------------------------------------------------------------------------
+# ---- comparisons and logic -----------------------------------------------------------------------
 
 less = comparison("less", jnp.less, "``x1 < x2``.", operators=("__lt__",))
 less_equal = comparison("less_equal", jnp.less_equal, "``x1 <= x2``.", operators=("__le__",))
@@ -151,13 +151,13 @@ bitwise_and = bitwise("bitwise_and", jnp.bitwise_and, "Bits that are set in both
 bitwise_or = bitwise("bitwise_or", jnp.bitwise_or, "Bits that are set in at least one.")
 bitwise_xor = bitwise("bitwise_xor", jnp.bitwise_xor, "Bits that are set in exactly one.")
 bitwise_left_shift = bitwise(
-    "bitwise_left_shift", jnp.left_shift, "Bits of ``x`` moved left by ``y``: ``x * 2 ** y``."
+    "bitwise_left_shift", jnp.left_shift, "Bits of ``x`` shifted left by ``y``: ``x * 2 ** y``."
 )
-left_shift = bitwise("left_shift", jnp.left_shift, "Bits of ``x`` moved left by ``y``.")
+left_shift = bitwise("left_shift", jnp.left_shift, "Bits of ``x`` shifted left by ``y``.")
 bitwise_right_shift = bitwise(
-    "bitwise_right_shift", jnp.right_shift, "Bits of ``x`` moved right by ``y``: ``x // 2 ** y``."
+    "bitwise_right_shift", jnp.right_shift, "Bits of ``x`` shifted right by ``y``: ``x // 2 ** y``."
 )
-right_shift = bitwise("right_shift", jnp.right_shift, "Bits of ``x`` moved right by ``y``.")
+right_shift = bitwise("right_shift", jnp.right_shift, "Bits of ``x`` shifted right by ``y``.")
 bitwise_not: Unary = unary("bitwise_not", jnp.bitwise_not, "Each bit inverted: ``-x - 1``.")
 bitwise_invert: Unary = unary("bitwise_invert", jnp.invert, "Each bit inverted: ``-x - 1``.")
 
@@ -191,7 +191,7 @@ def clip(x: Tensor, x_min: float | None, x_max: float | None) -> Any:
 
     Args:
         x: Tensor.
-        x_min: Lower bound, a number or what broadcasts to ``x``.
+        x_min: Lower bound, a number or a tensor that broadcasts to ``x``.
         x_max: Upper bound, likewise.
 
     >>> clip([-1.0, 0.5, 2.0], 0.0, 1.0)
@@ -207,7 +207,7 @@ def clip(x: Tensor, x_min: float | None, x_max: float | None) -> Any:
 
 @op(elementwise=True)
 def round(x: Tensor, decimals: int = 0) -> Any:
-    """``x`` rounded to ``decimals`` places; halves go to the even neighbour.
+    """``x`` rounded to ``decimals`` places; halves are rounded to even.
 
     >>> round([0.5, 1.5, 2.25], 0)
     Array([0., 2., 2.], dtype=float32)
@@ -218,16 +218,15 @@ def round(x: Tensor, decimals: int = 0) -> Any:
 
 @op(elementwise=True)
 def where(condition: Tensor, x1: Tensor | None = None, x2: Tensor | None = None) -> Any:
-    """``x1`` where ``condition`` holds, else ``x2``.
+    """``x1`` where ``condition`` is true, else ``x2``.
 
     Args:
-        condition: Booleans; other numbers are true where they are not 0.
+        condition: Booleans; other numbers are true if they are not 0.
         x1: Tensor.
         x2: Tensor; all three broadcast to one shape.
 
-    Returns:
-        Tensor of that shape. Without ``x1`` and ``x2`` the positions where ``condition`` holds, as
-        :func:`nonzero` gives them; their number depends on the values, so this runs on arrays only.
+    Returns: Tensor of that shape. Without ``x1`` and ``x2``, the positions where ``condition`` is
+    true, as in :func:`nonzero`; their number depends on the values, so this works on arrays only.
 
     >>> where([True, False], [1, 2], 0)
     Array([1, 0], dtype=int32)
@@ -248,7 +247,7 @@ def isclose(
         x2: Tensor.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
-        equal_nan: Whether NaN equals NaN.
+        equal_nan: Whether two NaN are equal.
 
     >>> isclose([1.0, 2.0], [1.0, 2.1])
     Array([ True, False], dtype=bool)
@@ -260,7 +259,7 @@ def isclose(
 def allclose(
     x1: Tensor, x2: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:
-    """Whether :func:`isclose` holds for all elements.
+    """Whether :func:`isclose` is true for all elements.
 
     >>> allclose([1.0, 2.0], [1.0, 2.0])
     Array(True, dtype=bool)
@@ -272,13 +271,13 @@ def allclose(
 def nan_to_num(
     x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
-    """``x`` with numbers for NaN and infinities.
+    """Replace NaN and infinities by numbers.
 
     Args:
         x: Tensor.
-        nan: What NaN becomes.
-        posinf: What plus infinity becomes; the largest finite number when None.
-        neginf: What minus infinity becomes; the lowest finite number when None.
+        nan: Replacement of NaN.
+        posinf: Replacement of plus infinity; the largest finite number when None.
+        neginf: Replacement of minus infinity; the lowest finite number when None.
 
     >>> nan_to_num([float("nan"), float("inf")], posinf=9.0)
     Array([0., 9.], dtype=float32)
@@ -288,11 +287,11 @@ def nan_to_num(
 
 @op(elementwise=True)
 def view(x: Tensor, dtype: Any = None) -> jax.Array:
-    """The same bits, read as another dtype; the last axis grows or shrinks with the item's size.
+    """Reinterpret the bits as another dtype; the last axis changes with the size of the dtype.
 
     Args:
         x: Tensor.
-        dtype: How to read it; as it is when None.
+        dtype: The new dtype; that of ``x`` when None.
 
     >>> view([1.0], "int32")
     Array([1065353216], dtype=int32)

@@ -1,4 +1,4 @@
-"""Elements by position: taken, chosen, found."""
+"""Indexing, selection and search of elements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE_MODULE = "numpy"  # of Keras's files
 
 @op(operators=("__getitem__",), in_call=("key",))
 def get_item(x: Tensor, key: Any) -> Any:
-    """``x[key]``; an integer outside of a known axis is an error, as in NumPy.
+    """``x[key]``; an integer out of the bounds of a known dimension is an error, as in NumPy.
 
     Args:
         x: Tensor.
@@ -33,15 +33,15 @@ def get_item(x: Tensor, key: Any) -> Any:
     sizes = iter(x.shape)
     for k in key if isinstance(key, tuple) else (key,):
         if k is Ellipsis or is_array(k):
-            break  # which axis the next ones belong to is not so plain
+            break  # the axes of further keys are harder to determine
         size = None if k is None else next(sizes, None)
         if isinstance(k, int) and isinstance(size, int) and not -size <= k < size:
-            raise IndexError(f"index {k} is outside of an axis of size {size}")
+            raise IndexError(f"index {k} is out of bounds for an axis of size {size}")
     return x[key]
 
 
 def _index(k: Any) -> Any:
-    """A list as an array: of NumPy where it holds numbers, because masks need values."""
+    """Convert a list to an array: of NumPy if it contains numbers, because masks need values."""
     if not isinstance(k, list):
         return k
     return as_array(k) if any(isinstance(x, jax.Array) for x in nested.flatten(k)) else np.array(k)
@@ -53,12 +53,12 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None) -> jax.Array:
 
     Args:
         x: Tensor.
-        indices: Integers of any shape; negative ones count from the end. Those outside give NaN,
-            or the lowest number of an integer dtype.
-        axis: The axis of the positions; the flattened tensor when None.
+        indices: Integers of any shape; negative ones count from the end. Indices out of bounds give
+            NaN, or the lowest number of an integer dtype.
+        axis: The axis to index; the flattened tensor when None.
 
     Returns:
-        Tensor with the axes of ``indices`` in the place of ``axis``.
+        Tensor in which ``axis`` is replaced by the axes of ``indices``.
 
     >>> take([10, 20, 30], [2, 0])
     Array([30, 10], dtype=int32)
@@ -68,12 +68,12 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None) -> jax.Array:
 
 @op
 def take_along_axis(x: Tensor, indices: Tensor, axis: int | None = None) -> jax.Array:
-    """For each row along ``axis``, its own entries: ``y[i, j] = x[i, indices[i, j]]``.
+    """Take entries by separate indices for each row: ``y[i, j] = x[i, indices[i, j]]``.
 
     Args:
         x: Tensor.
-        indices: Integers; the shape of ``x`` but for ``axis``.
-        axis: The axis of the positions; the flattened tensor when None.
+        indices: Integers, of the shape of ``x`` except along ``axis``.
+        axis: The axis to index; the flattened tensor when None.
 
     >>> take_along_axis([[1, 2], [3, 4]], [[1], [0]], axis=1)
     Array([[2],
@@ -86,12 +86,12 @@ def take_along_axis(x: Tensor, indices: Tensor, axis: int | None = None) -> jax.
 def select(
     condlist: Sequence[Tensor], choicelist: Sequence[Tensor], default: Tensor = 0
 ) -> jax.Array:
-    """For each element, the choice that belongs to the first condition that holds.
+    """For each element, the choice whose condition is the first that is true.
 
     Args:
         condlist: Booleans, one tensor for each choice.
         choicelist: Tensors.
-        default: Where no condition holds.
+        default: Value where no condition is true.
 
     >>> select([[True, False]], [[1, 2]], 9)
     Array([1, 9], dtype=int32)
@@ -114,7 +114,7 @@ nonzero = unary(
 
 @op
 def unravel_index(indices: Tensor, shape: Sequence[int]) -> Any:
-    """Positions in a flattened tensor as positions along each axis.
+    """Convert positions in a flattened tensor to positions along each axis.
 
     >>> unravel_index(5, (2, 3))
     (Array(1, dtype=int32), Array(2, dtype=int32))
@@ -128,9 +128,9 @@ def isin(x1: Tensor, x2: Tensor, assume_unique: bool = False, invert: bool = Fal
 
     Args:
         x1: Tensor.
-        x2: Tensor; its shape does not matter.
-        assume_unique: Whether each of both occurs once, which can be faster.
-        invert: Whether to answer the opposite.
+        x2: Tensor of any shape.
+        assume_unique: Whether the elements of both tensors are unique, which can be faster.
+        invert: Whether to negate the result.
 
     >>> isin([1, 2, 3], [3, 1])
     Array([ True, False,  True], dtype=bool)
@@ -149,21 +149,22 @@ def unique(
     size: int | None = None,
     fill_value: Any = None,
 ) -> Any:
-    """Each element once.
+    """The unique elements.
 
     Args:
         x: Tensor.
-        sorted: Kept for Keras's signature: they are sorted in any case.
-        return_index: Whether to return the positions of their first occurrences too.
-        return_inverse: Whether to return, for each element of ``x``, its position in the result.
-        return_counts: Whether to return how often each occurs.
+        sorted: Kept for compatibility with Keras: the result is always sorted.
+        return_index: Whether to also return the positions of their first occurrences.
+        return_inverse: Whether to also return, for each element of ``x``, its position in the
+            result.
+        return_counts: Whether to also return how often each occurs.
         axis: The axis whose entries are compared as a whole; the flattened tensor when None.
-        size: The size of the result: excess elements are dropped, missing ones filled up. Needed
-            where the values are not known, as in a graph or a compiled function.
-        fill_value: What to fill up with; the smallest element when None.
+        size: The size of the result, which is truncated or padded to it. Required if the values are
+            not known, as in a graph or a compiled function.
+        fill_value: Padding value; the smallest element when None.
 
     Returns:
-        Tensor, or a tuple of it and what else was asked for.
+        Tensor, or a tuple of it and the other requested results.
 
     >>> unique([3, 1, 3])
     Array([1, 3], dtype=int32)
@@ -178,12 +179,12 @@ def unique(
 def vectorize(
     pyfunc: Callable[..., Any], *, excluded: Any = None, signature: str | None = None
 ) -> Callable[..., Any]:
-    """A function of tensors from one of their parts: it runs for each, at once.
+    """Vectorize a function of parts of tensors: it is applied to all parts at once.
 
     Args:
         pyfunc: The function.
         excluded: Positions or names of arguments that are passed as they are.
-        signature: What a part is, as ``"(n),(n)->()"``; a number when None.
+        signature: The shapes of the parts, such as ``"(n),(n)->()"``; scalars when None.
 
     >>> vectorize(lambda x, y: jnp.dot(x, y), signature="(n),(n)->()")(
     ...     jnp.ones((2, 3)), jnp.ones(3)

@@ -1,4 +1,4 @@
-"""Products of vectors and matrices, and the parts of matrices."""
+"""Products of vectors and matrices; diagonals and triangles of matrices."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ vdot = _product("vdot", jnp.vdot, "The sum of ``conj(x1) * x2`` over all element
 inner = _product("inner", jnp.inner, "The sum of products over the last axes of both.")
 outer = _product("outer", jnp.outer, "``y[i, j] = x1[i] * x2[j]``, of both flattened.")
 kron = _product(
-    "kron", jnp.kron, "Kronecker's product: each element of ``x1`` times all of ``x2``."
+    "kron", jnp.kron, "The Kronecker product: each element of ``x1`` times all of ``x2``."
 )
 
 
@@ -52,7 +52,7 @@ def tensordot(x1: Tensor, x2: Tensor, axes: int | Sequence[Any] = 2) -> jax.Arra
     Args:
         x1: Tensor.
         x2: Tensor.
-        axes: The last ``axes`` axes of ``x1`` with the first of ``x2``; or two lists of axes.
+        axes: The number of last axes of ``x1`` and first axes of ``x2``; or two lists of axes.
 
     >>> tensordot([[1, 2]], [[3], [4]], axes=1)
     Array([[11]], dtype=int32)
@@ -64,10 +64,11 @@ def tensordot(x1: Tensor, x2: Tensor, axes: int | Sequence[Any] = 2) -> jax.Arra
 
 @op
 def einsum(subscripts: str, *operands: Tensor, **kwargs: Any) -> jax.Array:
-    """Sums of products in Einstein's notation.
+    """Sums of products in Einstein notation.
 
     Args:
-        subscripts: Letters for the axes of each operand and of the result: ``"bij,bjk->bik"``.
+        subscripts: Letters for the axes of the operands and of the result, such as
+            ``"bij,bjk->bik"``.
         operands: Tensors.
         kwargs: ``optimize``: how the order of the products is chosen, as in NumPy.
 
@@ -90,7 +91,7 @@ def cross(
         axisa: The axis of the components of ``x1``.
         axisb: The axis of the components of ``x2``.
         axisc: The axis of the components of the result.
-        axis: All three at once.
+        axis: The axis of the components of all three.
 
     >>> cross([1, 0, 0], [0, 1, 0])
     Array([0, 0, 1], dtype=int32)
@@ -109,7 +110,7 @@ def _diagonal_k(name: str, fn: Callable[..., Any], line: str) -> Any:
 
     Args:
         x: Tensor.
-        k: The diagonal: 0 is the main one, positive ones are above it, negative ones below.
+        k: Index of the diagonal: 0 for the main one, positive above it, negative below it.
     """
     return as_op(apply, name, text, __name__)
 
@@ -126,7 +127,7 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.
 
     Args:
         x: Tensor.
-        offset: The diagonal: 0 is the main one, positive ones are above it.
+        offset: Index of the diagonal: 0 for the main one, positive above it.
         axis1: The axis of rows.
         axis2: The axis of columns.
 
@@ -138,7 +139,7 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.
 
 @op
 def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Array:
-    """The sum of a diagonal; arguments as for :func:`diagonal`.
+    """The sum of a diagonal; see :func:`diagonal` for the arguments.
 
     >>> trace([[1, 2], [3, 4]])
     Array(5, dtype=int32)
@@ -148,11 +149,11 @@ def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Arr
 
 @op
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> jax.Array:
-    """Vandermonde's matrix: the powers of each element, from ``N - 1`` down to 0.
+    """The Vandermonde matrix: the powers of each element, from ``N - 1`` down to 0.
 
     Args:
         x: Tensor ``(n,)``.
-        N: Number of columns, ``n`` when None.
+        N: Number of columns; ``n`` when None.
         increasing: Whether the powers increase.
 
     >>> vander([2, 3], 3)

@@ -1,4 +1,4 @@
-"""Numbers of many: sums, means, extremes, quantiles, running sums, counts."""
+"""Reductions: sums, means, extrema, quantiles, cumulative sums, counts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lamina.ops.templates import (
 
 FILE_MODULE = "numpy"  # of Keras's files
 
-# Sums of narrow integers are 32 bits wide, as those of NumPy are 64.
+# Sums of narrow integers have 32 bits, where NumPy uses 64.
 all = reduction("all", jnp.all, "Whether all elements are true (not 0).")
 any = reduction("any", jnp.any, "Whether at least one element is true.")
 sum = reduction("sum", jnp.sum, "The sum.")
@@ -37,13 +37,13 @@ var = reduction(
 )
 median = reduction(
     "median", lambda x, **k: jnp.median(floating(x), **k),
-    "The middle of the sorted elements; the mean of the middle two where their number is even.",
+    "The middle of the sorted elements; the mean of the two middle ones if their number is even.",
 )  # fmt: skip
-amax = reduction("amax", jnp.amax, "The largest element; NaN where there is one.")
-amin = reduction("amin", jnp.amin, "The smallest element; NaN where there is one.")
+amax = reduction("amax", jnp.amax, "The largest element; NaN if there is one.")
+amin = reduction("amin", jnp.amin, "The smallest element; NaN if there is one.")
 ptp = reduction("ptp", jnp.ptp, "``max(x) - min(x)``.")
-argmax = reduction("argmax", jnp.argmax, "The position of the largest element, the first of equal.")
-argmin = reduction("argmin", jnp.argmin, "The position of the smallest, the first of equal.")
+argmax = reduction("argmax", jnp.argmax, "The position of the largest element.")
+argmin = reduction("argmin", jnp.argmin, "The position of the smallest element.")
 
 nansum = reduction("nansum", jnp.nansum, "The sum of the elements that are not NaN.")
 nanprod = reduction("nanprod", jnp.nanprod, "The product of the elements that are not NaN.")
@@ -62,11 +62,11 @@ nanmax = reduction("nanmax", jnp.nanmax, "The largest element that is not NaN.")
 nanmin = reduction("nanmin", jnp.nanmin, "The smallest element that is not NaN.")
 nanargmax = reduction(
     "nanargmax", lambda x, **k: _nanarg(jnp.argmax, x, -jnp.inf, **k),
-    "The position of the largest element that is not NaN; -1 where all are NaN.",
+    "The position of the largest element that is not NaN; -1 if all are NaN.",
 )  # fmt: skip
 nanargmin = reduction(
     "nanargmin", lambda x, **k: _nanarg(jnp.argmin, x, jnp.inf, **k),
-    "The position of the smallest element that is not NaN; -1 where all are NaN.",
+    "The position of the smallest element that is not NaN; -1 if all are NaN.",
 )  # fmt: skip
 
 
@@ -82,13 +82,13 @@ def _nanarg(find: Any, x: jax.Array, worst: float, axis: Any, keepdims: bool) ->
 def max(
     x: Tensor, axis: Axes = None, keepdims: bool = False, initial: float | None = None
 ) -> jax.Array:
-    """The largest element; NaN where there is one.
+    """The largest element; NaN if there is one.
 
     Args:
         x: Tensor.
         axis: The axis or axes to reduce; all of them when None.
         keepdims: Whether reduced axes stay, with size 1.
-        initial: A lower bound of the result; needed where there may be no elements.
+        initial: A lower bound of the result; required if there may be no elements.
 
     >>> max([[1, 5], [7, 2]], axis=1)
     Array([5, 7], dtype=int32)
@@ -100,13 +100,13 @@ def max(
 def min(
     x: Tensor, axis: Axes = None, keepdims: bool = False, initial: float | None = None
 ) -> jax.Array:
-    """The smallest element; NaN where there is one.
+    """The smallest element; NaN if there is one.
 
     Args:
         x: Tensor.
         axis: The axis or axes to reduce; all of them when None.
         keepdims: Whether reduced axes stay, with size 1.
-        initial: An upper bound of the result; needed where there may be no elements.
+        initial: An upper bound of the result; required if there may be no elements.
 
     >>> min([[1, 5], [7, 2]], axis=1)
     Array([1, 2], dtype=int32)
@@ -122,7 +122,7 @@ def prod(x: Tensor, axis: Axes = None, keepdims: bool = False, dtype: Any = None
         x: Tensor.
         axis: The axis or axes to reduce; all of them when None.
         keepdims: Whether reduced axes stay, with size 1.
-        dtype: Dtype of the result; that of ``x``, 32 bits wide for narrower integers, when None.
+        dtype: Dtype of the result; when None, that of ``x``, or 32 bits for narrower integers.
 
     >>> prod([2, 3, 4])
     Array(24, dtype=int32)
@@ -132,7 +132,7 @@ def prod(x: Tensor, axis: Axes = None, keepdims: bool = False, dtype: Any = None
 
 @op
 def count_nonzero(x: Tensor, axis: Axes = None) -> jax.Array:
-    """How many elements are not 0.
+    """The number of elements that are not 0.
 
     Args:
         x: Tensor.
@@ -151,7 +151,8 @@ def average(x: Tensor, axis: Axes = None, weights: Tensor | None = None) -> jax.
     Args:
         x: Tensor.
         axis: The axis or axes to reduce; all of them when None.
-        weights: Of the shape of ``x``, or of its size along ``axis``; all equal when None.
+        weights: Weights of the shape of ``x``, or of its size along ``axis``; equal weights when
+            None.
 
     >>> average([1.0, 2.0], weights=[3.0, 1.0])
     Array(1.25, dtype=float32)
@@ -179,12 +180,12 @@ _QUANTILE = """{line}
         x: Tensor.
         q: {q}, a number or a tensor.
         axis: The axis or axes to reduce; all of them when None.
-        method: What lies between two elements: ``"linear"``, ``"lower"``, ``"higher"``,
+        method: Interpolation between two elements: ``"linear"``, ``"lower"``, ``"higher"``,
             ``"midpoint"`` or ``"nearest"``.
         keepdims: Whether reduced axes stay, with size 1.
 
     Returns:
-        Tensor without the reduced axes, behind the axes of ``q``.
+        Tensor with the axes of ``q``, followed by those of ``x`` that are not reduced.
     """
 
 
@@ -201,10 +202,16 @@ def _quantiles(name: str, fn: Any, line: str, q_text: str) -> Any:
 
 _FRACTION, _PERCENT = "Fractions between 0 and 1", "Percentages between 0 and 100"
 quantile = _quantiles(
-    "quantile", jnp.quantile, "What a fraction ``q`` of the elements is below.", _FRACTION
+    "quantile",
+    jnp.quantile,
+    "The value below which a fraction ``q`` of elements is.",
+    _FRACTION,
 )
 percentile = _quantiles(
-    "percentile", jnp.percentile, "What ``q`` percent of the elements are below.", _PERCENT
+    "percentile",
+    jnp.percentile,
+    "The value below which ``q`` percent of elements are.",
+    _PERCENT,
 )
 nanquantile = _quantiles(
     "nanquantile", jnp.nanquantile, "The quantile of the elements that are not NaN.", _FRACTION
@@ -218,7 +225,7 @@ _RUNNING = """{line}
 
     Args:
         x: Tensor.
-        axis: The axis to go along; the flattened tensor when None.
+        axis: The axis to accumulate along; the flattened tensor when None.
         dtype: Dtype of the result; that of ``x`` when None.
 
     Returns:
@@ -240,8 +247,8 @@ def _running(name: str, fn: Any, line: str) -> Any:
 
 cumsum = _running("cumsum", jnp.cumsum, "The sum of each element and all before it.")
 cumprod = _running("cumprod", jnp.cumprod, "The product of each element and all before it.")
-nancumsum = _running("nancumsum", jnp.nancumsum, "The running sum, with NaN as 0.")
-nancumprod = _running("nancumprod", jnp.nancumprod, "The running product, with NaN as 1.")
+nancumsum = _running("nancumsum", jnp.nancumsum, "The cumulative sum, with NaN as 0.")
+nancumprod = _running("nancumprod", jnp.nancumprod, "The cumulative product, with NaN as 1.")
 
 
 # ---- statistics ----------------------------------------------------------------------------------
@@ -255,10 +262,10 @@ def bincount(
 
     Args:
         x: Non-negative integers, ``(n,)`` or ``(batch, n)``.
-        weights: What each occurrence counts, of the shape of ``x``; 1 when None.
-        minlength: The least size of the result. It is the size when the values of ``x`` are not
-            known, as in compiled functions; larger numbers are then not counted.
-        sparse: Only False: results are dense.
+        weights: Weight of each element, of the shape of ``x``; 1 when None.
+        minlength: The minimum size of the result. If the values of ``x`` are not known, as in
+            compiled functions, it is the size, and larger numbers are ignored.
+        sparse: Must be False: the result is dense.
 
     >>> bincount([0, 2, 2])
     Array([1, 0, 2], dtype=int32)
@@ -282,10 +289,10 @@ def bincount(
 def histogram(
     x: Tensor, bins: int = 10, range: tuple[float, float] | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """How many elements fall into each of ``bins`` intervals of equal width.
+    """The number of elements in each of ``bins`` intervals of equal width.
 
     Args:
-        x: Tensor; it is flattened.
+        x: Tensor, which is flattened.
         bins: Number of intervals.
         range: Lower bound of the first and upper bound of the last interval; the smallest and the
             largest element when None.
@@ -298,17 +305,17 @@ def histogram(
     """
     x = as_array(x)
     if not isinstance(bins, int) or isinstance(bins, bool) or bins < 1:
-        raise ArgumentError(f"histogram(): `bins` is a positive integer. Received: {bins!r}.")
+        raise ArgumentError(f"histogram(): `bins` expects a positive integer. Received: {bins!r}.")
     if range is not None and not range[0] < range[1]:
         raise ArgumentError(
-            f"histogram(): `range` is (lower, upper) with lower < upper. Received: {range!r}."
+            f"histogram(): `range` expects (lower, upper) with lower < upper. Received: {range!r}."
         )
     return jnp.histogram(x, bins=bins, range=range)
 
 
 @op
 def digitize(x: Tensor, bins: Tensor) -> jax.Array:
-    """How many of the increasing bounds ``bins`` are not above each element.
+    """The index of the bin of each element: the number of the increasing ``bins`` not above it.
 
     >>> digitize([0.5, 1.0, 9.0], [0.0, 1.0, 2.0])
     Array([1, 2, 3], dtype=int32)
@@ -318,12 +325,12 @@ def digitize(x: Tensor, bins: Tensor) -> jax.Array:
 
 @op(file_class="SearchSorted")
 def searchsorted(sorted_sequence: Tensor, values: Tensor, side: str = "left") -> jax.Array:
-    """Where each value would have to be inserted so that the sequence stays sorted.
+    """The positions at which to insert values so that the sequence stays sorted.
 
     Args:
         sorted_sequence: Increasing numbers ``(n,)``.
         values: Tensor.
-        side: Before (``"left"``) or behind (``"right"``) equal numbers.
+        side: Whether to insert before (``"left"``) or after (``"right"``) equal numbers.
 
     >>> searchsorted([1, 3, 5], [3, 9])
     Array([1, 3], dtype=int32)
@@ -331,7 +338,7 @@ def searchsorted(sorted_sequence: Tensor, values: Tensor, side: str = "left") ->
     sequence = as_array(sorted_sequence)
     if sequence.ndim != 1:
         raise ArgumentError(
-            "searchsorted() expects a `sorted_sequence` of one axis. "
+            "searchsorted() expects a `sorted_sequence` with one axis. "
             f"Received: shape {sequence.shape}."
         )
     return jnp.searchsorted(sequence, as_array(values), side=side).astype("int32")
@@ -351,8 +358,8 @@ def correlate(x1: Tensor, x2: Tensor, mode: str = "valid") -> jax.Array:
     Args:
         x1: Tensor ``(n,)``.
         x2: Tensor ``(m,)``.
-        mode: Which offsets ``k``: ``"valid"`` (both overlap fully), ``"same"`` (as many as the
-            longer is long) or ``"full"`` (all where they overlap).
+        mode: The offsets ``k``: ``"valid"`` (full overlap), ``"same"`` (as many as the length of
+            the longer one) or ``"full"`` (any overlap).
 
     >>> correlate([1.0, 2.0, 3.0], [0.0, 1.0], mode="valid")
     Array([2., 3.], dtype=float32)
@@ -370,7 +377,7 @@ def trapezoid(y: Tensor, x: Tensor | None = None, dx: float = 1.0, axis: int = -
 
     Args:
         y: Values.
-        x: Where they are, of the shape of ``y`` or of its size along ``axis``.
+        x: Their positions, of the shape of ``y`` or of its size along ``axis``.
         dx: The distance between them when ``x`` is None.
         axis: The axis to integrate along.
 

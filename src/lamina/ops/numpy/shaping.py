@@ -1,4 +1,4 @@
-"""The same elements in another shape or order: joined, split, repeated, padded, flipped, sorted."""
+"""Reshaping, joining, splitting, repeating, padding, flipping and sorting."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def _arrays(xs: Any) -> Any:
 
 @op
 def reshape(x: Tensor, newshape: int | Sequence[int | None]) -> jax.Array:
-    """The same elements, in row-major order, in another shape.
+    """Reshape a tensor, in row-major order.
 
     Args:
         x: Tensor.
-        newshape: Its dimensions; one may be -1 (or None): what is left for it.
+        newshape: The new dimensions; one may be -1 (or None) to be inferred.
 
     >>> reshape([1, 2, 3, 4], (2, -1))
     Array([[1, 2],
@@ -42,16 +42,16 @@ def reshape(x: Tensor, newshape: int | Sequence[int | None]) -> jax.Array:
     return jnp.reshape(as_array(x), tuple(-1 if d is None else d for d in dims))
 
 
-ravel = unary("ravel", jnp.ravel, "All elements in one axis.", elementwise=False)
+ravel = unary("ravel", jnp.ravel, "Flatten a tensor to one axis.", elementwise=False)
 
 
 @op
 def transpose(x: Tensor, axes: Sequence[int] | None = None) -> jax.Array:
-    """The axes in another order.
+    """Permute the axes.
 
     Args:
         x: Tensor.
-        axes: Which axis of ``x`` each axis of the result is; all reversed when None.
+        axes: The axis of ``x`` for each axis of the result; all reversed when None.
 
     >>> transpose([[1, 2], [3, 4]])
     Array([[1, 3],
@@ -62,7 +62,7 @@ def transpose(x: Tensor, axes: Sequence[int] | None = None) -> jax.Array:
 
 @op
 def swapaxes(x: Tensor, axis1: int, axis2: int) -> jax.Array:
-    """Two axes exchanged.
+    """Exchange two axes.
 
     >>> swapaxes([[1, 2]], 0, 1).shape
     (2, 1)
@@ -72,7 +72,7 @@ def swapaxes(x: Tensor, axis1: int, axis2: int) -> jax.Array:
 
 @op
 def moveaxis(x: Tensor, source: Axes, destination: Axes) -> jax.Array:
-    """Axes moved to other positions; the others keep their order.
+    """Move axes to other positions; the others keep their order.
 
     >>> moveaxis([[[1, 2, 3]]], 2, 0).shape
     (3, 1, 1)
@@ -82,7 +82,7 @@ def moveaxis(x: Tensor, source: Axes, destination: Axes) -> jax.Array:
 
 @op
 def expand_dims(x: Tensor, axis: Axes) -> jax.Array:
-    """New axes of size 1 at the positions ``axis`` of the result.
+    """Insert axes of size 1 at the positions ``axis`` of the result.
 
     >>> expand_dims([1, 2], -1).shape
     (2, 1)
@@ -92,7 +92,7 @@ def expand_dims(x: Tensor, axis: Axes) -> jax.Array:
 
 @op
 def squeeze(x: Tensor, axis: Axes = None) -> jax.Array:
-    """Axes of size 1 removed: those of ``axis``, or all of them.
+    """Remove axes of size 1: those of ``axis``, or all of them.
 
     >>> squeeze([[1, 2]], 0).shape
     (2,)
@@ -102,7 +102,7 @@ def squeeze(x: Tensor, axis: Axes = None) -> jax.Array:
 
 @op
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> jax.Array:
-    """``x`` repeated along new axes, and along those of size 1.
+    """Broadcast ``x`` to a shape.
 
     >>> broadcast_to([1, 2], (2, 2))
     Array([[1, 2],
@@ -124,11 +124,11 @@ size = unary("size", _size, "The number of elements.", elementwise=False)
 
 @op
 def concatenate(xs: Sequence[Tensor], axis: int | None = 0) -> jax.Array:
-    """Tensors one after the other along an axis that they have.
+    """Join tensors along an existing axis.
 
     Args:
-        xs: Tensors of one shape but for ``axis``.
-        axis: Where to join; with None they are flattened first.
+        xs: Tensors of the same shape except along ``axis``.
+        axis: The axis to join along; the flattened tensors when None.
 
     >>> concatenate([[1, 2], [3]])
     Array([1, 2, 3], dtype=int32)
@@ -138,7 +138,7 @@ def concatenate(xs: Sequence[Tensor], axis: int | None = 0) -> jax.Array:
 
 @op
 def stack(x: Sequence[Tensor], axis: int = 0) -> jax.Array:
-    """Tensors one after the other along a new axis.
+    """Join tensors along a new axis.
 
     >>> stack([[1, 2], [3, 4]], axis=1)
     Array([[1, 3],
@@ -154,25 +154,21 @@ def _stacking(name: str, fn: Any, line: str) -> Any:
     text = f"""{line}
 
     Args:
-        xs: Tensors of one shape but for that axis.
+        xs: Tensors of the same shape except along that axis.
     """
     return as_op(apply, name, text, __name__)
 
 
 hstack = _stacking(
-    "hstack", jnp.hstack, "Tensors side by side: along axis 1, or 0 where they have one axis."
+    "hstack", jnp.hstack, "Join tensors horizontally: along axis 1, or 0 if they have one axis."
 )
-vstack = _stacking(
-    "vstack", jnp.vstack, "Tensors below one another: along axis 0; one axis counts as a row."
-)
-dstack = _stacking(
-    "dstack", jnp.dstack, "Tensors behind one another: along axis 2, which is added as needed."
-)
+vstack = _stacking("vstack", jnp.vstack, "Join tensors vertically: along axis 0; vectors are rows.")
+dstack = _stacking("dstack", jnp.dstack, "Join tensors along axis 2, which is added if necessary.")
 
 
 @op
 def append(x1: Tensor, x2: Tensor, axis: int | None = None) -> jax.Array:
-    """``x2`` behind ``x1`` along ``axis``; both flattened when it is None.
+    """Append ``x2`` to ``x1`` along ``axis``; both are flattened when it is None.
 
     >>> append([1, 2], [[3]])
     Array([1, 2, 3], dtype=int32)
@@ -184,8 +180,7 @@ _SPLIT = """{line}
 
     Args:
         x: Tensor.
-        indices_or_sections: {sections}; or the positions where further
-            parts begin.{axis}
+        indices_or_sections: {sections}; or the positions at which further parts start.{axis}
 
     Returns:
         List of tensors.
@@ -205,10 +200,10 @@ def _splitting(name: str, fn: Any, line: str, sections: str) -> Any:
 
 
 split = _splitting(
-    "split", jnp.split, "``x`` in parts along an axis.", "The number of parts, all of one size"
+    "split", jnp.split, "Split ``x`` along an axis.", "The number of parts of equal size"
 )
 array_split = _splitting(
-    "array_split", jnp.array_split, "``x`` in parts along an axis, of sizes as equal as possible.",
+    "array_split", jnp.array_split, "Split ``x`` along an axis into parts as equal as possible.",
     "The number of parts",
 )  # fmt: skip
 
@@ -217,15 +212,15 @@ def _splitting_an_axis(name: str, fn: Any, line: str) -> Any:
     def apply(x: Tensor, indices_or_sections: int | Sequence[int]) -> Any:
         return list(fn(as_array(x), _sections(indices_or_sections)))
 
-    text = _SPLIT.format(line=line, sections="The number of parts, all of one size", axis="")
+    text = _SPLIT.format(line=line, sections="The number of parts of equal size", axis="")
     return as_op(apply, name, text, __name__)
 
 
 hsplit = _splitting_an_axis(
-    "hsplit", jnp.hsplit, "``x`` in parts along axis 1, or 0 where there is one axis."
+    "hsplit", jnp.hsplit, "Split ``x`` along axis 1, or 0 if it has one axis."
 )
-vsplit = _splitting_an_axis("vsplit", jnp.vsplit, "``x`` in parts along axis 0.")
-dsplit = _splitting_an_axis("dsplit", jnp.dsplit, "``x`` in parts along axis 2.")
+vsplit = _splitting_an_axis("vsplit", jnp.vsplit, "Split ``x`` along axis 0.")
+dsplit = _splitting_an_axis("dsplit", jnp.dsplit, "Split ``x`` along axis 2.")
 
 
 @op
@@ -234,8 +229,8 @@ def meshgrid(*x: Tensor, indexing: str = "xy") -> list[jax.Array]:
 
     Args:
         x: The coordinates along each axis, ``(n,)`` each.
-        indexing: ``"xy"``: the first two axes of the results are exchanged, as in images;
-            ``"ij"``: they are in the order of the arguments.
+        indexing: ``"xy"`` to exchange the first two axes of the results, as in images; ``"ij"`` for
+            the order of the arguments.
 
     Returns:
         One tensor for each argument.
@@ -251,11 +246,11 @@ def meshgrid(*x: Tensor, indexing: str = "xy") -> list[jax.Array]:
 
 @op
 def repeat(x: Tensor, repeats: int | Sequence[int], axis: int | None = None) -> jax.Array:
-    """Each element several times in a row.
+    """Repeat each element.
 
     Args:
         x: Tensor.
-        repeats: How often; one number, or one for each position along ``axis``.
+        repeats: Number of repetitions, or one number for each position along ``axis``.
         axis: The axis to repeat along; the flattened tensor when None.
 
     >>> repeat([1, 2], 2)
@@ -267,11 +262,11 @@ def repeat(x: Tensor, repeats: int | Sequence[int], axis: int | None = None) -> 
 
 @op
 def tile(x: Tensor, repeats: int | Sequence[int]) -> jax.Array:
-    """The whole tensor several times along each axis.
+    """Repeat the whole tensor along each axis.
 
     Args:
         x: Tensor.
-        repeats: How often, for each axis; missing ones are 1, at the front.
+        repeats: Number of repetitions for each axis; missing ones are 1, at the front.
 
     >>> tile([1, 2], 2)
     Array([1, 2, 1, 2], dtype=int32)
@@ -287,15 +282,15 @@ def pad(
     mode: str = "constant",
     constant_values: Tensor | None = None,
 ) -> jax.Array:
-    """Entries added before and behind along each axis.
+    """Pad a tensor along each axis.
 
     Args:
         x: Tensor.
-        pad_width: ``((before, behind), ...)`` for each axis, one such pair for all axes, or one
+        pad_width: ``((before, after), ...)`` for each axis, one such pair for all axes, or one
             number for all.
-        mode: ``"constant"``, ``"reflect"`` (mirrored, without the edge itself), ``"symmetric"``
-            (mirrored, with it), or another of NumPy's.
-        constant_values: What to add in mode ``"constant"``, 0 when None.
+        mode: ``"constant"``, ``"reflect"`` (without the edge), ``"symmetric"`` (with the edge), or
+            another mode of NumPy.
+        constant_values: Padding value in mode ``"constant"``; 0 when None.
 
     >>> pad([1, 2], (1, 0))
     Array([0, 1, 2], dtype=int32)
@@ -303,7 +298,7 @@ def pad(
     x = as_array(x)
     if constant_values is not None and mode != "constant":
         raise ArgumentError(
-            "pad(): `constant_values` belongs to mode 'constant'. "
+            "pad(): `constant_values` is only for mode 'constant'. "
             f"Received: mode={mode!r}, constant_values={constant_values!r}."
         )
     if not isinstance(pad_width, int):
@@ -321,7 +316,7 @@ def pad(
 
 @op
 def flip(x: Tensor, axis: Axes = None) -> jax.Array:
-    """The elements in reverse order along ``axis``, or along all axes.
+    """Reverse the order of the elements along ``axis``, or along all axes.
 
     >>> flip([1, 2, 3])
     Array([3, 2, 1], dtype=int32)
@@ -329,18 +324,18 @@ def flip(x: Tensor, axis: Axes = None) -> jax.Array:
     return jnp.flip(as_array(x), as_axes(axis))
 
 
-fliplr = unary("fliplr", jnp.fliplr, "Axis 1 in reverse order.", elementwise=False)
-flipud = unary("flipud", jnp.flipud, "Axis 0 in reverse order.", elementwise=False)
+fliplr = unary("fliplr", jnp.fliplr, "Reverse axis 1.", elementwise=False)
+flipud = unary("flipud", jnp.flipud, "Reverse axis 0.", elementwise=False)
 
 
 @op
 def roll(x: Tensor, shift: int | Sequence[int], axis: Axes = None) -> jax.Array:
-    """Elements moved along an axis; those that leave at the end come back at the front.
+    """Shift elements along an axis cyclically.
 
     Args:
         x: Tensor.
-        shift: By how much, for each axis.
-        axis: The axis or axes; the flattened tensor when None.
+        shift: Number of positions, for each axis.
+        axis: The axis or axes to shift along; the flattened tensor when None.
 
     >>> roll([1, 2, 3], 1)
     Array([3, 1, 2], dtype=int32)
@@ -351,7 +346,7 @@ def roll(x: Tensor, shift: int | Sequence[int], axis: Axes = None) -> jax.Array:
 
 @op
 def rot90(array: Tensor, k: int = 1, axes: tuple[int, int] = (0, 1)) -> jax.Array:
-    """``array`` turned ``k`` times by 90 degrees, from the first axis towards the second.
+    """Rotate ``array`` ``k`` times by 90 degrees, from the first axis towards the second.
 
     >>> rot90([[1, 2], [3, 4]])
     Array([[2, 4],
@@ -363,7 +358,7 @@ def rot90(array: Tensor, k: int = 1, axes: tuple[int, int] = (0, 1)) -> jax.Arra
 
 @op
 def sort(x: Tensor, axis: int | None = -1) -> jax.Array:
-    """The elements in increasing order along ``axis``; of the flattened tensor when None.
+    """Sort the elements in increasing order along ``axis``; the flattened tensor when None.
 
     >>> sort([3, 1, 2])
     Array([1, 2, 3], dtype=int32)
@@ -373,7 +368,7 @@ def sort(x: Tensor, axis: int | None = -1) -> jax.Array:
 
 @op
 def argsort(x: Tensor, axis: int | None = -1) -> jax.Array:
-    """The positions that would sort the elements along ``axis``; equal ones keep their order.
+    """The positions that sort the elements along ``axis``; equal elements keep their order.
 
     >>> argsort([3, 1, 2])
     Array([1, 2, 0], dtype=int32)
@@ -383,7 +378,7 @@ def argsort(x: Tensor, axis: int | None = -1) -> jax.Array:
 
 @op
 def argpartition(x: Tensor, kth: int, axis: int | None = -1) -> jax.Array:
-    """Positions such that the ``kth`` smallest element is in its place, smaller ones before it.
+    """Positions that partition the elements around the ``kth`` smallest one.
 
     >>> int(argpartition([3, 1, 2], 0)[0])
     1
@@ -396,7 +391,7 @@ def argpartition(x: Tensor, kth: int, axis: int | None = -1) -> jax.Array:
 
 @op
 def diff(a: Tensor, n: int = 1, axis: int = -1) -> jax.Array:
-    """The differences of neighbours, ``a[i + 1] - a[i]``, taken ``n`` times.
+    """The differences of adjacent elements, ``a[i + 1] - a[i]``, taken ``n`` times.
 
     >>> diff([1, 4, 9])
     Array([3, 5], dtype=int32)
