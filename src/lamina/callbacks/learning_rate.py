@@ -74,6 +74,10 @@ class ReduceLROnPlateau(MonitorCallback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._reset()
 
+    def in_cooldown(self) -> bool:
+        """Whether the last reduction was no more than ``cooldown`` epochs ago."""
+        return self.cooldown_counter > 0
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         rate = float(self.model.optimizer.learning_rate)
         value = self.current(logs)
@@ -81,7 +85,7 @@ class ReduceLROnPlateau(MonitorCallback):
             logs.setdefault("learning_rate", rate)
         if value is None:
             return
-        if self.cooldown_counter > 0:
+        if self.in_cooldown():
             self.cooldown_counter -= 1
             self.wait = 0
         if self.better(value, self.best):

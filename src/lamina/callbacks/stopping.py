@@ -75,8 +75,12 @@ class EarlyStopping(MonitorCallback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._reset()
 
+    def get_monitor_value(self, logs: dict[str, Any] | None) -> float | None:
+        """The value to compare after an epoch, or None for none; override it to compute another."""
+        return self.current(logs)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        value = self.current(logs)
+        value = self.get_monitor_value(logs)
         if value is None or epoch < self.start_from_epoch:
             return
         self.wait += 1

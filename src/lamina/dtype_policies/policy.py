@@ -26,10 +26,21 @@ class DTypePolicy:
     def __init__(self, name: str | None = None) -> None:
         name = settings.floatx() if name is None else name
         if name in ("mixed_float16", "mixed_bfloat16"):
-            self.variable_dtype, self.compute_dtype = "float32", name.removeprefix("mixed_")
+            self._dtypes = "float32", name.removeprefix("mixed_")
         else:
-            name = self.variable_dtype = self.compute_dtype = standardize_dtype(name)
+            name = standardize_dtype(name)
+            self._dtypes = name, name
         self.name = name
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype in which weights are stored."""
+        return self._dtypes[0]
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype in which layers compute."""
+        return self._dtypes[1]
 
     @property
     def quantization_mode(self) -> None:

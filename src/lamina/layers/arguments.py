@@ -58,6 +58,18 @@ class InputSpec:
         )  # fmt: skip
         self.layout = layout
 
+    def get_config(self) -> dict[str, Any]:
+        """The requirements by argument name, as :meth:`from_config` reads them."""
+        return {
+            "dtype": self.dtype, "shape": self.shape, "ndim": self.ndim, "max_ndim": self.max_ndim,
+            "min_ndim": self.min_ndim, "axes": self.axes, "optional": self.optional,
+        }  # fmt: skip
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> InputSpec:
+        """The spec that :meth:`get_config` described."""
+        return cls(**config)
+
     def mismatch(self, x: Any) -> str | None:
         """The requirement that ``x``, which has a shape and a dtype, violates; None if it fits."""
         dims, shape = dims_of(x), self.shape

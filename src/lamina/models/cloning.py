@@ -213,10 +213,10 @@ def _map_references(fn: Callable[[Any], Any], x: Any) -> Any:
     return [_map_references(fn, v) for v in x]
 
 
-def model_from_json(text: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The model that ``model.to_json()`` described, with newly initialized weights."""
     try:
-        config = json.loads(text)
+        config = json.loads(json_string)
     except (ValueError, RecursionError) as e:
         raise SerializationError(f"The text is not valid JSON: {e}") from e
     return registry.deserialize(config, custom_objects)

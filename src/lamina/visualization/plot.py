@@ -55,7 +55,7 @@ def model_to_dot(
     model: Any,
     show_shapes: bool = False,
     show_dtype: bool = False,
-    show_layer_names: bool = False,
+    show_layer_names: bool = True,
     rankdir: str = "TB",
     expand_nested: bool = False,
     dpi: int = 200,
