@@ -315,9 +315,8 @@ class Variable(Trackable):
 def _concrete(value: Any, dtype: str) -> Any:
     with jax.ensure_compile_time_eval():
         if not isinstance(value, jax.Array):
-            value = np.array(
-                value, jnp.dtype(dtype)
-            )  # JAX would compile a program for the conversion
+            # JAX would compile a program for the conversion.
+            value = np.array(value, jnp.dtype(dtype))
         return jnp.asarray(value, dtype)
 
 
@@ -363,12 +362,12 @@ def take(variables: Mapping[str, Variable]) -> dict[str, Any]:
     Arrays that may be referenced elsewhere are copied. Always call :func:`put` afterwards.
     """
     return {
-        a: v._value if v._value is not None and not v._lent else _mine(v)
+        a: v._value if v._value is not None and not v._lent else _donatable(v)
         for a, v in variables.items()
     }
 
 
-def _mine(variable: Variable) -> Any:
+def _donatable(variable: Variable) -> Any:
     if variable._live is None and not variable._lent:
         return variable._array()
     return copied(_peek(variable))

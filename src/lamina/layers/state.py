@@ -215,7 +215,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
         scope = current()
         if scope is not None and scope.path:
-            self._refuse_weight_in_call(scope, name)
+            self._raise_weight_in_call(scope, name)
         inner = scope.draw_path[1:] if scope is not None else ()
         root = self._draw_name if scope is None or not scope.draw_path else scope.draw_path[0]
         variable = Variable(
@@ -229,7 +229,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         self.__dict__["_change_count"] += 1
         return variable
 
-    def _refuse_weight_in_call(self, scope: Scope, name: str) -> None:
+    def _raise_weight_in_call(self, scope: Scope, name: str) -> None:
         """Raise an error: weights created in a call would be new in each call and never train."""
         where = "/".join(scope.path)
         if scope.building is None:
