@@ -24,7 +24,7 @@ from lamina.serialization.registry import builtin
 Logs = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 _INTERVAL = 0.25  # seconds between two updates of the line
-_WORTH_TELLING = 1.0  # seconds of compilation above which they are reported
+_REPORTED_COMPILE_TIME = 1.0  # seconds of compilation above which they are reported
 _BAR, _SMALLEST_BAR = 20, 5
 _NOTEBOOK = 120  # characters; notebooks wrap longer lines
 
@@ -157,7 +157,7 @@ class Progress:
             return
         parts = [self._title] if self.epochs > 1 else []
         parts += [count, *times]
-        if self._compiled >= _WORTH_TELLING:
+        if self._compiled >= _REPORTED_COMPILE_TIME:
             parts.append(f"compiled in {_duration(self._compiled)}")
         self._write(" - ".join([*parts, *_metrics(_read(logs))]) + "\n")
 
@@ -175,7 +175,7 @@ class Progress:
         self._compiled += spent
         self._steps_compiled = self._step
         self._due = now if self._moves else math.inf
-        if self._moves and spent >= _WORTH_TELLING:
+        if self._moves and spent >= _REPORTED_COMPILE_TIME:
             self._draw(f"compiled in {_duration(spent)}")
             self.close()
 

@@ -153,9 +153,8 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
         except SymbolicTensorError:
             if not declaration.functions:
                 raise
-            return _record_op(
-                declaration, args, kwargs
-            )  # a function argument uses symbolic tensors
+            # A function that is an argument uses symbolic tensors.
+            return _record_op(declaration, args, kwargs)
         except (TypeError, ValueError) as e:
             if current() is None:
                 _note(e, declaration.path, leaves)
@@ -186,22 +185,24 @@ def _unwrap(x: Any) -> Any:
     return x.value if isinstance(x, Variable) else x
 
 
-class _Hole:
+class _Placeholder:
     """A placeholder for a tensor among the arguments."""
 
 
-_HOLE = _Hole()
+_PLACEHOLDER = _Placeholder()
 
 
 def _evaluate(declaration: OpDeclaration, args: Any, kwargs: Any, specs: list[TensorSpec]) -> Any:
     """The specs of the op's results."""
     template = nested.map_structure(
-        lambda x: _HOLE if is_symbolic(x) else _unwrap(x), (args, kwargs)
+        lambda x: _PLACEHOLDER if is_symbolic(x) else _unwrap(x), (args, kwargs)
     )
 
     def call(*arrays: Any) -> Any:
         it = iter(arrays)
-        args, kwargs = nested.map_structure(lambda x: next(it) if x is _HOLE else x, template)
+        args, kwargs = nested.map_structure(
+            lambda x: next(it) if x is _PLACEHOLDER else x, template
+        )
         if current() is not None:
             return as_tensors(declaration.fn(*args, **kwargs))
         # For ops that draw random numbers.

@@ -235,7 +235,7 @@ def substitute(spec: TensorSpec, to: dict[str, str]) -> TensorSpec:
     return TensorSpec([_substitute(d, to) for d in spec.dims_raw], spec.dtype)
 
 
-def _once(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
+def _evaluate_directly(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
     out_tree: list[Any] = []
 
     def flat(*arrays: Any) -> list[Any]:
@@ -253,7 +253,7 @@ def _once(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
 
 def _unifications(specs: list[TensorSpec]) -> list[dict[str, str]]:
     """Assumptions about unknown dimensions: equal to the known one of the axis, or all equal."""
-    ways = []
+    assumptions = []
     anonymous_names = sorted({v for s in specs for d in s.dims_raw for v in _variables(d)
                               if _ANONYMOUS.match(v)}, key=lambda v: int(v[1:]))  # fmt: skip
     by_axis: dict[str, str] = {}
@@ -264,10 +264,10 @@ def _unifications(specs: list[TensorSpec]) -> list[dict[str, str]]:
             if len(known) == 1 and (_ANONYMOUS.match(str(d)) or str(d) == "batch"):
                 by_axis[str(d)] = next(iter(known))
     if by_axis:
-        ways.append(by_axis)
+        assumptions.append(by_axis)
     if len(anonymous_names) > 1:
-        ways.append(dict.fromkeys(anonymous_names, anonymous_names[0]))
-    return ways
+        assumptions.append(dict.fromkeys(anonymous_names, anonymous_names[0]))
+    return assumptions
 
 
 def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
@@ -289,14 +289,14 @@ def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
     """
     names = sorted({v for s in specs for d in s.dims_raw for v in _variables(d)})
     try:
-        return _once(fn, specs)
+        return _evaluate_directly(fn, specs)
     except Exception as e:
         if not names:
             raise
         first = e
     for way in _unifications(specs):
         try:
-            return _once(fn, [substitute(s, way) for s in specs])
+            return _evaluate_directly(fn, [substitute(s, way) for s in specs])
         except Exception:  # noqa: BLE001, S112 - the first error is the one to report
             continue
     try:
@@ -326,19 +326,19 @@ def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) 
     for start, step, shared in ((24, 7, 128), (31, 11, 192), (48, 5, 320)):
         numbers = itertools.count(start, step)
         to = {n: str(shared if _ANONYMOUS.match(n) else next(numbers)) for n in names}
-        samples.append((to, _once(fn, [substitute(s, to) for s in specs])))
+        samples.append((to, _evaluate_directly(fn, [substitute(s, to) for s in specs])))
 
     def merge(*found: TensorSpec | None) -> TensorSpec | None:
         if found[0] is None:
             return None
-        dims = [_explain([s.dims_raw[i] for s in found if s], samples, specs)
+        dims = [_dimension_from_samples([s.dims_raw[i] for s in found if s], samples, specs)
                 for i in range(len(found[0].dims_raw))]  # fmt: skip
         return TensorSpec(dims, found[0].dtype)
 
     return nested.map_structure(merge, *(out for _, out in samples))
 
 
-def _explain(sizes: list[int], samples: list[Any], specs: list[TensorSpec]) -> Dim:
+def _dimension_from_samples(sizes: list[int], samples: list[Any], specs: list[TensorSpec]) -> Dim:
     if len(set(sizes)) == 1:
         return sizes[0]
     for dim in dict.fromkeys(d for s in specs for d in s.dims_raw if not isinstance(d, int)):

@@ -317,9 +317,8 @@ class Variable(Trackable):
 def _concrete(value: Any, dtype: str) -> Any:
     with jax.ensure_compile_time_eval():
         if not isinstance(value, jax.Array):
-            value = np.array(
-                value, jnp.dtype(dtype)
-            )  # JAX would compile a program for the conversion
+            # JAX would compile a program for the conversion.
+            value = np.array(value, jnp.dtype(dtype))
         return jnp.asarray(value, dtype)
 
 
@@ -365,13 +364,13 @@ def take(variables: Mapping[str, Variable]) -> dict[str, Any]:
     Arrays that may be referenced elsewhere are copied. Always call :func:`put` afterwards.
     """
     return {
-        a: v._value if v._value is not None and not v._lent else _mine(v)
+        a: v._value if v._value is not None and not v._lent else _donatable(v)
         for a, v in variables.items()
     }
 
 
-def _mine(variable: Variable) -> Any:
-    value = _peek(variable)  # making it may show that somebody else holds it
+def _donatable(variable: Variable) -> Any:
+    value = _peek(variable)  # creating it may reveal another reference to it
     return value if variable._live is None and not variable._lent else copied(value)
 
 

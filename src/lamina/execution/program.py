@@ -29,7 +29,7 @@ _CONVOLUTION = "conv_general_dilated"
 # Primitives that call Python while a program runs, and so may raise errors.
 _CALLBACKS = ("pure_callback", "io_callback", "debug_callback", "debug_print")
 _MANY_SHAPES = 6
-_SAID = {"train": "The training step", "test": "evaluate()", "predict": "predict()"}
+_METHOD_NAMES = {"train": "The training step", "test": "evaluate()", "predict": "predict()"}
 
 
 class Program:
@@ -89,7 +89,7 @@ class Program:
         self._step = self._make_step()
         jit: Any = (lambda fn, **_: fn) if self.eager else jax.jit
         compiled: Any = (lambda fn, **_: fn) if self.eager else xla.jit
-        self._inner = jit(self._noted)
+        self._inner = jit(self._recorded_step)
         self._train = compiled(_called("train_step", self._train_one))
         self._train_consuming = compiled(_called("train_step", self._train_one), donate_argnums=0)
         self._train_many = compiled(_called("train_steps", self._train_loop), donate_argnums=0)
@@ -171,14 +171,14 @@ class Program:
         structs = jax.tree.map(struct_of, batch)
         objective = self.objective
         if not self.by_user or (objective is not None and objective.waits_for_shapes):
-            self._adopt(self._look(batch if self.eager else structs))
+            self._add_found(self._check_forward(batch if self.eager else structs))
         if self.by_user:
             for _ in range(2):  # some metrics create their state with the first batch
-                self._adopt(self._look_at_own(structs))
+                self._add_found(self._check_own_step(structs))
         self._checked = key
         return True
 
-    def _look(self, batch: Any) -> Record:
+    def _check_forward(self, batch: Any) -> Record:
         """Run the forward pass without keeping its values: abstractly, unless eager."""
         training = self.purpose == "train"
         scope = Scope(training=training, pure=True, abstract=not self.eager, key=_abstract_key())
@@ -192,7 +192,7 @@ class Program:
         self._reports = {k: struct_of(x) for k, x in logs.items()}
         return scope.record
 
-    def _look_at_own(self, structs: Any) -> Record:
+    def _check_own_step(self, structs: Any) -> Record:
         """Evaluate a user's step abstractly."""
         scope = Scope(pure=True, abstract=True, key=_abstract_key())
 
@@ -204,7 +204,7 @@ class Program:
         self._reports = {k: struct_of(x) for k, x in logs.items()}
         return scope.record
 
-    def _adopt(self, record: Record) -> None:
+    def _add_found(self, record: Record) -> None:
         """Add variables that a call reads or changes although the model does not hold them."""
         known = {v for table in self.variables.groups().values() for v in table.values()}
         known |= {v for m in self.metrics for v in m.variables}
@@ -220,7 +220,7 @@ class Program:
 
     # ---- the functions that are compiled -------------------------------------------------------
 
-    def _noted(self, state: TrainState, batch: Any) -> Any:
+    def _recorded_step(self, state: TrainState, batch: Any) -> Any:
         """The step; while it is traced, the changed variables are recorded."""
         new, outputs, logs = self._step(state, batch)
         moving = (a for a, x in state.non_trainable.items() if new.non_trainable[a] is not x)
@@ -380,9 +380,10 @@ class Program:
         self._shapes.append(now)
         if len(self._shapes) == _MANY_SHAPES:
             warn(
-                f"{_SAID[self.purpose]} of {self.model.name!r} is compiled again for each batch "
-                f"shape, so far for {'; '.join(self._shapes)}. Batches of equal shape (padded, or "
-                "without the trailing batch) need one compilation. This warning is shown once.",
+                f"{_METHOD_NAMES[self.purpose]} of {self.model.name!r} is compiled again for each "
+                f"batch shape, so far for {'; '.join(self._shapes)}. Batches of equal shape "
+                "(padded, or without the trailing batch) need one compilation. This warning is "
+                "shown once.",
                 TrainingWarning,
             )
 

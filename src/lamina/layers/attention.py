@@ -281,7 +281,7 @@ class _Attention(KernelAndBias, trailing=True, kw_only=True):
                 continue
             positions = layout.position_mask(mask, x)
             if positions is None:
-                raise self._misfit(f"{role}_mask", mask.shape, x.shape[:-1])
+                raise self._shape_error(f"{role}_mask", mask.shape, x.shape[:-1])
             axis = (1, 3) if role == "query" else (1, 2)
             masks.append(jnp.expand_dims(positions, axis))
         if attention_mask is not None:
@@ -289,11 +289,11 @@ class _Attention(KernelAndBias, trailing=True, kw_only=True):
             if pairs is None:
                 (others, targets), sources = layout.sizes(query), layout.sizes(key)[1]
                 wanted = (*others, *targets, *sources)
-                raise self._misfit("attention_mask", attention_mask.shape, wanted)
+                raise self._shape_error("attention_mask", attention_mask.shape, wanted)
             masks.append(pairs)
         return functools.reduce(jnp.logical_and, masks) if masks else None
 
-    def _misfit(self, what: str, shape: Any, wanted: Any) -> ShapeError:
+    def _shape_error(self, what: str, shape: Any, wanted: Any) -> ShapeError:
         return ShapeError(
             f"Layer {self.name!r} ({type(self).__name__}) cannot use this `{what}`.",
             layer=self.name,
@@ -308,7 +308,7 @@ class _Attention(KernelAndBias, trailing=True, kw_only=True):
             for axis in layout.attended:
                 wanted[axis] = None if role == "value" else value.shape[axis]
             if not agree(x.shape, wanted):
-                raise self._misfit(role, x.shape, wanted)
+                raise self._shape_error(role, x.shape, wanted)
 
     def _check_flash(self, return_attention_scores: bool) -> None:
         if return_attention_scores:

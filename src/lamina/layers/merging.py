@@ -42,7 +42,7 @@ class _Merge(Layer):
             )
         return inputs
 
-    def _refusal(self, inputs: Sequence[Any], expected: str, cure: str) -> ShapeError:
+    def _shape_error(self, inputs: Sequence[Any], expected: str, cure: str) -> ShapeError:
         return ShapeError(
             f"Layer {self.name!r} ({type(self).__name__}) cannot combine tensors of these shapes.",
             layer=self.name,
@@ -88,7 +88,7 @@ class _Elementwise(_Merge):
     def _check(self, inputs: Sequence[Any], arrays: Sequence[Any]) -> None:
         for axis, sizes in enumerate(zip(*(x.shape for x in arrays), strict=True)):
             if len(set(sizes) if axis == 0 else set(sizes) - {1}) > 1:
-                raise self._refusal(
+                raise self._shape_error(
                     inputs,
                     "equal batch sizes, and sizes that are equal or 1 on every other axis",
                     _cure(sizes, arrays[0].ndim),
@@ -259,13 +259,13 @@ class Concatenate(_Merge):
         rank = inputs[0].ndim
         same_rank = all(x.ndim == rank for x in inputs)
         if same_rank and not -rank <= self.axis < rank:
-            raise self._refusal(
+            raise self._shape_error(
                 inputs,
                 f"tensors with an axis {self.axis}, the `axis` of this layer",
                 f"They have the axes {-rank} to {rank - 1}.",
             )
         if not same_rank or len({self._others(x.shape) for x in inputs}) != 1:
-            raise self._refusal(
+            raise self._shape_error(
                 inputs,
                 f"the same number of axes, and equal sizes on all of them except axis {self.axis}",
                 "Choose another `axis`, or make the other sizes equal first.",
@@ -330,7 +330,7 @@ class Dot(_Merge):
         axes = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
         fits = all(-x.ndim <= k < x.ndim and k % x.ndim for x, k in zip((a, b), axes, strict=True))
         if not fits or a.shape[axes[0]] != b.shape[axes[1]] or a.shape[0] != b.shape[0]:
-            raise self._refusal(
+            raise self._shape_error(
                 inputs,
                 f"equal sizes of axis {axes[0]} of the first and axis {axes[1]} of the second "
                 "(no batch axis among them), and equal batch sizes",

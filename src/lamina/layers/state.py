@@ -218,7 +218,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
         scope = current()
         if scope is not None and scope.path:
-            self._refuse_weight_in_call(scope, name)
+            self._raise_weight_in_call(scope, name)
         inner = scope.draw_path[1:] if scope is not None else ()
         root = self._draw_name if scope is None or not scope.draw_path else scope.draw_path[0]
         variable = Variable(
@@ -250,7 +250,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         """The variables of :attr:`metrics`."""
         return [v for metric in self.metrics for v in metric.variables]
 
-    def _refuse_weight_in_call(self, scope: Scope, name: str) -> None:
+    def _raise_weight_in_call(self, scope: Scope, name: str) -> None:
         """Raise an error: weights created in a call would be new in each call and never train."""
         where = "/".join(scope.path)
         if scope.building is None:

@@ -133,10 +133,10 @@ class Graph:
     def arrange(self, data: Any) -> list[Any]:
         """The leaves of ``data`` in the order of the inputs, matched by name, not by sorting."""
         return arrange(
-            data, self.input_structure, self.input_names, self.inputs, "input", self._tell_extra
+            data, self.input_structure, self.input_names, self.inputs, "input", self._warn_of_extra
         )
 
-    def _tell_extra(self, extra: list[Any]) -> None:
+    def _warn_of_extra(self, extra: list[Any]) -> None:
         if not self._told_extra:
             self._told_extra = True
             warn(

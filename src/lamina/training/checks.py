@@ -39,11 +39,11 @@ def check_outputs(
         chosen: For each output the metrics, as passed to ``compile``.
     """
     for name, output, loss, items in zip(names, outputs, losses, chosen, strict=True):
-        for doubt in _doubts(output, loss, items):
+        for doubt in _warnings(output, loss, items):
             warn(f"Output {name!r} {doubt}", TrainingWarning)
 
 
-def _doubts(output: Any, loss: Loss | None, items: Sequence[Any]) -> Iterator[str]:
+def _warnings(output: Any, loss: Loss | None, items: Sequence[Any]) -> Iterator[str]:
     last = last_function(output)
     units = output.shape[-1] if output.ndim > 1 else None
     if last == "softmax" and units == 1:
@@ -66,14 +66,14 @@ def _doubts(output: Any, loss: Loss | None, items: Sequence[Any]) -> Iterator[st
             f"{made}, so it may be any number, but its loss {loss.name} expects a probability."
             f" Set from_logits=True in the loss, or give the last layer activation={fitting!r}."
         )
-    elif loss.reads == "logits" and units == 1 and any(map(_halves_probabilities, items)):
+    elif loss.reads == "logits" and units == 1 and any(map(_has_default_threshold, items)):
         yield (
             "is a logit, for which the threshold is 0, but its accuracy compares it with 0.5, the "
             "threshold for a probability. Use `lamina.metrics.BinaryAccuracy(threshold=0.0)`."
         )
 
 
-def _halves_probabilities(item: Any) -> bool:
+def _has_default_threshold(item: Any) -> bool:
     if isinstance(item, metrics.BinaryAccuracy):
         return item.threshold == 0.5
     return item in ("accuracy", "acc", "binary_accuracy")

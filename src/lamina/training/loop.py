@@ -62,9 +62,8 @@ def _build(model: Any, batch: Any) -> None:
 def _program(model: Any, batch: Any, purpose: Any) -> Program:
     """The compiled steps of the model, checked with a batch."""
     _build(model, batch)
-    if (
-        purpose != "predict" and model.graph is not None
-    ):  # the graph of a Sequential may have just been created
+    # The graph of a Sequential may have just been created.
+    if purpose != "predict" and model.graph is not None:
         model.objective.bind(model.graph.output_names, model.graph.output_structure)
     program = model.program_for(purpose)
     if program.check(batch):
@@ -72,7 +71,7 @@ def _program(model: Any, batch: Any, purpose: Any) -> Program:
     return program
 
 
-def _look_at(model: Any, data: ArrayData | StreamData) -> None:
+def _check_values(model: Any, data: ArrayData | StreamData) -> None:
     """Check the values of the data: all of arrays in memory, and the first batch of streams."""
     x, y, _ = data.batch if isinstance(data, ArrayData) and data.in_memory else data.peek()
     check_ids(model.graph, x)
@@ -200,7 +199,7 @@ def _report(model: Any, data: ArrayData | StreamData) -> Report:
     batch = data.peek()
     if model.compiled:
         program = _program(model, batch, "train")
-        _look_at(model, data)
+        _check_values(model, data)
         return report(model, program, batch)
     return report(model, _program(model, batch, "predict"), batch)
 
@@ -217,10 +216,10 @@ def _train(
             "has weights. To train some, set `layer.trainable = True` before fit().",
             TrainingWarning,
         )
-    _look_at(model, data)
+    _check_values(model, data)
     if validation is not None:
         _program(model, validation.peek(), "test")
-        _look_at(model, validation)
+        _check_values(model, validation)
     steps = data.steps
     names = program.log_names()
     names += [f"val_{n}" for n in names] if validation is not None else []
@@ -423,7 +422,7 @@ class _Runner:
 
 
 def _evaluate(
-    model: Any, data: Any, hooks: CallbackList, tell: Callable[..., Any]
+    model: Any, data: Any, hooks: CallbackList, progress: Callable[..., Any]
 ) -> dict[str, float]:
     """The logs of a pass over ``data``; the metrics keep their state."""
     program = _program(model, data.peek(), "test")
@@ -438,7 +437,7 @@ def _evaluate(
         def report(step: int) -> None:
             if by_batch:
                 hooks.on_test_batch_end(step - 1, seen)
-            tell(step, seen)
+            progress(step, seen)
 
         done, batches = 0, data.batches
         if (
@@ -471,7 +470,7 @@ def evaluate(
         progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
         opened.callback(progress.close)
         _program(model, data.peek(), "test")
-        _look_at(model, data)
+        _check_values(model, data)
         progress.epoch_begin(0)
         logs = _evaluate(model, data, hooks, progress.update)
         progress.epoch_end(logs)

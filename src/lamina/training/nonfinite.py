@@ -137,5 +137,5 @@ def _range(arrays: list[Any]) -> str:
     span = f"from {fine.min():.3g} to {fine.max():.3g}" if fine.size else ""
     if fine.size == flat.size:
         return f"{flat.size} values {span}"
-    said = f"{np.isnan(flat).sum()} NaN and {np.isinf(flat).sum()} infinite of {flat.size} values"
-    return said + (f", the others {span}" if span else "")
+    counts = f"{np.isnan(flat).sum()} NaN and {np.isinf(flat).sum()} infinite of {flat.size} values"
+    return counts + (f", the others {span}" if span else "")

@@ -150,9 +150,8 @@ class Objective:
             if sample_weight is None:
                 return weights
             given = np.asarray(nested.flatten(sample_weight)[0])
-            missing = (
-                weights.ndim - given.ndim
-            )  # one weight per sample, but one class per time step
+            # There may be one weight per sample, but one class per time step.
+            missing = weights.ndim - given.ndim
             return weights * given.reshape(given.shape + (1,) * max(0, missing))
 
         return weigh

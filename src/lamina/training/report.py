@@ -100,21 +100,21 @@ class Report:
                 bound.add_row(*row)
             console.print(bound)
         sizes = (self.weight_bytes, self.optimizer_bytes, self.activation_bytes)
-        said = [
+        lines = [
             f"FLOPs: {self.operations:,} forward, about 3 times as many in training",
             "Memory: weights {}, optimizer {}, activations {}".format(*map(cost.readable, sizes)),
         ]
         if self.logs:
-            said.append(f"Reported: {', '.join(self.logs)}")
+            lines.append(f"Reported: {', '.join(self.logs)}")
         if not self.trains:
-            said.append(
+            lines.append(
                 "No weight is trainable: every layer has `trainable=False`, or none has weights"
             )
         if self.unreached:
-            said.append(f"Weights without a gradient from any loss: {', '.join(self.unreached)}")
+            lines.append(f"Weights without a gradient from any loss: {', '.join(self.unreached)}")
         if self.lost_masks:
-            said.append(f"Layers that do not propagate their mask: {', '.join(self.lost_masks)}")
-        for line in said:
+            lines.append(f"Layers that do not propagate their mask: {', '.join(self.lost_masks)}")
+        for line in lines:
             console.print(line, markup=False)
         return file.getvalue().rstrip()
 
