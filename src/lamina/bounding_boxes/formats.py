@@ -152,8 +152,8 @@ def absolute_format(name: str, function: str) -> str:
     if name.startswith(RELATIVE):
         raise ArgumentError(
             f"{function}() expects boxes in pixels, since relative formats depend on the size of "
-            f"the image, which changes. Received: bounding_box_format={name!r}. Convert them first: "
-            f"convert_format(boxes, {name!r}, 'xyxy', height, width)."
+            f"the image, which changes. Received: bounding_box_format={name!r}. Convert them "
+            f"first: convert_format(boxes, {name!r}, 'xyxy', height, width)."
         )
     return name
 
