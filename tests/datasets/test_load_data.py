@@ -210,7 +210,7 @@ def test_damaged_idx(tmp_path, images, message):
         (
             (2, 28, 28),
             28 * 28,
-            r"declares the shape \(2, 28, 28\), 1568 bytes, but contains only 784",
+            r"shape \(2, 28, 28\), 1568 bytes, but contains only 784",
         ),
         ((1, 28, 28), 28 * 28 + 1, "contains more"),
         ((2**32 - 1,) * 3, 10, "contains only 0"),
