@@ -99,7 +99,7 @@ def test_poisoned_cache_is_an_error_not_a_download(server, cache):
         ({"headers": {"Location": "ftp://127.0.0.1/x"}, "status": 302}, "ftp:"),
         ({"headers": {"Location": "http://example.com/x"}, "status": 302}, "redirects to"),
         ({"headers": {"Location": "http://[/x"}, "status": 302}, "Invalid IPv6"),
-        ({"headers": {"Location": "/numbers.bin"}, "status": 301}, "more than 10 times"),
+        ({"headers": {"Location": "/numbers.bin"}, "status": 301}, "more than 10 redirects"),
         ({"status": 503}, "503 Service Unavailable"),
         ({"declared": 1 << 40}, "larger than the expected 2000000 bytes"),
         ({"is_endless": True}, "larger than the expected 2000000 bytes"),
