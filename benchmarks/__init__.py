@@ -1,1 +1,1 @@
-"""Speed and memory, side by side with the peers: ``python -m benchmarks``."""
+"""Speed and memory compared with other libraries: ``python -m benchmarks``."""

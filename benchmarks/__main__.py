@@ -1,5 +1,5 @@
-"""The command line: measure, and record where the machine was quiet: ``results.json``, from it
-``RESULTS.md``, a plot, and the table in ``README.md``.
+"""The command line: measure and, if the machine was quiet, record ``results.json``, from which
+``RESULTS.md``, a plot and the table in ``README.md`` are generated.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def _names(known: dict[str, Any]) -> Callable[[str], list[str]]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Speed and memory of Lamina beside its peers, in turns, on a quiet machine. "
-        "Environments of the peers are made on first use, in .bench/.",
+        description="Compare speed and memory of Lamina with its peers on a quiet machine. "
+        "The environments of the peers are created on first use in .bench/.",
     )
     add = parser.add_argument
     add("--quick", action="store_true", help=f"about six minutes: {', '.join(QUICK_MODELS)}")
     add("--noisy", action="store_true",
-        help="measure at once, whatever else runs; print figures and record nothing")  # fmt: skip
+        help="measure even if the machine is not quiet; print figures, record nothing")  # fmt: skip
     add("--against", metavar="REV",
         help="compare with that commit of this repository instead; records nothing")  # fmt: skip
     add("--models", type=_names(WORKLOADS), metavar="A,B", help=f"of: {', '.join(WORKLOADS)}")
@@ -58,26 +58,26 @@ def _options() -> argparse.Namespace:
         full, quick = getattr(FULL, field.name), getattr(QUICK, field.name)
         add(f"--{field.name}", type=kind, help=f"{_HELP[field.name]} ({full}; quick: {quick})")
     add("--patience", type=float, default=900.0,
-        help="seconds to wait for a low load average, at most (default: 900)")  # fmt: skip
+        help="maximum number of seconds to wait for a low load average (default: 900)")  # fmt: skip
     add("--out", type=Path, default=Path(__file__).parent,
         help="folder of results.json, RESULTS.md and results.svg; README.md is changed as well "
         "unless it is given")  # fmt: skip
-    add("--report", action="store_true", help="only write the tables anew, from results.json")
+    add("--report", action="store_true", help="only regenerate the tables from results.json")
     return parser.parse_args()
 
 
 _HELP = {
-    "rounds": "how often each is measured",
-    "cold": "how often in processes of their own, which import, build and take a first step",
+    "rounds": "number of measurements of each",
+    "cold": "number of new processes that import, build and take a first step",
     "seconds": "length of a measurement of training",
-    "share": "the largest part of it that the fixed cost of a training call may be",
+    "share": "maximum fraction of it for the fixed cost of a training call",
 }
 
 
 def main() -> None:
-    """Do what the command line says; the exit status is 1 where nothing can be recorded."""
+    """Run the command line; the exit status is 1 if nothing can be recorded."""
     options = _options()
-    # So that processes and the other commit's checkout are removed then, too.
+    # So that processes and the checkout of the other commit are removed in this case too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))
     if options.report:
         _write(json.loads((options.out / "results.json").read_text()), options.out)

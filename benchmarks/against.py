@@ -1,4 +1,4 @@
-"""Two commits of this repository, side by side on the same workloads."""
+"""Comparison of two commits of this repository on the same workloads."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def _git(*arguments: str) -> str:
 
 @contextlib.contextmanager
 def contestants(rev: str) -> Iterator[dict[str, Peer]]:
-    """Lamina as it is here, and as that commit has it, which is checked out for the time being.
+    """Lamina in this checkout and at the given commit, which is checked out temporarily.
 
-    Both are driven by the workloads of this checkout, with this Python's packages.
+    Both run the workloads of this checkout with the packages of this Python.
     """
     name = _git("describe", "--always", f"{_git('rev-parse', '--verify', f'{rev}^{{commit}}')}")
     now = PEERS["lamina"]
@@ -48,7 +48,7 @@ def contestants(rev: str) -> Iterator[dict[str, Peer]]:
 
 
 def table(found: Found, then: str) -> str:
-    """What is faster and what is slower now, by paired ratios."""
+    """A table of what has become faster or slower, by paired ratios."""
     lines = [
         f"| | {then} | now | times better now | quartiles | |", "|---|---|---|---|---|---|",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The libraries that are compared, and the environment that each needs."""
+"""The libraries to compare, and their environments."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ ENVIRONMENTS = ROOT / ".bench"
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """A library, as one would use it.
+    """A library to measure.
 
     Attributes:
         name: The key in ``PEERS``.
-        title: What the tables call it.
-        family: The module of ``benchmarks.families`` that speaks to it.
+        title: Its name in the tables.
+        family: The module of ``benchmarks.families`` that uses it.
         imports: The modules whose import is timed.
         packages: The distributions whose versions are reported.
-        environment: Which of ``benchmarks/requirements`` it runs with; None: with this Python.
+        environment: The file in ``benchmarks/requirements`` to install; None for this Python.
         variables: Environment variables of its process.
         options: Arguments of the family's ``Session``.
-        keeps: Whether a second process finds what the first has compiled.
-        calls: The module of ``benchmarks.families`` with the calls whose costs are listed.
-        source: A folder that its modules come from, ahead of what is installed.
+        keeps: Whether compiled programs are cached for the next process.
+        calls: The module of ``benchmarks.families`` with the calls to time.
+        source: A folder to import its modules from, ahead of installed packages.
     """
 
     name: str
@@ -55,7 +55,7 @@ def _keras(backend: str, title: str, environment: str, package: str) -> Peer:
 _ALL = (
     Peer(
         "lamina", "Lamina", "with_keras",
-        # It loads its parts when they are first used; this is what any program uses.
+        # It imports its parts on first use; every program uses these.
         ("lamina", "lamina.layers", "lamina.models", "lamina.losses", "lamina.optimizers"),
         ("lamina", "jax"), options={"framework": "lamina"}, keeps=True, calls="calls_keras",
         source=ROOT / "src",
@@ -80,11 +80,11 @@ PEERS = {peer.name: peer for peer in _ALL}
 
 
 class SetupError(Exception):
-    """A peer's environment cannot be made; the message is the reason, in one line."""
+    """The environment of a peer cannot be created; the message is the reason, in one line."""
 
 
 def python_of(peer: Peer) -> str:
-    """The interpreter that runs the peer; makes its environment on first use."""
+    """The interpreter that runs the peer; creates its environment on first use."""
     if peer.environment is None:
         return sys.executable
     requirements = Path(__file__).parent / "requirements" / f"{peer.environment}.txt"

@@ -13,7 +13,7 @@ from benchmarks.report import Found, rows
 
 
 def plot(found: Found, path: Path) -> None:
-    """Training speed of each peer, relative to Lamina's, model by model; lines: quartiles."""
+    """Plot the training speed of each peer relative to Lamina for each model, with quartiles."""
     table = [row for row in rows(found, "steps_per_s") if row[2].get("lamina")]
     if not table:
         return

@@ -1,4 +1,4 @@
-"""Workers: processes that each hold one contestant with one model."""
+"""Workers: processes that run one contestant with one model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.peers import ENVIRONMENTS, ROOT, Peer, python_of
 
-TIMEOUT = 300.0  # seconds for one answer; torch.compile needs minutes for the largest
+TIMEOUT = 300.0  # seconds for one answer; torch.compile takes minutes for the largest model
 LOG = ENVIRONMENTS / "workers.log"
 
 
@@ -20,12 +20,12 @@ class PeerError(Exception):
 
 
 class Process:
-    """A worker and its two pipes. What its libraries print goes to ``LOG``.
+    """A worker process and its two pipes. The output of its libraries is redirected to ``LOG``.
 
     Args:
         peer: The contestant.
         model: A name in ``WORKLOADS``.
-        home: Where it may keep what it compiles; None: it compiles anew.
+        home: Folder for its cache of compiled programs; None for no cache.
     """
 
     def __init__(self, peer: Peer, model: str, home: Path | None = None) -> None:
@@ -51,11 +51,11 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process ID."""
         return self.process.pid
 
     def load(self) -> dict[str, Any]:
-        """Import the library, from the folder that it has to come from."""
+        """Import the library and check from which folder it comes."""
         answer = self.ask(do="load")
         found = Path(answer.pop("file"))
         if self.source and self.source not in found.parents:

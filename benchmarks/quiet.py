@@ -1,8 +1,8 @@
-"""Whether the machine is quiet enough to measure on, before a run and in each measurement.
+"""Checks that the machine is quiet, before a run and during each measurement.
 
-A measurement is disturbed when the hypervisor took processor time away (``steal`` in
-``/proc/stat``), or when processes other than the one that is measured used processor time; the
-other contestants, which should be idle then, are among them.
+A measurement is disturbed if the hypervisor took processor time away (``steal`` in ``/proc/stat``),
+or if processes other than the measured one used processor time, including the other contestants,
+which should be idle.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TypeVar
 
 QUIET_LOAD = 0.3
-STOLEN = 0.02  # allowed share of all cores' time that the hypervisor takes away
-OTHERS = 0.05  # allowed share of one core that other processes use
+STOLEN = 0.02  # maximum fraction of the time of all cores that the hypervisor takes away
+OTHERS = 0.05  # maximum fraction of one core that other processes use
 SLACK = 0.02  # seconds: the kernel counts in steps of 0.01
-TRIES = 6  # of one measurement, until the run is given up
-DISTURBED = 0.25  # largest share of disturbed measurements in a run that may be recorded
-_FEW = 3  # as many may be disturbed in any run
-_ENOUGH = 40  # measurements, after which a run that is too much disturbed need not go on
+TRIES = 6  # of one measurement, until the run is aborted
+DISTURBED = 0.25  # maximum fraction of disturbed measurements in a run to be recorded
+_FEW = 3  # disturbed measurements that are allowed in any run
+_ENOUGH = 40  # measurements, after which a run with too many disturbances is aborted
 
 Found = TypeVar("Found")
 
@@ -40,8 +40,8 @@ class Sample:
     Attributes:
         clock: The time.
         stolen: Processor time taken away since the machine's start, over all cores.
-        others: Processor time used so far by each of the processes that are not measured.
-        names: Of those processes.
+        others: Processor time used so far by each of the other processes.
+        names: Names of those processes.
     """
 
     clock: float
@@ -69,7 +69,7 @@ def processes() -> dict[int, Entry]:
             text = Path("/proc", name, "stat").read_text()
         except OSError:  # it has just ended
             continue
-        start, _, rest = text.rpartition(")")  # a process's name may hold anything
+        start, _, rest = text.rpartition(")")  # the name of a process may contain any character
         fields = rest.split()
         seconds = sum(map(int, fields[11:15])) * _TICK
         found[int(name)] = Entry(start.partition("(")[2], int(fields[1]), seconds)
@@ -77,12 +77,12 @@ def processes() -> dict[int, Entry]:
 
 
 def others(table: dict[int, Entry], measured: int | None, us: int) -> dict[int, float]:
-    """Seconds used by each but the measured process, its descendants, and this program itself.
+    """Seconds used by each process except the measured one, its descendants, and this program.
 
     Args:
         table: The processes.
-        measured: The process that is measured; None: none of them.
-        us: This program, which waits meanwhile. Its children count as others.
+        measured: The measured process; None for no process.
+        us: This program, which waits meanwhile. Its children are among the other processes.
     """
     own = {measured}
     grown = True
@@ -103,10 +103,10 @@ def sample(measured: int | None = None) -> Sample:
 
 
 def disturbance(before: Sample, after: Sample, cores: int) -> str | None:
-    """What disturbed the time between two samples, in words; None: nothing that matters."""
+    """A description of what disturbed the time between two samples; None without disturbance."""
     seconds = after.clock - before.clock
     stolen = after.stolen - before.stolen
-    # Sums: who ends meanwhile is counted on as part of its parent.
+    # Compare sums: the time of a process that has ended is added to its parent.
     used = sum(after.others.values()) - sum(before.others.values())
     if stolen > STOLEN * seconds * cores + SLACK:
         return f"{stolen:.2f} s were stolen in {seconds:.2f} s"
@@ -119,7 +119,7 @@ def disturbance(before: Sample, after: Sample, cores: int) -> str | None:
 
 
 def too_many(disturbed: int, measurements: int) -> bool:
-    """Whether a run with so many disturbed measurements must not be recorded."""
+    """Whether a run has too many disturbed measurements to be recorded."""
     return disturbed > max(_FEW, DISTURBED * measurements)
 
 
@@ -127,13 +127,13 @@ class Watch:
     """Judges the measurements of a run and counts them.
 
     Args:
-        keep: Count disturbed measurements and keep them, instead of throwing them away.
-        take: Reads the counters.
-        sleep: Waits.
+        keep: Whether to keep disturbed measurements instead of repeating them.
+        take: Function that reads the counters.
+        sleep: Function that waits.
 
     Attributes:
-        measurements: How many there were, disturbed ones among them.
-        disturbed: How many were disturbed.
+        measurements: Number of measurements, including disturbed ones.
+        disturbed: Number of disturbed measurements.
     """
 
     def __init__(
@@ -155,15 +155,15 @@ class Watch:
     def undisturbed(
         self, run: Callable[[], Found], measured: int | None = None, patience: float = 60.0
     ) -> Found:
-        """Measure, again and again until a measurement is not disturbed.
+        """Measure repeatedly until a measurement is not disturbed.
 
         Args:
-            run: Measures.
-            measured: The process that ``run`` measures; None: one that it starts and ends.
-            patience: Seconds to wait, in all, between the attempts.
+            run: Function that measures.
+            measured: The process that ``run`` measures; None if ``run`` starts and ends it.
+            patience: Total number of seconds to wait between attempts.
 
         Raises:
-            NoisyError: All attempts were disturbed, or too much of the run was.
+            NoisyError: All attempts, or too many measurements of the run, were disturbed.
         """
         reason = ""
         for attempt in range(TRIES):
@@ -202,23 +202,23 @@ def wait(
     """Wait until the load average of the last minute is low.
 
     Args:
-        limit: Seconds after which it is given up.
-        load: Tells the load average.
-        sleep: Waits.
+        limit: Maximum number of seconds to wait.
+        load: Function that returns the load average.
+        sleep: Function that waits.
 
     Returns:
         The load average then.
 
     Raises:
-        NoisyError: The time is over.
+        NoisyError: The load average is still too high.
     """
     waited = 0.0
     while (now := load()) >= QUIET_LOAD:
         if waited >= limit:
             raise NoisyError(
                 f"The load average is still {now:.2f} after {limit:.0f} s; below {QUIET_LOAD} is "
-                "expected. End what else runs here and start again, wait longer (--patience), or "
-                "look at figures that are not recorded (--noisy)."
+                "expected. End other programs and start again, wait longer (--patience), or "
+                "measure without recording (--noisy)."
             )
         if waited % 30 == 0:
             print(

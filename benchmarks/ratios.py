@@ -1,4 +1,4 @@
-"""Paired ratios: what two contestants' values in the same rounds say about them."""
+"""Paired ratios: comparison of two contestants by their values in the same rounds."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Sequence
 
-FEWEST = 3  # rounds; with fewer there are no quartiles to speak of
-MARGIN = 0.02  # of the median: a smaller difference is none, however narrow the quartiles are
+FEWEST = 3  # rounds; with fewer there are no meaningful quartiles
+MARGIN = 0.02  # smaller differences of the median from 1 are ignored
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """How many times better the first is than the second.
+    """The ratio by which the first is better than the second.
 
     Attributes:
-        median: Of the rounds' ratios; above 1 the first is better.
-        low: Their lower quartile.
-        high: Their upper quartile.
-        rounds: How many rounds both have.
+        median: Median of the ratios; above 1 the first is better.
+        low: Lower quartile of the ratios.
+        high: Upper quartile of the ratios.
+        rounds: Number of rounds that both have.
     """
 
     median: float
@@ -30,9 +30,9 @@ class Comparison:
     def verdict(self) -> str:
         """``"ahead"``, ``"behind"`` or ``"equal"``.
 
-        Equal: the quartiles do not exclude 1, or the median differs from 1 by less than 2 %. (Of
-        two contestants that are the same, the quartiles of few rounds exclude 1 now and then.)
-        ``"too few"`` when the rounds are too few to tell.
+        Equal: the quartiles do not exclude 1, or the median differs from 1 by less than 2 %. (With
+            few rounds, the quartiles of two identical contestants sometimes exclude 1.)
+        ``"too few"`` if there are too few rounds.
         """
         if self.rounds < FEWEST:
             return "too few"
@@ -45,12 +45,12 @@ def compare(first: Sequence[float], second: Sequence[float], more: bool) -> Comp
     """Compare values that were measured in the same rounds.
 
     Args:
-        first: Values of the one, round by round.
-        second: Values of the other, in the same rounds; what only one of them has is left out.
+        first: Values of the first, by round.
+        second: Values of the second, by round; rounds that only one of them has are ignored.
         more: Whether a larger value is better.
 
     Returns:
-        None when no round has positive values of both.
+        The comparison, or None if no round has positive values of both.
     """
     ratios = [
         a / b if more else b / a for a, b in zip(first, second, strict=False) if a > 0 and b > 0
@@ -70,7 +70,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
 
 
 def tally(comparisons: Iterable[Comparison]) -> str:
-    """How often each verdict was given, wins and losses alike: ``"ahead 3, equal 1, behind 2"``."""
+    """The number of comparisons with each verdict: ``"ahead 3, equal 1, behind 2"``."""
     verdicts = [c.verdict for c in comparisons]
     kinds = ["ahead", "equal", "behind", *(["too few"] if "too few" in verdicts else [])]
     return ", ".join(f"{kind} {verdicts.count(kind)}" for kind in kinds)

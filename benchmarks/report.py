@@ -18,7 +18,7 @@ Row = tuple[str, str, dict[str, list[float]]]  # title, model, values by peer
 
 # measure: heading, format of a value, whether more is better
 MEASURES = {
-    "steps_per_s": ("Training: steps per second in `fit`, or in the loop one writes", "{:.4g}", 1),
+    "steps_per_s": ("Training: steps per second in `fit`, or in a custom loop", "{:.4g}", 1),
     "first_step_s": ("First step of a process: training on one batch, s", "{:.2f}", 0),
     "trace_s": (
         "Building and first step: tracing and lowering, s (as JAX reports it)",
@@ -27,7 +27,7 @@ MEASURES = {
     ),
     "compile_s": ("Building and first step: compiling, s (as JAX reports it)", "{:.2f}", 0),
     "second_process_s": (
-        "First step of a second process, which finds what the first has compiled, s",
+        "First step of a second process, with cached programs of the first, s",
         "{:.2f}",
         0,
     ),
@@ -50,7 +50,7 @@ END = "<!-- speed: end -->"
 
 def rows(found: Found, measure: str) -> Iterator[Row]:
     """The rows of a measure's table."""
-    if measure == "import_s":  # the same whatever is built afterwards: all processes are samples
+    if measure == "import_s":  # independent of the model: all processes are samples
         merged: dict[str, list[float]] = {}
         for peers in found["values"].values():
             for peer, values in peers.items():
@@ -82,7 +82,7 @@ def _against(values: dict[str, list[float]], peer: str, more: int) -> Comparison
 
 
 def in_words(comparison: Comparison | None, quartiles: bool = True) -> str:
-    """A verdict for a table: wins and losses in the same form, and neither where none is sure."""
+    """A verdict for a table, in the same form for wins and losses."""
     if comparison is None or comparison.verdict == "too few":
         return ""
     if comparison.verdict == "equal" and not quartiles:
@@ -112,7 +112,7 @@ def _table(
     found: Found, table: list[Row], form: Form, more: int,
     titles: dict[str, str] | None = None, quartiles: bool = True,
 ) -> Iterator[str]:  # fmt: skip
-    """A table of Markdown, and how often Lamina is ahead, equal and behind in it."""
+    """A Markdown table, and how often Lamina is ahead, equal and behind in it."""
     titles = titles or {name: peer.title for name, peer in PEERS.items()}
     peers = [p for p in titles if any(values.get(p) for _, _, values in table)]
     yield "| | " + " | ".join(titles[p] for p in peers) + " |"
@@ -126,7 +126,7 @@ def _table(
 
 
 def _conditions(found: Found) -> str:
-    """How the figures came about: what was measured, and how quiet the machine was."""
+    """The conditions of the measurements, and how quiet the machine was."""
     quiet = found.get("quiet")
     seen = (
         f"The load average before was {quiet['load']:.2f}; {quiet['disturbed']} of "
@@ -135,8 +135,8 @@ def _conditions(found: Found) -> str:
         f"The fixed cost of a training call is at most {quiet['fixed_share']:.1%} of what is "
         "measured as steps per second."
         if quiet else
-        f"The load average before was {found['machine'].get('load before', 'not read')}; nobody "
-        "watched what else the machine did meanwhile."
+        f"The load average before was {found['machine'].get('load before', 'not read')}; other "
+        "load during the run was not recorded."
     )  # fmt: skip
     return (
         f"{found['rounds']} rounds of about {found['seconds']} s per measurement, all in turn; "
@@ -157,11 +157,11 @@ def markdown(found: Found) -> str:
 
 {_wrapped(f"{made} {_conditions(found)}")}
 
-In brackets: how many times better Lamina is (ahead: above 1; behind: below 1), the median of the
-ratios within the rounds, and their quartiles. "Equal": the quartiles do not exclude 1, or the
-median differs from 1 by less than 2 %. Without brackets: fewer than three rounds. Sizes, data,
-losses, optimizers and float32 are the same for all, and for the same weights all gave the same
-outputs.
+In brackets: the factor by which Lamina is better (ahead: above 1; behind: below 1), as the median
+of the ratios within rounds, and their quartiles. "Equal": the quartiles do not exclude 1, or the
+median differs from 1 by less than 2 %. Without brackets: fewer than three rounds. Architectures,
+data, losses, optimizers and float32 are the same for all, and all computed the same outputs for the
+same weights.
 
 {_wrapped(machine)}.
 
@@ -178,7 +178,7 @@ outputs.
         lines.append("")
     tables = [(heading, form, more, list(rows(found, measure)))
               for measure, (heading, form, more) in MEASURES.items()]  # fmt: skip
-    tables.insert(1, ("What a call costs, ms", "{:.3g}", 0, list(_call_rows(found))))
+    tables.insert(1, ("Time per call, ms", "{:.3g}", 0, list(_call_rows(found))))
     for heading, form, more, table in tables:
         if table:
             lines += [f"## {heading}", "", *_table(found, table, form.format, more), ""]
@@ -188,17 +188,17 @@ outputs.
 def readme(found: Found) -> str:
     """The part of ``README.md`` between the two marks."""
     intro = (
-        f"Steps of training in a second, by `make bench` on {found['machine']['processor']}. "
+        f"Training steps per second, measured by `make bench` on {found['machine']['processor']}. "
         f"{_conditions(found)} In brackets: how many times faster Lamina is (below 1: slower); "
         "equal: the quartiles of the rounds' ratios do not exclude 1, or it is less than 2 %. "
-        "All else is in "
+        "All other results are in "
         "`benchmarks/RESULTS.md`."
     )
     speeds = list(rows(found, "steps_per_s"))
     lines = [BEGIN, "", _wrapped(intro), ""]
     lines += _table(found, speeds, _rate, 1, _README, quartiles=False)
     if calls := list(_call_rows(found)):
-        lines += ["", "What a call costs, in ms:", ""]
+        lines += ["", "Time per call, in ms:", ""]
         lines += _table(found, calls, "{:.3g}".format, 0, _README, quartiles=False)
     return "\n".join([*lines, "", END])
 
@@ -212,10 +212,10 @@ def _rate(value: float) -> str:
 
 
 def put_into(path: Path, part: str) -> None:
-    """Replace what is between the two marks in a file.
+    """Replace the text between the two marks in a file.
 
     Raises:
-        ValueError: The file lacks them.
+        ValueError: The file lacks the marks.
     """
     text = path.read_text()
     before, begin, rest = text.partition(BEGIN)

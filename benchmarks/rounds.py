@@ -1,5 +1,5 @@
-"""Runs the measurements: one process per contestant and model, alive until its model is done, all
-taking turns, so that whatever else the machine does meets all of them alike.
+"""Runs the measurements: one process per contestant and model, which take turns, so that other load
+on the machine affects all of them equally.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _KEEPS_WEIGHTS_AS_KERAS = {"with_keras", "with_jax"}
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How much is measured.
+    """Settings of a benchmark run.
 
     Attributes:
-        rounds: How often each contestant is measured in turn.
-        cold: How often in processes of their own, which import, build and take a first step.
-        seconds: How long one training measurement takes, about.
-        share: The largest part of it that the fixed cost of a training call may be.
+        rounds: Number of measurements of each contestant.
+        cold: Number of new processes that import, build and take a first step.
+        seconds: Approximate duration of one training measurement.
+        share: Maximum fraction of it for the fixed cost of a training call.
     """
 
     rounds: int
@@ -40,16 +40,16 @@ class Settings:
 
 
 class Results:
-    """Everything found: for each model and contestant the values of each measure, by round."""
+    """All results: for each model and contestant the values of each measure, by round."""
 
     def __init__(self) -> None:
         self.values: dict[str, dict[str, dict[str, list[float]]]] = {}
         self.failures: dict[str, dict[str, str]] = {}
         self.versions: dict[str, dict[str, str]] = {}
-        self.fixed_share = 0.0  # the largest of all training measurements
+        self.fixed_share = 0.0  # the maximum over all training measurements
 
     def add(self, model: str, name: str, answer: dict[str, Any]) -> None:
-        """Note an answer's values."""
+        """Add the values of an answer."""
         self.versions.setdefault(name, {}).update(answer.pop("versions", {}))
         self.fixed_share = max(self.fixed_share, answer.pop("fixed_share", 0.0))
         own = self.values.setdefault(model, {}).setdefault(name, {})
@@ -57,7 +57,7 @@ class Results:
             own.setdefault(measure, []).append(value)
 
     def fail(self, model: str, name: str, reason: str) -> None:
-        """Note why a contestant is out."""
+        """Record why a contestant has failed."""
         self.failures.setdefault(model, {})[name] = reason
         print(f"  {name}: {reason}", file=sys.stderr)
 
@@ -66,9 +66,9 @@ class Bench:
     """Measures contestants.
 
     Args:
-        contestants: Who takes part, by the name that the results have for them.
-        settings: How much is measured.
-        watch: Judges each measurement; a disturbed one is repeated.
+        contestants: The peers to measure, by their names in the results.
+        settings: The settings.
+        watch: Checks each measurement; disturbed ones are repeated.
     """
 
     def __init__(self, contestants: dict[str, Peer], settings: Settings, watch: Watch) -> None:
@@ -76,7 +76,7 @@ class Bench:
         self.results = Results()
 
     def measure(self, model: str) -> None:
-        """All measurements of one model.
+        """Run all measurements of one model.
 
         Raises:
             NoisyError: The machine is too noisy.
@@ -114,7 +114,7 @@ class Bench:
         turns.rounds(self.settings.rounds, do="time_calls", seconds=self.settings.seconds / 6)
 
     def _cold_starts(self, model: str, names: list[str], folder: Path) -> list[str]:
-        """Processes that do nothing but start; returns whose did."""
+        """Measure cold starts in new processes; returns the contestants that succeeded."""
 
         def start(peer: Peer) -> dict[str, Any]:
             home = Path(tempfile.mkdtemp(dir=folder))
@@ -141,10 +141,10 @@ class _Turns:
     """The live processes of one model.
 
     Args:
-        bench: What they belong to.
+        bench: The benchmark.
         model: A name in ``WORKLOADS``.
-        stack: Closes them.
-        names: Which contestants are started.
+        stack: Exit stack that closes the processes.
+        names: The contestants to start.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class _Turns:
 
     @contextlib.contextmanager
     def _failing(self, name: str) -> Iterator[None]:
-        """Who fails is out."""
+        """Exclude a contestant that fails."""
         try:
             yield
         except (PeerError, SetupError, OSError) as e:
@@ -178,11 +178,11 @@ class _Turns:
                 self.bench.results.add(self.model, name, ask(self.alive[name]))
 
     def once(self, **command: Any) -> None:
-        """Each of them, without a measurement."""
+        """Send a command to each of them, without a measurement."""
         self._each(0, lambda process: process.ask(**command))
 
     def rounds(self, count: int, **command: Any) -> None:
-        """Each of them in turn, starting with another one each time; undisturbed ones count."""
+        """Measure them in turn, starting with another one in each round."""
 
         def ask(process: Process) -> dict[str, Any]:
             return self.bench.watch.undisturbed(lambda: process.ask(**command), process.pid)
@@ -191,7 +191,7 @@ class _Turns:
             self._each(i, ask)
 
     def compare(self, path: Path) -> None:
-        """Hold that all compute the same function; one that does not is out."""
+        """Verify that all compute the same function, and exclude those that do not."""
         families = {n: self.bench.contestants[n].family for n in self.alive}
         source = next((n for n in self.alive if families[n] in _KEEPS_WEIGHTS_AS_KERAS), None)
         if source is None:
@@ -204,13 +204,13 @@ class _Turns:
 
 
 def _from(names: list[str], first: int) -> list[str]:
-    """The names, starting with another one."""
+    """Rotate the names."""
     start = first % max(1, len(names))
     return names[start:] + names[:start]
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on."""
+    """The properties of the machine."""
     model = next(
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
          if line.startswith("model name")), "unknown processor",

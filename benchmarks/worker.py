@@ -1,7 +1,8 @@
-"""One peer with one model in a process of its own, driven line by line.
+"""One peer with one model in its own process, controlled line by line.
 
 Reads one JSON object per line from standard input, ``{"do": NAME, ...}``, and answers each with one
-line: the measured values, or ``{"error": ...}``. Whatever libraries print goes to standard error.
+line: the measured values, or ``{"error": ...}``. The output of libraries is redirected to standard
+error.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from typing import Any
 
 from benchmarks.peers import PEERS
 
-RESOLUTION = 0.01  # ms: a difference of two times that is smaller, or negative, is given as this
+RESOLUTION = 0.01  # ms: lower bound of reported differences of times
 
 
 class Clock:
-    """What XLA spends on tracing and on compiling, as JAX reports it."""
+    """The time for tracing and for compilation, as reported by JAX."""
 
     def __init__(self) -> None:
         self.spans: dict[str, list[tuple[float, float]]] = {"trace": [], "compile": []}
@@ -45,7 +46,7 @@ class Clock:
             self.spans[kind].append((now - duration_secs, now))
 
     def seconds(self, kind: str) -> float:
-        """The time covered: a trace inside another counts once."""
+        """The total time, where nested traces count once."""
         total, until = 0.0, 0.0
         for start, end in sorted(self.spans[kind]):
             total += max(0.0, end - max(start, until))
@@ -54,14 +55,14 @@ class Clock:
 
 
 class Worker:
-    """Holds the session; each public method is a command."""
+    """Runs the session; each public method is a command."""
 
     def __init__(self, peer: str, model: str) -> None:
         self.peer, self.model = PEERS[peer], model
         self.clock: Clock | None = None
 
     def load(self) -> dict[str, Any]:
-        """Import the library; then its family and the data, which is not timed."""
+        """Import the library, and then, without timing, its family and the data."""
         began = time.perf_counter()
         for name in self.peer.imports:
             importlib.import_module(name)
@@ -79,7 +80,7 @@ class Worker:
         return {"import_s": seconds, "versions": versions, "file": file}
 
     def build(self) -> dict[str, Any]:
-        """Make the model, ready to train."""
+        """Create the model, ready to train."""
         self._build()
         return {}
 
@@ -91,7 +92,7 @@ class Worker:
         return tuple([a[:size] for a in arrays] for arrays in self.data)
 
     def cold(self) -> dict[str, Any]:
-        """Build a model and train it on a single batch, the first that this process computes."""
+        """Build a model and train it on a single batch, the first step of the process."""
         self.data = self._batches(1)
         found = {"build_s": _seconds(self._build)}
         if self.workload.kind == "train":
@@ -101,12 +102,12 @@ class Worker:
         return found
 
     def prepare(self, seconds: float, share: float) -> dict[str, Any]:
-        """Compile, and choose the samples and epochs of a measurement.
+        """Compile, and choose the numbers of samples and epochs of a measurement.
 
         Args:
-            seconds: How long it lasts at least, about.
-            share: The largest part of it that the fixed cost of a training call may be; a
-                measurement is made longer for that, up to 20 times.
+            seconds: Approximate minimum duration.
+            share: Maximum fraction of it for the fixed cost of a training call; measurements are
+                extended for that, up to 20 times.
         """
         few = 20 if self._training(1) < 0.05 else 5
         one, more = self._training(1), self._training(few)
@@ -120,7 +121,7 @@ class Worker:
         return {"fixed_share": fixed / (self.epochs * epoch)}
 
     def _training(self, steps: int) -> float:
-        """Seconds of an epoch of that many steps, once all is compiled."""
+        """Seconds for an epoch of that many steps, without compilation."""
         self.session.hold(self._batches(steps))
         return min(_seconds(lambda: self.session.train(1)) for _ in range(3))
 
@@ -130,16 +131,16 @@ class Worker:
         return {"steps_per_s": self.steps / seconds}
 
     def memory(self) -> dict[str, Any]:
-        """The largest resident size so far."""
+        """The peak resident set size so far."""
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):
                 return {"peak_mb": int(line.split()[1]) / 1024}
         return {}
 
     def compare(self, reference: str, write: bool) -> dict[str, Any]:
-        """Whether this peer computes what the others do: outputs for the same weights.
+        """Check that this peer computes the same outputs as the others for the same weights.
 
-        The first peer writes weights (its own, moved a little) and outputs; the others compare.
+        The first peer saves weights (its own, perturbed) and outputs; the others compare.
         """
         import numpy as np
 
@@ -180,7 +181,7 @@ class Worker:
         return {}
 
     def predict(self, seconds: float) -> dict[str, Any]:
-        """Predictions of one sample and of many, and the model called on one."""
+        """Time predictions for one sample and for many, and calls of the model on one sample."""
         found = {
             "predict_one_ms": 1e3 * _median(lambda: self.session.predict(self.one), seconds),
             "call_one_ms": 1e3 * _median(lambda: self.session.call(self.one), seconds),
@@ -190,7 +191,7 @@ class Worker:
         return found
 
     def prepare_calls(self) -> dict[str, Any]:
-        """Make the models whose calls are timed, and make each call often enough to compile."""
+        """Create the models whose calls are timed, and run each call until it is compiled."""
         family = importlib.import_module(f"benchmarks.families.{self.peer.calls}")
         self.calls = family.calls(self.workload, **self.peer.options)
         for call in self.calls.values():
@@ -205,12 +206,12 @@ class Worker:
         return found | {"fit_fixed": max(fixed, RESOLUTION)}
 
     def warm_files(self) -> dict[str, Any]:
-        """Build, save and load once; the first time compiles."""
+        """Build, save and load once, for compilation."""
         self.files()
         return {}
 
     def files(self) -> dict[str, Any]:
-        """Build, save and load."""
+        """Time building, saving and loading."""
         with tempfile.TemporaryDirectory() as folder:
             return {
                 "build_s": _seconds(self._build),
@@ -226,18 +227,18 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 
 def fixed_cost(one: float, many: float, steps: int) -> float:
-    """What a call costs besides its steps: all but the steps take as long in both.
+    """The fixed cost of a call, without its steps.
 
     Args:
         one: The time of a call with one step.
         many: The time of a call with more.
-        steps: How many more.
+        steps: The number of additional steps.
     """
     return (steps * one - many) / (steps - 1)
 
 
 def _median(run: Callable[[], Any], seconds: float, least: int = 3) -> float:
-    """The median time of a call, called for that long and at least that often."""
+    """The median time of a call, repeated for a duration and a minimum number of times."""
     times = [_seconds(run) for _ in range(least)]
     while sum(times) < seconds:
         times.append(_seconds(run))
@@ -246,7 +247,7 @@ def _median(run: Callable[[], Any], seconds: float, least: int = 3) -> float:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # keep the output of libraries out of the answers
     worker = Worker(*sys.argv[1:])
     for line in sys.stdin:
         command = json.loads(line)

@@ -1,7 +1,7 @@
-"""What every peer is given: the models' names, their synthetic data, and how they are trained.
+"""The workloads: names of the models, their synthetic data, and training settings.
 
-The mathematics of each model (sizes, losses, optimizer) is written once per family of frameworks,
-in ``benchmarks/families``; each run checks that all of them compute the same function.
+Each model (architecture, loss, optimizer) is implemented once per family of frameworks, in
+``benchmarks/families``; each run checks that all implementations compute the same function.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ class Workload:
     """One model and its data.
 
     Attributes:
-        title: What the tables call it.
-        kind: ``"train"``, ``"infer"`` (its predictions alone are timed), ``"files"`` (built,
-            saved and loaded) or ``"calls"`` (the costs of single calls are listed).
-        inputs: Makes that many samples of each input.
-        targets: Makes that many samples of each target.
-        batch: Samples in a step.
-        steps: Steps in an epoch; a peer that needs too long for them is given fewer samples.
-        many: Samples of the large prediction; 0 where none is timed.
-        depth: Dense layers of a model whose calls are timed.
+        title: Its name in the tables.
+        kind: ``"train"``, ``"infer"`` (only predictions are timed), ``"files"`` (building, saving
+            and loading) or ``"calls"`` (single calls are timed).
+        inputs: Function that creates a number of samples of each input.
+        targets: Function that creates a number of samples of each target.
+        batch: Batch size.
+        steps: Steps per epoch; a peer that is too slow gets fewer samples.
+        many: Number of samples of the large prediction; 0 if it is not timed.
+        depth: Number of dense layers of a model whose calls are timed.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Workload:
     depth: int = 0
 
     def data(self) -> tuple[Arrays, Arrays]:
-        """An epoch's samples: the same numbers for every peer."""
+        """The samples of an epoch, the same for every peer."""
         generator, size = np.random.default_rng(0), max(self.batch * self.steps, self.many)
         return self.inputs(generator, size), self.targets(generator, size)
 
@@ -71,7 +71,7 @@ def _ticket_targets(generator: np.random.Generator, n: int) -> Arrays:
 
 
 WORKLOADS = {
-    # the guide to the functional API
+    # the models of the guide to the functional API
     "mlp": Workload(
         "MLP 784-64-64-10", "train", _images(784), _classes(10), batch=64, steps=1500, many=48_000
     ),
@@ -84,7 +84,7 @@ WORKLOADS = {
     "resnet": Workload(
         "toy ResNet 32x32", "train", _images(32, 32, 3), _one_hot(10), batch=64, steps=50
     ),
-    # others that are common
+    # other common models
     "transformer": Workload(
         "transformer, 128 tokens", "train", _tokens(10_000, 128), _classes(4), batch=32, steps=80
     ),
@@ -103,7 +103,7 @@ WORKLOADS = {
     "vgg19": Workload("VGG19 224x224", "infer", _images(224, 224, 3)),
     "deep": Workload("200 Dense layers", "train", _images(8), _images(8), batch=64, steps=1000),
     "blocks": Workload("200 layers, in files", "files", _images(32, 32, 64)),
-    # what a call costs when there is next to nothing to compute
+    # the overhead of calls with almost no computation
     **{
         f"mlp{depth}": Workload(
             f"{depth} Dense layers of 64", "calls", _images(32), _classes(10), batch=32, steps=50,
@@ -122,4 +122,4 @@ CALLS = {
     "toggle": "`trainable` of a layer off, `train_on_batch`, on again",
     "gan": "GAN: critic on, its step, critic off, the step of both",
 }
-"""The calls whose costs are listed, as the tables call them."""
+"""The calls to time, with their names in the tables."""

@@ -1,7 +1,7 @@
 """A custom layer: it is trained, saved and loaded like any other.
 
-This one holds prototypes, points in the space of its inputs, and gives the distance to each. On
-digits, what it learns can be displayed: every prototype is a picture.
+This one has prototypes, points in the space of its inputs, and returns the distance to each. With
+digits as inputs, every prototype can be displayed as an image.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ keras.utils.set_random_seed(0)
 
 
 class Prototypes(layers.Layer):
-    """How near each input is to each of ``units`` learned points."""
+    """The similarity of each input to each of ``units`` learned points."""
 
     def __init__(self, units=10, sharpness=1.0, **kwargs):
         super().__init__(**kwargs)
@@ -33,8 +33,8 @@ class Prototypes(layers.Layer):
         steps = ops.expand_dims(inputs, 1) - self.points
         return -self.sharpness * ops.sum(ops.square(steps), axis=-1)
 
-    # What the constructor needs to make this layer again. Arguments like these two, which are kept
-    # under their own names, would be found without it.
+    # The arguments to create this layer again. Arguments like these two, which are attributes of
+    # the same name, would be found without it.
     def get_config(self):
         return super().get_config() | {"units": self.units, "sharpness": self.sharpness}
 
@@ -61,12 +61,12 @@ shown = np.clip((points[[0, 1, 3, 8]] - points.min()) / np.ptp(points), 0, 1)
 for row in range(8):
     print("   ".join("".join(" .:+*#@"[int(6.99 * v)] * 2 for v in p[row]) for p in shown))
 
-# As data: the graph with newly drawn weights.
+# As data: the graph with newly initialized weights.
 config = model.get_config()
 again = keras.Model.from_config(config, custom_objects={"Prototypes": Prototypes})
 print("\nFrom its config:", again.get_layer("prototypes").get_config()["sharpness"], "is kept.")
 
-# As a file: weights too.
+# As a file: with the weights.
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "digits.keras"
     model.save(path)

@@ -1,4 +1,4 @@
-"""Train the guide's classifier on real digits, look at it, save it and load it again.
+"""Train a classifier on real digits, plot it, save it and load it again.
 
 Run it with ``make demo``. It needs no network: the 1,797 hand-written digits (8 x 8 pixels) come
 with scikit-learn.

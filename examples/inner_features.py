@@ -1,6 +1,6 @@
-"""The values inside of a model are tensors of its graph: take them out, use them elsewhere.
+"""Intermediate values of a model are tensors of its graph, which can be outputs of new models.
 
-A new model with other outputs costs nothing: it has the same layers and the same weights.
+A new model with other outputs needs no memory: it has the same layers and the same weights.
 """
 
 import numpy as np
@@ -11,15 +11,16 @@ from lamina import layers
 
 keras.utils.set_random_seed(0)
 
-# 1. Every layer of a large network at once. Its weights are random here (`weights=None` downloads
-# nothing), and its 143 million numbers are drawn only when the first picture goes in.
+# 1. The outputs of all layers of a large network. Its weights are random here (`weights=None`
+# downloads nothing), and its 143 million numbers are initialized only when the first image is
+# passed in.
 vgg = keras.applications.VGG19(weights=None)
 features = keras.Model(vgg.input, [layer.output for layer in vgg.layers], name="all_features")
 print(f"{vgg.name}: {len(vgg.layers)} layers, {vgg.count_params():,} parameters.")
 
 
 def texture(kind, seed):
-    """A picture of 224 x 224: stripes or a chessboard, shifted and scaled by chance."""
+    """An image of 224 x 224 pixels: stripes or a checkerboard, randomly shifted and scaled."""
     rng = np.random.default_rng(seed)
     scale, shift = rng.uniform(0.25, 0.35), rng.uniform(0, 6)
     waves = np.sin(scale * np.arange(224) + shift)
@@ -33,17 +34,17 @@ found = {layer.name: value for layer, value in zip(vgg.layers, values, strict=Tr
 for name in ("block1_conv1", "block3_conv4", "block5_pool", "fc2", "predictions"):
     print(f"  {name:<13} {tuple(found[name].shape)}")
 
-# Which channels fire together tells a texture, wherever in the picture it is.
+# The correlations of channels characterize a texture, independent of its position in the image.
 maps = np.asarray(found["block2_conv2"]).reshape(4, -1, 128)
 maps = maps - maps.mean(axis=1, keepdims=True)
 styles = np.einsum("npc,npd->ncd", maps, maps).reshape(4, -1)
 styles /= np.linalg.norm(styles, axis=1, keepdims=True)
 likeness = styles @ styles.T
-print("By what happens inside, two pictures of one texture are alike to "
-      f"{min(likeness[0, 1], likeness[2, 3]):.2f} or more, of two textures to "
-      f"{likeness[:2, 2:].max():.2f} at most.\n")  # fmt: skip
+print("Similarity of the features of two images of the same texture: "
+      f"{min(likeness[0, 1], likeness[2, 3]):.2f} or more; of different textures: "
+      f"{likeness[:2, 2:].max():.2f} or less.\n")  # fmt: skip
 
-# 2. Where does a network understand its task? Two spirals lie in one another; no line divides them.
+# 2. At which layer do classes become linearly separable? Two interleaved spirals are not.
 angle = np.random.default_rng(0).uniform(0.5, 3 * np.pi, 1000)
 side = np.arange(1000) % 2
 turned = angle + np.pi * side
@@ -60,8 +61,8 @@ model.compile(
 )
 model.fit(points[:600], side[:600], batch_size=60, epochs=300, verbose=0)
 _, accuracy = model.evaluate(points[600:], side[600:], verbose=0)
-print(f"A trained network classifies {accuracy:.1%} of new points correctly. And a straight cut")
-print("through the values that a layer makes of them?")
+print(f"A trained network classifies {accuracy:.1%} of new points correctly. Accuracy of a linear")
+print("classifier on the outputs of each layer:")
 
 inside = keras.Model(model.input, [layer.output for layer in model.layers[:-1]], name="inside")
 for layer, values in zip(inside.layers, inside.predict(points, verbose=0), strict=True):

@@ -1,7 +1,7 @@
-"""Graphs inside of classes, classes inside of graphs: the two ways to write a model mix freely.
+"""Functional models in subclassed layers and vice versa: both styles can be combined.
 
-The task: a sensor sends five readings ten times. Did its first reading rise, on the whole? The
-recurrent layer is written by hand, as a Python loop over the steps.
+The task: a time series has ten steps of five features. Does the first feature increase over time?
+The recurrent layer is written by hand, as a Python loop over the steps.
 """
 
 import numpy as np
@@ -16,14 +16,14 @@ rng = np.random.default_rng(0)
 signal = rng.normal(size=(1600, STEPS, READINGS)).cumsum(axis=1).astype("float32")
 rose = (signal[:, -1, :1] > signal[:, 0, :1]).astype("float32")
 
-# A graph ...
+# A functional model ...
 states = keras.Input((None, UNITS), name="states")
 pooled = layers.GlobalAveragePooling1D()(states)
 judge = keras.Model(states, layers.Dense(1)(pooled), name="judge")
 
 
 class Recurrence(layers.Layer):
-    """A plain recurrent network; what it makes of the states is up to ``classifier``."""
+    """A simple recurrent network, whose states are classified by ``classifier``."""
 
     def __init__(self, units, classifier, **kwargs):
         super().__init__(**kwargs)
@@ -41,11 +41,11 @@ class Recurrence(layers.Layer):
         return self.classifier(ops.stack(states, axis=1))
 
 
-# ... inside of a class, which is called on arrays like a function,
+# ... in a subclassed layer, which is called on arrays like a function,
 by_hand = Recurrence(UNITS, judge)
 print("Called on an array:", by_hand(signal[:1]).shape, "from", signal[:1].shape)
 
-# ... and the class inside of a graph. The loop needs the size of the batch, so that is fixed.
+# ... and this layer in a functional model. The loop needs the batch size, so it is fixed.
 inputs = keras.Input(batch_shape=(BATCH, STEPS, READINGS), name="readings")
 smooth = layers.Conv1D(UNITS, 3, name="smooth")(inputs)
 model = keras.Model(inputs, Recurrence(UNITS, judge, name="recurrence")(smooth), name="sensor")

@@ -1,7 +1,8 @@
-"""A model is called like a layer: small models become parts of larger ones, weights and all.
+"""Models can be called like layers: small models become parts of larger ones.
 
-First a classifier is put together from two models. Then three such classifiers, each trained on
-its own third of the digits, vote: the ensemble is one more model, and nothing is trained for it.
+First a classifier is composed of two models. Then the predictions of three such classifiers, each
+trained on a third of the digits, are averaged: the ensemble is a model too, without further
+training.
 """
 
 import numpy as np
@@ -18,7 +19,7 @@ pixels = (digits.data[order] / 16).astype("float32")
 labels = digits.target[order]
 x_test, y_test = pixels[900:], labels[900:]
 
-# A model that reads, a model that decides; chained by two calls.
+# A feature extractor and a classifier, chained by two calls.
 drawing = keras.Input((64,), name="drawing")
 reader = keras.Model(drawing, layers.Dense(24, activation="relu")(drawing), name="reader")
 findings = keras.Input((24,), name="findings")
@@ -28,7 +29,7 @@ pixel_input = keras.Input((64,), name="pixels")
 chained = keras.Model(pixel_input, decider(reader(pixel_input)), name="chained")
 chained.summary(line_length=70, expand_nested=True)
 
-# `clone_model` makes a model of the same graph with new weights.
+# `clone_model` creates a model with the same graph and new weights.
 members = []
 for i in range(3):
     member = keras.models.clone_model(chained)

@@ -1,7 +1,7 @@
 """Why residual connections: the same 17 convolutions, with and without shortcut connections.
 
-A graph need not be a line. Here each block's input is added to its output; without that addition
-the very same layers do not learn in the same time.
+A graph need not be a linear stack. Here each block's input is added to its output; without that
+addition the same layers do not learn in the same number of epochs.
 """
 
 import time
@@ -19,7 +19,7 @@ labels = keras.utils.to_categorical(digits.target[order], 10)
 
 
 def deep_network(blocks, *, shortcuts):
-    """Two convolutions a block, and a classifier on their average."""
+    """Two convolutions per block, and a classifier on their global average."""
     image = keras.Input((8, 8, 1), name="image")
     x = layers.Conv2D(16, 3, padding="same", activation="relu")(image)
     x = layers.MaxPooling2D(2)(x)
@@ -35,7 +35,7 @@ def deep_network(blocks, *, shortcuts):
 
 
 deep_network(2, shortcuts=True).summary(line_length=90)
-print("\nSo much for two blocks; now eight:\n")
+print("\nThe summary shows two blocks; now train eight:\n")
 for shortcuts in (False, True):
     keras.utils.set_random_seed(0)
     model = deep_network(8, shortcuts=shortcuts)

@@ -1,7 +1,7 @@
-"""A shared layer: two sentences go through one embedding, which learns from both.
+"""A shared layer: two sentences use the same embedding, which is trained on both.
 
-The model is asked whether two sentences are about the same thing. It is told the answer for pairs
-of sentences, and nothing about single words. What the words have in common it finds out.
+The model classifies whether two sentences have the same topic. Its targets are for pairs of
+sentences, not for single words, but it learns which words are related.
 """
 
 import numpy as np
@@ -39,19 +39,19 @@ def write_pairs(count, seed):
 embedding = layers.Embedding(len(WORDS), 8, mask_zero=True, name="words")
 left = keras.Input((None,), dtype="int32", name="left")
 right = keras.Input((None,), dtype="int32", name="right")
-mean = layers.GlobalAveragePooling1D(name="mean")  # shared as well; it leaves out the padding
+mean = layers.GlobalAveragePooling1D(name="mean")  # also shared; it ignores padding
 both = [embedding(left), embedding(right)]
 likeness = layers.Dot(axes=-1, normalize=True, name="likeness")([mean(vectors) for vectors in both])
 same = layers.Dense(1, activation="sigmoid", name="same")(likeness)
 model = keras.Model([left, right], same, name="two_sentences")
 model.summary(line_length=80)
-print(f"Two calls, two nodes, one table of {embedding.count_params()} numbers:",
+print(f"Two calls, two nodes, one embedding of {embedding.count_params()} numbers:",
       [vectors.shape for vectors in both], "\n")  # fmt: skip
 
 model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy", metrics=["accuracy"])
 model.fit(*write_pairs(2000, seed=1), epochs=8, batch_size=50, verbose=0)
 _, accuracy = model.evaluate(*write_pairs(500, seed=2), verbose=0)
-print(f"Of 500 new pairs {accuracy:.1%} are classified correctly. And the words nearest to ...")
+print(f"Of 500 new pairs {accuracy:.1%} are classified correctly. The nearest words to ...")
 
 table = np.asarray(embedding.get_weights()[0])
 table = table / np.linalg.norm(table, axis=1, keepdims=True)

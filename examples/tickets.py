@@ -1,7 +1,7 @@
-"""Three inputs, two outputs: letters to a housing office are ranked and sent to the right desk.
+"""Three inputs, two outputs: letters to a housing office are prioritized and routed to a desk.
 
-Each letter has a subject, a text and ticked boxes. The letters are made up here, but not at random:
-what they are about decides the desk, a few alarming words and one box decide the priority.
+Each letter has a subject, a body and checked boxes. The letters are synthetic: their topic
+determines the desk; a few alarming words and one of the boxes determine the priority.
 """
 
 import numpy as np
@@ -21,11 +21,11 @@ ALARM = "flooded smoke sparks danger urgent child burning".split()
 BOXES = ["someone is at risk", "second letter", "call me back", "ground floor"]
 
 WORDS = ["", *sorted({w for ws in (*DESKS.values(), FILLER, ALARM) for w in ws})]
-NUMBER = {word: i for i, word in enumerate(WORDS)}  # 0 is the empty word, which pads
+NUMBER = {word: i for i, word in enumerate(WORDS)}  # 0 is the empty word, for padding
 
 
 def write_letters(count, seed):
-    """Letters as the model takes them, and where they should go."""
+    """Letters as inputs of the model, with their targets."""
     rng = np.random.default_rng(seed)
     subject, body = np.zeros((count, 5), "int32"), np.zeros((count, 16), "int32")
     boxes = (rng.random((count, len(BOXES))) < 0.3).astype("float32")
@@ -44,12 +44,12 @@ def write_letters(count, seed):
     return letters, {"priority": priority, "desk": np.eye(len(DESKS), dtype="float32")[desk]}
 
 
-# "subject_words" is a size with a name: it differs from letter to letter, and is told apart from
-# "body_words" in errors, in the summary and in the picture.
+# "subject_words" is a named dimension: it differs between letters, and is distinguished from #
+# "body_words" in errors, in the summary and in the plot.
 subject = keras.Input(("subject_words",), dtype="int32", name="subject")
 body = keras.Input(("body_words",), dtype="int32", name="body")
 boxes = keras.Input((len(BOXES),), name="boxes")
-words = layers.Embedding(len(WORDS), 16, mask_zero=True, name="words")  # shared by both texts
+words = layers.Embedding(len(WORDS), 16, mask_zero=True, name="words")  # shared by subject and body
 merged = layers.concatenate(
     [layers.LSTM(16, name="read_subject")(words(subject)),
      layers.LSTM(32, name="read_body")(words(body)), boxes]

@@ -1,4 +1,4 @@
-"""The models and the training loop of each family of frameworks, behind one face."""
+"""The models and the training loop of each family of frameworks, with the same interface."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks.workloads import Arrays, Workload
 
 Calls = dict[str, Callable[[], Any]]
-"""Calls whose cost is listed, by their names in ``benchmarks.workloads.CALLS``; a family leaves out
-what it has not. Each returns when the work is done and the results are NumPy's or Python's."""
+"""Calls to time, by their names in ``benchmarks.workloads.CALLS``, where a family omits what
+it does not support. Each call returns when the results are NumPy arrays or Python numbers."""
 
 
 def held(
@@ -20,24 +20,24 @@ def held(
     moved: Callable[[], Arrays],
     kept: Callable[[], Arrays] | None = None,
 ) -> Callable[[], Any]:
-    """Run a step once, and hold that it does what it is timed for.
+    """Run a step once and verify that it updates the right weights.
 
     Args:
         step: A training step.
-        moved: Gives weights that it has to change.
-        kept: Gives weights that it must not change.
+        moved: Function that returns weights that the step must change.
+        kept: Function that returns weights that the step must not change.
 
     Returns:
         The step.
 
     Raises:
-        ValueError: It does something else.
+        ValueError: The step does not.
     """
-    step()  # what happens at the first step only (builds, say) is over
+    step()  # after this, one-time work of the first step is done
     before, before_kept = moved(), kept() if kept else []
     step()
     if any(np.array_equal(a, b) for a, b in zip(before, moved(), strict=True)):
-        raise ValueError("a step that should train some weights leaves them as they are")
+        raise ValueError("a step does not change weights that it should train")
     after_kept = kept() if kept else []
     if not all(np.array_equal(a, b) for a, b in zip(before_kept, after_kept, strict=True)):
         raise ValueError("a step changes weights that are frozen")
@@ -45,22 +45,22 @@ def held(
 
 
 class Session(Protocol):
-    """One peer with one model, in a process of its own. All methods return when the work is done.
+    """One peer with one model, in its own process. All methods return when the work is complete.
 
     Weights are exchanged in the order and the layouts of Keras's ``model.get_weights()``, so that
     the outputs of all peers can be compared.
     """
 
     def build(self, name: str, workload: Workload, data: tuple[Arrays, Arrays]) -> None:
-        """Make the model and whatever training it takes; keep the data as the peer wants it."""
+        """Create the model and its optimizer; store the data in the format of the peer."""
         ...
 
     def hold(self, data: tuple[Arrays, Arrays]) -> None:
-        """Keep other data to train on."""
+        """Store other training data."""
         ...
 
     def train(self, epochs: int) -> None:
-        """Train on all data that is held, shuffled anew in each epoch."""
+        """Train on the stored data, reshuffled in each epoch."""
         ...
 
     def predict(self, x: Arrays) -> Arrays:
@@ -68,21 +68,21 @@ class Session(Protocol):
         ...
 
     def call(self, x: Arrays) -> Any:
-        """The outputs for one batch, as a call of the model by hand gives them."""
+        """The outputs of a direct call of the model for one batch."""
         ...
 
     def get_weights(self) -> Arrays:
-        """The weights, of those peers that keep them in Keras's layouts."""
+        """The weights, for peers that use Keras's layouts."""
         ...
 
     def set_weights(self, weights: Arrays) -> None:
-        """Take over the weights of another peer."""
+        """Set the weights to those of another peer."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write the model to a file in the folder."""
+        """Save the model to a file in the folder."""
         ...
 
     def load(self, folder: Path) -> None:
-        """Make the model from what :meth:`save` wrote."""
+        """Load the model that :meth:`save` saved."""
         ...

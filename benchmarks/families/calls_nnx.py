@@ -1,7 +1,7 @@
-"""Single calls in Flax NNX: jitted steps as its guides write them.
+"""Single calls in Flax NNX: jitted steps as in its guides.
 
-Layers have no switch for training: an optimizer is given what it trains. So no toggle is timed; the
-two steps of a GAN are, each with an optimizer of its own.
+Layers have no ``trainable`` attribute: an optimizer is created for the weights that it trains. So
+no toggle is timed, but the two steps of a GAN are, each with its own optimizer.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _test(model: Any, metrics: Any, x: Any, y: Any) -> None:
 
 
 class _Trainer:
-    """A model with what trains it.
+    """A model with its optimizer.
 
     Args:
         model: The model.

@@ -1,4 +1,4 @@
-"""Single calls in PyTorch: the loops that one writes, for as many samples."""
+"""Single calls in PyTorch: equivalent loops over the same number of samples."""
 
 from __future__ import annotations
 

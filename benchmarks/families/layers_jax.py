@@ -1,4 +1,4 @@
-"""The layers that ``with_jax`` is written with: functions of weights and arrays."""
+"""The layers of ``with_jax``: functions of weights and arrays."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from jax import lax
 
 
 class Weights:
-    """A model's arrays, handed out in order; without any, notes the shapes it is asked for."""
+    """A model's arrays, returned in order; without arrays, it records the requested shapes."""
 
     def __init__(self, arrays: list[jax.Array] | None, key: jax.Array | None = None) -> None:
         self.arrays, self.key = arrays, key
         self.shapes: list[tuple[int, ...]] = []
         self.ones: set[int] = set()
-        self.moving: dict[int, Any] = {}  # statistics of batch normalization: place to new value
+        self.moving: dict[int, Any] = {}  # statistics of batch normalization: position to new value
 
     @property
     def training(self) -> bool:
@@ -57,11 +57,11 @@ def shifted(x: Any, window: tuple[int, ...], stride: int) -> list[Any]:
     ]  # fmt: skip
 
 
-def convolve(x: Any, kernel: Any, margin: int = 0) -> Any:
-    """Stride 1; ``margin`` zeros all round."""
+def convolve(x: Any, kernel: Any, padding: int = 0) -> Any:
+    """Convolution with stride 1 and ``padding`` zeros on each side."""
     *window, channels, filters = kernel.shape
-    if margin:
-        x = jnp.pad(x, [(0, 0), *[(margin, margin)] * len(window), (0, 0)])
+    if padding:
+        x = jnp.pad(x, [(0, 0), *[(padding, padding)] * len(window), (0, 0)])
     if channels <= 4 and window[0] > 1:
         patches = jnp.concatenate(shifted(x, tuple(window), 1), -1)
         return patches @ kernel.reshape(-1, filters)
@@ -76,13 +76,13 @@ def conv(w: Weights, x: Any, filters: int, size: int = 3, same: bool = False, bi
 
 
 def conv_transpose(w: Weights, x: Any, filters: int) -> Any:
-    """3x3, stride 1, nothing cut off."""
+    """3x3, stride 1, valid padding."""
     kernel = w.take(3, 3, filters, x.shape[-1])
     return convolve(x, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 2) + w.take(filters)
 
 
 def conv_transpose_by_two(w: Weights, x: Any, filters: int) -> Any:
-    """2x2 with strides 2: each input makes a square of its own."""
+    """2x2 with strides 2: outputs do not overlap."""
     kernel, bias = w.take(2, 2, filters, x.shape[-1]), w.take(filters)
     n, height, width, channels = x.shape
     y = x.reshape(-1, channels) @ kernel.reshape(-1, channels).T
@@ -91,7 +91,7 @@ def conv_transpose_by_two(w: Weights, x: Any, filters: int) -> Any:
 
 
 def depthwise(w: Weights, x: Any, stride: int) -> Any:
-    """3x3, padded to keep the size."""
+    """3x3 with same padding."""
     kernel = w.take(3, 3, x.shape[-1], 1).reshape(9, -1)
     x = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
     return sum(a * k for a, k in zip(shifted(x, (3, 3), stride), kernel, strict=True))
@@ -139,7 +139,7 @@ def attend(w: Weights, x: Any, heads: int, size: int) -> Any:
 
 
 def lstm(w: Weights, x: Any, units: int) -> Any:
-    """The state after the last step; the input's part of the gates is one product for all steps."""
+    """The state after the last step; the input is multiplied in one product for all steps."""
     kernel, recurrent = w.take(x.shape[-1], 4 * units), w.take(units, 4 * units)
     ahead = (x @ kernel + w.take(4 * units)).swapaxes(0, 1)
 

@@ -123,7 +123,7 @@ class GRU(nnx.Module):
     def __init__(self, rngs):
         def cell():
             made = nnx.GRUCell(64, 64, rngs=rngs)
-            made.dense_h = nnx.Linear(64, 192, rngs=rngs)  # with the bias that others have
+            made.dense_h = nnx.Linear(64, 192, rngs=rngs)  # with the same bias as the others
             return made
 
         self.words = nnx.Embed(10_000, 64, rngs=rngs)

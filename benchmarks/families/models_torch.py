@@ -34,7 +34,7 @@ class Tickets(nn.Module):
         self.title, self.body = nn.Embedding(10_000, 64), nn.Embedding(10_000, 64)
         self.read_title = nn.LSTM(64, 128, batch_first=True)
         self.read_body = nn.LSTM(64, 32, batch_first=True)
-        for lstm in (self.read_title, self.read_body):  # one bias is enough
+        for lstm in (self.read_title, self.read_body):  # a single bias, as in the others
             nn.init.zeros_(lstm.bias_hh_l0).requires_grad_(False)
         self.priority, self.department = nn.Linear(172, 1), nn.Linear(172, 4)
 
@@ -177,7 +177,7 @@ class VGG19(nn.Sequential):
 
 
 class ChannelsLast(nn.Module):
-    """The order in which the other frameworks flatten, so that weights can be exchanged."""
+    """Flatten in the order of the other frameworks, so that weights can be exchanged."""
 
     def forward(self, x):
         return x.permute(0, 2, 3, 1)

@@ -1,8 +1,8 @@
-"""JAX by hand, in the best form known: what a patient expert would get out of XLA on CPUs.
+"""Hand-written JAX, optimized for XLA on CPU.
 
-One program per step with its state donated; many steps per dispatch where no convolution is in it
-(XLA:CPU runs convolutions slowly inside loops); convolutions on XLA's older path, those with few
-channels as matrix products, those by channel as sums of shifted products; max pooling by reshaping.
+One program per step with donated state; many steps per dispatch for models without convolutions
+(XLA:CPU runs convolutions slowly inside loops); convolutions on XLA's older code path, with few
+channels as matrix products, depthwise ones as sums of shifted products; max pooling by reshaping.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ class Session:
 
     def set_weights(self, weights: Arrays) -> None:
         if [a.shape for a in weights] != [a.shape for a in self.weights]:
-            raise ValueError("other shapes of weights")
+            raise ValueError("the shapes of the weights differ")
         self.weights = [jnp.asarray(a) for a in weights]
 
     def save(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Written once against the API that Lamina and Keras 3 share; ``keras`` is either of the two."""
+"""Lamina and Keras 3, which share an API; ``keras`` is one of them."""
 
 from __future__ import annotations
 
@@ -237,5 +237,5 @@ class Session:
 
 
 def _alone(arrays: Arrays) -> Any:
-    """The only one of a list, or the list."""
+    """The only element of a list, or the list."""
     return arrays[0] if len(arrays) == 1 else arrays

@@ -1,4 +1,4 @@
-"""Flax NNX, as its guides write it: a jitted step of model, optimizer and metrics, cached."""
+"""Flax NNX as in its guides: a cached, jitted step of model, optimizer and metrics."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _tuple(outputs: Any) -> tuple[Any, ...]:
 
 
 def _take(module: Any, left: Any) -> None:
-    """Set the weights of a module and those inside it from the next arrays of Keras's."""
+    """Set the weights of a module and its submodules from the next of Keras's arrays."""
     if isinstance(module, (nnx.Linear, nnx.Conv, nnx.LinearGeneral)):
         kernel = next(left)  # of a depthwise convolution in Keras: (height, width, channels, 1)
         module.kernel[...] = kernel.reshape(module.kernel.shape)
@@ -126,6 +126,6 @@ def _take(module: Any, left: Any) -> None:
 
 
 def _reset_first(w: np.ndarray) -> np.ndarray:
-    """Gates z, r, h of Keras as r, z, n."""
+    """Reorder the gates z, r, h of Keras to r, z, n."""
     z, r, n = np.split(w, 3, -1)
     return np.concatenate([r, z, n], -1)

@@ -1,4 +1,4 @@
-"""PyTorch as its users write it; images have their channels last, the fast layout on CPUs."""
+"""Idiomatic PyTorch; images use the channels-last memory format, which is faster on CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Session:
     """See :class:`benchmarks.families.Session`.
 
     Args:
-        compiled: Train and predict through ``torch.compile``.
+        compiled: Whether to use ``torch.compile``.
     """
 
     def __init__(self, compiled: bool = False) -> None:
@@ -103,7 +103,7 @@ class Session:
 
 
 def _tensor(a: np.ndarray) -> torch.Tensor:
-    """The tensor with its channels second in meaning; in memory an image's stay last."""
+    """Convert to a tensor with the channels on axis 1, in channels-last memory format."""
     tensor = torch.from_numpy(a)
     if a.ndim == 4:
         return tensor.permute(0, 3, 1, 2)
@@ -117,7 +117,7 @@ def _target(a: np.ndarray) -> torch.Tensor:
 
 
 def _take(module: nn.Module, left: Any) -> None:
-    """Set one module's own weights from the next arrays of Keras's."""
+    """Set the weights of one module from the next of Keras's arrays."""
     if isinstance(module, nn.MultiheadAttention):
         parts = [next(left) for _ in range(6)]  # q, k, v: (64, heads, size) and (heads, size)
         module.in_proj_weight.copy_(torch.cat([w.reshape(64, 64).T for w in parts[::2]]))

@@ -188,7 +188,7 @@ def test_weights_are_downloaded_once_and_checked(network, published, features, m
     name = "/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
     network.publish(name.lstrip("/"), content)
     monkeypatch.setattr(vgg, "_HOST", network.address)
-    with pytest.raises(DownloadError, match="did not give the published file"):
+    with pytest.raises(DownloadError, match="differs from the published one"):
         applications.VGG16(**SMALL)
     right = vgg._VARIANTS["vgg16"]._replace(
         headless=hashlib.md5(content, usedforsecurity=False).hexdigest()

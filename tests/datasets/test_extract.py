@@ -87,10 +87,10 @@ def test_another_format_than_asked_for(server, cache, kind, make):
 def test_a_folder_and_a_file_of_one_name(server, cache):
     origin, _ = server.publish("x", tar(GOOD))
     get_file(origin=origin)
-    with pytest.raises(ArgumentError, match="There is a file of that name"):
+    with pytest.raises(ArgumentError, match="there is a file of that name"):
         get_file(origin=origin, extract=True)
     get_file("y", origin, extract=True)
-    with pytest.raises(ArgumentError, match="There is a folder of that name"):
+    with pytest.raises(ArgumentError, match="there is a folder of that name"):
         get_file("y", origin)
 
 

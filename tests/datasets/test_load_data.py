@@ -134,14 +134,14 @@ def test_poisoned_cache(publish, cache, module, canary):
     for path in cache.rglob("*"):
         if path.is_file():
             path.write_bytes(b"ccanary_mod\nfire\n(tR.")
-    with pytest.raises(CorruptFileError, match="is not the published one"):
+    with pytest.raises(CorruptFileError, match="differs from the published one"):
         module.load_data()
 
 
 @pytest.mark.parametrize("module", [mnist, fashion_mnist, cifar10, cifar100])
 def test_without_a_network(publish, cache, module):
     publish.pages.clear()
-    with pytest.raises(DownloadError, match=r"404 Not Found.*put the file at"):
+    with pytest.raises(DownloadError, match=r"404 Not Found.*save the file as"):
         module.load_data()
     assert not any(path.is_file() for path in cache.rglob("*"))
 
@@ -207,9 +207,13 @@ def test_damaged_idx(tmp_path, images, message):
 @pytest.mark.parametrize(
     ("sizes", "content", "message"),
     [
-        ((2, 28, 28), 28 * 28, r"declares the shape \(2, 28, 28\), 1568 bytes, and holds only 784"),
-        ((1, 28, 28), 28 * 28 + 1, "holds more"),
-        ((2**32 - 1,) * 3, 10, "holds only 0"),
+        (
+            (2, 28, 28),
+            28 * 28,
+            r"shape \(2, 28, 28\), 1568 bytes, but contains only 784",
+        ),
+        ((1, 28, 28), 28 * 28 + 1, "contains more"),
+        ((2**32 - 1,) * 3, 10, "contains only 0"),
     ],
 )
 def test_idx_that_lies_about_its_size(tmp_path, sizes, content, message):
@@ -244,15 +248,15 @@ class Fire:
 @pytest.mark.parametrize(
     ("x_train", "error", "message"),
     [
-        (npy(np.array([Fire()])), UnsafeFileError, "'x_train.npy' holds pickled Python objects"),
+        (npy(np.array([Fire()])), UnsafeFileError, "'x_train.npy' contains pickled Python objects"),
         (pickle.dumps(Fire()), CorruptFileError, "magic"),
         (npy(shape=(1 << 40,)), CorruptFileError, "declares uint8"),
         (npy(shape=(-1, -1), body=b"x"), CorruptFileError, "digits.npz"),
-        (npy(shape=(2,), descr="<f8", body=bytes(15)), CorruptFileError, "holds 15 bytes"),
+        (npy(shape=(2,), descr="<f8", body=bytes(15)), CorruptFileError, "has 15 bytes"),
         (npy(np.zeros((6, 28, 28))), CorruptFileError, r"float64\(6, 28, 28\)"),
         (npy(np.zeros((5, 28, 28), np.uint8)), CorruptFileError, r"uint8\(5, 28, 28\)"),
         (b"\x93NUMPY\x09\x00" + bytes(20), CorruptFileError, "unknown version"),
-        (None, CorruptFileError, "lacks 'x_train.npy'"),
+        (None, CorruptFileError, "not 'x_train.npy'"),
     ],
 )
 def test_damaged_npz(tmp_path, canary, x_train, error, message):
@@ -329,13 +333,13 @@ def hostile_reduce(protocol):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"\x80\x02ccanary_mod\nfire\n(tR.", "asks for 'canary_mod.fire'"),
-        (b"\x80\x04\x8c\x0acanary_mod\x8c\x04fire\x93)R.", "asks for 'canary_mod.fire'"),
-        (hostile_reduce(2), "asks for '__builtin__.eval'"),
-        (hostile_reduce(4), "asks for 'builtins.eval'"),
-        (hostile_reduce(0), "asks for '__builtin__.eval'"),
+        (b"\x80\x02ccanary_mod\nfire\n(tR.", "refers to 'canary_mod.fire'"),
+        (b"\x80\x04\x8c\x0acanary_mod\x8c\x04fire\x93)R.", "refers to 'canary_mod.fire'"),
+        (hostile_reduce(2), "refers to '__builtin__.eval'"),
+        (hostile_reduce(4), "refers to 'builtins.eval'"),
+        (hostile_reduce(0), "refers to '__builtin__.eval'"),
         (b"(icanary_mod\nfire\n.", "instruction INST 'canary_mod fire'"),
-        (b"(ccanary_mod\nfire\no.", "asks for 'canary_mod.fire'"),
+        (b"(ccanary_mod\nfire\no.", "refers to 'canary_mod.fire'"),
         (b"\x80\x02cnumpy\ndtype\n)\x81.", "instruction NEWOBJ"),
         (b"\x80\x02\x82\x01.", "instruction EXT1"),
         (b"Pcanary_mod\n.", "instruction PERSID 'canary_mod'"),
@@ -429,5 +433,5 @@ def test_tar_that_lies_about_its_size(tmp_path, size):
     member.size = size
     path = tmp_path / "photos.tar"
     path.write_bytes(member.tobuf() + bytes(2048))
-    with pytest.raises(CorruptFileError, match="unpacks to more than"):
+    with pytest.raises(CorruptFileError, match="decompresses to more than"):
         cifar10.load_data(path)

@@ -45,7 +45,7 @@ def test_to_categorical_of_a_jax_array_is_numpy():
     [
         ([-1, 2], 3, "Received: -1"),
         ([0, 3], 3, "from 0 to 2. Received: 3"),
-        ([0.5], None, "whole class numbers. Received: .*0.5"),
+        ([0.5], None, "whole numbers as class indices. Received: .*0.5"),
         ([], None, "Pass `num_classes`"),
     ],
 )

@@ -266,11 +266,11 @@ def the_batch_size_in_the_shape():
 
 
 @mistake("""\
-ShapeError: A kernel that extends over (5, 5) does not fit on this input: the output would
-    be empty.
-  expected: sizes of at least (5, 5) on the axes (1, 2)
+ShapeError: A kernel that extends over (5, 5) is larger than this input: the output would be
+    empty.
+  expected: dimensions of at least (5, 5) along the axes (1, 2)
   received: (batch, 3, 3, 3) float32
-Use a smaller window or padding='same', or shrink the input less before.
+Use a smaller window or padding='same', or downsample less before.
   path from the inputs: photo (batch, 6, 6, 3) -> pool (batch, 3, 3, 3) -> conv
   called at: test_mistakes.py:N
 """)
@@ -280,12 +280,12 @@ def a_window_larger_than_the_image():
 
 
 @mistake("""\
-ShapeError: A kernel that extends over (5, 5) does not fit on this input: the output would
-    be empty.
-  expected: sizes of at least (5, 5) on the axes (1, 2)
+ShapeError: A kernel that extends over (5, 5) is larger than this input: the output would be
+    empty.
+  expected: dimensions of at least (5, 5) along the axes (1, 2)
   received: (batch, 3, 32, 32) float32
-Use a smaller window or padding='same', or shrink the input less before. Or are the channels
-    on axis 1? Then say `data_format='channels_first'`.
+Use a smaller window or padding='same', or downsample less before. If the channels are on
+    axis 1, pass `data_format='channels_first'`.
   path from the inputs: photo (batch, 3, 32, 32) -> conv
   called at: test_mistakes.py:N
 """)
@@ -414,8 +414,8 @@ def reshaping_to_another_number_of_entries():
 
 
 @mistake("""\
-ShapeError: lamina.ops.get_item cannot take these tensors: IndexError: index 7 is outside of
-    an axis of size 5
+ShapeError: lamina.ops.get_item cannot take these tensors: IndexError: index 7 is out of
+    bounds for an axis of size 5
   received: steps (batch, 5, 3)
   called at: test_mistakes.py:N
 """)

@@ -481,7 +481,7 @@ def test_a_range_of_layers_by_name_or_pattern(mlp, layer_range, shown):
 
 
 def test_a_range_that_matches_nothing_lists_the_layers(mlp):
-    message = r"no layer is called, or matches, 'conv.*The layers are \['input_layer', 'dense'"
+    message = r"no layer name equals or matches 'conv.*The layers are \['input_layer', 'dense'"
     with pytest.raises(UnknownNameError, match=message):
         summarize(mlp, layer_range=("conv.*", "dense"))
     with pytest.raises(ArgumentError, match=r"is a pair \(first, last\).*Received: 'dense'"):

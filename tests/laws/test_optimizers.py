@@ -205,7 +205,7 @@ def built(optimizer):
         (lambda: built(optimizers.SGD()).stateless_apply([], [], []), "of lengths"),
         (lambda: built(optimizers.Adam()).load_own_variables({}), "the file contains 0"),
         (lambda: built(optimizers.AdamW()).exclude_from_weight_decay([]), "after the optimizer"),
-        (lambda: optimizers.Optax(optax.sgd(0.1)).get_config(), "no file can describe"),
+        (lambda: optimizers.Optax(optax.sgd(0.1)).get_config(), "cannot be saved"),
         (
             lambda: schedules.ExponentialDecay(0.1, 0, 0.5),
             r"`decay_steps`: expected a number in \(0, inf\)",

@@ -124,8 +124,8 @@ def test_masks_start_pass_and_end():
     facts = {
         name: dict(boxes[name]["facts"]).get("Mask") for name in ("embed", "mix", "mean", "sum")
     }
-    assert facts == {"embed": "starts here", "mix": "passes through",
-                     "mean": "used, and ends here", "sum": None}  # fmt: skip
+    assert facts == {"embed": "created here", "mix": "propagated",
+                     "mean": "used, not propagated", "sum": None}  # fmt: skip
     names = [b["path"] for b in outer["boxes"]]
     masked = {(names[w["start"][0]], names[w["stop"][0]]) for w in outer["wires"] if w["masked"]}
     assert masked == {("embed", "mix"), ("mix", "mean")}

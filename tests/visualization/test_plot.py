@@ -444,7 +444,7 @@ def test_a_thousand_layers(tmp_path):
         y = layer(2, name=f"d{i}")(y)
     model = Model(x, y)
     plot_model(model, tmp_path / "m.svg", show_shapes=True)
-    with pytest.warns(UserWarning, match=r"drawn at \d+ dpi instead of 200. Write an \.svg"):
+    with pytest.warns(UserWarning, match=r"drawn at \d+ dpi instead of 200. Save an \.svg"):
         plot_model(model, tmp_path / "m.png", show_shapes=True)
     height = int.from_bytes((tmp_path / "m.png").read_bytes()[20:24])
     assert 20_000 < height <= 32_767

@@ -1,4 +1,4 @@
-"""What models trained on ImageNet share: input statistics, class names, weights."""
+"""Utilities of models trained on ImageNet: preprocessing, class names, pretrained weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Statistics(NamedTuple):
     deviations: tuple[float, float, float]
 
 
-# By the library whose published weights were trained on images like that.
+# Keyed by the library whose published weights expect such images.
 _MODES = {
     "caffe": _Statistics(True, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
     "tf": _Statistics(False, 127.5, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
@@ -39,12 +39,12 @@ _MODES = {
 
 
 def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe") -> Any:
-    """Scale images as those that a model was trained on.
+    """Preprocess images as in the training of a model.
 
     Args:
         x: RGB images, ``(batch, height, width, 3)`` or one image, values 0 to 255; a NumPy array, a
             tensor or a symbolic tensor. It is not changed.
-        data_format: Position of the channels; the default of ``lamina.config`` when None.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
         mode: ``"caffe"`` (BGR, minus ImageNet's mean of each channel), ``"tf"`` (-1 to 1), or
             ``"torch"`` (0 to 1, then standardized by ImageNet's mean and deviation).
 
@@ -112,10 +112,10 @@ def image_input(
         input_tensor: A symbolic tensor to start from, or None.
         input_shape: Shape of one image, or None for the default (unknown without the top).
         default: Height and width of the published weights.
-        smallest: Smallest height and width.
+        smallest: Minimum height and width.
         include_top: Whether the model has the dense layers, which need a fixed shape.
-        is_pretrained: Whether the published weights are requested, which are for RGB images and,
-            with the top, for images of the default size.
+        is_pretrained: Whether the published weights are requested, which require RGB images and,
+            with the top, images of the default size.
     """
     last = settings.image_data_format() == "channels_last"
     if input_tensor is not None:
@@ -174,8 +174,8 @@ def load_published(model: Any, weights: Any, address: str, digest: str) -> None:
 
     Args:
         model: The model.
-        weights: None, ``"imagenet"``, or the path of a file of weights.
-        address: Address of the published file.
+        weights: None, ``"imagenet"``, or the path of a weights file.
+        address: URL of the published file.
         digest: MD5 digest of the published file.
     """
     if weights is None:

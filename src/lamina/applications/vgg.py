@@ -33,7 +33,7 @@ _HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
 def published(variant: str, include_top: bool) -> tuple[str, str]:
-    """Address and MD5 digest of the weights file trained on ImageNet."""
+    """URL and MD5 digest of the weights file trained on ImageNet."""
     top, digest = (
         ("", _VARIANTS[variant].whole) if include_top else ("_notop", _VARIANTS[variant].headless)
     )
@@ -41,12 +41,12 @@ def published(variant: str, include_top: bool) -> tuple[str, str]:
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-    """Convert RGB images to those that VGG was trained on: BGR, minus the mean of ImageNet.
+    """Preprocess RGB images as in the training of VGG: BGR, minus the mean of ImageNet.
 
     Args:
         x: Images, ``(batch, height, width, 3)`` or one image, values 0 to 255; a NumPy array, a
             tensor or a symbolic tensor. It is not changed.
-        data_format: Position of the channels; the default of ``lamina.config`` when None.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
     """
     return imagenet_utils.preprocess_input(x, data_format, "caffe")
 

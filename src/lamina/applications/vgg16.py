@@ -1,4 +1,4 @@
-"""VGG16 and what goes with it."""
+"""VGG16, its preprocessing, and the decoding of its predictions."""
 
 from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.vgg import VGG16, preprocess_input

@@ -1,4 +1,4 @@
-"""VGG19 and what goes with it."""
+"""VGG19, its preprocessing, and the decoding of its predictions."""
 
 from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.vgg import VGG19, preprocess_input

@@ -1,4 +1,4 @@
-"""Bounding boxes: their formats, overlaps and offsets to anchors, and what cropping does to them.
+"""Bounding boxes: formats, overlaps, offsets to anchors, and transformations.
 
 A box is four numbers along the last axis. Formats, in any letter case:
 
@@ -11,7 +11,7 @@ A box is four numbers along the last axis. Formats, in any letter case:
 ``rel_xyxy``, ...    as ``xyxy``, ``yxyx``, ``xywh`` or ``center_xywh``, in fractions of the image
 ==================== ===========================================
 
-Everything here is made of :mod:`lamina.ops`, so it runs on arrays, in graphs and under JAX's
+All functions are built on :mod:`lamina.ops`, so they work on arrays, in graphs and under JAX
 transformations.
 """
 

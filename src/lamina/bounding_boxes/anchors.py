@@ -1,4 +1,4 @@
-"""Bounding boxes as offsets to anchors."""
+"""Conversion between bounding boxes and offsets to anchors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lamina.bounding_boxes.formats import (
 from lamina.errors import ArgumentError, StructureError
 
 _DELTAS = ("center_xywh", "center_yxhw")
-_SMALLEST = 1e-7  # sizes below it count as this, so that logarithms and quotients are finite
+_SMALLEST = 1e-7  # lower bound of sizes, so that logarithms and quotients are finite
 
 
 def encode_box_to_deltas(
@@ -28,26 +28,26 @@ def encode_box_to_deltas(
     variance: Sequence[float] | None = None,
     image_shape: Sequence[int] | None = None,
 ) -> Any:
-    """Offsets of boxes to anchors, which a detector learns to predict.
+    """Convert boxes to offsets to anchors, which a detector learns to predict.
 
     Centers: ``(box - anchor) / size of the anchor``; sizes: ``log(box / anchor)``; both divided by
-    the variance. Sizes below 1e-7 count as 1e-7.
+        the variance. Sizes are clipped to at least 1e-7.
 
     Args:
-        anchors: Of shape ``(n, 4)``.
-        boxes: Of shape ``(n, 4)`` or ``(batch, n, 4)``: the box for each anchor.
+        anchors: Anchors of shape ``(n, 4)``.
+        boxes: Boxes of shape ``(n, 4)`` or ``(batch, n, 4)``, one for each anchor.
         anchor_format: The format of the anchors.
         box_format: The format of the boxes.
         encoding_format: ``"center_yxhw"`` or ``"center_xywh"``, the order of the result.
         variance: Four numbers in that order; None for ones.
-        image_shape: ``(height, width, channels)`` of the image; needed for relative formats.
+        image_shape: ``(height, width, channels)`` of the image; required for relative formats.
 
     Returns:
         Tensor of the shape of ``boxes``.
 
     Raises:
-        ArgumentError: If ``encoding_format`` or ``variance`` is none of these, or ``image_shape``
-            is needed and missing.
+        ArgumentError: If ``encoding_format`` or ``variance`` is invalid, or ``image_shape`` is
+            required but missing.
 
     Source: Ren et al., Faster R-CNN, arXiv:1506.01497.
 
@@ -77,24 +77,26 @@ def decode_deltas_to_boxes(
     variance: Sequence[float] | None = None,
     image_shape: Sequence[int] | None = None,
 ) -> Any:
-    """Boxes from their offsets to anchors: the inverse of :func:`encode_box_to_deltas`.
+    """Convert offsets to anchors to boxes: the inverse of :func:`encode_box_to_deltas`.
 
     Args:
-        anchors: Of shape ``(n, 4)``; or a dict of them, one entry for each level of a pyramid.
-        boxes_delta: Offsets of shape ``(n, 4)`` or ``(batch, n, 4)``; a dict with the same keys.
+        anchors: Anchors of shape ``(n, 4)``, or a dict of them, one entry for each level of a
+            pyramid.
+        boxes_delta: Offsets of shape ``(n, 4)`` or ``(batch, n, 4)``, or a dict of them with the
+            same keys.
         anchor_format: The format of the anchors.
         box_format: The format to return.
         encoded_format: ``"center_yxhw"`` or ``"center_xywh"``, the order of the offsets.
         variance: Four numbers in that order, which multiply the offsets; None for ones.
-        image_shape: ``(height, width, channels)`` of the image; needed for relative formats.
+        image_shape: ``(height, width, channels)`` of the image; required for relative formats.
 
     Returns:
-        Tensor of the shape of ``boxes_delta``; or a dict of them.
+        Tensor of the shape of ``boxes_delta``, or a dict of tensors.
 
     Raises:
-        ArgumentError: If ``encoded_format`` or ``variance`` is none of these, or ``image_shape`` is
-            needed and missing.
-        StructureError: If the dicts differ in their keys.
+        ArgumentError: If ``encoded_format`` or ``variance`` is invalid, or ``image_shape`` is
+            required but missing.
+        StructureError: If the keys of the dicts differ.
 
     >>> anchors, deltas = [[0, 0, 10, 10]], [[0.0, 0.5, 0.0, 0.0]]
     >>> decode_deltas_to_boxes(anchors, deltas, "xyxy", "xyxy").tolist()

@@ -11,7 +11,7 @@ from lamina.errors import ArgumentError, ShapeError, StructureError, unknown_nam
 Four = tuple[Any, Any, Any, Any]
 Size = float | None
 
-# From each format to left, top, right, bottom, and back.
+# Conversion of each format to left, top, right, bottom, and back.
 CONVERSIONS: dict[str, tuple[Callable[..., Four], Callable[..., Four]]] = {
     "xyxy": (
         lambda x1, y1, x2, y2: (x1, y1, x2, y2),
@@ -49,20 +49,21 @@ def convert_format(
     """Convert boxes from one format to another.
 
     Args:
-        boxes: Of shape ``(..., 4)``; or a dict with them as ``"boxes"``, whose other entries stay.
-        source: The format that they have.
+        boxes: Boxes of shape ``(..., 4)``, or a dict with the key ``"boxes"``, whose other entries
+            are kept.
+        source: The format of the boxes.
         target: The format to convert to.
-        height: Of the image in pixels; needed where one of the formats is relative.
-        width: Likewise.
-        dtype: To compute in and to return; None keeps that of ``boxes``.
+        height: Height of the image in pixels; required if one of the formats is relative.
+        width: Width of the image in pixels; likewise.
+        dtype: Dtype of the result; that of ``boxes`` when None.
 
     Returns:
-        Tensor of the shape of ``boxes``; or a new dict with it.
+        Tensor of the shape of ``boxes``, or a new dict with it.
 
     Raises:
-        UnknownNameError: If there is no such format.
-        ArgumentError: If the size of the image is needed and missing.
-        ShapeError: If the last axis has another size than 4.
+        UnknownNameError: If a format is unknown.
+        ArgumentError: If the size of the image is required but missing.
+        ShapeError: If the size of the last axis is not 4.
 
     >>> convert_format([[10, 20, 30, 60]], "xyxy", "xywh").tolist()
     [[10.0, 20.0, 20.0, 40.0]]
@@ -80,7 +81,7 @@ def convert_format(
 
 
 def format_name(name: str) -> str:
-    """The name of a format in lower case; an error for any other."""
+    """Check the name of a format and convert it to lower case."""
     lowered = str(name).lower()
     if lowered not in FORMATS:
         raise unknown_name("format of bounding boxes", name, FORMATS)
@@ -88,10 +89,10 @@ def format_name(name: str) -> str:
 
 
 def need_size(what: str, height: Size, width: Size) -> None:
-    """Refuse a missing size of the image, for boxes that are ``what``."""
+    """Raise an error, for boxes that are ``what``, if the size of the image is missing."""
     if height is None or width is None:
         raise ArgumentError(
-            f"Boxes {what} expect the size of the image, since relative formats are fractions of "
+            f"Boxes {what} require the size of the image, since relative formats are fractions of "
             f"it. Received: height={height!r}, width={width!r}. Pass both in pixels."
         )
 
@@ -99,12 +100,12 @@ def need_size(what: str, height: Size, width: Size) -> None:
 def boxes_of(boxes: Mapping[str, Any]) -> Any:
     """The boxes of a dict with boxes and labels."""
     if "boxes" not in boxes:
-        raise StructureError(f"A dict of boxes expects the key 'boxes'. Received: {list(boxes)}.")
+        raise StructureError(f"A dict of boxes needs the key 'boxes'. Received: {list(boxes)}.")
     return boxes["boxes"]
 
 
 def tensor(boxes: Any, dtype: str | None = None) -> Any:
-    """Boxes as a tensor whose last axis is checked."""
+    """Convert boxes to a tensor and check its last axis."""
     boxes = ops.convert_to_tensor(boxes) if dtype is None else ops.cast(boxes, dtype)
     if not boxes.shape or boxes.shape[-1] != 4:
         raise ShapeError(
@@ -115,7 +116,7 @@ def tensor(boxes: Any, dtype: str | None = None) -> Any:
 
 
 def float_tensor(boxes: Any) -> Any:
-    """Boxes as a floating-point tensor."""
+    """Convert boxes to a floating-point tensor."""
     boxes = tensor(boxes)
     is_float = "float" in str(boxes.dtype)
     return boxes if is_float else ops.cast(boxes, settings.floatx())
@@ -146,24 +147,24 @@ def from_corners(
 
 
 def absolute_format(name: str, function: str) -> str:
-    """The name of a format in lower case; an error for a relative one."""
+    """Check that a format is not relative and convert its name to lower case."""
     name = format_name(name)
     if name.startswith(RELATIVE):
         raise ArgumentError(
-            f"{function}() expects boxes in pixels, since fractions of an image whose size changes "
-            f"say nothing. Received: bounding_box_format={name!r}. Convert them first: "
-            f"convert_format(boxes, {name!r}, 'xyxy', height, width)."
+            f"{function}() expects boxes in pixels, since relative formats depend on the size of "
+            f"the image, which changes. Received: bounding_box_format={name!r}. Convert them "
+            f"first: convert_format(boxes, {name!r}, 'xyxy', height, width)."
         )
     return name
 
 
 def image_size(name: str, image_shape: Sequence[int] | None) -> tuple[Size, Size]:
-    """Height and width for boxes in this format; None where it does not need them."""
+    """Height and width for boxes in this format, or None if it does not need them."""
     if not name.startswith(RELATIVE):
         return None, None
     if image_shape is None:
         raise ArgumentError(
-            f"Boxes in the format {name!r} expect `image_shape`, (height, width, channels) of the "
+            f"Boxes in the format {name!r} require `image_shape`, (height, width, channels) of the "
             "image. Received: None."
         )
     return image_shape[0], image_shape[1]

@@ -1,4 +1,4 @@
-"""What happens to bounding boxes when their image is cut, padded or turned."""
+"""Bounding boxes under cropping, padding and affine transformations of the image."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def clip_to_image_size(
     width: Size = None,
     bounding_box_format: str = "xyxy",
 ) -> dict[str, Any]:
-    """Cut boxes off at the image's border; boxes outside of it get the label -1.
+    """Clip boxes to the image; boxes outside it get the label -1.
 
     Args:
-        bounding_boxes: A dict with ``"boxes"`` of shape ``(..., n, 4)`` and, if there are any,
+        bounding_boxes: A dict with ``"boxes"`` of shape ``(..., n, 4)`` and, optionally,
             ``"labels"`` of shape ``(..., n)``.
-        height: Of the image in pixels; relative formats do not need it.
+        height: Height of the image in pixels; not required for relative formats.
         width: Likewise.
         bounding_box_format: The format of the boxes.
 
     Returns:
-        A new dict; a box whose area is then 0 has the label -1.
+        A new dict, where boxes of area 0 have the label -1.
 
     Raises:
-        StructureError: If ``bounding_boxes`` is no such dict.
-        ArgumentError: If the size of the image is needed and missing.
+        StructureError: If ``bounding_boxes`` is not such a dict.
+        ArgumentError: If the size of the image is required but missing.
 
     >>> boxes = {"boxes": [[-10, -20, 150, 160], [130, 10, 140, 20]], "labels": [0, 1]}
     >>> clipped = clip_to_image_size(boxes, height=100, width=120)
@@ -84,18 +84,18 @@ def crop(
     width: float,
     bounding_box_format: str = "xyxy",
 ) -> Any:
-    """Boxes in the coordinates of a region that is cut out of the image, and cut off at its border.
+    """Convert boxes to the coordinates of a cropped region of the image, and clip them to it.
 
     Args:
-        boxes: Of shape ``(..., 4)``, in pixels of the whole image.
-        top: Of the region, in pixels from the image's top.
+        boxes: Boxes of shape ``(..., 4)``, in pixels of the whole image.
+        top: Top of the region, in pixels.
         left: Likewise.
-        height: Of the region.
+        height: Height of the region.
         width: Likewise.
-        bounding_box_format: The format of the boxes; no relative one.
+        bounding_box_format: The format of the boxes, which must not be relative.
 
     Returns:
-        Tensor of the shape of ``boxes``; a box outside of the region has the area 0.
+        Tensor of the shape of ``boxes``, where boxes outside the region have area 0.
 
     Raises:
         ArgumentError: If the format is relative.
@@ -121,14 +121,14 @@ def pad(
     width: Size = None,
     bounding_box_format: str = "xyxy",
 ) -> Any:
-    """Boxes in the coordinates of an image that was padded at its top and left.
+    """Convert boxes to the coordinates of the image after padding at the top and the left.
 
     Args:
-        boxes: Of shape ``(..., 4)``.
-        top: Rows added above, in pixels.
-        left: Columns added at the left.
-        height: The number of pixels that relative coordinates are fractions of, before and after;
-            needed for relative formats only.
+        boxes: Boxes of shape ``(..., 4)``.
+        top: Number of rows added at the top.
+        left: Number of columns added at the left.
+        height: The height in pixels that relative coordinates refer to, before and after; required
+            for relative formats only.
         width: Likewise.
         bounding_box_format: The format of the boxes.
 
@@ -164,9 +164,9 @@ def affine_transform(
     center_y: float | None = None,
     bounding_box_format: str = "xyxy",
 ) -> Any:
-    r"""The upright boxes around what an affine transformation of the image makes of boxes.
+    r"""The axis-aligned bounding boxes of boxes after an affine transformation of the image.
 
-    A corner ``p`` goes to ``c + M (p - c + t)``, with ``c`` the center,
+    A corner ``p`` is mapped to ``c + M (p - c + t)``, with the center ``c``,
     ``t = (translate_x (width - 1), translate_y (height - 1))`` and, for ``u = tan(shear_x)`` and
     ``v = tan(shear_y)``,
 
@@ -177,27 +177,28 @@ def affine_transform(
             v \cos a - \sin a & \cos a + v \sin a
         \end{pmatrix}
 
-    (the signs are those of Keras). A transformation is one for all boxes, or one for each image.
+    (the signs are those of Keras). There is one transformation for all boxes, or one for each
+    image.
 
     Args:
-        boxes: Of shape ``(n, 4)`` or ``(batch, n, 4)``.
-        angle: Of the rotation in degrees, counterclockwise on screen; a number, or ``(batch,)``.
-        translate_x: Shift to the right as a fraction of ``width - 1``, likewise.
-        translate_y: Shift downwards as a fraction of ``height - 1``, likewise.
-        scale: Factor of magnification, likewise.
-        shear_x: Angle in degrees, likewise.
-        shear_y: Angle in degrees, likewise.
-        height: Of the image in pixels.
+        boxes: Boxes of shape ``(n, 4)`` or ``(batch, n, 4)``.
+        angle: Angle of rotation in degrees, counterclockwise on screen; a number, or ``(batch,)``.
+        translate_x: Translation to the right as a fraction of ``width - 1``, likewise.
+        translate_y: Translation downwards as a fraction of ``height - 1``, likewise.
+        scale: Scale factor, likewise.
+        shear_x: Horizontal shear angle in degrees, likewise.
+        shear_y: Vertical shear angle in degrees, likewise.
+        height: Height of the image in pixels.
         width: Likewise.
-        center_x: The fixed point, as a fraction of ``width - 1``; None for the middle.
-        center_y: Likewise of ``height - 1``.
+        center_x: Center, as a fraction of ``width - 1``; the middle when None.
+        center_y: Center, as a fraction of ``height - 1``; the middle when None.
         bounding_box_format: The format of the boxes.
 
     Returns:
-        Tensor of the shape of ``boxes``, floating-point; parts may lie outside of the image.
+        Floating-point tensor of the shape of ``boxes``; boxes may exceed the image.
 
     Raises:
-        ShapeError: If the transformations are not one, or one for each image.
+        ShapeError: If there is not one transformation, or one for each image.
 
     >>> half_turn = affine_transform([[0, 0, 9, 4]], 180, 0, 0, 1, 0, 0, height=10, width=20)
     >>> [round(x, 3) for x in half_turn.tolist()[0]]

@@ -1,4 +1,4 @@
-"""How much bounding boxes overlap."""
+"""Overlap of bounding boxes."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def compute_iou(
     mask_val: float = -1,
     image_shape: Sequence[int] | None = None,
 ) -> Any:
-    """Intersection over union of each box of one set with each of another.
+    """Intersection over union of all pairs of boxes of two sets.
 
     ``area(a and b) / (area(a or b) + epsilon)``, with :func:`lamina.config.epsilon`.
 
     Args:
-        boxes1: Of shape ``(m, 4)`` or ``(batch, m, 4)``.
-        boxes2: Of shape ``(n, 4)`` or ``(batch, n, 4)``.
+        boxes1: Boxes of shape ``(m, 4)`` or ``(batch, m, 4)``.
+        boxes2: Boxes of shape ``(n, 4)`` or ``(batch, n, 4)``.
         bounding_box_format: The format of both.
-        use_masking: Whether boxes whose four numbers are all negative are fillers.
-        mask_val: The result for pairs with a filler.
-        image_shape: ``(height, width, channels)`` of the image; needed for relative formats.
+        use_masking: Whether boxes with four negative numbers are padding.
+        mask_val: The result for pairs with padding.
+        image_shape: ``(height, width, channels)`` of the image; required for relative formats.
 
     Returns:
-        Tensor of shape ``(m, n)``, or ``(batch, m, n)`` where one set is in batches.
+        Tensor of shape ``(m, n)``, or ``(batch, m, n)`` if one set has a batch axis.
 
     Raises:
-        ShapeError: If the boxes have another rank than 2 or 3.
+        ShapeError: If the rank of the boxes is neither 2 nor 3.
         ArgumentError: If the format is relative and ``image_shape`` is missing.
 
     >>> compute_iou([[0, 0, 10, 10]], [[0, 0, 10, 5], [20, 20, 30, 30]], "xyxy").tolist()
@@ -74,7 +74,7 @@ def compute_ciou(
     bounding_box_format: str,
     image_shape: Sequence[int] | None = None,
 ) -> Any:
-    r"""Complete IoU of boxes, pair by pair: overlap, less the distance of centers and of shapes.
+    r"""Complete IoU of pairs of boxes: overlap minus terms for center distance and aspect ratio.
 
     .. math::
 
@@ -82,14 +82,14 @@ def compute_ciou(
         v = \frac{4}{\pi^2} \left(\arctan\frac{w_2}{h_2} - \arctan\frac{w_1}{h_1}\right)^2, \quad
         \alpha = \frac{v}{1 - \mathrm{IoU} + v}
 
-    with ``d`` the distance of the centers and ``D`` the diagonal of the box around both.
+    with the distance ``d`` of the centers and the diagonal ``D`` of the box around both.
     :func:`lamina.config.epsilon` is added to heights and denominators, as Keras does.
 
     Args:
-        boxes1: Of shape ``(..., 4)``.
-        boxes2: Of a shape that broadcasts with it.
+        boxes1: Boxes of shape ``(..., 4)``.
+        boxes2: Boxes of a shape that broadcasts with that of ``boxes1``.
         bounding_box_format: The format of both.
-        image_shape: ``(height, width, channels)`` of the image; needed for relative formats.
+        image_shape: ``(height, width, channels)`` of the image; required for relative formats.
 
     Returns:
         Tensor of shape ``(...)``, at most 1.
@@ -128,7 +128,7 @@ def _paired(
     pairs = zip(reversed(first.shape), reversed(second.shape), strict=False)
     if any(None not in (m, n) and 1 not in (m, n) and m != n for m, n in pairs):
         raise ShapeError(
-            "Two sets of boxes expect shapes that broadcast. Received: "
+            "The shapes of two sets of boxes must broadcast. Received: "
             f"{tuple(first.shape)} and {tuple(second.shape)}."
         )
     return _flat(corners_of(first, name, height, width)), _flat(

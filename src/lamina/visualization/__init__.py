@@ -1,4 +1,4 @@
-"""Tables, drawings and interactive pages of models; galleries of images, boxes and masks."""
+"""Summaries, plots and interactive pages of models; galleries of images, boxes and masks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lamina.visualization.summary import print_summary as print_summary
     from lamina.visualization.summary import summarize as summarize
 
-# Loaded on first use, since Graphviz and Rich take time to import.
+# Imported on first use, because importing Graphviz and Rich takes time.
 _MODULES = {
     "ModelSummary": "lamina.visualization.summary",
     "Row": "lamina.visualization.summary",

@@ -64,9 +64,9 @@ class Box:
         name: The name of the operation.
         kind: Its class; for an op, the name of the function in camel case.
         parent: The diagram that contains the box.
-        calls: The calls, in the order of the model's plan.
-        turn: ``(2, 3)`` for the second of three calls of an expanded nested model, each of which
-            is a box.
+        calls: The calls, in the execution order of the model.
+        turn: ``(2, 3)`` for the second of three calls of an expanded nested model, where each call
+            has its own box.
         inside: The diagram of an expanded nested model.
     """
 
@@ -105,8 +105,8 @@ class Diagram:
     Attributes:
         owner: The box that contains this diagram; None for the outermost model.
         boxes: The boxes in topological order.
-        sources: From each input of a box to the output that it is connected to. A number is an
-            output (as a key) or an input (as a value) of the diagram itself.
+        sources: Dict of the inputs of boxes to the outputs that they are connected to. A number is
+            an output (as a key) or an input (as a value) of the diagram itself.
     """
 
     def __init__(self, owner: Box | None) -> None:
@@ -187,10 +187,10 @@ def _read(model: Any, owner: Box | None, order: list[int | None], expand_nested:
     """The diagram of a graph model; its inputs are those of ``owner``, in ``order``."""
     graph = model.graph
     diagram = Diagram(owner)
-    made: dict[int, End | int | None] = {}  # the source of each slot of the plan
+    made: dict[int, End | int | None] = {}  # the source of each slot of the execution plan
     for border, slot, x in zip(order, graph.plan.inputs, graph.inputs, strict=True):
         maker = x.node.operation
-        if isinstance(maker, InputLayer) and maker not in model.layers:  # of a stack
+        if isinstance(maker, InputLayer) and maker not in model.layers:  # of a sequential model
             made[slot] = border
             continue
         is_layer = isinstance(x.node.operation, InputLayer)

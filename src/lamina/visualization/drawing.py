@@ -1,4 +1,4 @@
-"""Boxes and masks drawn on images, as arrays."""
+"""Drawing of bounding boxes and segmentation masks on images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lamina.errors import ArgumentError, DTypeError, ShapeError, StructureError
 Color = Sequence[int]
 
 _LETTER = 24  # height in pixels of text at font_scale=1
-_NO_OBJECT = -1  # the label of a box that only fills up a batch
+_NO_OBJECT = -1  # the label of boxes that are padding
 
 
 def draw_bounding_boxes(
@@ -28,31 +28,31 @@ def draw_bounding_boxes(
     font_scale: float = 1.0,
     data_format: str | None = None,
 ) -> np.ndarray:
-    """Draw boxes, and the names of what they hold, on a batch of images.
+    """Draw bounding boxes and the names of their classes on a batch of images.
 
     Args:
-        images: Of shape ``(batch, height, width, channels)`` with 1 or 3 channels, values from 0
-            to 255.
-        bounding_boxes: ``"boxes"`` of shape ``(batch, n, 4)``, ``"labels"`` of shape
-            ``(batch, n)``, where -1 stands for no box, and perhaps ``"confidences"`` of shape
-            ``(batch, n)``, which are written beside the names.
-        bounding_box_format: The format of the boxes, see :mod:`lamina.utils.bounding_boxes`.
-        class_mapping: The names of labels; a box without one has no text. Text needs
-            matplotlib and Pillow.
-        color: Red, green and blue, from 0 to 255.
-        line_thickness: Of the lines, in pixels.
-        text_thickness: Of the text: 1 is regular, 2 and more are bolder.
-        font_scale: Of the text: at 1, capital letters are about 17 pixels high.
+        images: Images of shape ``(batch, height, width, channels)`` with 1 or 3 channels and values
+            from 0 to 255.
+        bounding_boxes: Dict with ``"boxes"`` of shape ``(batch, n, 4)``, ``"labels"`` of shape
+            ``(batch, n)``, where -1 means no box, and optionally ``"confidences"`` of shape
+            ``(batch, n)``, which are shown after the names.
+        bounding_box_format: The format of the boxes; see :mod:`lamina.utils.bounding_boxes`.
+        class_mapping: Dict of labels to names; other boxes have no text. Text requires matplotlib
+            and Pillow.
+        color: RGB color with values from 0 to 255.
+        line_thickness: Thickness of the lines in pixels.
+        text_thickness: Thickness of the text: 1 is regular, 2 or more is bold.
+        font_scale: Scale of the text: at 1, capital letters are about 17 pixels high.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for the default.
 
     Returns:
-        New images, uint8, in the layout of ``images``.
+        New uint8 images in the layout of ``images``.
 
     Raises:
-        ShapeError: If a shape is none of these.
+        ShapeError: If an array has another shape.
         StructureError: If ``bounding_boxes`` lacks an entry.
         ArgumentError: If a thickness or the scale is not positive.
-        ImportError: If there is text to write and matplotlib is not installed.
+        ImportError: If there is text to draw and matplotlib is not installed.
 
     >>> import numpy as np
     >>> boxes = {"boxes": [[[1, 1, 4, 3]]], "labels": [[0]]}
@@ -89,7 +89,7 @@ def draw_bounding_boxes(
     expected = (len(drawn), *boxes.shape[1:2])
     if boxes.ndim != 3 or any(a.shape != expected for a in (labels, scores) if a is not None):
         raise ShapeError(
-            f"Boxes for {len(drawn)} images expect the shape ({len(drawn)}, n, 4), labels and "
+            f"Boxes for {len(drawn)} images must have the shape ({len(drawn)}, n, 4), labels and "
             f"confidences ({len(drawn)}, n). Received: {boxes.shape}, {labels.shape}"
             + ("." if scores is None else f" and {scores.shape}.")
         )
@@ -116,30 +116,30 @@ def draw_segmentation_masks(
     ignore_index: int = -1,
     data_format: str | None = None,
 ) -> np.ndarray:
-    """Color the pixels of images by their class.
+    """Draw segmentation masks: color the pixels of images by their class.
 
     A pixel becomes ``(1 - alpha) * pixel + alpha * color``, or ``color`` without ``blend``. By
-    default the color of class ``k`` is ``k * (1, 127, 31) % 255``, so that of class 0, the
-    background, is black; ``ignore_index=0`` leaves it as it is.
+    default the color of class ``k`` is ``k * (1, 127, 31) % 255``, which is black for class 0, the
+    background; ``ignore_index=0`` leaves the background unchanged.
 
     Args:
-        images: Of shape ``(batch, height, width, 3)``, values from 0 to 255.
+        images: Images of shape ``(batch, height, width, 3)`` with values from 0 to 255.
         segmentation_masks: The class of each pixel, integers of shape ``(batch, height, width)``,
-            with or without an axis of size 1 for the channels.
-        num_classes: Pixels of this class and above are left as they are; None colors all.
-        color_mapping: The color of each class; a class that is not in it is left as it is.
+            optionally with a channel axis of size 1.
+        num_classes: Number of classes; pixels of higher classes are unchanged. None for any number.
+        color_mapping: Dict of classes to colors; pixels of other classes are unchanged.
         alpha: The opacity of the colors, from 0 to 1.
-        blend: Whether the image shines through.
-        ignore_index: A class that is left as it is, like negative ones.
+        blend: Whether to blend the colors with the image.
+        ignore_index: A class whose pixels are unchanged, like those of negative classes.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for the default.
 
     Returns:
-        New images, uint8, in the layout of ``images``.
+        New uint8 images in the layout of ``images``.
 
     Raises:
-        ShapeError: If a shape is none of these.
-        DTypeError: If the masks are no integers.
-        ArgumentError: If ``alpha`` is outside of [0, 1].
+        ShapeError: If an array has another shape.
+        DTypeError: If the masks are not integers.
+        ArgumentError: If ``alpha`` is not in ``[0, 1]``.
 
     >>> import numpy as np
     >>> image, mask = np.full((1, 1, 2, 3), 100), np.array([[[0, 1]]])
@@ -152,7 +152,7 @@ def draw_segmentation_masks(
     masks = np.asarray(segmentation_masks)
     if masks.dtype.kind not in "iu":
         raise DTypeError(
-            "`segmentation_masks` expects the class of each pixel as an integer. Received: "
+            "`segmentation_masks` expects integers, the class of each pixel. Received: "
             f"{masks.dtype}. Take the `argmax` of probabilities over the classes."
         )
     if masks.ndim == 4 and 1 in (masks.shape[1], masks.shape[-1]):
@@ -160,7 +160,7 @@ def draw_segmentation_masks(
         masks = masks.squeeze(1 if first else -1)
     if drawn.shape[-1] != 3 or masks.shape != drawn.shape[:3]:
         raise ShapeError(
-            "Masks expect the shape (batch, height, width) of their images, which have 3 channels. "
+            "Masks must have the shape (batch, height, width) of their images with 3 channels. "
             f"Received: {masks.shape} for images of shape (batch, height, width, channels) = "
             f"{drawn.shape}."
         )
@@ -184,7 +184,7 @@ def batch_of_images(images: Any, data_format: str | None) -> np.ndarray:
     """A copy of the images with the channels last.
 
     Raises:
-        ShapeError: If they are no batch of images of 1, 3 or 4 channels.
+        ShapeError: If they are not a batch of images with 1, 3 or 4 channels.
     """
     array = np.array(images)
     first = settings.standardize_data_format(data_format) == "channels_first"
@@ -200,14 +200,14 @@ def batch_of_images(images: Any, data_format: str | None) -> np.ndarray:
 
 
 def in_layout(images: np.ndarray, data_format: str | None) -> np.ndarray:
-    """Images with the channels last, in the layout that a caller asked for."""
+    """Convert images with the channels last to the given layout."""
     if settings.standardize_data_format(data_format) == "channels_first":
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return images
 
 
 def _paint(image: np.ndarray, color: Color) -> np.ndarray:
-    """The color in as many channels as the image has."""
+    """The color with the number of channels of the image."""
     channels = image.shape[-1]
     if channels == 1:
         return np.array([round(np.dot(color[:3], (0.299, 0.587, 0.114)))], "uint8")
@@ -236,16 +236,16 @@ def _write(
     thickness: int,
     scale: float,
 ) -> None:
-    """Write above the box; where there is no room, below its upper line."""
+    """Write the text above the box, or below its upper line if there is no space."""
     try:
         from matplotlib import font_manager
         from PIL import Image, ImageDraw, ImageFont
     except ModuleNotFoundError as error:
         raise ImportError(
-            "Names beside boxes need matplotlib and Pillow, which are not installed. Install them "
+            "Names of boxes require matplotlib and Pillow, which are not installed. Install them "
             "with `pip install 'lamina[demo]'`, or leave `class_mapping` out."
         ) from error
-    # Matplotlib's own font has the letters of most alphabets, Pillow's those of English.
+    # Matplotlib's font supports most alphabets, Pillow's only ASCII.
     font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size=_LETTER * scale)
     canvas = Image.new("L", (image.shape[1], image.shape[0]))
     stroke = (thickness - 1) * scale / 2

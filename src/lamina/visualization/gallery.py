@@ -1,4 +1,4 @@
-"""Galleries: many images in one figure, with classes, masks or boxes. Drawn by matplotlib."""
+"""Galleries: matplotlib figures of many images with classes, masks or boxes."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ def plot_image_gallery(
     legend_handles: Sequence[Any] | None = None,
     data_format: str | None = None,
 ) -> Any:
-    """Show images in rows and columns, perhaps with their classes.
+    """Show images in a grid, optionally with their classes.
 
     Args:
-        images: Of shape ``(n, height, width, channels)``, with 1, 3 or 4 channels.
-        y_true: Classes of shape ``(n,)``, written above the images.
-        y_pred: Predicted classes of shape ``(n,)``, written beside those.
-        label_map: The names of classes.
-        rows: How many rows; None for as many as the images need.
-        cols: How many columns, likewise. Where both are given, further images are left out.
-        value_range: The values that stand for black and white: ``(0, 255)``, ``(0, 1)``, ...
-        scale: The size of an image, in inches.
-        path: A file to write the figure to, by its suffix as PNG, PDF, SVG, ...
-        show: Whether to show the figure; None for true, unless it is written to a file.
+        images: Images of shape ``(n, height, width, channels)`` with 1, 3 or 4 channels.
+        y_true: Classes of shape ``(n,)``, shown above the images.
+        y_pred: Predicted classes of shape ``(n,)``, shown next to ``y_true``.
+        label_map: Dict of classes to names.
+        rows: Number of rows; as many as necessary when None.
+        cols: Number of columns, likewise. If both are given, excess images are not shown.
+        value_range: The values of black and white, such as ``(0, 255)`` or ``(0, 1)``.
+        scale: Size of an image in inches.
+        path: File to save the figure to; the suffix determines the format: PNG, PDF, SVG, ...
+        show: Whether to show the figure; when None, it is shown unless it is saved to a file.
         transparent: Whether the file has a transparent background.
-        dpi: Pixels per inch of the file.
-        legend_handles: Entries of a legend below the images, such as matplotlib's ``Patch``.
+        dpi: Resolution of the file, in pixels per inch.
+        legend_handles: Entries of the legend below the images, such as matplotlib's ``Patch``.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for the default.
 
     Returns:
-        None for a figure that was shown or written; matplotlib's figure with ``show=False``.
+        None if the figure was shown or saved; the matplotlib figure with ``show=False``.
 
     Raises:
         ArgumentError: If ``path`` and ``show=True`` are both given, classes have no ``label_map``,
             or a number is not positive.
-        ShapeError: If a shape is none of these.
+        ShapeError: If an array has another shape.
         ImportError: If matplotlib is not installed.
 
     >>> import numpy as np
@@ -69,7 +69,7 @@ def plot_image_gallery(
     """
     if path is not None and show:
         raise ArgumentError(
-            "plot_image_gallery() expects `path`, to write a file, or `show=True`. Received: both."
+            "plot_image_gallery() expects `path`, to save a file, or `show=True`. Received: both."
         )
     pictures = _between_0_and_1(batch_of_images(images, data_format), value_range)
     titles = _titles(y_true, y_pred, label_map, len(pictures))
@@ -114,19 +114,19 @@ def plot_segmentation_mask_gallery(
     data_format: str | None = None,
     **kwargs: Any,
 ) -> Any:
-    """Show each image beside its true and its predicted mask, one image a row.
+    """Show each image next to its true and its predicted mask, one image per row.
 
     Args:
-        images: Of shape ``(n, height, width, 3)``.
-        num_classes: How many classes there are; see :func:`draw_segmentation_masks`.
-        value_range: The values that stand for black and white: ``(0, 255)``, ``(0, 1)``, ...
-        y_true: The class of each pixel, integers of shape ``(n, height, width)``, with or without
-            an axis of size 1 for the channels.
+        images: Images of shape ``(n, height, width, 3)``.
+        num_classes: Number of classes; see :func:`draw_segmentation_masks`.
+        value_range: The values of black and white, such as ``(0, 255)`` or ``(0, 1)``.
+        y_true: The class of each pixel, integers of shape ``(n, height, width)``, optionally with a
+            channel axis of size 1.
         y_pred: The predicted classes, likewise.
-        color_mapping: The color of each class; see :func:`draw_segmentation_masks`.
-        blend: Whether the image shines through the mask.
-        alpha: The opacity of the mask.
-        ignore_index: A class that is not drawn.
+        color_mapping: Dict of classes to colors; see :func:`draw_segmentation_masks`.
+        blend: Whether to blend the masks with the images.
+        alpha: Opacity of the masks.
+        ignore_index: A class to ignore.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for the default.
         **kwargs: Further arguments of :func:`plot_image_gallery`, such as ``path``.
 
@@ -134,7 +134,7 @@ def plot_segmentation_mask_gallery(
         What :func:`plot_image_gallery` returns.
 
     Raises:
-        ShapeError: If a shape is none of these.
+        ShapeError: If an array has another shape.
         ImportError: If matplotlib is not installed.
 
     >>> import numpy as np
@@ -189,23 +189,23 @@ def plot_bounding_box_gallery(
     """Show images with their true and their predicted boxes.
 
     Args:
-        images: Of shape ``(n, height, width, channels)`` with 1 or 3 channels.
-        bounding_box_format: The format of the boxes, see :mod:`lamina.utils.bounding_boxes`.
-        y_true: The true boxes: the ``bounding_boxes`` of :func:`draw_bounding_boxes`.
-        y_pred: The predicted ones.
-        value_range: The values that stand for black and white: ``(0, 255)``, ``(0, 1)``, ...
-        true_color: Of the true boxes: red, green and blue, from 0 to 255.
-        pred_color: Of the predicted ones.
-        line_thickness: Of the lines, in pixels.
-        font_scale: Of the text.
-        text_thickness: Of the text; None for ``line_thickness``.
-        class_mapping: The names of labels.
-        ground_truth_mapping: Those of the true boxes, in place of ``class_mapping``.
-        prediction_mapping: Those of the predicted ones, likewise.
-        legend: Whether to say below the images which color means what.
-        legend_handles: A legend of your own in its place.
-        rows: How many rows; None for as many as the images need.
-        cols: How many columns, likewise.
+        images: Images of shape ``(n, height, width, channels)`` with 1 or 3 channels.
+        bounding_box_format: The format of the boxes; see :mod:`lamina.utils.bounding_boxes`.
+        y_true: The true boxes, as in ``bounding_boxes`` of :func:`draw_bounding_boxes`.
+        y_pred: The predicted boxes, likewise.
+        value_range: The values of black and white, such as ``(0, 255)`` or ``(0, 1)``.
+        true_color: RGB color of the true boxes, with values from 0 to 255.
+        pred_color: RGB color of the predicted boxes.
+        line_thickness: Thickness of the lines in pixels.
+        font_scale: Scale of the text.
+        text_thickness: Thickness of the text; ``line_thickness`` when None.
+        class_mapping: Dict of labels to names.
+        ground_truth_mapping: Replaces ``class_mapping`` for the true boxes.
+        prediction_mapping: Replaces ``class_mapping`` for the predicted boxes.
+        legend: Whether to show a legend of the two colors below the images.
+        legend_handles: Entries of a custom legend.
+        rows: Number of rows; as many as necessary when None.
+        cols: Number of columns, likewise.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for the default.
         **kwargs: Further arguments of :func:`plot_image_gallery`, such as ``path``.
 
@@ -214,7 +214,7 @@ def plot_bounding_box_gallery(
 
     Raises:
         ArgumentError: If both ``legend`` and ``legend_handles`` are given.
-        ShapeError: If a shape is none of these.
+        ShapeError: If an array has another shape.
         ImportError: If matplotlib is not installed.
 
     >>> import numpy as np
@@ -229,7 +229,7 @@ def plot_bounding_box_gallery(
         )
     pictures = 255 * _between_0_and_1(batch_of_images(images, data_format), value_range)
     if pictures.shape[-1] == 1:
-        pictures = np.repeat(pictures, 3, axis=-1)  # the colors of the boxes tell them apart
+        pictures = np.repeat(pictures, 3, axis=-1)  # color channels for the colors of the boxes
     for boxes, color, names in (
         (y_true, true_color, ground_truth_mapping),
         (y_pred, pred_color, prediction_mapping),
@@ -258,7 +258,7 @@ def _pyplot() -> Any:
         return importlib.import_module("matplotlib.pyplot")
     except ModuleNotFoundError as error:
         raise ImportError(
-            "Galleries need matplotlib, which is not installed. Install it with "
+            "Galleries require matplotlib, which is not installed. Install it with "
             "`pip install 'lamina[demo]'` or `pip install matplotlib`."
         ) from error
 
@@ -280,7 +280,7 @@ def _titles(
     if not classes:
         return None
     if label_map is None:
-        raise ArgumentError("`y_true` and `y_pred` expect `label_map`, the names of the classes.")
+        raise ArgumentError("`y_true` and `y_pred` require `label_map`, the names of the classes.")
     for name, y in classes.items():
         if len(y) != count:
             raise ShapeError(

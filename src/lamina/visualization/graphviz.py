@@ -1,4 +1,4 @@
-"""Graphs that the Graphviz inside of pygraphviz lays out and draws."""
+"""Graphs that are laid out and drawn by the Graphviz bundled with pygraphviz."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SETTINGS = ("FONTCONFIG_FILE", "FONTCONFIG_PATH", "FONTCONFIG_SYSROOT")
 
 @contextmanager
 def _font_configuration() -> Iterator[None]:
-    """Context with a configuration of fonts, where neither the user nor the system has one."""
+    """Context with a font configuration if neither the user nor the system has one."""
     if any(name in os.environ for name in _SETTINGS) or Path(_SYSTEM_CONFIGURATION).exists():
         yield
         return
@@ -53,8 +53,8 @@ def _without_stderr() -> Iterator[None]:
 def _load_fonts() -> None:
     """Let Graphviz load its fonts, which it does once in a process.
 
-    The fontconfig that pygraphviz bundles reads the files of the system's version and complains
-    about every element that it does not know.
+    The fontconfig library bundled with pygraphviz reads the configuration of the system's version
+    and prints warnings about every unknown element.
     """
     graph: Any = pygraphviz.AGraph()
     graph.add_node("text", fontname="Helvetica")
@@ -63,7 +63,7 @@ def _load_fonts() -> None:
 
 
 class Graph(pygraphviz.AGraph):
-    """A graph that loads the fonts of Graphviz quietly before it is laid out or drawn."""
+    """A graph that loads the fonts of Graphviz, without warnings, before layout and drawing."""
 
     def layout(self, *args: Any, **kwargs: Any) -> Any:
         _load_fonts()

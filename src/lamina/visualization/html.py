@@ -1,8 +1,8 @@
-"""A model as an interactive HTML page: boxes to expand, edges to follow, names to search.
+"""A model as an interactive HTML page with expandable boxes, edges, and search.
 
 The page is self-contained. Its content, including the layout by Graphviz, is computed here and
 embedded as data; ``page.js`` inserts it as text, never as markup, and a content security policy
-allows no scripts and styles but its own.
+allows only its own scripts and styles.
 """
 
 from __future__ import annotations
@@ -45,33 +45,40 @@ from lamina.visualization.summary import summarize
 _HEAD, _CALLS, _PORTS, _MARGIN, _GAP = 48, 18, 24, 24, 36
 _NAME_CHARACTER, _CHARACTER = 8, 7
 _NARROWEST, _WIDEST = 132, 600
-_TOLD = ("name", "activation", "dtype", "trainable", "autocast")  # elsewhere in the page, or never
+_TOLD = (
+    "name",
+    "activation",
+    "dtype",
+    "trainable",
+    "autocast",
+)  # shown elsewhere, or not at all
 _TRAINABLE = {
-    "trainable": "yes", "frozen": "no", "partly frozen": "in part", None: "nothing to train",
+    "trainable": "yes", "frozen": "no", "partly frozen": "partly", None: "no trainable weights",
 }  # fmt: skip
 
 
-# From and to: the index of a box, or -1 for the border, and of a port; whether there is a mask.
+# Start and end: the index of a box (-1 for the border) and of a port; and whether there is a mask.
 _Wire = tuple[tuple[int, int], tuple[int, int], bool]
 
 
 def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
-    """Show a model as one self-contained page: nothing is loaded from anywhere.
+    """Show a model as a self-contained HTML page, which loads no other files.
 
-    Boxes are layers, wires are tensors from port to port; nested models open and close. A box under
-    the mouse or the keyboard's focus shows its parameters, shapes, dtypes, masks, weights and
-    arguments; a search finds layers by name or class. The page is light or dark as its reader is.
+    Boxes are layers, edges are tensors from port to port, and nested models can be expanded. The
+    box under the mouse or with the keyboard focus shows its parameters, shapes, dtypes, masks,
+    weights and arguments; the search finds layers by name or class. The page follows the reader's
+    light or dark mode.
 
     Args:
-        model: A built model of any kind; one that is no graph becomes a single box.
-        path: Where to write the page too; replaced only once the new page is complete.
+        model: A built model of any kind; one without a graph becomes a single box.
+        path: File to save the page to, which is replaced when the new page is complete.
 
     Returns:
-        The page.
+        The page as a string.
 
     Raises:
-        NotBuiltError: The model has seen no input yet.
-        ArgumentError: Not a model.
+        NotBuiltError: The model has not been built.
+        ArgumentError: Something that is not a model.
 
     >>> from lamina import Sequential, layers
     >>> model = Sequential([layers.Input((4,)), layers.Dense(3)])
@@ -92,7 +99,7 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
         "sizes": {"head": _HEAD, "calls": _CALLS, "ports": _PORTS, "gap": _GAP},
         "diagram": _describe(diagram, trainability(model), outputs),
     }
-    # ASCII only, and no "<": nothing in a name can end the element that holds it.
+    # ASCII only, and no "<", so that no name can end the element that contains it.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     style, script, page = (
         Path(__file__).with_name(f"page.{kind}").read_text(encoding="utf-8")
@@ -111,7 +118,7 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
 
 
 def repr_html(model: Any) -> str:
-    """Show a model in a notebook's cell: the table of its layers, in a frame that scrolls.
+    """Show a model in a notebook cell: the table of its layers in a scrollable frame.
 
     Args:
         model: A model of any kind, built or not.
@@ -133,7 +140,7 @@ def _digest(text: str) -> str:
 
 
 def _describe(diagram: Diagram, trains: dict[Variable, bool], outputs: list[str]) -> dict[str, Any]:
-    """What the page needs of one diagram; ``outputs`` are the names to mark at its border."""
+    """The data of one diagram for the page; ``outputs`` are the names to show at its border."""
     boxes = [_describe_box(box, trains) for box in diagram.boxes]
     index = {box: i for i, box in enumerate(diagram.boxes)}
     for j, name in enumerate(outputs):
@@ -236,18 +243,18 @@ def _source_name(box: Box, end: End) -> str:
 
 
 def _mask_role(box: Box) -> tuple[str, str] | None:
-    """A word and a sentence for what happens to masks in a box; None where there is none."""
+    """A label and a description of what happens to masks in a box; None without a mask."""
     masked_in = any(p.masked for c in box.calls for p in c.inputs)
     masked_out = any(p.masked for c in box.calls for p in c.outputs)
     if masked_in and masked_out:
-        return ("mask passes", "passes through")
+        return ("mask propagated", "propagated")
     if masked_out:
-        return ("mask starts", "starts here")
+        return ("mask created", "created here")
     if not masked_in:
         return None
     operation = box.operation
     used = isinstance(operation, Layer) and call_signature(type(operation)).takes_mask
-    return ("mask ends", "used, and ends here" if used else "ends here unused")
+    return ("mask ends", "used, not propagated" if used else "neither used nor propagated")
 
 
 def _facts(
@@ -272,7 +279,7 @@ def _facts(
         facts += [("Function", f"ops.{operation.op_name}"), ("Arguments", expression(box.calls[0]))]
     if mask is not None:
         facts.append(("Mask", mask[1]))
-    # The file's name will do: its folder is nobody's business when the page is passed on.
+    # Only the name of the file: its folder is private when the page is shared.
     places = [Path(call.node.location).name for call in box.calls]
     facts.append(("Called at", ", ".join(dict.fromkeys(places))))
     return [(k, str(v)) for k, v in facts if v]
@@ -282,7 +289,7 @@ def _facts(
 
 
 def _size(box: dict[str, Any]) -> dict[str, int]:
-    """Width and height of a closed box, from its text."""
+    """Width and height of a collapsed box, from its text."""
     opener = 18 if box["inside"] is not None else 0
     left = max(opener + _NAME_CHARACTER * cell_len(box["name"]), _CHARACTER * cell_len(box["kind"]))
     chips = sum(16 + _CHARACTER * cell_len(chip) for chip in box["chips"])
@@ -295,7 +302,7 @@ def _size(box: dict[str, Any]) -> dict[str, int]:
 
 
 def _port_width(gives: list[dict[str, Any]]) -> int:
-    """Width of the cells that show the outputs of a box."""
+    """Width of the output cells of a box."""
     texts = ["".join(map(str, p.values())) for p in gives]
     return 40 + _CHARACTER * max(map(cell_len, texts), default=0)
 
@@ -329,7 +336,7 @@ def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) 
     square_loops(graph)
 
     _, _, width, height = numbers(graph.graph_attr["bb"])
-    # An inner diagram has its rows at the upper and the lower border; others have a margin there.
+    # An inner diagram has rows of ports at the upper and the lower border, others have a margin.
     margin = 0 if diagram.owner is not None else _MARGIN
 
     def place(points: Any) -> list[list[float]]:
@@ -341,7 +348,7 @@ def _lay_out(diagram: Diagram, boxes: list[dict[str, Any]], wires: list[_Wire]) 
         place(points_along(graph.get_edge(*_nodes(start, stop), key=k).attr["pos"]))
         for k, (start, stop, _) in enumerate(wires)
     ]
-    # Nothing lies between adjacent rows: the page draws such edges itself.
+    # There is nothing between adjacent rows: the page draws such edges itself.
     curves = [[] if 0 < curve[-1][1] - curve[0][1] < 3 * _GAP else curve for curve in curves]
     strips = {}
     for side, count, step in (("top", entries, 24), ("bottom", exits, cell)):
@@ -361,7 +368,7 @@ def _nodes(start: tuple[int, int], stop: tuple[int, int]) -> tuple[Any, Any]:
 
 
 def _blank(width: float, height: float, entries: int, exits: int) -> str:
-    """An empty box of this size for Graphviz, with ports along its upper and its lower side."""
+    """An empty box of this size for Graphviz, with ports at its upper and its lower side."""
     table = '<table border="0" cellborder="0" cellspacing="0" cellpadding="0">'
 
     def cell(w: float, h: float, port: str = "") -> str:

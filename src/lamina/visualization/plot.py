@@ -1,4 +1,4 @@
-"""Plots of models as PNG, SVG and PDF, laid out by the Graphviz that pygraphviz bundles."""
+"""Plots of models as PNG, SVG and PDF files, laid out by the Graphviz bundled with pygraphviz."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _INPUT, _LAYER, _MODEL, _OP = "#e6f0fb", "#f6f8fa", "#f1ebfb", "#ffffff"
 _FORMATS = {"": "png", ".png": "png", ".svg": "svg", ".pdf": "pdf"}
 _LARGEST_PNG = 32_767  # pixels in either direction: Cairo's limit
 
-# By direction: the sides where edges leave and enter a box, as compass points.
+# For each direction: the sides at which edges leave and enter a box, as compass points.
 _SIDES = {"TB": ("s", "n"), "BT": ("n", "s"), "LR": ("e", "w"), "RL": ("w", "e")}
 
 
@@ -138,7 +138,7 @@ def plot_model(
 
     Args:
         model: A built model of any kind; one without a graph becomes a single box.
-        to_file: Path of the file, which is replaced when the new one is complete.
+        to_file: Path of the file, which is replaced when the new file is complete.
         show_shapes: Whether to show the shape of each port, with the names of named dimensions.
         show_dtype: Whether to show the dtype of each port.
         show_layer_names: Whether to show the name of each layer above its class.
@@ -166,7 +166,7 @@ def plot_model(
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
         raise ArgumentError(
-            f"plot_model() writes .png, .svg and .pdf. Received: {str(path)!r}. Rename the file; "
+            f"plot_model() saves .png, .svg and .pdf. Received: {str(path)!r}. Rename the file; "
             'for other formats of Graphviz use `model_to_dot(model).draw(path, prog="dot")`.'
         )
     graph = model_to_dot(
@@ -187,8 +187,8 @@ def _render(graph: Any, kind: str, dpi: int) -> bytes:
     _clear_titles(graph)
     if kind != "svg" and not _has_fonts():
         warn(
-            "This machine has no fonts, so every letter of the picture is an empty box. Install "
-            "one (`apt-get install fonts-dejavu-core`), or write an .svg file, which is shown "
+            "This machine has no fonts, so every letter of the plot is an empty box. Install "
+            "a font (`apt-get install fonts-dejavu-core`), or save an .svg file, which is shown "
             "with the fonts of its viewer.",
             UserWarning,
         )
@@ -197,9 +197,9 @@ def _render(graph: Any, kind: str, dpi: int) -> bytes:
         if inches * dpi > _LARGEST_PNG:
             fitting = int(_LARGEST_PNG / inches)
             warn(
-                f"The picture is {inches:.0f} inches long, and a PNG has at most {_LARGEST_PNG:,} "
-                f"pixels: it is drawn at {fitting} dpi instead of {dpi}. Write an .svg or .pdf "
-                "file to keep it sharp.",
+                f"The plot is {inches:.0f} inches long, and a PNG has at most {_LARGEST_PNG:,} "
+                f"pixels: it is drawn at {fitting} dpi instead of {dpi}. Save an .svg or .pdf "
+                "file for full resolution.",
                 UserWarning,
             )
             dpi = fitting
@@ -209,7 +209,7 @@ def _render(graph: Any, kind: str, dpi: int) -> bytes:
 
 @functools.cache
 def _has_fonts() -> bool:
-    """Whether letters differ in width: without fonts, all are the same empty box."""
+    """Whether letters differ in width: without fonts, all of them are the same empty box."""
     graph: Any = Graph()
     for text in ("iiiiiiii", "WWWWWWWW"):
         graph.add_node(text, shape="plain", fontname=_FONT)
@@ -219,7 +219,7 @@ def _has_fonts() -> bool:
 
 
 def square_loops(graph: Any) -> None:
-    """Route edges from a box to itself around it at right angles, where Graphviz has arcs."""
+    """Route edges from a box to itself at right angles, instead of Graphviz's arcs."""
     along = 1 if graph.graph_attr["rankdir"] in ("TB", "BT") else 0
     for node in graph.nodes():
         loops = [edge for edge in graph.out_edges(node) if edge[1] == node]
@@ -230,8 +230,8 @@ def square_loops(graph: Any) -> None:
         across = np.concatenate(arcs)[:, 1 - along] - middle[1 - along]
         far = across[np.abs(across).argmax()]
         outwards = np.sign(far)
-        # The farther its ends are from the side where it passes, the farther out an edge is, so
-        # that no two of them cross.
+        # The farther the ends of an edge are from the side that it passes, the farther out it is,
+        # so # that edges do not cross.
         starts, stops = (np.array([arc[i, 1 - along] for arc in arcs]) for i in (0, -1))
         order = np.lexsort([-outwards * stops, -outwards * starts])
         for rank, k in enumerate(order):
@@ -296,13 +296,13 @@ def _clear_titles(graph: Any) -> None:
 
 
 def _strokes(pos: str) -> np.ndarray:
-    """A wire as short straight strokes ``[stroke, end, (x, y)]``."""
+    """An edge as short line segments ``[segment, end, (x, y)]``."""
     points = points_along(pos)
     return np.stack([points[:-1], points[1:]], axis=1)
 
 
 def points_along(pos: str) -> np.ndarray:
-    """Points ``[point, (x, y)]`` along a wire; ``pos``: its Bézier curves as Graphviz has them."""
+    """Points ``[point, (x, y)]`` along the Bézier curves of an edge; ``pos``: Graphviz's format."""
     control = np.array([numbers(p) for p in pos.split() if p[0] not in "es"])
     t = np.linspace(0, 1, 17)[1:, None]
     curves = [
@@ -313,12 +313,12 @@ def points_along(pos: str) -> np.ndarray:
 
 
 def numbers(text: str) -> list[float]:
-    """What Graphviz writes as ``"1.5,2"``."""
+    """Parse numbers in Graphviz's format ``"1.5,2"``."""
     return [float(v) for v in text.split(",")]
 
 
 def _for_notebook(kind: str, picture: bytes) -> Any:
-    """What IPython shows, when this runs in a notebook; IPython is never imported by us first."""
+    """An IPython object that displays the plot, if this is a notebook; else None."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if kind == "pdf" or not hasattr(shell, "kernel"):
@@ -341,12 +341,12 @@ def _draw_boxes(graph: Any, diagram: Diagram, options: _Options) -> None:
 
 
 def _name(box: Box) -> str:
-    """A box's path for Graphviz, which takes what looks like markup in a name for markup."""
+    """The path of a box as a name for Graphviz, which would interpret markup in it."""
     return html.escape(box.path)
 
 
 def _frame(graph: Any, name: str, title: str, note: str = "") -> Any:
-    """A frame at least twice as wide as its title, which leaves space for an edge in the middle."""
+    """A frame at least twice as wide as its title, so that an edge can pass in the middle."""
     title_width = 6 * cell_len(title) + 5 * cell_len(note) + 10
     label = (
         '<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr>'
@@ -361,7 +361,7 @@ def _frame(graph: Any, name: str, title: str, note: str = "") -> Any:
 
 
 def _ports(box: Box, side: str, options: _Options) -> list[tuple[str, str]]:
-    """Name and text of each port on one side; none where the whole side is one silent port."""
+    """Name and text of each port on one side; empty if the side is a single port without text."""
     ports = []
     for k, call in enumerate(box.calls):
         for i, port in enumerate(call.inputs if side == "in" else call.outputs):
@@ -373,7 +373,7 @@ def _ports(box: Box, side: str, options: _Options) -> list[tuple[str, str]]:
 
 
 def _place(end: End, side: str, options: _Options) -> str:
-    """The name of the port where a wire ends: the box itself where that side shows no ports."""
+    """The name of the port at the end of an edge, or of the box if that side has no ports."""
     call = end.box.calls[end.call]
     count = len(call.inputs if side == "in" else call.outputs)
     several = count > 1 or len(end.box.calls) > 1
@@ -382,10 +382,10 @@ def _place(end: End, side: str, options: _Options) -> str:
 
 
 def _label(box: Box, options: _Options) -> str:
-    """A table in Graphviz's HTML: ports that read, what the box is, ports that give."""
+    """A table in Graphviz's HTML: input ports, the title of the box, and output ports."""
     upright = options.rankdir in ("TB", "BT")
     head = f'<td port="head" cellpadding="4">{_head(box, options)}</td>'
-    cells = [(head, True)]  # with whether it is set off by a line
+    cells = [(head, True)]  # and whether it is separated by a line
     for side, place in (("in", 0), ("out", 2)):
         if ports := _ports(box, side, options):
             cell = f'<td cellpadding="0">{_port_table(ports, upright)}</td>'

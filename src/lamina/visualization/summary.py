@@ -1,7 +1,7 @@
-"""The table of a model's layers: as data, as text, in colour, as HTML.
+"""The table of a model's layers: as data, as text, in color, and as HTML.
 
-:func:`summarize` reads a model into a :class:`ModelSummary`; :func:`print_summary` is what
-``model.summary()`` calls. The table never cuts: where the line is too short, cells wrap.
+:func:`summarize` converts a model to a :class:`ModelSummary`; ``model.summary()`` calls
+:func:`print_summary`. Text is never truncated: cells wrap if the line is too short.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from lamina.visualization.diagram import graph_of
 
 Shape = tuple[Any, ...]
 _BATCH = show_dim(BATCH)
-_JOINED = "\xa0"  # a space at which lines are broken only when nothing else helps
+_JOINED = "\xa0"  # a space at which lines are broken only as a last resort
 _NUMBERS = (f"Param{_JOINED}#", "FLOPs", "Activations")  # the columns of numbers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
         name: The layer's or op's name.
-        type: Its class; for an op the name of its function, spelled like one.
-        output_shapes: One entry for each different output: a shape, or a list of shapes where a
-            call returns several tensors. Sizes are numbers, names, or None. Empty when unknown.
+        type: Its class; for an op, the name of the function in camel case.
+        output_shapes: One entry for each distinct output: a shape, or a list of shapes if a call
+            returns several tensors. Dimensions are numbers, names, or None. Empty if unknown.
         params: Number of elements of the layer's weights.
-        built: Whether the weights exist yet.
-        connected_to: What each call reads, as ``layer[node][output]``.
-        trainable: Whether any weight trains; None for what has no weights.
-        depth: 0 for the model's own layers, 1 for those inside of a nested model, ...
-        frame: The lines that lead the eye from a nested model to this row.
+        built: Whether the weights have been created.
+        connected_to: The inputs of each call, as ``layer[node][output]``.
+        trainable: Whether any weight is trained; None without weights.
+        depth: 0 for the model's own layers, 1 for those inside a nested model, ...
+        frame: The lines that connect a nested model to this row.
         operations: Arithmetic operations of all calls for one sample: a number, a formula of named
-            sizes, or None if unknown or not requested.
-        activation_bytes: Size of the outputs for one sample, likewise.
+            dimensions, or None if unknown or not requested.
+        activation_bytes: Size of the outputs for one sample in bytes, likewise.
     """
 
     name: str
@@ -72,23 +72,23 @@ class Row:
 
     @property
     def shape_text(self) -> str:
-        """The output shapes as the table shows them."""
+        """The output shapes as shown in the table."""
         return ", ".join(map(_show_output, self.output_shapes)) or "?"
 
     @property
     def params_text(self) -> str:
-        """The number of parameters as the table shows it."""
+        """The number of parameters as shown in the table."""
         return f"{self.params:,}" + ("" if self.built else " (unbuilt)")
 
     @property
     def trainable_text(self) -> str:
-        """``Y``, ``N``, or ``-`` for what has no weights."""
+        """``Y``, ``N``, or ``-`` without weights."""
         return "-" if self.trainable is None else "NY"[self.trainable]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Weights:
-    """A number of parameters and the memory that they take.
+    """A number of parameters and their memory.
 
     >>> str(Weights(55_050, 220_200))
     '55,050 (215.04 KB)'
@@ -99,7 +99,7 @@ class Weights:
 
     @classmethod
     def of(cls, variables: Iterable[Variable]) -> Weights:
-        """Count ``variables``; each is expected once."""
+        """Count ``variables``, which must be distinct."""
         sizes = [(v.size, v.size * jnp.dtype(v.dtype).itemsize) for v in variables]
         return cls(sum(n for n, _ in sizes), sum(b for _, b in sizes))
 
@@ -112,21 +112,23 @@ class Weights:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSummary:
-    """A model's layers as a table: its rows are data, and it shows itself wherever it is put.
+    """The table of a model's layers, as data that can be displayed.
 
-    ``print(table)`` gives text, a notebook shows HTML, rich consoles show it in colour.
+    ``print(table)`` prints text, a notebook shows HTML, and rich consoles show it in color.
 
     Attributes:
         name: The model's name.
         rows: One for each layer or op.
-        trainable: The weights that an optimizer may change now.
-        non_trainable: Those that it may not.
-        optimizer: The optimizer's own state, once there is one.
-        show_connections: Whether the table says what each layer reads; a chain needs no telling.
-        show_trainable: Whether it says what trains.
-        show_cost: Whether it says what one sample costs.
-        line_length: Its width in characters; as wide as needed, within the terminal, when None.
-        positions: Where each column ends: characters, or shares of the width.
+        trainable: The weights that are trained.
+        non_trainable: The other weights.
+        optimizer: The optimizer's state, if it exists.
+        show_connections: Whether to show the inputs of each layer, which a linear stack does not
+            need.
+        show_trainable: Whether to show what is trained.
+        show_cost: Whether to show the cost of one sample.
+        line_length: Width in characters; when None, as wide as necessary up to the width of the
+            terminal.
+        positions: End of each column, in characters or as fractions of the width.
     """
 
     name: str
@@ -142,12 +144,12 @@ class ModelSummary:
 
     @property
     def total(self) -> Weights:
-        """Everything that the model keeps in memory: weights and optimizer state."""
+        """All parameters in memory: weights and optimizer state."""
         return self.trainable + self.non_trainable + self.optimizer
 
     @property
     def totals(self) -> dict[str, Weights]:
-        """The lines below the table, by what they count."""
+        """The totals below the table, by name."""
         lines = {
             "Total params": self.total,
             "Trainable params": self.trainable,
@@ -172,7 +174,7 @@ class ModelSummary:
         return columns
 
     def _widths(self, cells: list[list[str]], available: int) -> list[int]:
-        """Widths of the columns: what their text asks for, less where the line is too short."""
+        """Widths of the columns: those of their text, or less if the line is too short."""
         limit = available - 3 * len(cells) - 1
         lines = [[line for cell in column for line in cell.split("\n")] for column in cells]
         if self.positions:
@@ -229,7 +231,7 @@ class ModelSummary:
     def _repr_html_(self) -> str:
         columns = self._columns
 
-        # Styles stand in the elements: nothing outside of this table may change by it.
+        # Inline styles, so that nothing outside this table is affected.
         def row(tag: str, texts: Iterable[str], line: str = "") -> str:
             look = f"vertical-align: top; padding: 0.15em 0.8em; white-space: nowrap{line}"
             cells = (html.escape(t).replace("\n", "<br>").replace("  ", "&nbsp; ") for t in texts)
@@ -263,34 +265,34 @@ def summarize(
     layer_range: Sequence[str] | None = None,
     show_cost: bool = False,
 ) -> ModelSummary:
-    """Read a model into a table of its layers.
+    """Create the table of a model's layers.
 
     Args:
         model: A model of any kind; unbuilt layers show ``?`` and no parameters.
-        line_length: Width of the table in characters; when None, as wide as its text asks for,
-            within the terminal.
-        positions: Where each column ends: characters, or shares of the width when none is above 1.
-            Columns have the widths that their text asks for when None.
-        expand_nested: Also list the layers inside of nested models, below them.
-        show_trainable: Add a column that says what an optimizer may change.
-        layer_range: ``(first, last)``: list only the layers from the first one whose name is, or
-            matches, ``first`` to the last one whose name is, or matches, ``last``. The totals
-            count the whole model all the same.
-        show_cost: Add columns for one sample: the arithmetic operations of the forward pass, a
-            multiplication and an addition counting two, and the bytes of the outputs. Open sizes
-            that have names stay in them: ``128*time``.
+        line_length: Width of the table in characters; when None, as wide as its text up to the
+            width of the terminal.
+        positions: End of each column, in characters or as fractions of the width when none is above
+            1. When None, columns have the width of their text.
+        expand_nested: Whether to list the layers of nested models too, below them.
+        show_trainable: Whether to add a column that shows what is trained.
+        layer_range: ``(first, last)`` to list only a range of layers, from the first layer whose
+            name equals or matches ``first`` to the last one whose name equals or matches ``last``.
+            The totals are still those of the whole model.
+        show_cost: Whether to add columns with the cost of one sample: the arithmetic operations of
+            the forward pass, where a multiplication and an addition count as two, and the bytes of
+            the outputs. They are formulas of unknown named dimensions, such as ``128*time``.
 
     Returns:
-        The table; ``print`` it, or read its ``rows`` and totals.
+        The table, with its ``rows`` and totals.
 
     Raises:
         UnknownNameError: No layer's name matches ``layer_range``.
-        ArgumentError: ``layer_range`` is no pair, or ``line_length`` no positive number.
+        ArgumentError: ``layer_range`` is not a pair, or ``line_length`` is not a positive number.
     """
     if line_length is not None and line_length < 1:
         raise ArgumentError(f"`line_length` is a positive number. Received: {line_length!r}.")
     ends = () if positions is None else tuple(positions)
-    weights = set(model.weights)  # the states of seed generators are no parameters
+    weights = set(model.weights)  # the states of seed generators are not parameters
     trains = {v: t for v, t in model.named_variables().values() if v in weights}
     reader = _Reader(trains, expand_nested, _operations(model) if show_cost else None)
     rows = list(reader.rows(model, 0, "", layer_range))
@@ -327,18 +329,19 @@ def print_summary(
     layer_range: Sequence[str] | None = None,
     show_cost: bool = False,
 ) -> None:
-    """Print the table of :func:`summarize`, in colour where the output is a terminal.
+    """Print the table of :func:`summarize`, in color on a terminal.
 
     Args:
         model: A model of any kind.
-        line_length: As for :func:`summarize`.
-        positions: Where each column ends: characters, or shares of the width when none is above 1.
-            Columns have the widths that their text asks for when None.
-        print_fn: Called once with the whole text, without colours, instead of printing.
-        expand_nested: As for :func:`summarize`.
-        show_trainable: As for :func:`summarize`.
-        layer_range: As for :func:`summarize`.
-        show_cost: As for :func:`summarize`.
+        line_length: See :func:`summarize`.
+        positions: End of each column, in characters or as fractions of the width when none is above
+            1. When None, columns have the width of their text.
+        print_fn: Function that is called once with the whole text, without colors, instead of
+            printing.
+        expand_nested: See :func:`summarize`.
+        show_trainable: See :func:`summarize`.
+        layer_range: See :func:`summarize`.
+        show_cost: See :func:`summarize`.
     """
     summary = summarize(
         model, line_length=line_length, positions=positions, expand_nested=expand_nested,
@@ -354,7 +357,7 @@ def print_summary(
 
 
 class _Reader:
-    """Makes the rows, and records whether any of the graphs branches."""
+    """Creates the rows, and records whether any graph has branches."""
 
     def __init__(
         self, trains: dict[Variable, bool], expand_nested: bool, costs: dict[str, Any] | None
@@ -366,12 +369,12 @@ class _Reader:
         self, model: Any, depth: int, frame: str, layer_range: Sequence[str] | None = None,
         path: str = "",
     ) -> Iterator[Row]:  # fmt: skip
-        """The rows of a model's layers, each followed by those inside of it."""
+        """The rows of a model's layers, each followed by those inside it."""
         graph = graph_of(model)
         nodes = _nodes_by_operation(graph)
         self.branches |= graph is not None and not graph.is_chain
         operations = model.layers if graph is None else model.operations
-        if not any(isinstance(x, InputLayer) for x in model.layers):  # of a stack
+        if not any(isinstance(x, InputLayer) for x in model.layers):  # of a sequential model
             operations = [x for x in operations if not isinstance(x, InputLayer)]
         operations = _within(operations, layer_range)
         for i, operation in enumerate(operations):
@@ -408,7 +411,7 @@ class _Reader:
 
 
 def _operations(model: Any) -> dict[str, Any]:
-    """Arithmetic operations for one sample, by the path of the layer inside of ``model``."""
+    """Arithmetic operations for one sample, by the path of the layer in ``model``."""
     graph = graph_of(model)
     if graph is None:
         return {}
@@ -433,7 +436,7 @@ def _bytes_of_outputs(calls: list[Node]) -> Any:
 
 
 def _nodes_by_operation(graph: Any) -> dict[Any, list[Node]]:
-    """The calls that belong to this graph: a layer may have others elsewhere."""
+    """The calls that belong to this graph: a layer may have others in other graphs."""
     found: dict[Any, list[Node]] = {}
     if graph is not None:
         inputs = (x.node for x in graph.inputs if isinstance(x.node.operation, InputLayer))
@@ -456,19 +459,19 @@ def _within(operations: Sequence[Any], layer_range: Sequence[str] | None) -> lis
 
 
 def _places(names: list[str], pattern: str) -> list[int]:
-    """Where the layer of that name stands, or else all that match it as a regular expression."""
+    """The position of the layer of that name, or those of all that match it as a pattern."""
     if pattern in names:
         return [names.index(pattern)]
     found = [i for i, name in enumerate(names) if re.match(pattern, name)]
     if not found:
         raise UnknownNameError(
-            f"`layer_range`: no layer is called, or matches, {pattern!r}. The layers are {names}."
+            f"`layer_range`: no layer name equals or matches {pattern!r}. The layers are {names}."
         )
     return found
 
 
 def _output_shapes(calls: list[Node]) -> tuple[Shape | list[Shape], ...]:
-    """What the calls return, each different answer once."""
+    """The distinct output shapes of the calls."""
     found: list[Any] = []
     for node in calls:
         shapes = [_shape_of(x) for x in node.output_leaves]
@@ -479,18 +482,18 @@ def _output_shapes(calls: list[Node]) -> tuple[Shape | list[Shape], ...]:
 
 
 def _shape_of(tensor: Any) -> Shape:
-    """Sizes with names; the batch is None, as everywhere in Keras's tables."""
+    """Dimensions with names; the batch is None, as in Keras's tables."""
     return tuple(None if d == _BATCH else d for d in tensor.dims)
 
 
 def _shapes_of_build(layer: Any) -> tuple[Shape | list[Shape], ...]:
-    """The output of a layer outside of graphs, from the shapes it was built for."""
+    """The output shape of a layer that is not in a graph, from the shapes it was built for."""
     config = layer.get_build_config()
     if not config:
         return ()
     try:
         shape = layer.compute_output_shape(*map(_open_batch, config.values()))
-    except (TypeError, ValueError):  # such a layer needs more than shapes to answer
+    except (TypeError, ValueError):  # the layer needs more than shapes
         return ()
     return (_open_batch(shape),)
 
@@ -532,10 +535,10 @@ def _in_ascii(frame: str) -> str:
 
 
 def _wrap(text: str, width: int, frame: str = "", height: int = 1) -> list[str]:
-    """Lines of at most ``width``: broken between words, inside of one only where it is too long.
+    """Wrap text to lines of at most ``width``, inside a word only if it is too long.
 
-    The first line starts with ``frame``; the others, ``height`` in all at least, continue its
-    vertical lines.
+    The first line starts with ``frame``; the others continue its vertical lines. There are at least
+    ``height`` lines.
     """
     further = frame.translate(str.maketrans("├└`", "│  "))
     if cell_len(frame) * 2 > width:  # a frame this deep leaves no space for text
@@ -561,12 +564,12 @@ def _wrap(text: str, width: int, frame: str = "", height: int = 1) -> list[str]:
 
 
 def _pieces(word: str, limit: int) -> list[str]:
-    """A word in parts that fit, cut where it reads best."""
+    """Split a word into parts that fit, preferably at separators."""
     return [piece for part in _SEAMS.split(word) if part for piece in chop_cells(part, limit)]
 
 
 def _shrink(widths: list[int], minimums: list[int], limit: int) -> list[int]:
-    """Take from the widest column until all fit, below the minimums only as a last resort.
+    """Shrink the widest columns until all fit, below the minimums only as a last resort.
 
     The minimums are the longest words, so that numbers, which are single words, are split last.
     """
