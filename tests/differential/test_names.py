@@ -135,7 +135,7 @@ def test_policies_have_two_names():
 
 
 def test_no_setting_lets_files_run_code():
-    with pytest.warns(SavingWarning, match="no code"):
+    with pytest.warns(SavingWarning, match="never runs code"):
         lamina.config.enable_unsafe_deserialization()
 
 

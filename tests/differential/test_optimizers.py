@@ -309,8 +309,10 @@ def test_an_optimizer_in_keras_s_style():
 
 def test_several_optimizers():
     def make(module):
-        pattern = {"b": module.Adam(0.1, use_ema=True, weight_decay=0.05)}
-        return module.MultiOptimizer(module.OptimizerMap(module.SGD(0.1, 0.9), pattern), 4.0)
+        # Keras numbers names by what else the process has made.
+        pattern = {"b": module.Adam(0.1, use_ema=True, weight_decay=0.05, name="of_b")}
+        default = module.SGD(0.1, 0.9, name="of_others")
+        return module.MultiOptimizer(module.OptimizerMap(default, pattern), 4.0)
 
     ours, theirs = make(optimizers), make(keras.optimizers)
     assert float(ours.scale_loss(2.0)) == float(theirs.scale_loss(2.0)) == 8.0

@@ -36,8 +36,8 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
     shapes = {n: stored.shape(n) for n in variables}
     if count != len(variables) or any(shapes[n] != v.shape for n, v in variables.items()):
         warn(
-            f"{stored.where} holds {count} arrays of the optimizer's state, which do not fit "
-            f"{type(model.optimizer).__name__} with its {len(variables)}. It starts anew. Were "
+            f"{stored.where} contains {count} arrays of an optimizer's state, which do not match "
+            f"the {len(variables)} of {type(model.optimizer).__name__}. Its state is reset. Were "
             "layers frozen or unfrozen between training and saving?",
             SavingWarning,
         )
