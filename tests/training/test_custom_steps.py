@@ -272,7 +272,7 @@ def test_a_step_in_another_form_is_refused_with_the_right_one():
 
     with pytest.raises(ArgumentError, match=r"OtherArguments\.train_step .*\(self, state, data\)"):
         make(OtherArguments).fit(X, Y, verbose=0)
-    with pytest.raises(StructureError, match=r"NoState\.train_step returns `logs, state`"):
+    with pytest.raises(StructureError, match=r"NoState\.train_step must return `logs, state`"):
         make(NoState).fit(X, Y, verbose=0)
 
 
