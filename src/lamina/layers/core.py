@@ -58,6 +58,8 @@ class InputLayer(Layer):
     ((None, 3), 'point')
     """
 
+    _untracked = Layer._untracked | {"bounds"}  # a dict that holds no layers
+
     def __init__(
         self,
         shape: Any = None,

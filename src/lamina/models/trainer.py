@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from lamina import optimizers, settings
 from lamina.core import prng
@@ -49,6 +52,12 @@ class _Attributes:
     _training: Loose | None
     _seeded: int
     _runs: int
+
+
+@functools.lru_cache(maxsize=64)
+def _run_key(seed: int, purpose: Purpose) -> tuple[int, int]:
+    first, second = prng.key_data(seed, purpose)
+    return int(first), int(second)
 
 
 @builtin()
@@ -101,7 +110,8 @@ class Trainer(_Attributes, Layer):
         if purpose == "train":
             return prng.key_data(self.run_seed, "fit")
         self._runs += 1
-        return prng.key_data(self.run_seed, purpose, self._runs)
+        first, second = _run_key(self.run_seed, purpose)
+        return np.array([first, (second + self._runs) & 0xFFFFFFFF], np.uint32)
 
     def program_for(self, purpose: Purpose) -> Program:
         """The compiled steps for a purpose, cached until the model changes.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lamina import settings
 from lamina.errors import ArgumentError, DataError
 from lamina.training.data.arrays import Rows, arrays_of, holds_arrays
@@ -49,6 +51,10 @@ def limited(data: ArrayData | StreamData) -> ArrayData | StreamData:
 def one_batch(x: Any, y: Any, sample_weight: Any, weigh: Weigh | None = None) -> Batch:
     """The single batch of ``train_on_batch`` and its like."""
     batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
+    if weigh is None and all(a is None or type(a) is np.ndarray for a in batch):
+        lengths = {a.shape[:1] for a in batch if a is not None}
+        if len(lengths) == 1 and all(lengths) and min(lengths) > (0,):
+            return batch  # the common case, without what the others need
     if common_length(batch) == 0:
         raise DataError(f"There are no samples: {describe(batch)}.")
     batch = map_arrays(lambda a: a[:] if isinstance(a, Rows) else a, batch)
