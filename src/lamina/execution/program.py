@@ -66,6 +66,7 @@ class Program:
         self._reports: dict[str, jax.ShapeDtypeStruct] = {}
         self._moving: tuple[str, ...] = ()
         self._fresh: Arrays | None = None
+        self._names: list[str] | None = None
         self._in_place: Any = None
         self._traces: dict[Any, _Traced] = {}
         self._shapes: list[str] = []
@@ -75,7 +76,7 @@ class Program:
 
     def _bind(self) -> None:
         """Update the metrics and the optimizer's variables, and create the steps for them."""
-        self._fresh, self._traces = None, {}
+        self._fresh, self._traces, self._names = None, {}, None
         if self.objective is not None:
             self.metrics = self._metrics(self.objective)
             self.variables.metrics = {
@@ -126,7 +127,10 @@ class Program:
 
     def log_names(self) -> list[str]:
         """The names of the reported logs, in order."""
-        return list(jax.eval_shape(self._results, self.variables.structs().metrics, self._reports))
+        if self._names is None:
+            metrics = self.variables.structs().metrics
+            self._names = list(jax.eval_shape(self._results, metrics, self._reports))
+        return list(self._names)
 
     def results(self, state: TrainState, logs: steps.Logs) -> dict[str, Any]:
         """The reported values, fetched from the device: numbers, or arrays for some metrics."""
@@ -166,6 +170,7 @@ class Program:
         key.append(jax.tree.structure(batch))
         if self._checked == key:
             return False
+        self._names = None
         if self.by_user:
             overrides.check_signature(self.model, f"{self.purpose}_step")
         structs = jax.tree.map(struct_of, batch)
