@@ -22,14 +22,13 @@ from lamina.core.boundary import warn
 from lamina.core.scope import Scope, entered
 from lamina.core.variable import copied, put
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
-from lamina.execution.batches import unpack_x_y_sample_weight
+from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.execution.program import Program, struct_of
 from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.runtime import xla
 from lamina.saving.checkpoint import Position
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids
-from lamina.training.data.batches import Batch
 from lamina.training.data.inplace import InPlace
 from lamina.training.data.opening import limited, one_batch, open_data
 from lamina.training.data.passes import Pass, whole_number
@@ -161,7 +160,6 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
     with contextlib.ExitStack() as opened:
         opened.callback(training.close)
         if run.class_weight is not None:
-            _build(model, training.peek())
             training = training.weighted(objective.weigh_classes(run.class_weight))
         held = None
         if validation is not None:
@@ -561,10 +559,8 @@ def train_on_batch(
     model: Any, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
 ) -> Any:
     """See :meth:`lamina.Model.train_on_batch`."""
-    batch = one_batch(x, y, sample_weight)
-    if class_weight is not None:
-        _build(model, batch)
-        batch = one_batch(x, y, sample_weight, model.objective.weigh_classes(class_weight))
+    weigh = None if class_weight is None else model.objective.weigh_classes(class_weight)
+    batch = one_batch(x, y, sample_weight, weigh)
     program = _program(model, batch, "train")
     variables = program.variables
     state = variables.take(model.run_key("train"), model.steps_taken)

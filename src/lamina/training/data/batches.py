@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import DataError
+from lamina.execution.batches import Batch
 from lamina.training.data.passes import Pass
 from lamina.tree import nested
 
-Batch = tuple[Any, Any, Any]
 Weigh = Callable[[Any, Any], Any]  # targets and sample weights to sample weights
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from lamina import settings
 from lamina.errors import ArgumentError, DataError
+from lamina.execution.batches import Batch
 from lamina.training.data.arrays import Rows, arrays_of, holds_arrays
-from lamina.training.data.batches import Batch, Weigh, common_length, describe, map_arrays, separate
+from lamina.training.data.batches import Weigh, common_length, describe, map_arrays, separate
 from lamina.training.data.passes import Pass
 from lamina.training.data.samples import ArrayData
 from lamina.training.data.sources import source_of

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.errors import ArgumentError, DataError
+from lamina.execution.batches import Batch
 from lamina.runtime import xla
 from lamina.training.data.arrays import Rows, arrays_of
-from lamina.training.data.batches import Batch, Weigh, common_length, describe, map_arrays
+from lamina.training.data.batches import Weigh, common_length, describe, map_arrays
 from lamina.training.data.inplace import samples_in_place
 from lamina.training.data.passes import Pass
 from lamina.training.data.sources import Source, rows_source

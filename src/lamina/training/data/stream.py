@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from lamina.errors import ArgumentError, DataError, StructureError
-from lamina.execution.batches import unpack_x_y_sample_weight
+from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.training.data.arrays import Rows, arrays_of
-from lamina.training.data.batches import Batch, Weigh, common_length, describe, map_arrays, separate
+from lamina.training.data.batches import Weigh, common_length, describe, map_arrays, separate
 from lamina.training.data.passes import Pass
 from lamina.training.data.sources import Source
 from lamina.tree import nested
@@ -56,7 +56,7 @@ class StreamData:
             return self._kept[0]
         if not self._peeked:
             self._peeked = [next(self._begin())]
-        return self._weighed(self._peeked[0])
+        return self._peeked[0]
 
     def batches(self) -> Iterator[Batch]:
         """The batches of one pass.
@@ -70,7 +70,7 @@ class StreamData:
         kept = []
         running = self._running or self._begin()
         try:
-            for batch in map(self._weighed, itertools.chain(self._rest_of_peeked(), running)):
+            for batch in itertools.chain(self._rest_of_peeked(), running):
                 if self._keeps:
                     kept.append(batch)
                 yield batch
@@ -105,16 +105,12 @@ class StreamData:
         return False
 
     def weighted(self, weigh: Weigh) -> StreamData:
-        """The same batches, with the sample weights that ``weigh`` makes of targets and weights."""
+        """The same batches, with the sample weights that ``weigh`` makes of targets and weights.
+
+        To be called before the first batch is made.
+        """
         self._weigh = weigh
         return self
-
-    def _weighed(self, batch: Batch) -> Batch:
-        """A batch with its weights; here, because the thread may have made it before they came."""
-        if self._weigh is None:
-            return batch
-        x, y, sample_weight = batch
-        return x, y, self._weigh(y, sample_weight)
 
     def limit(self, steps: int) -> None:
         """End passes after that many batches, if not before."""
@@ -165,7 +161,10 @@ class StreamData:
             common_length(batch)
         except DataError as e:
             raise DataError(f"Batch {number}: {e}") from None
-        return batch
+        if self._weigh is None:
+            return batch
+        x, y, sample_weight = batch
+        return x, y, self._weigh(y, sample_weight)
 
 
 def ahead(items: Iterator[Any]) -> Iterator[Any]:
