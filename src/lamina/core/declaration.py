@@ -30,7 +30,7 @@ from lamina.core.scope import Scope, current, entered, get_mask, set_mask
 from lamina.core.spec import TensorSpec
 from lamina.core.subgraph import Traced
 from lamina.core.symbolic import OPERATIONS, install_operator
-from lamina.core.variable import Variable
+from lamina.core.variable import Variable, value_of
 from lamina.errors import LaminaError, ShapeError, SymbolicTensorError
 from lamina.tree import nested
 
@@ -147,7 +147,7 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
         if any(is_symbolic(x) for x in leaves):
             return _record_op(declaration, args, kwargs)
         if any(isinstance(x, Variable) for x in leaves):
-            args, kwargs = nested.map_structure(_unwrap, (args, kwargs))
+            args, kwargs = nested.map_structure(value_of, (args, kwargs))
         try:
             result = fn(*args, **kwargs)
         except SymbolicTensorError:
@@ -181,10 +181,6 @@ def _note(e: Exception, path: str, leaves: list[Any]) -> None:
     e.add_note(f"{path} received: {', '.join(arrays)}")
 
 
-def _unwrap(x: Any) -> Any:
-    return x.value if isinstance(x, Variable) else x
-
-
 class _Placeholder:
     """A placeholder for a tensor among the arguments."""
 
@@ -195,7 +191,7 @@ _PLACEHOLDER = _Placeholder()
 def _evaluate(declaration: OpDeclaration, args: Any, kwargs: Any, specs: list[TensorSpec]) -> Any:
     """The specs of the op's results."""
     template = nested.map_structure(
-        lambda x: _PLACEHOLDER if is_symbolic(x) else _unwrap(x), (args, kwargs)
+        lambda x: _PLACEHOLDER if is_symbolic(x) else value_of(x), (args, kwargs)
     )
 
     def call(*arrays: Any) -> Any:

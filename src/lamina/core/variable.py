@@ -348,6 +348,11 @@ jax.tree_util.register_pytree_node(
 )
 
 
+def value_of(x: Any) -> Any:
+    """The value of a variable; everything else unchanged."""
+    return x.value if isinstance(x, Variable) else x
+
+
 def read(variables: Mapping[str, Variable]) -> dict[str, Any]:
     """The arrays of ``variables`` by address, for immediate use: the caller must not keep them."""
     return {a: v._value if v._value is not None else _peek(v) for a, v in variables.items()}

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.scope import Scope, current, entered, random_key
-from lamina.core.variable import Variable
+from lamina.core.variable import Variable, value_of
 from lamina.errors import ArgumentError, StructureError
 from lamina.execution import steps
 from lamina.execution.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
@@ -82,7 +82,7 @@ def users_step(model: Executable, name: str, variables: Variables) -> steps.Step
         new = steps.after(variables, state, scope.record)
         for (group, table), values in zip(tables.items(), result[1], strict=True):
             returned = {
-                a: scope.record.updates.get(v, _value(x))
+                a: scope.record.updates.get(v, value_of(x))
                 for (a, v), x in zip(table.items(), values, strict=True)
             }
             new = new.replace(**{group: {**new.group(group), **returned}})
@@ -103,7 +103,7 @@ def users_predict_step(model: Executable, variables: Variables) -> steps.Step:
         with steps.pure_scope(variables, state, None) as scope:
             outputs, moved = model.predict_step(lists, batch)
         new = steps.after(variables, state, scope.record)
-        returned = dict(zip(tables["non_trainable"], map(_value, moved), strict=True))
+        returned = dict(zip(tables["non_trainable"], map(value_of, moved), strict=True))
         return new.replace(non_trainable={**new.non_trainable, **returned}), outputs, {}
 
     return step
@@ -111,10 +111,6 @@ def users_predict_step(model: Executable, variables: Variables) -> steps.Step:
 
 def _length(x: Any) -> int:
     return len(x) if isinstance(x, (list, tuple)) else -1
-
-
-def _value(x: Any) -> Any:
-    return x.value if isinstance(x, Variable) else x
 
 
 def standard_step(
@@ -136,7 +132,7 @@ def standard_step(
     groups: dict[str, Arrays] = {g: {} for g in ("trainable", "non_trainable", "optimizer",
                                                  "metrics")}  # fmt: skip
     for (group, table), values in zip(tables.items(), lists, strict=True):
-        groups[group] = dict(zip(table, map(_value, values), strict=True))
+        groups[group] = dict(zip(table, map(value_of, values), strict=True))
     scope = current()
     outer = Scope() if scope is None else scope
     key = random_key(name=name) if outer.key is None else outer.key

@@ -13,7 +13,7 @@ import numpy as np
 from lamina.core.graph import is_symbolic
 from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import is_anonymous, show_dims
-from lamina.core.variable import Variable
+from lamina.core.variable import value_of
 from lamina.dtype_policies import dtypes
 from lamina.tree import nested
 
@@ -215,7 +215,7 @@ def as_array(x: Any) -> Any:
     """Convert NumPy arrays and variables to JAX arrays; return everything else unchanged."""
     if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufc":
         return jnp.asarray(x)
-    return x.value if isinstance(x, Variable) else x
+    return value_of(x)
 
 
 def as_tensors(x: Any) -> Any:

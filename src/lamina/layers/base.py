@@ -18,7 +18,7 @@ from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, any_symbolic, record
 from lamina.core.scope import Record, Scope, current, entered, get_mask, random_key, set_mask
 from lamina.core.spec import TensorSpec
-from lamina.core.variable import Variable
+from lamina.core.variable import Variable, value_of
 from lamina.dtype_policies import dtypes
 from lamina.errors import (
     ArgumentError,
@@ -557,7 +557,7 @@ class Layer(LayerState):
                     f"stateless_call() of {self.name!r} expects {len(mine)} "
                     f"{'trainable' if trains else 'non-trainable'} values. Received {len(given)}."
                 )
-        values = {v: x.value if isinstance(x, Variable) else x for v, x in values.items()}
+        values = {v: value_of(x) for v, x in values.items()}
         if seed is not None and not spec.is_array(seed):
             seed = prng.base_key(seed)
         elif seed is not None and not jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):

@@ -13,7 +13,7 @@ import numpy as np
 from lamina import settings
 from lamina.core import naming, prng
 from lamina.core.scope import current, random_key
-from lamina.core.variable import Variable, copied
+from lamina.core.variable import Variable, copied, value_of
 from lamina.dtype_policies import dtypes
 from lamina.errors import ArgumentError, SerializationError, StructureError, unknown_name
 from lamina.initializers.base import read_seed
@@ -144,8 +144,7 @@ def _is_variable(x: Any) -> bool:
 
 
 def _values(tree: Any) -> Any:
-    read = lambda x: x.value if isinstance(x, Variable) else x  # noqa: E731
-    return jax.tree.map(read, tree, is_leaf=_is_variable)
+    return jax.tree.map(value_of, tree, is_leaf=_is_variable)
 
 
 def _read_function(value: Any) -> Callable[..., Any]:

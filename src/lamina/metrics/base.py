@@ -12,7 +12,7 @@ from lamina import initializers
 from lamina.core import naming
 from lamina.core.scope import Record, Scope, current, entered
 from lamina.core.tracking import Owner, Trackable, held
-from lamina.core.variable import Variable
+from lamina.core.variable import Variable, value_of
 from lamina.dtype_policies.dtypes import canonical, is_float
 from lamina.losses.base import DTYPE, Kind, pairwise, weights_like
 from lamina.serialization import registry
@@ -212,9 +212,7 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
     def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
         """:meth:`result` as a pure function of the state."""
         with entered(self._bound(metric_variables)):
-            return nested.map_structure(
-                lambda x: x.value if isinstance(x, Variable) else x, self.result()
-            )
+            return nested.map_structure(value_of, self.result())
 
     def stateless_reset_state(self) -> list[Any]:
         """The initial state, as arrays."""

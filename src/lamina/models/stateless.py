@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from lamina.core.scope import Record, Scope, current, entered
-from lamina.core.variable import Variable
+from lamina.core.variable import Variable, value_of
 from lamina.errors import ArgumentError, ShapeError, StructureError, unknown_name
 from lamina.models.trainer import Trainer
 from lamina.serialization.registry import builtin
+from lamina.tree import nested
 
 Arrays = Sequence[Any]
 _GROUPS = (
@@ -48,9 +49,7 @@ class StatelessTrainer(Trainer):
             The loss, a scalar, and the three lists with the values that computing it has left.
         """
         lists = (trainable_variables, non_trainable_variables, metrics_variables)
-        variables = (self.trainable_variables, self.non_trainable_variables, self.metrics_variables)
-        loss, record = self._pure_loss(variables, lists, x, y, y_pred, sample_weight, training, [])
-        return loss, _updated(variables, lists, record)
+        return self._pure_loss(lists, [], x, y, y_pred, sample_weight, training)
 
     def compute_loss_and_updates(
         self,
@@ -86,23 +85,23 @@ class StatelessTrainer(Trainer):
             seed=None if scope is None else scope.key,
         )  # fmt: skip
         lists = (trainable_variables, non_trainable_variables, metrics_variables)
-        variables = (self.trainable_variables, self.non_trainable_variables, self.metrics_variables)
-        added = losses[: len(losses) - len(self.weight_penalties())]
-        loss, record = self._pure_loss(
-            variables, lists, x, y, y_pred, sample_weight, training, added
+        # The last losses are the penalties on weights, which `compute_loss` adds itself.
+        penalties = sum(bool(v.regularizer) for v in self.trainable_variables)
+        loss, (_, non_trainable, metrics) = self._pure_loss(
+            lists, losses[: len(losses) - penalties], x, y, y_pred, sample_weight, training
         )
-        _, non_trainable, metrics = _updated(variables, lists, record)
         scaled = loss
         if training and self.optimizer is not None and optimizer_variables is not None:
             keys = self.optimizer.state_variables
-            state = dict(zip(keys, map(_array, optimizer_variables), strict=True))
+            state = dict(zip(keys, map(value_of, optimizer_variables), strict=True))
             scaled = self.optimizer.scale_loss(loss, state)
         return scaled, (loss, y_pred, non_trainable, metrics)
 
     def _pure_loss(
-        self, variables: Any, lists: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any,
-        training: bool, added: list[Any],
-    ) -> tuple[Any, Record]:  # fmt: skip
+        self, lists: tuple[Arrays, Arrays, Arrays], added: list[Any], x: Any, y: Any, y_pred: Any,
+        sample_weight: Any, training: bool,
+    ) -> tuple[Any, tuple[list[Any], list[Any], list[Any]]]:  # fmt: skip
+        variables = (self.trainable_variables, self.non_trainable_variables, self.metrics_variables)
         values: dict[Variable, Any] = {}
         for mine, given in zip(variables, lists, strict=True):
             if len(mine) != len(given):
@@ -111,7 +110,7 @@ class StatelessTrainer(Trainer):
                     expected=f"lists of {[len(v) for v in variables]} arrays",
                     received=f"lists of {[len(g) for g in lists]}",
                 )
-            values |= dict(zip(mine, map(_array, given), strict=True))
+            values |= dict(zip(mine, map(value_of, given), strict=True))
         record = Record()
         record.losses = list(added)
         outer = current()
@@ -121,7 +120,10 @@ class StatelessTrainer(Trainer):
         )  # fmt: skip
         with entered(scope):
             loss = self.compute_loss(x, y, y_pred, sample_weight, training)
-        return loss, record
+        first, second, third = (
+            [record.updates.get(v, values[v]) for v in mine] for mine in variables
+        )
+        return loss, (first, second, third)
 
     def get_state_tree(
         self, value_format: Literal["backend_tensor", "numpy_array"] = "backend_tensor"
@@ -167,7 +169,8 @@ class StatelessTrainer(Trainer):
         for group, tree in state_tree.items():
             if group not in groups:
                 raise unknown_name("part of a state tree", group, groups)
-            for path, value in _leaves(tree):
+            for names, value in nested.flatten_with_path(tree):
+                path = "/".join(map(str, names))
                 variable = groups[group].get(path)
                 if variable is None:
                     raise unknown_name(f"path in {group}", path, groups[group])
@@ -186,28 +189,6 @@ class StatelessTrainer(Trainer):
         metrics = self.metrics_variables if self.compiled else []
         lists = (self.trainable_variables, self.non_trainable_variables, optimizer, metrics)
         return {g: {v.path: v for v in found} for g, found in zip(_GROUPS, lists, strict=True)}
-
-
-def _array(x: Any) -> Any:
-    return x.value if isinstance(x, Variable) else x
-
-
-def _updated(variables: Any, lists: Any, record: Record) -> tuple[list[Any], list[Any], list[Any]]:
-    first, second, third = (
-        [record.updates.get(v, _array(x)) for v, x in zip(mine, given, strict=True)]
-        for mine, given in zip(variables, lists, strict=True)
-    )
-    return first, second, third
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            found += _leaves(value, f"{prefix}{name}/")
-        else:
-            found.append((prefix + name, value))
-    return found
 
 
 __all__ = ["StatelessTrainer"]
