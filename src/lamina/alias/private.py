@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from lamina import saving
+from lamina.saving import archive
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -18,10 +17,7 @@ def save_model(model: Any, filepath: Any) -> None:
     if isinstance(filepath, (str, os.PathLike)):
         saving.save_model(model, filepath)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.keras")
-        saving.save_model(model, path)
-        filepath.write(path.read_bytes())
+    filepath.write(archive.to_bytes(model))
 
 
 def load_model(
@@ -33,10 +29,7 @@ def load_model(
     """Load a model from a path, or from a file that is open for reading bytes."""
     if isinstance(filepath, (str, os.PathLike)):
         return saving.load_model(filepath, custom_objects, compile, safe_mode)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.keras")
-        path.write_bytes(filepath.read())
-        return saving.load_model(path, custom_objects, compile, safe_mode)
+    return archive.from_bytes(filepath.read(), custom_objects, compile)
 
 
 def no_automatic_dependency_tracking(fn: _F) -> _F:

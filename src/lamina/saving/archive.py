@@ -193,9 +193,11 @@ def load_model(
     return _read(path, path, custom_objects, compile)
 
 
-def from_bytes(data: bytes, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def from_bytes(
+    data: bytes, custom_objects: Mapping[str, Any] | None = None, compile: bool = True
+) -> Any:
     """Load a model from the bytes that :func:`to_bytes` returned."""
-    return _read(io.BytesIO(data), Path("the copy of the model"), custom_objects, True)
+    return _read(io.BytesIO(data), Path("the bytes of the model"), custom_objects, compile)
 
 
 def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
