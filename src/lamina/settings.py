@@ -183,15 +183,6 @@ def _limit(name: str, value: object) -> int | None:
     return value
 
 
-def limited(count: int | None, most: int | None) -> int | None:
-    """The smaller of two numbers, where None means infinity.
-
-    >>> limited(5, 2), limited(None, 2), limited(5, None)
-    (2, 2, 5)
-    """
-    return min((n for n in (count, most) if n is not None), default=None)
-
-
 def cache_home() -> Path:
     """The folder for downloads and compiled programs: ``$LAMINA_HOME``, else ``~/.lamina``."""
     return Path(os.environ.get("LAMINA_HOME") or "~/.lamina").expanduser()

@@ -13,7 +13,6 @@ import jax
 from lamina.errors import ArgumentError
 
 _BAD = re.compile(r"[/\\\x00-\x1f:]|^\.+$|^\s*$")
-_NUMBER = re.compile(r"(_\d+)?")
 _counts: Counter[str] = Counter()
 _draws: Counter[str] = Counter()
 
@@ -45,12 +44,6 @@ def uid(prefix: str) -> int:
     """
     _counts[prefix] += 1
     return _counts[prefix]
-
-
-def is_automatic(name: str, prefix: str) -> bool:
-    """Whether ``name`` is one that :func:`auto_name` could return for ``prefix``."""
-    start = snake_case(prefix)
-    return name.startswith(start) and _NUMBER.fullmatch(name, len(start)) is not None
 
 
 def name_of(fn: Callable[..., Any]) -> str:

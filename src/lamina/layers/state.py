@@ -484,19 +484,9 @@ def set_trainable_alone(layer: LayerState, value: bool) -> None:
     layer.__dict__["_trainable"] = value
 
 
-def own_variables(layer: LayerState) -> list[Variable]:
-    """The variables of a layer itself, weights first."""
-    return layer._own_variables()
-
-
 def saved_variables(layer: LayerState) -> list[Variable]:
     """The variables of a layer itself that are saved."""
     return layer._saved_variables()
-
-
-def sublayers(layer: LayerState) -> list[Any]:
-    """The direct inner layers."""
-    return layer._sublayers()
 
 
 def listed_layers(layer: LayerState) -> list[Any]:
