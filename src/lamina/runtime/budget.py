@@ -234,3 +234,8 @@ def _raise_in(thread: int, exception: type[BaseException] | None) -> None:
     """Raise an exception in a thread, at its next bytecode; None cancels one."""
     raised: Any = None if exception is None else ctypes.py_object(exception)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
+
+
+def is_loading() -> bool:
+    """Whether a load is in progress."""
+    return _active.get() is not None

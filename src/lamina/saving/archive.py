@@ -47,7 +47,7 @@ _LAYOUT = "3.15.1"
 
 
 @runtime_checkable
-class _Compiles(Protocol):
+class Compiles(Protocol):
     """A model that a file is loaded into."""
 
     name: Any
@@ -218,7 +218,7 @@ def _read(
             raise CorruptFileError(f"{where} lacks {missing}. It contains {archive.names()[:10]}.")
         metadata, config = _json_member(archive, _METADATA), _json_member(archive, _CONFIG)
         model = registry.deserialize(config, custom_objects)
-        if not (isinstance(model, Layer) and isinstance(model, _Compiles)):
+        if not (isinstance(model, Layer) and isinstance(model, Compiles)):
             raise CorruptFileError(f"{where} contains a {type(model).__name__}, not a model.")
         own = metadata.get("lamina")
         own = own if isinstance(own, dict) else {}

@@ -1,11 +1,14 @@
-"""JSON texts of untrusted files."""
+"""JSON texts and configs of untrusted files."""
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from lamina.errors import LaminaError
+from lamina.errors import LaminaError, SerializationError
 from lamina.runtime import budget
 
 
@@ -26,20 +29,19 @@ def parse(text: str | bytes, where: str, error: type[LaminaError], *, finite: bo
     >>> parse('{"units": 3}', "config.json", CorruptFileError)
     {'units': 3}
     """
-    budget.charge(json=len(text))
     try:
         text = text.decode() if isinstance(text, bytes) else text
         # Before anything is allocated: each value but the first follows one of these.
-        budget.charge(nodes=sum(map(text.count, ",[{")))
+        budget.charge(json=len(text), nodes=sum(map(text.count, ",[{")))
         value = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_not_finite if finite else None
         )
-        _check(value)
+        check(value)
         if "\\ud" in text or "\\uD" in text:  # halves of a character are not text
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as e:
         raise error(f"{where} is nested too deeply.") from e
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, AttributeError) as e:
         if isinstance(e, LaminaError):
             raise
         raise error(f"{where} is not valid JSON: {e}") from e
@@ -57,15 +59,57 @@ def _not_finite(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
 
 
-def _check(value: Any) -> None:
-    """Raise an error for a value that is nested too deeply, or with an integer above 64 bits."""
-    level, depth = [value], 0
+def check(value: Any) -> int:
+    """Raise an error for a value that is nested too deeply, or with an integer above 64 bits.
+
+    Returns:
+        The number of values inside.
+    """
+    level, depth, count = [value], 0, 0
     while level:
-        depth += 1
+        depth, count = depth + 1, count + len(level)
         budget.check_depth(depth)
         if any(type(x) is int and not -(2**63) <= x < 2**64 for x in level):
-            raise ValueError("an integer has more than 64 bits")
+            raise SerializationError("A config contains an integer of more than 64 bits.")
         level = [
-            inner for x in level if isinstance(x, (dict, list))
+            inner for x in level if isinstance(x, (dict, list, tuple))
             for inner in (x.values() if isinstance(x, dict) else x)
         ]  # fmt: skip
+        budget.charge(nodes=0)
+    return count
+
+
+@contextmanager
+def reading(config: Any, where: str) -> Iterator[None]:
+    """Context in which an untrusted config becomes objects.
+
+    Args:
+        config: The config.
+        where: What it describes, in messages.
+
+    Raises:
+        LaminaError: Whatever is wrong with it; see :func:`lamina.runtime.budget.loading`.
+    """
+    is_outermost = not budget.is_loading()
+    with budget.loading(where):
+        if is_outermost:
+            count = check(config)
+            budget.charge(nodes=count, json=16 * count)
+        yield
+
+
+def reads_config(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator of ``from_config``, below ``@classmethod``: its config is not trusted."""
+
+    @functools.wraps(method)
+    def from_config(cls: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
+        where = f"The config of {cls.__name__}"
+        if not isinstance(config, Mapping):
+            raise SerializationError(
+                f"{where} is a dict, as `get_config` returns it. Received: a "
+                f"{type(config).__name__}."
+            )
+        with reading(config, where):
+            return method(cls, config, *args, **kwargs)
+
+    return from_config
