@@ -27,6 +27,8 @@ import numpy as np
 from lamina.errors import CorruptFileError, LaminaError, UnsafeFileError
 from lamina.runtime import budget
 from lamina.runtime.files import Window
+from lamina.saving import hdf5_dense
+from lamina.saving.hdf5_dense import number
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NOWHERE = 2**64 - 1  # the address of what does not exist
@@ -103,9 +105,9 @@ class Tree:
         version = start[8]
         if version < 2:
             sizes, at = start[13:15], 24 + 4 * version
-            base, end, address = (_number(start, at + i) for i in (0, 16, 40))
+            base, end, address = (number(start, at + i) for i in (0, 16, 40))
         elif version < 4:
-            sizes, (base, end, address) = start[9:11], (_number(start, i) for i in (12, 28, 36))
+            sizes, (base, end, address) = start[9:11], (number(start, i) for i in (12, 28, 36))
         else:
             raise self.unsupported(f"version {version} of the format")
         if sizes != b"\x08\x08" or base != 0:
@@ -148,7 +150,7 @@ class Tree:
             size = int.from_bytes(self.window.read(at, width), "little")
             blocks, entry, tail = [(at + width, size)], "<BHB" + ("2x" if flags & 4 else ""), 4
         elif start[0] == 1:
-            blocks, entry, tail = [(address + 16, _number(start, 8, 4))], "<HHB3x", 0
+            blocks, entry, tail = [(address + 16, number(start, 8, 4))], "<HHB3x", 0
         else:
             raise CorruptFileError(f"{self.where} is damaged: there is no object at {address}.")
         found: list[tuple[int, bytes]] = []
@@ -164,7 +166,7 @@ class Tree:
                 kind, length, flags = struct.unpack_from(entry, data, at)
                 at += prefix
                 if kind == _MORE:
-                    blocks.append((_number(data, at), _number(data, at + 8)))
+                    blocks.append((number(data, at), number(data, at + 8)))
                 elif flags & 2 and kind in (_SPACE, _TYPE, _FILTERS, _ATTRIBUTE):
                     raise self.unsupported("shared messages (named data types)")
                 elif kind:
@@ -179,12 +181,12 @@ class Tree:
             start = self.window.read(address, 16)
             if start[:4] != b"GCOL":
                 raise CorruptFileError(f"{self.where} is damaged: there is no heap at {address}.")
-            data = self.window.read(address, _number(start, 8))
+            data = self.window.read(address, number(start, 8))
             found, at = {}, 16
-            while at + 16 <= len(data) and (number := _number(data, at, 2)):
-                size = _number(data, at + 8)
-                found[number] = data[at + 16 : at + 16 + size]
-                if len(found[number]) < size:
+            while at + 16 <= len(data) and (entry := number(data, at, 2)):
+                size = number(data, at + 8)
+                found[entry] = data[at + 16 : at + 16 + size]
+                if len(found[entry]) < size:
                     raise CorruptFileError(f"{self.where} is damaged: an object exceeds its heap.")
                 at += 16 + (size + 7) // 8 * 8
             budget.charge(nodes=len(found))
@@ -207,7 +209,7 @@ class Tree:
         while waiting:
             address, expected = waiting.pop()
             start = self.window.read(address, 24)
-            level, count = start[5], _number(start, 6, 2)
+            level, count = start[5], number(start, 6, 2)
             if start[:5] != b"TREE" + bytes([kind]) or expected not in (None, level):
                 raise CorruptFileError(f"{self.where} is damaged: there is no index at {address}.")
             if address in seen:
@@ -237,13 +239,20 @@ class _Object:
         """The content of the first header message of a type."""
         return next((data for k, data in self.messages if k == kind), None)
 
+    def _dense(self, info: bytes, at: int) -> Iterator[bytes]:
+        """The links or attributes that are outside of the header."""
+        heap, tree = number(info, at), number(info, at + 8)
+        if heap != _NOWHERE:
+            yield from hdf5_dense.messages(self.tree.window, heap, tree)
+
     @functools.cached_property
     def attrs(self) -> Attributes:
         with _reading(self.where):
+            parts = [data for kind, data in self.messages if kind == _ATTRIBUTE]
             info = self.message(_DENSE)
-            if info is not None and _number(info, 4 if info[1] & 1 else 2) != _NOWHERE:
-                raise self.tree.unsupported("attributes outside of object headers")
-            found = [_attribute(data) for kind, data in self.messages if kind == _ATTRIBUTE]
+            if info is not None:
+                parts.extend(self._dense(info, 4 if info[1] & 1 else 2))
+            found = [_attribute(data) for data in parts]
             return Attributes(self, {name: (kind, space, data) for name, kind, space, data in found})
 
 
@@ -306,23 +315,23 @@ class Group(_Object):
     def _linked(self) -> Iterator[tuple[str, int | None]]:
         for kind, data in self.messages:
             if kind == _TABLE:
-                yield from self._in_table(_number(data, 0), _number(data, 8))
+                yield from self._in_table(number(data, 0), number(data, 8))
             elif kind == _LINK:
                 yield _link(data)
-            elif kind == _LINK_INFO and _number(data, 10 if data[1] & 1 else 2) != _NOWHERE:
-                raise self.tree.unsupported("groups with an index of version 2")
+            elif kind == _LINK_INFO:
+                yield from map(_link, self._dense(data, 10 if data[1] & 1 else 2))
 
     def _in_table(self, tree: int, heap: int) -> Iterator[tuple[str, int | None]]:
         read = self.tree.window.read
         start = read(heap, 32)
         if start[:4] != b"HEAP":
             raise CorruptFileError(f"{self.where} is damaged: it has no names.")
-        names = read(_number(start, 24), _number(start, 8))
+        names = read(number(start, 24), number(start, 8))
         for _, address in self.tree.btree(tree, 0, "Q"):
             start = read(address, 8)
             if start[:4] != b"SNOD":
                 raise CorruptFileError(f"{self.where} is damaged: it has no symbol table.")
-            count = _number(start, 6, 2)
+            count = number(start, 6, 2)
             budget.charge(nodes=count)
             for at, header, cache in struct.iter_unpack("<QQI20x", read(address + 8, 40 * count)):
                 end = names.find(b"\0", at, at + _LONGEST_NAME)
@@ -426,10 +435,10 @@ class Dataset(_Object):
             if kind == 2:
                 return self._read_chunks(layout, shape, size)
             if kind == 0:
-                data = layout[4 : 4 + _number(layout, 2, 2)]
+                data = layout[4 : 4 + number(layout, 2, 2)]
                 self._contains(size, len(data))
                 return np.frombuffer(data, self.dtype, math.prod(shape)).reshape(shape).copy()
-            address, stored = _number(layout, 2), _number(layout, 10)
+            address, stored = number(layout, 2), number(layout, 10)
             self._contains(size, 0 if address == _NOWHERE else min(stored, self.tree.window.size))
             value = self._allocated(shape, size)
             if size:
@@ -449,7 +458,7 @@ class Dataset(_Object):
     def _read_chunks(
         self, layout: bytes, shape: tuple[int, ...], size: int
     ) -> np.ndarray[Any, Any]:
-        rank, address = layout[2], _number(layout, 3)
+        rank, address = layout[2], number(layout, 3)
         sizes = struct.unpack_from(f"<{rank}I", layout, 11)
         chunk, filters = sizes[:-1], _filters(self.message(_FILTERS))
         if rank != len(shape) + 1 or sizes[-1] != self.dtype.itemsize or 0 in chunk:
@@ -489,12 +498,6 @@ class Dataset(_Object):
 # ---- structures ----------------------------------------------------------------------------------
 
 
-def _number(data: bytes, at: int, width: int = 8) -> int:
-    if at < 0 or at + width > len(data):
-        raise ValueError("a structure is truncated")
-    return int.from_bytes(data[at : at + width], "little")
-
-
 def _shape(data: bytes) -> tuple[int, ...] | None:
     """The shape in a dataspace message; None for one without elements."""
     version, rank = data[0], data[1]
@@ -507,14 +510,14 @@ def _shape(data: bytes) -> tuple[int, ...] | None:
 
 def _type(data: bytes) -> _Type:
     """The type in a datatype message."""
-    kind, bits, size = data[0] & 15, _number(data, 1, 3), _number(data, 4, 4)
+    kind, bits, size = data[0] & 15, number(data, 1, 3), number(data, 4, 4)
     if not size:
         raise ValueError("elements have no size")
     name = _CLASSES[kind] if kind < len(_CLASSES) else "of a newer version"
     order = "<>"[bits & 1]
     if kind == 0 and size in (1, 2, 4, 8) and struct.unpack_from("<HH", data, 8) == (0, 8 * size):
         return _Type(name, size, np.dtype(f"{order}{'i' if bits & 8 else 'u'}{size}"))
-    if kind == 1 and not bits & 64 and _number(data, 8, 2) == 0:
+    if kind == 1 and not bits & 64 and number(data, 8, 2) == 0:
         found = _FLOATS.get((size, data[13], data[15]))
         if found is not None:
             is_plain = order == "<" or found is ml_dtypes.bfloat16
@@ -539,15 +542,15 @@ def _filters(data: bytes | None) -> list[int]:
         return []
     found, at = [], 8 if data[0] == 1 else 2
     for _ in range(data[1]):
-        number = _number(data, at, 2)
-        if data[0] == 1 or number >= 256:
+        identifier = number(data, at, 2)
+        if data[0] == 1 or identifier >= 256:
             _, length, _, values = struct.unpack_from("<4H", data, at)
             at += 8 + ((length + 7) // 8 * 8 if data[0] == 1 else length)
         else:
             _, _, values = struct.unpack_from("<3H", data, at)
             at += 6
         at += 4 * (values + (values % 2 if data[0] == 1 else 0))
-        found.append(number)
+        found.append(identifier)
     return found
 
 
@@ -594,8 +597,8 @@ def _link(data: bytes) -> tuple[str, int | None]:
         kind, at = data[at], at + 1
     at += (8 if flags & 4 else 0) + (1 if flags & 16 else 0)
     width = 1 << (flags & 3)
-    length, at = _number(data, at, width), at + width
+    length, at = number(data, at, width), at + width
     name = data[at : at + length]
     if not 0 < length <= _LONGEST_NAME or len(name) < length:
         raise ValueError("a link has no name")
-    return name.decode(), _number(data, at + length) if kind == 0 else None
+    return name.decode(), number(data, at + length) if kind == 0 else None
