@@ -58,7 +58,7 @@ class _Spending:
 
     def __init__(self, where: str, budget: Budget, size: int) -> None:
         self.where = where
-        self.used = dict.fromkeys(("bytes_read", "bytes_allocated", "nodes"), 0)
+        self.used: dict[str, int] = {"bytes_read": 0, "bytes_allocated": 0, "nodes": 0}
         self.limits: dict[str, float] = {
             "bytes_read": _or(budget.bytes_read, 64 * _MIB + 4 * size),
             "bytes_allocated": _or(budget.bytes_allocated, 512 * _MIB + 2 * size),

@@ -59,9 +59,7 @@ class Window:
         size: Size of the part in bytes; the rest of the file when None.
     """
 
-    def __init__(
-        self, file: BinaryIO, where: str, start: int = 0, size: int | None = None
-    ) -> None:
+    def __init__(self, file: BinaryIO, where: str, start: int = 0, size: int | None = None) -> None:
         self.file, self.where, self.start = file, where, start
         self.size = file.seek(0, os.SEEK_END) - start if size is None else size
 
@@ -93,7 +91,7 @@ class Window:
         """Fill a contiguous array with the bytes at a position; see :meth:`read`."""
         self._check(at, array.nbytes)
         budget.charge(read=array.nbytes)
-        self._fill(at, memoryview(array.reshape(-1).view(np.uint8)))
+        self._fill(at, array.reshape(-1).view(np.uint8).data)
 
     def _check(self, at: int, size: int) -> None:
         if at < 0 or size < 0 or at + size > self.size:

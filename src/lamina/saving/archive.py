@@ -208,8 +208,8 @@ def _read(
         file.seek(0)
         if file.read(4) != b"PK\x03\x04":
             raise CorruptFileError(
-                f"{where} is not a '.keras' archive (a zip file). Is it truncated? A whole model in "
-                "one '.h5' file of Keras 2 is not supported: build the model in code and load its "
+                f"{where} is not a '.keras' archive (a zip file). Is it truncated? A whole model "
+                "in one '.h5' file of Keras 2 is not supported: build the model in code and load its "
                 "weights with `load_weights`."
             )
         archive = Archive(file, where)

@@ -108,7 +108,7 @@ class Archive:
         for at in range(0, member.file_size, _CHUNK):
             chunk = buffer[: member.file_size - at]
             window.read_into(at, chunk)
-            crc = zlib.crc32(chunk, crc)
+            crc = zlib.crc32(chunk.data, crc)
         if crc != member.CRC:
             raise self._altered(name)
         return window

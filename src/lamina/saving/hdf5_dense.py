@@ -59,7 +59,11 @@ class _Heap:
         start = window.read(address, 146)
         if start[:5] != b"FRHP\0" or number(start, 7, 2):
             raise _damaged(window, f"there is no heap of messages at {address}")
-        self.width, self.first, largest = number(start, 110, 2), number(start, 112), number(start, 120)
+        self.width, self.first, largest = (
+            number(start, 110, 2),
+            number(start, 112),
+            number(start, 120),
+        )
         if not all(n and not n & (n - 1) for n in (self.width, self.first, largest)):
             raise _damaged(window, "the sizes of a heap are not powers of two")
         self.offset_size = (number(start, 128, 2) + 7) // 8
@@ -96,7 +100,12 @@ class _Heap:
 def _identifiers(window: Window, address: int) -> Iterator[bytes]:
     """The identifiers of the messages in a tree."""
     start = window.read(address, 38)
-    kind, size, record, depth = start[5], number(start, 6, 4), number(start, 10, 2), number(start, 12, 2)
+    kind, size, record, depth = (
+        start[5],
+        number(start, 6, 4),
+        number(start, 10, 2),
+        number(start, 12, 2),
+    )
     if start[:5] != b"BTHD\0" or kind not in _IDENTIFIERS or not 11 <= record < size or depth > 16:
         raise _damaged(window, f"there is no index at {address}")
     at, width = _IDENTIFIERS[kind]

@@ -19,7 +19,7 @@ import math
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -37,9 +37,8 @@ _LONGEST_NAME = 4096
 _MOST_INFLATION = 1100
 _DEFLATE, _SHUFFLE = 1, 2
 # Types of header messages.
-_SPACE, _LINK_INFO, _TYPE, _LINK, _EXTERNAL, _LAYOUT, _FILTERS, _ATTRIBUTE, _MORE, _TABLE, _DENSE = (
-    1, 2, 3, 6, 7, 8, 11, 12, 16, 17, 21
-)  # fmt: skip
+_SPACE, _LINK_INFO, _TYPE, _LINK, _EXTERNAL, _LAYOUT = 1, 2, 3, 6, 7, 8
+_FILTERS, _ATTRIBUTE, _MORE, _TABLE, _DENSE = 11, 12, 16, 17, 21
 _CLASSES = ("integer", "float", "time", "text", "bit field", "opaque", "compound", "reference",
             "enumeration", "variable-length", "array")  # fmt: skip
 # Floats by size, and by the sizes of exponent and mantissa in bits.
@@ -47,8 +46,6 @@ _FLOATS: dict[tuple[int, int, int], Any] = {
     (2, 5, 10): np.float16, (2, 8, 7): ml_dtypes.bfloat16, (4, 8, 23): np.float32,
     (8, 11, 52): np.float64,
 }  # fmt: skip
-
-_T = TypeVar("_T")
 
 
 class _Type(NamedTuple):
@@ -253,7 +250,9 @@ class _Object:
             if info is not None:
                 parts.extend(self._dense(info, 4 if info[1] & 1 else 2))
             found = [_attribute(data) for data in parts]
-            return Attributes(self, {name: (kind, space, data) for name, kind, space, data in found})
+            return Attributes(
+                self, {name: (kind, space, data) for name, kind, space, data in found}
+            )
 
 
 class Attributes(Mapping[str, Any]):
@@ -447,9 +446,7 @@ class Dataset(_Object):
 
     def _contains(self, declared: int, stored: int, ratio: int = 1) -> None:
         if declared > stored * ratio:
-            raise CorruptFileError(
-                f"{self.where} declares {declared} bytes but contains {stored}."
-            )
+            raise CorruptFileError(f"{self.where} declares {declared} bytes but contains {stored}.")
 
     def _allocated(self, shape: tuple[int, ...], size: int) -> np.ndarray[Any, Any]:
         budget.charge(allocated=size)
@@ -476,7 +473,9 @@ class Dataset(_Object):
                     raise CorruptFileError(f"{self.where} is damaged: it has a chunk twice.")
         self._contains(size, sum(n for n, *_ in found.values()), _MOST_INFLATION if inflates else 1)
         if len(found) < count:
-            raise CorruptFileError(f"{self.where} lacks {count - len(found)} of its {count} chunks.")
+            raise CorruptFileError(
+                f"{self.where} lacks {count - len(found)} of its {count} chunks."
+            )
         if count * length > 2 ** len(shape) * size + 2**20:
             raise CorruptFileError(f"{self.where} is damaged: its chunks exceed its shape.")
         value = self._allocated(shape, size)
@@ -521,7 +520,9 @@ def _type(data: bytes) -> _Type:
         found = _FLOATS.get((size, data[13], data[15]))
         if found is not None:
             is_plain = order == "<" or found is ml_dtypes.bfloat16
-            return _Type(name, size, np.dtype(found) if is_plain else np.dtype(found).newbyteorder())
+            return _Type(
+                name, size, np.dtype(found) if is_plain else np.dtype(found).newbyteorder()
+            )
     if kind == 3:
         return _Type(name, size, texts=False)
     if kind == 5 and size == 2:  # how Keras stores bfloat16
