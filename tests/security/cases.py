@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table
 """Hostile files: harmless ones with one change each.
 
 The numbers in the names are those of the known cases in ``test_known_cases.py``.

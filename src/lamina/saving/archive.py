@@ -1,7 +1,8 @@
 """The ``.keras`` archive, and weights files.
 
 The archive is a zip file with three members: ``metadata.json``, ``config.json`` (the architecture
-and the arguments of ``compile``) and ``model.weights.h5``. It contains no code. Writing is atomic.
+and the arguments of ``compile``) and ``model.weights.h5``; the files of layers that define
+``save_assets`` follow under ``assets/``. It contains no code. Writing is atomic.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import replacing
 from lamina.saving import hdf5, optimizer, safetensors
 from lamina.saving.container import Archive
-from lamina.saving.weights import Places, fill, locate
+from lamina.saving.weights import Assets, Places, fill, locate, locate_in
 from lamina.serialization import registry, text
 
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+_ASSETS = "assets/"
 _MAX_JSON = 64 * 2**20
 # The Keras release whose file layout is written.
 _LAYOUT = "3.15.1"
@@ -125,7 +127,8 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         )
     config = registry.serialize(model)
     config["compile_config"] = settings = _compile_config(model, include_optimizer)
-    arrays = locate(model).arrays()
+    places = locate(model)
+    arrays = places.arrays()
     own: dict[str, Any] = {
         "seed": model.run_seed,
         "steps": model.steps_taken,
@@ -145,6 +148,40 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".weights.", suffix=".part") as weights:
             hdf5.write(weights.name, arrays)
             archive.write(weights.name, _WEIGHTS)
+        _write_assets(places.assets, archive)
+
+
+def _write_assets(assets: Mapping[str, Assets], archive: zipfile.ZipFile) -> None:
+    """Write the files of layers that have some, under ``assets/`` and the path of the layer."""
+    for path, layer in assets.items():
+        with tempfile.TemporaryDirectory(prefix="lamina-assets-") as folder:
+            layer.save_assets(folder)
+            for file in sorted(Path(folder).rglob("*")):
+                if file.is_symlink() or not (file.is_dir() or file.is_file()):
+                    raise SerializationError(
+                        f"`save_assets` of {layer!r} made {file.name!r}, which is not a regular "
+                        "file. Write files and folders only."
+                    )
+                if file.is_file():
+                    archive.write(file, f"{_ASSETS}{path}{file.relative_to(folder).as_posix()}")
+
+
+def _read_assets(assets: Mapping[str, Assets], archive: Archive) -> None:
+    """Give the layers their files, in a folder that exists while they read them."""
+    names = [n for n in archive.names() if n.startswith(_ASSETS)]
+    # The file of a layer inside another with assets is that of the innermost.
+    owners = {n: max((p for p in assets if n[len(_ASSETS) :].startswith(p)), key=len, default=None)
+              for n in names}  # fmt: skip
+    if strangers := [n for n, owner in owners.items() if owner is None]:
+        warn(f"{archive.where} contains files that belong to no layer and were ignored: "
+             f"{strangers[:5]}.", SavingWarning)  # fmt: skip
+    for start, layer in assets.items():
+        with tempfile.TemporaryDirectory(prefix="lamina-assets-") as folder:
+            for name in (n for n, owner in owners.items() if owner == start):
+                target = Path(folder, name[len(_ASSETS) + len(start) :])
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(archive.read(name))
+            layer.load_assets(folder)
 
 
 @public
@@ -209,8 +246,8 @@ def _read(
         if file.read(4) != b"PK\x03\x04":
             raise CorruptFileError(
                 f"{where} is not a '.keras' archive (a zip file). Is it truncated? A whole model "
-                "in one '.h5' file of Keras 2 is not supported: build the model in code and load its "
-                "weights with `load_weights`."
+                "in one '.h5' file of Keras 2 is not supported: build the model in code and load "
+                "its weights with `load_weights`."
             )
         archive = Archive(file, where)
         missing = [n for n in _MEMBERS if n not in archive.names()]
@@ -233,7 +270,7 @@ def _read(
                 "`build_from_config`, or call the model on data before saving it."
             )
         with hdf5.File(archive.window(_WEIGHTS), f"{where}: {_WEIGHTS}") as stored:
-            places = locate(model)
+            places = locate_in(stored, model)
             fill(
                 stored, places, error=CorruptFileError, whole=False,
                 way_out="Was the code of a class in it changed since it was saved?",
@@ -247,6 +284,7 @@ def _read(
                 )
             if settings and model.optimizer is not None:
                 optimizer.read(stored, model, own.get("optimizer_addresses"))
+        _read_assets(places.assets, archive)
         seed = own.get("seed")
         if type(seed) is int and seed >= 0:
             steps = own.get("steps")
@@ -399,11 +437,11 @@ def load_weights(
         loading(str(path), budget, path.stat().st_size), module.File(path, str(path)) as stored
     ):  # fmt: skip
         if kind == "h5":
-            places = locate(model)
+            places = locate_in(stored, model)
         elif isinstance(stored, safetensors.File):
             places = _addressed(model)
         else:
-            places = Places(stored.locate_legacy(model, by_name), {}, {})
+            places = Places.of(stored.locate_legacy(model, by_name))
         fill(
             stored, places, error=StructureError, skip_mismatch=skip_mismatch,
             whole=kind != "legacy",
@@ -421,9 +459,9 @@ def _addressed(model: Any) -> Places:
             f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
             "'.safetensors' files do not support. Use a name that ends in '.weights.h5'."
         )
-    states = set(found.generators.values())
-    generators = {a: v for a, (v, _) in model.named_variables().items() if v in states}
-    return Places(saved_addresses(model), {}, generators)
+    states = set(found.optional.values())
+    optional = {a: v for a, (v, _) in model.named_variables().items() if v in states}
+    return Places.of(saved_addresses(model))._replace(optional=optional)
 
 
 def _weights_kind(path: Path, writing: bool = False) -> str:

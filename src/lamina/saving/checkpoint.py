@@ -17,7 +17,7 @@ from lamina.errors import CorruptFileError, NotBuiltError
 from lamina.runtime.budget import loading
 from lamina.runtime.files import replacing
 from lamina.saving import hdf5, optimizer
-from lamina.saving.weights import fill, locate
+from lamina.saving.weights import fill, locate, locate_in
 from lamina.serialization import text
 
 _POSITION, _METRICS = "training/position", "metrics"
@@ -95,7 +95,7 @@ def load_training(model: Any, path: Path) -> Position:
         if not all(type(n) is int and 0 <= n < 2**63 for n in numbers.values()):
             raise CorruptFileError(f"{path} names an impossible position: {numbers}.")
         fill(
-            stored, locate(model), error=CorruptFileError, whole=False,
+            stored, locate_in(stored, model), error=CorruptFileError, whole=False,
             way_out="Is the model the same as the one that was saved? Remove the file to start "
             "anew.",
         )  # fmt: skip

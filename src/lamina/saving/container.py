@@ -8,6 +8,7 @@ the index says of a member is what its own header says.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import unicodedata
 import zipfile
@@ -25,6 +26,8 @@ _ENCRYPTED, _HAS_DESCRIPTOR, _UTF8 = 1 | 1 << 6 | 1 << 13, 1 << 3, 1 << 11
 _DESCRIPTORS = (12, 16, 20, 24)  # sizes in bytes of what may follow the data
 _LARGEST_INDEX = 4 * 2**20
 _CHUNK = 2**20
+# Characters that separate folders, or that some file systems do not allow in names.
+_UNSAFE = re.compile(r'[\\:*?"<>|\x00-\x1f]')
 
 
 class _Member(Protocol):
@@ -162,11 +165,12 @@ class Archive:
 
     def _check_names(self, members: list[_Member]) -> None:
         seen: set[str] = set()
+        folders: set[str] = set()
         for m in members:
             parts = m.filename.removesuffix("/").split("/")
             if (
                 m.filename != m.orig_filename
-                or any(c in m.orig_filename for c in "\\:\0")
+                or _UNSAFE.search(m.orig_filename)
                 or any(p in ("", ".", "..") or p != p.strip() or p.endswith(".") for p in parts)
             ):
                 raise UnsafeFileError(
@@ -177,6 +181,9 @@ class Archive:
             if plain in seen:
                 raise self._ambiguous(f"two members of the same name, {m.filename[:100]!r}")
             seen.add(plain)
+            folders.update("/".join(plain.split("/")[:i]) for i in range(1, plain.count("/") + 1))
+        if both := seen & folders:
+            raise self._ambiguous(f"a file and a folder of the same name, {min(both)[:100]!r}")
 
     def _check_positions(self, members: list[_Member], end: int) -> None:
         at, gaps = 0, (0,)
