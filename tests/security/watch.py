@@ -12,13 +12,15 @@ import warnings
 from pathlib import Path
 
 # Events that no load may cause, whatever the file says.
-FORBIDDEN = ("marshal.load", "pickle.find_class", "os.mkdir", "os.link", "os.symlink", "os.rename",
-             "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.exec", "os.fork", "os.posix_spawn",
-             "os.system", "os.startfile", "shutil.", "socket.", "subprocess.", "ctypes.dlopen",
-             "urllib.", "tempfile.", "webbrowser.", "http.", "ftplib.", "sqlite3.")  # fmt: skip
+FORBIDDEN = (
+    "pickle.find_class", "os.mkdir", "os.link", "os.symlink", "os.rename", "os.remove", "os.rmdir",
+    "os.truncate", "os.chmod", "os.exec", "os.fork", "os.posix_spawn", "os.system", "os.startfile",
+    "shutil.", "socket.connect", "socket.bind", "socket.get", "socket.send", "subprocess.",
+    "ctypes.dlopen", "urllib.", "tempfile.", "webbrowser.", "http.", "ftplib.", "sqlite3.",
+)  # fmt: skip
 # Where the interpreter itself reads: modules, and the sources that tracebacks show.
-_OWN = tuple({sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), "/proc/", "/dev/", "/etc/",
-              "/sys/", "<"})  # fmt: skip
+_OWN = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), "/proc/", "/dev/", "/etc/",
+        "/sys/", "<")  # fmt: skip
 _events: list[str] | None = None
 
 
@@ -52,14 +54,9 @@ def escapes(events: list[str], allowed: str) -> list[str]:
             name, mode = rest.rpartition(" ")[::2]
             if (any(c in mode for c in "wax+") or name != allowed) and not name.startswith(_OWN):
                 found.append(event)
-        elif not _is_import_of_own(event):
+        else:
             found.append(event)
     return found
-
-
-def _is_import_of_own(event: str) -> bool:
-    """Modules of the library that are loaded on first use read their compiled code."""
-    return event.startswith("marshal.load")
 
 
 def watched(call, allowed: str = "") -> dict:

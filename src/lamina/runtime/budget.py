@@ -151,9 +151,8 @@ def loading(where: str, budget: Budget | None = None, size: int = 0) -> Iterator
             (``OSError``); it is the cause.
     """
     outer = _active.get()
-    if outer is not None and budget is None:
-        with _one_family(where):
-            yield
+    if outer is not None and budget is None:  # whose handler knows more, or converts errors too
+        yield
         return
     spending = _Spending(where, budget or Budget(), size)
     token = _active.set(spending)

@@ -174,8 +174,8 @@ class Archive:
                 or any(p in ("", ".", "..") or p != p.strip() or p.endswith(".") for p in parts)
             ):
                 raise UnsafeFileError(
-                    f"{self.where} has a member whose name leads out of the archive: "
-                    f"{m.orig_filename[:100]!r}."
+                    f"{self.where} contains a file with an unsafe name, such as one that leads out "
+                    f"of the archive: {m.orig_filename[:100]!r}."
                 )
             plain = unicodedata.normalize("NFKC", m.filename).casefold()
             if plain in seen:

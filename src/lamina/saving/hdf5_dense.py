@@ -10,20 +10,10 @@ from collections.abc import Iterator
 from lamina.errors import CorruptFileError
 from lamina.runtime import budget
 from lamina.runtime.files import Window
+from lamina.saving.hdf5_messages import number
 
 # By the type of the tree: the position and the size of the heap's identifier in a record.
 _IDENTIFIERS = {5: (4, 7), 8: (0, 8)}
-
-
-def number(data: bytes, at: int, width: int = 8) -> int:
-    """The little-endian integer at a position.
-
-    Raises:
-        ValueError: It is not inside ``data``.
-    """
-    if at < 0 or at + width > len(data):
-        raise ValueError("a structure is truncated")
-    return int.from_bytes(data[at : at + width], "little")
 
 
 def messages(window: Window, heap: int, tree: int) -> Iterator[bytes]:

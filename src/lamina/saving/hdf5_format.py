@@ -18,50 +18,34 @@ import itertools
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from lamina.errors import CorruptFileError, LaminaError, UnsafeFileError
 from lamina.runtime import budget
 from lamina.runtime.files import Window
 from lamina.saving import hdf5_dense
-from lamina.saving.hdf5_dense import number
+from lamina.saving.hdf5_messages import (
+    DEFLATE,
+    LONGEST_NAME,
+    UNDO,
+    attribute_in,
+    element_type,
+    filters_in,
+    link_in,
+    number,
+    shape_in,
+)
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NOWHERE = 2**64 - 1  # the address of what does not exist
-_LONGEST_NAME = 4096
 # The compression ratio of deflate is below this.
 _MOST_INFLATION = 1100
-_DEFLATE, _SHUFFLE = 1, 2
 # Types of header messages.
 _SPACE, _LINK_INFO, _TYPE, _LINK, _EXTERNAL, _LAYOUT = 1, 2, 3, 6, 7, 8
 _FILTERS, _ATTRIBUTE, _MORE, _TABLE, _DENSE = 11, 12, 16, 17, 21
-_CLASSES = ("integer", "float", "time", "text", "bit field", "opaque", "compound", "reference",
-            "enumeration", "variable-length", "array")  # fmt: skip
-# Floats by size, and by the sizes of exponent and mantissa in bits.
-_FLOATS: dict[tuple[int, int, int], Any] = {
-    (2, 5, 10): np.float16, (2, 8, 7): ml_dtypes.bfloat16, (4, 8, 23): np.float32,
-    (8, 11, 52): np.float64,
-}  # fmt: skip
-
-
-class _Type(NamedTuple):
-    """The type of an element.
-
-    Attributes:
-        name: Its kind, in messages.
-        size: Its size in the file in bytes.
-        dtype: The dtype of numbers and opaque bytes; None for other types.
-        texts: For texts, whether their bytes are elsewhere in the file; None for other types.
-    """
-
-    name: str
-    size: int
-    dtype: np.dtype[Any] | None = None
-    texts: bool | None = None
 
 
 @contextlib.contextmanager
@@ -249,7 +233,7 @@ class _Object:
             info = self.message(_DENSE)
             if info is not None:
                 parts.extend(self._dense(info, 4 if info[1] & 1 else 2))
-            found = [_attribute(data) for data in parts]
+            found = [attribute_in(data) for data in parts]
             return Attributes(
                 self, {name: (kind, space, data) for name, kind, space, data in found}
             )
@@ -271,7 +255,7 @@ class Attributes(Mapping[str, Any]):
         kind, space, data = self._found[name]
         where = f"{self._owner.where}: attribute {name!r}"
         with _reading(where):
-            shape, element = _shape(space), _type(kind)
+            shape, element = shape_in(space), element_type(kind)
             if shape is None:
                 return None
             count = math.prod(shape)
@@ -316,9 +300,9 @@ class Group(_Object):
             if kind == _TABLE:
                 yield from self._in_table(number(data, 0), number(data, 8))
             elif kind == _LINK:
-                yield _link(data)
+                yield link_in(data)
             elif kind == _LINK_INFO:
-                yield from map(_link, self._dense(data, 10 if data[1] & 1 else 2))
+                yield from map(link_in, self._dense(data, 10 if data[1] & 1 else 2))
 
     def _in_table(self, tree: int, heap: int) -> Iterator[tuple[str, int | None]]:
         read = self.tree.window.read
@@ -333,7 +317,7 @@ class Group(_Object):
             count = number(start, 6, 2)
             budget.charge(nodes=count)
             for at, header, cache in struct.iter_unpack("<QQI20x", read(address + 8, 40 * count)):
-                end = names.find(b"\0", at, at + _LONGEST_NAME)
+                end = names.find(b"\0", at, at + LONGEST_NAME)
                 if end < 0:
                     raise CorruptFileError(f"{self.where} is damaged: a name does not end.")
                 yield names[at:end].decode(), None if cache == 2 else header
@@ -399,7 +383,7 @@ class Dataset(_Object):
     def shape(self) -> tuple[int, ...] | None:
         """The declared shape; None for an array without one."""
         with _reading(self.where):
-            return _shape(self.message(_SPACE) or b"")
+            return shape_in(self.message(_SPACE) or b"")
 
     @functools.cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -409,7 +393,7 @@ class Dataset(_Object):
             CorruptFileError: The elements are not numbers.
         """
         with _reading(self.where):
-            element = _type(self.message(_TYPE) or b"")
+            element = element_type(self.message(_TYPE) or b"")
         if element.dtype is None:
             raise CorruptFileError(f"{self.where} has the type {element.name}, which is no number.")
         return element.dtype
@@ -457,13 +441,13 @@ class Dataset(_Object):
     ) -> np.ndarray[Any, Any]:
         rank, address = layout[2], number(layout, 3)
         sizes = struct.unpack_from(f"<{rank}I", layout, 11)
-        chunk, filters = sizes[:-1], _filters(self.message(_FILTERS))
+        chunk, filters = sizes[:-1], filters_in(self.message(_FILTERS))
         if rank != len(shape) + 1 or sizes[-1] != self.dtype.itemsize or 0 in chunk:
             raise CorruptFileError(f"{self.where} is damaged: its chunks do not match its shape.")
-        unknown = set(filters) - {_DEFLATE, _SHUFFLE}
+        unknown = set(filters) - UNDO.keys()
         if unknown:
             raise self.tree.unsupported(f"the compression filters {sorted(unknown)}")
-        inflates = _DEFLATE in filters
+        inflates = DEFLATE in filters
         length = math.prod(sizes)
         count = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True)) if size else 0
         found = {}
@@ -487,119 +471,8 @@ class Dataset(_Object):
             data = self.tree.window.read(where, stored)
             for i, applied in reversed(list(enumerate(filters))):
                 if not mask >> i & 1:
-                    data = _FILTER[applied](data, length, sizes[-1])
+                    data = UNDO[applied](data, length, sizes[-1])
             part = np.frombuffer(data, self.dtype, math.prod(chunk)).reshape(chunk)
             into = value[tuple(slice(a, a + c) for a, c in zip(corner, chunk, strict=True))]
             into[...] = part[tuple(slice(n) for n in into.shape)]
         return value
-
-
-# ---- structures ----------------------------------------------------------------------------------
-
-
-def _shape(data: bytes) -> tuple[int, ...] | None:
-    """The shape in a dataspace message; None for one without elements."""
-    version, rank = data[0], data[1]
-    if version not in (1, 2) or rank > 32:
-        raise ValueError(f"a shape has version {version} and {rank} axes")
-    if version == 2 and data[3] == 2:
-        return None
-    return struct.unpack_from(f"<{rank}Q", data, 8 if version == 1 else 4)
-
-
-def _type(data: bytes) -> _Type:
-    """The type in a datatype message."""
-    kind, bits, size = data[0] & 15, number(data, 1, 3), number(data, 4, 4)
-    if not size:
-        raise ValueError("elements have no size")
-    name = _CLASSES[kind] if kind < len(_CLASSES) else "of a newer version"
-    order = "<>"[bits & 1]
-    if kind == 0 and size in (1, 2, 4, 8) and struct.unpack_from("<HH", data, 8) == (0, 8 * size):
-        return _Type(name, size, np.dtype(f"{order}{'i' if bits & 8 else 'u'}{size}"))
-    if kind == 1 and not bits & 64 and number(data, 8, 2) == 0:
-        found = _FLOATS.get((size, data[13], data[15]))
-        if found is not None:
-            is_plain = order == "<" or found is ml_dtypes.bfloat16
-            return _Type(
-                name, size, np.dtype(found) if is_plain else np.dtype(found).newbyteorder()
-            )
-    if kind == 3:
-        return _Type(name, size, texts=False)
-    if kind == 5 and size == 2:  # how Keras stores bfloat16
-        return _Type(name, size, np.dtype(ml_dtypes.bfloat16))
-    if kind == 8:
-        base = _type(data[8:])
-        if base.dtype is not None and base.size == size:
-            is_bool = size == 1 and data[20:].startswith((b"FALSE\0", b"TRUE\0"))
-            return _Type(name, size, np.dtype(np.bool_) if is_bool else base.dtype)
-    if kind == 9 and bits & 15 == 1 and size == 16:
-        return _Type(name, size, texts=True)
-    return _Type(name, size)
-
-
-def _filters(data: bytes | None) -> list[int]:
-    """The numbers of the filters in a pipeline message, in the order of writing."""
-    if data is None:
-        return []
-    found, at = [], 8 if data[0] == 1 else 2
-    for _ in range(data[1]):
-        identifier = number(data, at, 2)
-        if data[0] == 1 or identifier >= 256:
-            _, length, _, values = struct.unpack_from("<4H", data, at)
-            at += 8 + ((length + 7) // 8 * 8 if data[0] == 1 else length)
-        else:
-            _, _, values = struct.unpack_from("<3H", data, at)
-            at += 6
-        at += 4 * (values + (values % 2 if data[0] == 1 else 0))
-        found.append(identifier)
-    return found
-
-
-def _inflate(data: bytes, length: int, _: int) -> bytes:
-    inflater = zlib.decompressobj()
-    result = inflater.decompress(data, length + 1)
-    if len(result) != length or not inflater.eof:
-        raise ValueError(f"a chunk does not inflate to {length} bytes")
-    return result
-
-
-def _unshuffle(data: bytes, length: int, width: int) -> bytes:
-    if len(data) != length:
-        raise ValueError(f"a chunk has {len(data)} bytes instead of {length}")
-    return np.frombuffer(data, np.uint8).reshape(width, -1).T.tobytes()
-
-
-_FILTER: dict[int, Callable[[bytes, int, int], bytes]] = {
-    _DEFLATE: _inflate, _SHUFFLE: _unshuffle,
-}  # fmt: skip
-
-
-def _attribute(data: bytes) -> tuple[str, bytes, bytes, bytes]:
-    """The name, type, shape and content in an attribute message."""
-    version = data[0]
-    if version not in (1, 2, 3) or (version > 1 and data[1] & 3):
-        raise ValueError(f"an attribute has version {version} and flags {data[1]}")
-    at, step = 9 if version == 3 else 8, 8 if version == 1 else 1
-    parts = []
-    for length in struct.unpack_from("<3H", data, 2):
-        parts.append(data[at : at + length])
-        if len(parts[-1]) < length:
-            raise ValueError("an attribute is truncated")
-        at += (length + step - 1) // step * step
-    name, kind, space = parts
-    return name.partition(b"\0")[0].decode(), kind, space, data[at:]
-
-
-def _link(data: bytes) -> tuple[str, int | None]:
-    """The name and address in a link message; no address for soft and external links."""
-    flags, at = data[1], 2
-    kind = 0
-    if flags & 8:
-        kind, at = data[at], at + 1
-    at += (8 if flags & 4 else 0) + (1 if flags & 16 else 0)
-    width = 1 << (flags & 3)
-    length, at = number(data, at, width), at + width
-    name = data[at : at + length]
-    if not 0 < length <= _LONGEST_NAME or len(name) < length:
-        raise ValueError("a link has no name")
-    return name.decode(), number(data, at + length) if kind == 0 else None
