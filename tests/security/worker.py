@@ -47,7 +47,7 @@ def in_event_loop(call):
 def entry_points(keras):
     """For each kind of file: the verbs that read it, as functions of its path and its config.
 
-    A verb whose name is in brackets reads a part of a config, which may be harmless by itself.
+    A verb whose name is in brackets reads a part of the file, which may be harmless by itself.
     """
     from tests.security.cases import model
 
@@ -73,7 +73,7 @@ def entry_points(keras):
     }
     weights = {
         "load_weights": lambda p, _: target.load_weights(p),
-        "skip_mismatch": lambda p, _: target.load_weights(p, skip_mismatch=True),
+        "[skip_mismatch]": lambda p, _: target.load_weights(p, skip_mismatch=True),
     }
     return {
         "harmless": {**archive, **text},

@@ -322,6 +322,8 @@ def _is_describable(settings: Any) -> bool:
 
 
 def _compile(model: Any, settings: Any, custom_objects: Any, where: str) -> None:
+    if not isinstance(settings, Mapping):
+        raise CorruptFileError(f"{where}: the arguments of `compile` are not a dict: {settings!r}.")
     try:
         model.compile_from_config(registry.deserialize(settings, custom_objects))
     except LaminaError as e:
