@@ -198,7 +198,6 @@ CONFIGS = {
     "34 no config": lambda c, _: c.update(config=None),
     "34 config of numbers": lambda c, _: c.update(config=[1, 2]),
     "34 sequence of a wrong kind": argument(units={"a": 1}),
-    "34 unrolled": lambda c, f: (shape(None, 10**6, 4)(c, f), new("LSTM", units=3, unroll=True)(c, f)),
 }  # fmt: skip
 
 # Arguments of `compile`, which only `load_model` reads.

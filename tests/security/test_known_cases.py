@@ -21,7 +21,6 @@ import pytest
 import lamina as keras
 from lamina import layers
 from lamina.errors import CorruptFileError, SerializationError, UnsafeFileError
-from lamina.runtime import budget
 from lamina.saving import Budget, load_model
 from tests.security import cases
 
@@ -189,18 +188,33 @@ def twos(depth):
 
 
 @pytest.mark.parametrize(
-    ("config", "limits", "said"),
+    ("config", "said"),
     [
-        ({"name": twos(40)}, {}, "at most 2,000,000 nodes"),
-        ({"name": cases.nested(150)}, {}, "at most 128 levels of nesting"),
-        ({"name": cases.nested(30)}, {"depth": 20}, r"Budget\(depth=40\)"),
+        ({"name": twos(40)}, "at most 2,000,000 nodes"),
+        ({"name": cases.nested(150)}, "at most 128 levels of nesting"),
     ],
+    ids=["nodes", "depth"],
 )
-def test_configs_have_a_budget(config, limits, said):
-    with budget.loading("a test", Budget(**limits)), pytest.raises(UnsafeFileError, match=said):
-        keras.layers.Dense.from_config({"units": 1, **config})
-    with pytest.raises(UnsafeFileError if not limits else Exception):
-        keras.layers.Dense.from_config({"units": 1, **config})
+def test_configs_have_a_budget(config, said):
+    for call in (
+        lambda: layers.Dense.from_config({"units": 1, **config}),
+        lambda: layers.deserialize({"class_name": "Dense", "config": {"units": 1, **config}}),
+        lambda: keras.losses.get({"class_name": "Huber", "config": config}),
+        lambda: keras.Model.from_config({"layers": [], "input_layers": [], **config}),
+        lambda: keras.Sequential.from_config({"layers": [], **config}),
+    ):
+        with pytest.raises(UnsafeFileError) as caught:
+            call()
+        assert said in caught.value.expected or said in str(caught.value.subject)
+
+
+def test_a_budget_can_be_raised():
+    text = cases.model().to_json()
+    for name, limits in (("nodes", {"nodes": 50}), ("depth", {"depth": 5})):
+        with pytest.raises(UnsafeFileError) as caught:
+            keras.models.model_from_json(text, budget=Budget(**limits))
+        assert f"Budget({name}={2 * limits[name]}" in caught.value.cure or name == "nodes"
+    assert keras.models.model_from_json(text, budget=Budget(nodes=10**4, depth=50)).count_params()
 
 
 def test_a_call_that_takes_too_long_is_ended(tmp_path):
@@ -211,7 +225,7 @@ def test_a_call_that_takes_too_long_is_ended(tmp_path):
     )  # fmt: skip
     config = json.loads(cases.model().to_json())
     change(config, tmp_path)
-    with pytest.raises(UnsafeFileError, match=r"at most 1 seconds(.|\n)*Budget\(seconds="):
+    with pytest.raises(UnsafeFileError, match=r"at most 0\.5 seconds(.|\n)*Budget\(seconds="):
         keras.models.model_from_json(json.dumps(config), budget=Budget(seconds=0.5))
     assert keras.layers.Dense(2)(np.ones((1, 2))).shape == (1, 2)  # nothing is left behind
 

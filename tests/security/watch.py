@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import sys
@@ -76,9 +75,7 @@ def watched(call, allowed: str = "") -> dict:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             call()
-    except BaseException as e:
-        if isinstance(e, KeyboardInterrupt):
-            raise
+    except Exception as e:  # noqa: BLE001 - every error is looked at
         error = e
     events, _events = _events, None
     result = {
@@ -92,8 +89,6 @@ def watched(call, allowed: str = "") -> dict:
     }
     if not result["is_typed"]:
         result["trace"] = "".join(traceback.format_exception(error)[-6:])[-3000:]
-    with contextlib.suppress(AttributeError):
-        del error
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import math
 import os
 import sys
 import threading
@@ -75,10 +76,10 @@ class _Spending:
         shown = f"{what.replace('_', ' ')}" if what != "depth" else "levels of nesting"
         return UnsafeFileError(
             f"{self.where} needs more than loading a file may use, so it was not loaded.",
-            expected=f"at most {limit:,.0f} {shown}",
-            received=f"{used:,.0f} or more",
+            expected=f"at most {limit:,.10g} {shown}",
+            received=f"{used:,.3g} or more" if what == "seconds" else f"{used:,} or more",
             cure="If you trust the file, pass a larger budget when you load it: "
-            f"`budget=lamina.saving.Budget({what}={max(2 * limit, used):.0f})`.",
+            f"`budget=lamina.saving.Budget({what}={math.ceil(max(2 * limit, used))})`.",
         )
 
     def elapsed(self) -> float:

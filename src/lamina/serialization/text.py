@@ -36,7 +36,7 @@ def parse(text: str | bytes, where: str, error: type[LaminaError], *, finite: bo
         value = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_not_finite if finite else None
         )
-        check(value)
+        _check(value)
         if "\\ud" in text or "\\uD" in text:  # halves of a character are not text
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as e:
@@ -59,24 +59,25 @@ def _not_finite(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
 
 
-def check(value: Any) -> int:
+def _check(value: Any, *, counts: bool = False) -> None:
     """Raise an error for a value that is nested too deeply, or with an integer above 64 bits.
 
-    Returns:
-        The number of values inside.
+    Args:
+        value: The value.
+        counts: Whether to charge the values inside to the budget of the load.
     """
-    level, depth, count = [value], 0, 0
+    level, depth = [value], 0
     while level:
-        depth, count = depth + 1, count + len(level)
+        depth += 1
         budget.check_depth(depth)
+        if counts:
+            budget.charge(nodes=len(level), json=16 * len(level))
         if any(type(x) is int and not -(2**63) <= x < 2**64 for x in level):
             raise SerializationError("A config contains an integer of more than 64 bits.")
         level = [
             inner for x in level if isinstance(x, (dict, list, tuple))
             for inner in (x.values() if isinstance(x, dict) else x)
         ]  # fmt: skip
-        budget.charge(nodes=0)
-    return count
 
 
 @contextmanager
@@ -93,8 +94,7 @@ def reading(config: Any, where: str) -> Iterator[None]:
     is_outermost = not budget.is_loading()
     with budget.loading(where):
         if is_outermost:
-            count = check(config)
-            budget.charge(nodes=count, json=16 * count)
+            _check(config, counts=True)
         yield
 
 
