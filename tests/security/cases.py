@@ -472,7 +472,7 @@ def write_all(folder: Path) -> None:
     small.save(folder / "model.keras")
     small.save_weights(folder / "model.weights.h5")
     small.save_weights(folder / "model.safetensors")
-    _write_old(small, folder / "model.h5")
+    write_old(small, folder / "model.h5")
     archive = (folder / "model.keras").read_bytes()
     members = members_of(archive)
     weights = (folder / "model.weights.h5").read_bytes()
@@ -519,7 +519,7 @@ def _write(folder: Path, kind: str, name: str, members: dict) -> None:
     )
 
 
-def _write_old(small, path: Path) -> None:
+def write_old(small, path: Path) -> None:
     """The layout of Keras 1 and 2."""
     with h5py.File(path, "w") as h5:
         named = {x.name: x.weights for x in small.layers if x.weights}
