@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from lamina import settings
 from lamina.errors import ArgumentError
@@ -11,7 +11,6 @@ from lamina.layers.image.base import ImageLayer, between, described, read_range
 from lamina.serialization.fields import field, int_tuple, number, optional, positive_int
 from lamina.serialization.registry import builtin
 from lamina.transforms import colors, filters, histograms
-from lamina.transforms.base import Transform
 
 _SEED = field(default=None, convert=read_seed)
 _LAYOUT = field(default=None, convert=settings.standardize_data_format)
@@ -54,7 +53,7 @@ class RandomBrightness(ImageLayer):
         "x + factor * (value_range[1] - value_range[0])",
         _range("Smallest and largest factor, from -1 to 1", "(-f, f)"),
     )  # fmt: skip
-    transform_class: ClassVar[type[Transform]] = colors.Brightness
+    transform_class = colors.Brightness
     factor: Any = field(convert=_SIGNED)
     value_range: Any = _RANGE
     seed: int | None = _SEED
@@ -68,7 +67,7 @@ class RandomContrast(ImageLayer):
         "Two numbers ``a, b`` from 0 to 1: the strength is between ``1 - a`` and ``1 + b``; one "
         "number\n            ``f`` means ``(0, f)``",
     )  # fmt: skip
-    transform_class: ClassVar[type[Transform]] = colors.Contrast
+    transform_class = colors.Contrast
     factor: Any = field(convert=_PART)
     value_range: Any = _RANGE
     seed: int | None = _SEED
@@ -81,21 +80,17 @@ class RandomColorDegeneration(ImageLayer):
         "x + factor * (grey - x)",
         _range("Smallest and largest factor, from -1 to 1", "(-f, f)"),
     )  # fmt: skip
-    transform_class: ClassVar[type[Transform]] = colors.ColorDegeneration
+    transform_class = colors.ColorDegeneration
     factor: Any = field(convert=_SIGNED)
     value_range: Any = _RANGE
     data_format: Any = _LAYOUT
     seed: int | None = _SEED
 
 
-@builtin("layers")
-class RandomHue(RandomColorDegeneration):
-    __doc__ = _doc(
-        "RandomHue", "Turn the hue of images at random, in either direction.",
-        "(hue +- factor / 2) mod 1, where hues are numbers from 0 to 1",
-        _range("Smallest and largest factor, from 0 to 1", "(0, f)"),
-    )  # fmt: skip
-    transform_class = colors.Hue
+@builtin()
+class _WithPart(ImageLayer):
+    """Base of the layers with a factor from 0 to 1."""
+
     factor: Any = field(convert=_PART)
     value_range: Any = _RANGE
     data_format: Any = _LAYOUT
@@ -103,7 +98,17 @@ class RandomHue(RandomColorDegeneration):
 
 
 @builtin("layers")
-class RandomSaturation(RandomHue):
+class RandomHue(_WithPart):
+    __doc__ = _doc(
+        "RandomHue", "Turn the hue of images at random, in either direction.",
+        "(hue +- factor / 2) mod 1, where hues are numbers from 0 to 1",
+        _range("Smallest and largest factor, from 0 to 1", "(0, f)"),
+    )  # fmt: skip
+    transform_class = colors.Hue
+
+
+@builtin("layers")
+class RandomSaturation(_WithPart):
     __doc__ = _doc(
         "RandomSaturation", "Change the saturation of images at random.",
         "saturation * factor / (1 - factor), at most 1",
@@ -114,7 +119,7 @@ class RandomSaturation(RandomHue):
 
 
 @builtin("layers")
-class RandomSharpness(RandomHue):
+class RandomSharpness(_WithPart):
     __doc__ = _doc(
         "RandomSharpness", "Blur or sharpen images at random.",
         "x + (1 - 2 * factor) * (smooth - x)",
@@ -124,7 +129,7 @@ class RandomSharpness(RandomHue):
 
 
 @builtin("layers")
-class RandomPosterization(RandomHue):
+class RandomPosterization(ImageLayer):
     __doc__ = _doc(
         "RandomPosterization", "Keep only the upper bits of values at random.",
         "floor(x / 2**(8 - bits)) * 2**(8 - bits) of values from 0 to 255",
@@ -146,7 +151,7 @@ class RandomInvert(ImageLayer):
         "value_range[0] + value_range[1] - x",
         "Probability that an image is changed, or two numbers between which it is drawn",
     )  # fmt: skip
-    transform_class: ClassVar[type[Transform]] = colors.Invert
+    transform_class = colors.Invert
     factor: Any = field(default=1.0, convert=_PART)
     value_range: Any = _RANGE
     seed: int | None = _SEED
