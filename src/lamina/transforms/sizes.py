@@ -131,19 +131,19 @@ class Resize(Transform):
     def new_size(self, height: Any, width: Any) -> tuple[int, int]:
         return self.height, self.width
 
-    def _padding(self, rows: int, columns: int) -> tuple[int, int, int, int]:
-        """Rows above, columns on the left, and the size with padding."""
+    def _padding(self, rows: int, columns: int) -> tuple[int, int]:
+        """Rows above and below, and columns on both sides."""
         more = max(rows, columns * self.height // self.width) - rows
         wider = max(columns, rows * self.width // self.height) - columns
-        return more // 2, wider // 2, rows + more, columns + wider
+        return more // 2, wider // 2
 
     def _resized(self, xp: Any, x: Any, method: str) -> Any:
         rows, columns = x.shape[1:3]
         if self.crop_to_aspect_ratio:
             x = cropped(x, *window_of_ratio(rows, columns, self.height, self.width))
         elif self.pad_to_aspect_ratio:
-            top, left, height, width = self._padding(rows, columns)
-            sides = ((0, 0), (top, height - rows - top), (left, width - columns - left), (0, 0))
+            top, left = self._padding(rows, columns)
+            sides = (0, 0), (top, top), (left, left), (0, 0)
             x = xp.pad(x, sides, constant_values=self.fill_value)
         return resize(xp, x, self.height, self.width, method, self.antialias)
 
@@ -158,8 +158,8 @@ class Resize(Transform):
         if self.crop_to_aspect_ratio:
             top, left, height, width = window_of_ratio(*size, self.height, self.width)
         elif self.pad_to_aspect_ratio:
-            above, before, height, width = self._padding(*size)
-            top, left = -above, -before
+            above, before = self._padding(*size)
+            top, left, height, width = -above, -before, size[0] + 2 * above, size[1] + 2 * before
         moved = scaled(xp, boxes, left, top, self.width / width, self.height / height)
         empty = (boxes[..., 2:] <= boxes[..., :2]).any(-1)  # boxes that fill up a list
         return xp.where(empty[..., None], 0, moved)

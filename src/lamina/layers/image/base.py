@@ -45,7 +45,7 @@ class _Outline(Transform):
 
     def __init__(self, inner: Transform) -> None:
         super().__init__(**vars(inner))
-        self.inner = inner
+        self.inner, self.keeps_integers = inner, inner.keeps_integers
 
     def draw(self, draws: Draws, shape: Shape) -> Params:
         return {"permutation_order": jnp.arange(shape[0]), "mix_weight": jnp.zeros(shape[0])}

@@ -80,6 +80,10 @@ class Discretization(
                 f"bin_boundaries={self.bin_boundaries!r}, num_bins={self.num_bins!r}."
             )
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, without ``trainable``, which Keras does not take."""
+        return {k: v for k, v in super().get_config().items() if k != "trainable"}
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer that :meth:`get_config` described, adapted if that was."""

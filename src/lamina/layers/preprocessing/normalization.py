@@ -62,8 +62,8 @@ class Normalization(_Arguments):
     [[1.0, -1.0]]
     """
 
-    adapt_mean: Any = None
-    adapt_variance: Any = None
+    adapt_mean = None
+    adapt_variance = None
     _kept: tuple[int, ...] = ()
     _broadcast: tuple[int, ...] = ()
     _moments: Any = None
