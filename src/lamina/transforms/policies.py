@@ -28,10 +28,10 @@ def _parts(policy: Any) -> dict[str, Transform]:
         "random_color_degeneration": colors.ColorDegeneration(**shared),
         "random_contrast": colors.Contrast(**shared),
         "random_sharpness": filters.Sharpness(**shared),
+        "random_posterization": colors.Posterization(**{**shared, "factor": (1, bits)}),
         "solarization": colors.Solarization(
             **shared, addition_factor=factor, threshold_factor=factor
         ),
-        "random_posterization": colors.Posterization(**{**shared, "factor": (1, bits)}),
         "auto_contrast": histograms.AutoContrast(**shared),
         "equalization": histograms.Equalization(**shared, bins=256),
     }
