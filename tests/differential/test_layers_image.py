@@ -72,6 +72,7 @@ GIVEN = [
     ("RandAugment", {"num_ops": 3}),
 ]
 
+
 def pair(name, kwargs, **more):
     ours = getattr(layers, name)(**kwargs, **more)
     return ours, keras.layers.deserialize(registry.serialize(ours))

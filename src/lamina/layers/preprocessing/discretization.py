@@ -64,9 +64,7 @@ class Discretization(
     bin_boundaries: Any = field(default=None, convert=optional(_read_boundaries))
     num_bins: int | None = field(default=None, convert=optional(positive_int))
     epsilon: float = field(default=0.01, convert=number("(0, 1]"))
-    output_mode: str = field(
-        default="int", convert=one_of("int", "one_hot", "multi_hot", "count")
-    )
+    output_mode: str = field(default="int", convert=one_of("int", "one_hot", "multi_hot", "count"))
     sparse: bool = False
 
     _quantiles: Any = None
@@ -113,8 +111,9 @@ class Discretization(
             )
         if self._quantiles is None:
             self.reset_state()
+        quantiles: Any = self._quantiles
         if x.size:
-            self._quantiles.add(x)
+            quantiles.add(x)
 
     def finalize_state(self) -> None:
         """Compute the boundaries from what was added since :meth:`reset_state`."""
