@@ -37,7 +37,8 @@ class Transform:
     dtype: str
     name: str
     bounding_box_format: str | None
-    keeps_integers = False
+    keeps_integers = False  # of images
+    float_masks = False
 
     def __init__(self, **fields: Any) -> None:
         vars(self).update({"bounding_box_format": None, "name": type(self).__name__, **fields})
@@ -176,6 +177,8 @@ class Transform:
                 received=f"shape {tuple(x.shape)}",
                 cure="Add it: `masks[..., None]`.",
             )
+        if self.float_masks and x.dtype.kind in "iub":
+            x = x.astype("float32")
         return self._in_layout(xp, x, lambda x: self.masks(xp, x, params))
 
     def on_labels(self, xp: Any, y: Any, params: Params | None, single: bool) -> Any:

@@ -91,6 +91,7 @@ class RandAugment(_Policy):
 class AugMix(_Policy):
     """A weighted mean of the image and of several chains of transforms of it."""
 
+    float_masks = True
     num_chains: int
     chain_depth: int
     alpha: float
@@ -143,7 +144,6 @@ class AugMix(_Policy):
         return xp.clip(y, *self.value_range)
 
     def masks(self, xp: Any, x: Any, params: Params) -> Any:
-        x = x.astype("float32") if x.dtype.kind in "iub" else x
         return self._mixed(xp, x, params, lambda part, x, params: part.masks(xp, x, params))
 
 

@@ -45,7 +45,8 @@ class _Outline(Transform):
 
     def __init__(self, inner: Transform) -> None:
         super().__init__(**vars(inner))
-        self.inner, self.keeps_integers = inner, inner.keeps_integers
+        self.inner = inner
+        self.keeps_integers, self.float_masks = inner.keeps_integers, inner.float_masks
 
     def draw(self, draws: Draws, shape: Shape) -> Params:
         return {"permutation_order": jnp.arange(shape[0]), "mix_weight": jnp.zeros(shape[0])}
