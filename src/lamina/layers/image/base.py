@@ -11,7 +11,7 @@ import numpy as np
 
 from lamina import settings
 from lamina.core.scope import current, random_key
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, LaminaError
 from lamina.layers.base import Layer
 from lamina.random.seed_generator import key_of
 from lamina.serialization.fields import field, fields_of, is_integer, number, one_of, optional
@@ -104,7 +104,11 @@ class ImageLayer(Layer):
         ):  # fmt: skip
             transform = _Outline(transform)
         draws = JaxDraws(self._key(None)) if training and self._is_random else None
-        return transform.apply(jnp, data, draws, training)
+        try:
+            return transform.apply(jnp, data, draws, training)
+        except LaminaError as e:
+            e.layer = e.layer or self.name
+            raise
 
     @property
     def _is_random(self) -> bool:
@@ -171,13 +175,14 @@ class ImageLayer(Layer):
 # ---- arguments ---------------------------------------------------------------------------------
 
 
-def between(interval: str, start: float | None = None) -> Any:
+def between(interval: str, start: float | None = None, unit: str = "") -> Any:
     """Converter of a range: two numbers in an interval, or one.
 
     Args:
         interval: As in mathematics, see :func:`~lamina.serialization.fields.number`.
         start: One number ``f`` means ``(start, f)``; when None, ``(-f, f)``, limited to the
             interval.
+        unit: What the numbers are, for the message.
 
     >>> between("[-1, 1]")(0.5), between("[0, 1]")(0.5), between("[0, 1]")([0.5, 0.25])
     ((-0.5, 0.5), (0, 0.5), (0.25, 0.5))
@@ -191,7 +196,8 @@ def between(interval: str, start: float | None = None) -> Any:
             given = sorted(map(one, value)) if several else [one(value)]
         except ArgumentError:
             raise ArgumentError(
-                f"expected a number in {interval}, or two of them. Received: {value!r}."
+                f"expected a number in {interval}{unit and f', {unit}'}, or two of them. "
+                f"Received: {value!r}."
             ) from None
         if several:
             return given[0], given[1]

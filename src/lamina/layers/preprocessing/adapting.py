@@ -57,7 +57,8 @@ class AdaptingLayer(Layer):
             empty = False
         if empty:
             raise DataError(
-                f"{self.name}.adapt() received no batches. Received: {data!r}.",
+                f"{self.name}.adapt() received no batches. Received: an empty "
+                f"{type(data).__name__}.",
                 layer=self.name,
                 cure="A generator that was read before is empty: create a new one.",
             )
