@@ -13,6 +13,7 @@ from lamina import settings
 from lamina.core.scope import current, random_key
 from lamina.errors import ArgumentError, LaminaError
 from lamina.layers.base import Layer
+from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.random.seed_generator import key_of
 from lamina.serialization.fields import field, fields_of, is_integer, number, one_of, optional
 from lamina.serialization.registry import builtin
@@ -68,13 +69,8 @@ class _Outline(Transform):
 
 
 @builtin()
-class ImageLayer(Layer):
-    """A layer that changes images and what belongs to them.
-
-    Attributes:
-        transform: The layer's computation on NumPy arrays, as an object that can be pickled and
-            needs no JAX: for data pipelines and their worker processes.
-    """
+class ImageLayer(PreprocessingLayer):
+    """A layer that changes images and what belongs to them."""
 
     transform_class: ClassVar[type[Transform]]
 

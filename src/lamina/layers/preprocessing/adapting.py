@@ -98,7 +98,7 @@ class AdaptingLayer(Layer):
 
     def _values(self, batch: Any) -> Any:
         """The inputs of a batch: a NumPy array, or strings as they are."""
-        if isinstance(batch, tuple) and not _is_one_batch(batch):
+        if isinstance(batch, (list, tuple)) and not _is_one_batch(batch):
             batch = batch[0]
         if isinstance(batch, Mapping):
             raise DataError(

@@ -11,6 +11,7 @@ import numpy as np
 from lamina.core.scope import current
 from lamina.errors import ArgumentError, DataError, NotBuiltError
 from lamina.layers.preprocessing.adapting import AdaptingLayer
+from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.ops.templates import refuse_sparse
 from lamina.serialization.fields import field, number, one_of, optional, positive_int
 from lamina.serialization.registry import builtin
@@ -27,6 +28,7 @@ def _read_boundaries(value: Any) -> list[float]:
 @builtin("layers")
 class Discretization(
     AdaptingLayer,
+    PreprocessingLayer,
     positional="bin_boundaries num_bins epsilon output_mode sparse dtype name",
 ):
     """Replace numbers by the numbers of the bins that contain them.

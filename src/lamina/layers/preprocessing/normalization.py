@@ -14,13 +14,14 @@ from lamina.core.scope import Scope, current, entered
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, DataError, NotBuiltError, ShapeError, TrainingWarning
 from lamina.layers.preprocessing.adapting import AdaptingLayer
+from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.serialization.fields import field, integers
 from lamina.serialization.registry import builtin
 from lamina.transforms.numbers import Moments, Normalize, deviation
 
 
 @builtin()
-class _Arguments(AdaptingLayer):
+class _Arguments(AdaptingLayer, PreprocessingLayer):
     """Declared apart, because :class:`Normalization` has properties of these names."""
 
     axis: Any = field(default=-1, convert=lambda v: () if v is None else integers(v))
