@@ -167,13 +167,13 @@ class StreamData:
         return x, y, self._weigh(y, sample_weight)
 
 
-def ahead(items: Iterator[Any]) -> Iterator[Any]:
-    """The same items, each made by a background thread while the one before is in use.
+def ahead(items: Iterator[Any], most: int = 1) -> Any:
+    """The same items, made by a background thread while earlier ones are in use; ``most`` wait.
 
     An error of ``items`` is raised here with its own traceback. Closing this generator ends the
     thread, as soon as the item that it is making is done.
     """
-    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=1)
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=most)
     closed = threading.Event()
     end = StopIteration()
 
