@@ -24,7 +24,7 @@ from jax import export
 
 from lamina import settings
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, DTypeError
 from lamina.tree import nested
 
 Dim = Any  # an int, or a symbolic expression of jax.export
@@ -122,6 +122,13 @@ class TensorSpec:
     @property
     def struct(self) -> jax.ShapeDtypeStruct:
         """The spec as JAX's ``ShapeDtypeStruct``."""
+        if self.dtype == "string":
+            raise DTypeError(
+                "Text cannot be computed with.",
+                expected="a tensor of numbers",
+                cure="Put a layer that turns text into numbers after the `Input`: "
+                "TextVectorization, StringLookup or Hashing.",
+            )
         if self._struct is None:
             self._struct = jax.ShapeDtypeStruct(self.dims_raw, jnp.dtype(self.dtype))
         return self._struct

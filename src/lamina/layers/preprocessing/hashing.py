@@ -19,12 +19,14 @@ from lamina.serialization.fields import field, positive_int
 from lamina.serialization.registry import builtin
 
 
-@builtin()
-class _HashLayer(HostLayer):
-    """What layers have in common that hash to a number of bins."""
-
+class _Arguments:
     num_bins: Any
     output_mode: Any
+
+
+@builtin()
+class _HashLayer(_Arguments, HostLayer):
+    """What layers have in common that hash to a number of bins."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,7 +138,7 @@ class HashedCrossing(_HashLayer, positional="num_bins output_mode sparse name dt
     def _check_shapes(self, shapes: list[Any]) -> None:
         first = shapes[0]
         fits = len(first) < 2 or (len(first) == 2 and first[1] == 1)
-        if not fits or any(len(s) != len(first) or not all(map(agree, s, first)) for s in shapes):
+        if not fits or any(not agree(s, first) for s in shapes):
             raise ShapeError(
                 f"Layer {self.name!r} (HashedCrossing) crosses one value of each feature.",
                 layer=self.name,

@@ -41,8 +41,6 @@ def buckets(strings: list[bytes], count: int, key: Sequence[int] | None) -> np.n
 class _Lookup(VocabularyLayer):
     """What lookups of strings and of integers have in common."""
 
-    vocabulary_dtype: Any
-
     def numbers(self, inputs: Any) -> np.ndarray:
         self._need_vocabulary()
         values = self._values(inputs)

@@ -28,8 +28,23 @@ from lamina.serialization.registry import builtin
 _FILE = "vocabulary.txt"
 
 
+class _Arguments:
+    """Constructor arguments of all subclasses, or constants."""
+
+    max_tokens: Any
+    num_oov_indices: Any
+    mask_token: Any
+    oov_token: Any
+    vocabulary: Any
+    vocabulary_dtype: Any
+    idf_weights: Any
+    invert: Any
+    output_mode: Any
+    pad_to_max_tokens: Any
+
+
 @builtin()
-class VocabularyLayer(HostLayer, AdaptingLayer):
+class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
     """Base of layers that give each token of a vocabulary an index.
 
     Indices begin with that of the mask token (only in mode ``"int"``), then come those of tokens
@@ -39,17 +54,6 @@ class VocabularyLayer(HostLayer, AdaptingLayer):
     _untracked = Layer._untracked | {
         "vocabulary", "idf_weights", "_tokens", "_index", "_idf", "_counts", "_document_counts",
     }  # fmt: skip
-
-    # Constructor arguments of all subclasses, or constants.
-    max_tokens: Any
-    num_oov_indices: Any
-    mask_token: Any
-    oov_token: Any
-    vocabulary: Any
-    idf_weights: Any
-    invert: Any
-    output_mode: Any
-    pad_to_max_tokens: Any
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         # Keras's files have these entries besides the arguments.
