@@ -221,7 +221,7 @@ class _Unbatched(_Node):
             batch = self._of.get(number, epoch)
             self._latest = (number, epoch), batch
             is_last = self._of.size is not None and number == self._of.size - 1
-            if rows_of(batch) != self._rows and not is_last:
+            if rows_of(batch) != self._rows and not (is_last and rows_of(batch) < self._rows):
                 raise DataError(
                     f"unbatch(): batch {number} has another number of rows than the first.",
                     expected=f"{self._rows} rows; only the last batch may have fewer",
