@@ -1,9 +1,11 @@
 """Layers that preprocess raw data: inside a model, on arrays, or in a data pipeline."""
 
-from lamina.layers.preprocessing.category_encoding import CategoryEncoding as CategoryEncoding
-from lamina.layers.preprocessing.hashing import HashedCrossing as HashedCrossing
-from lamina.layers.preprocessing.hashing import Hashing as Hashing
-from lamina.layers.preprocessing.lookups import IntegerLookup as IntegerLookup
-from lamina.layers.preprocessing.lookups import StringLookup as StringLookup
-from lamina.layers.preprocessing.rescaling import Rescaling as Rescaling
-from lamina.layers.preprocessing.text_vectorization import TextVectorization as TextVectorization
+from lamina.layers.preprocessing.audio import *  # noqa: F403
+from lamina.layers.preprocessing.category_encoding import *  # noqa: F403
+from lamina.layers.preprocessing.discretization import *  # noqa: F403
+from lamina.layers.preprocessing.hashing import *  # noqa: F403
+from lamina.layers.preprocessing.lookups import *  # noqa: F403
+from lamina.layers.preprocessing.normalization import *  # noqa: F403
+from lamina.layers.preprocessing.pipeline import *  # noqa: F403
+from lamina.layers.preprocessing.rescaling import *  # noqa: F403
+from lamina.layers.preprocessing.text_vectorization import *  # noqa: F403
