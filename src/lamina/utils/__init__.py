@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lamina.training.data.pydataset import PyDataset as Sequence
     from lamina.utils import bounding_boxes, legacy
     from lamina.utils.configuration import Config
+    from lamina.utils.feature_space import FeatureSpace
     from lamina.utils.files import get_file
     from lamina.utils.folders import (
         audio_dataset_from_directory,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from lamina.visualization.plot import model_to_dot, plot_model
 
 __all__ = [
-    "Config", "CustomObjectScope", "Dataset", "Progbar", "PyDataset", "Sequence", "array_to_img",
+    "Config", "CustomObjectScope", "Dataset", "FeatureSpace", "Progbar", "PyDataset", "Sequence", "array_to_img",
     "audio_dataset_from_directory", "bounding_boxes", "clear_session", "custom_object_scope",
     "deserialize_keras_object", "disable_interactive_logging", "enable_interactive_logging",
     "get_custom_objects", "get_file", "get_registered_name", "get_registered_object",
@@ -65,6 +66,7 @@ __all__ = [
 _MODULES = {
     "Config": "lamina.utils.configuration",
     "CustomObjectScope": "lamina.serialization.registry",
+    "FeatureSpace": "lamina.utils.feature_space",
     "Dataset": "lamina.training.data.dataset",
     "PyDataset": "lamina.training.data.pydataset",
     "array_to_img": "lamina.utils.images",
