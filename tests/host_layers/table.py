@@ -83,6 +83,26 @@ CROSSES = {
     "one_hot": ({"num_bins": 5, "output_mode": "one_hot"}, [COLUMN, COLUMN[::-1]]),
 }  # fmt: skip
 
+TABLE = {
+    "size": [0.5, 1.5, 9.0, 4.0, 2.5, 7.0], "weight": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    "level": [3.0, 1.0, 2.0, 8.0, 9.0, 4.0], "kind": ["a", "b", "a", "c", "d", "a"],
+    "code": [7, 8, 7, 9, 7, 10], "place": ["x", "y", "x", "z", "y", "y"], "day": [1, 2, 3, 4, 5, 6],
+}  # fmt: skip
+
+
+def feature_space(cls, output_mode):
+    """The same features and crosses, of Keras's class or of ours."""
+    return cls(
+        {
+            "size": "float_normalized", "weight": cls.float_rescaled(scale=0.5, offset=1.0),
+            "level": cls.float_discretized(num_bins=3),
+            "kind": "string_categorical", "code": cls.integer_categorical(num_oov_indices=2),
+            "place": cls.string_hashed(num_bins=4), "day": "integer_hashed",
+        },
+        crosses=[("kind", "code"), cls.cross(("place", "level"), 6)], crossing_dim=5,
+        hashing_dim=3, output_mode=output_mode,
+    )  # fmt: skip
+
 
 def build(layers, name):
     """The layer of a row, adapted, of Keras's ``layers`` or of ours."""
@@ -122,6 +142,16 @@ def _record():
         for size in ((4, 9), (11, 3)):
             found = tf.image.resize(image.astype("float32"), size, method=method).numpy()
             record[f"resize_{method}_{size[0]}"] = np.round(found[..., 0], 5).tolist()
+    import tensorflow as tf
+
+    for mode in ("concat", "dict"):
+        space = feature_space(keras.utils.FeatureSpace, mode)
+        space.adapt(tf.data.Dataset.from_tensor_slices(TABLE))
+        output = space({k: tf.constant(v) for k, v in TABLE.items()})
+        if mode == "concat":
+            record["space_concat"] = np.asarray(output).tolist()
+        else:
+            record["space_dict"] = {k: np.asarray(v).tolist() for k, v in output.items()}
     record["file"] = _file(keras)
     RECORD.write_text(json.dumps(record, indent=0).replace(",\n", ", ") + "\n")
 

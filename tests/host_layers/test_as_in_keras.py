@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lamina import layers
+from lamina.utils import Dataset, FeatureSpace
 from lamina.utils.resampling import resize
-from tests.host_layers.table import CROSSES, RECORD, ROWS, build
+from tests.host_layers.table import CROSSES, RECORD, ROWS, TABLE, build, feature_space
 
 RECORDED = json.loads(RECORD.read_text())
 
@@ -48,3 +49,15 @@ def test_resizing_of_the_loaders(method, height):
     found = resize(image.astype("float32"), wanted.shape, method)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[..., 0], wanted, atol=1e-3)
+
+
+def test_feature_space():
+    for mode in ("concat", "dict"):
+        space = feature_space(FeatureSpace, mode)
+        space.adapt(Dataset(TABLE))
+        found, wanted = space(TABLE), RECORDED[f"space_{mode}"]
+        if mode == "concat":
+            found, wanted = {"": found}, {"": wanted}
+        assert list(found) == list(wanted) or set(found) == set(wanted)
+        for key, output in found.items():
+            np.testing.assert_allclose(output, wanted[key], atol=1e-5, err_msg=key)
