@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from lamina.core import spec
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.arguments import dims_of
+from lamina.layers.base import Layer
 from lamina.layers.preprocessing.category_encoding import dense, mode
 from lamina.layers.preprocessing.host import strings_of
 from lamina.layers.preprocessing.vocabularies import VocabularyLayer
@@ -46,6 +47,30 @@ def _ngrams(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and value and all(map(is_integer, value)):
         return tuple(int(v) for v in value)
     raise ArgumentError(f"expected an integer, a tuple of integers or None. Received: {value!r}.")
+
+
+@builtin(stem="string_lookup")
+class _SavedLookup(Layer):
+    """Stands for the layer inside in which Keras keeps the vocabulary, and saves it again."""
+
+    _untracked = Layer._untracked | {"_outer"}
+
+    def __init__(self, outer: VocabularyLayer) -> None:
+        super().__init__()
+        self._outer, self.built = outer, True
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        self._outer.save_own_variables(store)
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Nothing to do: the layer around it has loaded the same."""
+
+    def save_assets(self, dir_path: Any) -> None:
+        """Write what the layer around it writes."""
+        self._outer.save_assets(dir_path)
+
+    def load_assets(self, dir_path: Any) -> None:
+        """Nothing to do: the layer around it has loaded the same."""
 
 
 @builtin("layers")
@@ -123,6 +148,7 @@ class TextVectorization(
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._lookup_layer = _SavedLookup(self)
         self._split_text = self._splitter()
         if self.output_sequence_length is not None and self.output_mode != "int":
             raise ArgumentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from lamina.layers.preprocessing.category_encoding import encode
 from lamina.layers.preprocessing.host import HostLayer
 from lamina.serialization.registry import builtin
 
-_FILE = "vocabulary.txt"
+_FILE, _FULL = "vocabulary.txt", "vocabulary.json"
 
 
 class _Arguments:
@@ -305,7 +306,66 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         if self.output_mode == "tf_idf" and "idf_weights" in store:
-            self._idf = np.asarray(store["idf_weights"])[: self.vocabulary_size()]
+            idf = np.asarray(store["idf_weights"], np.float64)
+            if idf.ndim != 1 or len(idf) < self.vocabulary_size():
+                raise CorruptFileError(
+                    f"The weights of layer {self.name!r} do not match its vocabulary.",
+                    layer=self.name,
+                    expected=f"{self.vocabulary_size()} numbers",
+                    received=f"shape {idf.shape}",
+                )
+            self._idf = idf[: self.vocabulary_size()]
+
+    def save_assets(self, dir_path: Any) -> None:
+        """Write the vocabulary as a text file, unless it is in the config.
+
+        Tokens that contain line breaks are written as JSON, too.
+        """
+        if self._tokens is None or self.vocabulary is not None:
+            return
+        tokens = [str(t) for t in self.get_vocabulary()]
+        Path(dir_path, _FILE).write_bytes("\n".join(tokens).encode())
+        if any("\n" in t or "\r" in t for t in tokens) or tokens[-1] == "":
+            Path(dir_path, _FULL).write_bytes(json.dumps(tokens).encode())
+
+    def load_assets(self, dir_path: Any) -> None:
+        """Read what :meth:`save_assets` wrote, or Keras.
+
+        Raises:
+            CorruptFileError: There is no vocabulary, or one of another size.
+        """
+        if self.vocabulary is not None:
+            return
+        full, path = Path(dir_path, _FULL), Path(dir_path, _FILE)
+        if not path.exists():
+            if self._given_size is None or self._given_size == self._first_token:
+                return  # it was saved without a vocabulary
+            raise CorruptFileError(
+                f"The file has no vocabulary for layer {self.name!r} ({type(self).__name__}).",
+                layer=self.name,
+                expected=f"{_FILE} with {self._given_size} lines",
+            )
+        if full.exists():
+            lines = _json_lines(full)
+        else:
+            lines = _lines_of(path)
+        if self._given_size is not None and len(lines) != self._given_size:
+            raise CorruptFileError(
+                f"The vocabulary of layer {self.name!r} ({type(self).__name__}) has another size "
+                "than the layer.",
+                layer=self.name,
+                expected=f"{self._given_size} tokens",
+                received=f"{len(lines)} lines in {_FILE}",
+                cure="The file was altered, or written by a version of Keras that splits lines at "
+                "other characters: save the model again.",
+            )
+        tokens = self._parsed(lines)[self._first_token :]
+        if len(set(tokens)) < len(tokens):
+            raise CorruptFileError(
+                f"The vocabulary of layer {self.name!r} contains tokens several times.",
+                layer=self.name,
+            )
+        self._take(tokens, self._idf)
 
     def _parsed(self, lines: list[str]) -> list[Any]:
         """The tokens in the lines of a vocabulary file."""
@@ -331,6 +391,16 @@ def _lines_of(path: Path) -> list[str]:
         raise ArgumentError(f"The vocabulary file {str(path)!r} cannot be read: {e}") from e
     lines = text.replace("\r\n", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
+
+
+def _json_lines(path: Path) -> list[str]:
+    try:
+        lines = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as e:
+        raise CorruptFileError(f"{_FULL} in the file is not JSON.") from e
+    if not isinstance(lines, list) or not all(isinstance(t, str) for t in lines):
+        raise CorruptFileError(f"{_FULL} in the file is not a list of tokens.")
+    return lines
 
 
 __all__ = ["VocabularyLayer"]
