@@ -176,6 +176,10 @@ class StringLookup(
     encoding: Any = "utf-8"
     salt: Any = field(default=None, convert=salt)
 
+    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+        extra.pop("oov_method", None)  # in files of Keras, without effect on strings
+        return super()._accept_extra(extra)
+
     def _values(self, inputs: Any) -> np.ndarray:
         values = strings_of(inputs, self)
         if values.size and isinstance(values.ravel()[0], bytes):
