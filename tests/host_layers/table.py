@@ -18,7 +18,9 @@ TEXTS = [
 ]  # fmt: skip
 COLUMN = [[w] for w in ["b", "a", "c", "a", "b", "a", "d", "B", "ä", "€"]]
 NUMBERS = [[12, 7], [36, 12], [-1, 40], [2**40, 36]]
-LONG = [["x" * n] for n in (0, 1, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 300)]
+LONG = [
+    ["x" * n] for n in (0, 1, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 300)
+]
 MIXED = [[f"{i}-{'word' * (i % 5)}-{i * i}"] for i in range(60)]
 
 # Name: class, arguments, what it is adapted to (or None), inputs.
@@ -77,7 +79,8 @@ ROWS = {
 
 # Features that are crossed: arguments, columns.
 CROSSES = {
-    "strings_and_integers": ({"num_bins": 5}, [["A", "B", "A", "B", "A"], [101, 101, 101, 102, 102]]),
+    "strings_and_integers": ({"num_bins": 5},
+                             [["A", "B", "A", "B", "A"], [101, 101, 101, 102, 102]]),
     "column": ({"num_bins": 97}, [COLUMN, [[i] for i in range(10)]]),
     "three": ({"num_bins": 1000003}, [MIXED, MIXED[::-1], [[i - 30] for i in range(60)]]),
     "one_hot": ({"num_bins": 5, "output_mode": "one_hot"}, [COLUMN, COLUMN[::-1]]),

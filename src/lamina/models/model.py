@@ -258,7 +258,7 @@ class Model(StatelessTrainer):
         if self._call_is_pure is None:
             graph = self._need_graph("layers")
             self._call_is_pure = (
-                not any(x.mask is not None for x in graph.outputs)
+                not any(x.mask is not None or x.dtype == "string" for x in graph.outputs)
                 and type(self).call is Model.call
                 and not registry.defined_by_user(type(self), "predict_step")
                 and all(

@@ -17,6 +17,7 @@ from lamina import layers, metrics
 from lamina.core.boundary import warn
 from lamina.core.operation import Op
 from lamina.errors import DataError, TrainingWarning
+from lamina.execution.batches import Prepared
 from lamina.losses import Loss
 from lamina.serialization import registry
 
@@ -183,7 +184,7 @@ def check_ids(graph: Any, x: Any) -> None:
     Raises:
         DataError: An index is out of range or not an integer.
     """
-    if graph is None:
+    if graph is None or isinstance(x, Prepared):
         return
     readers = [list(_tables(graph, i)) for i in range(len(graph.inputs))]
     if not any(readers):

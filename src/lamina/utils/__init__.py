@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from lamina.visualization.plot import model_to_dot, plot_model
 
 __all__ = [
-    "Config", "CustomObjectScope", "Dataset", "FeatureSpace", "Progbar", "PyDataset", "Sequence", "array_to_img",
+    "Config", "CustomObjectScope", "Dataset", "FeatureSpace",
+    "Progbar", "PyDataset", "Sequence", "array_to_img",
     "audio_dataset_from_directory", "bounding_boxes", "clear_session", "custom_object_scope",
     "deserialize_keras_object", "disable_interactive_logging", "enable_interactive_logging",
     "get_custom_objects", "get_file", "get_registered_name", "get_registered_object",

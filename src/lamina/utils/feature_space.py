@@ -128,9 +128,7 @@ class FeatureSpace(Model):
         if not features:
             raise ArgumentError("FeatureSpace() needs at least one feature.")
         if output_mode not in ("concat", "dict"):
-            raise ArgumentError(
-                f"`output_mode` is 'concat' or 'dict'. Received: {output_mode!r}."
-            )
+            raise ArgumentError(f"`output_mode` is 'concat' or 'dict'. Received: {output_mode!r}.")
         self.output_mode = output_mode
         self.crossing_dim, self.hashing_dim = crossing_dim, hashing_dim
         self.num_discretization_bins = num_discretization_bins
@@ -182,11 +180,14 @@ class FeatureSpace(Model):
         name: str | None = None,
     ) -> Feature:  # fmt: skip
         """The bin of a number; the data decide about boundaries that are not given."""
-        given = {"num_bins": num_bins} if bin_boundaries is None else {
-            "bin_boundaries": bin_boundaries}  # fmt: skip
-        return _feature(
-            "float_discretized", layers.Discretization, name, mode=output_mode, **given
-        )
+        given: dict[str, Any] = {"num_bins": num_bins}
+        if bin_boundaries is not None:
+            if len(bin_boundaries) + 1 != num_bins:
+                raise ArgumentError(
+                    f"{num_bins} bins have {num_bins - 1} boundaries. Received: {bin_boundaries!r}."
+                )
+            given = {"bin_boundaries": bin_boundaries}
+        return _feature("float_discretized", layers.Discretization, name, mode=output_mode, **given)
 
     @classmethod
     def integer_categorical(

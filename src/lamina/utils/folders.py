@@ -90,7 +90,7 @@ class _Folder:
             )
         if self.shuffle:
             order = np.arange(len(paths))
-            np.random.RandomState(seed).shuffle(order)  # noqa: NPY002 - the order of Keras
+            np.random.RandomState(seed).shuffle(order)
             paths, labels = paths[order], None if labels is None else labels[order]
         held_out = int((self.validation_split or 0) * len(paths))
         parts = {
@@ -208,7 +208,7 @@ class _Folder:
         if self.verbose:
             counted = f"Found {len(paths)} files"
             of = f" belonging to {len(names)} classes" if names is not None else ""
-            print(f"{counted}{of}.", file=messages.stream())  # noqa: T201
+            print(f"{counted}{of}.", file=messages.stream())
         if self.label_mode is None:
             labels = None
         return paths, labels, names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,7 +99,9 @@ def load_img(
     if color_mode not in MODES:
         raise ArgumentError(f"`color_mode` is one of {list(MODES)}. Received: {color_mode!r}.")
     if interpolation not in _RESAMPLING:
-        raise ArgumentError(f"`interpolation` is one of {_RESAMPLING}. Received: {interpolation!r}.")
+        raise ArgumentError(
+            f"`interpolation` is one of {_RESAMPLING}. Received: {interpolation!r}."
+        )
     source = os.fsdecode(path) if isinstance(path, bytes) else path
     with _decoding(path):
         image = pillow.open(source)

@@ -105,7 +105,7 @@ def timeseries_dataset_from_array(
     starts = np.arange(0, count, sequence_stride)
     if shuffle:
         seed = drawn_seed() if seed is None else seed
-        np.random.RandomState(seed).shuffle(starts)  # noqa: NPY002 - the order of Keras
+        np.random.RandomState(seed).shuffle(starts)
     offsets = np.arange(sequence_length) * sampling_rate
     of_range = None if targets is None else targets[start:end]
     dataset = Dataset(_Windows(data[start:end], of_range, starts, offsets))

@@ -135,9 +135,7 @@ def _fingerprint(s: _Bytes) -> np.ndarray:
     return _longer(s)
 
 
-def _by_length(
-    strings: Sequence[bytes], function: Callable[[_Bytes], np.ndarray]
-) -> np.ndarray:
+def _by_length(strings: Sequence[bytes], function: Callable[[_Bytes], np.ndarray]) -> np.ndarray:
     """Apply a function to the strings of each length."""
     lengths = np.fromiter(map(len, strings), np.int64, len(strings))
     result = np.empty(len(strings), _U64)

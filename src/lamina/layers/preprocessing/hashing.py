@@ -74,9 +74,7 @@ class Hashing(_HashLayer):
     num_bins: Any = field(convert=positive_int)
     mask_value: Any = None
     salt: Any = field(default=None, convert=salt)
-    output_mode: Any = field(
-        default="int", convert=mode("int", "one_hot", "multi_hot", "count")
-    )
+    output_mode: Any = field(default="int", convert=mode("int", "one_hot", "multi_hot", "count"))
     sparse: Any = field(default=False, convert=dense)
 
     def numbers(self, inputs: Any) -> np.ndarray:

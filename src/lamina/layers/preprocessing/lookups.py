@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.spec import TensorSpec
-from lamina.errors import ArgumentError, DataError
+from lamina.dtype_policies.dtypes import canonical
+from lamina.errors import ArgumentError, DataError, DTypeError
 from lamina.layers.arguments import call_signature
 from lamina.layers.preprocessing.category_encoding import dense, mode
 from lamina.layers.preprocessing.hashes import fingerprints, keyed
@@ -43,7 +44,7 @@ class _Lookup(VocabularyLayer):
 
     def numbers(self, inputs: Any) -> np.ndarray:
         self._need_vocabulary()
-        values = self._values(inputs)
+        values = self._tokens_in(inputs)
         found = self._found(values)
         unknown = found < 0
         if self.mask_token is not None:
@@ -75,7 +76,18 @@ class _Lookup(VocabularyLayer):
         fallback = len(tokens)
         table = np.array([*tokens, self.oov_token], object)
         found = table[np.where(valid, indices, fallback)]
-        return found if self.vocabulary_dtype == "string" else jnp.asarray(found.astype("int32"))
+        if self.vocabulary_dtype == "string":
+            return found
+        numbers, dtype = found.astype(np.int64), canonical("int64")
+        if (numbers != numbers.astype(dtype)).any():
+            raise DTypeError(
+                f"Layer {self.name!r} ({type(self).__name__}) has integers in its vocabulary that "
+                "JAX's default of 32 bits cannot hold.",
+                layer=self.name,
+                received=f"{numbers[numbers != numbers.astype(dtype)].ravel()[0]}",
+                cure="Enable 64 bits: `jax.config.update('jax_enable_x64', True)`.",
+            )
+        return jnp.asarray(numbers, dtype)
 
     def _infer(self, arguments: dict[str, Any], training: bool | None) -> tuple[Any, Any]:
         if not self.invert or self.vocabulary_dtype != "string":
@@ -84,7 +96,7 @@ class _Lookup(VocabularyLayer):
         return TensorSpec(dims, "string"), [None]
 
     def documents(self, data: Any) -> Iterable[Sequence[Any]]:
-        values = self._values(data)
+        values = self._tokens_in(data)
         # An array with one axis is a single document; the others have theirs along the first axis.
         return [values.ravel().tolist()] if values.ndim < 2 else values.reshape(
             len(values), -1
@@ -95,7 +107,7 @@ class _Lookup(VocabularyLayer):
 
     adapt.__doc__ = VocabularyLayer.adapt.__doc__
 
-    def _values(self, inputs: Any) -> np.ndarray:
+    def _tokens_in(self, inputs: Any) -> np.ndarray:
         raise NotImplementedError
 
     def _found(self, values: np.ndarray) -> np.ndarray:
@@ -166,7 +178,7 @@ class StringLookup(
     max_tokens: Any = field(default=None, convert=optional(positive_int))
     num_oov_indices: Any = field(default=1, convert=number("[0, inf)"))
     mask_token: Any = None
-    oov_token: Any = "[UNK]"
+    oov_token: Any = "[UNK]"  # noqa: S105 - no password
     vocabulary: Any = None
     idf_weights: Any = None
     invert: Any = field(default=False, convert=bool)
@@ -180,7 +192,7 @@ class StringLookup(
         extra.pop("oov_method", None)  # in files of Keras, without effect on strings
         return super()._accept_extra(extra)
 
-    def _values(self, inputs: Any) -> np.ndarray:
+    def _tokens_in(self, inputs: Any) -> np.ndarray:
         values = strings_of(inputs, self)
         if values.size and isinstance(values.ravel()[0], bytes):
             flat = [v.decode(self.encoding) for v in values.ravel()]
@@ -249,7 +261,7 @@ class IntegerLookup(
                 f"Received: {self.oov_method!r}."
             )
 
-    def _values(self, inputs: Any) -> np.ndarray:
+    def _tokens_in(self, inputs: Any) -> np.ndarray:
         return integers_of(inputs, self)
 
     def _buckets(self, values: np.ndarray) -> np.ndarray:

@@ -126,7 +126,7 @@ class TextVectorization(
 
     num_oov_indices = 1
     mask_token = ""
-    oov_token = "[UNK]"
+    oov_token = "[UNK]"  # noqa: S105 - no password
     invert = False
 
     max_tokens: Any = field(default=None, convert=optional(positive_int))
@@ -156,7 +156,9 @@ class TextVectorization(
                 f"`output_mode='int'`. Received: {self.output_mode!r}."
             )
 
-    def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
+    def adapt(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, data: Any, batch_size: int | None = None, steps: int | None = None
+    ) -> None:
         if batch_size is not None:
             raise ArgumentError("adapt() reads all texts once, so it takes no `batch_size`.")
         super().adapt(data, steps)
@@ -171,9 +173,7 @@ class TextVectorization(
 
     def _splitter(self) -> Callable[[bytes], list[bytes]]:
         """The tokens of one text, as far as bytes suffice for it."""
-        table, delete = None, b""
-        if isinstance(self.standardize, str):
-            table, delete = _STANDARDIZE[self.standardize]
+        table, delete = self._bytes_to_change()
         plain = table is None and not delete
         if self.split == "whitespace":
             if plain:
@@ -185,6 +185,10 @@ class TextVectorization(
             ]
         return lambda text: [text if plain else text.translate(table, delete)]
 
+    def _bytes_to_change(self) -> tuple[bytes | None, bytes]:
+        name = self.standardize
+        return _STANDARDIZE[name] if isinstance(name, str) else (None, b"")
+
     def _tokens_of(self, texts: np.ndarray) -> list[list[bytes]]:
         """The tokens of each of several texts."""
         values: Any = texts.tolist()
@@ -193,11 +197,11 @@ class TextVectorization(
         if callable(self.standardize):
             values = np.asarray(self.standardize(np.array(values, np.str_))).tolist()
         if callable(self.split):
-            table, delete = _STANDARDIZE.get(self.standardize, (None, b""))
+            table, delete = self._bytes_to_change()
             raw = [v.encode() if isinstance(v, str) else v for v in values]
             ready = np.array([v.translate(table, delete).decode() for v in raw], np.str_)
-            tokens = [[t if isinstance(t, bytes) else str(t).encode() for t in row]
-                      for row in self.split(ready)]  # fmt: skip
+            rows: Any = self.split(ready)
+            tokens = [[t if isinstance(t, bytes) else str(t).encode() for t in row] for row in rows]
         else:
             split = self._split_text
             tokens = [split(v.encode() if isinstance(v, str) else v) for v in values]

@@ -205,7 +205,7 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
 
         Of tokens that are equally frequent, those that sort last come first. With ``max_tokens``,
         the rarest are left out. In mode ``"tf_idf"``, the weight of a token is
-        ``log(1 + documents / (1 + documents that contain it))``; that of unknown tokens is the mean.
+        ``log(1 + documents / (1 + documents that contain it))``; unknown tokens have the mean.
 
         Args:
             data: Strings or integers in arrays, lists, columns of data frames; or batches of them:

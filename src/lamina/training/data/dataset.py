@@ -11,306 +11,31 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Self
 
 import numpy as np
 
 from lamina.core import prng
 from lamina.core.spec import TensorSpec
-from lamina.errors import ArgumentError, CorruptFileError, DataError
-from lamina.training.data.arrays import is_array_like
+from lamina.errors import ArgumentError, DataError
+from lamina.training.data.chain import (
+    SKIPPED,
+    Batched,
+    Cached,
+    Mapped,
+    Node,
+    Reordered,
+    RowsOfBatches,
+    Tolerant,
+    Unbatched,
+    node_of,
+)
 from lamina.training.data.passes import whole_number
 from lamina.training.data.pydataset import Workers
 from lamina.training.data.stream import ahead
 from lamina.tree import nested
 
 _AUTOTUNE = -1  # what `tf.data.AUTOTUNE` is
-_SKIPPED: Any = object()  # in place of an element that could not be read
-
-
-@runtime_checkable
-class Items(Protocol):
-    """Elements by number: what a data set can be made of, besides arrays."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
-
-
-@runtime_checkable
-class Windows(Items, Protocol):
-    """Elements that can be taken many at a time."""
-
-    def take(self, indices: np.ndarray) -> Any: ...
-
-
-# ---- nodes --------------------------------------------------------------------------------------
-
-
-class _Node:
-    """Elements by number; ``size`` is None where they do not end."""
-
-    size: int | None
-
-    def __init__(self, kind: str, parent: _Node | None, size: int | None, *details: Any) -> None:
-        self.size, self.parent = size, parent
-        self.chain: tuple[Any, ...] = (*(() if parent is None else parent.chain), (kind, *details))
-
-    def get(self, index: int, epoch: int) -> Any:
-        raise TypeError(type(self))
-
-    def many(self, indices: Sequence[int], epoch: int, pad: bool = False) -> Any:
-        """Several elements as a batch."""
-        found = [self.get(i, epoch) for i in indices]
-        return stack([x for x in found if x is not _SKIPPED], pad)
-
-
-class _Arrays(_Node):
-    """Rows of arrays in any nesting."""
-
-    def __init__(self, arrays: Any) -> None:
-        self._arrays = _rows_in(arrays)
-        lengths = {len(a) for a in nested.flatten(self._arrays)}
-        if len(lengths) != 1:
-            shapes = nested.map_structure(np.shape, self._arrays)
-            raise DataError(
-                "The arrays of a Dataset have different numbers of rows, or there are none.",
-                expected="arrays of the same length",
-                received=shapes,
-            )
-        super().__init__("arrays", None, lengths.pop())
-
-    def get(self, index: int, epoch: int) -> Any:
-        return nested.map_structure(lambda a: a[index], self._arrays)
-
-    def many(self, indices: Sequence[int], epoch: int, pad: bool = False) -> Any:
-        rows = np.asarray(indices, np.intp)
-        return nested.map_structure(lambda a: a[rows], self._arrays)
-
-
-class _Items(_Node):
-    def __init__(self, items: Items) -> None:
-        super().__init__("items", None, len(items), type(items).__name__)
-        self._items = items
-
-    def get(self, index: int, epoch: int) -> Any:
-        return self._items[index]
-
-    def many(self, indices: Sequence[int], epoch: int, pad: bool = False) -> Any:
-        if isinstance(self._items, Windows):
-            return self._items.take(np.asarray(indices, np.intp))
-        return super().many(indices, epoch, pad)
-
-
-class _Reordered(_Node):
-    """Other numbers, and possibly other epochs, of the same elements."""
-
-    def __init__(
-        self, kind: str, parent: _Node, size: int | None, *details: Any,
-        where: Callable[[int, int], tuple[int, int]],
-    ) -> None:  # fmt: skip
-        super().__init__(kind, parent, size, *details)
-        self._of, self._where = parent, where
-
-    def get(self, index: int, epoch: int) -> Any:
-        return self._of.get(*self._where(index, epoch))
-
-    def many(self, indices: Sequence[int], epoch: int, pad: bool = False) -> Any:
-        places = [self._where(i, epoch) for i in indices]
-        epochs = {e for _, e in places}
-        if len(epochs) != 1:  # a batch across the end of a repetition
-            return super().many(indices, epoch, pad)
-        return self._of.many([i for i, _ in places], epochs.pop(), pad)
-
-
-class _Mapped(_Node):
-    def __init__(self, kind: str, parent: _Node, function: Callable[..., Any]) -> None:
-        super().__init__(kind, parent, parent.size)
-        self._of, self._function = parent, function
-
-    def get(self, index: int, epoch: int) -> Any:
-        element = self._of.get(index, epoch)
-        if element is _SKIPPED:
-            return element
-        try:
-            if type(element) is tuple:
-                return self._function(*element)
-            return self._function(element)
-        except Exception as e:
-            e.add_note(f"Raised by a mapped function, for element {index} of the data set.")
-            raise
-
-
-class _Cached(_Node):
-    """Elements as the first pass made them, kept in memory."""
-
-    def __init__(self, parent: _Node) -> None:
-        super().__init__("cache", parent, parent.size)
-        self._of = parent
-        self._kept: dict[int, Any] = {}
-
-    def get(self, index: int, epoch: int) -> Any:
-        if index not in self._kept:
-            self._kept[index] = self._of.get(index, 0)
-        return self._kept[index]
-
-
-class _Tolerant(_Node):
-    """Elements, without those whose file cannot be read."""
-
-    def __init__(self, parent: _Node) -> None:
-        super().__init__("ignore_errors", parent, parent.size)
-        self._of = parent
-
-    def get(self, index: int, epoch: int) -> Any:
-        try:
-            return self._of.get(index, epoch)
-        except (CorruptFileError, OSError):
-            return _SKIPPED
-
-
-class _Batched(_Node):
-    def __init__(self, parent: _Node, batch_size: int, drop_remainder: bool, pad: bool) -> None:
-        size = parent.size
-        if size is not None:
-            size = size // batch_size if drop_remainder else -(-size // batch_size)
-        super().__init__("batch", parent, size, batch_size, drop_remainder, pad)
-        self.of, self.batch_size, self.drop_remainder = parent, batch_size, drop_remainder
-        self.pad, self.part = pad, slice(None)
-
-    def get(self, index: int, epoch: int) -> Any:
-        first = index * self.batch_size
-        last = first + self.batch_size
-        if self.of.size is not None:
-            last = min(last, self.of.size)
-        rows = range(first, last)
-        _check_part(len(rows), self.part, index)
-        return self.of.many(rows[self.part], epoch, self.pad)
-
-
-class _RowsOfBatches(_Node):
-    """The rows of one process of each batch."""
-
-    def __init__(self, parent: _Node, part: slice) -> None:
-        super().__init__("shard", parent, parent.size)
-        self.chain = parent.chain
-        self._of, self._part = parent, part
-
-    def get(self, index: int, epoch: int) -> Any:
-        batch = self._of.get(index, epoch)
-        _check_part(rows_of(batch), self._part, index)
-        return nested.map_structure(lambda a: a[self._part], batch)
-
-
-class _Unbatched(_Node):
-    """The rows of batches of one size, of which the last may be smaller."""
-
-    def __init__(self, parent: _Node) -> None:
-        self._rows = rows_of(parent.get(0, 0)) if parent.size != 0 else 1
-        size = parent.size
-        if size:
-            size = self._rows * (size - 1) + rows_of(parent.get(size - 1, 0))
-        super().__init__("unbatch", parent, size)
-        self._of = parent
-        self._latest: tuple[tuple[int, int], Any] = ((-1, -1), None)
-
-    def get(self, index: int, epoch: int) -> Any:
-        number, row = divmod(index, self._rows)
-        where, batch = self._latest
-        if where != (number, epoch):
-            batch = self._of.get(number, epoch)
-            self._latest = (number, epoch), batch
-            is_last = self._of.size is not None and number == self._of.size - 1
-            if rows_of(batch) != self._rows and not (is_last and rows_of(batch) < self._rows):
-                raise DataError(
-                    f"unbatch(): batch {number} has another number of rows than the first.",
-                    expected=f"{self._rows} rows; only the last batch may have fewer",
-                    received=f"{rows_of(batch)} rows",
-                    cure="Call `unbatch()` before `shuffle()`, `repeat()` or what changes the "
-                    "number of rows.",
-                )
-        return nested.map_structure(lambda a: a[row], batch)
-
-
-# ---- arrays and batches -------------------------------------------------------------------------
-
-
-def _rows_in(structure: Any) -> Any:
-    """Arrays in a nesting of tuples and dicts; a list without arrays is one array."""
-    if isinstance(structure, list) and not any(map(is_array_like, nested.flatten(structure))):
-        return _as_rows(structure)
-    if not nested.is_nested(structure):
-        return _as_rows(structure)
-    items = structure.values() if isinstance(structure, Mapping) else structure
-    return nested.rebuild(structure, [_rows_in(x) for x in items])
-
-
-def _as_rows(x: Any) -> np.ndarray:
-    array = np.asarray(x)
-    if array.ndim == 0:
-        raise DataError(f"A Dataset is made of arrays with rows. Received: {x!r}.")
-    return array.astype(object) if array.dtype.kind == "U" else array
-
-
-def rows_of(batch: Any) -> int:
-    """The number of rows of a batch."""
-    shapes = [np.shape(a) for a in nested.flatten(batch)]
-    if not shapes or not shapes[0]:
-        raise DataError(
-            "The elements of this data set are no batches.",
-            expected="arrays with an axis of samples in front",
-            received=shapes,
-            cure="Call `batch(...)` first.",
-        )
-    return shapes[0][0]
-
-
-def _check_part(rows: int, part: slice, index: int) -> None:
-    if part.step is not None and rows < part.step:
-        raise DataError(
-            f"Batch {index} has too few rows for {part.step} processes.",
-            expected=f"at least {part.step} rows",
-            received=f"{rows}",
-            cure="Batch with `drop_remainder=True`.",
-        )
-
-
-def stack(elements: Sequence[Any], pad: bool = False) -> Any:
-    """Elements of the same structure as one batch; strings become an array of objects.
-
-    Args:
-        elements: At least one; with none, the batch is to be skipped.
-        pad: Whether to pad arrays of different length along their first axis with zeros.
-
-    Raises:
-        DataError: Arrays of different shapes.
-    """
-    if not elements:
-        return _SKIPPED
-    return nested.map_structure(lambda *leaves: _stack_leaves(leaves, pad), *elements)
-
-
-def _stack_leaves(leaves: tuple[Any, ...], pad: bool) -> Any:
-    if isinstance(leaves[0], (str, bytes)):
-        return np.array(leaves, object)
-    arrays = [np.asarray(x) for x in leaves]
-    shapes = dict.fromkeys(a.shape for a in arrays)
-    if len(shapes) == 1:
-        return np.stack(arrays)
-    if not pad or len({s[1:] for s in shapes}) > 1:
-        raise DataError(
-            "The elements of a batch have different shapes.",
-            expected="arrays of one shape",
-            received=", ".join(map(str, [*shapes][:5])),
-            cure="Give them one shape in `map`, or pad the first axis: `batch(..., pad=True)`.",
-        )
-    result = np.zeros((len(arrays), max(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
-    for row, array in zip(result, arrays, strict=True):
-        row[: len(array)] = array
-    return result
-
-
-# ---- the user's object --------------------------------------------------------------------------
 
 
 class Dataset:
@@ -357,7 +82,7 @@ class Dataset:
         class_names: Sequence[str] | None = None,
         file_paths: Sequence[str] | None = None,
     ) -> None:
-        self._node = _node_of(source)
+        self._node = node_of(source)
         self.class_names = class_names
         self.file_paths = file_paths
         self._batch_size: int | None = None  # of batches whose number of rows may differ
@@ -366,7 +91,7 @@ class Dataset:
         self._epoch = self._index = 0
         self._is_new = True  # whether the next pass begins at this position
 
-    def _with(self, node: _Node | None = None, **changes: Any) -> Self:
+    def _with(self, node: Node | None = None, **changes: Any) -> Self:
         made = type(self).__new__(type(self))
         made.__dict__.update(self.__dict__, _epoch=0, _index=0, _is_new=True, **changes)
         if node is not None:
@@ -374,13 +99,11 @@ class Dataset:
         return made
 
     def _reordered(self, kind: str, size: int | None, *details: Any, where: Any) -> Self:
-        return self._with(_Reordered(kind, self._node, size, *details, where=where))
+        return self._with(Reordered(kind, self._node, size, *details, where=where))
 
     # ---- other data sets -----------------------------------------------------------------------
 
-    def map(
-        self, function: Callable[..., Any], num_parallel_calls: int | None = None
-    ) -> Self:
+    def map(self, function: Callable[..., Any], num_parallel_calls: int | None = None) -> Self:
         """The results of a function of each element; a tuple is passed as several arguments.
 
         Args:
@@ -388,7 +111,7 @@ class Dataset:
             num_parallel_calls: Number of elements made at a time, by threads; -1 for one for each
                 core. The order of elements stays the same.
         """
-        made = self._with(_Mapped("map", self._node, function))
+        made = self._with(Mapped("map", self._node, function))
         if num_parallel_calls is not None:
             made._workers = _count(num_parallel_calls, "num_parallel_calls", os.cpu_count() or 1)
         return made
@@ -403,7 +126,7 @@ class Dataset:
                 zeros to the longest of the batch.
         """
         size = whole_number(batch_size, "batch_size")
-        node = _Batched(self._node, size, drop_remainder, pad)
+        node = Batched(self._node, size, drop_remainder, pad)
         exact = drop_remainder or (self._node.size or 0) % size == 0
         unknown = (*(() if exact else (0,)), *((1,) if pad else ()))
         return self._with(node, _batch_size=size, _unknown=unknown)
@@ -416,9 +139,9 @@ class Dataset:
                 that have another number of rows than the first.
         """
         node = self._node
-        if isinstance(node, _Batched) and not node.drop_remainder and node.part == slice(None):
+        if isinstance(node, Batched) and not node.drop_remainder and node.part == slice(None):
             return self._with(node.of, _batch_size=None, _unknown=())
-        return self._with(_Unbatched(node), _batch_size=None, _unknown=())
+        return self._with(Unbatched(node), _batch_size=None, _unknown=())
 
     def shuffle(
         self,
@@ -499,12 +222,12 @@ class Dataset:
             )
         part = slice(index, None, count)
         node = self._node
-        if isinstance(node, _Batched) and node.part == slice(None):
-            made = _Batched(node.of, node.batch_size, node.drop_remainder, node.pad)
+        if isinstance(node, Batched) and node.part == slice(None):
+            made = Batched(node.of, node.batch_size, node.drop_remainder, node.pad)
             made.part = part
             return self._with(made)
         if self._batch_size is not None:
-            return self._with(_RowsOfBatches(node, part))
+            return self._with(RowsOfBatches(node, part))
         size = None if node.size is None else len(range(node.size)[part])
         return self._reordered(
             "shard", size, index, count, where=lambda i, e: (index + i * count, e)
@@ -512,7 +235,7 @@ class Dataset:
 
     def cache(self) -> Self:
         """The elements of the first pass, kept in memory for later ones."""
-        return self._with(_Cached(self._node))
+        return self._with(Cached(self._node))
 
     def prefetch(self, buffer_size: int) -> Self:
         """The same elements, made by a thread while earlier ones are in use.
@@ -528,11 +251,11 @@ class Dataset:
         Of batches, the rows of such files are left out. ``len`` still counts them.
         """
         node = self._node
-        if isinstance(node, _Batched) and node.part == slice(None):
-            tolerant = _Tolerant(node.of)
-            made = _Batched(tolerant, node.batch_size, node.drop_remainder, node.pad)
+        if isinstance(node, Batched) and node.part == slice(None):
+            tolerant = Tolerant(node.of)
+            made = Batched(tolerant, node.batch_size, node.drop_remainder, node.pad)
             return self._with(made, _unknown=tuple({0, *self._unknown}))
-        return self._with(_Tolerant(node))
+        return self._with(Tolerant(node))
 
     # ---- elements ------------------------------------------------------------------------------
 
@@ -563,14 +286,15 @@ class Dataset:
         """Elements by epoch and number, in the order of ``keys``."""
         if self._workers > 1:
             fetcher = _Fetcher(self._node, self._workers, max(self._buffer, self._workers))
-            found = _closing(fetcher.run(keys), fetcher)
+            numbers: Any = keys  # which a data set of its own numbers takes
+            found = _closing(fetcher.run(numbers), fetcher)
         else:
             found = (self._node.get(i, e) for e, i in keys)
             if self._buffer:
                 found = ahead(found, self._buffer)
         with contextlib.closing(found):
             for element in found:
-                if element is not _SKIPPED:
+                if element is not SKIPPED:
                     yield element
 
     def __iter__(self) -> Iterator[Any]:
@@ -648,7 +372,7 @@ class Dataset:
 class _Fetcher(Workers):
     """Threads that make elements of a chain."""
 
-    def __init__(self, node: _Node, workers: int, most: int) -> None:
+    def __init__(self, node: Node, workers: int, most: int) -> None:
         self.workers, self.use_multiprocessing, self.max_queue_size = workers, False, most
         self._node = node
         super().__init__(self)  # pyright: ignore[reportArgumentType]
@@ -663,17 +387,6 @@ def _closing(items: Iterator[Any], workers: Workers) -> Any:
         yield from items
     finally:
         workers.close()
-
-
-def _node_of(source: Any) -> _Node:
-    if nested.is_nested(source) or is_array_like(source):
-        return _Arrays(source)
-    if not isinstance(source, Items):
-        raise DataError(
-            f"A Dataset is made of arrays, or of an object with `__len__` and `__getitem__`. "
-            f"Received: {source!r} (of type {type(source).__name__})."
-        )
-    return _Items(source)
 
 
 def _count(value: int, name: str, automatic: int, least: int = 1) -> int:
@@ -702,4 +415,4 @@ def _order(total: int, buffer: int, seed: int, epoch: int) -> np.ndarray:
     return order
 
 
-__all__ = ["Dataset", "drawn_seed", "stack"]
+__all__ = ["Dataset", "drawn_seed"]

@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from lamina.core import prng
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, DTypeError
 
 Prepare = Callable[[Any], Any]
 
@@ -62,7 +62,16 @@ class Pass:
 def prepare_of(model: Any) -> Prepare | None:
     """What computes the part of a model that runs on the host; None if it has none."""
     graph = model.graph
-    return None if graph is None or graph.host is None else graph.host.prepare
+    if graph is None or graph.host is None:
+        return None
+    text = [n for n, x in zip(graph.output_names, graph.outputs, strict=True)
+            if x.dtype == "string"]  # fmt: skip
+    if text:
+        raise DTypeError(
+            f"The outputs {text} of model {model.name!r} are text, which no compiled step returns.",
+            cure="Call the model on the data: `model(x)`.",
+        )
+    return graph.host.prepare
 
 
 def whole_number(value: Any, name: str, least: int = 1) -> int:
