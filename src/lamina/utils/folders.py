@@ -107,6 +107,8 @@ class _Folder:
                     f"`validation_split={self.validation_split}` of {len(paths)} files leaves none "
                     f"for {subset}."
                 )
+            if subset is not None:
+                self._say(f"Using {len(paths[part])} files for {subset}.")
             again = self.shuffle and not (self.subset == "both" and subset == "validation")
             of_part = None if labels is None else labels[part]
             made.append(self._dataset(paths[part], of_part, names, seed if again else None))
@@ -131,6 +133,10 @@ class _Folder:
         if self.batch_size is not None:
             found = found.batch(self.batch_size, pad=self.pad)
         return found.prefetch(-1)
+
+    def _say(self, message: str) -> None:
+        if self.verbose:
+            print(message, file=messages.stream())
 
     def _check(self) -> None:
         if self.label_mode not in _LABEL_MODES:
@@ -205,10 +211,8 @@ class _Folder:
                     received=f"{len(labels)}",
                 )
             names = [str(x) for x in sorted(set(self.labels))]
-        if self.verbose:
-            counted = f"Found {len(paths)} files"
-            of = f" belonging to {len(names)} classes" if names is not None else ""
-            print(f"{counted}{of}.", file=messages.stream())
+        of = "" if names is None else f" belonging to {len(names)} classes"
+        self._say(f"Found {len(paths)} files{of}.")
         if self.label_mode is None:
             labels = None
         return paths, labels, names
