@@ -124,7 +124,7 @@ class TensorSpec:
         """The spec as JAX's ``ShapeDtypeStruct``."""
         if self.dtype == "string":
             raise DTypeError(
-                "Text cannot be computed with.",
+                "This tensor is text, which only layers that turn it into numbers take.",
                 expected="a tensor of numbers",
                 cure="Put a layer that turns text into numbers after the `Input`: "
                 "TextVectorization, StringLookup or Hashing.",

@@ -94,15 +94,16 @@ def strings_of(x: Any, layer: Layer) -> np.ndarray:
         if not wrong:
             return array
         received = f"{wrong[0]!r} (of type {type(wrong[0]).__name__}) among its values"
+        cure = "Replace missing values first; in pandas: `column.fillna('')`."
     else:
         received = f"an array of dtype {array.dtype}"
+        cure = "For integers use IntegerLookup or Hashing, or convert them: `x.astype(str)`."
     raise DTypeError(
         f"Layer {layer.name!r} ({type(layer).__name__}) takes text.",
         layer=layer.name,
         expected="an array, list or column of strings",
         received=received,
-        cure="Replace missing values first (in pandas: `column.fillna('')`); convert numbers by "
-        "`astype(str)`.",
+        cure=cure,
     )
 
 

@@ -140,9 +140,10 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         self._check(tokens, given)
         idf = None
         if (idf_weights is not None) != (self.output_mode == "tf_idf"):
+            needed = "needs" if idf_weights is None else "has no use for"
             raise ArgumentError(
-                f"Layer {self.name!r} ({type(self).__name__}) needs `idf_weights` if, and only if, "
-                f"`output_mode` is 'tf_idf'. It is {self.output_mode!r}.",
+                f"Layer {self.name!r} ({type(self).__name__}) {needed} `idf_weights`, one number "
+                f"for each token, with `output_mode={self.output_mode!r}`.",
                 layer=self.name,
             )
         if idf_weights is not None:
