@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from lamina.core.graph import Plan, Slot, Step
 from lamina.execution.batches import Prepared
@@ -46,7 +49,20 @@ class HostPart:
         """The values that the compiled part takes, for the inputs of the model."""
         if isinstance(data, Prepared):
             return data
-        return Prepared(self._plan.run(self._bind(data), call))
+        return Prepared(self._plan.run(self._bind(_texts(data)), call))
+
+
+def _texts(data: Any) -> Any:
+    """The data with an array for each list of strings, which is one input."""
+    if isinstance(data, (str, bytes)):
+        return np.array(data, object)
+    if not isinstance(data, (list, tuple, Mapping)):
+        return data
+    leaves = nested.flatten(data) if isinstance(data, (list, tuple)) else []
+    if leaves and all(isinstance(x, (str, bytes)) for x in leaves):
+        return np.array(data, object)
+    items = list(data.values()) if isinstance(data, Mapping) else data
+    return nested.rebuild(data, [_texts(x) for x in items])
 
 
 def call(step: Step, args: Any, kwargs: Any) -> Any:
