@@ -145,9 +145,21 @@ class HashedCrossing(_HashLayer, positional="num_bins output_mode sparse name dt
             )
 
     def dims(self, inputs: Any) -> tuple[Any, ...]:
-        shapes = [dims_of(x) for x in self._features(inputs)]
+        features = self._features(inputs)
+        for x in features:
+            if x.dtype != "string" and not dtypes.is_int(str(x.dtype)):
+                raise self._of_other_dtype(x.dtype)
+        shapes = [dims_of(x) for x in features]
         self._check_shapes(shapes)
         return shapes[0]
+
+    def _of_other_dtype(self, dtype: Any) -> DTypeError:
+        return DTypeError(
+            f"Layer {self.name!r} (HashedCrossing) crosses strings and integers.",
+            layer=self.name,
+            received=f"an array of dtype {dtype}",
+            cure="For other numbers, apply Discretization first.",
+        )
 
     def numbers(self, inputs: Any) -> np.ndarray:
         columns = []
@@ -159,12 +171,7 @@ class HashedCrossing(_HashLayer, positional="num_bins output_mode sparse name dt
             elif np.asarray(x).dtype.kind in "iu":
                 columns.append(integers_of(x, self))
             else:
-                raise DTypeError(
-                    f"Layer {self.name!r} (HashedCrossing) crosses strings and integers.",
-                    layer=self.name,
-                    received=f"an array of dtype {np.asarray(x).dtype}",
-                    cure="For other numbers, apply Discretization first.",
-                )
+                raise self._of_other_dtype(np.asarray(x).dtype)
         self._check_shapes([c.shape for c in columns])
         return (crossed(columns) % np.uint64(self.num_bins)).astype(np.int64)
 
