@@ -255,6 +255,9 @@ def test_a_file_gives_the_same_layer_bit_for_bit(case, tmp_path):
     model.save(tmp_path / "model.keras")
     again = lamina.saving.load_model(tmp_path / "model.keras")
     x = draw(case)
-    for a, b in zip(nested.flatten(model(x, training=False)),
-                    nested.flatten(again(x, training=False)), strict=True):
+    for a, b in zip(
+        nested.flatten(model(x, training=False)),
+        nested.flatten(again(x, training=False)),
+        strict=True,
+    ):
         np.testing.assert_array_equal(a, b)

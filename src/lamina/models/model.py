@@ -264,6 +264,8 @@ class Model(StatelessTrainer):
                 and all(
                     registry.registration_of(type(x)) is not None
                     and x.activity_regularizer is None and not isinstance(x, Lambda)
+                    # Layers that augment do so in calls, unless these say otherwise.
+                    and not call_signature(type(x)).training_default
                     for x in flatten_layers(self) if x is not self
                 )
             )  # fmt: skip

@@ -28,7 +28,7 @@ from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.runtime import xla
 from lamina.saving.checkpoint import Position
 from lamina.serialization.registry import defined_by_user
-from lamina.training.checks import check_ids
+from lamina.training.checks import check_ids, check_images
 from lamina.training.data.inplace import InPlace
 from lamina.training.data.opening import limited, one_batch, open_data
 from lamina.training.data.passes import Pass, whole_number
@@ -76,6 +76,7 @@ def _check_values(model: Any, data: ArrayData | StreamData) -> None:
     """Check the values of the data: all of arrays in memory, and the first batch of streams."""
     x, y, _ = data.batch if isinstance(data, ArrayData) and data.in_memory else data.peek()
     check_ids(model.graph, x)
+    check_images(model.graph, x)
     by_user = any(defined_by_user(type(model), m) for m in ("compute_loss", "train_step"))
     if y is not None and not by_user:
         model.objective.check_values(y)

@@ -37,7 +37,8 @@ class Transform:
     dtype: str
     name: str
     bounding_box_format: str | None
-    keeps_integers = False
+    keeps_integers = False  # of images
+    float_masks = False
 
     def __init__(self, **fields: Any) -> None:
         vars(self).update({"bounding_box_format": None, "name": type(self).__name__, **fields})
@@ -122,6 +123,13 @@ class Transform:
         done["images"] = self.on_images(xp, images, params)
         if "segmentation_masks" in sample:
             masks = xp.asarray(sample["segmentation_masks"])
+            if masks.ndim != images.ndim:
+                raise ShapeError(
+                    f"{self.name} expects segmentation masks with an axis of channels, as images.",
+                    expected=f"{images.ndim} axes, such as {(*shape[4 - images.ndim : 3], 1)}",
+                    received=f"shape {tuple(masks.shape)}",
+                    cure="Add it: `masks[..., None]`.",
+                )
             done["segmentation_masks"] = self.on_masks(xp, masks, params)
         if "bounding_boxes" in sample:
             boxes = sample["bounding_boxes"]
@@ -169,13 +177,8 @@ class Transform:
         """Transform segmentation masks."""
         if params is None:
             return x
-        if x.ndim not in (3, 4):
-            raise ShapeError(
-                f"{self.name} expects segmentation masks with an axis of channels, as images.",
-                expected="(height, width, 1), or (batch, height, width, 1)",
-                received=f"shape {tuple(x.shape)}",
-                cure="Add it: `masks[..., None]`.",
-            )
+        if self.float_masks and x.dtype.kind in "iub":
+            x = x.astype("float32")
         return self._in_layout(xp, x, lambda x: self.masks(xp, x, params))
 
     def on_labels(self, xp: Any, y: Any, params: Params | None, single: bool) -> Any:
@@ -212,8 +215,7 @@ class Transform:
         if self.bounding_box_format is None:
             raise StructureError(
                 f"{self.name} received bounding boxes in an unknown format.",
-                cure=f"Pass it to the layer: {type(self).__name__}(..., "
-                "bounding_box_format='xyxy').",
+                cure="Pass it to the layer: `bounding_box_format='xyxy'`, or what it is.",
             )
         corners = to_xyxy(xp, boxes, self.bounding_box_format, *size)
         height, width = self.new_size(*size)

@@ -55,6 +55,7 @@ class _Mixing(Transform):
 class MixUp(_Mixing):
     """Weighted means of pairs of images."""
 
+    float_masks = True
     alpha: float
 
     def draw(self, draws: Draws, shape: Shape) -> Params:
@@ -64,8 +65,7 @@ class MixUp(_Mixing):
     def images(self, xp: Any, x: Any, params: Params) -> Any:
         return mixed(xp, x, xp.take(x, params["permutation_order"], axis=0), params["mix_weight"])
 
-    def masks(self, xp: Any, x: Any, params: Params) -> Any:
-        return self.images(xp, x.astype("float32") if x.dtype.kind in "iub" else x, params)
+    masks = images
 
     def joined(self, xp: Any, boxes: Mapping[str, Any], params: Params) -> Mapping[str, Any]:
         order = params["permutation_order"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from lamina.errors import StructureError
 from lamina.transforms.base import Transform, cast
 
 
@@ -17,6 +19,11 @@ class Values(Transform):
         raise NotImplementedError
 
     def apply(self, xp: Any, data: Any, draws: Any, training: bool) -> Any:
+        if isinstance(data, Mapping):
+            raise StructureError(
+                f"{self.name} expects one array. Received a dict with {list(data)}.",
+                cure="Apply it to one entry.",
+            )
         return self.values(xp, xp.asarray(data))
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from lamina import settings
 from lamina.core.scope import current, random_key
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, LaminaError
 from lamina.layers.base import Layer
+from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.random.seed_generator import key_of
 from lamina.serialization.fields import field, fields_of, is_integer, number, one_of, optional
 from lamina.serialization.registry import builtin
@@ -45,7 +46,8 @@ class _Outline(Transform):
 
     def __init__(self, inner: Transform) -> None:
         super().__init__(**vars(inner))
-        self.inner, self.keeps_integers = inner, inner.keeps_integers
+        self.inner = inner
+        self.keeps_integers, self.float_masks = inner.keeps_integers, inner.float_masks
 
     def draw(self, draws: Draws, shape: Shape) -> Params:
         return {"permutation_order": jnp.arange(shape[0]), "mix_weight": jnp.zeros(shape[0])}
@@ -67,19 +69,12 @@ class _Outline(Transform):
 
 
 @builtin()
-class ImageLayer(Layer):
-    """A layer that changes images and what belongs to them.
-
-    Attributes:
-        transform: The layer's computation on NumPy arrays, as an object that can be pickled and
-            needs no JAX: for data pipelines and their worker processes.
-    """
+class ImageLayer(PreprocessingLayer):
+    """A layer that changes images and what belongs to them."""
 
     transform_class: ClassVar[type[Transform]]
 
-    bounding_box_format: Any = field(
-        default=None, convert=optional(one_of(*FORMATS)), kw_only=True
-    )
+    bounding_box_format: Any = field(default=None, convert=optional(one_of(*FORMATS)), kw_only=True)
     data_format: Any = field(default=None, convert=settings.standardize_data_format, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -98,13 +93,18 @@ class ImageLayer(Layer):
         transform = self.transform
         scope = current()
         images = data.get("images") if isinstance(data, Mapping) else data
-        if scope is not None and scope.abstract and isinstance(images, jax.Array):
-            if images.ndim in (3, 4) and not all(
-                isinstance(n, int) for n in transform.shape_of(images)[1:]
-            ):
-                transform = _Outline(transform)
+        if (
+            scope is not None and scope.abstract and isinstance(images, jax.Array)
+            and images.ndim in (3, 4)
+            and not all(isinstance(n, int) for n in transform.shape_of(images)[1:])
+        ):  # fmt: skip
+            transform = _Outline(transform)
         draws = JaxDraws(self._key(None)) if training and self._is_random else None
-        return transform.apply(jnp, data, draws, training)
+        try:
+            return transform.apply(jnp, data, draws, training)
+        except LaminaError as e:
+            e.layer = e.layer or self.name
+            raise
 
     @property
     def _is_random(self) -> bool:
@@ -171,13 +171,14 @@ class ImageLayer(Layer):
 # ---- arguments ---------------------------------------------------------------------------------
 
 
-def between(interval: str, start: float | None = None) -> Any:
+def between(interval: str, start: float | None = None, unit: str = "") -> Any:
     """Converter of a range: two numbers in an interval, or one.
 
     Args:
         interval: As in mathematics, see :func:`~lamina.serialization.fields.number`.
         start: One number ``f`` means ``(start, f)``; when None, ``(-f, f)``, limited to the
             interval.
+        unit: What the numbers are, for the message.
 
     >>> between("[-1, 1]")(0.5), between("[0, 1]")(0.5), between("[0, 1]")([0.5, 0.25])
     ((-0.5, 0.5), (0, 0.5), (0.25, 0.5))
@@ -191,7 +192,8 @@ def between(interval: str, start: float | None = None) -> Any:
             given = sorted(map(one, value)) if several else [one(value)]
         except ArgumentError:
             raise ArgumentError(
-                f"expected a number in {interval}, or two of them. Received: {value!r}."
+                f"expected a number in {interval}{unit and f', {unit}'}, or two of them. "
+                f"Received: {value!r}."
             ) from None
         if several:
             return given[0], given[1]

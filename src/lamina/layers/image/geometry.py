@@ -70,7 +70,9 @@ class RandomRotation(ImageLayer):
     """, _MOVED)  # fmt: skip
 
     transform_class = warps.Rotation
-    factor: Any = field(convert=between("[-1, 1]"))
+    factor: Any = field(
+        convert=between("[-1, 1]", unit="a fraction of a full turn (90 degrees are 0.25)")
+    )
     fill_mode: str = _FILL_MODE
     interpolation: str = _INTERPOLATION
     seed: int | None = _SEED
@@ -149,6 +151,7 @@ class RandomZoom(ImageLayer):
 
 
 _SHEAR = between("[-1, 1]", start=0)  # negative numbers are in files of Keras
+
 
 @builtin("layers")
 class RandomShear(ImageLayer):

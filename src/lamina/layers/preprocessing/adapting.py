@@ -57,7 +57,8 @@ class AdaptingLayer(Layer):
             empty = False
         if empty:
             raise DataError(
-                f"{self.name}.adapt() received no batches. Received: {data!r}.",
+                f"{self.name}.adapt() received no batches. Received: an empty "
+                f"{type(data).__name__}.",
                 layer=self.name,
                 cure="A generator that was read before is empty: create a new one.",
             )
@@ -97,7 +98,7 @@ class AdaptingLayer(Layer):
 
     def _values(self, batch: Any) -> Any:
         """The inputs of a batch: a NumPy array, or strings as they are."""
-        if isinstance(batch, tuple) and not _is_one_batch(batch):
+        if isinstance(batch, (list, tuple)) and not _is_one_batch(batch):
             batch = batch[0]
         if isinstance(batch, Mapping):
             raise DataError(

@@ -13,6 +13,7 @@ from lamina.errors import ArgumentError, DTypeError
 from lamina.initializers import STFT
 from lamina.layers.arguments import InputSpec
 from lamina.layers.base import Layer
+from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.serialization.fields import field, fields_of, number, one_of, optional, positive_int
 from lamina.serialization.registry import builtin
 from lamina.transforms import audio
@@ -23,7 +24,7 @@ def _read_window(value: Any) -> Any:
 
 
 @builtin("layers")
-class MelSpectrogram(Layer):
+class MelSpectrogram(PreprocessingLayer):
     """Energy of audio in frequency bands of the mel scale, over time.
 
     Frames of the signal, whose ends are padded by reflection, are weighted with a window and

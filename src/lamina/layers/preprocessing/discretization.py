@@ -11,6 +11,7 @@ import numpy as np
 from lamina.core.scope import current
 from lamina.errors import ArgumentError, DataError, NotBuiltError
 from lamina.layers.preprocessing.adapting import AdaptingLayer
+from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.ops.templates import refuse_sparse
 from lamina.serialization.fields import field, number, one_of, optional, positive_int
 from lamina.serialization.registry import builtin
@@ -27,6 +28,7 @@ def _read_boundaries(value: Any) -> list[float]:
 @builtin("layers")
 class Discretization(
     AdaptingLayer,
+    PreprocessingLayer,
     positional="bin_boundaries num_bins epsilon output_mode sparse dtype name",
 ):
     """Replace numbers by the numbers of the bins that contain them.
@@ -64,9 +66,7 @@ class Discretization(
     bin_boundaries: Any = field(default=None, convert=optional(_read_boundaries))
     num_bins: int | None = field(default=None, convert=optional(positive_int))
     epsilon: float = field(default=0.01, convert=number("(0, 1]"))
-    output_mode: str = field(
-        default="int", convert=one_of("int", "one_hot", "multi_hot", "count")
-    )
+    output_mode: str = field(default="int", convert=one_of("int", "one_hot", "multi_hot", "count"))
     sparse: bool = False
 
     _quantiles: Any = None
@@ -113,8 +113,9 @@ class Discretization(
             )
         if self._quantiles is None:
             self.reset_state()
+        quantiles: Any = self._quantiles
         if x.size:
-            self._quantiles.add(x)
+            quantiles.add(x)
 
     def finalize_state(self) -> None:
         """Compute the boundaries from what was added since :meth:`reset_state`."""

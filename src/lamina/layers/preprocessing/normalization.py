@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,13 +14,14 @@ from lamina.core.scope import Scope, current, entered
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, DataError, NotBuiltError, ShapeError, TrainingWarning
 from lamina.layers.preprocessing.adapting import AdaptingLayer
+from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.serialization.fields import field, integers
 from lamina.serialization.registry import builtin
 from lamina.transforms.numbers import Moments, Normalize, deviation
 
 
 @builtin()
-class _Arguments(AdaptingLayer):
+class _Arguments(AdaptingLayer, PreprocessingLayer):
     """Declared apart, because :class:`Normalization` has properties of these names."""
 
     axis: Any = field(default=-1, convert=lambda v: () if v is None else integers(v))
@@ -62,8 +63,7 @@ class Normalization(_Arguments):
     [[1.0, -1.0]]
     """
 
-    adapt_mean = None
-    adapt_variance = None
+    adapt_mean = adapt_variance = cast("Any", None)
     _kept: tuple[int, ...] = ()
     _broadcast: tuple[int, ...] = ()
     _moments: Any = None

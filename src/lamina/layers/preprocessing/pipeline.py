@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from lamina.core.scope import get_mask
 from lamina.errors import ArgumentError
 from lamina.layers.arguments import call_signature
 from lamina.layers.base import Layer
+from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.serialization.fields import field
 from lamina.serialization.registry import builtin
-from lamina.transforms.base import Transform
 from lamina.transforms.policies import Compose
 from lamina.tree import nested
-
-
-@runtime_checkable
-class Preprocessing(Protocol):
-    """A layer whose computation also runs on NumPy arrays."""
-
-    @property
-    def transform(self) -> Transform:
-        """The computation."""
-        ...
 
 
 def _read_layers(value: Any) -> list[Layer]:
@@ -34,7 +24,7 @@ def _read_layers(value: Any) -> list[Layer]:
 
 
 @builtin("layers")
-class Pipeline(Layer, positional="layers name"):
+class Pipeline(PreprocessingLayer, positional="layers name"):
     """Call layers one after the other, in training mode unless ``training=False`` is passed.
 
     Args:
@@ -55,7 +45,7 @@ class Pipeline(Layer, positional="layers name"):
     @property
     def transform(self) -> Compose:
         """The computation, for NumPy in any process."""
-        other = [x for x in self.layers if not isinstance(x, Preprocessing)]
+        other = [x for x in self.layers if not isinstance(x, PreprocessingLayer)]
         if other:
             raise ArgumentError(
                 f"Layer {self.name!r} (Pipeline) contains {other[0].name!r} "

@@ -9,14 +9,14 @@ import numpy as np
 
 from lamina.core.spec import show_dims
 from lamina.errors import ShapeError
-from lamina.layers.base import Layer
+from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.serialization.fields import field
 from lamina.serialization.registry import builtin
 from lamina.transforms.numbers import Rescale
 
 
 @builtin("layers")
-class Rescaling(Layer):
+class Rescaling(PreprocessingLayer):
     """``inputs * scale + offset``, during training and otherwise.
 
     Args:
