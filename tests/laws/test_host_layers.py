@@ -78,5 +78,5 @@ def test_a_model_and_its_file_give_the_same(case, tmp_path):
 def test_jit_is_refused(case):
     layer = case.cls(name="culprit", **case.kwargs)
     x = [np.zeros(shape, "int32") for shape, _ in case.inputs]
-    with pytest.raises(ArgumentError, match="'culprit'.* on the host"):
+    with pytest.raises(ArgumentError, match=r"'culprit'.* on the host"):
         jax.jit(lambda *x: layer(x[0] if len(x) == 1 else list(x)))(*x)

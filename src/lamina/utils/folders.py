@@ -327,7 +327,7 @@ def image_dataset_from_directory(
     def read(path: str) -> np.ndarray:
         image = resize(
             decode(path, color_mode), size, method, crop_to_aspect_ratio, pad_to_aspect_ratio
-        )
+        )[..., : MODES[color_mode][1]]
         return image.transpose(2, 0, 1) if first else image
 
     return _Folder(

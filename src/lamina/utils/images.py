@@ -48,20 +48,26 @@ def _decoding(path: Any) -> Iterator[None]:
 def decode(path: Any, color_mode: str) -> np.ndarray:
     """An image file as an array of shape ``(height, width, channels)``, 8 bits each.
 
+    In color, there is a fourth channel in any case: NumPy moves 4 bytes faster than 3.
+
     Of an animation it is the first frame. Of 16 bits in a grayscale image, the upper 8 are taken.
 
     Raises:
         CorruptFileError: A file that is not an image, or not a whole one; the error names it.
     """
-    pillow, (mode, channels) = _pillow("Reading images"), MODES[color_mode]
+    pillow, (mode, _) = _pillow("Reading images"), MODES[color_mode]
+    layout = "RGBX" if mode == "RGB" else mode
     with _decoding(path), pillow.open(path) as image:
         if image.mode in _DEEP:
             gray = (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
             image = pillow.fromarray(gray)
         elif image.mode == "P" and mode == "L":
             image = image.convert("RGB")
-        array = np.asarray(image.convert(mode))
-    return array.reshape(*array.shape[:2], channels)
+        if image.mode != mode:
+            image = image.convert(mode)
+        content = image.tobytes("raw", layout)
+        width, height = image.size
+    return np.frombuffer(content, np.uint8).reshape(height, width, len(layout))
 
 
 @public

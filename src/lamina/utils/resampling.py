@@ -66,16 +66,21 @@ def _taps(size: int, target: int, method: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _along(image: np.ndarray, target: int, axis: int, method: str) -> np.ndarray:
+    """The image ``(height, width, channels)`` in a new size along one axis."""
     if image.shape[axis] == target and method not in ("gaussian", "mitchellcubic"):
         return image
     index, weights = _taps(image.shape[axis], target, method)
     if index.shape[1] == 1:
-        return np.take(image, index[:, 0], axis)
-    shape = (-1,) + (1,) * (image.ndim - 1 - axis)
-    total = np.take(image, index[:, 0], axis) * weights[:, 0].reshape(shape)
-    for pixels, share in zip(index.T[1:], weights.T[1:], strict=True):
-        total += np.take(image, pixels, axis) * share.reshape(shape)
-    return total
+        return np.take(image, index[:, 0], axis, mode="clip")
+    shape = (target, *image.shape[1:]) if axis == 0 else (image.shape[0], target, image.shape[2])
+    # As a table, so that NumPy's inner loops are over rows rather than over channels.
+    shares = weights[:, :, None] if axis == 0 else np.repeat(weights, image.shape[2], 0)
+    total = np.zeros((shape[0], shape[1] * shape[2]), np.float32)
+    for tap, pixels in enumerate(index.T):
+        part = np.take(image, pixels, axis, mode="clip").reshape(total.shape).astype(np.float32)
+        part *= shares[:, tap]
+        total += part
+    return total.reshape(shape)
 
 
 def resize(
@@ -107,7 +112,9 @@ def resize(
         ratio = max(width / size[1], height / size[0])
         exact = height / ratio, width / ratio
         inner = max(1, int(exact[0])), max(1, int(exact[1]))
-    image = _along(_along(image, inner[0], 0, method), inner[1], 1, method)
+    rows_first = inner[0] * image.shape[1] < image.shape[0] * inner[1]
+    for axis in (0, 1) if rows_first else (1, 0):
+        image = _along(image, inner[axis], axis, method)
     image = image.astype(np.float32, copy=False)
     if inner == size:
         return image
