@@ -141,6 +141,25 @@ def test_a_cache_keeps_the_first_pass():
     assert lists(cached.shuffle(seed=2)) != lists(cached)
 
 
+@pytest.mark.parametrize("threads", [None, 1, 4])
+def test_random_layers_draw_by_epoch_and_element(threads):
+    images = np.random.default_rng(0).normal(size=(8, 6, 6, 3)).astype("float32")
+    flip, noise = layers.RandomFlip("horizontal"), layers.GaussianNoise(1.0)
+
+    def passes(count, threads=threads, state=None):
+        data = Dataset(images).batch(2)
+        data = data.map(lambda x: noise(flip(x), training=True), num_parallel_calls=threads)
+        if state is not None:
+            data.set_state({**state, "fingerprint": data.fingerprint})
+        return [np.concatenate(list(data)) for _ in range(count)]
+
+    first, second = passes(2)
+    np.testing.assert_array_equal(np.stack(passes(2, None)), [first, second])
+    assert not np.array_equal(first, second)
+    (rest,) = passes(1, state={"epoch": 1, "index": 2})
+    np.testing.assert_array_equal(rest, second[4:])
+
+
 # ---- position ------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from lamina.core import prng
 from lamina.errors import CorruptFileError, DataError
 from lamina.training.data.arrays import is_array_like
 from lamina.tree import nested
@@ -122,10 +123,11 @@ class Mapped(Node):
         element = self._of.get(index, epoch)
         if element is SKIPPED:
             return element
+        arguments = element if type(element) is tuple else (element,)
         try:
-            if type(element) is tuple:
-                return self._function(*element)
-            return self._function(element)
+            # Random layers draw the same in any thread, and in a program that goes on.
+            with prng.drawing_for("element", epoch, index):
+                return self._function(*arguments)
         except Exception as e:
             e.add_note(f"Raised by a mapped function, for element {index} of the data set.")
             raise
