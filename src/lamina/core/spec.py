@@ -25,7 +25,7 @@ from jax import export
 
 from lamina import settings
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, DTypeError
 from lamina.tree import nested
 
 Dim = Any  # an int, or a symbolic expression of jax.export
@@ -127,6 +127,13 @@ class TensorSpec:
     @property
     def struct(self) -> jax.ShapeDtypeStruct:
         """The spec as JAX's ``ShapeDtypeStruct``."""
+        if self.dtype == "string":
+            raise DTypeError(
+                "This tensor is text, which only layers that turn it into numbers take.",
+                expected="a tensor of numbers",
+                cure="Put a layer that turns text into numbers after the `Input`: "
+                "TextVectorization, StringLookup or Hashing.",
+            )
         if self._struct is None:
             self._struct = jax.ShapeDtypeStruct(self.dims_raw, jnp.dtype(self.dtype))
         return self._struct

@@ -17,6 +17,7 @@ from lamina import layers, metrics
 from lamina.core.boundary import warn
 from lamina.core.operation import Op
 from lamina.errors import DataError, TrainingWarning
+from lamina.execution.batches import Prepared
 from lamina.layers.image.base import ImageLayer
 from lamina.losses import Loss
 from lamina.serialization import registry
@@ -184,7 +185,7 @@ def check_ids(graph: Any, x: Any) -> None:
     Raises:
         DataError: An index is out of range or not an integer.
     """
-    if graph is None:
+    if graph is None or isinstance(x, Prepared):
         return
     readers = [list(_readers(graph, i, layers.Embedding)) for i in range(len(graph.inputs))]
     if not any(readers):
@@ -217,7 +218,7 @@ def check_images(graph: Any, x: Any) -> None:
         graph: Graph of the model, or None.
         x: Arrays in any structure that matches the inputs.
     """
-    if graph is None:
+    if graph is None or isinstance(x, Prepared):
         return
     readers = [list(_readers(graph, i, ImageLayer)) for i in range(len(graph.inputs))]
     if not any(readers):
