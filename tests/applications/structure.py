@@ -1,0 +1,117 @@
+"""The structure of the published architectures as text, the same for Keras's and Lamina's models.
+
+`python -m tests.applications.structure` records that of Keras's: a digest and a few figures of
+each. With names of models it prints where Lamina's differ instead.
+"""
+
+import difflib
+import hashlib
+import json
+import math
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+RECORD = Path(__file__).with_name("structure.json")
+FAMILIES = {
+    "convnext": "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge",
+    "densenet": "DenseNet121 DenseNet169 DenseNet201",
+    "efficientnet": " ".join(f"EfficientNetB{i}" for i in range(8)),
+    "efficientnet_v2": " ".join(f"EfficientNetV2{k}" for k in ("B0", "B1", "B2", "B3", *"SML")),
+    "inception_resnet_v2": "InceptionResNetV2",
+    "inception_v3": "InceptionV3",
+    "mobilenet": "MobileNet",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3": "MobileNetV3Small MobileNetV3Large",
+    "nasnet": "NASNetMobile NASNetLarge",
+    "resnet": "ResNet50 ResNet101 ResNet152",
+    "resnet_v2": "ResNet50V2 ResNet101V2 ResNet152V2",
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+    "xception": "Xception",
+}
+MODELS = {name: family for family, names in FAMILIES.items() for name in names.split()}
+# What says the same in other words, or is of the moment.
+_LEFT_OUT = {"name", "dtype", "batch_input_shape", "data_format", "seed", "ragged", "optional"}
+
+
+def _value(x):
+    """An argument of a layer, without what names modules or dtypes."""
+    if isinstance(x, dict) and "class_name" in x:
+        return [x["class_name"], _value(x["config"])]
+    if isinstance(x, dict):
+        return {k: _value(v) for k, v in sorted(x.items()) if k not in _LEFT_OUT}
+    if isinstance(x, (list, tuple)):
+        return [_value(v) for v in x]
+    return round(x, 9) if isinstance(x, float) else x
+
+
+def _sources(x):
+    """Names of the layers that the arguments of a call come from."""
+    if isinstance(x, dict) and "keras_history" in x.get("config", {}):
+        return [x["config"]["keras_history"][0]]
+    if isinstance(x, dict):
+        x = list(x.values())
+    return [name for v in x for name in _sources(v)] if isinstance(x, (list, tuple)) else []
+
+
+def lines(model):
+    """One line for each layer: its name, arguments, inputs, weights and output."""
+    found = []
+    for layer, record in zip(model.layers, model.get_config()["layers"], strict=True):
+        config = _value(record["config"])
+        if record["class_name"] == "BatchNormalization":
+            config["axis"] %= 4
+        if record["class_name"] == "Sequential":
+            config = [x for x in config["layers"] if x[0] != "InputLayer"]
+        weights = [f"{w.path.split('/')[-1]}{tuple(w.shape)}" for w in layer.weights]
+        found.append(
+            f"{layer.name} {record['class_name']} <- {_sources(record['inbound_nodes'])} "
+            f"{json.dumps(config, sort_keys=True)} {weights} {layer.output.shape}"
+        )
+    return found
+
+
+def summary(model):
+    """What is recorded of a model."""
+    text = "\n".join(lines(model))
+    return {
+        "name": model.name,
+        "input": list(model.input.shape),
+        "output": list(model.output.shape),
+        "layers": len(model.layers),
+        "parameters": sum(math.prod(w.shape) for w in model.weights),
+        "digest": hashlib.sha256(text.encode()).hexdigest()[:16],
+    }
+
+
+def of_keras(name, **options):
+    """Keras's model, whose weights have shapes but no values."""
+    import keras
+
+    keras.utils.clear_session()
+    with keras.StatelessScope(initialize_variables=False):
+        return getattr(keras.applications, name)(weights=None, **options)
+
+
+def of_lamina(name, **options):
+    """Lamina's model."""
+    import lamina
+
+    lamina.utils.clear_session(free_memory=False)
+    return getattr(lamina.applications, name)(weights=None, **options)
+
+
+def main():
+    if names := sys.argv[1:]:
+        for name in names:
+            theirs, ours = lines(of_keras(name)), lines(of_lamina(name))
+            print(name, "differs" if theirs != ours else "is the same")
+            print("\n".join(difflib.unified_diff(theirs, ours, "keras", "lamina", n=0, lineterm="")))
+        return
+    record = {"keras": version("keras"), **{name: summary(of_keras(name)) for name in MODELS}}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
