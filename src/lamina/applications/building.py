@@ -96,7 +96,7 @@ class Family:
 
     def function(
         self, function: str, settings: Any = None, digests: tuple[str, str] | None = None, *,
-        key: str = "", name: str | None = None, size: int = 224, shown: tuple[Any, ...],
+        name: str | None = None, key: str | None = None, size: int = 224,
     ) -> Callable[..., Model]:  # fmt: skip
         """The public function of one variant.
 
@@ -105,13 +105,12 @@ class Family:
             settings: What ``network`` needs to know of the variant.
             digests: Digests of the published files with and without the top, unless ``published``
                 gives them.
-            key: Name of the variant in the names of the published files.
-            name: Default name of the model; ``key`` if it is None and the family has no rule.
+            name: Default name of the model; ``function`` in lower case, unless the family has a rule.
+            key: Name of the variant in the names of the published files; ``name`` if it is None.
             size: Height and width of images by default.
-            shown: Shape of the output in the example of the docstring.
         """
         if self.model_name is None:
-            name = name or key
+            name = name or function.lower()
         values = dataclasses.asdict(Options(name=name))
         signature = inspect.Signature(
             [
@@ -131,15 +130,15 @@ class Family:
                 ) from None
             if given.get("name") is None:
                 given["name"] = name
-            return self._build(Options(**given), settings, digests, key, size)
+            return self._build(Options(**given), settings, digests, key or name, size)
 
         build.__name__ = build.__qualname__ = function
         build.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
-        build.__doc__ = self._docstring(function, size, name, shown)
+        build.__doc__ = self._docstring(function, size, name)
         return build
 
     def _build(
-        self, options: Options, settings: Any, digests: Any, key: str, size: int
+        self, options: Options, settings: Any, digests: Any, key: str | None, size: int
     ) -> Model:
         pretrained = options.weights == "imagenet"
         _check(options)
@@ -167,9 +166,10 @@ class Family:
         return model if sources is start else Model(sources, x, name=name)
 
     def _docstring(
-        self, function: str, size: int, name: str | None, shown: tuple[Any, ...]
+        self, function: str, size: int, name: str | None
     ) -> str:
         summary, _, rest = (self.text or "").strip().partition("\n\n")
+        shown = size if self.needs_size else None
         default = f"{size} x {size} x 3 with the top" if self.needs_size else "unknown by default"
         values: Mapping[str, Any] = {
             "smallest": self.smallest,
@@ -195,8 +195,9 @@ class Family:
         StructureError: A file with other weights, such as those of a model without the top.
         DownloadError: The published file is neither cached nor reachable.
 
-    >>> {function}(weights=None, include_top=False, pooling="avg").output_shape
-    {shown}
+    >>> model = {function}(weights=None)
+    >>> model.input_shape, model.output_shape
+    ((None, {shown}, {shown}, 3), (None, 1000))
     """
 
 

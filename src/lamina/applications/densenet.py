@@ -63,18 +63,12 @@ def _network(x: Any, options: Options, counts: tuple[int, ...]) -> Any:
 
 
 _FAMILY = Family(__doc__, _network, HOST + "densenet/" + KERNELS)
-DenseNet121 = _FAMILY.function(
-    "DenseNet121", (6, 12, 24, 16), key="densenet121", shown=(None, 1024),
-    digests=("9d60b8095a5708f2dcce2bca79d332c7", "30ee3e1110167f948a6b9946edeeb738"),
-)  # fmt: skip
-DenseNet169 = _FAMILY.function(
-    "DenseNet169", (6, 12, 32, 32), key="densenet169", shown=(None, 1664),
-    digests=("d699b8f76981ab1b30698df4c175e90b", "b8c4d4c20dd625c148057b9ff1c1176b"),
-)  # fmt: skip
-DenseNet201 = _FAMILY.function(
-    "DenseNet201", (6, 12, 48, 32), key="densenet201", shown=(None, 1920),
-    digests=("1ceb130c1ea1b78c3bf6114dbdfd8807", "c13680b51ded0fb44dff2d8f86ac8bb1"),
-)  # fmt: skip
+DenseNet121 = _FAMILY.function("DenseNet121", (6, 12, 24, 16), digests=(
+    "9d60b8095a5708f2dcce2bca79d332c7", "30ee3e1110167f948a6b9946edeeb738"))  # fmt: skip
+DenseNet169 = _FAMILY.function("DenseNet169", (6, 12, 32, 32), digests=(
+    "d699b8f76981ab1b30698df4c175e90b", "b8c4d4c20dd625c148057b9ff1c1176b"))  # fmt: skip
+DenseNet201 = _FAMILY.function("DenseNet201", (6, 12, 48, 32), digests=(
+    "1ceb130c1ea1b78c3bf6114dbdfd8807", "c13680b51ded0fb44dff2d8f86ac8bb1"))  # fmt: skip
 preprocess_input = preprocessing("torch")
 
 __all__ = ["DenseNet121", "DenseNet169", "DenseNet201", "decode_predictions", "preprocess_input"]

@@ -169,48 +169,30 @@ def _network(x: Any, options: Options, scale: Scale) -> Any:
 
 
 _FAMILY = Family(
-    __doc__, _network, "https://storage.googleapis.com/keras-applications/efficientnet{key}{top}.h5"
+    __doc__, _network, "https://storage.googleapis.com/keras-applications/{key}{top}.h5"
 )
-EfficientNetB0 = _FAMILY.function(
-    "EfficientNetB0", Scale(_STAGES), key="b0",
-    name="efficientnetb0", size=224, shown=(None, 1280),
-    digests=("902e53a9f72be733fc0bcb005b3ebbac", "50bc09e76180e00e4465e1a485ddc09d"),
-)  # fmt: skip
-EfficientNetB1 = _FAMILY.function(
-    "EfficientNetB1", Scale(_STAGES, depth=1.1), key="b1",
-    name="efficientnetb1", size=240, shown=(None, 1280),
-    digests=("1d254153d4ab51201f1646940f018540", "74c4e6b3e1f6a1eea24c589628592432"),
-)  # fmt: skip
+EfficientNetB0 = _FAMILY.function("EfficientNetB0", Scale(_STAGES), digests=(
+    "902e53a9f72be733fc0bcb005b3ebbac", "50bc09e76180e00e4465e1a485ddc09d"))  # fmt: skip
+EfficientNetB1 = _FAMILY.function("EfficientNetB1", Scale(_STAGES, depth=1.1), size=240, digests=(
+    "1d254153d4ab51201f1646940f018540", "74c4e6b3e1f6a1eea24c589628592432"))  # fmt: skip
 EfficientNetB2 = _FAMILY.function(
-    "EfficientNetB2", Scale(_STAGES, width=1.1, depth=1.2, dropout=0.3), key="b2",
-    name="efficientnetb2", size=260, shown=(None, 1408),
-    digests=("b15cce36ff4dcbd00b6dd88e7857a6ad", "111f8e2ac8aa800a7a99e3239f7bfb39"),
-)  # fmt: skip
+    "EfficientNetB2", Scale(_STAGES, width=1.1, depth=1.2, dropout=0.3), size=260, digests=(
+    "b15cce36ff4dcbd00b6dd88e7857a6ad", "111f8e2ac8aa800a7a99e3239f7bfb39"))  # fmt: skip
 EfficientNetB3 = _FAMILY.function(
-    "EfficientNetB3", Scale(_STAGES, width=1.2, depth=1.4, dropout=0.3), key="b3",
-    name="efficientnetb3", size=300, shown=(None, 1536),
-    digests=("ffd1fdc53d0ce67064dc6a9c7960ede0", "af6d107764bb5b1abb91932881670226"),
-)  # fmt: skip
+    "EfficientNetB3", Scale(_STAGES, width=1.2, depth=1.4, dropout=0.3), size=300, digests=(
+    "ffd1fdc53d0ce67064dc6a9c7960ede0", "af6d107764bb5b1abb91932881670226"))  # fmt: skip
 EfficientNetB4 = _FAMILY.function(
-    "EfficientNetB4", Scale(_STAGES, width=1.4, depth=1.8, dropout=0.4), key="b4",
-    name="efficientnetb4", size=380, shown=(None, 1792),
-    digests=("18c95ad55216b8f92d7e70b3a046e2fc", "ebc24e6d6c33eaebbd558eafbeedf1ba"),
-)  # fmt: skip
+    "EfficientNetB4", Scale(_STAGES, width=1.4, depth=1.8, dropout=0.4), size=380, digests=(
+    "18c95ad55216b8f92d7e70b3a046e2fc", "ebc24e6d6c33eaebbd558eafbeedf1ba"))  # fmt: skip
 EfficientNetB5 = _FAMILY.function(
-    "EfficientNetB5", Scale(_STAGES, width=1.6, depth=2.2, dropout=0.4), key="b5",
-    name="efficientnetb5", size=456, shown=(None, 2048),
-    digests=("ace28f2a6363774853a83a0b21b9421a", "38879255a25d3c92d5e44e04ae6cec6f"),
-)  # fmt: skip
+    "EfficientNetB5", Scale(_STAGES, width=1.6, depth=2.2, dropout=0.4), size=456, digests=(
+    "ace28f2a6363774853a83a0b21b9421a", "38879255a25d3c92d5e44e04ae6cec6f"))  # fmt: skip
 EfficientNetB6 = _FAMILY.function(
-    "EfficientNetB6", Scale(_STAGES, width=1.8, depth=2.6, dropout=0.5), key="b6",
-    name="efficientnetb6", size=528, shown=(None, 2304),
-    digests=("165f6e37dce68623721b423839de8be5", "9ecce42647a20130c1f39a5d4cb75743"),
-)  # fmt: skip
+    "EfficientNetB6", Scale(_STAGES, width=1.8, depth=2.6, dropout=0.5), size=528, digests=(
+    "165f6e37dce68623721b423839de8be5", "9ecce42647a20130c1f39a5d4cb75743"))  # fmt: skip
 EfficientNetB7 = _FAMILY.function(
-    "EfficientNetB7", Scale(_STAGES, width=2.0, depth=3.1, dropout=0.5), key="b7",
-    name="efficientnetb7", size=600, shown=(None, 2560),
-    digests=("8c03f828fec3ef71311cd463b6759d99", "cbcfe4450ddf6f3ad90b1b398090fe4a"),
-)  # fmt: skip
+    "EfficientNetB7", Scale(_STAGES, width=2.0, depth=3.1, dropout=0.5), size=600, digests=(
+    "8c03f828fec3ef71311cd463b6759d99", "cbcfe4450ddf6f3ad90b1b398090fe4a"))  # fmt: skip
 preprocess_input = preprocessing(None)
 
 __all__ = [

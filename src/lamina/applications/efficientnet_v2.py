@@ -55,45 +55,31 @@ def _network(x: Any, options: Options, scale: Scale) -> Any:
 
 
 _FAMILY = Family(
-    __doc__, _network, HOST + "efficientnet_v2/efficientnetv2{key}{top}.h5",
+    __doc__, _network, HOST + "efficientnet_v2/{key}{top}.h5",
     parameters="include_top weights input_tensor input_shape pooling classes "
     "classifier_activation include_preprocessing name",
 )  # fmt: skip
 EfficientNetV2B0 = _FAMILY.function(
-    "EfficientNetV2B0", Scale(_B), key="-b0",
-    name="efficientnetv2-b0", size=224, shown=(None, 1280),
-    digests=("21ecbf6da12460d5c40bb2f29ceb2188", "893217f2bb855e2983157299931e43ff"),
-)  # fmt: skip
+    "EfficientNetV2B0", Scale(_B), name="efficientnetv2-b0", digests=(
+    "21ecbf6da12460d5c40bb2f29ceb2188", "893217f2bb855e2983157299931e43ff"))  # fmt: skip
 EfficientNetV2B1 = _FAMILY.function(
-    "EfficientNetV2B1", Scale(_B, depth=1.1), key="-b1",
-    name="efficientnetv2-b1", size=240, shown=(None, 1280),
-    digests=("069f0534ff22adf035c89e2d9547a9dc", "0e80663031ca32d657f9caa404b6ec37"),
-)  # fmt: skip
+    "EfficientNetV2B1", Scale(_B, depth=1.1), name="efficientnetv2-b1", size=240, digests=(
+    "069f0534ff22adf035c89e2d9547a9dc", "0e80663031ca32d657f9caa404b6ec37"))  # fmt: skip
 EfficientNetV2B2 = _FAMILY.function(
-    "EfficientNetV2B2", Scale(_B, width=1.1, depth=1.2), key="-b2",
-    name="efficientnetv2-b2", size=260, shown=(None, 1408),
-    digests=("424e49f28180edbde1e94797771950a7", "1dfe2e7a5d45b6632553a8961ea609eb"),
-)  # fmt: skip
+    "EfficientNetV2B2", Scale(_B, width=1.1, depth=1.2), name="efficientnetv2-b2", size=260, digests=(
+    "424e49f28180edbde1e94797771950a7", "1dfe2e7a5d45b6632553a8961ea609eb"))  # fmt: skip
 EfficientNetV2B3 = _FAMILY.function(
-    "EfficientNetV2B3", Scale(_B, width=1.2, depth=1.4), key="-b3",
-    name="efficientnetv2-b3", size=300, shown=(None, 1536),
-    digests=("1f1fc43bd98a6e4fd8fdfd551e02c7a0", "f6abf7b5849ac99a89b50dd3fd532856"),
-)  # fmt: skip
+    "EfficientNetV2B3", Scale(_B, width=1.2, depth=1.4), name="efficientnetv2-b3", size=300, digests=(
+    "1f1fc43bd98a6e4fd8fdfd551e02c7a0", "f6abf7b5849ac99a89b50dd3fd532856"))  # fmt: skip
 EfficientNetV2S = _FAMILY.function(
-    "EfficientNetV2S", Scale(_S, stem=24), key="-s",
-    name="efficientnetv2-s", size=384, shown=(None, 1280),
-    digests=("e1d88a8495beba45748fedd0cecbe016", "af0682fb74e8c54910f2d4393339c070"),
-)  # fmt: skip
+    "EfficientNetV2S", Scale(_S, stem=24), name="efficientnetv2-s", size=384, digests=(
+    "e1d88a8495beba45748fedd0cecbe016", "af0682fb74e8c54910f2d4393339c070"))  # fmt: skip
 EfficientNetV2M = _FAMILY.function(
-    "EfficientNetV2M", Scale(_M, stem=24), key="-m",
-    name="efficientnetv2-m", size=480, shown=(None, 1280),
-    digests=("a3bf6aa3276309f4fc6a34aa114c95cd", "1b8dc055df72dde80d614482840fe342"),
-)  # fmt: skip
+    "EfficientNetV2M", Scale(_M, stem=24), name="efficientnetv2-m", size=480, digests=(
+    "a3bf6aa3276309f4fc6a34aa114c95cd", "1b8dc055df72dde80d614482840fe342"))  # fmt: skip
 EfficientNetV2L = _FAMILY.function(
-    "EfficientNetV2L", Scale(_L), key="-l",
-    name="efficientnetv2-l", size=480, shown=(None, 1280),
-    digests=("27e6d408b53c7ebc868fefa357689935", "b0b66b5c863aef5b46e8608fe1711615"),
-)  # fmt: skip
+    "EfficientNetV2L", Scale(_L), name="efficientnetv2-l", size=480, digests=(
+    "27e6d408b53c7ebc868fefa357689935", "b0b66b5c863aef5b46e8608fe1711615"))  # fmt: skip
 preprocess_input = preprocessing(None)
 
 __all__ = [

@@ -69,9 +69,8 @@ def _network(x: Any, options: Options, _: None) -> Any:
 
 _FAMILY = Family(__doc__, _network, HOST + "inception_resnet_v2/" + KERNELS, smallest=75)
 InceptionResNetV2 = _FAMILY.function(
-    "InceptionResNetV2", key="inception_resnet_v2", size=299, shown=(None, 1536),
-    digests=("e693bd0210a403b3192acc6073ad2e96", "d19885ff4a710c122648d3b5c3b684e4"),
-)  # fmt: skip
+    "InceptionResNetV2", name="inception_resnet_v2", size=299, digests=(
+    "e693bd0210a403b3192acc6073ad2e96", "d19885ff4a710c122648d3b5c3b684e4"))  # fmt: skip
 preprocess_input = preprocessing("tf")
 
 __all__ = ["InceptionResNetV2", "decode_predictions", "preprocess_input"]

@@ -94,9 +94,8 @@ def _network(x: Any, options: Options, _: None) -> Any:
 
 
 InceptionV3 = Family(__doc__, _network, HOST + "inception_v3/" + KERNELS, smallest=75).function(
-    "InceptionV3", key="inception_v3", size=299, shown=(None, 2048),
-    digests=("9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63"),
-)  # fmt: skip
+    "InceptionV3", name="inception_v3", size=299, digests=(
+    "9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63"))  # fmt: skip
 preprocess_input = preprocessing("tf")
 
 __all__ = ["InceptionV3", "decode_predictions", "preprocess_input"]

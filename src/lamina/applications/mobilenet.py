@@ -73,7 +73,7 @@ MobileNet = Family(
     "classifier_activation name",
     sizes=(128, 160, 192, 224), published=_published,
     model_name=lambda options, size: f"mobilenet_{options.alpha:.2f}_{size}",
-).function("MobileNet", shown=(None, 1024))  # fmt: skip
+).function("MobileNet")  # fmt: skip
 preprocess_input = preprocessing("tf")
 
 __all__ = ["MobileNet", "decode_predictions", "preprocess_input"]

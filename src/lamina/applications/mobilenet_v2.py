@@ -92,7 +92,7 @@ MobileNetV2 = Family(
     "input_shape alpha include_top weights input_tensor pooling classes classifier_activation name",
     sizes=(96, 128, 160, 192, 224), published=_published,
     model_name=lambda options, size: f"mobilenetv2_{options.alpha:.2f}_{size}",
-).function("MobileNetV2", shown=(None, 1280))  # fmt: skip
+).function("MobileNetV2")  # fmt: skip
 preprocess_input = preprocessing("tf")
 
 __all__ = ["MobileNetV2", "decode_predictions", "preprocess_input"]

@@ -168,13 +168,9 @@ _FAMILY = Family(
     needs_size=False, published=_published,
 )  # fmt: skip
 MobileNetV3Small = _FAMILY.function(
-    "MobileNetV3Small", _Settings("small", _SMALL, 1024), name="MobileNetV3Small",
-    shown=(None, 576),
-)  # fmt: skip
+    "MobileNetV3Small", _Settings("small", _SMALL, 1024), name="MobileNetV3Small")  # fmt: skip
 MobileNetV3Large = _FAMILY.function(
-    "MobileNetV3Large", _Settings("large", _LARGE, 1280), name="MobileNetV3Large",
-    shown=(None, 960),
-)  # fmt: skip
+    "MobileNetV3Large", _Settings("large", _LARGE, 1280), name="MobileNetV3Large")  # fmt: skip
 preprocess_input = preprocessing(None)
 
 __all__ = ["decode_predictions", "preprocess_input"]

@@ -39,7 +39,8 @@ def _relu(x: Any, name: str | None = None) -> Any:
 
 
 def _convolve(x: Any, filters: int, name: str) -> Any:
-    return layers.Conv2D(filters, 1, padding="same", use_bias=False, name=name)(x)
+    return layers.Conv2D(filters, 1, padding="same", use_bias=False, name=name,
+                         kernel_initializer="he_normal")(x)  # fmt: skip
 
 
 def _separable(x: Any, filters: int, size: int, name: str, stride: int = 1) -> Any:
@@ -154,15 +155,11 @@ _FAMILY = Family(
     "input_shape include_top weights input_tensor pooling classes classifier_activation name",
 )  # fmt: skip
 NASNetMobile = _FAMILY.function(
-    "NASNetMobile", _Settings(4, 1056, 32, False), key="mobile", name="nasnet_mobile",
-    shown=(None, 1056),
-    digests=("020fb642bf7360b370c678b08e0adf61", "1ed92395b5b598bdda52abe5c0dbfd63"),
-)  # fmt: skip
+    "NASNetMobile", _Settings(4, 1056, 32, False), key="mobile", name="nasnet_mobile", digests=(
+    "020fb642bf7360b370c678b08e0adf61", "1ed92395b5b598bdda52abe5c0dbfd63"))  # fmt: skip
 NASNetLarge = _FAMILY.function(
-    "NASNetLarge", _Settings(6, 4032, 96, True), key="large", name="nasnet_large", size=331,
-    shown=(None, 4032),
-    digests=("11577c9a518f0070763c2b964a382f17", "d81d89dc07e6e56530c4e77faddd61b5"),
-)  # fmt: skip
+    "NASNetLarge", _Settings(6, 4032, 96, True), key="large", name="nasnet_large", size=331, digests=(
+    "11577c9a518f0070763c2b964a382f17", "d81d89dc07e6e56530c4e77faddd61b5"))  # fmt: skip
 preprocess_input = preprocessing("tf")
 
 __all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]

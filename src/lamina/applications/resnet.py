@@ -83,18 +83,12 @@ def _network(x: Any, options: Options, settings: tuple[int, tuple[int, ...]]) ->
 
 
 FAMILY = Family(__doc__, _network, HOST + "resnet/" + KERNELS)
-ResNet50 = FAMILY.function(
-    "ResNet50", (1, (3, 4, 6, 3)), key="resnet50", shown=(None, 2048),
-    digests=("2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626"),
-)  # fmt: skip
-ResNet101 = FAMILY.function(
-    "ResNet101", (1, (3, 4, 23, 3)), key="resnet101", shown=(None, 2048),
-    digests=("f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21"),
-)  # fmt: skip
-ResNet152 = FAMILY.function(
-    "ResNet152", (1, (3, 8, 36, 3)), key="resnet152", shown=(None, 2048),
-    digests=("100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
-)  # fmt: skip
+ResNet50 = FAMILY.function("ResNet50", (1, (3, 4, 6, 3)), digests=(
+    "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626"))  # fmt: skip
+ResNet101 = FAMILY.function("ResNet101", (1, (3, 4, 23, 3)), digests=(
+    "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21"))  # fmt: skip
+ResNet152 = FAMILY.function("ResNet152", (1, (3, 8, 36, 3)), digests=(
+    "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"))  # fmt: skip
 preprocess_input = preprocessing("caffe")
 
 __all__ = ["ResNet50", "ResNet101", "ResNet152", "decode_predictions", "preprocess_input"]

@@ -38,12 +38,8 @@ def _network(x: Any, options: Options, convolutions: tuple[int, ...]) -> Any:
 
 
 _FAMILY = Family(__doc__, _network, HOST + "{key}/" + KERNELS)
-VGG16 = _FAMILY.function(
-    "VGG16", (2, 2, 3, 3, 3), key="vgg16", shown=(None, 512),
-    digests=("64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"),
-)  # fmt: skip
-VGG19 = _FAMILY.function(
-    "VGG19", (2, 2, 4, 4, 4), key="vgg19", shown=(None, 512),
-    digests=("cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"),
-)  # fmt: skip
+VGG16 = _FAMILY.function("VGG16", (2, 2, 3, 3, 3), digests=(
+    "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"))  # fmt: skip
+VGG19 = _FAMILY.function("VGG19", (2, 2, 4, 4, 4), digests=(
+    "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"))  # fmt: skip
 preprocess_input = preprocessing("caffe")

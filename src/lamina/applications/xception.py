@@ -52,9 +52,8 @@ def _network(x: Any, options: Options, _: None) -> Any:
 
 
 Xception = Family(__doc__, _network, HOST + "xception/" + KERNELS, smallest=71).function(
-    "Xception", key="xception", size=299, shown=(None, 2048),
-    digests=("0a58e3b7378bc2990ea3b43d5981f1f6", "b0042744bf5b25fce3cb969f33bebb97"),
-)  # fmt: skip
+    "Xception", size=299, digests=(
+    "0a58e3b7378bc2990ea3b43d5981f1f6", "b0042744bf5b25fce3cb969f33bebb97"))  # fmt: skip
 preprocess_input = preprocessing("tf")
 
 __all__ = ["Xception", "decode_predictions", "preprocess_input"]
