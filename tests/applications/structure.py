@@ -62,6 +62,8 @@ def lines(model):
         config = _value(record["config"])
         if record["class_name"] == "BatchNormalization":
             config["axis"] %= 4
+        if {1} in [set(config.get(key, [])) for key in ("kernel_size", "pool_size")]:
+            del config["padding"]  # which makes no difference to a window of one pixel
         if record["class_name"] == "Sequential":
             config = [x for x in config["layers"] if x[0] != "InputLayer"]
         weights = [f"{w.path.split('/')[-1]}{tuple(w.shape)}" for w in layer.weights]

@@ -105,7 +105,8 @@ class Family:
             settings: What ``network`` needs to know of the variant.
             digests: Digests of the published files with and without the top, unless ``published``
                 gives them.
-            name: Default name of the model; ``function`` in lower case, unless the family has a rule.
+            name: Default name of the model; ``function`` in lower case if it is None, unless the
+                family has a rule.
             key: Name of the variant in the names of the published files; ``name`` if it is None.
             size: Height and width of images by default.
         """
@@ -126,7 +127,7 @@ class Family:
             except TypeError as e:
                 raise SignatureError(
                     f"{function}() was called with wrong arguments: {e}.",
-                    expected=f"{function}{signature.replace(return_annotation=inspect.Signature.empty)}",
+                    expected=function + str(signature).partition(" -> ")[0],
                 ) from None
             if given.get("name") is None:
                 given["name"] = name

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from lamina import layers, settings
 from lamina.applications.building import HOST, Family, Options, channels_of, pool_globally
-from lamina.applications.imagenet_utils import IMAGENET, decode_predictions, preprocessing
+from lamina.applications.imagenet_utils import IMAGENET, preprocessing
+from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
 from lamina.errors import ArgumentError
 from lamina.layers.scaling import LayerScale
 from lamina.models import Sequential
@@ -38,7 +39,8 @@ def _normalize(x: Any, name: str | None = None) -> Any:
 
 def _block(x: Any, name: str) -> Any:
     kept, channels = x, channels_of(x)
-    x = layers.Conv2D(channels, 7, padding="same", groups=channels, name=f"{name}_depthwise_conv")(x)
+    x = layers.Conv2D(channels, 7, padding="same", groups=channels,
+                      name=f"{name}_depthwise_conv")(x)  # fmt: skip
     x = _normalize(x, f"{name}_layernorm")
     x = layers.Dense(4 * channels, name=f"{name}_pointwise_conv_1")(x)
     x = layers.Activation("gelu", name=f"{name}_gelu")(x)
@@ -113,8 +115,3 @@ ConvNeXtXLarge = _FAMILY.function(
     "c1f5ccab661354fc3a79a10fa99af82f0fbf10ec65cb894a3ae0815f17a889ee",
     "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05"))  # fmt: skip
 preprocess_input = preprocessing(None)
-
-__all__ = [
-    "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge",
-    "decode_predictions", "preprocess_input",
-]  # fmt: skip

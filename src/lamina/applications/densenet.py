@@ -17,24 +17,17 @@ from __future__ import annotations
 from typing import Any
 
 from lamina import layers
-from lamina.applications.building import (
-    HOST,
-    KERNELS,
-    Family,
-    Options,
-    channels_of,
-    classify,
-    concatenate,
-    normalize,
-)
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.applications import building
+from lamina.applications.building import HOST, KERNELS, Family, Options
+from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
+from lamina.applications.imagenet_utils import preprocessing
 
 _GROWTH = 32
 
 
 def _activate(x: Any, bn: str, relu: str) -> Any:
     """Batch normalization and ReLU."""
-    return layers.Activation("relu", name=relu)(normalize(x, bn, epsilon=1.001e-5))
+    return layers.Activation("relu", name=relu)(building.normalize(x, bn, epsilon=1.001e-5))
 
 
 def _convolve(x: Any, filters: int, name: str, size: int = 1) -> Any:
@@ -54,12 +47,12 @@ def _network(x: Any, options: Options, counts: tuple[int, ...]) -> Any:
             new = _convolve(new, 4 * _GROWTH, f"{name}_1")
             new = _activate(new, f"{name}_1_bn", f"{name}_1_relu")
             new = _convolve(new, _GROWTH, f"{name}_2", 3)
-            x = concatenate([x, new], f"{name}_concat")
+            x = building.concatenate([x, new], f"{name}_concat")
         if stack < len(counts) + 1:
             x = _activate(x, f"pool{stack}_bn", f"pool{stack}_relu")
-            x = _convolve(x, channels_of(x) // 2, f"pool{stack}")
+            x = _convolve(x, building.channels_of(x) // 2, f"pool{stack}")
             x = layers.AveragePooling2D(2, strides=2, name=f"pool{stack}_pool")(x)
-    return classify(_activate(x, "bn", "relu"), options)
+    return building.classify(_activate(x, "bn", "relu"), options)
 
 
 _FAMILY = Family(__doc__, _network, HOST + "densenet/" + KERNELS)
@@ -70,5 +63,3 @@ DenseNet169 = _FAMILY.function("DenseNet169", (6, 12, 32, 32), digests=(
 DenseNet201 = _FAMILY.function("DenseNet201", (6, 12, 48, 32), digests=(
     "1ceb130c1ea1b78c3bf6114dbdfd8807", "c13680b51ded0fb44dff2d8f86ac8bb1"))  # fmt: skip
 preprocess_input = preprocessing("torch")
-
-__all__ = ["DenseNet121", "DenseNet169", "DenseNet201", "decode_predictions", "preprocess_input"]

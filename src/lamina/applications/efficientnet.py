@@ -24,15 +24,9 @@ from typing import Any, NamedTuple
 
 from lamina import layers
 from lamina.applications import building
-from lamina.applications.building import (
-    Family,
-    Options,
-    channels_of,
-    classify,
-    divisible,
-    pad_before_stride,
-)
-from lamina.applications.imagenet_utils import IMAGENET, decode_predictions, preprocessing
+from lamina.applications.building import Family, Options
+from lamina.applications.imagenet_utils import IMAGENET, preprocessing
+from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
 from lamina.initializers import VarianceScaling
 
 _DROPPED = 0.2  # of the last residual block; it grows linearly from 0
@@ -93,7 +87,7 @@ def _normalize(x: Any, style: Style, name: str, activation: str | None = None) -
 
 def _gate(x: Any, squeezed: int, prefix: str) -> Any:
     """Squeeze and excite: scale each channel by a function of the averages of all channels."""
-    channels = channels_of(x)
+    channels = building.channels_of(x)
     shape = (1, 1, channels) if building.channel_axis() == -1 else (channels, 1, 1)
     factors = layers.GlobalAveragePooling2D(name=f"{prefix}se_squeeze")(x)
     factors = layers.Reshape(shape, name=f"{prefix}se_reshape")(factors)
@@ -106,7 +100,7 @@ def _gate(x: Any, squeezed: int, prefix: str) -> Any:
 def _block(x: Any, stage: Stage, filters: int, stride: int, dropped: float, style: Style,
            prefix: str) -> Any:  # fmt: skip
     """``x + dropout(project(gate(depthwise(expand(x)))))``; fused: expand and depthwise in one."""
-    kept, channels = x, channels_of(x)
+    kept, channels = x, building.channels_of(x)
     size = stage.kernel_size
     if stage.expansion != 1:
         of_window = (size, stride) if stage.is_fused else (1, 1)
@@ -115,7 +109,7 @@ def _block(x: Any, stage: Stage, filters: int, stride: int, dropped: float, styl
     if not stage.is_fused:
         padding = "same"
         if stride == 2 and style.pads:
-            x, padding = pad_before_stride(x, size, f"{prefix}dwconv_pad"), "valid"
+            x, padding = building.pad_before_stride(x, size, f"{prefix}dwconv_pad"), "valid"
         x = layers.DepthwiseConv2D(
             size, strides=stride, padding=padding, use_bias=False, name=prefix + style.depthwise,
             depthwise_initializer=_kernel(),
@@ -139,11 +133,11 @@ def scaled_network(x: Any, options: Options, scale: Scale, style: Style) -> Any:
 
     def widened(filters: int) -> int:
         width = filters * scale.width
-        return divisible(width) if style.pads else max(8, int(width + 4) // 8 * 8)
+        return building.divisible(width) if style.pads else max(8, int(width + 4) // 8 * 8)
 
     padding = "same"
     if style.pads:
-        x, padding = pad_before_stride(x, 3, "stem_conv_pad"), "valid"
+        x, padding = building.pad_before_stride(x, 3, "stem_conv_pad"), "valid"
     x = _convolve(x, widened(scale.stem), "stem_conv", 3, 2, padding)
     x = _normalize(x, style, "stem_bn", "stem_activation")
     counts = [math.ceil(scale.depth * stage.repeats) for stage in scale.stages]
@@ -151,12 +145,13 @@ def scaled_network(x: Any, options: Options, scale: Scale, style: Style) -> Any:
     for i, (stage, count) in enumerate(zip(scale.stages, counts, strict=True), 1):
         for j in range(count):
             x = _block(x, stage, widened(stage.filters), 1 if j else stage.stride,
-                       _DROPPED * index / sum(counts), style, f"block{i}{chr(97 + j)}_")  # fmt: skip
+                       _DROPPED * index / sum(counts), style,
+                       f"block{i}{chr(97 + j)}_")  # fmt: skip
             index += 1
     x = _convolve(x, widened(1280), "top_conv")
     x = _normalize(x, style, "top_bn", "top_activation")
     kernel = VarianceScaling(1 / 3, mode="fan_out", distribution="uniform")
-    return classify(x, options, dropout=scale.dropout, kernel_initializer=kernel)
+    return building.classify(x, options, dropout=scale.dropout, kernel_initializer=kernel)
 
 
 def _network(x: Any, options: Options, scale: Scale) -> Any:
@@ -194,8 +189,3 @@ EfficientNetB7 = _FAMILY.function(
     "EfficientNetB7", Scale(_STAGES, width=2.0, depth=3.1, dropout=0.5), size=600, digests=(
     "8c03f828fec3ef71311cd463b6759d99", "cbcfe4450ddf6f3ad90b1b398090fe4a"))  # fmt: skip
 preprocess_input = preprocessing(None)
-
-__all__ = [
-    "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3", "EfficientNetB4",
-    "EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "decode_predictions", "preprocess_input",
-]  # fmt: skip

@@ -22,7 +22,8 @@ from typing import Any
 from lamina import layers
 from lamina.applications.building import HOST, Family, Options, channel_axis
 from lamina.applications.efficientnet import Scale, Stage, Style, scaled_network
-from lamina.applications.imagenet_utils import IMAGENET, decode_predictions, preprocessing
+from lamina.applications.imagenet_utils import IMAGENET, preprocessing
+from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
 
 _STYLE = Style(0.9, False, "dwconv2")
 
@@ -66,11 +67,11 @@ EfficientNetV2B1 = _FAMILY.function(
     "EfficientNetV2B1", Scale(_B, depth=1.1), name="efficientnetv2-b1", size=240, digests=(
     "069f0534ff22adf035c89e2d9547a9dc", "0e80663031ca32d657f9caa404b6ec37"))  # fmt: skip
 EfficientNetV2B2 = _FAMILY.function(
-    "EfficientNetV2B2", Scale(_B, width=1.1, depth=1.2), name="efficientnetv2-b2", size=260, digests=(
-    "424e49f28180edbde1e94797771950a7", "1dfe2e7a5d45b6632553a8961ea609eb"))  # fmt: skip
+    "EfficientNetV2B2", Scale(_B, width=1.1, depth=1.2), name="efficientnetv2-b2", size=260,
+    digests=("424e49f28180edbde1e94797771950a7", "1dfe2e7a5d45b6632553a8961ea609eb"))  # fmt: skip
 EfficientNetV2B3 = _FAMILY.function(
-    "EfficientNetV2B3", Scale(_B, width=1.2, depth=1.4), name="efficientnetv2-b3", size=300, digests=(
-    "1f1fc43bd98a6e4fd8fdfd551e02c7a0", "f6abf7b5849ac99a89b50dd3fd532856"))  # fmt: skip
+    "EfficientNetV2B3", Scale(_B, width=1.2, depth=1.4), name="efficientnetv2-b3", size=300,
+    digests=("1f1fc43bd98a6e4fd8fdfd551e02c7a0", "f6abf7b5849ac99a89b50dd3fd532856"))  # fmt: skip
 EfficientNetV2S = _FAMILY.function(
     "EfficientNetV2S", Scale(_S, stem=24), name="efficientnetv2-s", size=384, digests=(
     "e1d88a8495beba45748fedd0cecbe016", "af0682fb74e8c54910f2d4393339c070"))  # fmt: skip
@@ -81,9 +82,3 @@ EfficientNetV2L = _FAMILY.function(
     "EfficientNetV2L", Scale(_L), name="efficientnetv2-l", size=480, digests=(
     "27e6d408b53c7ebc868fefa357689935", "b0b66b5c863aef5b46e8608fe1711615"))  # fmt: skip
 preprocess_input = preprocessing(None)
-
-__all__ = [
-    "EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3",
-    "EfficientNetV2L", "EfficientNetV2M", "EfficientNetV2S", "decode_predictions",
-    "preprocess_input",
-]  # fmt: skip

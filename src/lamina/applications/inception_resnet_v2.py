@@ -15,17 +15,10 @@ from __future__ import annotations
 from typing import Any
 
 from lamina import layers
-from lamina.applications.building import (
-    HOST,
-    KERNELS,
-    Family,
-    Options,
-    channels_of,
-    classify,
-    concatenate,
-    normalize,
-)
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.applications import building
+from lamina.applications.building import HOST, KERNELS, Family, Options
+from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
+from lamina.applications.imagenet_utils import preprocessing
 from lamina.applications.inception_v3 import average, chain, stem
 from lamina.layers.scaling import CustomScaleLayer
 
@@ -49,22 +42,24 @@ def _network(x: Any, options: Options, _: None) -> Any:
         chain(x, (96, 1)), chain(x, (48, 1), (64, 5)), chain(x, (64, 1), (96, 3), (96, 3)),
         chain(average(x), (64, 1)),
     ]  # fmt: skip
-    x = concatenate(branches, "mixed_5b")
+    x = building.concatenate(branches, "mixed_5b")
     for kind, (convolutions, factor, count) in _MODULES.items():
         for i in range(1, count + 1):
             name, is_last = f"{kind}_{i}", kind == "block8" and i == count
-            mixed = concatenate([chain(x, *c) for c in convolutions], f"{name}_mixed")
-            residual = layers.Conv2D(channels_of(x), 1, padding="same", name=f"{name}_conv")(mixed)
+            mixed = building.concatenate([chain(x, *c) for c in convolutions], f"{name}_mixed")
+            channels = building.channels_of(x)
+            residual = layers.Conv2D(channels, 1, padding="same", name=f"{name}_conv")(mixed)
             x = CustomScaleLayer(1.0 if is_last else factor)([x, residual])
             if not is_last:
                 x = layers.Activation("relu", name=f"{name}_ac")(x)
         if kind in _REDUCTIONS:
             convolutions, name = _REDUCTIONS[kind]
             branches = [chain(x, *c) for c in convolutions]
-            x = concatenate([*branches, layers.MaxPooling2D(3, strides=2)(x)], name)
+            x = building.concatenate([*branches, layers.MaxPooling2D(3, strides=2)(x)], name)
     x = layers.Conv2D(1536, 1, padding="same", use_bias=False, name="conv_7b")(x)
-    x = layers.Activation("relu", name="conv_7b_ac")(normalize(x, "conv_7b_bn", scale=False))
-    return classify(x, options, is_named=False)
+    x = building.normalize(x, "conv_7b_bn", scale=False)
+    x = layers.Activation("relu", name="conv_7b_ac")(x)
+    return building.classify(x, options, is_named=False)
 
 
 _FAMILY = Family(__doc__, _network, HOST + "inception_resnet_v2/" + KERNELS, smallest=75)
@@ -72,5 +67,3 @@ InceptionResNetV2 = _FAMILY.function(
     "InceptionResNetV2", name="inception_resnet_v2", size=299, digests=(
     "e693bd0210a403b3192acc6073ad2e96", "d19885ff4a710c122648d3b5c3b684e4"))  # fmt: skip
 preprocess_input = preprocessing("tf")
-
-__all__ = ["InceptionResNetV2", "decode_predictions", "preprocess_input"]

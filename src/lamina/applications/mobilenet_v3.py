@@ -15,17 +15,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lamina import layers
-from lamina.applications.building import (
-    HOST,
-    Family,
-    Options,
-    channels_of,
-    divisible,
-    normalize,
-    pad_before_stride,
-    pool_globally,
-)
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.applications import building
+from lamina.applications.building import HOST, Family, Options
+from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
+from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.mobilenet_v2 import inverted_residual, normalize
 from lamina.errors import ArgumentError
 
 
@@ -79,68 +73,52 @@ class _Settings(NamedTuple):
     features: int
 
 
-def _normalize(x: Any, name: str) -> Any:
-    return normalize(x, name, epsilon=1e-3, momentum=0.999)
+def _swish(x: Any, _: str = "") -> Any:
+    return layers.Activation("hard_swish")(x)
 
 
-def _activate(x: Any, is_swish: bool) -> Any:
-    return layers.Activation("hard_swish")(x) if is_swish else layers.ReLU()(x)
+def _relu(x: Any, _: str = "") -> Any:
+    return layers.ReLU()(x)
 
 
 def _gate(x: Any, prefix: str) -> Any:
     """Squeeze and excite: scale each channel by a function of the averages of all channels."""
-    channels = channels_of(x)
+    channels = building.channels_of(x)
     name = f"{prefix}squeeze_excite"
     factors = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_avg_pool")(x)
-    factors = layers.Conv2D(divisible(channels / 4), 1, padding="same", name=f"{name}_conv")(factors)
+    squeezed = building.divisible(channels / 4)
+    factors = layers.Conv2D(squeezed, 1, padding="same", name=f"{name}_conv")(factors)
     factors = layers.ReLU(name=f"{name}_relu")(factors)
     factors = layers.Conv2D(channels, 1, padding="same", name=f"{name}_conv_1")(factors)
     factors = layers.ReLU(6.0)(factors + 3.0) * (1.0 / 6.0)
     return layers.Multiply(name=f"{name}_mul")([x, factors])
 
 
-def _block(x: Any, block: _Block, filters: int, index: int) -> Any:
-    prefix = f"expanded_conv_{index}_" if index else "expanded_conv_"
-    kept, channels = x, channels_of(x)
-    if index:
-        x = layers.Conv2D(divisible(channels * block.expansion), 1, padding="same", use_bias=False,
-                          name=f"{prefix}expand")(x)  # fmt: skip
-        x = _activate(_normalize(x, f"{prefix}expand_bn"), block.is_swish)
-    if block.stride == 2:
-        x = pad_before_stride(x, block.kernel_size, f"{prefix}depthwise_pad")
-    x = layers.DepthwiseConv2D(
-        block.kernel_size, strides=block.stride, padding="same" if block.stride == 1 else "valid",
-        use_bias=False, name=f"{prefix}depthwise",
-    )(x)  # fmt: skip
-    x = _activate(_normalize(x, f"{prefix}depthwise_bn"), block.is_swish)
-    if block.has_gate:
-        x = _gate(x, prefix)
-    x = layers.Conv2D(filters, 1, padding="same", use_bias=False, name=f"{prefix}project")(x)
-    x = _normalize(x, f"{prefix}project_bn")
-    if block.stride == 1 and channels == filters:
-        x = layers.Add(name=f"{prefix}add")([kept, x])
-    return x
-
-
 def _network(x: Any, options: Options, settings: _Settings) -> Any:
-    is_swish = not options.minimalistic
+    activate = _relu if options.minimalistic else _swish
     if options.include_preprocessing:
         x = layers.Rescaling(1 / 127.5, offset=-1.0)(x)
     x = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False, name="conv")(x)
-    x = _activate(_normalize(x, "conv_bn"), is_swish)
+    x = activate(normalize(x, "conv_bn"))
     for index, block in enumerate(settings.blocks):
         if options.minimalistic:
             block = block._replace(kernel_size=3, has_gate=False, is_swish=False)
-        x = _block(x, block, divisible(block.filters * options.alpha), index)
-    x = layers.Conv2D(divisible(channels_of(x) * 6), 1, padding="same", use_bias=False,
-                      name="conv_1")(x)  # fmt: skip
-    x = _activate(_normalize(x, "conv_1_bn"), is_swish)
+        x = inverted_residual(
+            x, building.divisible(block.filters * options.alpha), block.stride,
+            f"expanded_conv_{index}_" if index else "expanded_conv_",
+            block.expansion if index else None, kernel_size=block.kernel_size,
+            activate=_swish if block.is_swish else _relu, gate=_gate if block.has_gate else None,
+            bn="bn", pad="depthwise_pad",
+        )  # fmt: skip
+    features = building.divisible(building.channels_of(x) * 6)
+    x = layers.Conv2D(features, 1, padding="same", use_bias=False, name="conv_1")(x)
+    x = activate(normalize(x, "conv_1_bn"))
     if not options.include_top:
-        return pool_globally(x, options.pooling, is_named=True)
-    features = divisible(settings.features * max(options.alpha, 1.0))
+        return building.pool_globally(x, options.pooling, is_named=True)
+    features = building.divisible(settings.features * max(options.alpha, 1.0))
     x = layers.GlobalAveragePooling2D(keepdims=True)(x)
     x = layers.Conv2D(features, 1, padding="same", name="conv_2")(x)
-    x = _activate(x, is_swish)
+    x = activate(x)
     if options.dropout_rate > 0:
         x = layers.Dropout(options.dropout_rate)(x)
     x = layers.Conv2D(options.classes, 1, padding="same", name="logits")(x)
@@ -172,5 +150,3 @@ MobileNetV3Small = _FAMILY.function(
 MobileNetV3Large = _FAMILY.function(
     "MobileNetV3Large", _Settings("large", _LARGE, 1280), name="MobileNetV3Large")  # fmt: skip
 preprocess_input = preprocessing(None)
-
-__all__ = ["decode_predictions", "preprocess_input"]

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from lamina import layers
 from lamina.applications import building
 from lamina.applications.building import Family, Options, classify, concatenate, pad_before_stride
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
+from lamina.applications.imagenet_utils import preprocessing
 
 
 class _Settings(NamedTuple):
@@ -158,8 +159,6 @@ NASNetMobile = _FAMILY.function(
     "NASNetMobile", _Settings(4, 1056, 32, False), key="mobile", name="nasnet_mobile", digests=(
     "020fb642bf7360b370c678b08e0adf61", "1ed92395b5b598bdda52abe5c0dbfd63"))  # fmt: skip
 NASNetLarge = _FAMILY.function(
-    "NASNetLarge", _Settings(6, 4032, 96, True), key="large", name="nasnet_large", size=331, digests=(
-    "11577c9a518f0070763c2b964a382f17", "d81d89dc07e6e56530c4e77faddd61b5"))  # fmt: skip
+    "NASNetLarge", _Settings(6, 4032, 96, True), key="large", name="nasnet_large", size=331,
+    digests=("11577c9a518f0070763c2b964a382f17", "d81d89dc07e6e56530c4e77faddd61b5"))  # fmt: skip
 preprocess_input = preprocessing("tf")
-
-__all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]

@@ -20,7 +20,8 @@ from typing import Any
 
 from lamina import layers
 from lamina.applications.building import HOST, KERNELS, Family, Options, classify, normalize
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
+from lamina.applications.imagenet_utils import preprocessing
 
 _EPSILON = 1.001e-5
 
@@ -90,5 +91,3 @@ ResNet101 = FAMILY.function("ResNet101", (1, (3, 4, 23, 3)), digests=(
 ResNet152 = FAMILY.function("ResNet152", (1, (3, 8, 36, 3)), digests=(
     "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"))  # fmt: skip
 preprocess_input = preprocessing("caffe")
-
-__all__ = ["ResNet50", "ResNet101", "ResNet152", "decode_predictions", "preprocess_input"]

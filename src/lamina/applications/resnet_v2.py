@@ -1,6 +1,7 @@
 """ResNet of version 2: normalization and ReLU before each convolution (arXiv:1603.05027)."""
 
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
+from lamina.applications.imagenet_utils import preprocessing
 from lamina.applications.resnet import FAMILY
 
 ResNet50V2 = FAMILY.function("ResNet50V2", (2, (3, 4, 6, 3)), digests=(
@@ -10,5 +11,3 @@ ResNet101V2 = FAMILY.function("ResNet101V2", (2, (3, 4, 23, 3)), digests=(
 ResNet152V2 = FAMILY.function("ResNet152V2", (2, (3, 8, 36, 3)), digests=(
     "a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33"))  # fmt: skip
 preprocess_input = preprocessing("tf")
-
-__all__ = ["ResNet50V2", "ResNet101V2", "ResNet152V2", "decode_predictions", "preprocess_input"]
