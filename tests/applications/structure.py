@@ -57,8 +57,9 @@ def _sources(x):
 
 def lines(model):
     """One line for each layer: its name, arguments, inputs, weights and output."""
-    found = []
-    for layer, record in zip(model.layers, model.get_config()["layers"], strict=True):
+    found, layers = [], {layer.name: layer for layer in model.layers}
+    for record in model.get_config()["layers"]:
+        layer = layers.get(record["name"])  # None: an operation, such as a sum
         config = _value(record["config"])
         if record["class_name"] == "BatchNormalization":
             config["axis"] %= 4
@@ -66,10 +67,12 @@ def lines(model):
             del config["padding"]  # which makes no difference to a window of one pixel
         if record["class_name"] == "Sequential":
             config = [x for x in config["layers"] if x[0] != "InputLayer"]
-        weights = [f"{w.path.split('/')[-1]}{tuple(w.shape)}" for w in layer.weights]
+        of_layer = [] if layer is None else [
+            *(f"{w.path.split('/')[-1]}{tuple(w.shape)}" for w in layer.weights), layer.output.shape
+        ]  # fmt: skip
         found.append(
-            f"{layer.name} {record['class_name']} <- {_sources(record['inbound_nodes'])} "
-            f"{json.dumps(config, sort_keys=True)} {weights} {layer.output.shape}"
+            f"{record['name']} {record['class_name']} <- {_sources(record['inbound_nodes'])} "
+            f"{json.dumps(config, sort_keys=True)} {of_layer}"
         )
     return found
 
