@@ -8,9 +8,12 @@ import difflib
 import hashlib
 import json
 import math
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
 
 RECORD = Path(__file__).with_name("structure.json")
 FAMILIES = {
@@ -32,18 +35,22 @@ FAMILIES = {
 }
 MODELS = {name: family for family, names in FAMILIES.items() for name in names.split()}
 # What says the same in other words, or is of the moment.
-_LEFT_OUT = {"name", "dtype", "batch_input_shape", "data_format", "seed", "ragged", "optional"}
+_LEFT_OUT = {"data_format", "dtype", "name", "renorm_momentum", "seed"}
 
 
 def _value(x):
     """An argument of a layer, without what names modules or dtypes."""
     if isinstance(x, dict) and "class_name" in x:
-        return [x["class_name"], _value(x["config"])]
+        record = [x["class_name"], _value(x["config"])]
+        return ["Zeros", {}] if record == ["Constant", {"value": 0}] else record
     if isinstance(x, dict):
-        return {k: _value(v) for k, v in sorted(x.items()) if k not in _LEFT_OUT}
+        shown = {k: _value(v) for k, v in sorted(x.items()) if k not in _LEFT_OUT}
+        return {k: v for k, v in shown.items() if v is not None and v is not False}
     if isinstance(x, (list, tuple)):
         return [_value(v) for v in x]
-    return round(x, 9) if isinstance(x, float) else x
+    if isinstance(x, float):
+        return int(x) if x.is_integer() else round(x, 9)
+    return x
 
 
 def _sources(x):
@@ -55,20 +62,25 @@ def _sources(x):
     return [name for v in x for name in _sources(v)] if isinstance(x, (list, tuple)) else []
 
 
+def _name(weight):
+    """The last part of a weight's path; Keras gives one kind of weight no name."""
+    return re.sub(r"^variable(_\d+)?$", "gamma", weight.path.split("/")[-1])
+
+
 def lines(model):
     """One line for each layer: its name, arguments, inputs, weights and output."""
     found, layers = [], {layer.name: layer for layer in model.layers}
     for record in model.get_config()["layers"]:
         layer = layers.get(record["name"])  # None: an operation, such as a sum
         config = _value(record["config"])
-        if record["class_name"] == "BatchNormalization":
-            config["axis"] %= 4
+        if "axis" in config and layer.output.ndim == 4:
+            config["axis"] = [axis % 4 for axis in np.atleast_1d(config["axis"]).tolist()]
         if {1} in [set(config.get(key, [])) for key in ("kernel_size", "pool_size")]:
             del config["padding"]  # which makes no difference to a window of one pixel
         if record["class_name"] == "Sequential":
             config = [x for x in config["layers"] if x[0] != "InputLayer"]
         of_layer = [] if layer is None else [
-            *(f"{w.path.split('/')[-1]}{tuple(w.shape)}" for w in layer.weights), layer.output.shape
+            *(f"{_name(w)}{tuple(w.shape)}" for w in layer.weights), layer.output.shape
         ]  # fmt: skip
         found.append(
             f"{record['name']} {record['class_name']} <- {_sources(record['inbound_nodes'])} "
