@@ -85,11 +85,11 @@ class MelSpectrogram(Values):
                 f"fft_length={self.fft_length}."
             )
         x = x if str(x.dtype) == self.dtype == "float64" else x.astype("float32")
-        sides = [(0, 0)] * (x.ndim - 1) + [(self.fft_length // 2, self.fft_length // 2)]
-        x = xp.pad(x, sides, mode="reflect")
-        count = (x.shape[-1] - self.fft_length) // self.sequence_stride + 1
+        samples, half = x.shape[-1], self.fft_length // 2
+        count = (samples + 2 * half - self.fft_length) // self.sequence_stride + 1
         places = xp.arange(count)[:, None] * self.sequence_stride + xp.arange(self.fft_length)
-        frames = xp.take(x, places, axis=-1)
+        places = abs(places - half)  # reflected at the first sample, then at the last one
+        frames = xp.take(x, xp.minimum(places, 2 * (samples - 1) - places), axis=-1)
         window = _window(self.window, self.sequence_length, self.fft_length).astype(x.dtype)
         energy = abs(xp.fft.rfft(frames * window)) ** self.mag_exp
         matrix = mel_matrix(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Transform:
     dtype: str
     name: str
     bounding_box_format: str | None
-    keeps_integers: ClassVar[bool] = False
+    keeps_integers = False
 
     def __init__(self, **fields: Any) -> None:
         vars(self).update({"bounding_box_format": None, "name": type(self).__name__, **fields})

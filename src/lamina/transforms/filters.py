@@ -12,7 +12,7 @@ from lamina.transforms.draws import Draws
 Pair = tuple[float, float]
 
 
-def bell(xp: Any, size: int, sigma: Any, within: Any = None) -> Any:
+def bell(xp: Any, size: int, sigma: Any, within: Any = None, dtype: Any = "float32") -> Any:
     """Gaussian weights around the center, with sum 1.
 
     Args:
@@ -20,8 +20,9 @@ def bell(xp: Any, size: int, sigma: Any, within: Any = None) -> Any:
         size: Number of weights.
         sigma: Standard deviation.
         within: Number of weights that are not 0, the same ones as of a window of this size.
+        dtype: Dtype of the weights.
     """
-    positions = xp.arange(size, dtype="float32") - (size - 1) / 2
+    positions = xp.arange(size, dtype=dtype) - (size - 1) / 2
     weights = xp.exp(-(positions**2) / (2 * sigma**2))
     if within is not None:
         weights = xp.where(abs(positions) <= (within - 1) / 2, weights, 0)
@@ -66,8 +67,8 @@ class GaussianBlur(Transform):
 
     def images(self, xp: Any, x: Any, params: Params) -> Any:
         # The first number of each pair belongs to the width, as in Keras.
-        size, sigma = self.kernel_size[::-1], params["blur_factor"][::-1]
-        blurred = blur(xp, x, size, sigma)
+        width, height = self.kernel_size
+        blurred = blur(xp, x, (height, width), params["blur_factor"][::-1])
         chosen = params["should_apply_blur"][:, None, None, None]
         return xp.clip(xp.where(chosen, blurred, x), *self.value_range)
 

@@ -28,10 +28,10 @@ def _parts(policy: Any) -> dict[str, Transform]:
         "random_color_degeneration": colors.ColorDegeneration(**shared),
         "random_contrast": colors.Contrast(**shared),
         "random_sharpness": filters.Sharpness(**shared),
+        "random_posterization": colors.Posterization(**{**shared, "factor": (1, bits)}),
         "solarization": colors.Solarization(
             **shared, addition_factor=factor, threshold_factor=factor
         ),
-        "random_posterization": colors.Posterization(**{**shared, "factor": (1, bits)}),
         "auto_contrast": histograms.AutoContrast(**shared),
         "equalization": histograms.Equalization(**shared, bins=256),
     }
@@ -67,10 +67,8 @@ class RandAugment(_Policy):
         drawn = {name: part.draw(draws.child(), shape) for name, part in self.parts.items()}
         return {"transforms": drawn, "layer_idxes": chosen}
 
-    def _in_turn(
-        self, xp: Any, x: Any, params: Params, change: Callable[[Transform, Any, Params], Any]
-    ) -> Any:
-        branches = [
+    def _in_turn(self, xp: Any, x: Any, params: Params, change: Callable[..., Any]) -> Any:
+        branches: list[Callable[[Any], Any]] = [
             functools.partial(change, part, params=params["transforms"][name])
             for name, part in self.parts.items()
         ]
@@ -106,7 +104,7 @@ class AugMix(_Policy):
 
     def draw(self, draws: Draws, shape: Shape) -> Params:
         links = self.num_chains * self.chain_depth
-        drawn = [{name: part.draw(draws.child(), shape) for name, part in self.parts.items()}
+        drawn = [{name: part.draw(draws.child(), shape) or {} for name, part in self.parts.items()}
                  for _ in range(links)]  # fmt: skip
         stacked = {
             name: {k: draws.xp.stack([one[name][k] for one in drawn]) for k in drawn[0][name]}
@@ -120,9 +118,7 @@ class AugMix(_Policy):
             "transforms": stacked,
         }
 
-    def _mixed(
-        self, xp: Any, x: Any, params: Params, change: Callable[[Transform, Any, Params], Any]
-    ) -> Any:
+    def _mixed(self, xp: Any, x: Any, params: Params, change: Callable[..., Any]) -> Any:
         weights, weight = params["chain_mixing_weights"], params["weight_sample"]
 
         def link(i: Any, x: Any) -> Any:

@@ -106,6 +106,24 @@ def window_of_ratio(rows: int, columns: int, height: int, width: int) -> tuple[i
     return (rows - kept[0]) // 2, (columns - kept[1]) // 2, *kept
 
 
+def cropped_to_ratio(x: Any, height: int, width: int) -> Any:
+    """The largest centered window of images of the ratio of a size."""
+    top, left, rows, columns = window_of_ratio(x.shape[1], x.shape[2], height, width)
+    return x[:, top : top + rows, left : left + columns]
+
+
+def padding_to_ratio(rows: int, columns: int, height: int, width: int) -> tuple[int, int]:
+    """Rows above and below, and columns on both sides, that give about the ratio of a size."""
+    more, wider = columns * height // width - rows, rows * width // height - columns
+    return max(more, 0) // 2, max(wider, 0) // 2
+
+
+def padded_to_ratio(xp: Any, x: Any, height: int, width: int, value: float) -> Any:
+    """Images, padded to about the ratio of a size."""
+    top, left = padding_to_ratio(x.shape[1], x.shape[2], height, width)
+    return xp.pad(x, ((0, 0), (top, top), (left, left), (0, 0)), constant_values=value)
+
+
 def scaled(xp: Any, boxes: Any, left: Any, top: Any, x_scale: Any, y_scale: Any) -> Any:
     """Boxes in pixels relative to a window, scaled."""
     parts = [boxes[..., i] - (top if i % 2 else left) for i in range(4)]
@@ -131,20 +149,11 @@ class Resize(Transform):
     def new_size(self, height: Any, width: Any) -> tuple[int, int]:
         return self.height, self.width
 
-    def _padding(self, rows: int, columns: int) -> tuple[int, int, int, int]:
-        """Rows above, columns on the left, and the size with padding."""
-        more = max(rows, columns * self.height // self.width) - rows
-        wider = max(columns, rows * self.width // self.height) - columns
-        return more // 2, wider // 2, rows + more, columns + wider
-
     def _resized(self, xp: Any, x: Any, method: str) -> Any:
-        rows, columns = x.shape[1:3]
         if self.crop_to_aspect_ratio:
-            x = cropped(x, *window_of_ratio(rows, columns, self.height, self.width))
+            x = cropped_to_ratio(x, self.height, self.width)
         elif self.pad_to_aspect_ratio:
-            top, left, height, width = self._padding(rows, columns)
-            sides = ((0, 0), (top, height - rows - top), (left, width - columns - left), (0, 0))
-            x = xp.pad(x, sides, constant_values=self.fill_value)
+            x = padded_to_ratio(xp, x, self.height, self.width, self.fill_value)
         return resize(xp, x, self.height, self.width, method, self.antialias)
 
     def images(self, xp: Any, x: Any, params: Params) -> Any:
@@ -158,8 +167,8 @@ class Resize(Transform):
         if self.crop_to_aspect_ratio:
             top, left, height, width = window_of_ratio(*size, self.height, self.width)
         elif self.pad_to_aspect_ratio:
-            above, before, height, width = self._padding(*size)
-            top, left = -above, -before
+            above, before = padding_to_ratio(*size, self.height, self.width)
+            top, left, height, width = -above, -before, size[0] + 2 * above, size[1] + 2 * before
         moved = scaled(xp, boxes, left, top, self.width / width, self.height / height)
         empty = (boxes[..., 2:] <= boxes[..., :2]).any(-1)  # boxes that fill up a list
         return xp.where(empty[..., None], 0, moved)
@@ -213,6 +222,6 @@ class RandomCrop(CenterCrop):
 
 
 __all__ = [
-    "INTERPOLATIONS", "CenterCrop", "RandomCrop", "Resize", "cropped", "resize", "scaled",
-    "window_of_ratio",
+    "INTERPOLATIONS", "CenterCrop", "RandomCrop", "Resize", "cropped_to_ratio", "padded_to_ratio",
+    "resize",
 ]  # fmt: skip

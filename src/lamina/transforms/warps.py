@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from lamina.errors import StructureError
 from lamina.transforms.base import Params, Shape, Transform
 from lamina.transforms.boxes import around
 from lamina.transforms.draws import Draws
@@ -281,7 +283,7 @@ class Elastic(Transform):
             "displacement": draws.normal((*shape[:3], 2)),
         }
 
-    def _moved(self, xp: Any, x: Any, params: Params, interpolation: str) -> Any:
+    def _distorted(self, xp: Any, x: Any, params: Params, interpolation: str) -> Any:
         height, width = x.shape[1:3]
         factor = params["distortion_factor"]
         alpha = max(height, width) * 0.1 * factor
@@ -298,10 +300,16 @@ class Elastic(Transform):
         return xp.where(params["apply_transform"][:, None, None, None], y, x)
 
     def images(self, xp: Any, x: Any, params: Params) -> Any:
-        return xp.clip(self._moved(xp, x, params, self.interpolation), *self.value_range)
+        return xp.clip(self._distorted(xp, x, params, self.interpolation), *self.value_range)
 
     def masks(self, xp: Any, x: Any, params: Params) -> Any:
-        return self._moved(xp, x, params, "nearest")
+        return self._distorted(xp, x, params, "nearest")
+
+    def joined(self, xp: Any, boxes: Mapping[str, Any], params: Params) -> Mapping[str, Any]:
+        raise StructureError(
+            f"{self.name} cannot transform bounding boxes: each pixel moves by "
+            "another distance. RandomPerspective moves boxes along."
+        )
 
 
 __all__ = [

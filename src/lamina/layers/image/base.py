@@ -45,7 +45,7 @@ class _Outline(Transform):
 
     def __init__(self, inner: Transform) -> None:
         super().__init__(**vars(inner))
-        self.inner = inner
+        self.inner, self.keeps_integers = inner, inner.keeps_integers
 
     def draw(self, draws: Draws, shape: Shape) -> Params:
         return {"permutation_order": jnp.arange(shape[0]), "mix_weight": jnp.zeros(shape[0])}
@@ -77,9 +77,7 @@ class ImageLayer(Layer):
 
     transform_class: ClassVar[type[Transform]]
 
-    bounding_box_format: Any = field(
-        default=None, convert=optional(one_of(*FORMATS)), kw_only=True
-    )
+    bounding_box_format: Any = field(default=None, convert=optional(one_of(*FORMATS)), kw_only=True)
     data_format: Any = field(default=None, convert=settings.standardize_data_format, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -98,11 +96,12 @@ class ImageLayer(Layer):
         transform = self.transform
         scope = current()
         images = data.get("images") if isinstance(data, Mapping) else data
-        if scope is not None and scope.abstract and isinstance(images, jax.Array):
-            if images.ndim in (3, 4) and not all(
-                isinstance(n, int) for n in transform.shape_of(images)[1:]
-            ):
-                transform = _Outline(transform)
+        if (
+            scope is not None and scope.abstract and isinstance(images, jax.Array)
+            and images.ndim in (3, 4)
+            and not all(isinstance(n, int) for n in transform.shape_of(images)[1:])
+        ):  # fmt: skip
+            transform = _Outline(transform)
         draws = JaxDraws(self._key(None)) if training and self._is_random else None
         return transform.apply(jnp, data, draws, training)
 

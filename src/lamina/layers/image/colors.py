@@ -36,7 +36,9 @@ $more
     """
 
 
-def _doc(name: str, summary: str, formula: str, factor: str, one: str = "0.5", more: str = "") -> str:
+def _doc(
+    name: str, summary: str, formula: str, factor: str, one: str = "0.5", more: str = ""
+) -> str:
     text = _TEMPLATE.replace("$summary", summary).replace("$formula", formula)
     text = text.replace("$factor", factor).replace("$one", one).replace("$name", name)
     return described(text.replace("$more\n", f"\n    {more}\n\n" if more else "\n"))
@@ -283,7 +285,9 @@ class Solarization(ImageLayer):
 
 @builtin("layers")
 class AutoContrast(ImageLayer):
-    __doc__ = described("""Stretch the values of each channel to the range, in training and otherwise.
+    __doc__ = described("""Stretch the values of each channel to the whole range.
+
+    It acts in training and otherwise.
 
     Channels with a single value stay as they are.
 

@@ -150,6 +150,7 @@ class RandomZoom(ImageLayer):
 
 _SHEAR = between("[-1, 1]", start=0)  # negative numbers are in files of Keras
 
+
 @builtin("layers")
 class RandomShear(ImageLayer):
     __doc__ = described("""Shear images by random amounts, about the upper left corner.

@@ -160,8 +160,8 @@ class STFTSpectrogram(Layer):
     expand_dims: bool = field(default=False, convert=bool)
     data_format: Any = field(default=None, convert=settings.standardize_data_format)
 
-    real_kernel: Any = None
-    imag_kernel: Any = None
+    real_kernel = None
+    imag_kernel = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

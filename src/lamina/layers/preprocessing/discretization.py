@@ -64,9 +64,7 @@ class Discretization(
     bin_boundaries: Any = field(default=None, convert=optional(_read_boundaries))
     num_bins: int | None = field(default=None, convert=optional(positive_int))
     epsilon: float = field(default=0.01, convert=number("(0, 1]"))
-    output_mode: str = field(
-        default="int", convert=one_of("int", "one_hot", "multi_hot", "count")
-    )
+    output_mode: str = field(default="int", convert=one_of("int", "one_hot", "multi_hot", "count"))
     sparse: bool = False
 
     _quantiles: Any = None
@@ -79,6 +77,10 @@ class Discretization(
                 "Discretization() expects either `bin_boundaries` or `num_bins`. Received: "
                 f"bin_boundaries={self.bin_boundaries!r}, num_bins={self.num_bins!r}."
             )
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, without ``trainable``, which Keras does not take."""
+        return {k: v for k, v in super().get_config().items() if k != "trainable"}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -109,8 +111,9 @@ class Discretization(
             )
         if self._quantiles is None:
             self.reset_state()
+        quantiles: Any = self._quantiles
         if x.size:
-            self._quantiles.add(x)
+            quantiles.add(x)
 
     def finalize_state(self) -> None:
         """Compute the boundaries from what was added since :meth:`reset_state`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -62,8 +62,7 @@ class Normalization(_Arguments):
     [[1.0, -1.0]]
     """
 
-    adapt_mean: Any = None
-    adapt_variance: Any = None
+    adapt_mean = adapt_variance = cast("Any", None)
     _kept: tuple[int, ...] = ()
     _broadcast: tuple[int, ...] = ()
     _moments: Any = None

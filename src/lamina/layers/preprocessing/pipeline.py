@@ -74,6 +74,10 @@ class Pipeline(Layer, positional="layers name"):
             mask = nested.map_structure(get_mask, inputs)
         return inputs
 
+    def get_config(self) -> dict[str, Any]:
+        """The layers and the name, which are all that Keras takes."""
+        return {"layers": self.layers, "name": self.name}
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Pipeline:
         """The pipeline that :meth:`get_config` described."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.core.spec import show_dims
 from lamina.errors import ShapeError
@@ -46,7 +47,7 @@ class Rescaling(Layer):
 
     def call(self, inputs: Any) -> Any:
         """Multiply and add."""
-        for given in (jnp.shape(self.scale), jnp.shape(self.offset)):
+        for given in (np.shape(self.scale), np.shape(self.offset)):
             pairs = zip(reversed(given), reversed(inputs.shape), strict=False)
             if len(given) > inputs.ndim or any(n not in (1, size) for n, size in pairs):
                 raise ShapeError(
