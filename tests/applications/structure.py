@@ -102,7 +102,7 @@ def summary(model):
     }
 
 
-def of_keras(name, **options):
+def of_keras(name, /, **options):
     """Keras's model, whose weights have shapes but no values."""
     import keras
 
@@ -111,7 +111,7 @@ def of_keras(name, **options):
         return getattr(keras.applications, name)(weights=None, **options)
 
 
-def of_lamina(name, **options):
+def of_lamina(name, /, **options):
     """Lamina's model."""
     import lamina
 

@@ -141,12 +141,13 @@ def scaled_network(x: Any, options: Options, scale: Scale, style: Style) -> Any:
     x = _convolve(x, widened(scale.stem), "stem_conv", 3, 2, padding)
     x = _normalize(x, style, "stem_bn", "stem_activation")
     counts = [math.ceil(scale.depth * stage.repeats) for stage in scale.stages]
+    # The second version counts the blocks before the scaling of depth.
+    blocks = sum(counts) if style.pads else sum(stage.repeats for stage in scale.stages)
     index = 0
     for i, (stage, count) in enumerate(zip(scale.stages, counts, strict=True), 1):
         for j in range(count):
             x = _block(x, stage, widened(stage.filters), 1 if j else stage.stride,
-                       _DROPPED * index / sum(counts), style,
-                       f"block{i}{chr(97 + j)}_")  # fmt: skip
+                       _DROPPED * index / blocks, style, f"block{i}{chr(97 + j)}_")  # fmt: skip
             index += 1
     x = _convolve(x, widened(1280), "top_conv")
     x = _normalize(x, style, "top_bn", "top_activation")
