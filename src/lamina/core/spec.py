@@ -59,13 +59,13 @@ def anonymous() -> Dim:
 
 
 def _abbreviated(dim: Dim) -> Dim:
-    """An unknown dimension instead of a formula with many clamps: the same one each time.
+    """An unknown dimension instead of a formula with several clamps: the same one each time.
 
     Each convolution without padding adds a clamp at zero, and the time that JAX takes to bound a
     formula grows exponentially with their number.
     """
     text = str(dim)
-    if isinstance(dim, int) or text.count("max(") < 3:
+    if isinstance(dim, int) or text.count("max(") < 2:
         return dim
     if text not in _abbreviations:
         _abbreviations[text] = short = anonymous()
