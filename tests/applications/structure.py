@@ -124,7 +124,9 @@ def main():
         for name in names:
             theirs, ours = lines(of_keras(name)), lines(of_lamina(name))
             print(name, "differs" if theirs != ours else "is the same")
-            print("\n".join(difflib.unified_diff(theirs, ours, "keras", "lamina", n=0, lineterm="")))
+            print(
+                "\n".join(difflib.unified_diff(theirs, ours, "keras", "lamina", n=0, lineterm=""))
+            )
         return
     record = {"keras": version("keras"), **{name: summary(of_keras(name)) for name in MODELS}}
     RECORD.write_text(json.dumps(record, indent=1) + "\n")

@@ -188,7 +188,9 @@ def test_what_does_not_fit_is_said_before_anything_is_made(name, options, said):
 
 
 def test_unknown_arguments():
-    with pytest.raises(SignatureError, match=r"ResNet50\(\) was called.*'alpha'(.|\n)*pooling=None"):
+    with pytest.raises(
+        SignatureError, match=r"ResNet50\(\) was called.*'alpha'(.|\n)*pooling=None"
+    ):
         applications.ResNet50(alpha=0.5)
 
 
@@ -404,8 +406,11 @@ def test_files_in_the_published_layout(name, options, tmp_path):
 def test_weights_on_a_tensor_of_ones_own(features, published):
     """Layers before the network, one with weights, are none of the file's business."""
     inputs = keras.Input((32, 32, 3))
-    mixed = Conv2D(3, 1, use_bias=False, kernel_initializer=lambda shape, dtype=None: np.eye(
-        3, dtype=dtype).reshape(1, 1, 3, 3))(applications.mobilenet.preprocess_input(inputs))  # fmt: skip
+    mixing = Conv2D(
+        3, 1, use_bias=False,
+        kernel_initializer=lambda shape, dtype=None: np.eye(3, dtype=dtype).reshape(shape),
+    )  # fmt: skip
+    mixed = mixing(applications.mobilenet.preprocess_input(inputs))
     ours = applications.MobileNet(alpha=0.25, weights=published, include_top=False,
                                   input_tensor=mixed)  # fmt: skip
     assert ours.input is inputs

@@ -37,9 +37,7 @@ print(model.fit(images, labels, epochs=2, batch_size=4, shuffle=False, verbose=0
 base.trainable = True
 for layer in base.layers:
     layer.trainable = layer.name in ("Conv_1", "Conv_1_bn")
-model.compile(
-    keras.optimizers.SGD(0.001), "sparse_categorical_crossentropy", metrics=["accuracy"]
-)
+model.compile(keras.optimizers.SGD(0.001), "sparse_categorical_crossentropy", metrics=["accuracy"])
 print(len(model.trainable_weights), len(model.non_trainable_weights))
 print(model.fit(images, labels, epochs=2, batch_size=4, shuffle=False, verbose=0).history)
 print(float(np.sum(np.abs(base.get_layer("Conv_1").get_weights()[0]))))

@@ -166,9 +166,7 @@ class Family:
         sources = _sources_of(start)
         return model if sources is start else Model(sources, x, name=name)
 
-    def _docstring(
-        self, function: str, size: int, name: str | None
-    ) -> str:
+    def _docstring(self, function: str, size: int, name: str | None) -> str:
         summary, _, rest = (self.text or "").strip().partition("\n\n")
         shown = size if self.needs_size else None
         default = f"{size} x {size} x 3 with the top" if self.needs_size else "unknown by default"

@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 
 from lamina import layers, settings
 from lamina.applications.building import HOST, Family, Options, channels_of, pool_globally
-from lamina.applications.imagenet_utils import IMAGENET, preprocessing
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
+from lamina.applications.imagenet_utils import IMAGENET, utilities
 from lamina.errors import ArgumentError
 from lamina.layers.scaling import LayerScale
 from lamina.models import Sequential
@@ -114,4 +113,4 @@ ConvNeXtXLarge = _FAMILY.function(
     "ConvNeXtXLarge", _Settings((3, 3, 27, 3), 256), name="convnext_xlarge", digests=(
     "c1f5ccab661354fc3a79a10fa99af82f0fbf10ec65cb894a3ae0815f17a889ee",
     "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05"))  # fmt: skip
-preprocess_input = preprocessing(None)
+preprocess_input, decode_predictions = utilities(None)

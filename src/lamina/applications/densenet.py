@@ -19,8 +19,7 @@ from typing import Any
 from lamina import layers
 from lamina.applications import building
 from lamina.applications.building import HOST, KERNELS, Family, Options
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
-from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.imagenet_utils import utilities
 
 _GROWTH = 32
 
@@ -62,4 +61,4 @@ DenseNet169 = _FAMILY.function("DenseNet169", (6, 12, 32, 32), digests=(
     "d699b8f76981ab1b30698df4c175e90b", "b8c4d4c20dd625c148057b9ff1c1176b"))  # fmt: skip
 DenseNet201 = _FAMILY.function("DenseNet201", (6, 12, 48, 32), digests=(
     "1ceb130c1ea1b78c3bf6114dbdfd8807", "c13680b51ded0fb44dff2d8f86ac8bb1"))  # fmt: skip
-preprocess_input = preprocessing("torch")
+preprocess_input, decode_predictions = utilities("torch")

@@ -25,8 +25,7 @@ from typing import Any, NamedTuple
 from lamina import layers
 from lamina.applications import building
 from lamina.applications.building import Family, Options
-from lamina.applications.imagenet_utils import IMAGENET, preprocessing
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
+from lamina.applications.imagenet_utils import IMAGENET, utilities
 from lamina.initializers import VarianceScaling
 
 _DROPPED = 0.2  # of the last residual block; it grows linearly from 0
@@ -189,4 +188,4 @@ EfficientNetB6 = _FAMILY.function(
 EfficientNetB7 = _FAMILY.function(
     "EfficientNetB7", Scale(_STAGES, width=2.0, depth=3.1, dropout=0.5), size=600, digests=(
     "8c03f828fec3ef71311cd463b6759d99", "cbcfe4450ddf6f3ad90b1b398090fe4a"))  # fmt: skip
-preprocess_input = preprocessing(None)
+preprocess_input, decode_predictions = utilities(None)

@@ -22,17 +22,14 @@ from typing import Any
 from lamina import layers
 from lamina.applications.building import HOST, Family, Options, channel_axis
 from lamina.applications.efficientnet import Scale, Stage, Style, scaled_network
-from lamina.applications.imagenet_utils import IMAGENET, preprocessing
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
+from lamina.applications.imagenet_utils import IMAGENET, utilities
 
 _STYLE = Style(0.9, False, "dwconv2")
 
 
 def _stages(*rows: tuple[int, int, int, int], fused: int = 3) -> tuple[Stage, ...]:
     """Stages of (repeats, filters, expansion, stride); the first ones are fused, without gate."""
-    return tuple(
-        Stage(*row, has_gate=i >= fused, is_fused=i < fused) for i, row in enumerate(rows)
-    )
+    return tuple(Stage(*row, has_gate=i >= fused, is_fused=i < fused) for i, row in enumerate(rows))
 
 
 _B = _stages((1, 16, 1, 1), (2, 32, 4, 2), (2, 48, 4, 2), (3, 96, 4, 2), (5, 112, 6, 1),
@@ -81,4 +78,4 @@ EfficientNetV2M = _FAMILY.function(
 EfficientNetV2L = _FAMILY.function(
     "EfficientNetV2L", Scale(_L), name="efficientnetv2-l", size=480, digests=(
     "27e6d408b53c7ebc868fefa357689935", "b0b66b5c863aef5b46e8608fe1711615"))  # fmt: skip
-preprocess_input = preprocessing(None)
+preprocess_input, decode_predictions = utilities(None)

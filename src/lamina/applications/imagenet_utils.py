@@ -79,8 +79,8 @@ _TEXTS = {
 }
 
 
-def preprocessing(mode: str | None) -> Callable[..., Any]:
-    """The function that preprocesses images for the models of one module."""
+def utilities(mode: str | None) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``preprocess_input`` for the models of one module, and ``decode_predictions``."""
 
     def preprocess(x: Any, data_format: str | None = None) -> Any:
         return x if mode is None else preprocess_input(x, data_format, mode)
@@ -96,7 +96,7 @@ def preprocessing(mode: str | None) -> Callable[..., Any]:
     Returns:
         The images, {_TEXTS[mode]}
     """
-    return preprocess
+    return preprocess, decode_predictions
 
 
 def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:

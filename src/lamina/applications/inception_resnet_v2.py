@@ -17,8 +17,7 @@ from typing import Any
 from lamina import layers
 from lamina.applications import building
 from lamina.applications.building import HOST, KERNELS, Family, Options
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
-from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.imagenet_utils import utilities
 from lamina.applications.inception_v3 import average, chain, stem
 from lamina.layers.scaling import CustomScaleLayer
 
@@ -66,4 +65,4 @@ _FAMILY = Family(__doc__, _network, HOST + "inception_resnet_v2/" + KERNELS, sma
 InceptionResNetV2 = _FAMILY.function(
     "InceptionResNetV2", name="inception_resnet_v2", size=299, digests=(
     "e693bd0210a403b3192acc6073ad2e96", "d19885ff4a710c122648d3b5c3b684e4"))  # fmt: skip
-preprocess_input = preprocessing("tf")
+preprocess_input, decode_predictions = utilities("tf")

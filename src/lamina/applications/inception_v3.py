@@ -16,8 +16,7 @@ from typing import Any
 from lamina import layers
 from lamina.applications import building
 from lamina.applications.building import HOST, KERNELS, Family, Options
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
-from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.imagenet_utils import utilities
 
 
 def convolve(x: Any, filters: int, size: Any, strides: int = 1, padding: str = "same") -> Any:
@@ -90,4 +89,4 @@ def _network(x: Any, options: Options, _: None) -> Any:
 InceptionV3 = Family(__doc__, _network, HOST + "inception_v3/" + KERNELS, smallest=75).function(
     "InceptionV3", name="inception_v3", size=299, digests=(
     "9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63"))  # fmt: skip
-preprocess_input = preprocessing("tf")
+preprocess_input, decode_predictions = utilities("tf")

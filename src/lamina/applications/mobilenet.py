@@ -18,8 +18,7 @@ from typing import Any
 
 from lamina import layers
 from lamina.applications.building import HOST, Family, Options, normalize, pool_globally
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
-from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.imagenet_utils import utilities
 from lamina.errors import ArgumentError
 
 _ALPHAS = {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"}
@@ -75,4 +74,4 @@ MobileNet = Family(
     sizes=(128, 160, 192, 224), published=_published,
     model_name=lambda options, size: f"mobilenet_{options.alpha:.2f}_{size}",
 ).function("MobileNet")  # fmt: skip
-preprocess_input = preprocessing("tf")
+preprocess_input, decode_predictions = utilities("tf")

@@ -20,8 +20,7 @@ from typing import Any
 from lamina import layers
 from lamina.applications import building
 from lamina.applications.building import HOST, Family, Options
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
-from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.imagenet_utils import utilities
 from lamina.errors import ArgumentError
 
 _ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
@@ -111,4 +110,4 @@ MobileNetV2 = Family(
     sizes=(96, 128, 160, 192, 224), published=_published,
     model_name=lambda options, size: f"mobilenetv2_{options.alpha:.2f}_{size}",
 ).function("MobileNetV2")  # fmt: skip
-preprocess_input = preprocessing("tf")
+preprocess_input, decode_predictions = utilities("tf")

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 from lamina import layers
 from lamina.applications import building
 from lamina.applications.building import HOST, Family, Options
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
-from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.imagenet_utils import utilities
 from lamina.applications.mobilenet_v2 import inverted_residual, normalize
 from lamina.errors import ArgumentError
 
@@ -149,4 +148,4 @@ MobileNetV3Small = _FAMILY.function(
     "MobileNetV3Small", _Settings("small", _SMALL, 1024), name="MobileNetV3Small")  # fmt: skip
 MobileNetV3Large = _FAMILY.function(
     "MobileNetV3Large", _Settings("large", _LARGE, 1280), name="MobileNetV3Large")  # fmt: skip
-preprocess_input = preprocessing(None)
+preprocess_input, decode_predictions = utilities(None)

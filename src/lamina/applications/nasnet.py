@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 from lamina import layers
 from lamina.applications import building
 from lamina.applications.building import Family, Options, classify, concatenate, pad_before_stride
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
-from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.imagenet_utils import utilities
 
 
 class _Settings(NamedTuple):
@@ -161,4 +160,4 @@ NASNetMobile = _FAMILY.function(
 NASNetLarge = _FAMILY.function(
     "NASNetLarge", _Settings(6, 4032, 96, True), key="large", name="nasnet_large", size=331,
     digests=("11577c9a518f0070763c2b964a382f17", "d81d89dc07e6e56530c4e77faddd61b5"))  # fmt: skip
-preprocess_input = preprocessing("tf")
+preprocess_input, decode_predictions = utilities("tf")

@@ -20,8 +20,7 @@ from typing import Any
 
 from lamina import layers
 from lamina.applications.building import HOST, KERNELS, Family, Options, classify, normalize
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
-from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.imagenet_utils import utilities
 
 _EPSILON = 1.001e-5
 
@@ -90,4 +89,4 @@ ResNet101 = FAMILY.function("ResNet101", (1, (3, 4, 23, 3)), digests=(
     "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21"))  # fmt: skip
 ResNet152 = FAMILY.function("ResNet152", (1, (3, 8, 36, 3)), digests=(
     "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"))  # fmt: skip
-preprocess_input = preprocessing("caffe")
+preprocess_input, decode_predictions = utilities("caffe")

@@ -17,7 +17,7 @@ from typing import Any
 
 from lamina import layers
 from lamina.applications.building import HOST, KERNELS, Family, Options, pool_globally
-from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.imagenet_utils import utilities
 
 _FILTERS = (64, 128, 256, 512, 512)
 
@@ -42,4 +42,4 @@ VGG16 = _FAMILY.function("VGG16", (2, 2, 3, 3, 3), digests=(
     "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"))  # fmt: skip
 VGG19 = _FAMILY.function("VGG19", (2, 2, 4, 4, 4), digests=(
     "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"))  # fmt: skip
-preprocess_input = preprocessing("caffe")
+preprocess_input, decode_predictions = utilities("caffe")

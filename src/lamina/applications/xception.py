@@ -16,8 +16,7 @@ from typing import Any
 
 from lamina import layers
 from lamina.applications.building import HOST, KERNELS, Family, Options, classify, normalize
-from lamina.applications.imagenet_utils import decode_predictions as decode_predictions
-from lamina.applications.imagenet_utils import preprocessing
+from lamina.applications.imagenet_utils import utilities
 
 # Filters of the separable convolutions of the blocks 2 to 14.
 _BLOCKS = (
@@ -55,4 +54,4 @@ def _network(x: Any, options: Options, _: None) -> Any:
 Xception = Family(__doc__, _network, HOST + "xception/" + KERNELS, smallest=71).function(
     "Xception", size=299, digests=(
     "0a58e3b7378bc2990ea3b43d5981f1f6", "b0042744bf5b25fce3cb969f33bebb97"))  # fmt: skip
-preprocess_input = preprocessing("tf")
+preprocess_input, decode_predictions = utilities("tf")

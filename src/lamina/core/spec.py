@@ -264,8 +264,9 @@ def _evaluate_directly(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
 
     structs = iter(jax.eval_shape(flat, *(s.struct for s in specs)))
     return nested.map_structure(
-        lambda array: TensorSpec(map(_abbreviated, (s := next(structs)).shape), s.dtype)
-        if array else None,
+        lambda array: (
+            TensorSpec(map(_abbreviated, (s := next(structs)).shape), s.dtype) if array else None
+        ),
         out_tree[0],
     )
 
