@@ -168,6 +168,11 @@ def test_resnet50_has_a_module():
         ("Xception", {"weights": None, "input_shape": (70, 80, 3)}, "at least 71x71"),
         ("MobileNetV3Large", {"weights": None, "input_shape": (31, 80, 3)}, "at least 32x32"),
         ("ResNet50", {"weights": None, "input_shape": (None, 64, 3)}, "must be known"),
+        (
+            "NASNetMobile",
+            {"weights": None, "include_top": False},
+            r"known image size.*Received: images of \(None, None, 3\). Pass `input_shape`",
+        ),
         ("VGG16", {"weights": None, "include_top": False, "pooling": "mean"}, "'avg' or 'max'"),
         ("VGG16", {"weights": None, "input_tensor": IMAGES}, "`input_tensor`.*ndarray"),
         (

@@ -110,8 +110,8 @@ def _block(x: Any, stage: Stage, filters: int, stride: int, dropped: float, styl
         if stride == 2 and style.pads:
             x, padding = building.pad_before_stride(x, size, f"{prefix}dwconv_pad"), "valid"
         x = layers.DepthwiseConv2D(
-            size, strides=stride, padding=padding, use_bias=False, name=prefix + style.depthwise,
-            depthwise_initializer=_kernel(),
+            kernel_size=size, strides=stride, padding=padding, use_bias=False,
+            name=prefix + style.depthwise, depthwise_initializer=_kernel(),
         )(x)  # fmt: skip
         x = _normalize(x, style, f"{prefix}bn", f"{prefix}activation")
     if stage.has_gate:

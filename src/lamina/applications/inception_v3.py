@@ -25,7 +25,7 @@ def convolve(x: Any, filters: int, size: Any, strides: int = 1, padding: str = "
     return layers.Activation("relu")(building.normalize(x, scale=False))
 
 
-def chain(x: Any, *convolutions: tuple[int, Any]) -> Any:
+def chain(x: Any, *convolutions: tuple[Any, ...]) -> Any:
     """Convolutions in turn: (filters, size), or (filters, size, 2) for those with stride 2."""
     for filters, size, *stride in convolutions:
         x = convolve(x, filters, size, 2, "valid") if stride else convolve(x, filters, size)

@@ -64,8 +64,8 @@ def inverted_residual(
     if stride == 2:
         x = building.pad_before_stride(x, kernel_size, prefix + pad)
     x = layers.DepthwiseConv2D(
-        kernel_size, strides=stride, padding="same" if stride == 1 else "valid", use_bias=False,
-        name=f"{prefix}depthwise",
+        kernel_size=kernel_size, strides=stride, padding="same" if stride == 1 else "valid",
+        use_bias=False, name=f"{prefix}depthwise",
     )(x)  # fmt: skip
     x = activate(normalize(x, f"{prefix}depthwise_{bn}"), f"{prefix}depthwise_relu")
     x = x if gate is None else gate(x, prefix)

@@ -19,6 +19,7 @@ from lamina import layers
 from lamina.applications import building
 from lamina.applications.building import Family, Options, classify, concatenate, pad_before_stride
 from lamina.applications.imagenet_utils import utilities
+from lamina.errors import ArgumentError
 
 
 class _Settings(NamedTuple):
@@ -51,8 +52,10 @@ def _separable(x: Any, filters: int, size: int, name: str, stride: int = 1) -> A
     for i in (1, 2):
         if i == 2:
             x, stride, padding = _relu(x), 1, "same"
-        x = layers.SeparableConv2D(filters, size, strides=stride, padding=padding, use_bias=False,
-                                   name=f"separable_conv_{i}_{name}")(x)  # fmt: skip
+        x = layers.SeparableConv2D(
+            filters=filters, kernel_size=size, strides=stride, padding=padding, use_bias=False,
+            name=f"separable_conv_{i}_{name}",
+        )(x)  # fmt: skip
         x = _normalize(x, f"separable_conv_{i}_bn_{name}")
     return x
 
@@ -129,6 +132,11 @@ def _reduction_cell(x: Any, p: Any, filters: int, name: str) -> Any:
 
 
 def _network(x: Any, options: Options, settings: _Settings) -> Any:
+    if None in x.shape[1:]:
+        raise ArgumentError(
+            "NASNet needs a known image size, because it joins paths that round sizes in different "
+            f"ways. Received: images of {x.shape[1:]}. Pass `input_shape`, such as (224, 224, 3)."
+        )
     x = layers.Conv2D(settings.stem, 3, strides=2, use_bias=False, name="stem_conv1",
                       kernel_initializer="he_normal")(x)  # fmt: skip
     x = _normalize(x, "stem_bn1")

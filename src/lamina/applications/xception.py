@@ -40,7 +40,9 @@ def _network(x: Any, options: Options, _: None) -> Any:
             # The first convolution of block 2 follows a ReLU; block 14 has its own after each.
             if not is_last and (block, i) != (2, 1):
                 x = layers.Activation("relu", name=f"{name}_act")(x)
-            x = layers.SeparableConv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
+            x = layers.SeparableConv2D(
+                filters=filters, kernel_size=3, padding="same", use_bias=False, name=name
+            )(x)
             x = normalize(x, f"{name}_bn")
             if is_last:
                 x = layers.Activation("relu", name=f"{name}_act")(x)
