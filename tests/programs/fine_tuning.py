@@ -1,4 +1,4 @@
-"""MobileNetV2 without its top: frozen under a new head, then its last block learns as well."""
+"""MobileNetV2 without its top: frozen under a new head, then its last convolution learns as well."""
 
 import keras
 import numpy as np
@@ -30,13 +30,13 @@ model = keras.Model(inputs, layers.Dense(3, activation="softmax", name="head")(x
 model.get_layer("head").set_weights([rng.normal(0, 0.03, (1280, 3)), np.zeros(3)])
 labels = np.arange(12) % 3
 images = rng.integers(0, 256, (12, 32, 32, 3)) * (labels[:, None, None, None] + 1) // 3
-model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+model.compile(keras.optimizers.SGD(0.001), "sparse_categorical_crossentropy", metrics=["accuracy"])
 print(len(model.trainable_weights), len(model.non_trainable_weights))
 print(model.fit(images, labels, epochs=2, batch_size=4, shuffle=False, verbose=0).history)
 
 base.trainable = True
 for layer in base.layers:
-    layer.trainable = layer.name in ("Conv_1", "Conv_1_bn")
+    layer.trainable = layer.name == "Conv_1"  # all normalization keeps its statistics
 model.compile(keras.optimizers.SGD(0.001), "sparse_categorical_crossentropy", metrics=["accuracy"])
 print(len(model.trainable_weights), len(model.non_trainable_weights))
 print(model.fit(images, labels, epochs=2, batch_size=4, shuffle=False, verbose=0).history)

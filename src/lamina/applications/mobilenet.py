@@ -41,8 +41,8 @@ def _network(x: Any, options: Options, _: None) -> Any:
         if stride == 2:
             x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"conv_pad_{i}")(x)
         x = layers.DepthwiseConv2D(
-            kernel_size=3, strides=stride, padding="same" if stride == 1 else "valid", use_bias=False,
-            depth_multiplier=options.depth_multiplier, name=f"conv_dw_{i}",
+            kernel_size=3, strides=stride, padding="same" if stride == 1 else "valid",
+            use_bias=False, depth_multiplier=options.depth_multiplier, name=f"conv_dw_{i}",
         )(x)  # fmt: skip
         x = _activate(x, f"conv_dw_{i}")
         x = layers.Conv2D(int(filters * options.alpha), 1, padding="same", use_bias=False,
