@@ -1,5 +1,6 @@
 # make demo    train and show a small model
 # make test    the whole test suite
+# make test-long   ten minutes of random hostile files; the counts: tests/security/fuzz.txt
 # make check   format, lint, types, import contracts
 # make docs    what Lamina has of Keras: docs/compatibility.md, and the record that tests hold
 # make bench   speed, side by side with the peers, on a machine that does nothing else
@@ -24,7 +25,7 @@ JOBS ?= 2
 # Tests that run thousands of small programs once each. They compare numbers, which are the same
 # however well XLA optimizes; the others run with XLA's defaults, as users do.
 NUMBERS := tests/behaviour tests/differential tests/laws tests/ops tests/property tests/saving \
-  tests/utils tests/wrappers
+  tests/security tests/utils tests/wrappers
 QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
   --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
@@ -34,7 +35,7 @@ STAMP := $(VENV)/.installed
 DATA_STAMP := $(DATA_VENV)/.installed
 CLIENTS_STAMP := $(CLIENTS_VENV)/.installed
 
-.PHONY: demo test check bench docs test-data test-clients
+.PHONY: demo test test-long check bench docs test-data test-clients
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -42,6 +43,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) $(NUMBERS)
 	$(PYTEST) $(addprefix --ignore=,$(NUMBERS))
+
+test-long: $(STAMP)
+	PYTHONPATH=.:src nice $(BIN)/python -m tests.security.fuzz --seconds 600 \
+	  --record tests/security/fuzz.txt
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
