@@ -77,7 +77,8 @@ def test_groups_and_attributes(libver, count):
         group.create_group(f"ü{i}" if i % 2 else f"plain {i}")
     attributes = {"text": "ä" * 50, "bytes": b"abc", "fixed": np.bytes_("xy"), "int": 7,
                   "float": 0.5, "texts": ["a", "bc"], "names": np.array([b"d", b"efg"]),
-                  "ints": [[1, 2], [3, 4]], "empty": np.zeros(0), "long": "x" * 70_000, "yes": True}  # fmt: skip
+                  "ints": [[1, 2], [3, 4]], "empty": np.zeros(0), "yes": True,
+                  "long": "x" * 70_000}  # fmt: skip
     for i in range(count):
         attributes[f"more {i}"] = "y" * (i % 40)
     attributes = dict(list(attributes.items())[:1000])
