@@ -1,6 +1,7 @@
 # make demo    train and show a small model
 # make test    the whole test suite
-# make test-long   ten minutes of random hostile files; the counts: tests/security/fuzz.txt
+# make test-long   outputs of all published architectures; ten minutes of random hostile files,
+#                  whose counts are kept in tests/security/fuzz.txt
 # make check   format, lint, types, import contracts
 # make docs    what Lamina has of Keras: docs/compatibility.md, and the record that tests hold
 # make bench   speed, side by side with the peers, on a machine that does nothing else
@@ -44,15 +45,16 @@ test: $(STAMP)
 	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) $(NUMBERS)
 	$(PYTEST) $(addprefix --ignore=,$(NUMBERS))
 
-test-long: $(STAMP)
-	PYTHONPATH=.:src nice $(BIN)/python -m tests.security.fuzz --seconds 600 \
-	  --record tests/security/fuzz.txt
-
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+test-long: $(STAMP)
+	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) -m long
+	PYTHONPATH=.:src nice $(BIN)/python -m tests.security.fuzz --seconds 600 \
+	  --record tests/security/fuzz.txt
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)

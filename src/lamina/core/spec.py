@@ -14,7 +14,7 @@ import operator
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import jax
@@ -25,7 +25,7 @@ from jax import export
 
 from lamina import settings
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, DTypeError
 from lamina.tree import nested
 
 Dim = Any  # an int, or a symbolic expression of jax.export
@@ -36,6 +36,9 @@ _RESERVED = frozenset(("max", "min", "mod", "floordiv"))
 _LONGEST_FORMULA, _MOST_TERMS, _HIGHEST_POWER = 200, 100, 8
 _counter = itertools.count()
 _symbols: dict[str, Dim] = {}
+# Unknown dimensions that stand for formulas which JAX would compare slowly, and these formulas.
+_abbreviations: dict[str, Dim] = {}
+_formulas: dict[str, Dim] = {}
 
 
 def symbol(name: str) -> Dim:
@@ -56,6 +59,21 @@ BATCH = symbol("batch")
 def anonymous() -> Dim:
     """A new unknown dimension."""
     return export.symbolic_shape(f"_{next(_counter)}", scope=_SCOPE)[0]
+
+
+def _abbreviated(dim: Dim) -> Dim:
+    """An unknown dimension instead of a formula with several clamps: the same one each time.
+
+    Each convolution without padding adds a clamp at zero, and the time that JAX takes to bound a
+    formula grows exponentially with their number.
+    """
+    text = str(dim)
+    if isinstance(dim, int) or text.count("max(") < 2:
+        return dim
+    if text not in _abbreviations:
+        _abbreviations[text] = short = anonymous()
+        _formulas[str(short)] = dim
+    return _abbreviations[text]
 
 
 def parse_dim(size: Any) -> Dim:
@@ -104,7 +122,7 @@ class TensorSpec:
 
     __slots__ = ("_hash", "_struct", "dims_raw", "dtype")
 
-    def __init__(self, dims: Sequence[Any], dtype: Any = None) -> None:
+    def __init__(self, dims: Iterable[Any], dtype: Any = None) -> None:
         # A single symbol is always represented by the same object.
         self.dims_raw = tuple(_symbols.get(str(p), p) for p in map(parse_dim, dims))
         self.dtype = standardize_dtype(dtype)
@@ -127,6 +145,13 @@ class TensorSpec:
     @property
     def struct(self) -> jax.ShapeDtypeStruct:
         """The spec as JAX's ``ShapeDtypeStruct``."""
+        if self.dtype == "string":
+            raise DTypeError(
+                "This tensor is text, which only layers that turn it into numbers take.",
+                expected="a tensor of numbers",
+                cure="Put a layer that turns text into numbers after the `Input`: "
+                "TextVectorization, StringLookup or Hashing.",
+            )
         if self._struct is None:
             self._struct = jax.ShapeDtypeStruct(self.dims_raw, jnp.dtype(self.dtype))
         return self._struct
@@ -274,7 +299,9 @@ def _evaluate_directly(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
 
     structs = iter(jax.eval_shape(flat, *(s.struct for s in specs)))
     return nested.map_structure(
-        lambda array: TensorSpec((s := next(structs)).shape, s.dtype) if array else None,
+        lambda array: (
+            TensorSpec(map(_abbreviated, (s := next(structs)).shape), s.dtype) if array else None
+        ),
         out_tree[0],
     )
 
@@ -353,7 +380,13 @@ def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) 
     samples = []
     for start, step, shared in ((24, 7, 128), (31, 11, 192), (48, 5, 320)):
         numbers = itertools.count(start, step)
-        to = {n: str(shared if _ANONYMOUS.match(n) else next(numbers)) for n in names}
+        to: dict[str, str] = {}
+        for n in _with_operands(names):
+            formula = _formulas.get(n)
+            if formula is not None:
+                to[n] = str(_substitute(formula, to))
+            else:
+                to[n] = str(shared if _ANONYMOUS.match(n) else next(numbers))
         samples.append((to, _evaluate_directly(fn, [substitute(s, to) for s in specs])))
 
     def merge(*found: TensorSpec | None) -> TensorSpec | None:
@@ -364,6 +397,16 @@ def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) 
         return TensorSpec(dims, found[0].dtype)
 
     return nested.map_structure(merge, *(out for _, out in samples))
+
+
+def _with_operands(names: Iterable[str]) -> list[str]:
+    """The symbols, each after those that its formula consists of."""
+    found: dict[str, None] = {}
+    for name in names:
+        if name in _formulas:
+            found |= dict.fromkeys(_with_operands(sorted(_variables(_formulas[name]))))
+        found[name] = None
+    return list(found)
 
 
 def _dimension_from_samples(sizes: list[int], samples: list[Any], specs: list[TensorSpec]) -> Dim:

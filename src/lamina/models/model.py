@@ -14,7 +14,7 @@ import numpy as np
 from lamina import settings, visualization
 from lamina.core import naming, prng, spec
 from lamina.core.boundary import public
-from lamina.core.operation import Operation
+from lamina.core.operation import Operation, any_symbolic
 from lamina.core.scope import Scope, current, entered, get_mask
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
 from lamina.layers import Lambda, Layer
@@ -235,6 +235,11 @@ class Model(StatelessTrainer):
         On arrays, a functional model of built-in layers runs compiled, as in :meth:`predict`; a
         model with custom layers, or a call with ``training=True``, runs layer by layer.
         """
+        if self._graph is not None and self._graph.host is not None:
+            if any_symbolic(args):
+                return self._graph.inlined(args[0])
+            if current() is None and self._may_run_compiled():
+                args = (self._graph.host.prepare(args[0]), *args[1:])
         if (
             self._graph is not None and current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
@@ -253,12 +258,14 @@ class Model(StatelessTrainer):
         if self._call_is_pure is None:
             graph = self._need_graph("layers")
             self._call_is_pure = (
-                not any(x.mask is not None for x in graph.outputs)
+                not any(x.mask is not None or x.dtype == "string" for x in graph.outputs)
                 and type(self).call is Model.call
                 and not registry.defined_by_user(type(self), "predict_step")
                 and all(
                     registry.registration_of(type(x)) is not None
                     and x.activity_regularizer is None and not isinstance(x, Lambda)
+                    # Layers that augment do so in calls, unless these say otherwise.
+                    and not call_signature(type(x)).training_default
                     for x in flatten_layers(self) if x is not self
                 )
             )  # fmt: skip

@@ -444,7 +444,7 @@ def _is_made_of(known: Any, fn: Any) -> bool:
 
 # The namespaces that files may refer to. The list is fixed: no file can extend it.
 _IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
-          "layers", "models", "random")  # fmt: skip
+          "layers", "models", "random", "utils.feature_space")  # fmt: skip
 
 
 @functools.cache
