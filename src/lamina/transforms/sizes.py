@@ -108,7 +108,7 @@ def _resized_along(xp: Any, x: Any, new: int, method: str, antialias: bool, axis
 
 
 def resize(xp: Any, x: Any, height: int, width: int, method: str, antialias: bool = False) -> Any:
-    """Resize images ``(batch, height, width, channels)``, which are floats unless for ``nearest``."""
+    """Resize images ``(batch, height, width, channels)``: floats, but for ``nearest``."""
     # The axis that shrinks more comes first: there is less left to do.
     axes = sorted([(height / x.shape[1], 1, height), (width / x.shape[2], 2, width)])
     for _, axis, new in axes:
