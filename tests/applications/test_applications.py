@@ -323,11 +323,8 @@ PUBLISHED = [
 
 def compare_published(monkeypatch, name, options):
     ours = requested(monkeypatch, building, getattr(applications, name), **options)
-    module = getattr(oracle.src.applications, structure.MODELS[name].replace("resnet_v2", "resnet"))
-    if not name.startswith("Inception"):
-        module = getattr(oracle.src.applications, structure.MODELS[name])
-    if structure.MODELS[name] == "resnet_v2":
-        module = oracle.src.applications.resnet
+    module = structure.MODELS[name].removeprefix("resnet_v2") or "resnet"
+    module = getattr(oracle.src.applications, module)
     oracle.utils.clear_session()
     with oracle.StatelessScope(initialize_variables=False):
         theirs = requested(
