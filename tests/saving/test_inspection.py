@@ -55,15 +55,8 @@ def test_an_archive(tmp_path):
     assert report.format == "archive of a model (.keras)"
     assert report.versions == {"keras": "3.15.1"}
     assert report.compiled
-    assert [x.name for x in report.layers] == [
-        "x",
-        "abs",
-        "own",
-        "stack",
-        "dense_input",
-        "deep",
-        "scores",
-    ]
+    names = ["x", "abs", "own", "stack", None, "deep", "scores"]  # None: an automatic name
+    assert all(b in (None, a.name) for a, b in zip(report.layers, names, strict=True))
     assert {x.class_name for x in report.custom} == {"Shout", "shouted"}
     assert report.custom[0].position == "config.layers[2]"
     assert not report.code
