@@ -335,12 +335,10 @@ def _checked(structure: Any, what: str) -> Any:
 
 def _names(structure: Any) -> list[str]:
     """A unique name for each leaf: its path of dict keys, or the name of its layer."""
-    names: list[str] = []
-    for path, x in nested.flatten_with_path(structure):
-        keys = [str(p) for p in path]
-        named = path and isinstance(path[-1], str)
-        names.append(naming.free(names, "/".join(keys) if named else x.name))
-    return names
+    return naming.numbered(
+        "/".join(map(str, path)) if path and isinstance(path[-1], str) else x.name
+        for path, x in nested.flatten_with_path(structure)
+    )
 
 
 def _by_depth(graph: Graph) -> list[Operation]:

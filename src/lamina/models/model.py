@@ -23,9 +23,11 @@ from lamina.layers.state import flatten_layers, has_automatic_name, set_trainabl
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.models.stateless import StatelessTrainer
+from lamina.runtime.budget import Budget
 from lamina.saving import archive
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 from lamina.training import loop
 from lamina.tree import nested
 
@@ -194,13 +196,11 @@ class Model(StatelessTrainer):
         return (self.layers, False) if self._graph is None else (self._graph.layers, True)
 
     def _name_inner(self) -> dict[Any, tuple[str, str]]:
-        names: dict[Any, tuple[str, str]] = {}
-        taken: dict[str, None] = {}
-        for x in self._graph.layers if self._graph is not None else ():
-            prefix = registry.stem_of(type(x))
-            name = naming.free(taken, prefix if has_automatic_name(x) else x.name)
-            taken[name] = None
-            names[x] = x.name, name
+        layers = [] if self._graph is None else self._graph.layers
+        plain = naming.numbered(
+            registry.stem_of(type(x)) if has_automatic_name(x) else x.name for x in layers
+        )
+        names = {x: (x.name, name) for x, name in zip(layers, plain, strict=True)}
         return {**super()._name_inner(), **names}
 
     def _sublayers(self) -> list[Layer]:
@@ -371,13 +371,18 @@ class Model(StatelessTrainer):
         archive.save_weights(self, filepath, overwrite)
 
     def load_weights(
-        self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False
+        self,
+        filepath: Any,
+        skip_mismatch: bool = False,
+        by_name: bool = False,
+        *,
+        budget: Budget | None = None,
     ) -> None:
         """Load the weights that :meth:`save_weights` saved; on an error the model is unchanged.
 
         See :func:`lamina.saving.load_weights`.
         """
-        archive.load_weights(self, filepath, skip_mismatch, by_name)
+        archive.load_weights(self, filepath, skip_mismatch, by_name, budget=budget)
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as a JSON string, for ``lamina.models.model_from_json``.
@@ -394,6 +399,7 @@ class Model(StatelessTrainer):
         return {"name": self.name, "trainable": self.trainable, **graph_config(self._graph)}
 
     @classmethod
+    @reads_config
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Any:

@@ -29,7 +29,7 @@ class Transform:
 
     >>> from lamina.transforms.flipping import Flip
     >>> flip = Flip(mode="horizontal", data_format="channels_last", dtype="float32")
-    >>> flip(np.arange(3.0).reshape(1, 3, 1), seed=2).ravel().tolist()
+    >>> flip(np.arange(3.0).reshape(1, 3, 1), seed=1).ravel().tolist()
     [2.0, 1.0, 0.0]
     """
 

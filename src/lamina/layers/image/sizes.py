@@ -90,7 +90,7 @@ class CenterCrop(ImageLayer):
 
 
 @builtin("layers")
-class RandomCrop(ImageLayer):
+class RandomCrop(ImageLayer, positional="height width seed data_format name"):
     __doc__ = described("""Crop images at a random position, which the images of a batch share.
 
     Outside training, the center is cropped, as :class:`CenterCrop` does, so that images always have

@@ -59,8 +59,8 @@ class Discretization(
     [[0, 1, 1, 2]]
     >>> layer = Discretization(num_bins=2)
     >>> layer.adapt(np.arange(100.0))
-    >>> layer.bin_boundaries
-    [49.0]
+    >>> [round(x) for x in layer.bin_boundaries]
+    [49]
     """
 
     bin_boundaries: Any = field(default=None, convert=optional(_read_boundaries))
