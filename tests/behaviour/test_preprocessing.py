@@ -223,13 +223,13 @@ def test_single_images_are_transformed_like_a_batch_of_one():
 
 def test_lists_of_boxes_are_filled_up():
     boxes = {
-        "boxes": [[[1, 1, 3, 3]], [], [[0, 0, 2, 2], [1, 1, 4, 4]]],
-        "labels": [[5], [], [6, 7]],
+        "boxes": [[], [[1, 1, 3, 3]], [[0, 0, 2, 2], [1, 1, 4, 4]]],
+        "labels": [[], [5], [6, 7]],
     }
     layer = layers.RandomFlip("vertical", bounding_box_format="xyxy")
     out = layer({"images": PIXELS, "bounding_boxes": boxes})["bounding_boxes"]
     assert out["boxes"].shape == (3, 2, 4)
-    assert out["labels"].tolist() == [[5, -1], [-1, -1], [6, 7]]
+    assert out["labels"].tolist() == [[-1, -1], [5, -1], [6, 7]]
 
 
 def test_mixed_boxes_keep_their_labels():
