@@ -116,7 +116,7 @@ class InputLayer(Layer):
     @property
     def dtype(self) -> str:
         """Dtype of the input values."""
-        return self.spec.dtype if "spec" in self.__dict__ else self._policy.variable_dtype
+        return self.spec.dtype if "spec" in self.__dict__ else self._own_policy.variable_dtype
 
     @dtype.setter
     def dtype(self, value: Any) -> None:

@@ -16,7 +16,7 @@ from lamina.core.scope import Scope, current
 from lamina.core.tracking import Owner, Trackable, held, held_as, holds_containers, version_of
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
-from lamina.dtype_policies.policy import DTypePolicy, get_policy
+from lamina.dtype_policies.policy import DTypePolicy, DTypePolicyMap, get_policy
 from lamina.errors import ArgumentError, NotBuiltError, StateError
 from lamina.random.seed_generator import SeedGenerator
 from lamina.serialization.fields import Configurable, field
@@ -58,7 +58,7 @@ class _Attributes:
 
 
 @builtin()
-class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
+class LayerState(_Attributes, Owner, Trackable, _LayerFields, Operation):
     """Arguments, dtypes and weights; :class:`~lamina.layers.Layer` adds the call.
 
     Attributes:
@@ -145,13 +145,35 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     @property
     def dtype_policy(self) -> DTypePolicy:
-        """The dtypes of weights and computation."""
+        """The dtypes of weights and computation; setting a quantized policy quantizes the layer."""
         return self._policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        policy = get_policy(value)
+        if isinstance(self._policy, DTypePolicyMap):
+            if self.path in self._policy:
+                del self._policy[self.path]
+            self._policy[self.path] = policy
+        else:
+            self._policy = policy
+        self.__dict__["_change_count"] += 1
+
+    @property
+    def _own_policy(self) -> DTypePolicy:
+        """The policy of this layer: :attr:`dtype_policy`, or its entry for the layer's path."""
+        policy = self._policy
+        return policy[self.path] if isinstance(policy, DTypePolicyMap) else policy
+
+    @property
+    def quantization_mode(self) -> str | None:
+        """How the weights are quantized, ``"int8"``, ``"int4"`` or ``"float8"``; None if not."""
+        return self._own_policy.quantization_mode
 
     @property
     def dtype(self) -> str:
         """The dtype of the weights."""
-        return self._policy.variable_dtype
+        return self._own_policy.variable_dtype
 
     @dtype.setter
     def dtype(self, value: Any) -> None:
@@ -162,7 +184,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
     @property
     def compute_dtype(self) -> str:
         """The dtype of the computation."""
-        return self._policy.compute_dtype
+        return self._own_policy.compute_dtype
 
     @property
     def trainable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -190,6 +212,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         autocast: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
+        aggregation: str | None = "none",
+        overwrite_with_gradient: bool = False,
         name: str | None = None,
     ) -> Variable:
         """Create a weight of this layer.
@@ -204,6 +228,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             autocast: Whether the weight is cast to the compute dtype when read during a call.
             regularizer: Penalty on the weight, added to the loss.
             constraint: Projection of the weight after each update.
+            aggregation: See :class:`lamina.Variable`.
+            overwrite_with_gradient: Whether an optimizer sets the weight to its gradient.
             name: Name within the layer.
 
         Returns:
@@ -222,7 +248,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         inner = scope.draw_path[1:] if scope is not None else ()
         root = self._draw_name if scope is None or not scope.draw_path else scope.draw_path[0]
         variable = Variable(
-            initializers.get(initializer), shape, dtype, trainable, name, autocast=autocast,
+            initializers.get(initializer), shape, dtype, trainable, autocast, aggregation,
+            name=name, overwrite_with_gradient=overwrite_with_gradient,
             regularizer=regularizers.get(regularizer), constraint=constraints.get(constraint),
             owner=self, draw_path="/".join((root, *inner, name)),
         )  # fmt: skip
@@ -237,7 +264,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
     @property
     def input_dtype(self) -> str:
         """The dtype that floating inputs are converted to."""
-        return self._policy.compute_dtype
+        return self.compute_dtype
 
     @property
     def metrics(self) -> list[Any]:

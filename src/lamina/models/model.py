@@ -14,7 +14,7 @@ import numpy as np
 from lamina import settings, visualization
 from lamina.core import naming, prng, spec
 from lamina.core.boundary import public
-from lamina.core.operation import Operation
+from lamina.core.operation import Op, Operation
 from lamina.core.scope import Scope, current, entered, get_mask
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
 from lamina.layers import Lambda, Layer
@@ -254,6 +254,7 @@ class Model(StatelessTrainer):
             graph = self._need_graph("layers")
             self._call_is_pure = (
                 not any(x.mask is not None for x in graph.outputs)
+                and all(isinstance(x, (Layer, Op)) for x in graph.operations)
                 and type(self).call is Model.call
                 and not registry.defined_by_user(type(self), "predict_step")
                 and all(
