@@ -13,7 +13,7 @@ from lamina.core import naming
 from lamina.core.operation import Operation
 from lamina.core.rematerialization import RematScope, current_remat
 from lamina.core.scope import Scope, current
-from lamina.core.tracking import Owner, Trackable, held, held_as, holds_containers, version_of
+from lamina.core.tracking import Owner, Trackable, held, held_as
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, DTypePolicyMap, get_policy
@@ -46,6 +46,7 @@ class _Attributes:
     _told_of_mask: bool  # whether it has warned that a mask is not propagated
     _given_batch_shape: tuple[Any, ...] | None
     _made_in_call: bool
+    _is_quantized: bool
     _has_automatic_name: bool
     _draw_name: str
     _name: str
@@ -88,6 +89,7 @@ class LayerState(_Attributes, Owner, Trackable, _LayerFields, Operation):
             _losses_of_call=[], _given_batch_shape=None, _has_automatic_name=False, _draw_name="",
             _trainable=True, _own_weights=[], _inner_names=(-1, {}), _built_in=None,
             _told_of_mask=False, supports_jit=True, _build_shapes=None, _remat=current_remat(),
+            _is_quantized=False,
             _made_in_call=scope is not None and bool(scope.path) and scope.building is None,
         )  # fmt: skip
         return self
@@ -158,10 +160,40 @@ class LayerState(_Attributes, Owner, Trackable, _LayerFields, Operation):
         else:
             self._policy = policy
         self.__dict__["_change_count"] += 1
+        if policy.quantization_mode is not None and self.built and not self._is_quantized:
+            self._quantize_for(policy)
+
+    def _quantize_for(self, policy: DTypePolicy) -> None:
+        self.quantize(policy.quantization_mode)
+
+    def quantize(
+        self, mode: str | None = None, type_check: bool = True, config: Any = None
+    ) -> None:
+        """Replace the weights by small integers and scales; for ``"float8"``, the factors of products.
+
+        The layer then has the policy ``"<mode>_from_<policy before>"`` as :attr:`dtype_policy`,
+        with which it is saved and loaded. ``Dense``, ``EinsumDense``, ``Embedding`` and
+        ``ReversibleEmbedding`` have quantized forms.
+
+        Args:
+            mode: ``"int8"``, ``"int4"`` or ``"float8"``; not needed with a ``config``.
+            type_check: Whether to refuse users' subclasses of these layers.
+            config: Such as :class:`lamina.quantizers.Int8QuantizationConfig`.
+
+        Raises:
+            NotBuiltError: The layer has no weights yet.
+            ArgumentError: A layer without a quantized form, an unknown mode, or a layer that is
+                quantized already.
+        """
+        raise ArgumentError(
+            f"Layer {self.name!r} ({type(self).__name__}) has no quantized form. Dense, "
+            "EinsumDense, Embedding and ReversibleEmbedding do.",
+            layer=self.name,
+        )
+
 
     @property
-    def _own_policy(self) -> DTypePolicy:
-        """The policy of this layer: :attr:`dtype_policy`, or its entry for the layer's path."""
+    def _own_policy(self) -> DTypePolicy:  # of a map, the entry for the layer's path
         policy = self._policy
         return policy[self.path] if isinstance(policy, DTypePolicyMap) else policy
 
@@ -311,6 +343,16 @@ class LayerState(_Attributes, Owner, Trackable, _LayerFields, Operation):
         states = {generator.state for generator in generators}
         return [v for v in own if v not in states] if states else own
 
+    def _file_variables(self) -> list[Variable]:
+        return self._saved_variables()
+
+    def _writes_itself(self) -> bool:
+        cls = type(self)
+        return (
+            cls.save_own_variables is not LayerState.save_own_variables
+            or cls.load_own_variables is not LayerState.load_own_variables
+        )
+
     def _listed_layers(self) -> list[Any]:
         """The layers that are saved by their index in this list instead of by attribute name."""
         return []
@@ -454,12 +496,12 @@ class LayerState(_Attributes, Owner, Trackable, _LayerFields, Operation):
 
         Override it together with :meth:`load_own_variables` to save other arrays.
         """
-        for i, variable in enumerate(self._saved_variables()):
+        for i, variable in enumerate(self._file_variables()):
             store[str(i)] = variable.numpy()
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Load what :meth:`save_own_variables` saved."""
-        for i, variable in enumerate(self._saved_variables()):
+        for i, variable in enumerate(self._file_variables()):
             variable.assign(store[str(i)])
 
     # ---- description ---------------------------------------------------------------------------
@@ -511,9 +553,14 @@ def set_trainable_alone(layer: LayerState, value: bool) -> None:
     layer.__dict__["_trainable"] = value
 
 
-def saved_variables(layer: LayerState) -> list[Variable]:
-    """The variables of a layer itself that are saved."""
-    return layer._saved_variables()
+def file_variables(layer: LayerState) -> list[Variable]:
+    """The variables of a layer itself in the order of files."""
+    return layer._file_variables()
+
+
+def writes_itself(layer: LayerState) -> bool:
+    """Whether files contain something else of a layer than the values of its variables."""
+    return layer._writes_itself()
 
 
 def listed_layers(layer: LayerState) -> list[Any]:
@@ -551,37 +598,3 @@ def name_automatically(layer: LayerState, flags: Any) -> None:
 def saved_addresses(layer: LayerState) -> dict[str, Variable]:
     """Map addresses to variables, for the variables that are saved."""
     return layer._saved_addresses()
-
-
-class Snapshot:
-    """A snapshot of the layers of a model and their arguments, to detect changes."""
-
-    __slots__ = (
-        "_containers", "_inside", "_layers", "_variables", "_versions", "supports_jit",
-    )  # fmt: skip
-
-    def __init__(self, root: LayerState) -> None:
-        self._layers = flatten_layers(root)
-        self._variables = [v for v, _ in root.named_variables().values() if v.is_weight]
-        self._versions = [version_of(x) for x in self._layers]
-        self.supports_jit = all(x.supports_jit for x in self._layers)
-        self._containers = [x for x in self._layers if holds_containers(x)]
-        self._inside = [self._content(x) for x in self._containers]
-
-    @staticmethod
-    def _content(layer: LayerState) -> list[Any]:
-        return [*layer._sublayers(), *layer._own_variables()]
-
-    def is_current(self) -> bool:
-        """Whether the layers, their arguments and their content are still the same."""
-        for layer, version in zip(self._layers, self._versions, strict=True):
-            if version_of(layer) != version:
-                return False
-        return all(
-            self._content(x) == before
-            for x, before in zip(self._containers, self._inside, strict=True)
-        )
-
-    def trains(self) -> tuple[bool, ...]:
-        """The current values of ``trainable``: that of each weight, and that of the model."""
-        return (self._layers[0]._trainable, *[v.trainable for v in self._variables])

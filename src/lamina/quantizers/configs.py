@@ -46,7 +46,7 @@ class QuantizationConfig(Configurable):
     weight_quantizer: Any = field(default=None, convert=_read_quantizer)
     activation_quantizer: Any = field(default=None, convert=_read_quantizer)
 
-    mode: ClassVar[str]
+    mode: ClassVar[str] = ""
 
 
 def _check_weights(config: QuantizationConfig, **wanted: Any) -> None:

@@ -23,7 +23,7 @@ from lamina.core.tracking import attributes_held
 from lamina.core.variable import Variable
 from lamina.errors import SavingWarning, SerializationError
 from lamina.layers import Layer
-from lamina.layers.state import listed_layers, saved_variables
+from lamina.layers.state import file_variables, listed_layers, writes_itself
 from lamina.random import SeedGenerator
 from lamina.serialization.registry import stem_of
 
@@ -104,10 +104,11 @@ def locate(model: Layer) -> Places:
         if layer in seen:
             continue
         seen.add(layer)
-        if _writes_itself(layer):
+        _check_assets(layer)
+        if writes_itself(layer):
             found.stores[f"{prefix}vars/"] = layer
         else:
-            for i, variable in enumerate(saved_variables(layer)):
+            for i, variable in enumerate(file_variables(layer)):
                 found.variables[f"{prefix}vars/{i}"] = variable
         inside: list[tuple[str, Layer]] = []
         for path, x in _children(layer):
@@ -119,7 +120,7 @@ def locate(model: Layer) -> Places:
     return found
 
 
-def _writes_itself(layer: Layer) -> bool:
+def _check_assets(layer: Layer) -> None:
     cls = type(layer)
     if hasattr(cls, "save_assets"):
         raise SerializationError(
@@ -127,10 +128,6 @@ def _writes_itself(layer: Layer) -> bool:
             "and arrays only: return what is needed from `get_config` or store arrays in "
             "`save_own_variables`."
         )
-    return (
-        cls.save_own_variables is not Layer.save_own_variables
-        or cls.load_own_variables is not Layer.load_own_variables
-    )
 
 
 def _children(layer: Layer) -> Iterator[tuple[str, Layer | SeedGenerator]]:
