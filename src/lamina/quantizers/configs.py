@@ -150,8 +150,11 @@ class Float8QuantizationConfig(QuantizationConfig):
     mode: ClassVar[str] = "float8"
 
     def __init__(self) -> None:
-        self.weight_quantizer = self.activation_quantizer = None
         super().__init__()
+
+    def get_config(self) -> dict[str, Any]:
+        """Nothing: there are no quantizers of your own."""
+        return {}
 
 
 CONFIGS = {c.mode: c for c in (Int8QuantizationConfig, Int4QuantizationConfig,
