@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from lamina import wrappers as wrappers
     from lamina.alias import alias_keras as alias_keras
     from lamina.core.naming import name_scope as name_scope
+    from lamina.core.operation import Operation as Operation
     from lamina.core.rematerialization import RematScope as RematScope
     from lamina.core.rematerialization import remat as remat
-    from lamina.core.operation import Operation as Operation
     from lamina.core.stateless import StatelessScope as StatelessScope
     from lamina.core.stateless import SymbolicScope as SymbolicScope
     from lamina.core.symbolic import SymbolicTensor as KerasTensor  # noqa: F401

@@ -26,10 +26,10 @@ _OWN = __name__.partition(".")[0] + "."
 class Operation(Captured):
     """What a node of the graph calls: a layer, a function of :mod:`lamina.ops`, or your own class.
 
-    A subclass defines ``call``, a computation without weights. On arrays it runs; on symbolic tensors
-    it becomes a node of the graph, whose output shapes are found by abstract evaluation of ``call``
-    unless the class has a ``compute_output_spec``. A model file refers to the class by name: register
-    it with :func:`lamina.saving.register_serializable`.
+    A subclass defines ``call``, a computation without weights. On arrays it runs; on symbolic
+    tensors it becomes a node of the graph, whose output shapes are found by abstract evaluation of
+    ``call`` unless the class has a ``compute_output_spec``. A model file refers to the class by
+    name: register it with :func:`lamina.saving.register_serializable`.
 
     Args:
         name: Name of the operation; derived from that of the class when None.

@@ -62,7 +62,7 @@ class DTypePolicy:
 
     @property
     def quantization_mode(self) -> str | None:
-        """How weights are quantized: ``"int8"``, ``"int4"`` or ``"float8"``; None if they are not."""
+        """``"int8"``, ``"int4"`` or ``"float8"``; None if weights are not quantized."""
         return None
 
     def convert_input(self, x: Any, autocast: bool, dtype: Any) -> Any:
@@ -433,4 +433,6 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     try:
         return cls.from_config(inner)
     except TypeError as e:
-        raise ArgumentError(f"The config of a {name} is not valid: {e}. Received: {config!r}.") from e
+        raise ArgumentError(
+            f"The config of a {name} is not valid: {e}. Received: {config!r}."
+        ) from e

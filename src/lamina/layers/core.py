@@ -362,13 +362,12 @@ class Embedding(
     def _rows(self, ids: Any) -> Any:
         """The rows of the table, from which only these are made floats."""
         own, mode, m = vars(self), self.quantization_mode, self._matrices[0]
-        names = (m.attribute, f"{m.name}_scale", f"{m.name}_zero")
-        table, scale, zero = (own.get(name) for name in names)
+        table = own[m.attribute]
         if mode is None:
             return jnp.take(table.value.astype(self.compute_dtype), ids, axis=0, mode="clip")
         rows, scale, zero = (
             x if x is None else jnp.take(x.value, ids, axis=0, mode="clip")
-            for x in (table, scale, zero)
+            for x in (table, own[f"{m.name}_scale"], own.get(f"{m.name}_zero"))
         )
         rows = unpack_int4(rows, self.output_dim, -1) if mode == "int4" else rows
         return self._restored(rows, scale, zero, -1)

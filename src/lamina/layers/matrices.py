@@ -85,13 +85,12 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
 
     _modes: ClassVar[tuple[str, ...]] = ("int8", "int4", "float8")
     _after_first: ClassVar[tuple[str, ...]] = ("bias",)  # in files, before what quantization adds
-    _matrices: tuple[Matrix, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.lora_enabled = False
         self.inputs_quantizer = None
-        self._matrices = ()
+        self._matrices: tuple[Matrix, ...] = ()
         if self.lora_alpha is None:
             self.lora_alpha = self.lora_rank
 
@@ -286,8 +285,8 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
     ) -> None:
         who = f"Layer {self.name!r} ({type(self).__name__})"
         config = read_config(mode, config)
-        mode = config.mode
-        self._check_mode(mode)
+        kind = config.mode
+        self._check_mode(kind)
         if not self.built:
             raise NotBuiltError(
                 f"{who} has no weights yet. Call it, or its `build(input_shape)`, before "
@@ -298,25 +297,22 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
             raise ArgumentError(
                 f"{who} is quantized already: {self._own_policy.name!r}.", layer=self.name
             )
-        if not self.can_be_quantized(mode, type_check):
+        if not self.can_be_quantized(kind, type_check):
             raise ArgumentError(
                 f"{who} is of your own class, whose `call` may use the weights as floats. If it "
                 "does not, pass `type_check=False`.",
                 layer=self.name,
             )
-        source = self._own_policy.name
-        policy = mode
+        block = f"/{config.block_size or -1}" if isinstance(config, Int4QuantizationConfig) else ""
+        new = get_policy(f"{kind}{block}_from_{self._own_policy.name}")
         self.quantization_config = config
-        if mode == "int4":
-            policy = f"int4/{self._block_size or -1}"
-        new = get_policy(f"{policy}_from_{source}")  # raises if the mode does not fit the dtype
-        values = {} if mode == "float8" else {
-            m: self._quantized(m, vars(self)[m.attribute].numpy(), mode) for m in self._matrices
+        values = {} if kind == "float8" else {
+            m: self._quantized(m, vars(self)[m.attribute].numpy(), kind) for m in self._matrices
         }  # fmt: skip
         for m in values:
             self._own_weights.remove(vars(self)[m.attribute])
             delattr(self, m.attribute)
-        self._add_quantized(mode, values)
+        self._add_quantized(kind, values)
         if self.dtype_policy.quantization_mode is None:
             self.dtype_policy = new
 
@@ -332,7 +328,7 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
         config = self.quantization_config
         quantizer = None if config is None else config.weight_quantizer
         if mode == "int8":
-            integers, scale = _integers(quantizer or AbsMaxQuantizer(m.axes), value, m.axes)
+            integers, scale = _integers(quantizer or AbsMaxQuantizer(axis=m.axes), value, m.axes)
             return {"": integers, "_scale": self._stored_scale(m, scale)}
         grid, block = value.reshape(m.grid), self._block_size
         if block is not None:
@@ -342,7 +338,7 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
             integers, scale, zero = (jnp.transpose(x) for x in parts) if m.axis else parts
             arrays = {"_scale": scale, "_zero": zero}
         else:
-            default = AbsMaxQuantizer(m.axis, (-8, 7))
+            default = AbsMaxQuantizer(axis=m.axis, value_range=(-8, 7))
             integers, scale = _integers(quantizer or default, grid, m.axis)
             arrays = {"_scale": jnp.squeeze(scale, m.axis)}
         return {"": pack_int4(integers, m.packed)[0], **arrays}

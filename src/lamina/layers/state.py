@@ -13,11 +13,12 @@ from lamina.core import naming
 from lamina.core.operation import Operation
 from lamina.core.rematerialization import RematScope, current_remat
 from lamina.core.scope import Scope, current
-from lamina.core.tracking import Owner, Trackable, held, held_as
+from lamina.core.tracking import Owner, Trackable, held, held_as, holds_containers, version_of
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, DTypePolicyMap, get_policy
 from lamina.errors import ArgumentError, NotBuiltError, StateError
+from lamina.layers.methods import LayerMethods
 from lamina.random.seed_generator import SeedGenerator
 from lamina.serialization.fields import Configurable, field
 from lamina.serialization.registry import builtin, defined_by_user, registration_of, stem_of
@@ -59,7 +60,7 @@ class _Attributes:
 
 
 @builtin()
-class LayerState(_Attributes, Owner, Trackable, _LayerFields, Operation):
+class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Operation):
     """Arguments, dtypes and weights; :class:`~lamina.layers.Layer` adds the call.
 
     Attributes:
@@ -133,8 +134,6 @@ class LayerState(_Attributes, Owner, Trackable, _LayerFields, Operation):
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         """Accept ``input_shape`` and similar arguments of the first layer of a ``Sequential``."""
-        if extra.get("quantization_config", self) is None:  # in Keras's files
-            del extra["quantization_config"]
         if "input_dim" in extra:
             extra["input_shape"] = (extra.pop("input_dim"),)
         if "input_shape" in extra:
@@ -162,35 +161,6 @@ class LayerState(_Attributes, Owner, Trackable, _LayerFields, Operation):
         self.__dict__["_change_count"] += 1
         if policy.quantization_mode is not None and self.built and not self._is_quantized:
             self._quantize_for(policy)
-
-    def _quantize_for(self, policy: DTypePolicy) -> None:
-        self.quantize(policy.quantization_mode)
-
-    def quantize(
-        self, mode: str | None = None, type_check: bool = True, config: Any = None
-    ) -> None:
-        """Replace the weights by small integers and scales; for ``"float8"``, the factors of products.
-
-        The layer then has the policy ``"<mode>_from_<policy before>"`` as :attr:`dtype_policy`,
-        with which it is saved and loaded. ``Dense``, ``EinsumDense``, ``Embedding`` and
-        ``ReversibleEmbedding`` have quantized forms.
-
-        Args:
-            mode: ``"int8"``, ``"int4"`` or ``"float8"``; not needed with a ``config``.
-            type_check: Whether to refuse users' subclasses of these layers.
-            config: Such as :class:`lamina.quantizers.Int8QuantizationConfig`.
-
-        Raises:
-            NotBuiltError: The layer has no weights yet.
-            ArgumentError: A layer without a quantized form, an unknown mode, or a layer that is
-                quantized already.
-        """
-        raise ArgumentError(
-            f"Layer {self.name!r} ({type(self).__name__}) has no quantized form. Dense, "
-            "EinsumDense, Embedding and ReversibleEmbedding do.",
-            layer=self.name,
-        )
-
 
     @property
     def _own_policy(self) -> DTypePolicy:  # of a map, the entry for the layer's path
@@ -290,13 +260,6 @@ class LayerState(_Attributes, Owner, Trackable, _LayerFields, Operation):
         self._own_weights.append(variable)
         self.__dict__["_change_count"] += 1
         return variable
-
-    add_variable = add_weight  # Keras's other name for it
-
-    @property
-    def input_dtype(self) -> str:
-        """The dtype that floating inputs are converted to."""
-        return self.compute_dtype
 
     @property
     def metrics(self) -> list[Any]:
@@ -598,3 +561,37 @@ def name_automatically(layer: LayerState, flags: Any) -> None:
 def saved_addresses(layer: LayerState) -> dict[str, Variable]:
     """Map addresses to variables, for the variables that are saved."""
     return layer._saved_addresses()
+
+
+class Snapshot:
+    """A snapshot of the layers of a model and their arguments, to detect changes."""
+
+    __slots__ = (
+        "_containers", "_inside", "_layers", "_variables", "_versions", "supports_jit",
+    )  # fmt: skip
+
+    def __init__(self, root: LayerState) -> None:
+        self._layers = flatten_layers(root)
+        self._variables = [v for v, _ in root.named_variables().values() if v.is_weight]
+        self._versions = [version_of(x) for x in self._layers]
+        self.supports_jit = all(x.supports_jit for x in self._layers)
+        self._containers = [x for x in self._layers if holds_containers(x)]
+        self._inside = [self._content(x) for x in self._containers]
+
+    @staticmethod
+    def _content(layer: LayerState) -> list[Any]:
+        return [*layer._sublayers(), *layer._own_variables()]
+
+    def is_current(self) -> bool:
+        """Whether the layers, their arguments and their content are still the same."""
+        for layer, version in zip(self._layers, self._versions, strict=True):
+            if version_of(layer) != version:
+                return False
+        return all(
+            self._content(x) == before
+            for x, before in zip(self._containers, self._inside, strict=True)
+        )
+
+    def trains(self) -> tuple[bool, ...]:
+        """The current values of ``trainable``: that of each weight, and that of the model."""
+        return (self._layers[0]._trainable, *[v.trainable for v in self._variables])

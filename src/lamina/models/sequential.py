@@ -156,8 +156,9 @@ class Sequential(Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Create all weights for an input shape with the batch (None for unknown dimensions)."""
-        if self._graph is None and (input_shape is not None or self._tensors):
-            self._tensors = self._tensors or [Input(batch_shape=tuple(input_shape))]
+        if self._graph is None and not self._tensors and input_shape is not None:
+            self._tensors = [Input(batch_shape=tuple(input_shape))]
+        if self._graph is None and self._tensors:
             self._extend()
 
     def build_from_specs(self, specs: Any) -> None:

@@ -19,7 +19,7 @@ from lamina.execution.overrides import standard_step
 from lamina.execution.program import Program, Purpose
 from lamina.execution.state import Loose, Variables
 from lamina.layers import Layer
-from lamina.layers.snapshot import Snapshot
+from lamina.layers.state import Snapshot
 from lamina.models.functional import Graph
 from lamina.serialization.registry import builtin
 from lamina.training import loop

@@ -297,9 +297,7 @@ def _rounded(x: Any, low: Any, high: Any, first: Any, last: Any) -> Any:
 
 
 def _round(x: Any, low: Any, high: Any, first: Any, last: Any) -> tuple[Any, Any, Any]:
-    """``x`` rounded to multiples of the step between the bounds, and the bounds, moved so that 0
-    is one of the multiples.
-    """
+    """``x`` rounded to steps between the bounds, and the bounds, moved so that 0 is a step."""
     step, per_step = (high - low) / (last - first), (last - first) / (high - low)
     zero = jnp.round(jnp.clip(first - low / step, first, last))
     low, high = (first - zero) * step, (last - zero) * step
