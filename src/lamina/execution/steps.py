@@ -78,8 +78,7 @@ def forward(model: Executable, batch: Any, training: bool) -> Any:
     objective = model.objective
     outputs = model(x, training=training)
     objective.outputs_of(outputs)
-    own_loss = defined_by_user(type(model), "compute_loss")
-    if training and not (objective.has_loss or record.losses or own_loss):
+    if training and not (objective.has_loss or record.losses or model.has_own_loss):
         raise ArgumentError(
             "There is nothing to minimise: pass `loss=` to compile(), or call `self.add_loss` "
             "in a layer."

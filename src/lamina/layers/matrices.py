@@ -75,13 +75,19 @@ def _read_config(value: Any) -> Any:
     return value
 
 
+# By their own names, because type checkers take `field(...)` in a class for a positional argument.
+_RANK: Any = field(default=None, convert=optional(positive_int))
+_ALPHA: Any = field(default=None, convert=optional(number("(0, inf)")))
+_CONFIG: Any = field(default=None, convert=_read_config)
+
+
 @builtin()
 class MatrixLayer(Layer, trailing=True, kw_only=True):
     """The last arguments of layers with a matrix, which can be adapted and quantized."""
 
-    lora_rank: int | None = field(default=None, convert=optional(positive_int))
-    lora_alpha: float | None = field(default=None, convert=optional(number("(0, inf)")))
-    quantization_config: Any = field(default=None, convert=_read_config)
+    lora_rank: int | None = _RANK
+    lora_alpha: float | None = _ALPHA
+    quantization_config: Any = _CONFIG
 
     _modes: ClassVar[tuple[str, ...]] = ("int8", "int4", "float8")
     _after_first: ClassVar[tuple[str, ...]] = ("bias",)  # in files, before what quantization adds

@@ -49,7 +49,7 @@ def abs_max_quantize(
 
     >>> integers, scale = abs_max_quantize(jnp.array([[0.5, -1.0]]), axis=-1)
     >>> integers.tolist(), float(scale[0, 0])
-    ([[64, -127]], 126.9999...)
+    ([[63, -127]], 126.9999...)
     """
     xp: Any = np if to_numpy else jnp
     x = xp.asarray(value_of(inputs))
