@@ -207,7 +207,9 @@ def _compare(teacher: Model, student: Model) -> None:
             for a, b in zip(theirs, mine, strict=True)
         )
         if not alike:
-            shown = (", ".join(f"{show_dims(x.dims)} {x.dtype}" for x in xs) for xs in (theirs, mine))
+            shown = (
+                ", ".join(f"{show_dims(x.dims)} {x.dtype}" for x in xs) for xs in (theirs, mine)
+            )
             expected, received = shown
             raise ShapeError(
                 f"Distiller(): the student's {what} differ from the teacher's.",
@@ -231,9 +233,7 @@ def _observed(extractor: Model | None, model: Model, x: Any, training: bool) -> 
     return extractor(x, training=training)
 
 
-def _loss_between(
-    loss: DistillationLoss, teacher: dict[str, Any], student: dict[str, Any]
-) -> Any:
+def _loss_between(loss: DistillationLoss, teacher: dict[str, Any], student: dict[str, Any]) -> Any:
     names = (None, None)
     if isinstance(loss, FeatureDistillation):
         names = (loss.teacher_layer_name, loss.student_layer_name)

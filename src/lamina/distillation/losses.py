@@ -67,9 +67,7 @@ class DistillationLoss(Configurable):
         """Check whether the loss applies to two models; called once, before training."""
 
 
-def _summed(
-    losses_: Any, teacher: Any, student: Any, apply: Callable[[Any, Any, Any], Any]
-) -> Any:
+def _summed(losses_: Any, teacher: Any, student: Any, apply: Callable[[Any, Any, Any], Any]) -> Any:
     """The sum of the mean losses of all outputs that have a loss."""
     parts = zip(*map(nested.flatten, (losses_, teacher, student)), strict=True)
     total: Any = sum(apply(loss, t, s) for loss, t, s in parts if loss is not None)
