@@ -41,8 +41,8 @@ def distiller(library, which, **kwargs):
     for model in (teacher, student):
         model.set_weights([0.5 * rng.normal(size=w.shape) for w in model.get_weights()])
     made = library.distillation.Distiller(teacher, student, losses(library, which), **kwargs)
-    made.compile(library.optimizers.SGD(0.5),
-                 library.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])  # fmt: skip
+    loss = library.losses.SparseCategoricalCrossentropy(from_logits=True)
+    made.compile(library.optimizers.SGD(0.5), loss, ["accuracy"])
     return made
 
 

@@ -109,7 +109,7 @@ def test_an_error_names_the_op_and_what_it_received():
     ) as e:
         ops.matmul(x, np.ones((4, 2), "float32"))
     assert __file__ in str(e.value)
-    with pytest.raises(lamina.errors.ShapeError, match="lamina.ops.matmul") as e:
+    with pytest.raises(lamina.errors.ShapeError, match=r"lamina\.ops\.matmul") as e:
         ops.matmul(np.ones((2, 3), "float32"), np.ones((4, 2), "float32"))
     assert e.value.received == "(2, 3) float32, (4, 2) float32"
 

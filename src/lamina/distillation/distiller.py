@@ -131,7 +131,9 @@ class Distiller(Model):
         """The arguments of :meth:`compile`."""
         return {**super().get_compile_config(), "loss": self._student_loss_given}
 
-    def call(self, inputs: Any, training: bool | None = None, **kwargs: Any) -> Any:
+    def call(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, inputs: Any, training: bool | None = None, **kwargs: Any
+    ) -> Any:
         """The student's outputs."""
         return self.student(inputs, training=training, **kwargs)
 
