@@ -48,6 +48,7 @@ class Operation(Captured):
 
     name: Any  # a string
     weights: Any = ()
+    variables: Any = ()
     built: bool = True
     _inbound_nodes: list[Node]
 

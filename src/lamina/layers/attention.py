@@ -13,7 +13,7 @@ import numpy as np
 from lamina import initializers
 from lamina.core.scope import random_key
 from lamina.core.spec import agree, show_dims
-from lamina.errors import ArgumentError, NotBuiltError, ShapeError
+from lamina.errors import ArgumentError, ShapeError
 from lamina.initializers.base import read_seed
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
@@ -63,22 +63,6 @@ class _Projection(KernelAndBias):
         columns = "stuvwxyz"[: len(self.columns)]
         y = jnp.einsum(f"...{rows},{rows}{columns}->...{columns}", inputs, self.kernel.value)
         return y if self.bias is None else y + self.bias.value
-
-
-def _projection(role: str) -> property:
-    """The property of a layer that holds one of its projections."""
-
-    def get(self: _Attention) -> Layer:
-        if not self.built:
-            raise NotBuiltError(
-                f"Layer {self.name!r} ({type(self).__name__}) has no projections yet. Call it, or "
-                "its `build(query_shape, value_shape)`, first.",
-                layer=self.name,
-            )
-        return vars(self)[f"_{role}_dense"]
-
-    what = "the result" if role == "output" else f"the {role}"
-    return property(get, doc=f"The layer that projects {what}.")
 
 
 # ---- reshaping to (batch, sequence) and back -----------------------------------------------------
@@ -424,9 +408,11 @@ class MultiHeadAttention(_Attention):
     flash_attention: bool | None = None
     _masks_queries: ClassVar[bool] = False
 
-    query_dense, key_dense, value_dense, output_dense = map(
-        _projection, ("query", "key", "value", "output")
-    )
+    # The layers that project; None until they are built.
+    query_dense: ClassVar[Any] = None
+    key_dense: ClassVar[Any] = None
+    value_dense: ClassVar[Any] = None
+    output_dense: ClassVar[Any] = None
 
     @property
     def _heads(self) -> _Heads:

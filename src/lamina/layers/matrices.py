@@ -142,7 +142,6 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
     def _add_quantized(self, mode: str, values: Mapping[Matrix, dict[str, Any]]) -> None:
         """Add the variables of the quantized form, with the given values if there are any."""
         self._is_quantized = True
-        config = self.quantization_config
         if mode == "float8":
             policy = self._own_policy
             length = QuantizedFloat8DTypePolicy.default_amax_history_length
@@ -157,10 +156,9 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
                         name=f"{name}_{what}",
                     ))  # fmt: skip
             return
-        if config is not None:
-            self.inputs_quantizer = config.activation_quantizer
-        elif mode == "int8":
-            self.inputs_quantizer = AbsMaxQuantizer()
+        default = AbsMaxQuantizer() if mode == "int8" else None
+        of_inputs = QuantizationConfig.activation_quantizer_or_default
+        self.inputs_quantizer = of_inputs(self.quantization_config, default)
         for m in self._matrices:
             arrays = values.get(m) or self._quantized(m, np.zeros(m.shape, self.dtype), mode)
             for suffix, array in arrays.items():
@@ -331,10 +329,10 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
 
     def _quantized(self, m: Matrix, value: np.ndarray, mode: str) -> dict[str, Any]:
         """The arrays of the quantized form of a matrix by the suffix of their names."""
-        config = self.quantization_config
-        quantizer = None if config is None else config.weight_quantizer
+        of_weights = QuantizationConfig.weight_quantizer_or_default
         if mode == "int8":
-            integers, scale = _integers(quantizer or AbsMaxQuantizer(axis=m.axes), value, m.axes)
+            quantizer = of_weights(self.quantization_config, AbsMaxQuantizer(axis=m.axes))
+            integers, scale = _integers(quantizer, value, m.axes)
             return {"": integers, "_scale": self._stored_scale(m, scale)}
         grid, block = value.reshape(m.grid), self._block_size
         if block is not None:
@@ -345,7 +343,8 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
             arrays = {"_scale": scale, "_zero": zero}
         else:
             default = AbsMaxQuantizer(axis=m.axis, value_range=(-8, 7))
-            integers, scale = _integers(quantizer or default, grid, m.axis)
+            quantizer = of_weights(self.quantization_config, default)
+            integers, scale = _integers(quantizer, grid, m.axis)
             arrays = {"_scale": jnp.squeeze(scale, m.axis)}
         return {"": pack_int4(integers, m.packed)[0], **arrays}
 

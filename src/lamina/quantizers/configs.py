@@ -48,6 +48,16 @@ class QuantizationConfig(Configurable):
 
     mode: ClassVar[str] = ""
 
+    @staticmethod
+    def weight_quantizer_or_default(config: QuantizationConfig | None, default: Any) -> Any:
+        """The quantizer of the weights, or ``default`` without a config or without that."""
+        return default if config is None else config.weight_quantizer or default
+
+    @staticmethod
+    def activation_quantizer_or_default(config: QuantizationConfig | None, default: Any) -> Any:
+        """The quantizer of the inputs, which may be None; ``default`` without a config."""
+        return default if config is None else config.activation_quantizer
+
 
 def _check_weights(config: QuantizationConfig, **wanted: Any) -> None:
     """Check attributes of the quantizer of the weights."""
