@@ -425,7 +425,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
         return get_policy(config)
     inner, name = config.get("config", config), config.get("class_name", "DTypePolicy")
     cls = {**CLASSES, **(custom_objects or {})}.get(name)
-    if cls is None or not isinstance(inner, Mapping):
+    if cls is None or not isinstance(inner, Mapping) or not inner:
         raise ArgumentError(
             f"The config of a dtype policy has one of the classes {list(CLASSES)} and a dict of "
             f"its arguments. Received: {config!r}."
