@@ -471,6 +471,11 @@ class Trainer(_Attributes, Layer):
         """The outputs for one batch, as NumPy arrays."""
         return loop.predict_on_batch(self, x)
 
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether the class overrides :meth:`compute_loss`."""
+        return type(self).compute_loss is not Trainer.compute_loss
+
     def compute_loss(
         self,
         x: Any = None,

@@ -24,8 +24,8 @@ import numpy as np
 from lamina.core.naming import snake_case
 from lamina.core.symbolic import OPERATIONS
 from lamina.core.tracking import Trackable
+from lamina.dtype_policies import policy
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.dtype_policies.policy import DTypePolicy, FloatDTypePolicy
 from lamina.errors import (
     ArgumentError,
     LaminaError,
@@ -159,9 +159,9 @@ def builtin(
     return declare
 
 
-# Registered here because its package is below this one: dtypes of layers are read with it.
-builtin("dtype_policies", file_module="keras")(DTypePolicy)
-builtin("dtype_policies", file_module="keras")(FloatDTypePolicy)
+# Registered here because their package is below this one: dtypes of layers are read with it.
+for _policy in policy.CLASSES.values():
+    builtin("dtype_policies", file_module=policy.file_module_of(_policy))(_policy)
 
 
 def registration_of(cls: type) -> Registration | None:
@@ -444,7 +444,8 @@ def _is_made_of(known: Any, fn: Any) -> bool:
 
 # The namespaces that files may refer to. The list is fixed: no file can extend it.
 _IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
-          "layers", "models", "random", "utils.feature_space")  # fmt: skip
+             "layers", "models", "quantizers", "random", "distillation",
+             "utils.feature_space")  # fmt: skip
 
 
 @functools.cache
