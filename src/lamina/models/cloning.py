@@ -14,7 +14,7 @@ from lamina.errors import ArgumentError, LaminaError, SerializationError
 from lamina.layers import Input, InputLayer, Layer
 from lamina.layers.state import flatten_layers, set_trainable_alone
 from lamina.models.functional import Graph
-from lamina.saving import operations
+from lamina.saving import operations, upgrade
 from lamina.serialization import registry
 from lamina.tree import nested
 
@@ -214,12 +214,24 @@ def _map_references(fn: Callable[[Any], Any], x: Any) -> Any:
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The model that ``model.to_json()`` described, with newly initialized weights."""
+    """The model that ``model.to_json()`` described, with newly initialized weights.
+
+    Args:
+        json_string: The text, of Lamina or of Keras 1.1 to 3.
+        custom_objects: Your own classes and functions by name.
+
+    Raises:
+        SerializationError: The text is not JSON, or does not describe a model.
+        UnsafeFileError: The text contains code.
+    """
     try:
         config = json.loads(json_string)
     except (ValueError, RecursionError) as e:
         raise SerializationError(f"The text is not valid JSON: {e}") from e
-    return registry.deserialize(config, custom_objects)
+    model = upgrade.rebuild(config, None, custom_objects)
+    if not isinstance(model, Layer):
+        raise SerializationError(f"The text describes a {type(model).__name__}, not a model.")
+    return model
 
 
 def clone_model(

@@ -23,7 +23,7 @@ from lamina.layers.state import flatten_layers, has_automatic_name, set_trainabl
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.models.stateless import StatelessTrainer
-from lamina.saving import archive
+from lamina.saving import archive, upgrade
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.training import loop
@@ -393,11 +393,12 @@ class Model(StatelessTrainer):
         """Create a model from the result of :meth:`get_config`, with newly initialized weights.
 
         Args:
-            config: The result of :meth:`get_config`.
+            config: The result of :meth:`get_config`, of Lamina or of Keras 1.1 to 3.
             custom_objects: Custom classes and functions by name.
         """
         if "layers" not in config or "input_layers" not in config:
             return super().from_config(config)
+        config = upgrade.upgrade_config("Functional", config, custom_objects)["config"]
         graph = graph_from_config(config, custom_objects)
         made: Any = Functional if cls is Model else cls
         model = made(graph.input_structure, graph.output_structure, name=config.get("name"))

@@ -22,7 +22,6 @@ from lamina.core.boundary import public, warn
 from lamina.errors import (
     ArgumentError,
     CorruptFileError,
-    LaminaError,
     NotBuiltError,
     SavingWarning,
     SerializationError,
@@ -36,8 +35,9 @@ from lamina.layers.state import (
     saved_addresses,
 )
 from lamina.runtime.files import replacing
-from lamina.saving import optimizer, safetensors
-from lamina.saving.weights import Places, Stored, fill, locate
+from lamina.saving import legacy, optimizer, safetensors
+from lamina.saving.upgrade import is_old, rebuild, upgrade_training
+from lamina.saving.weights import Stored, fill, locate, Places
 from lamina.serialization import registry
 
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
@@ -82,7 +82,8 @@ def save_model(
 
     Args:
         model: A built model.
-        filepath: Path that ends in ``.keras``.
+        filepath: Path that ends in ``.keras``; or in ``.h5`` or ``.hdf5``, for the HDF5 layout that
+            Keras 1 to 3 read.
         overwrite: Whether an existing file may be replaced.
         include_optimizer: Whether to save the optimizer's state.
 
@@ -106,14 +107,16 @@ def save_model(
     (None, 2)
     """
     path = Path(filepath)
-    if path.suffix != ".keras":
+    is_hdf5 = path.suffix in (".h5", ".hdf5") and not path.name.endswith(".weights.h5")
+    if path.suffix != ".keras" and not is_hdf5:
         raise ArgumentError(
-            f"The file of a model must end in '.keras'. Received: {str(path)!r}. For weights only, "
-            "use `model.save_weights('name.weights.h5')` or '.safetensors'."
+            "The file of a model must end in '.keras', '.h5' or '.hdf5'. Received: "
+            f"{str(path)!r}. For weights only, use `model.save_weights('name.weights.h5')` or "
+            "'.safetensors'."
         )
     _may_write(path, overwrite)
     with replacing(path) as part:
-        _write(model, part, include_optimizer, path.parent)
+        (_write_hdf5 if is_hdf5 else _write)(model, part, include_optimizer, path.parent)
 
 
 def to_bytes(model: Any) -> bytes:
@@ -132,18 +135,9 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         include_optimizer: Whether to save the optimizer's state.
         folder: Folder for a temporary file; the system's when None.
     """
-    if not model.built:
-        raise NotBuiltError(
-            f"Model {model.name!r} has no weights yet. Call it on data or `build` it before saving."
-        )
-    config = registry.serialize(model)
+    config, own = _description(model)
     config["compile_config"] = settings = _compile_config(model, include_optimizer)
     arrays = locate(model).arrays()
-    own: dict[str, Any] = {
-        "seed": model.run_seed,
-        "steps": model.steps_taken,
-        "automatic_names": [has_automatic_name(x) for x in flatten_layers(model)],
-    }
     if include_optimizer and settings and model.optimizer is not None and model.optimizer.built:
         arrays |= optimizer.variables_of(model.optimizer)
         own["optimizer_addresses"] = optimizer.addresses_of(model)
@@ -160,6 +154,32 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
             archive.write(weights.name, _WEIGHTS)
 
 
+def _description(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The record of a model, and what Lamina stores besides what Keras does."""
+    if not model.built:
+        raise NotBuiltError(
+            f"Model {model.name!r} has no weights yet. Call it on data or `build` it before saving."
+        )
+    own = {
+        "seed": model.run_seed,
+        "steps": model.steps_taken,
+        "automatic_names": [has_automatic_name(x) for x in flatten_layers(model)],
+    }
+    return registry.serialize(model), own
+
+
+def _write_hdf5(model: Any, target: Any, include_optimizer: bool, _: Path) -> None:
+    """Write a whole model as one file of HDF5; arguments as in :func:`_write`."""
+    record, own = _description(model)
+    _refuse_stores(locate(model), ".h5")
+    settings, state = _compile_config(model, include_optimizer), {}
+    if include_optimizer and settings and model.optimizer is not None and model.optimizer.built:
+        state = model.optimizer.state_variables
+        own["optimizer_addresses"] = optimizer.addresses_of(model)
+    attributes, arrays = legacy.describe(model, record, settings, state, _LAYOUT, own)
+    _hdf5().write(str(target), arrays, attributes)
+
+
 @public
 def load_model(
     filepath: Any,
@@ -173,7 +193,8 @@ def load_model(
     read.
 
     Args:
-        filepath: The ``.keras`` file.
+        filepath: The file: a ``.keras`` archive, or HDF5, of Keras 1.1 to 3; the content decides, not
+            the suffix.
         custom_objects: Your own classes and functions by name, unless they are registered.
         compile: Whether to compile the model with the saved arguments.
         safe_mode: Kept for compatibility: code in a file is never executed.
@@ -190,6 +211,9 @@ def load_model(
     """
     path = Path(filepath)
     _must_exist(path)
+    if _is_hdf5(path):
+        with _hdf5().File(path, str(path)) as stored:
+            return _read_hdf5(stored, custom_objects, compile)
     return _read(path, path, custom_objects, compile)
 
 
@@ -211,21 +235,15 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
     """
     with _opened(source, path) as archive:
         metadata, config = (_json_member(archive, name) for name in (_METADATA, _CONFIG))
-        model = registry.deserialize(config, custom_objects)
-        if not (isinstance(model, Layer) and isinstance(model, _Compiles)):
-            raise CorruptFileError(f"{path} contains a {type(model).__name__}, not a model.")
-        own = metadata.get("lamina")
-        own = own if isinstance(own, dict) else {}
-        name_automatically(model, own.get("automatic_names"))
+        version = metadata.get("keras_version")
+        model = rebuild(config, version, custom_objects, str(path))
+        own = _checked(model, metadata.get("lamina"), str(path))
         settings = config.get("compile_config") if compile else None
+        if settings and is_old(config, version):
+            settings = upgrade_training(settings, version, custom_objects)
         if settings:
-            _compile(model, settings, custom_objects, path)
-        if not model.built:
-            raise SerializationError(
-                f"{path} does not say for which input shapes {type(model).__name__} was built, so "
-                "its weights cannot be loaded. Give the class `get_build_config` and "
-                "`build_from_config`, or call the model on data before saving it."
-            )
+            optimizer.compile_with(model, settings, custom_objects, str(path))
+        _must_be_built(model, str(path))
         with _weights_member(archive, path) as stored:
             places = locate(model)
             fill(
@@ -241,12 +259,68 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
                 )
             if settings and model.optimizer is not None:
                 optimizer.read(stored, model, own.get("optimizer_addresses"))
+    _resume(model, own)
+    return model
+
+
+def _read_hdf5(stored: Any, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
+    """Load the model of a file of HDF5; see :func:`load_model`."""
+    where, version = stored.where, legacy.version_in(stored)
+    record = legacy.json_in(stored, "model_config")
+    if not isinstance(record, dict):
+        raise CorruptFileError(
+            f"{where} contains no architecture (no 'model_config'), only weights. Build the model "
+            "in code and load them: `model.load_weights(...)`."
+        )
+    model = rebuild(record, version, custom_objects, where)
+    own = _checked(model, legacy.json_in(stored, "lamina"), where)
+    training = legacy.json_in(stored, "training_config") if compile else None
+    training = training if isinstance(training, dict) else None
+    if training:
+        settings = upgrade_training(training, version, custom_objects)
+        optimizer.compile_with(model, settings, custom_objects, where)
+    _must_be_built(model, where)
+    converted, places = legacy.locate(stored, model)
+    fill(
+        converted, places, error=CorruptFileError, whole=False,
+        way_out="Was the code of a class in it changed since it was saved?",
+    )  # fmt: skip
+    if training:
+        legacy.read_optimizer(stored, model, training, own.get("optimizer_addresses"))
+    _resume(model, own)
+    return model
+
+
+def _checked(model: Any, own: Any, where: str) -> dict[str, Any]:
+    """Check that a file described a model, and use the names that Lamina stored."""
+    if not (isinstance(model, Layer) and isinstance(model, _Compiles)):
+        raise CorruptFileError(f"{where} contains a {type(model).__name__}, not a model.")
+    own = own if isinstance(own, dict) else {}
+    name_automatically(model, own.get("automatic_names"))
+    return own
+
+
+def _must_be_built(model: Any, where: str) -> None:
+    if not model.built:
+        raise SerializationError(
+            f"{where} does not say for which input shapes {type(model).__name__} was built, so "
+            "its weights cannot be loaded. Give the class `get_build_config` and "
+            "`build_from_config`, or call the model on data before saving it."
+        )
+
+
+def _resume(model: Any, own: Mapping[str, Any]) -> None:
+    """Continue the random draws where the model that was saved was."""
     if isinstance(own.get("seed"), int) and own["seed"] >= 0:
         steps = own.get("steps")
         if not isinstance(steps, int) or not 0 <= steps < 2**31:
             steps = 0 if model.optimizer is None else int(model.optimizer.iterations)
         model.resume_at(own["seed"], steps)
-    return model
+
+
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"
 
 
 # ---- compile settings and optimizer --------------------------------------------------------------
@@ -276,16 +350,6 @@ def _is_describable(settings: Any) -> bool:
     return True
 
 
-def _compile(model: Any, settings: Any, custom_objects: Any, path: Path) -> None:
-    try:
-        model.compile_from_config(registry.deserialize(settings, custom_objects))
-    except LaminaError as e:
-        raise SerializationError(
-            f"{path} contains arguments of `compile` that cannot be deserialized: {e}",
-            cure="Pass `compile=False` to load the model without them.",
-        ) from e
-
-
 # ---- reading the zip -----------------------------------------------------------------------------
 
 
@@ -296,9 +360,7 @@ def _opened(source: Any, path: Path) -> Iterator[zipfile.ZipFile]:
         archive = zipfile.ZipFile(source)
     except _DAMAGE as e:
         raise CorruptFileError(
-            f"{path} is not a '.keras' archive (a zip file): {e}. Is it truncated? A whole model "
-            "in one '.h5' file of Keras 2 is not supported: build the model in code and load its "
-            "weights with `load_weights`."
+            f"{path} is neither a '.keras' archive (a zip file) nor HDF5: {e}. Is it truncated?"
         ) from e
     with archive:
         names = archive.namelist()
@@ -488,7 +550,7 @@ def load_weights(
         elif isinstance(stored, safetensors.File):
             places = _addressed(model)
         else:
-            places = Places(stored.locate_legacy(model, by_name), {}, {})
+            stored, places = legacy.locate(stored, model, by_name)
         fill(
             stored, places, error=StructureError, skip_mismatch=skip_mismatch,
             whole=kind != "legacy",
@@ -500,15 +562,21 @@ def load_weights(
 def _addressed(model: Any) -> Places:
     """The variables by address, for safetensors files."""
     found = locate(model)
-    if found.stores:
-        layer = next(iter(found.stores.values()))
-        raise SerializationError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
-            "'.safetensors' files do not support. Use a name that ends in '.weights.h5'."
-        )
+    _refuse_stores(found, ".safetensors")
     states = set(found.generators.values())
     generators = {a: v for a, (v, _) in model.named_variables().items() if v in states}
     return Places(saved_addresses(model), {}, generators)
+
+
+def _refuse_stores(places: Places, suffix: str) -> None:
+    """Raise an error if a layer saves arrays of its own, for which the format has no place."""
+    if places.stores:
+        layer = next(iter(places.stores.values()))
+        better = ".keras" if suffix == ".h5" else ".weights.h5"
+        raise SerializationError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
+            f"{suffix!r} files do not support. Use a name that ends in {better!r}."
+        )
 
 
 def _weights_kind(path: Path, writing: bool = False) -> str:
