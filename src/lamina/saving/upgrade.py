@@ -19,7 +19,7 @@ from lamina.serialization import registry
 Config = dict[str, Any]
 _CONTAINERS = ("Sequential", "Model", "Functional")
 _FAMILIES = {"initializer": "initializers", "regularizer": "regularizers",
-             "constraint": "constraints"}  # fmt: skip
+             "constraint": "constraints", "optimizer": "optimizers"}  # fmt: skip
 _LAYERS_INSIDE = ("layer", "backward_layer", "cell", "cells", "layers")
 
 
@@ -243,10 +243,7 @@ class _Upgrade:
         self.calls = {}
         if not isinstance(name, str) or self._is_custom(record):
             return dict(record)
-        is_graph = isinstance(config, list) or (
-            isinstance(config, Mapping) and isinstance(config.get("layers"), list)
-        )
-        if name in _CONTAINERS and is_graph:
+        if name in _CONTAINERS and _is_model(record):
             return self._model(name, config)
         own = dict(config)
         where = f"Layer {own['name']!r} ({name})" if family == "layers" and "name" in own else name
@@ -428,7 +425,8 @@ class _Upgrade:
         }  # fmt: skip
 
     def _graph(self, config: Mapping[str, Any]) -> Config:
-        names = {str(record["name"]) for record in config["layers"]}
+        # The calls of a model are counted from 1: the first one is that of its own graph.
+        names = {str(r["name"]): int(_is_model(r)) for r in config["layers"]}
         layers = []
         for record in config["layers"]:
             nodes = record.get("inbound_nodes") or []
@@ -442,12 +440,12 @@ class _Upgrade:
             layers.append({**made, "name": record["name"], "inbound_nodes": calls})
         return {
             **{k: config[k] for k in ("name", "trainable") if k in config}, "layers": layers,
-            "input_layers": _single(config["input_layers"]),
-            "output_layers": _single(config["output_layers"]),
+            "input_layers": _ends(config["input_layers"], names),
+            "output_layers": _ends(config["output_layers"], names),
         }  # fmt: skip
 
     def _function(
-        self, record: Mapping[str, Any], nodes: Any, names: set[str]
+        self, record: Mapping[str, Any], nodes: Any, names: Mapping[str, int]
     ) -> tuple[Config, list[Config]]:
         """A function of TensorFlow, and its calls, as an op."""
         function = str(record["config"]["function"])
@@ -484,6 +482,11 @@ class _Upgrade:
         return made, calls
 
 
+def _is_model(record: Mapping[str, Any]) -> bool:
+    config = record["config"]
+    return isinstance(config, list) or isinstance(config.get("layers"), list)
+
+
 def _branches(record: Mapping[str, Any]) -> Any:
     """The stacks that the first layer of a stack of Keras 1 merges, or None."""
     is_merge = record["class_name"] in ("Merge", "Lambda")
@@ -517,8 +520,14 @@ def _input_record(name: str, shape: Any, dtype: str) -> Config:
 # ---- calls ---------------------------------------------------------------------------------------
 
 
-def _tensor(reference: Any) -> Config:
-    return {"class_name": "__keras_tensor__", "config": {"keras_history": list(reference[:3])}}
+def _history(reference: Any, names: Mapping[str, int]) -> list[Any]:
+    """Layer, call and output of a tensor, with calls counted from 0."""
+    name, call, output = reference[:3]
+    return [name, max(0, call - names.get(name, 0)), output]
+
+
+def _tensor(history: list[Any]) -> Config:
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": history}}
 
 
 def _is_reference(x: Any) -> bool:
@@ -533,8 +542,17 @@ def _is_reference(x: Any) -> bool:
     )
 
 
-def _call(node: Any, names: set[str], more: Config, keep_none: bool = False) -> Config:
-    """One call: the tensors and the other arguments."""
+def _call(
+    node: Any, names: Mapping[str, int], more: Config, keep_none: bool = False
+) -> Config:
+    """One call in the form of today: the tensors and the other arguments.
+
+    Args:
+        node: The call.
+        names: The names of the layers of the graph, and the numbers of their first calls.
+        more: Further arguments.
+        keep_none: Whether arguments that are None are kept.
+    """
     if isinstance(node, Mapping) and "args" in node:
         return {**node, "kwargs": {**node.get("kwargs", {}), **more}}
     arguments: Config = {}
@@ -542,14 +560,14 @@ def _call(node: Any, names: set[str], more: Config, keep_none: bool = False) -> 
     def tensors(x: Any) -> Any:
         if _is_reference(x):
             arguments.update(x[3] if len(x) == 4 else {})
-            return x[2] if x[0] == "_CONSTANT_VALUE" else _tensor(x)
+            return x[2] if x[0] == "_CONSTANT_VALUE" else _tensor(_history(x, names))
         if isinstance(x, Mapping):
             return {k: tensors(v) for k, v in x.items()}
         return [tensors(v) for v in x]
 
     def argument(x: Any) -> Any:
         if _is_reference(x) and x[0] in names:
-            return _tensor(x)
+            return _tensor(_history(x, names))
         if isinstance(x, Mapping):
             if x.get("class_name") in ("__tuple__", "TensorShape"):
                 return [argument(v) for v in x["items"]]
@@ -574,8 +592,11 @@ def _indices(x: Any) -> Any:
     return x
 
 
-def _single(references: Any) -> Any:
+def _ends(x: Any, names: Mapping[str, int]) -> Any:
     """The inputs or outputs of a model; a list of one tensor is the tensor."""
-    if isinstance(references, list) and len(references) == 1 and _is_reference(references[0]):
-        return references[0]
-    return references
+    if _is_reference(x):
+        return _history(x, names)
+    if isinstance(x, Mapping):
+        return {k: _ends(v, names) for k, v in x.items()}
+    ends = [_ends(v, names) for v in x]
+    return ends[0] if len(ends) == 1 and _is_reference(ends[0]) else ends
