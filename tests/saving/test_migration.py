@@ -155,6 +155,15 @@ EXAMPLES = {
     "GRU: no reset_after": (("GRU", {"units": 2}), ("GRU", {"units": 2, "reset_after": False})),
     "LSTM: implementation, time_major": (
         ("LSTM", {"units": 2, "implementation": 2, "time_major": False}), ("LSTM", {"units": 2})),
+    "Bidirectional: a layer that goes backwards": (
+        ("Bidirectional", {"layer": {"class_name": "LSTM", "config": {
+            "units": 2, "name": "x", "go_backwards": True}}}),
+        ("Bidirectional", {
+            "layer": {"module": "keras.layers", "class_name": "LSTM", "registered_name": None,
+                      "config": {"units": 2, "name": "x", "go_backwards": True}},
+            "backward_layer": {
+                "module": "keras.layers", "class_name": "LSTM", "registered_name": None,
+                "config": {"units": 2, "name": "backward_x", "go_backwards": False}}})),
     "Embedding: input_length, sparse": (
         ("Embedding", {"input_dim": 3, "output_dim": 2, "input_length": 7}),
         ("Embedding", {"input_dim": 3, "output_dim": 2})),
@@ -199,6 +208,7 @@ EXAMPLES = {
 }  # fmt: skip
 # Those of optimizers and metrics: the family, and both as above.
 COMPILED = {
+    "Custom>SGD: class": ("optimizers", ("Custom>Adam", {"beta_1": 0.5}), ("Adam", {"beta_1": 0.5})),
     "SGD: lr": ("optimizers", ("SGD", {"lr": 0.5}), ("SGD", {"learning_rate": 0.5})),
     "SGD: decay": ("optimizers", ("Adam", {"lr": 0.5, "decay": 0.25}), ("Adam", {
         "learning_rate": {"module": "keras.optimizers.schedules",

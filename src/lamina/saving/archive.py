@@ -244,8 +244,9 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
         if settings:
             optimizer.compile_with(model, settings, custom_objects, str(path))
         _must_be_built(model, str(path))
-        with _weights_member(archive, path) as stored:
-            places = locate(model)
+        with _weights_member(archive, path) as member:
+            old = legacy.Renamed(member) if is_old(config, version) else None
+            stored, places = old or member, locate(model)
             fill(
                 stored, places, error=CorruptFileError, whole=False,
                 way_out="Was the code of a class in it changed since it was saved?",
@@ -257,7 +258,9 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
                     f"{unknown[:5]}{' ...' if len(unknown) > 5 else ''}.",
                     SavingWarning,
                 )
-            if settings and model.optimizer is not None:
+            if settings and old is not None:
+                legacy.read_state(old, model, old.optimizer_paths(), is_current=False)
+            elif settings and model.optimizer is not None:
                 optimizer.read(stored, model, own.get("optimizer_addresses"))
     _resume(model, own)
     return model

@@ -380,62 +380,152 @@ def _named(layer: Any) -> dict[str, Variable]:
 def read_optimizer(
     stored: Grouped, model: Any, training: Mapping[str, Any], optimized: Any = None
 ) -> None:
-    """Give the optimizer the state in the file, where it is certain which array is which.
+    """Give the optimizer the state in a file of HDF5; see :func:`read_state`.
 
     Args:
         stored: The file.
         model: A compiled model.
         training: The file's ``training_config``.
+        optimized: As in :func:`read_state`.
+    """
+    names = stored.texts(OPTIMIZER, "weight_names") or []
+    version = version_of(version_in(stored))
+    record = training.get("optimizer_config")
+    author = str(record.get("class_name")) if isinstance(record, Mapping) else ""
+    # Since tf.keras 2.11 only the optimizers of before are named without a package.
+    by_slot = is_before(version, "2.11") or (is_before(version, "3") and ">" not in author)
+    paths = [f"{OPTIMIZER}/{name}" for name in names]
+    read_state(stored, model, paths, not is_before(version, "3"), by_slot, optimized)
+
+
+def read_state(
+    stored: Stored, model: Any, paths: list[str], is_current: bool, by_slot: bool = False,
+    optimized: Any = None,
+) -> None:  # fmt: skip
+    """Give the optimizer its state, where it is certain which array is which.
+
+    Args:
+        stored: The file.
+        model: A compiled model.
+        paths: The arrays of the state, in the order of the optimizer that wrote them.
+        is_current: Whether that is the order of Keras 3.
+        by_slot: Whether all arrays of one slot come together, as before tf.keras 2.11.
         optimized: The addresses of the weights that the optimizer has a state for, in its order, if
             the file says so.
 
     Warns:
         SavingWarning: The state is another optimizer's or of other weights; it is reset.
     """
-    names = stored.texts(OPTIMIZER, "weight_names")
     optimizer = model.optimizer
-    if not names or optimizer is None:
+    if not paths or optimizer is None:
         return
     optimizer.build(parameters_of(model, optimized))
-    paths = [f"{OPTIMIZER}/{name}" for name in names]
     shapes = [stored.shape(path) for path in paths]
-    version = version_of(version_in(stored))
-    config = training.get("optimizer_config")
-    config = config.get("config") if isinstance(config, Mapping) else None
-    is_legacy = isinstance(config, Mapping) and config.get("is_legacy_optimizer") is True
-    by_slot = is_before(version, "2.11") or is_legacy
-    if version is not None and version >= (3,):
-        order = list(optimizer.variables)
-    else:
+    order: list[Variable | None] = [*optimizer.variables]
+    if not is_current:
         order = _order_of(optimizer, shapes, by_slot)
-    fits = len(order) == len(paths) and len(set(paths)) == len(paths)
-    pairs = [(p, v) for p, v in zip(paths, order, strict=False) if v is not None]
-    if not fits or any(stored.shape(p) != v.shape for p, v in pairs):
+    fits = len(order) == len(paths) == len(set(paths))
+    pairs = {p: v for p, v in zip(paths, order, strict=False) if v is not None}
+    if not fits or any(stored.shape(p) != v.shape for p, v in pairs.items()):
         warn(
             f"{stored.where} contains {len(paths)} arrays of an optimizer's state, which do not "
             f"match those of {type(optimizer).__name__}. Its state is reset.",
             SavingWarning,
         )
         return
-    fill(stored, Places(dict(pairs), {}, {}), error=CorruptFileError, way_out="", whole=False)
+    fill(stored, Places(pairs, {}, {}), error=CorruptFileError, way_out="", whole=False)
 
 
 def _order_of(optimizer: Any, shapes: list[Any], by_slot: bool) -> list[Variable | None]:
     """The variable of each array, None for arrays that mean nothing today; [] if uncertain."""
     state = optimizer.state_variables
-    keys = [k.partition("/")[2] for k in state if "/" in k]
-    addresses = list(dict.fromkeys(keys))
-    scalars = next((i for i, s in enumerate(shapes) if s != ()), len(shapes))
     slotted = [v for k, v in state.items() if k not in ("iteration", "learning_rate")]
-    rest = len(shapes) - scalars
-    if not by_slot:
-        return [state["iteration"], *slotted] if scalars == 1 else []
-    name = type(optimizer).__name__
-    if name not in _SLOTS or not addresses or rest % len(addresses) or scalars > 1:
+    addresses = list(dict.fromkeys(k.partition("/")[2] for k in state if "/" in k))
+    weights = len(optimizer.parameters)
+    scalars = next((i for i, s in enumerate(shapes) if s != ()), len(shapes))
+    rest, name = len(shapes) - scalars, type(optimizer).__name__
+    first: list[Variable | None] = [state["iteration"]] * scalars
+    if name not in _SLOTS or not weights or rest % weights or scalars > 1:
         return []
-    order: list[Variable | None] = [state["iteration"]] * scalars
-    for slot in _SLOTS[name][: rest // len(addresses)]:
+    if not slotted:  # SGD has its slots even where there is no momentum
+        return [*first, *[None] * rest]
+    if not by_slot:
+        return [*first, *slotted]
+    order = first
+    for slot in _SLOTS[name][: rest // weights]:
         order += [state.get(f"{slot}/{address}") for address in addresses]
-    used = {v for v in order if v is not None}
-    return order if all(v in used for v in slotted) else []
+    return order if set(slotted) <= set(order) else []
 
+
+# ---- archives of tf.keras ------------------------------------------------------------------------
+
+
+class Renamed:
+    """The weights of an archive of tf.keras 2.12 to 2.15, under the names of Keras 3.
+
+    There, attributes of layers may begin with underscores, the layers of a model are under
+    ``_layer_checkpoint_dependencies`` in versions before 2.14, and layers of one class may be
+    numbered with gaps.
+
+    Args:
+        stored: The weights.
+    """
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored, self.where = stored, stored.where
+        tree: dict[str, Any] = {}
+        for name in stored.names():
+            here = tree
+            *groups, last = name.split("/")
+            for group in groups:
+                here = here.setdefault(group, {})
+            here[last] = name
+        self._names: dict[str, str] = {}
+        stack: list[tuple[str, Any]] = [("", tree)]
+        while stack:
+            path, node = stack.pop()
+            if isinstance(node, str):
+                self._names[path] = node
+                continue
+            numbered = path.endswith("/vars")
+            listed = path.rpartition("/")[2] == "layers"
+            names = list(node) if numbered or not listed else _renumbered(list(node))
+            for old, new in zip(node, names, strict=True):
+                new = "layers" if old == "_layer_checkpoint_dependencies" else new.lstrip("_")
+                stack.append((f"{path}/{new}".lstrip("/"), node[old]))
+
+    def names(self) -> list[str]:
+        """The names of all arrays but those of metrics, whose state is not kept."""
+        return [n for n in self._names if not n.startswith("metrics/")]
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape of an array, or None if there is no array of that name."""
+        return self.stored.shape(self._names[name]) if name in self._names else None
+
+    def read(self, name: str) -> np.ndarray:
+        """The array of that name."""
+        return self.stored.read(self._names[name])
+
+    def optimizer_paths(self) -> list[str]:
+        """The arrays of the optimizer's state, in its order."""
+        found = [n for n in self._names if n.startswith("optimizer/vars/")]
+        return sorted(found, key=lambda n: (len(n), n))
+
+
+def _renumbered(names: list[str]) -> list[str]:
+    """Names of the layers in a list: numbers at their ends without gaps, for each class."""
+
+    def split(name: str) -> tuple[str, int]:
+        stem, _, number = name.rpartition("_")
+        return (stem, int(number)) if number.isdigit() and stem in names else (name, 0)
+
+    stems: dict[str, list[int]] = {}
+    for name in names:
+        stem, number = split(name)
+        stems.setdefault(stem, []).append(number)
+    new = []
+    for name in names:
+        stem, number = split(name)
+        place = sorted(stems[stem]).index(number)
+        new.append(f"{stem}_{place}" if place else stem)
+    return new

@@ -31,12 +31,14 @@ class Old:
         config: Its config.
         where: What it is, for messages.
         call: Arguments that every call of the layer gets.
+        given: The user's own classes and functions by name.
         notes: What a user should know about the change; shown in a warning.
     """
 
     name: str
     config: dict[str, Any]
     where: str
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     call: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
 
@@ -272,11 +274,17 @@ def _lambda(old: Old) -> None:
 
 def _hard_sigmoid(old: Old) -> None:
     for name in ("activation", "recurrent_activation"):
-        if old.config.get(name) == "hard_sigmoid":
+        if old.config.get(name) == "hard_sigmoid" and "hard_sigmoid" not in old.given:
             old.notes.append(
                 f"{old.where}: `{name}='hard_sigmoid'` was clip(0.2 x + 0.5, 0, 1) when the file "
-                "was written and is clip(x / 6 + 0.5, 0, 1) since Keras 3, which is used."
+                "was written and is clip(x / 6 + 0.5, 0, 1) since Keras 3, which is used, as Keras "
+                "does. For the outputs of then, pass `custom_objects={'hard_sigmoid': lambda x: "
+                "lamina.ops.clip(0.2 * x + 0.5, 0, 1)}`."
             )
+
+
+def _unpackaged(old: Old) -> None:
+    old.name = old.name.partition(">")[2]
 
 
 def _decay(old: Old) -> None:
@@ -293,6 +301,15 @@ def _accuracy_by_name(old: Old) -> None:
     """A metric that wraps a function is written with the function's name."""
     if isinstance(old.config.get("fn"), Mapping):
         old.config["fn"] = old.config["fn"].get("config")
+
+
+def _other_direction(old: Old) -> None:
+    """The copy of a layer that goes backwards went forwards; today a copy always goes backwards."""
+    layer = old.config.get("layer")
+    config = layer.get("config") if isinstance(layer, Mapping) else None
+    if config and config.get("go_backwards") and not old.config.get("backward_layer"):
+        turned = {**config, "name": f"backward_{config.get('name')}", "go_backwards": False}
+        old.config["backward_layer"] = {**layer, "config": turned}
 
 
 # ---- the table of configs ------------------------------------------------------------------------
@@ -423,6 +440,8 @@ CONFIGS: tuple[Row, ...] = (
         "implementation, time_major",
         _dropped(implementation=..., time_major=(False, None), input_dim=..., input_length=...),
         "2.3.1 layers/recurrent.py"),
+    Row("3", "Bidirectional", "a layer that goes backwards", _other_direction,
+        "2.3.1 layers/wrappers.py"),
     Row("3", "Embedding", "input_length, sparse", _dropped(input_length=..., sparse=(False,)),
         "2.3.1 layers/embeddings.py"),
     Row("3", "BatchNormalization LayerNormalization Softmax", "axis in a list", _flat_list,
@@ -455,6 +474,8 @@ CONFIGS: tuple[Row, ...] = (
     Row("3", "VarianceScaling", "distribution='normal'",
         _value("distribution", become={"normal": "truncated_normal"}), "2.3.1 initializers.py"),
     # Compiling.
+    Row("3", " ".join(f"Custom>{name}" for name in _OPTIMIZERS.split()), "class", _unpackaged,
+        "tf 2.11 optimizers/optimizer.py"),
     Row("3", _OPTIMIZERS, "lr", _renamed(lr="learning_rate"), "2.2.5 optimizers.py"),
     Row("3", _OPTIMIZERS, "decay", _decay, "2.3.1 optimizers.py"),
     Row("3", "Nadam", "schedule_decay", _dropped(schedule_decay=(0.004, 0.00400000018998981)),

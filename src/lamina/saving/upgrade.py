@@ -247,7 +247,7 @@ class _Upgrade:
             return self._model(name, config)
         own = dict(config)
         where = f"Layer {own['name']!r} ({name})" if family == "layers" and "name" in own else name
-        old = Old(name, own, where)
+        old = Old(name, own, where, self.custom or {})
         for row in CONFIGS:
             if row.applies(old.name, self.version):
                 row.change(old)
