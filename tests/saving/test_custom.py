@@ -258,9 +258,13 @@ def test_functions_come_back_as_they_were(make, saved):
 @pytest.mark.parametrize("options", [{}, {"safe_mode": False}, {"safe_mode": None}])
 def test_code_in_a_file_is_never_run(options, tmp_path):
     inputs = oracle.Input((4,))
-    model = oracle.Model(inputs, oracle.layers.Lambda(lambda x: x * 2, output_shape=(4,), name="double")(inputs))
+    model = oracle.Model(
+        inputs, oracle.layers.Lambda(lambda x: x * 2, output_shape=(4,), name="double")(inputs)
+    )
     model.save(tmp_path / "model.keras")
-    with pytest.raises(UnsafeFileError, match=r"Python code.*'double' \(Lambda\).*built.\n.*custom"):
+    with pytest.raises(
+        UnsafeFileError, match=r"Python code.*'double' \(Lambda\).*built.\n.*custom"
+    ):
         load_model(tmp_path / "model.keras", **options)
     again = load_model(tmp_path / "model.keras", {"double": lambda x: x * 2}, **options)
     assert again(np.ones((1, 4))).tolist() == [[2.0] * 4]

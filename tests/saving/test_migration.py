@@ -1,12 +1,13 @@
 """The table of what older versions of Keras wrote: an example of each row, which needs its row."""
 
+import json
+
 import numpy as np
 import pytest
 
 import lamina as keras
-from lamina import layers
 from lamina.core.declaration import DECLARATIONS
-from lamina.errors import SerializationError, UnsafeFileError
+from lamina.errors import SerializationError
 from lamina.saving import migration, upgrade
 
 REFUSED = None
@@ -114,7 +115,8 @@ EXAMPLES = {
     "BatchNormalization: beta_init, gamma_init": (
         ("BatchNormalization", {"beta_init": "zero", "gamma_init": "one"}),
         ("BatchNormalization", {"beta_initializer": "zeros", "gamma_initializer": "ones"})),
-    "PReLU: init, weights": (("PReLU", {"init": "zero"}), ("PReLU", {"alpha_initializer": "zeros"})),
+    "PReLU: init, weights": (("PReLU", {"init": "zero"}),
+                             ("PReLU", {"alpha_initializer": "zeros"})),
     "Dropout: p": (("Dropout", {"p": 0.5}), ("Dropout", {"rate": 0.5})),
     "GaussianNoise: sigma": (("GaussianNoise", {"sigma": 0.5}), ("GaussianNoise", {"stddev": 0.5})),
     "MaxNorm: m": (
@@ -208,7 +210,8 @@ EXAMPLES = {
 }  # fmt: skip
 # Those of optimizers and metrics: the family, and both as above.
 COMPILED = {
-    "Custom>SGD: class": ("optimizers", ("Custom>Adam", {"beta_1": 0.5}), ("Adam", {"beta_1": 0.5})),
+    "Custom>SGD: class": ("optimizers", ("Custom>Adam", {"beta_1": 0.5}),
+                          ("Adam", {"beta_1": 0.5})),
     "SGD: lr": ("optimizers", ("SGD", {"lr": 0.5}), ("SGD", {"learning_rate": 0.5})),
     "SGD: decay": ("optimizers", ("Adam", {"lr": 0.5, "decay": 0.25}), ("Adam", {
         "learning_rate": {"module": "keras.optimizers.schedules",
@@ -219,8 +222,11 @@ COMPILED = {
     "SGD: jit_compile, is_legacy_optimizer, use_locking": (
         "optimizers", ("SGD", {"jit_compile": False, "is_legacy_optimizer": True}), ("SGD", {})),
     "LossScaleOptimizer: dynamic": (
-        "optimizers", ("LossScaleOptimizer", {"dynamic": True, "inner_optimizer": {"class_name": "SGD", "config": {"lr": 0.5}}}),
-        ("LossScaleOptimizer", {"inner_optimizer": {"module": "keras.optimizers", "class_name": "SGD", "config": {"learning_rate": 0.5}, "registered_name": None}})),
+        "optimizers", ("LossScaleOptimizer", {
+            "dynamic": True, "inner_optimizer": {"class_name": "SGD", "config": {"lr": 0.5}}}),
+        ("LossScaleOptimizer", {"inner_optimizer": {
+            "module": "keras.optimizers", "class_name": "SGD", "config": {"learning_rate": 0.5},
+            "registered_name": None}})),
     "MeanMetricWrapper: fn": (
         "metrics", ("MeanMetricWrapper", {"fn": {"class_name": "function", "config": "poisson"}}),
         ("MeanMetricWrapper", {"fn": "poisson"})),
@@ -279,7 +285,9 @@ def test_a_function_whose_formula_changed_is_told():
     record = {"class_name": "LSTM", "config": {"name": "memory", "units": 1,
                                                "recurrent_activation": "hard_sigmoid"}}  # fmt: skip
     _, notes = upgrade.upgrade(record, "2.2.4")
-    assert len(notes) == 1 and "'memory'" in notes[0] and "0.2 x + 0.5" in notes[0]
+    assert len(notes) == 1
+    assert "'memory'" in notes[0]
+    assert "0.2 x + 0.5" in notes[0]
     assert upgrade.upgrade(record, "3.0.0")[1] == []
 
 
@@ -293,8 +301,7 @@ def test_a_function_whose_formula_changed_is_told():
     ],
 )  # fmt: skip
 def test_what_nothing_computes_today_is_refused(name, config):
-    with pytest.raises(SerializationError, match=next(iter(config.values())).__class__.__name__
-                       if False else r"counterpart|no layer of today"):  # fmt: skip
+    with pytest.raises(SerializationError, match=r"counterpart|no layer of today"):
         upgrade.upgrade({"class_name": name, "config": {"name": "x", **config}})
 
 
@@ -308,7 +315,7 @@ def test_what_nothing_computes_today_is_refused(name, config):
 ])  # fmt: skip
 def test_damaged_configs(damaged):
     with pytest.raises(SerializationError):
-        keras.models.model_from_json(__import__("json").dumps(damaged))
+        keras.models.model_from_json(json.dumps(damaged))
 
 
 # ---- functions of TensorFlow ---------------------------------------------------------------------
@@ -322,15 +329,18 @@ def test_each_function_names_an_op_and_its_parameters():
         assert wanted <= set(parameters), (function, set(parameters))
 
 
-def in_graph(function, calls, class_name="TFOpLambda", shape=(None, 3)):
+def in_graph(function, calls, class_name="TFOpLambda"):
     """A graph of tf.keras that calls one function of its input."""
-    return {"class_name": "Functional", "keras_version": "2.9.0", "config": {"name": "m", "layers": [
+    layers = [
         {"class_name": "InputLayer", "name": "x", "inbound_nodes": [], "config": {
-            "batch_input_shape": list(shape), "dtype": "float32", "sparse": False, "name": "x"}},
+            "batch_input_shape": [None, 3], "dtype": "float32", "sparse": False, "name": "x"}},
         {"class_name": class_name, "name": f"tf.{function}", "inbound_nodes": calls, "config": {
             "name": f"tf.{function}", "trainable": True, "dtype": "float32",
             "function": function}},
-    ], "input_layers": [["x", 0, 0]], "output_layers": [[f"tf.{function}", 0, 0]]}}  # fmt: skip
+    ]  # fmt: skip
+    config = {"name": "m", "layers": layers, "input_layers": [["x", 0, 0]],
+              "output_layers": [[f"tf.{function}", 0, 0]]}  # fmt: skip
+    return {"class_name": "Functional", "keras_version": "2.9.0", "config": config}
 
 
 X = np.array([[1.0, -2.0, 3.0], [0.5, 0.0, -1.0]], "float32")
@@ -358,7 +368,7 @@ X = np.array([[1.0, -2.0, 3.0], [0.5, 0.0, -1.0]], "float32")
     ],
 )  # fmt: skip
 def test_functions_become_ops(function, calls, expected):
-    model = keras.models.model_from_json(__import__("json").dumps(in_graph(function, calls)))
+    model = keras.models.model_from_json(json.dumps(in_graph(function, calls)))
     np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-6)
     again = keras.models.model_from_json(model.to_json())
     np.testing.assert_allclose(again.predict(X, verbose=0), expected, rtol=1e-6)

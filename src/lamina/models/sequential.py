@@ -222,9 +222,7 @@ class Sequential(Model):
         return config
 
     @classmethod
-    def from_config(
-        cls, config: Any, custom_objects: Mapping[str, Any] | None = None
-    ) -> Any:
+    def from_config(cls, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
         """Create a model from the result of :meth:`get_config`, with new weights.
 
         Args:

@@ -37,7 +37,7 @@ from lamina.layers.state import (
 from lamina.runtime.files import replacing
 from lamina.saving import legacy, optimizer, safetensors
 from lamina.saving.upgrade import is_old, rebuild, upgrade_training
-from lamina.saving.weights import Stored, fill, locate, Places
+from lamina.saving.weights import Places, Stored, fill, locate
 from lamina.serialization import registry
 
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
@@ -193,8 +193,8 @@ def load_model(
     read.
 
     Args:
-        filepath: The file: a ``.keras`` archive, or HDF5, of Keras 1.1 to 3; the content decides, not
-            the suffix.
+        filepath: A ``.keras`` archive, or HDF5, of Keras 1.1 to 3; the content decides which, not the
+            suffix.
         custom_objects: Your own classes and functions by name, unless they are registered.
         compile: Whether to compile the model with the saved arguments.
         safe_mode: Kept for compatibility: code in a file is never executed.

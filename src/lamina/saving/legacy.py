@@ -59,7 +59,7 @@ class _Slot(NamedTuple):
 
     unit: _Unit
     variables: list[Variable]
-    count: int
+    arrays: int
 
 
 def attribute(stored: Grouped, name: str) -> str | None:
@@ -252,7 +252,7 @@ def _assigned(
     wanted = sum(len(u.kernels) + len(u.others) for u in units)
     orders = [
         order for gated in ((False, True) if is_before(version, "2") else (False,))
-        for order in _orders(units, gated) if sum(slot.count for slot in order) == len(paths)
+        for order in _orders(units, gated) if sum(slot.arrays for slot in order) == len(paths)
     ]  # fmt: skip
     if not orders:
         raise StructureError(
@@ -263,7 +263,7 @@ def _assigned(
     def likeness(order: list[_Slot]) -> tuple[int, int]:
         fitting = same = 0
         for slot, sources in _zipped(order, paths):
-            if slot.count != len(slot.variables):
+            if slot.arrays != len(slot.variables):
                 continue
             for path, v in zip(sources, slot.variables, strict=True):
                 *parts, last = path.split("/")
@@ -279,8 +279,8 @@ def _assigned(
 def _zipped(order: list[_Slot], paths: list[str]) -> Iterator[tuple[_Slot, list[str]]]:
     start = 0
     for slot in order:
-        yield slot, paths[start : start + slot.count]
-        start += slot.count
+        yield slot, paths[start : start + slot.arrays]
+        start += slot.arrays
 
 
 def _variables_of(
@@ -306,9 +306,11 @@ def _convert(
     config = layer.get_config()
     arrays: list[np.ndarray] | None = None
     for row in rows:
-        shapes = [converted.shape(p) or () for p in paths] if arrays is None else [
-            a.shape for a in arrays
-        ]
+        shapes = (
+            [converted.shape(p) or () for p in paths]
+            if arrays is None
+            else [a.shape for a in arrays]
+        )
         if row.applies(shapes, config, backend):
             try:
                 arrays = row.change(arrays or [converted.read(p) for p in paths], config)

@@ -13,7 +13,8 @@ from typing import Any
 from lamina.core.boundary import warn
 from lamina.core.declaration import DECLARATIONS
 from lamina.errors import LaminaError, SavingWarning, SerializationError, UnsafeFileError
-from lamina.saving.migration import CONFIGS, OPS, WORDS, Old, version_of
+from lamina.saving.changes import Old
+from lamina.saving.migration import CONFIGS, OPS, WORDS, version_of
 from lamina.serialization import registry
 
 Config = dict[str, Any]
@@ -295,8 +296,10 @@ class _Upgrade:
             if key == "learning_rate":
                 return {**value, "module": "keras.optimizers.schedules"}
             found = registry.find_builtin("layers", str(value["class_name"]))
-            return self.record(value) if isinstance(found, type) and "module" not in value else (
-                dict(value)
+            return (
+                self.record(value)
+                if isinstance(found, type) and "module" not in value
+                else (dict(value))
             )
         return {k: self.value(str(k), v) for k, v in value.items()}
 
@@ -497,7 +500,7 @@ def _name_of(record: Mapping[str, Any]) -> str:
     return str(record.get("name") or record["config"].get("name") or record["class_name"])
 
 
-def _input_of(record: Mapping[str, Any]) -> tuple[Any, str]:
+def _input_of(record: Mapping[str, Any]) -> tuple[Any, Any]:
     """The input shape and dtype that the first layer of a stack declares, or the layer in it."""
     config = record["config"]
     while isinstance(config, Mapping):
@@ -510,7 +513,7 @@ def _input_of(record: Mapping[str, Any]) -> tuple[Any, str]:
     return None, "float32"
 
 
-def _input_record(name: str, shape: Any, dtype: str) -> Config:
+def _input_record(name: str, shape: Any, dtype: Any) -> Config:
     return {
         "module": "keras.layers", "class_name": "InputLayer", "registered_name": None,
         "config": {"batch_shape": shape, "dtype": dtype, "name": name},
@@ -542,9 +545,7 @@ def _is_reference(x: Any) -> bool:
     )
 
 
-def _call(
-    node: Any, names: Mapping[str, int], more: Config, keep_none: bool = False
-) -> Config:
+def _call(node: Any, names: Mapping[str, int], more: Config, keep_none: bool = False) -> Config:
     """One call in the form of today: the tensors and the other arguments.
 
     Args:
