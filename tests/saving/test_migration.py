@@ -69,6 +69,12 @@ EXAMPLES = {
                              ("UpSampling2D", {"data_format": "channels_last"})),
     "Conv1D: dim_ordering of 'th', 'tf'": (("ZeroPadding2D", {"dim_ordering": "th"}),
                                            ("ZeroPadding2D", {"data_format": "channels_first"})),
+    "ZeroPadding2D: no dim_ordering": (
+        ("TimeDistributed", {"dim_ordering": "th", "layer": {
+            "class_name": "ZeroPadding2D", "config": {"padding": [1, 1]}}}),
+        ("TimeDistributed", {"dim_ordering": "th", "layer": {
+            "module": "keras.layers", "class_name": "ZeroPadding2D", "registered_name": None,
+            "config": {"padding": [1, 1], "data_format": "channels_first"}}})),
     "MaxPooling1D: pool_length, stride": (("MaxPooling1D", {"pool_length": 3, "stride": 2}),
                                           ("MaxPooling1D", {"pool_size": 3, "strides": 2})),
     "UpSampling1D: length": (("UpSampling1D", {"length": 3}), ("UpSampling1D", {"size": 3})),

@@ -193,8 +193,7 @@ def load_model(
     read.
 
     Args:
-        filepath: A ``.keras`` archive, or HDF5, of Keras 1.1 to 3; the content decides which, not the
-            suffix.
+        filepath: A ``.keras`` archive, or HDF5, of Keras 1.1 to 3, whatever the name.
         custom_objects: Your own classes and functions by name, unless they are registered.
         compile: Whether to compile the model with the saved arguments.
         safe_mode: Kept for compatibility: code in a file is never executed.
@@ -240,7 +239,7 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
         own = _checked(model, metadata.get("lamina"), str(path))
         settings = config.get("compile_config") if compile else None
         if settings and is_old(config, version):
-            settings = upgrade_training(settings, version, custom_objects)
+            settings = upgrade_training(settings, version, custom_objects, _count_outputs(model))
         if settings:
             optimizer.compile_with(model, settings, custom_objects, str(path))
         _must_be_built(model, str(path))
@@ -280,7 +279,7 @@ def _read_hdf5(stored: Any, custom_objects: Mapping[str, Any] | None, compile: b
     training = legacy.json_in(stored, "training_config") if compile else None
     training = training if isinstance(training, dict) else None
     if training:
-        settings = upgrade_training(training, version, custom_objects)
+        settings = upgrade_training(training, version, custom_objects, _count_outputs(model))
         optimizer.compile_with(model, settings, custom_objects, where)
     _must_be_built(model, where)
     converted, places = legacy.locate(stored, model)
@@ -289,7 +288,9 @@ def _read_hdf5(stored: Any, custom_objects: Mapping[str, Any] | None, compile: b
         way_out="Was the code of a class in it changed since it was saved?",
     )  # fmt: skip
     if training:
-        legacy.read_optimizer(stored, model, training, own.get("optimizer_addresses"))
+        legacy.read_optimizer(
+            stored, model, training, places.variables, own.get("optimizer_addresses")
+        )
     _resume(model, own)
     return model
 
@@ -301,6 +302,10 @@ def _checked(model: Any, own: Any, where: str) -> dict[str, Any]:
     own = own if isinstance(own, dict) else {}
     name_automatically(model, own.get("automatic_names"))
     return own
+
+
+def _count_outputs(model: Any) -> int:
+    return 1 if model.graph is None else len(model.graph.outputs)
 
 
 def _must_be_built(model: Any, where: str) -> None:

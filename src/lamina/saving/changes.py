@@ -25,6 +25,7 @@ class Old:
         where: What it is, for messages.
         call: Arguments that every call of the layer gets.
         given: The user's own classes and functions by name.
+        ordering: ``dim_ordering`` of the other layers of the model, if it is the same in all.
         notes: What a user should know about the change; shown in a warning.
     """
 
@@ -32,6 +33,7 @@ class Old:
     config: dict[str, Any]
     where: str
     given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    ordering: str | None = None
     call: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
 
@@ -145,6 +147,12 @@ def flat_list(old: Old) -> None:
         old.config["axis"] = axis[0]
 
 
+def ordering_of_others(old: Old) -> None:
+    """The order of axes of layers that did not write it."""
+    if old.ordering is not None:
+        old.config.setdefault("dim_ordering", old.ordering)
+
+
 def padding_of_sides(old: Old) -> None:
     """Padding of four sides, in a list or by name, as pairs."""
     padding = old.config.get("padding")
@@ -250,7 +258,12 @@ def other_direction(old: Old) -> None:
     """The copy of a layer that goes backwards went forwards; today a copy always goes backwards."""
     layer = old.config.get("layer")
     config = layer.get("config") if isinstance(layer, Mapping) else None
-    if config and config.get("go_backwards") and not old.config.get("backward_layer"):
+    if (
+        isinstance(layer, Mapping)
+        and config
+        and config.get("go_backwards")
+        and not old.config.get("backward_layer")
+    ):
         turned = {**config, "name": f"backward_{config.get('name')}", "go_backwards": False}
         old.config["backward_layer"] = {**layer, "config": turned}
 

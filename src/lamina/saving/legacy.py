@@ -380,14 +380,16 @@ def _named(layer: Any) -> dict[str, Variable]:
 
 
 def read_optimizer(
-    stored: Grouped, model: Any, training: Mapping[str, Any], optimized: Any = None
-) -> None:
+    stored: Grouped, model: Any, training: Mapping[str, Any], named: Mapping[str, Variable],
+    optimized: Any = None,
+) -> None:  # fmt: skip
     """Give the optimizer the state in a file of HDF5; see :func:`read_state`.
 
     Args:
         stored: The file.
         model: A compiled model.
         training: The file's ``training_config``.
+        named: The variables by the names of their arrays in the file, by which Keras 1 sorts them.
         optimized: As in :func:`read_state`.
     """
     names = stored.texts(OPTIMIZER, "weight_names") or []
@@ -397,6 +399,10 @@ def read_optimizer(
     # Since tf.keras 2.11 only the optimizers of before are named without a package.
     by_slot = is_before(version, "2.11") or (is_before(version, "3") and ">" not in author)
     paths = [f"{OPTIMIZER}/{name}" for name in names]
+    if is_before(version, "2") and isinstance(model, Layer):
+        by_name = {v: path.rpartition("/")[2] for path, v in named.items()}
+        trained = {a: v for a, v in parameters_of(model).items() if v in by_name}
+        optimized = sorted(trained, key=lambda address: by_name[trained[address]])
     read_state(stored, model, paths, not is_before(version, "3"), by_slot, optimized)
 
 

@@ -7,7 +7,7 @@ loss and optimizer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lamina.core.boundary import warn
@@ -76,6 +76,8 @@ def upgrade(
     walker = _Upgrade(version_of(version or record.get("keras_version")), custom_objects)
     try:
         record = with_functions(record, custom_objects)
+        orderings = set(_values(record, "dim_ordering"))
+        walker.ordering = orderings.pop() if len(orderings) == 1 else None
         return walker.record(record), walker.notes
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError, ValueError) as e:
         if isinstance(e, LaminaError):
@@ -136,7 +138,10 @@ def _warn_of(notes: list[str], where: str) -> None:
 
 
 def upgrade_training(
-    settings: Mapping[str, Any], version: Any, custom_objects: Mapping[str, Any] | None
+    settings: Mapping[str, Any],
+    version: Any,
+    custom_objects: Mapping[str, Any] | None,
+    outputs: int = 1,
 ) -> Config:
     """Convert the arguments of ``compile`` to the form of today.
 
@@ -145,15 +150,22 @@ def upgrade_training(
             archive.
         version: As in :func:`upgrade`.
         custom_objects: As in :func:`upgrade`.
+        outputs: Number of outputs of the model: metrics in a flat list were those of each.
     """
     walker = _Upgrade(version_of(version), custom_objects)
+
+    def metrics(name: str) -> Any:
+        made = walker.objects(settings.get(name), "metrics")
+        is_flat = isinstance(made, list) and not any(isinstance(m, list) for m in made)
+        return [list(made) for _ in range(outputs)] if is_flat and made and outputs > 1 else made
+
     optimizer = settings.get("optimizer_config", settings.get("optimizer"))
     try:
         return {
             "optimizer": walker.object(optimizer, "optimizers"),
             "loss": walker.objects(settings.get("loss"), "losses"),
-            "metrics": walker.objects(settings.get("metrics"), "metrics"),
-            "weighted_metrics": walker.objects(settings.get("weighted_metrics"), "metrics"),
+            "metrics": metrics("metrics"),
+            "weighted_metrics": metrics("weighted_metrics"),
             "loss_weights": settings.get("loss_weights"),
         }
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError, ValueError) as e:
@@ -236,6 +248,7 @@ class _Upgrade:
     ) -> None:
         self.version, self.custom = version, custom_objects
         self.notes: list[str] = []
+        self.ordering: Any = None
         self.calls: Config = {}  # arguments of the calls of the layer that was converted last
 
     def record(self, record: Mapping[str, Any], family: str = "layers") -> Config:
@@ -248,7 +261,7 @@ class _Upgrade:
             return self._model(name, config)
         own = dict(config)
         where = f"Layer {own['name']!r} ({name})" if family == "layers" and "name" in own else name
-        old = Old(name, own, where, self.custom or {})
+        old = Old(name, own, where, self.custom or {}, self.ordering)
         for row in CONFIGS:
             if row.applies(old.name, self.version):
                 row.change(old)
@@ -494,6 +507,19 @@ def _branches(record: Mapping[str, Any]) -> Any:
     """The stacks that the first layer of a stack of Keras 1 merges, or None."""
     is_merge = record["class_name"] in ("Merge", "Lambda")
     return record["config"].get("layers") if is_merge else None
+
+
+def _values(x: Any, key: str) -> Iterator[str]:
+    """The texts under a key anywhere in a config."""
+    stack = [x]
+    while stack:
+        x = stack.pop()
+        if isinstance(x, Mapping):
+            if isinstance(x.get(key), str):
+                yield x[key]
+            stack.extend(x.values())
+        elif isinstance(x, list):
+            stack.extend(x)
 
 
 def _name_of(record: Mapping[str, Any]) -> str:
