@@ -7,14 +7,15 @@ loss and optimizer.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lamina.core.boundary import warn
-from lamina.core.declaration import DECLARATIONS
+from lamina.core.declaration import DECLARATIONS, OpDeclaration
 from lamina.errors import LaminaError, SavingWarning, SerializationError, UnsafeFileError
 from lamina.saving.changes import Old
-from lamina.saving.migration import CONFIGS, OPS, WORDS, version_of
+from lamina.saving.migration import CONFIGS, OPS, WORDS, is_before, version_of
 from lamina.serialization import registry
 
 Config = dict[str, Any]
@@ -34,7 +35,8 @@ def is_old(record: Any, version: Any = None) -> bool:
     if not isinstance(record, Mapping):
         return False
     known = version_of(version or record.get("keras_version"))
-    return "module" not in record if known is None else known < (3,)
+    # Keras 3 writes no modules either where a file is HDF5.
+    return "module" not in record or (known is not None and known < (3,))
 
 
 def _is_old_model(config: Any) -> bool:
@@ -167,6 +169,7 @@ def upgrade_training(
             "metrics": metrics("metrics"),
             "weighted_metrics": metrics("weighted_metrics"),
             "loss_weights": settings.get("loss_weights"),
+            "run_eagerly": settings.get("run_eagerly") is True,
         }
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError, ValueError) as e:
         if isinstance(e, LaminaError):
@@ -441,14 +444,18 @@ class _Upgrade:
         }  # fmt: skip
 
     def _graph(self, config: Mapping[str, Any]) -> Config:
-        # The calls of a model are counted from 1: the first one is that of its own graph.
-        names = {str(r["name"]): int(_is_model(r)) for r in config["layers"]}
+        # Before Keras 3 the calls of a model are counted from 1: its own graph was the first.
+        before = is_before(self.version, "3")
+        names = {str(r["name"]): int(before and _is_model(r)) for r in config["layers"]}
         layers = []
         for record in config["layers"]:
             nodes = record.get("inbound_nodes") or []
             row_of = record["class_name"] in ("TFOpLambda", "SlicingOpLambda")
+            declared = None if "module" in record else _op_of(record)
             if row_of:
                 made, calls = self._function(record, nodes, names)
+            elif declared is not None:
+                made, calls = {**_op_record(declared), "config": record["config"]}, list(nodes)
             else:
                 made = self.record(record)
                 more = self.calls
@@ -456,8 +463,8 @@ class _Upgrade:
             layers.append({**made, "name": record["name"], "inbound_nodes": calls})
         return {
             **{k: config[k] for k in ("name", "trainable") if k in config}, "layers": layers,
-            "input_layers": _ends(config["input_layers"], names),
-            "output_layers": _ends(config["output_layers"], names),
+            "input_layers": _ends(config["input_layers"], names, before),
+            "output_layers": _ends(config["output_layers"], names, before),
         }  # fmt: skip
 
     def _function(
@@ -473,11 +480,6 @@ class _Upgrade:
                 layer=record["name"],
                 cure="Build the model in code with ops, and load its weights with `load_weights`.",
             )
-        declared = DECLARATIONS[row.op]
-        made = {
-            "module": f"keras.src.ops.{declared.module_name}", "class_name": declared.class_name,
-            "config": {}, "registered_name": None,
-        }  # fmt: skip
         calls = []
         for node in nodes:
             call = _call(node, names, {}, keep_none=True)
@@ -495,7 +497,7 @@ class _Upgrade:
                     )
             defaults = {k: v for k, v in row.defaults.items() if arguments.get(k) is None}
             calls.append({"args": [], "kwargs": {**arguments, **defaults}})
-        return made, calls
+        return _op_record(DECLARATIONS[row.op]), calls
 
 
 def _is_model(record: Mapping[str, Any]) -> bool:
@@ -619,11 +621,32 @@ def _indices(x: Any) -> Any:
     return x
 
 
-def _ends(x: Any, names: Mapping[str, int]) -> Any:
-    """The inputs or outputs of a model; a list of one tensor is the tensor."""
+def _ends(x: Any, names: Mapping[str, int], single: bool) -> Any:
+    """The inputs or outputs of a model; if ``single``, a list of one tensor is the tensor."""
     if _is_reference(x):
         return _history(x, names)
     if isinstance(x, Mapping):
-        return {k: _ends(v, names) for k, v in x.items()}
-    ends = [_ends(v, names) for v in x]
-    return ends[0] if len(ends) == 1 and _is_reference(ends[0]) else ends
+        return {k: _ends(v, names, single) for k, v in x.items()}
+    ends = [_ends(v, names, single) for v in x]
+    return ends[0] if single and len(ends) == 1 and _is_reference(ends[0]) else ends
+
+
+def _op_record(declared: OpDeclaration) -> Config:
+    return {
+        "module": f"keras.src.ops.{declared.module_name}", "class_name": declared.class_name,
+        "config": {}, "registered_name": None,
+    }  # fmt: skip
+
+
+@functools.cache
+def _ops_by_class() -> dict[str, OpDeclaration]:
+    return {declared.class_name: declared for declared in DECLARATIONS.values()}
+
+
+def _op_of(record: Mapping[str, Any]) -> OpDeclaration | None:
+    """The op that a record without a module describes: one without the arguments of layers."""
+    if not isinstance(record["config"], Mapping) or "trainable" in record["config"]:
+        return None
+    is_layer = isinstance(registry.find_builtin("layers", str(record["class_name"])), type)
+    declared = _ops_by_class().get(str(record["class_name"]))
+    return None if is_layer and "dtype" in record["config"] else declared
