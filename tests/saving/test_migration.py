@@ -201,6 +201,9 @@ EXAMPLES = {
                                  "registered_name": "relu"}})),
     "Masking: input_dim, input_length": (("Masking", {"mask_value": 0.0, "input_dim": 3}),
                                          ("Masking", {"mask_value": 0.0})),
+    "GroupedQueryAttention: class": (
+        ("GroupedQueryAttention", {"head_dim": 2, "num_query_heads": 2, "num_key_value_heads": 1}),
+        ("GroupQueryAttention", {"head_dim": 2, "num_query_heads": 2, "num_key_value_heads": 1})),
     "GlorotUniform: dtype": (
         ("Dense", {"units": 1, "bias_initializer": {"class_name": "Zeros",
                                                     "config": {"dtype": "float32"}}}),

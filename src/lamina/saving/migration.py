@@ -271,6 +271,8 @@ CONFIGS: tuple[Row, ...] = (
         "dtype", dropped(dtype=...), "tf 2.0 initializers"),
     Row("3", "VarianceScaling", "distribution='normal'",
         value("distribution", become={"normal": "truncated_normal"}), "2.3.1 initializers.py"),
+    Row("4", "GroupedQueryAttention", "class", became("GroupQueryAttention"),
+        "3.15.1 layers/attention, in files of HDF5"),
     # Compiling.
     Row("3", " ".join(f"Custom>{name}" for name in _OPTIMIZERS.split()), "class", unpackaged,
         "tf 2.11 optimizers/optimizer.py"),
