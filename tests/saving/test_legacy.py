@@ -1,6 +1,10 @@
 """Whole models in HDF5: of Keras 1 and 2 in their dialects, of Keras 3, and our own."""
 
+import io
 import json
+import os
+import pathlib
+import zipfile
 
 import h5py
 import keras as oracle
@@ -148,3 +152,505 @@ def test_theano_is_known_by_its_names(tmp_path):
         for end in (":0", "")
     ]
     assert np.array_equal(models[0].get_weights()[0], models[1].get_weights()[0][::-1, ::-1])
+
+
+# ---- configs of old models -----------------------------------------------------------------------
+
+DENSE = arrays((4, 3), (3,))
+HEAD = arrays((3, 2), (2,))
+
+
+def named(name, *values):
+    return {f"{name}_{i}:0": value for i, value in enumerate(values)}
+
+
+def dense(x, kernel, bias):
+    return x @ kernel + bias
+
+
+def layer(name, class_name, nodes, **config):
+    return {"class_name": class_name, "name": name, "config": {"name": name, **config},
+            "inbound_nodes": nodes}  # fmt: skip
+
+
+def graph(layers_, outputs, inputs=("x",)):
+    given = [layer(n, "InputLayer", [], batch_input_shape=[None, 4], input_dtype="float32")
+             for n in inputs]  # fmt: skip
+    return {"class_name": "Model", "config": {
+        "name": "m", "layers": [*given, *layers_], "input_layers": [[n, 0, 0] for n in inputs],
+        "output_layers": outputs}}  # fmt: skip
+
+
+def test_a_stack_of_keras_1_with_two_inputs(tmp_path):
+    first = {"output_dim": 3, "batch_input_shape": [None, 4]}
+    branches = [
+        {"class_name": "Sequential", "config": [
+            {"class_name": "Dense", "config": {"name": name, **first}}]}
+        for name in ("left", "right")
+    ]  # fmt: skip
+    record = sequential(("Merge", {"name": "join", "mode": "sum", "layers": branches}),
+                        ("Dense", {"name": "head", "output_dim": 2}))  # fmt: skip
+    left, right = DENSE, arrays((4, 3), (3,))
+    weights = {"left": named("l", *left), "right": named("r", *right), "head": named("h", *HEAD)}
+    model = loaded(tmp_path, "1.2.2", record, weights)
+    y = model.predict([X, 2 * X], verbose=0)
+    expected = dense(dense(X, *left) + dense(2 * X, *right), *HEAD)
+    np.testing.assert_allclose(y, expected, rtol=1e-5)
+
+
+def test_statistics_of_each_batch(tmp_path):
+    """Mode 2 of Keras 1 always normalized by the statistics of the batch."""
+    record = sequential(
+        ("Dense", {"name": "d", "output_dim": 3, "batch_input_shape": [None, 4]}),
+        ("BatchNormalization", {"name": "n", "mode": 2, "epsilon": 0.01, "axis": -1}),
+    )
+    gamma, beta, mean, variance = arrays((3,), (3,), (3,), (3,))
+    weights = {"d": named("d", *DENSE), "n": named("n", gamma, beta, mean, variance)}
+    model = loaded(tmp_path, "1.2.2", record, weights)
+    h = dense(X, *DENSE)
+    expected = (h - h.mean(0)) / np.sqrt(h.var(0) + 0.01) * gamma + beta
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("first", [1, 0])
+def test_models_inside_of_models_count_their_calls_from_one(first, tmp_path):
+    inner = {**sequential(("Dense", {"name": "d", "output_dim": 3, "batch_input_shape": [None, 4]})),
+             "name": "inner", "inbound_nodes": [[["x", 0, 0]], [["y", 0, 0]]]}  # fmt: skip
+    nodes = [[["inner", first, 0], ["inner", first + 1, 0]]]
+    record = graph([inner, layer("join", "Merge", nodes, mode="mul")], [["join", 0, 0]], ("x", "y"))
+    path = write(tmp_path / "model.h5", "1.2.2", record, {"inner": named("d", *DENSE)})
+    if not first:  # a reference that no version writes
+        with pytest.raises(AssertionError):
+            np.testing.assert_allclose(
+                load_model(path).predict([X, 2 * X], verbose=0),
+                dense(X, *DENSE) * dense(2 * X, *DENSE), rtol=1e-4,
+            )  # fmt: skip
+        return
+    y = load_model(path).predict([X, 2 * X], verbose=0)
+    np.testing.assert_allclose(y, dense(X, *DENSE) * dense(2 * X, *DENSE), rtol=1e-5)
+
+
+def test_arguments_of_calls(tmp_path):
+    """Tensors as keyword arguments, as tf.keras writes them, and states in a list of inputs."""
+    lstm = {"units": 3, "return_state": True, "recurrent_activation": "sigmoid"}
+    given = [layer("x", "InputLayer", [], batch_input_shape=[None, 5, 2])]
+    one = layer("one", "LSTM", [[["x", 0, 0, {}]]], **lstm)
+    listed = layer("two", "LSTM", [[["x", 0, 0, {}], ["one", 0, 1, {}], ["one", 0, 2, {}]]], **lstm)
+    by_name = layer("two", "LSTM", [
+        [["x", 0, 0, {"initial_state": [["one", 0, 1], ["one", 0, 2]], "mask": None}]]], **lstm)  # fmt: skip
+    weights = {n: named(n, *arrays((2, 12), (3, 12), (12,))) for n in ("one", "two")}
+    data = RNG.normal(size=(2, 5, 2)).astype("float32")
+    outputs = []
+    for second in (listed, by_name):
+        record = {"class_name": "Functional", "config": {
+            "name": "m", "layers": [*given, one, second], "input_layers": [["x", 0, 0]],
+            "output_layers": [["two", 0, 0]]}}  # fmt: skip
+        model = loaded(tmp_path, "2.4.0", record, weights)
+        outputs.append(model.predict(data, verbose=0))
+    np.testing.assert_array_equal(*outputs)
+    states = load_model(tmp_path / "model.h5").get_layer("one")(data)[1:]
+    again = layers.LSTM(3, recurrent_activation="sigmoid")
+    again.build((None, 5, 2))
+    again.set_weights(list(weights["two"].values()))
+    np.testing.assert_allclose(again(data, initial_state=list(states)), outputs[0], rtol=1e-5)
+
+
+def test_slices_of_tensorflow(tmp_path):
+    spec = {"class_name": "__tuple__", "items": [
+        {"start": None, "stop": None, "step": None}, {"start": 1, "stop": 3, "step": None}]}  # fmt: skip
+    record = graph([layer("cut", "SlicingOpLambda", [["x", 0, 0, {"slice_spec": spec}]],
+                          function="__operators__.getitem")], [["cut", 0, 0]])  # fmt: skip
+    model = loaded(tmp_path, "2.9.0", record, {})
+    np.testing.assert_array_equal(model.predict(X, verbose=0), X[:, 1:3])
+    record["config"]["layers"][-1]["config"]["function"] = "io.read_file"
+    with pytest.raises(SerializationError, match=r"Keras 2\.9\.0.*'cut'.*tf\.io\.read_file"):
+        loaded(tmp_path, "2.9.0", record, {})
+
+
+PART = [("d", DENSE), ("n", arrays((3,), (3,), (3,), (3,))), ("h", HEAD)]
+
+
+@pytest.mark.parametrize("frozen", [(), ("d",), ("d", "n", "h"), ("n",)])
+def test_weights_of_frozen_layers_inside_of_a_model(frozen, tmp_path):
+    """They are listed after those that train."""
+    classes = {"d": ("Dense", {"units": 3, "batch_input_shape": [None, 4]}),
+               "n": ("BatchNormalization", {}), "h": ("Dense", {"units": 2})}  # fmt: skip
+    inner = sequential(*((c, {"name": n, "trainable": n not in frozen, **k})
+                         for n, (c, k) in classes.items()))  # fmt: skip
+    inner |= {"name": "inner", "inbound_nodes": [[["x", 0, 0, {}]]]}
+    first = [(n, i, v) for n, own in PART for i, v in enumerate(own[:2]) if n not in frozen]
+    rest = [(n, i, v) for n, own in PART for i, v in enumerate(own) if n in frozen or i > 1]
+    names = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
+    stored = {f"{n}/{names[n == 'n'][i]}:0": v for n, i, v in [*first, *rest]}
+    model = loaded(tmp_path, "2.2.4", graph([inner], [["inner", 1, 0]]), {"inner": stored})
+    for name, own in PART:
+        for a, b in zip(model.get_layer("inner").get_layer(name).get_weights(), own, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+ONE = sequential(("Dense", {"name": "d", "units": 3, "batch_input_shape": [None, 4]}),
+                 ("Dense", {"name": "b", "units": 2}))  # fmt: skip
+WEIGHTS = {"d": named("d", *DENSE), "b": named("b", *HEAD)}
+SHAPES = [(4, 3), (3,), (3, 2), (2,)]
+
+
+def training(name, **config):
+    return {"optimizer_config": {"class_name": name, "config": config}, "loss": "mse",
+            "metrics": ["mae"], "sample_weight_mode": None, "loss_weights": None}  # fmt: skip
+
+
+def in_order(version, name, config, *groups):
+    """An optimizer's state: the counter and the given arrays, and the model that reads it."""
+    values = [np.int64(7), *groups]
+    return version, training(name, **config), {f"v{i}": v for i, v in enumerate(values)}
+
+
+M, V = arrays(*SHAPES), arrays(*SHAPES)
+BY_WEIGHT = [a for pair in zip(M, V, strict=True) for a in pair]
+STATES = {
+    "Keras 2": in_order("2.2.4", "Adam", {"lr": 0.5, "amsgrad": False, "decay": 0.0}, *M, *V,
+                        *[np.zeros(1, "float32")] * 4),
+    "tf 2.4": in_order("2.4.0", "Adam", {"learning_rate": 0.5, "amsgrad": False}, *M, *V),
+    "tf 2.13": in_order("2.13.1", "Custom>Adam", {"learning_rate": 0.5}, *BY_WEIGHT),
+    "tf 2.13, an optimizer of before": in_order("2.13.1", "Adam", {"learning_rate": 0.5}, *M, *V),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_the_state_of_an_optimizer(name, tmp_path):
+    version, config, state = STATES[name]
+    model = loaded(tmp_path, version, ONE, WEIGHTS, training=config, state=state)
+    assert type(model.optimizer) is keras.optimizers.Adam
+    assert float(model.optimizer.learning_rate) == 0.5
+    assert int(model.optimizer.iterations) == 7
+    found = model.optimizer.state_variables
+    for slot, values in (("momentum", M), ("velocity", V)):
+        own = [v.numpy() for k, v in found.items() if k.startswith(slot)]
+        assert all(np.array_equal(a, b) for a, b in zip(own, values, strict=True))
+    model.fit(X, X[:, :2], verbose=0)
+    assert model.metrics_names == ["loss", "mae"]
+
+
+def test_keras_1_sorts_the_weights_of_an_optimizer_by_name(tmp_path):
+    swapped = {"d": {f"z_{n}": v for n, v in WEIGHTS["d"].items()}, "b": WEIGHTS["b"]}
+    config = training("SGD", lr=0.5, momentum=0.9)
+    state = {f"v{i}": v for i, v in enumerate([np.int64(7), *M[2:], *M[:2]])}
+    model = loaded(tmp_path, "1.2.2", {**ONE}, swapped, training=config, state=state)
+    own = [v.numpy() for k, v in model.optimizer.state_variables.items() if "/" in k]
+    assert all(np.array_equal(a, b) for a, b in zip(own, [*M[2:], *M[:2]], strict=True))
+    assert [v.shape for v in model.optimizer.parameters] == [*SHAPES[2:], *SHAPES[:2]]
+
+
+def test_a_state_that_is_not_certain_is_reset(tmp_path):
+    _, config, state = STATES["tf 2.4"]
+    del state["v1"]
+    with pytest.warns(SavingWarning, match="8 arrays of an optimizer's state.*Adam.*is reset"):
+        model = loaded(tmp_path, "2.4.0", ONE, WEIGHTS, training=config, state=state)
+    assert int(model.optimizer.iterations) == 0
+
+
+def test_metrics_of_each_output(tmp_path):
+    """One list of metrics was that of every output."""
+    record = graph([layer(n, "Dense", [[["x", 0, 0]]], output_dim=3) for n in "ab"],
+                   [["a", 0, 0], ["b", 0, 0]])  # fmt: skip
+    weights = {n: named(n, *DENSE) for n in "ab"}
+    model = loaded(tmp_path, "1.2.2", record, weights, training=training("RMSprop", lr=0.5))
+    model.train_on_batch(X, [X[:, :3]] * 2)
+    assert model.metrics_names == ["loss", "a_loss", "b_loss", "a_mae", "b_mae"]
+
+
+def test_arguments_of_compile_that_nothing_understands(tmp_path):
+    path = write(tmp_path / "model.h5", "2.2.4", ONE, WEIGHTS, training={
+        **training("SGD", lr=0.5), "loss": "my_loss"})  # fmt: skip
+    with pytest.raises(SerializationError, match=r"my_loss.*\n.*compile=False"):
+        load_model(path)
+    assert not load_model(path, compile=False).compiled
+    model = load_model(path, {"my_loss": lambda y, p: keras.ops.mean(p - y)})
+    assert model.compiled
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+CODE = ["4wEAAAAAAAAA", None, None]
+LAMBDAS = {
+    "layer": {"class_name": "Lambda", "config": {
+        "name": "double", "function": CODE, "function_type": "lambda", "output_shape": None,
+        "output_shape_type": "raw", "arguments": {}}},
+    "merge": {"class_name": "Merge", "config": {
+        "name": "double", "mode": CODE, "mode_type": "lambda", "concat_axis": -1}},
+    "inside": {"class_name": "TimeDistributed", "config": {"name": "t", "layer": {
+        "class_name": "Lambda", "config": {"name": "double", "function": CODE,
+                                           "output_shape": CODE, "output_shape_type": "lambda"}}}},
+    "activation": {"class_name": "Dense", "config": {"name": "double", "units": 3, "activation": {
+        "class_name": "__lambda__", "config": {"code": CODE[0]}}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LAMBDAS)
+def test_code_is_refused_before_anything_is_built(kind, tmp_path, monkeypatch):
+    shape = [None, 2, 4] if kind == "inside" else [None, 4]
+    given = layer("x", "InputLayer", [], batch_input_shape=shape)
+    last = {**LAMBDAS[kind], "name": LAMBDAS[kind]["config"]["name"],
+            "inbound_nodes": [[["x", 0, 0]]]}  # fmt: skip
+    record = {"class_name": "Model", "config": {
+        "name": "m", "layers": [given, last], "input_layers": [["x", 0, 0]],
+        "output_layers": [[last["name"], 0, 0]]}}  # fmt: skip
+    path = write(tmp_path / "model.h5", "2.2.4", record, {})
+    built = []
+    monkeypatch.setattr(layers.InputLayer, "__post_init__", lambda self: built.append(self))
+    with pytest.raises(UnsafeFileError, match=r"Keras 2\.2\.4.*'double'.*\n.*custom_objects=\{'do"):
+        load_model(path)
+    assert built == []
+    monkeypatch.undo()
+    if kind != "activation":  # whose weights the file lacks
+        model = load_model(path, {"double": lambda x: 2 * x})
+        x = np.ones((2, *shape[1:]), "float32")
+        np.testing.assert_array_equal(model.predict(x, verbose=0), 2 * x)
+
+
+def test_functions_and_classes_by_name(tmp_path):
+    record = sequential(("Dense", {"name": "d", "units": 3, "batch_input_shape": [None, 4],
+                                   "activation": "mine"}),
+                        ("Lambda", {"name": "l", "function": "mine", "function_type": "function"}),
+                        ("Twice", {"name": "t", "batch_input_shape": [None, 3]}))  # fmt: skip
+
+    class Twice(keras.Layer):
+        def call(self, inputs):
+            return 2 * inputs
+
+    path = write(tmp_path / "model.h5", "2.2.4", record, {"d": named("d", *DENSE)})
+    with pytest.raises(SerializationError, match=r"written by Keras 2\.2\.4.*mine"):
+        load_model(path, {"Twice": Twice})
+    with pytest.raises(SerializationError, match=r"'Twice'.*custom_objects=\{'Twice'"):
+        load_model(path, {"mine": keras.ops.square})
+    model = load_model(path, {"mine": keras.ops.square, "Twice": Twice})
+    np.testing.assert_allclose(model.predict(X, verbose=0), 2 * dense(X, *DENSE) ** 4, rtol=1e-5)
+
+
+def test_the_formula_of_then(tmp_path):
+    def record():
+        return sequential(("Dense", {"name": "d", "units": 3, "batch_input_shape": [None, 4],
+                                     "activation": "hard_sigmoid"}))  # fmt: skip
+
+    path = write(tmp_path / "model.h5", "2.2.4", record(), {"d": named("d", *DENSE)})
+    with pytest.warns(SavingWarning, match=r"'d' \(Dense\).*hard_sigmoid.*custom_objects"):
+        model = load_model(path)
+    h = dense(X, *DENSE)
+    np.testing.assert_allclose(model.predict(X, verbose=0), np.clip(h / 6 + 0.5, 0, 1), rtol=1e-5)
+    model = load_model(path, {"hard_sigmoid": lambda x: keras.ops.clip(0.2 * x + 0.5, 0, 1)})
+    np.testing.assert_allclose(model.predict(X, verbose=0), np.clip(0.2 * h + 0.5, 0, 1), rtol=1e-5)
+
+
+def linked(h5):
+    del h5["model_weights/d/d_1:0"]
+    h5["model_weights/d/d_1:0"] = h5py.ExternalLink("other.h5", "/")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (lambda h: h["model_weights/d"].attrs.__setitem__("weight_names", [b"d_0:0"] * 2),
+         CorruptFileError, "twice"),
+        (lambda h: h["model_weights/d"].attrs.__setitem__("weight_names", [b"d_0:0"]),
+         StructureError, "1 weights for layer 'd'.*has 2"),
+        (lambda h: h["model_weights/d"].pop("d_1:0"), CorruptFileError, "missing from the file"),
+        (lambda h: h["model_weights"].attrs.__setitem__("layer_names", [b"d"]), StructureError,
+         "1 layers.*2 layers"),
+        (lambda h: h.attrs.pop("model_config"), CorruptFileError, "no architecture.*load_weights"),
+        (lambda h: h.attrs.__setitem__("model_config", b"{"), CorruptFileError, "not valid JSON"),
+        (lambda h: h.attrs.__setitem__("model_config", b'{"a": 1, "a": 2}'), CorruptFileError,
+         "twice"),
+        (lambda h: h.attrs.__setitem__("model_config", b"[]"), CorruptFileError, "architecture"),
+        (lambda h: h.pop("model_weights"), CorruptFileError, "layer_names"),
+        (linked, UnsafeFileError, "link"),
+    ],
+)  # fmt: skip
+def test_damaged_files(change, error, said, tmp_path):
+    path = write(tmp_path / "model.h5", "2.2.4", ONE, WEIGHTS)
+    load_model(path)
+    with h5py.File(path, "r+") as h5:
+        change(h5)
+    with pytest.raises(error, match=said):
+        load_model(path)
+
+
+def test_the_content_decides_not_the_name(tmp_path):
+    path = write(tmp_path / "model.keras", "2.2.4", ONE, WEIGHTS)
+    expected = load_model(path).predict(X, verbose=0)
+    load_model(path).save(tmp_path / "new.keras")
+    (tmp_path / "new.keras").rename(tmp_path / "new.h5")
+    np.testing.assert_array_equal(load_model(tmp_path / "new.h5").predict(X, verbose=0), expected)
+
+
+# ---- archives of tf.keras ------------------------------------------------------------------------
+
+
+def archive(path, version, record, weights):
+    content = io.BytesIO()
+    with h5py.File(content, "w") as h5:
+        for name, value in weights.items():
+            h5[name] = value
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("metadata.json", json.dumps({"keras_version": version}))
+        file.writestr("config.json", json.dumps(record))
+        file.writestr("model.weights.h5", content.getvalue())
+    return path
+
+
+def modern(record):
+    """A record as archives of tf.keras have it: with a module, but of old arguments."""
+    return {"module": "keras.layers", "registered_name": None, **record}
+
+
+TWO = [modern(layer("d", "Dense", [[["x", 0, 0, {}]]], units=3)),
+       modern(layer("b", "Dense", [[["d", 0, 0, {}]]], units=2))]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "top", "second"),
+    [("2.12.0", "_layer_checkpoint_dependencies", "dense_2"), ("2.15.0", "layers", "dense_1")],
+)  # fmt: skip
+def test_archives_of_tf_keras(version, top, second, tmp_path):
+    record = {**graph(TWO, [["b", 0, 0]]), "module": "keras.src.engine.functional"}
+    given = record["config"]["layers"][0]
+    given |= {"module": "keras.layers", "registered_name": None}
+    given["config"].pop("input_dtype")
+    record["class_name"] = "Functional"
+    record["compile_config"] = {
+        "optimizer": {"module": "keras.optimizers", "class_name": "Adam", "registered_name": "Adam",
+                      "config": {"learning_rate": 0.5, "is_legacy_optimizer": False}},
+        "loss": "mse", "metrics": ["mae"], "loss_weights": None, "jit_compile": False}  # fmt: skip
+    weights = {f"{top}/dense/vars/{i}": v for i, v in enumerate(DENSE)}
+    weights |= {f"{top}/{second}/vars/{i}": v for i, v in enumerate(HEAD)}
+    weights |= {f"optimizer/vars/{i}": v for i, v in enumerate([np.int64(7), *BY_WEIGHT])}
+    weights["metrics/mean/vars/0"] = np.float32(1)
+    model = load_model(archive(tmp_path / "model.keras", version, record, weights))
+    expected = dense(dense(X, *DENSE), *HEAD)
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-5)
+    own = list(model.optimizer.state_variables.values())
+    assert int(model.optimizer.iterations) == 7
+    assert all(np.array_equal(a.numpy(), b) for a, b in zip(own[2:], BY_WEIGHT, strict=True))
+
+
+def test_attributes_with_underscores(tmp_path):
+    attention = modern(layer("a", "MultiHeadAttention", [[["x", 0, 0, {"value": ["x", 0, 0]}]]],
+                             num_heads=1, key_dim=2, query_shape=[None, 5, 4]))  # fmt: skip
+    given = modern(layer("x", "InputLayer", [], batch_input_shape=[None, 5, 4]))
+    record = {"module": "keras.src.engine.functional", "class_name": "Functional", "config": {
+        "name": "m", "layers": [given, attention], "input_layers": [["x", 0, 0]],
+        "output_layers": [["a", 0, 0]]}}  # fmt: skip
+    ours = layers.MultiHeadAttention(1, 2)
+    ours.build((None, 5, 4), (None, 5, 4))
+    values = arrays(*(v.shape for v in ours.weights))
+    ours.set_weights(values)
+    names = [f"layers/multi_head_attention/_{part}_dense/vars/{i}"
+             for part in ("query", "key", "value", "output") for i in range(2)]  # fmt: skip
+    stored = dict(zip(names, values, strict=True))
+    model = load_model(archive(tmp_path / "model.keras", "2.15.0", record, stored))
+    x = RNG.normal(size=(2, 5, 4)).astype("float32")
+    np.testing.assert_allclose(model.predict(x, verbose=0), ours(x, x), rtol=1e-4, atol=1e-5)
+
+
+# ---- HDF5 of Keras 3, and ours -------------------------------------------------------------------
+
+
+def test_files_of_keras_3(tmp_path):
+    inputs = oracle.Input((4,))
+    x = oracle.layers.BatchNormalization()(oracle.layers.Dense(3)(inputs))
+    theirs = oracle.Model(inputs, oracle.layers.Add()([oracle.ops.relu(x) + 1.0, x]))
+    theirs.compile("adam", oracle.losses.MeanSquaredError(), metrics=["mae"])
+    theirs.fit(X, X[:, :3], verbose=0)
+    theirs.save(tmp_path / "theirs.h5")
+    ours = load_model(tmp_path / "theirs.h5")
+    expected = theirs.predict(X, verbose=0)
+    np.testing.assert_allclose(ours.predict(X, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    for a, b in zip(theirs.optimizer.variables, ours.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), b.numpy())
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.hdf5"])
+def test_a_model_resumes_bit_for_bit(name, tmp_path):
+    def fit(model):
+        return model.fit(X, X[:, :2], epochs=2, batch_size=2, verbose=0).history["loss"]
+
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dropout(0.5),
+                              layers.Dense(2)])  # fmt: skip
+    model.compile(keras.optimizers.Adam(0.1), "mse", metrics=["mae"])
+    fit(model)
+    model.save(tmp_path / name)
+    with h5py.File(tmp_path / name) as h5:
+        assert h5.attrs["keras_version"].startswith("3.")
+    again = load_model(tmp_path / name)
+    assert fit(model) == fit(again)
+    with pytest.raises(FileExistsError):
+        model.save(tmp_path / name, overwrite=False)
+    model.save(tmp_path / name, include_optimizer=False)
+    assert not load_model(tmp_path / name).compiled
+
+
+def test_hundreds_of_layers(tmp_path):
+    """The list of names is larger than one attribute of HDF5 may be."""
+    names = [f"{'layer' * 12}_{i}" for i in range(1200)]
+    model = keras.Sequential([keras.Input((1,)), *(layers.Identity(name=n) for n in names)])
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5") as h5:
+        assert "layer_names1" in h5["model_weights"].attrs
+    assert [x.name for x in load_model(tmp_path / "model.h5").layers] == names
+
+
+def test_layers_that_save_arrays_of_their_own(tmp_path):
+    class Table(keras.Layer):
+        def save_own_variables(self, store):
+            store["rows"] = np.zeros(3)
+
+    model = keras.Sequential([keras.Input((1,)), Table(name="table")])
+    with pytest.raises(SerializationError, match=r"'table'.*'\.h5'.*'\.keras'"):
+        model.save(tmp_path / "model.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- texts ---------------------------------------------------------------------------------------
+
+
+def test_texts_and_configs(tmp_path):
+    record = {**ONE, "keras_version": "2.0.8", "backend": "tensorflow"}
+    for model in (
+        keras.models.model_from_json(json.dumps(record)),
+        keras.Sequential.from_config(ONE["config"]),
+    ):
+        assert [type(x).__name__ for x in model.layers] == ["Dense", "Dense"]
+        assert model.output_shape == (None, 2)
+    record = graph(TWO, [["b", 0, 0]])["config"]
+    assert keras.Model.from_config(record).output_shape == (None, 2)
+    with pytest.raises(SerializationError, match="not a model"):
+        keras.models.model_from_json('{"class_name": "L2", "config": {}, "module": "keras"}')
+
+
+# ---- real files ----------------------------------------------------------------------------------
+
+REAL = pathlib.Path(os.environ.get("LAMINA_TEST_DATA", ""), "models")
+# Number of weights, and the optimizer that the file names.
+FILES = {
+    "12net.h5": (6632, None), "GAPError.h5": (251955, None), "LeakyReLU_0_model.h5": (544, "RMSprop"),
+    "ThresholdReLU_0_model.h5": (544, "RMSprop"), "cnn_batch_norm.h5": (79, "Adam"),
+    "cnn_tf_model.h5": (64, "Adadelta"), "convlstm2d_0.h5": (4672, None),
+    "lstm_functional_tf_keras_2.h5": (461, "Adam"), "masking_two_lstm.h5": (9600, None),
+    "misc_0.h5": (116, None), "mlp_60.h5": (30, None), "nadam.h5": (7114, "Nadam"),
+    "simple_flatten_lstm_tf_keras_2_model.h5": (10451, "RMSprop"),
+    "simple_lstm_tf_keras_1_model.h5": (10451, "RMSprop"),
+    "simple_rnn_tf_keras_2_model.h5": (2651, "RMSprop"),
+    "simple_sparse_xent_mlp_keras_2_model.h5": (15, "RMSprop"),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="LAMINA_TEST_DATA has no folder `models`")
+@pytest.mark.filterwarnings("ignore:.*hard_sigmoid", "ignore:.*is reset")
+@pytest.mark.parametrize("name", FILES)
+def test_real_files(name):
+    count, optimizer = FILES[name]
+    model = load_model(REAL / name)
+    assert model.count_params() == count
+    assert (type(model.optimizer).__name__ if model.compiled else None) == optimizer

@@ -68,7 +68,8 @@ def compile_with(model: Any, settings: Any, custom_objects: Any, where: str) -> 
         SerializationError: They cannot be deserialized.
     """
     try:
-        model.compile_from_config(registry.deserialize(settings, custom_objects))
+        with registry.CustomObjectScope(custom_objects or {}):
+            model.compile_from_config(registry.deserialize(settings, custom_objects))
     except LaminaError as e:
         raise SerializationError(
             f"{where} contains arguments of `compile` that cannot be deserialized: {e}",
