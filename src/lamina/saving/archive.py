@@ -172,8 +172,8 @@ def _write_hdf5(model: Any, target: Any, include_optimizer: bool, _: Path) -> No
     """Write a whole model as one file of HDF5; arguments as in :func:`_write`."""
     record, own = _description(model)
     _refuse_stores(locate(model), ".h5")
-    settings, state = _compile_config(model, include_optimizer), {}
-    if include_optimizer and settings and model.optimizer is not None and model.optimizer.built:
+    settings, state = _compile_config(model, True) if include_optimizer else {}, {}
+    if settings and model.optimizer is not None and model.optimizer.built:
         state = model.optimizer.state_variables
         own["optimizer_addresses"] = optimizer.addresses_of(model)
     attributes, arrays = legacy.describe(model, record, settings, state, _LAYOUT, own)
