@@ -18,6 +18,7 @@ from lamina.models.model import Model
 from lamina.saving import upgrade
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 from lamina.tree import nested
 
 
@@ -136,8 +137,8 @@ class Sequential(Model):
     def _sublayers(self) -> list[Layer]:
         return list(self._stack)
 
-    def _listed_layers(self) -> list[Layer]:
-        return list(self._stack)
+    def _listed_layers(self) -> tuple[list[Layer], bool]:
+        return list(self._stack), True
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer with a name, or at an index."""
@@ -229,6 +230,15 @@ class Sequential(Model):
             config: The result of :meth:`get_config`, of Lamina or of Keras 1.1 to 3.
             custom_objects: Custom classes and functions by name.
         """
+        if isinstance(config, list):  # of Keras 1, and 2.0 to 2.2
+            config = {"name": None, "layers": config}
+        return cls._from_layers(config, custom_objects)
+
+    @classmethod
+    @reads_config
+    def _from_layers(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
+    ) -> Any:
         record = upgrade.upgrade_config("Sequential", config, custom_objects)
         if record["class_name"] != "Sequential":  # a stack of Keras 1 with several inputs
             return registry.deserialize(record, custom_objects)

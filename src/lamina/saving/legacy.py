@@ -24,6 +24,7 @@ from lamina.layers.state import flatten_layers, saved_variables
 from lamina.saving.migration import ARRAYS, GATED, ArrayRow, is_before, version_of
 from lamina.saving.optimizer import parameters_of
 from lamina.saving.weights import Places, Stored, fill
+from lamina.serialization import text
 
 WEIGHTS, OPTIMIZER, TOP = "model_weights", "optimizer_weights", "top_level_model_weights"
 # The arguments of ``compile`` that the layout always has.
@@ -75,25 +76,10 @@ def version_in(stored: Grouped) -> str:
 
 def json_in(stored: Grouped, name: str) -> Any:
     """The value of an attribute that is JSON, or None if the file does not have it."""
-    text = attribute(stored, name)
-    if text is None:
+    value = attribute(stored, name)
+    if value is None:
         return None
-    try:
-        return json.loads(text, object_pairs_hook=unique_keys)
-    except (ValueError, RecursionError) as e:
-        raise CorruptFileError(f"{stored.where}: {name} is not valid JSON: {e}") from e
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The pairs as a dict.
-
-    Raises:
-        ValueError: A key occurs twice.
-    """
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
+    return text.parse(value, f"{stored.where}: {name}", CorruptFileError)
 
 
 # ---- arrays --------------------------------------------------------------------------------------
@@ -167,7 +153,7 @@ def locate(stored: Grouped, model: Any, by_name: bool = False) -> tuple[Converte
         alone = saved_variables(layer) if layer is model else None
         for slot, paths in _assigned(stored, name, layer, groups[name], alone, version):
             found |= _variables_of(converted, slot, paths, version, backend)
-    return converted, Places(found, {}, {})
+    return converted, Places.of(found)
 
 
 def _listed(stored: Grouped, group: str, name: str) -> list[str]:
@@ -441,7 +427,7 @@ def read_state(
             SavingWarning,
         )
         return
-    fill(stored, Places(pairs, {}, {}), error=CorruptFileError, way_out="", whole=False)
+    fill(stored, Places.of(pairs), error=CorruptFileError, way_out="", whole=False)
 
 
 def _order_of(optimizer: Any, shapes: list[Any], by_slot: bool) -> list[Variable | None]:

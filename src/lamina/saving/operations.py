@@ -8,33 +8,42 @@ conditions) have no representation in Keras's files; they are saved as the ops t
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from lamina import activations, ops
 from lamina.core.declaration import DECLARATIONS, OpDeclaration
-from lamina.core.graph import Slot, is_symbolic
+from lamina.core.graph import is_symbolic
 from lamina.core.operation import Op
-from lamina.core.spec import is_array
-from lamina.core.subgraph import Body, Subgraph, SubgraphStep
 from lamina.core.symbolic import OPERATIONS
-from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import SerializationError, unknown_name
 from lamina.serialization import registry
+from lamina.serialization.functions import plain, restored
 from lamina.tree import nested
 
 _PACKAGE = "keras.src.ops"
-
-
-def _plain(name: str, value: Any) -> Any:
-    """An argument in its form in files: functions as data, dtypes by name."""
-    if name == "dtype" and value is not None:
-        return standardize_dtype(value)
-    if isinstance(value, Body):
-        return {"captures": list(value.captures), "function": _function_config(value.graph)}
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Body) for v in value):
-        return [_plain("", v) for v in value]
-    return value
+# Ops that Keras writes as classes, and Lamina composes of others.
+_COMPOSED: dict[str, Callable[..., Any]] = {
+    "keras.src.activations.activations.ReLU": activations.relu,
+    "keras.src.activations.activations.Mish": activations.mish,
+    f"{_PACKAGE}.core.ConvertToTensor": ops.convert_to_tensor,
+}
+# Classes and parameters as earlier releases of Keras 3 named them, and the releases.
+_CLASSES = {
+    "CtcLoss": "CTCLoss",  # 3.0 to 3.2
+    "ExtractPatches3D": "ExtractPatches3d",  # 3.12, 3.13
+}
+_PARAMETERS = {
+    "Resize": {"image": "images"},  # 3.0 to 3.3, as the following three
+    "AffineTransform": {"image": "images"},
+    "ExtractPatches": {"image": "images"},
+    "MapCoordinates": {"image": "inputs"},
+    "RGBToGrayscale": {"image": "images"},  # 3.3
+    "Stack": {"xs": "x"},  # 3.0 to 3.10
+    "Threshold": {"threshold_value": "threshold", "value": "default_value"},  # 3.8 to 3.10
+}
 
 
 def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
@@ -52,7 +61,7 @@ def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any],
     keywords: dict[str, Any] = {}
     is_gapless = True
     for name, parameter in declared.signature.parameters.items():
-        value = _plain(name, bound.get(name))
+        value = plain(name, bound.get(name))
         if name in declared.constructor and not any(map(is_symbolic, nested.flatten(value))):
             if name in bound:
                 config[name] = value
@@ -80,17 +89,19 @@ def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any],
 
 
 class Described(NamedTuple):
-    """An op from a file: its declaration, and the arguments in the config of its record."""
+    """An op from a file: its declaration, the arguments in its record, and renamed parameters."""
 
     declared: OpDeclaration
     static: dict[str, Any]
+    renamed: Mapping[str, str]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the op with the arguments of the record and of the call."""
         declared = self.declared
-        given = {**self.static, **{k: v for k, v in kwargs.items() if v is not None}}
-        given = {k: _restored(v) for k, v in given.items()}
-        waiting = [_restored(v) for v in args]
+        kwargs = {self.renamed.get(k, k): v for k, v in kwargs.items() if v is not None}
+        given = {**self.static, **kwargs}
+        given = {k: restored(v) for k, v in given.items()}
+        waiting = [restored(v) for v in args]
         bound = inspect.BoundArguments(declared.signature, {})  # pyright: ignore[reportArgumentType]
         for name, parameter in declared.signature.parameters.items():
             if parameter.kind is parameter.VAR_POSITIONAL:
@@ -105,6 +116,10 @@ class Described(NamedTuple):
                 and parameter.kind is not parameter.KEYWORD_ONLY
             ):
                 bound.arguments[name] = waiting.pop(0)
+        # Releases before 3.4 passed some static arguments in the call.
+        for name in (n for n in declared.constructor if n not in bound.arguments):
+            if waiting:
+                bound.arguments[name] = waiting.pop(0)
         if waiting or given:
             raise SerializationError(
                 f"lamina.ops.{declared.name}{declared.signature} does not take {waiting or given}."
@@ -112,77 +127,30 @@ class Described(NamedTuple):
         return OPERATIONS[declared.name](*bound.args, **bound.kwargs)
 
 
-def read(record: Mapping[str, Any]) -> Described | None:
+def read(record: Mapping[str, Any]) -> Callable[..., Any] | None:
     """The op that a record describes, or None if it describes something else.
 
     Raises:
         SerializationError: An unknown op, or an argument that the op does not have.
     """
-    if not str(record.get("module", "")).startswith(_PACKAGE):
+    module, name = str(record.get("module", "")), str(record.get("class_name"))
+    composed = _COMPOSED.get(f"{module}.{name}")
+    if composed is not None:
+        parameters = inspect.signature(composed).parameters
+        config = registry.deserialize(record["config"])
+        return functools.partial(composed, **{k: v for k, v in config.items() if k in parameters})
+    if not module.startswith(_PACKAGE):
         return None
     known = {d.class_name: d for d in DECLARATIONS.values()}
-    declared = known.get(str(record.get("class_name")))
+    declared = known.get(_CLASSES.get(name, name))
     if declared is None:
-        raise SerializationError(str(unknown_name("op", record.get("class_name"), known)))
+        raise SerializationError(str(unknown_name("op", name, known)))
+    renamed = _PARAMETERS.get(name, {})
     static = {}
     for key, value in record["config"].items():
+        key = renamed.get(key, key)
         if key in declared.signature.parameters:
             static[key] = registry.deserialize(value)
         elif key != "name" and value not in (None, False):
             raise SerializationError(f"lamina.ops.{declared.name} does not take {key}={value!r}.")
-    return Described(declared, static)
-
-
-# ---- functions as data ---------------------------------------------------------------------------
-
-
-def _function_config(graph: Subgraph) -> dict[str, Any]:
-    """The ops of a function as JSON data; ``{"slot": i}`` stands for a tensor."""
-    steps = []
-    for step in graph.steps:
-        bound = DECLARATIONS[step.op_name].signature.bind(*step.args, **step.kwargs)
-        arguments = {k: _plain(k, v) for k, v in bound.arguments.items()}
-        bound.arguments.update(arguments)
-        steps.append({
-            "op": step.op_name, "args": _slots_written(list(bound.args)),
-            "kwargs": _slots_written(bound.kwargs), "outputs": list(step.outputs),
-        })  # fmt: skip
-    return {"steps": steps, "result": _slots_written(graph.result)}
-
-
-def _slots_written(x: Any) -> Any:
-    if isinstance(x, Slot):
-        return {"slot": x.index}
-    if isinstance(x, Mapping):
-        return {k: _slots_written(v) for k, v in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [_slots_written(v) for v in x]
-    return registry.serialize(x)
-
-
-def _function(config: Mapping[str, Any]) -> Subgraph:
-    steps = []
-    for step in config["steps"]:
-        if step["op"] not in OPERATIONS:
-            raise SerializationError(str(unknown_name("op", step["op"], OPERATIONS)))
-        args, kwargs = (_restored(registry.deserialize(step[k])) for k in ("args", "kwargs"))
-        steps.append(SubgraphStep(step["op"], tuple(args), dict(kwargs), tuple(step["outputs"])))
-    return Subgraph(tuple(steps), _restored(config["result"]))
-
-
-def _restored(x: Any) -> Any:
-    """Convert lists without tensors back to tuples (axes, shapes and indices)."""
-    if isinstance(x, Mapping):
-        if x.keys() == {"slot"} and isinstance(x["slot"], int):
-            return Slot(x["slot"])
-        if x.keys() == {"captures", "function"}:
-            return Body(tuple(map(_restored, x["captures"])), _function(x["function"]))
-        return {k: _restored(v) for k, v in x.items()}
-    if isinstance(x, list):
-        values = [_restored(v) for v in x]
-        return values if any(map(_is_tensor, nested.flatten(values))) else tuple(values)
-    return x
-
-
-def _is_tensor(x: Any) -> bool:
-    return is_symbolic(x) or is_array(x) or isinstance(x, Slot)
+    return Described(declared, static, renamed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lamina.core.boundary import warn
@@ -52,7 +53,7 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
             SavingWarning,
         )
         return
-    fill(stored, Places(variables, {}, {}), error=CorruptFileError, way_out="", whole=False)
+    fill(stored, Places.of(variables), error=CorruptFileError, way_out="", whole=False)
 
 
 def compile_with(model: Any, settings: Any, custom_objects: Any, where: str) -> None:
@@ -65,8 +66,11 @@ def compile_with(model: Any, settings: Any, custom_objects: Any, where: str) -> 
         where: The file, for messages.
 
     Raises:
+        CorruptFileError: They are not a dict.
         SerializationError: They cannot be deserialized.
     """
+    if not isinstance(settings, Mapping):
+        raise CorruptFileError(f"{where}: the arguments of `compile` are not a dict: {settings!r}.")
     try:
         with registry.CustomObjectScope(custom_objects or {}):
             model.compile_from_config(registry.deserialize(settings, custom_objects))
