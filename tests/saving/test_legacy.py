@@ -526,6 +526,9 @@ def test_archives_of_tf_keras(version, top, second, tmp_path):
     own = list(model.optimizer.state_variables.values())
     assert int(model.optimizer.iterations) == 7
     assert all(np.array_equal(a.numpy(), b) for a, b in zip(own[2:], BY_WEIGHT, strict=True))
+    stateless = {n: v for n, v in weights.items() if not n.startswith("optimizer")}
+    with pytest.warns(SavingWarning, match="no state of the optimizer"):
+        load_model(archive(tmp_path / "model.keras", version, record, stateless))
 
 
 def test_attributes_with_underscores(tmp_path):

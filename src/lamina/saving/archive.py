@@ -301,6 +301,9 @@ def _read(
                 )
             if settings and old is not None:
                 legacy.read_state(old, model, old.optimizer_paths(), is_current=False)
+                if not old.optimizer_paths():  # of the optimizers from before tf.keras 2.11
+                    warn(f"{where} contains no state of the optimizer, which starts anew.",
+                         SavingWarning)  # fmt: skip
             elif settings and model.optimizer is not None:
                 optimizer.read(stored, model, own.get("optimizer_addresses"))
         _read_assets(places.assets, archive)

@@ -15,6 +15,7 @@ from lamina.core.boundary import warn
 from lamina.core.declaration import DECLARATIONS, OpDeclaration
 from lamina.errors import LaminaError, SavingWarning, SerializationError, UnsafeFileError
 from lamina.saving.changes import Old
+from lamina.saving.code import with_functions
 from lamina.saving.migration import CONFIGS, OPS, WORDS, is_before, version_of
 from lamina.serialization import registry
 
@@ -175,69 +176,6 @@ def upgrade_training(
         if isinstance(e, LaminaError):
             raise
         raise SerializationError(f"The arguments of `compile` are damaged: {e!r}.") from e
-
-
-# ---- code ----------------------------------------------------------------------------------------
-
-
-def _is_code(value: Any) -> bool:
-    """Whether a function is stored as its code: Python bytecode as text, with its defaults."""
-    if isinstance(value, Mapping):
-        return value.get("class_name") == "__lambda__"
-    return isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str)
-
-
-def with_functions(record: Any, custom_objects: Mapping[str, Any] | None) -> Any:
-    """The record with the functions of ``custom_objects`` in place of code.
-
-    Raises:
-        UnsafeFileError: There is code for which ``custom_objects`` has no function; the message
-            names all such layers.
-    """
-    lacking: list[tuple[str, str]] = []
-
-    def function(layer: str, what: str) -> Any:
-        if registry.get_registered_object(layer, custom_objects) is None:
-            lacking.append((layer, what))
-        return {"module": "builtins", "class_name": "function", "config": layer,
-                "registered_name": layer}  # fmt: skip
-
-    def walk(x: Any, layer: str, what: str) -> Any:
-        if isinstance(x, (list, tuple)):
-            return [walk(v, layer, what) for v in x]
-        if not isinstance(x, Mapping):
-            return x
-        if x.get("class_name") == "__lambda__":
-            return function(layer, what)
-        config = x.get("config")
-        if isinstance(config, Mapping) and "class_name" in x:
-            layer, what = str(config.get("name") or layer), str(x["class_name"])
-            if x["class_name"] == "Lambda" and _is_code(config.get("function")):
-                config = {**config, "function": function(layer, what)}
-            elif x["class_name"] == "Merge" and config.get("mode_type", "raw") != "raw":
-                kept = {k: config[k] for k in ("layers",) if k in config}
-                kept |= {"name": layer, "function": function(layer, what)}
-                return {**x, "class_name": "Lambda", "config": kept}
-            if x["class_name"] == "Lambda" and (
-                config.get("output_shape_type") == "lambda" or _is_code(config.get("output_shape"))
-            ):
-                config = {k: v for k, v in config.items() if not k.startswith("output_shape")}
-            x = {**x, "config": config}
-        return {k: walk(v, layer, what) for k, v in x.items()}
-
-    try:
-        new = walk(record, "", "config")
-    except RecursionError as e:
-        raise SerializationError("The config of the model is nested too deeply.") from e
-    if lacking:
-        shown = ", ".join(f"{layer!r} ({what})" for layer, what in lacking)
-        raise UnsafeFileError(
-            f"The file contains Python code, which Lamina never runs: that of {shown}."
-            " Nothing was built.",
-            cure="Write each function in your program and pass it by the name of its layer: "
-            f"`custom_objects={{{lacking[0][0]!r}: lambda x: ...}}`.",
-        )
-    return new
 
 
 # ---- configs -------------------------------------------------------------------------------------
