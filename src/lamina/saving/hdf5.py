@@ -14,6 +14,7 @@ import numpy as np
 from lamina.errors import CorruptFileError
 from lamina.runtime.files import Window
 from lamina.saving.hdf5_format import Dataset, Group, Tree
+from lamina.saving.weights import digest_of
 
 # How Keras stores bfloat16, which HDF5 does not have: opaque pairs of bytes, and an attribute.
 _BFLOAT16 = np.dtype("V2")
@@ -24,8 +25,8 @@ _MOST_IN_ATTRIBUTE = 32 * 1024
 
 def write(
     path: str, arrays: Mapping[str, Any], attributes: Mapping[str, Mapping[str, Any]] | None = None
-) -> None:
-    """Write a file of named arrays.
+) -> dict[str, str]:
+    """Write a file of named arrays, and return their digests by name.
 
     Args:
         path: The file to write or replace.
@@ -43,19 +44,23 @@ def write(
     nested.set_create_intermediate_group(True)
     nested.set_char_encoding(low.h5t.CSET_UTF8)
     groups: dict[str, Any] = {}
+    digests: dict[str, str] = {}
     try:
         with h5py.File(path, "w") as h5:
             for name, array in arrays.items():
                 parent, _, own = name.rpartition("/")
                 if parent not in groups:
                     groups[parent] = low.h5g.create(h5.id, parent.encode(), lcpl=nested)
-                _write_array(low, groups[parent], own.encode(), np.asarray(array), nested)
+                value = np.asarray(array)
+                digests[name] = digest_of(value)
+                _write_array(low, groups[parent], own.encode(), value, nested)
             for name, values in (attributes or {}).items():
                 group = h5.require_group(name) if name else h5
-                for key, value in values.items():
-                    _write_attribute(group.attrs, key, value)
+                for key, text in values.items():
+                    _write_attribute(group.attrs, key, text)
     except RuntimeError as e:  # raised by h5py if the disk is full when buffers are flushed
         raise OSError(f"Cannot write {path}: {e}") from e
+    return digests
 
 
 def _write_attribute(attributes: Any, key: str, value: Any) -> None:
