@@ -15,6 +15,27 @@ from lamina.serialization.fields import is_integer
 from lamina.serialization.registry import builtin
 
 
+def check_frequency(value: Any, what: str) -> None:
+    """Check when checkpoints are written.
+
+    Args:
+        value: ``"epoch"``, a number of steps, or a ``datetime.timedelta``.
+        what: Name of the argument, for the message.
+
+    Raises:
+        ArgumentError: It is something else, or not positive.
+    """
+    if isinstance(value, dt.timedelta):
+        valid = value > dt.timedelta(0)
+    else:
+        valid = value == "epoch" or (is_integer(value) and value >= 1)
+    if not valid:
+        raise ArgumentError(
+            f"{what} must be 'epoch', a positive number of steps, or a positive "
+            f"`datetime.timedelta`. Received: {value!r}."
+        )
+
+
 @builtin("callbacks")
 class BackupAndRestore(MonitorCallback):
     """Saves the state of a training, from which the same ``fit`` continues after an interruption.
@@ -85,15 +106,7 @@ class BackupAndRestore(MonitorCallback):
         self.backup_dir, self.save_freq = Path(backup_dir), save_freq
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
         self.keep_best = keep_best
-        if isinstance(save_freq, dt.timedelta):
-            valid = save_freq > dt.timedelta(0)
-        else:
-            valid = save_freq == "epoch" or (is_integer(save_freq) and save_freq >= 1)
-        if not valid:
-            raise ArgumentError(
-                "BackupAndRestore: `save_freq` must be 'epoch', a positive number of steps, or a "
-                f"positive `datetime.timedelta`. Received: {save_freq!r}."
-            )
+        check_frequency(save_freq, "BackupAndRestore: `save_freq`")
         self._folder: CheckpointFolder | None = None
 
     def open(self, model: Any) -> CheckpointFolder:

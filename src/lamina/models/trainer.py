@@ -25,6 +25,7 @@ from lamina.serialization.registry import builtin
 from lamina.training import loop
 from lamina.training.data.passes import Pass, whole_number
 from lamina.training.objective import Objective
+from lamina.training.run import Run
 
 # Maximum number of cached programs, for each purpose and set of trainable weights.
 _MOST_PROGRAMS = 12
@@ -97,9 +98,15 @@ class Trainer(_Attributes, Layer):
             self._steps_taken = self.steps_taken
         self._training = training
 
-    def resume_at(self, seed: int, step: int) -> None:
-        """Continue the random draws of a model with this seed after this number of steps."""
+    @property
+    def runs_taken(self) -> int:
+        """Number of evaluations and predictions so far, each of which draws other numbers."""
+        return self._runs
+
+    def resume_at(self, seed: int, step: int, runs: int | None = None) -> None:
+        """Continue the random draws after that many steps, evaluations and predictions."""
         self._seed, self._seeded, self._steps_taken = seed, settings.times_seeded(), step
+        self._runs = self._runs if runs is None else runs
 
     def run_key(self, purpose: Purpose) -> Any:
         """Raw key data for the random draws of a run.
@@ -301,6 +308,8 @@ class Trainer(_Attributes, Layer):
         *,
         dry_run: bool = False,
         check_nans: bool = False,
+        resume: Any = None,
+        checkpoint_every: Any = "epoch",
     ) -> Any:
         """Train for a number of passes over the data.
 
@@ -308,14 +317,13 @@ class Trainer(_Attributes, Layer):
 
         ``x`` is one of the following; other libraries are only imported with data of theirs:
 
-        * * Arrays in the structure of the inputs (or a dict by name): of NumPy or JAX, tensors,
+        * Arrays in the structure of the inputs (or a dict by name): of NumPy or JAX, tensors,
           pandas and polars frames and columns, lists of numbers. Memory-mapped arrays, HDF5
           datasets and SciPy sparse matrices are read and converted to dense arrays by batches.
         * A :class:`lamina.utils.PyDataset`.
         * A PyTorch ``DataLoader``, a ``tf.data.Dataset``, or a grain ``DataLoader``,
           ``MapDataset`` or ``IterDataset``, whose elements are batches.
-        * * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``, whose columns are used if
-        they
+        * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``, whose columns are used if they
           have the name of an input or output. The former is batched and shuffled like arrays.
         * A generator or another iterable of batches.
 
@@ -350,6 +358,11 @@ class Trainer(_Attributes, Layer):
             check_nans: Whether to stop at the first step that is not finite, before it changes the
                 weights, and to report the layer, loss or gradient where this began. This is slower,
                 since it waits for each step.
+            resume: Folder of checkpoints, for this training alone. The same call with the same data
+                continues after the last one, to the same bits and history as without an
+                interruption; SIGTERM and Ctrl-C save another before they end training. See
+                :class:`~lamina.callbacks.BackupAndRestore`.
+            checkpoint_every: When to save one: ``"epoch"``, a number of steps, or a ``timedelta``.
 
         Returns:
             A ``History``; ``history.history`` maps each log name to a list with one entry per
@@ -360,8 +373,8 @@ class Trainer(_Attributes, Layer):
             ShapeError, StructureError, UnknownNameError: The data does not match the model.
             NonFiniteError: A step is not finite, with ``check_nans``.
         """
-        run = loop.Run(epochs, initial_epoch, validation_freq, verbose, callbacks, class_weight,
-                       validation_split, dry_run, check_nans)  # fmt: skip
+        run = Run(epochs, initial_epoch, validation_freq, verbose, callbacks, class_weight,
+                  validation_split, dry_run, check_nans, resume, checkpoint_every)  # fmt: skip
         over = _pass(batch_size, steps_per_epoch, "steps_per_epoch", training=True, shuffle=shuffle)
         check = _pass(validation_batch_size or batch_size, validation_steps, "validation_steps")
         return loop.fit(self, (x, y, sample_weight), over, validation_data, check, run)
@@ -585,6 +598,3 @@ def _pass(
         training=training,
         shuffle=shuffle,
     )
-
-
-__all__ = ["Trainer"]
