@@ -63,9 +63,7 @@ class FolderLock:
 
     def _is_current(self) -> bool:
         try:
-            return self._handle >= 0 and os.path.samestat(
-                os.fstat(self._handle), self._path.stat()
-            )
+            return self._handle >= 0 and os.path.samestat(os.fstat(self._handle), self._path.stat())
         except FileNotFoundError:
             return False
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -193,9 +193,7 @@ def _train(
     progress = Progress(0 if hooks.shows_progress else run.verbose, run.epochs, steps)
     model.stop_training = False
     with _training(program) as live, contextlib.closing(progress):
-        runner = _Runner(
-            program, data, live, hooks, progress, first, run.check_nans, checkpoints
-        )
+        runner = _Runner(program, data, live, hooks, progress, first, run.check_nans, checkpoints)
         if checkpoints is not None:
             checkpoints.begin(live, program.variables.outside, runner)
         hooks.on_train_begin()

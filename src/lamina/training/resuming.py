@@ -239,7 +239,9 @@ class Checkpoints:
         state, frozen = self._live.state, self._frozen(self._live.state)
         wanted = {(file, name): (g, a) for g, a, file, name in self._names(state)}
         stored = {(f, name): x for f, table in saved.arrays.items() for name, x in table.items()}
-        metrics = {k for k in {**wanted, **stored} if k[1].startswith("metrics/") and k[0] == TRAINING}
+        metrics = {
+            k for k in {**wanted, **stored} if k[1].startswith("metrics/") and k[0] == TRAINING
+        }
         if not saved.host["batch"]:  # the next epoch resets them
             stored = {k: x for k, x in stored.items() if k not in metrics}
             wanted = {k: place for k, place in wanted.items() if k not in metrics}
@@ -312,7 +314,7 @@ class Checkpoints:
         return self._seconds is not None and time.monotonic() - self._saved_at >= self._seconds
 
     def validation_begins(self) -> None:
-        """Note what a validation changes; one that is interrupted is repeated from its beginning."""
+        """Note what a validation changes: one that is interrupted is repeated as a whole."""
         self._before_validation = self._host_parts()
 
     def in_validation(self) -> None:
@@ -376,7 +378,8 @@ class Checkpoints:
             "optimized": addresses_of(model),
             "logs": encode(dict(self._logs), own, "host/logs"),
             "callbacks": [
-                [name, encode(s, own, f"callbacks/{i}/{name}")] for i, (name, s) in enumerate(states)
+                [name, encode(s, own, f"callbacks/{i}/{name}")]
+                for i, (name, s) in enumerate(states)
             ],
         }  # fmt: skip
         data = {

@@ -184,9 +184,7 @@ class StreamData:
     def _made(self) -> Iterator[Batch]:
         most = None if self._most is None else self._most - self._less
         number = self._less = 0
-        for number, data in enumerate(
-            itertools.islice(self._source.batches(self.over), most), 1
-        ):
+        for number, data in enumerate(itertools.islice(self._source.batches(self.over), most), 1):
             yield self._arrays(data, number)
         if number == 0:
             raise DataError(
