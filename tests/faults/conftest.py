@@ -12,7 +12,7 @@ _SETTINGS = {
 @pytest.fixture(autouse=True, scope="package")
 def _compiled_once(tmp_path_factory):
     settings = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")), **_SETTINGS}
-    before = {name: jax.config.read(name) for name in settings}
+    before = {name: getattr(jax.config, name) for name in settings}
     for name, value in settings.items():
         jax.config.update(name, value)
     yield

@@ -74,7 +74,7 @@ class Source:
             yield from itertools.islice(self._iterate(), limit)
             return
         while limit:
-            fresh = self._iterator is None
+            fresh = self._iterator is None and self._resumed is None
             if self._iterator is None:
                 self._iterator = self._iterate()
             taken = 0
