@@ -30,8 +30,8 @@ from lamina.errors import (
     TrainingWarning,
 )
 
-X = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
-Y = np.random.default_rng(1).integers(0, 3, 50)
+X = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
+Y = np.random.default_rng(1).integers(0, 3, 48)
 
 
 class Cut(BaseException):
@@ -96,7 +96,7 @@ class Endless(Batches):
 
 class Stream:
     def __iter__(self):
-        return map(Batches().__getitem__, range(5 - 1))
+        return map(Batches().__getitem__, range(4))
 
 
 class Positioned:
@@ -138,7 +138,7 @@ def generator():
 ARRAYS = {"x": X, "y": Y, "batch_size": 12}
 DATA = {
     "loops over arrays": lambda: ARRAYS,
-    "steps over arrays": lambda: ARRAYS,
+    "steps over arrays": lambda: {**ARRAYS, "batch_size": 13},
     "passes over arrays that are no epochs": lambda: {**ARRAYS, "steps_per_epoch": 3},
     "rows of a sparse matrix": lambda: {**ARRAYS, "x": keras_sparse(X)},
     "a data set": lambda: {"x": Batches()},
@@ -269,8 +269,8 @@ def test_any_optimizer_continues(name, tmp_path):
 
     model, history = train([])
     with pytest.raises(Cut):
-        train([PowerCut(1, 4)], resume=tmp_path, checkpoint_every=5)  # at the end of an epoch
-    assert_equal(model, history, *train([], resume=tmp_path, checkpoint_every=5))
+        train([PowerCut(2, 1)], resume=tmp_path, checkpoint_every=4)  # at an epoch's last step
+    assert_equal(model, history, *train([], resume=tmp_path, checkpoint_every=4))
 
 
 class Counts(Callback):
@@ -316,7 +316,7 @@ def test_callbacks_continue(cut, tmp_path):
 
     model, history, callbacks = train(tmp_path / "whole")
     assert 4 < len(history.epoch) < 9
-    folder, run = tmp_path / "cut", {"resume": tmp_path / "run", "checkpoint_every": 4}
+    folder, run = tmp_path / "cut", {"resume": tmp_path / "run", "checkpoint_every": 3}
     with pytest.raises(Cut):
         train(folder, PowerCut(*cut), **run)
     again, rest, others = train(folder, **run)
@@ -359,7 +359,9 @@ def test_slots_of_frozen_weights_are_kept(tmp_path):
 
 
 def test_a_model_without_weights_gets_them_from_the_data(tmp_path):
-    def train(callbacks, **options):
+    def train(callbacks, seed=1, **options):
+        keras.utils.clear_session(free_memory=False)
+        keras.utils.set_random_seed(seed)
         model = keras.Sequential([layers.Dense(3)])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile("adam", loss)
@@ -368,8 +370,7 @@ def test_a_model_without_weights_gets_them_from_the_data(tmp_path):
     model, history = train([])
     with pytest.raises(Cut):
         train([PowerCut(2, 2)], resume=tmp_path, checkpoint_every=2)
-    keras.utils.set_random_seed(7)
-    assert_equal(model, history, *train([], resume=tmp_path))
+    assert_equal(model, history, *train([], 7, resume=tmp_path, checkpoint_every=2))
 
 
 # ---- signals -------------------------------------------------------------------------------------
@@ -406,7 +407,7 @@ def test_a_signal_saves_a_checkpoint_and_stops(number, where, tmp_path, capsys):
         assert raised.value.code == 128 + signal.SIGTERM
     assert signal.getsignal(number) is before
     steps = [int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()]
-    lowest = {"step": 7, "validation": 10, "epoch": 10, "end": 20}[where]
+    lowest = {"step": 6, "validation": 8, "epoch": 8, "end": 16}[where]
     assert steps[0] >= lowest
     assert steps[0] == lowest or where == "step"
     assert (where == "end") != ("after step" in capsys.readouterr().out)
@@ -470,13 +471,13 @@ def names(folder):
 def test_the_layout_is_as_documented(tmp_path):
     model = make()
     fit(model, "loops over arrays", resume=tmp_path, checkpoint_every=3)
-    assert names(tmp_path) == ["00000018", "00000020"]
-    newest = tmp_path / "00000020"
+    assert names(tmp_path) == ["00000015", "00000016"]
+    newest = tmp_path / "00000016"
     assert names(newest) == [
         "data.json", "host.json", "manifest.json", "training.safetensors", "weights.safetensors",
     ]  # fmt: skip
     manifest = json.loads((newest / "manifest.json").read_text())
-    assert manifest["step"] == 20
+    assert manifest["step"] == 16
     kernel = manifest["arrays"]["weights"]["dense/kernel"]
     assert (kernel["shape"], kernel["dtype"], len(kernel["sha256"])) == ([6, 3], "float32", 64)
     other = make(seed=3)
@@ -488,9 +489,9 @@ def test_the_layout_is_as_documented(tmp_path):
 @pytest.mark.parametrize(
     ("options", "kept"),
     [
-        ({}, ["00000020"]), ({"double_checkpoint": True}, ["00000015", "00000020"]),
-        ({"keep_best": 2, "monitor": "made"}, ["00000005", "00000015", "00000020"]),
-        ({"keep_best": 1, "monitor": "made", "mode": "max"}, ["00000010", "00000020"]),
+        ({}, ["00000016"]), ({"double_checkpoint": True}, ["00000012", "00000016"]),
+        ({"keep_best": 2, "monitor": "made"}, ["00000004", "00000012", "00000016"]),
+        ({"keep_best": 1, "monitor": "made", "mode": "max"}, ["00000008", "00000016"]),
         ({"delete_checkpoint": True}, None),
     ],
 )  # fmt: skip
@@ -549,12 +550,12 @@ def test_the_previous_checkpoint_serves_where_the_last_one_is_damaged(name, how,
     from lamina.saving.checkpoint import CheckpointFolder
 
     copy(cut_at_epoch_2(), tmp_path / "copy")  # a copied folder is as good
-    damaged(tmp_path / "copy" / "00000010", name, how)
+    damaged(tmp_path / "copy" / "00000008", name, how)
     folder = CheckpointFolder(tmp_path / "copy")
     try:
-        with pytest.warns(SavingWarning, match="00000010"):
-            assert folder.newest().step == 5
-        assert names(tmp_path / "copy") == ["00000005", "00000010.damaged"]
+        with pytest.warns(SavingWarning, match="00000008"):
+            assert folder.newest().step == 4
+        assert names(tmp_path / "copy") == ["00000004", "00000008.damaged"]
     finally:
         folder.close()
 
@@ -567,34 +568,34 @@ def copy(source, target):
 
 def test_training_continues_from_the_previous_checkpoint(tmp_path):
     copy(cut_at_epoch_2(), tmp_path / "run")
-    damaged(tmp_path / "run" / "00000010", "manifest.json", "truncated")
+    damaged(tmp_path / "run" / "00000008", "manifest.json", "truncated")
     model, history = uninterrupted("loops over arrays")
     again = make(seed=5)
     with pytest.warns(SavingWarning):
         rest = fit(again, "loops over arrays", resume=tmp_path / "run")
     assert_equal(model, history, again, rest)
-    assert names(tmp_path / "run") == ["00000010.damaged", "00000015", "00000020"]
+    assert names(tmp_path / "run") == ["00000008.damaged", "00000012", "00000016"]
 
 
 def test_no_undamaged_checkpoint_is_an_error(tmp_path):
     copy(cut_at_epoch_2(), tmp_path / "run")
-    for step in ("00000005", "00000010"):
+    for step in ("00000004", "00000008"):
         damaged(tmp_path / "run" / step, "manifest.json", "missing")
-    with pytest.warns(SavingWarning), pytest.raises(CorruptFileError, match="00000005"):
+    with pytest.warns(SavingWarning), pytest.raises(CorruptFileError, match="00000004"):
         fit(make(), "loops over arrays", resume=tmp_path / "run")
 
 
 def test_what_a_killed_process_left_is_removed_or_completed(tmp_path):
     run = tmp_path / "run"
     copy(cut_at_epoch_2(), run)
-    copy(run / "00000010", run / "00000015.tmp")
-    (run / "00000010").rename(run / "00000010.old")
-    copy(run / "00000005", run / "00000005.old")
+    copy(run / "00000008", run / "00000012.tmp")
+    (run / "00000008").rename(run / "00000008.old")
+    copy(run / "00000004", run / "00000004.old")
     (run / "notes.txt").write_text("mine")
     model, history = uninterrupted("loops over arrays")
     again = make(seed=5)
     assert_equal(model, history, again, fit(again, "loops over arrays", resume=run))
-    assert names(run) == ["00000015", "00000020", "notes.txt"]
+    assert names(run) == ["00000012", "00000016", "notes.txt"]
 
 
 def test_another_model_or_other_data_is_an_error(tmp_path):
@@ -602,13 +603,13 @@ def test_another_model_or_other_data_is_an_error(tmp_path):
     other = keras.Sequential([keras.Input((6,)), layers.Dense(5, name="wide")])
     other.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     before = other.get_weights()
-    with pytest.raises(StructureError, match=r"(?s)wide/kernel: missing.*only in the checkpoint"):
+    with pytest.raises(StructureError, match=r"(?s)wide/kernel.*dense/bias"):
         fit(other, "loops over arrays", resume=tmp_path / "run")
     np.testing.assert_array_equal(other.get_weights()[0], before[0])
     with pytest.raises(Cut):
         fit(make(), "loops over arrays", [PowerCut(2, 2)], resume=tmp_path / "b",
             checkpoint_every=1)  # fmt: skip
-    for changed in ({"batch_size": 10}, {"x": X[:40], "y": Y[:40]}):
+    for changed in ({"batch_size": 16}, {"x": X[:40], "y": Y[:40]}):
         with pytest.raises(ArgumentError, match="data differs"):
             make().fit(**{**ARRAYS, **changed}, epochs=4, verbose=0, resume=tmp_path / "b")
 
@@ -701,14 +702,14 @@ def test_a_folder_that_becomes_read_only_stops_training(tmp_path, monkeypatch):
     mkdir = Path.mkdir
 
     def refuse(path, *args, **options):
-        if path.name == "00000010.tmp":
+        if path.name == "00000008.tmp":
             raise OSError(30, "Read-only file system", str(path))
         mkdir(path, *args, **options)
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(OSError, match="Read-only"):
         fit(make(), "loops over arrays", resume=tmp_path)
-    assert names(tmp_path) == ["00000005"]
+    assert names(tmp_path) == ["00000004"]
 
 
 def test_a_clock_that_goes_back_changes_nothing(tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def write(path: Path, arrays: Mapping[str, Variable | np.ndarray]) -> None:
 
 def bytes_of(array: np.ndarray) -> memoryview:
     """The bytes of an array in the order of its elements, without a copy if they lie so."""
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 class File:

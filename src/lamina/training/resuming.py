@@ -265,17 +265,24 @@ class Checkpoints:
         expected |= {(TRAINING, name): v for name, v in frozen.items()}
         own = ("optimizer/", "metrics/", "other/")
         found = {k: x for k, x in stored.items() if k[0] == WEIGHTS or k[1].startswith(own)}
-        wrong = [f"{name}: missing from the checkpoint" for _, name in expected.keys() - found]
-        wrong += [f"{name}: only in the checkpoint" for _, name in found.keys() - expected]
+        differences = {
+            "only here": [name for _, name in expected.keys() - found],
+            "only in the checkpoint": [name for _, name in found.keys() - expected],
+            "different": [],
+        }
         for key in expected.keys() & found:
             here, there = [(str(x.dtype), tuple(x.shape)) for x in (expected[key], found[key])]
             if here != there:
-                wrong.append(f"{key[1]}: {here} here, {there} in the checkpoint")
-        if wrong:
-            more = f"\n  and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+                differences["different"].append(f"{key[1]} ({here} here, {there} there)")
+        shown = [
+            f"\n  {what}: " + ", ".join(sorted(names)[:5])
+            + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            for what, names in differences.items() if names
+        ]  # fmt: skip
+        if shown:
             raise StructureError(
                 f"The checkpoint in {str(self._folder.path)!r} is of another model, optimizer or "
-                "metrics:\n  " + "\n  ".join(sorted(wrong)[:8]) + more,
+                "metrics." + "".join(shown),
                 cure="Train with the same code, or pass another folder to start anew.",
             )
 
