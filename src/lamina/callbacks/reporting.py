@@ -117,7 +117,8 @@ class CSVLogger(Callback):
         """Continue the file after the rows that it had, whatever was added since."""
         self._columns, self._rows = list(state["columns"]), state["rows"]
         self._replaces = False
-        lines = self._read()[: self._rows + 1] if self.filename.exists() else []
+        known = self._columns and self.filename.exists()
+        lines = self._read()[: self._rows + 1] if known else []
         if len(lines) != self._rows + bool(self._columns):
             warn(
                 f"CSVLogger: {str(self.filename)!r} lacks rows that it had before the training was "
