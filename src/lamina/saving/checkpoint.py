@@ -311,7 +311,7 @@ def _read_arrays(folder: Path, name: str, described: Mapping[str, Any]) -> dict[
     return arrays
 
 
-# ---- what callbacks and data sets keep ------------------------------------------------------------
+# ---- what callbacks and data sets keep -----------------------------------------------------------
 
 
 def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:

@@ -95,7 +95,15 @@ class Source:
         skip, state = self._resumed or (0, None)
         self._resumed = None
         if state is not None and isinstance(iterator, _Positioned):
-            iterator.set_state(state)
+            try:
+                iterator.set_state(state)
+            except ValueError as e:
+                raise DataError(
+                    f"The iterator does not accept the position that it had before the interruption: "
+                    f"{e}",
+                    cure="Pass the same data. grain compares the `repr` of data sources, which must "
+                    "not contain an address in memory: give yours a `__repr__`.",
+                ) from e
             self._drawn += skip
         else:
             for _ in itertools.islice(iterator, skip):
