@@ -1,4 +1,4 @@
-"""What a checkpoint every 50 steps costs: ``python -m benchmarks.checkpoints`` measures and records.
+"""The cost of a checkpoint every 50 steps: ``python -m benchmarks.checkpoints`` records it.
 
 Trainings with and without checkpoints take turns; the medians of the ratios of neighbors are
 reported, with the load of the machine before and after, since other processes disturb both.

@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 
 import lamina as keras
+import lamina.losses
+import lamina.optimizers
 from lamina import layers
 from lamina.callbacks import CSVLogger, EarlyStopping, ReduceLROnPlateau
+from lamina.models import Sequential
 
 _RNG = np.random.default_rng(0)
 X, Y = _RNG.normal(size=(24, 4)).astype("float32"), _RNG.normal(size=(24, 2)).astype("float32")
@@ -24,7 +27,7 @@ X, Y = _RNG.normal(size=(24, 4)).astype("float32"), _RNG.normal(size=(24, 2)).as
 def train(folder, seed):
     """Train with checkpoints in ``folder/run``; return what must be equal whatever happens."""
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential([keras.Input((4,)), layers.Dropout(0.3), layers.Dense(2)])
+    model = Sequential([keras.Input((4,)), layers.Dropout(0.3), layers.Dense(2)])
     model.compile("adam", "mse")
     callbacks = [
         CSVLogger(folder / "log.csv"), ReduceLROnPlateau("loss", patience=1, min_delta=0.3),

@@ -99,10 +99,9 @@ class Source:
                 iterator.set_state(state)
             except ValueError as e:
                 raise DataError(
-                    f"The iterator does not accept the position that it had before the interruption: "
-                    f"{e}",
-                    cure="Pass the same data. grain compares the `repr` of data sources, which must "
-                    "not contain an address in memory: give yours a `__repr__`.",
+                    f"The iterator does not accept the position before the interruption: {e}",
+                    cure="Pass the same data. grain compares the `repr` of data sources, which must not "
+                    "contain an address in memory: give yours a `__repr__`.",
                 ) from e
             self._drawn += skip
         else:
