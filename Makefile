@@ -6,6 +6,8 @@
 #              (BENCH=--quick: six minutes of it; BENCH=--noisy: look, record nothing;
 #              BENCH="--quick --against REV": this checkout beside that commit)
 #
+# make test-long   what takes long: 200 trainings that are killed (make test: 20)
+#
 # make test-clients   KerasTuner, SciKeras, Keras RS, BayesFlow: on Keras, and on Lamina
 #
 # make test-data   the tests that need PyTorch, TensorFlow, grain, datasets, pandas and polars
@@ -34,7 +36,7 @@ STAMP := $(VENV)/.installed
 DATA_STAMP := $(DATA_VENV)/.installed
 CLIENTS_STAMP := $(CLIENTS_VENV)/.installed
 
-.PHONY: demo test check bench docs test-data test-clients
+.PHONY: demo test check bench docs test-long test-data test-clients
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -42,6 +44,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) $(NUMBERS)
 	$(PYTEST) $(addprefix --ignore=,$(NUMBERS))
+
+test-long: $(STAMP)
+	LAMINA_KILLS=200 $(PYTEST) tests/faults/test_kill.py
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
