@@ -100,8 +100,8 @@ class Source:
             except ValueError as e:
                 raise DataError(
                     f"The iterator does not accept the position before the interruption: {e}",
-                    cure="Pass the same data. grain compares the `repr` of data sources: give yours "
-                    "a `__repr__` without its address in memory.",
+                    cure="Pass the same data. grain compares the `repr` of data sources; give yours"
+                    " a `__repr__` without its address in memory.",
                 ) from e
             self._drawn += skip
         else:
