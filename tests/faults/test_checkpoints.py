@@ -1,5 +1,6 @@
 """A training that was interrupted continues to the same bits and the same history."""
 
+import contextlib
 import datetime as dt
 import functools
 import json
@@ -210,7 +211,7 @@ def test_any_data_continues_where_it_was(data, tmp_path):
     for i, cut in enumerate((*cuts, None)):
         again = make(seed=90 + i if i else 1)
         options = {"resume": tmp_path / "run", "checkpoint_every": 1}
-        with pytest.warns() if data in SKIPS and i else contextlib_null() as told:
+        with pytest.warns() if data in SKIPS and i else contextlib.nullcontext() as told:
             if cut is None:
                 rest = fit(again, data, **options)
             else:
@@ -221,10 +222,23 @@ def test_any_data_continues_where_it_was(data, tmp_path):
     assert warnings == (len(cuts) if data in SKIPS else 0)
 
 
-def contextlib_null():
-    import contextlib
+@pytest.mark.parametrize("steps", [None, 2])
+def test_validation_on_a_generator_continues(steps, tmp_path):
+    """Kept batches are made anew; those of passes of some steps are skipped to."""
 
-    return contextlib.nullcontext()
+    def train(callbacks, **options):
+        count = 4 if steps is None else 99
+        held = (Batches()[i % 4] for i in range(count))
+        model = make(plain=True)
+        options |= {"validation_data": held, "validation_steps": steps, "epochs": 4}
+        return model, fit(model, "loops over arrays", callbacks, **options)
+
+    model, history = train([])
+    with pytest.raises(Cut):
+        train([PowerCut(2)], resume=tmp_path)
+    with pytest.warns(TrainingWarning) if steps else contextlib.nullcontext():
+        again = train([], resume=tmp_path)
+    assert_equal(model, history, *again)
 
 
 def test_an_iterator_with_a_position_makes_no_batch_twice(tmp_path):

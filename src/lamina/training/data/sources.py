@@ -112,9 +112,10 @@ class Source:
                     f"The data ended after {self._drawn} batches. Before its interruption, this "
                     f"training had used more than {skip}, so the data is not the same."
                 )
+        tracked = iterator if self.tracks and isinstance(iterator, _Positioned) else None
         while True:
-            if self.tracks and isinstance(iterator, _Positioned):
-                self._states.append((self._drawn, iterator.get_state()))
+            if tracked is not None:
+                self._states.append((self._drawn, tracked.get_state()))
             try:
                 batch = next(iterator)
             except StopIteration:

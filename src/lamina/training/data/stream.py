@@ -124,7 +124,10 @@ class StreamData:
 
     def get_state(self) -> dict[str, Any]:
         """The position after the batches that were used, as JSON has it."""
-        state = self._source.get_state(self.over)
+        if self._keeps:  # every pass has the batches of the first, which is made anew
+            state: dict[str, Any] = {"taken": 0, "position": 0, "iterator": None}
+        else:
+            state = self._source.get_state(self.over)
         return {**state, "passes": self._passes, "data": {"steps": self.steps}}
 
     def set_state(self, state: Mapping[str, Any], done: int) -> None:
