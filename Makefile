@@ -1,12 +1,12 @@
 # make demo    train and show a small model
 # make test    the whole test suite
+# make test-long   the tests that take minutes: outputs of all published architectures,
+#                  200 trainings that are killed
 # make check   format, lint, types, import contracts
 # make docs    what Lamina has of Keras: docs/compatibility.md, and the record that tests hold
 # make bench   speed, side by side with the peers, on a machine that does nothing else
 #              (BENCH=--quick: six minutes of it; BENCH=--noisy: look, record nothing;
 #              BENCH="--quick --against REV": this checkout beside that commit)
-#
-# make test-long   what takes long: 200 trainings that are killed (make test: 20)
 #
 # make test-clients   KerasTuner, SciKeras, Keras RS, BayesFlow: on Keras, and on Lamina
 #
@@ -36,7 +36,7 @@ STAMP := $(VENV)/.installed
 DATA_STAMP := $(DATA_VENV)/.installed
 CLIENTS_STAMP := $(CLIENTS_VENV)/.installed
 
-.PHONY: demo test check bench docs test-long test-data test-clients
+.PHONY: demo test test-long check bench docs test-data test-clients
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -45,14 +45,14 @@ test: $(STAMP)
 	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) $(NUMBERS)
 	$(PYTEST) $(addprefix --ignore=,$(NUMBERS))
 
-test-long: $(STAMP)
-	LAMINA_KILLS=200 $(PYTEST) tests/faults/test_kill.py
-
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+test-long: $(STAMP)
+	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) -m long
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -12,8 +12,6 @@ import pytest
 
 from lamina.saving.checkpoint import read
 
-KILLS = int(os.environ.get("LAMINA_KILLS", "20"))
-
 
 class Server:
     def __init__(self, folder):
@@ -52,14 +50,15 @@ def steps(folder):
     return sorted(int(p.name) for p in run.iterdir() if p.name.isdigit()) if run.exists() else []
 
 
-def test_killed_trainings_end_as_if_nothing_had_happened(server, tmp_path):
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.long)])
+def test_killed_trainings_end_as_if_nothing_had_happened(count, server, tmp_path):
     whole = tmp_path / "whole"
     assert server.train(whole) == 0
     expected = server.result(whole)
     lines = expected.pop("lines")
     rng = random.Random(1)
     kills = runs = 0
-    while kills < KILLS:
+    while kills < count:
         folder = tmp_path / f"run{runs}"
         runs, saved, status = runs + 1, 0, -signal.SIGKILL
         while status:
@@ -77,4 +76,4 @@ def test_killed_trainings_end_as_if_nothing_had_happened(server, tmp_path):
         result = server.result(folder)
         del result["lines"]
         assert result == expected
-    assert runs > KILLS / 20
+    assert runs > count / 20

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 import numpy as np
 
 from lamina.core import prng
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, DTypeError
+
+Prepare = Callable[[Any], Any]
 
 
 @dataclass
@@ -25,6 +28,8 @@ class Pass:
         position: the number of training steps whose batches have been drawn.
         inputs: names of the model's inputs (each as a tuple of the names that it answers to), and
         outputs: names of its outputs; both empty for a model that is no graph.
+        prepare: computes, of the inputs of a batch, what the model computes on the host; None for
+            a model that has no such part.
     """
 
     batch_size: int = 32
@@ -35,6 +40,7 @@ class Pass:
     position: int = 0
     inputs: tuple[tuple[str, ...], ...] = ()
     outputs: tuple[str, ...] = ()
+    prepare: Prepare | None = None
 
     def order(self, size: int) -> np.ndarray | None:
         """The order of samples or batches in the pass that begins here; None for their own."""
@@ -49,7 +55,23 @@ class Pass:
         self.seed, self.position = model.run_seed, model.steps_taken
         self.inputs = tuple((name, tensor.name) for name, tensor in names)
         self.outputs = () if graph is None else tuple(graph.output_names)
+        self.prepare = prepare_of(model)
         return self
+
+
+def prepare_of(model: Any) -> Prepare | None:
+    """What computes the part of a model that runs on the host; None if it has none."""
+    graph = model.graph
+    if graph is None or graph.host is None:
+        return None
+    text = [n for n, x in zip(graph.output_names, graph.outputs, strict=True)
+            if x.dtype == "string"]  # fmt: skip
+    if text:
+        raise DTypeError(
+            f"The outputs {text} of model {model.name!r} are text, which no compiled step returns.",
+            cure="Call the model on the data: `model(x)`.",
+        )
+    return graph.host.prepare
 
 
 def whole_number(value: Any, name: str, least: int = 1) -> int:
