@@ -21,7 +21,7 @@ from benchmarks.families import with_keras
 from benchmarks.workloads import WORKLOADS
 
 MODELS = {"mlp": 20_000, "conv1d": 300, "resnet": 100}
-EVERY, ROUNDS = 50, 5
+EVERY, ROUNDS = 50, 3
 TARGET = Path(__file__).parent / "CHECKPOINTS.md"
 
 

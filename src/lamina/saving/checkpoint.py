@@ -26,14 +26,17 @@ import jax
 import numpy as np
 
 from lamina.core.boundary import warn
-from lamina.errors import ArgumentError, CorruptFileError, SavingWarning
+from lamina.errors import ArgumentError, CorruptFileError, LaminaError, SavingWarning
+from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import sync
 from lamina.runtime.locks import FolderLock
 from lamina.saving import safetensors
+from lamina.serialization.text import parse
 
 WEIGHTS, TRAINING = "weights", "training"
 _ARRAYS, _TEXTS, _MANIFEST = (WEIGHTS, TRAINING), ("host", "data"), "manifest.json"
 _FORMAT = 1
+_BUDGET = Budget(nodes=2**25)  # a long history is many numbers
 _MOST_TEXT = 256 * 2**20
 _NUMBER = re.compile(r"\d{8,}")
 _PART, _REPLACED, _DAMAGED = ".tmp", ".old", ".damaged"
@@ -118,7 +121,7 @@ class CheckpointFolder:
         for step in reversed(steps):
             try:
                 found = read(self._folder(step))
-            except CorruptFileError as e:
+            except LaminaError as e:
                 if step == steps[0]:
                     raise
                 warn(f"An older checkpoint is used, because the newest is damaged: {e}",
@@ -253,6 +256,12 @@ def read(folder: Path) -> Checkpoint:
     Raises:
         CorruptFileError: Something is missing, incomplete or altered.
     """
+    size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
+    with loading(str(folder), _BUDGET, size):
+        return _read(folder)
+
+
+def _read(folder: Path) -> Checkpoint:
     manifest = _manifest(folder)
     try:
         arrays = {name: _read_arrays(folder, name, manifest["arrays"][name]) for name in _ARRAYS}
@@ -261,7 +270,7 @@ def read(folder: Path) -> Checkpoint:
             text = _read_text(folder / f"{name}.json")
             if hashlib.sha256(text).hexdigest() != manifest["files"][name]:
                 raise CorruptFileError(f"{folder}: {name}.json differs from its digest.")
-            texts.append(json.loads(text))
+            texts.append(parse(text, f"{folder}: {name}.json", CorruptFileError))
         return Checkpoint(manifest["step"], arrays, *texts, score=manifest["score"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
         if isinstance(e, CorruptFileError):
@@ -271,10 +280,10 @@ def read(folder: Path) -> Checkpoint:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(_read_text(folder / _MANIFEST))
+        manifest = parse(_read_text(path := folder / _MANIFEST), str(path), CorruptFileError)
         if manifest["format"] != _FORMAT or manifest["step"] != int(folder.name):
             raise CorruptFileError(
-                f"{folder / _MANIFEST} is not the manifest of this checkpoint.",
+                f"{path} is not the manifest of this checkpoint.",
                 expected=f"format {_FORMAT}, step {int(folder.name)}",
                 received=f"format {manifest['format']}, step {manifest['step']}",
             )
