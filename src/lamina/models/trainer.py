@@ -55,10 +55,7 @@ class _Attributes:
     _runs: int
 
 
-@functools.lru_cache(maxsize=64)
-def _run_key(seed: int, purpose: Purpose) -> tuple[int, int]:
-    first, second = prng.key_data(seed, purpose)
-    return int(first), int(second)
+_run_key = functools.lru_cache(maxsize=64)(prng.key_data)
 
 
 @builtin()
@@ -117,7 +114,7 @@ class Trainer(_Attributes, Layer):
         if purpose == "train":
             return prng.key_data(self.run_seed, "fit")
         self.__dict__["_runs"] += 1  # in each call of a model: quicker than an attribute
-        first, second = _run_key(self.run_seed, purpose)
+        first, second = _run_key(self.run_seed, purpose).tolist()
         return np.array([first, (second + self._runs) & 0xFFFFFFFF], np.uint32)
 
     def program_for(self, purpose: Purpose) -> Program:
@@ -320,7 +317,7 @@ class Trainer(_Attributes, Layer):
         * Arrays in the structure of the inputs (or a dict by name): of NumPy or JAX, tensors,
           pandas and polars frames and columns, lists of numbers. Memory-mapped arrays, HDF5
           datasets and SciPy sparse matrices are read and converted to dense arrays by batches.
-        * A :class:`lamina.utils.PyDataset`.
+        * A :class:`lamina.utils.Dataset` of batches, or a :class:`lamina.utils.PyDataset`.
         * A PyTorch ``DataLoader``, a ``tf.data.Dataset``, or a grain ``DataLoader``,
           ``MapDataset`` or ``IterDataset``, whose elements are batches.
         * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``, whose columns are used if they
@@ -359,9 +356,8 @@ class Trainer(_Attributes, Layer):
                 weights, and to report the layer, loss or gradient where this began. This is slower,
                 since it waits for each step.
             resume: Folder of checkpoints, for this training alone. The same call with the same data
-                continues after the last one, to the same bits and history as without an
-                interruption; SIGTERM and Ctrl-C save another before they end training. See
-                :class:`~lamina.callbacks.BackupAndRestore`.
+                continues after the last one as if nothing had happened; SIGTERM and Ctrl-C save
+                another first. See :class:`~lamina.callbacks.BackupAndRestore`.
             checkpoint_every: When to save one: ``"epoch"``, a number of steps, or a ``timedelta``.
 
         Returns:
@@ -483,6 +479,11 @@ class Trainer(_Attributes, Layer):
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
         return loop.predict_on_batch(self, x)
+
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether the class overrides :meth:`compute_loss`."""
+        return type(self).compute_loss is not Trainer.compute_loss
 
     def compute_loss(
         self,

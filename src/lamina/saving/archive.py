@@ -462,8 +462,9 @@ def load_weights(
 def _addressed(model: Any) -> Places:
     """The variables by address, for safetensors files."""
     found = locate(model)
-    if found.stores:
-        layer = next(iter(found.stores.values()))
+    for layer in found.stores.values():
+        if not registry.defined_by_user(type(layer), "save_own_variables"):
+            continue
         raise SerializationError(
             f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
             "'.safetensors' files do not support. Use a name that ends in '.weights.h5'."
