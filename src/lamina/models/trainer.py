@@ -27,8 +27,7 @@ from lamina.training.data.passes import Pass, whole_number
 from lamina.training.objective import Objective
 from lamina.training.run import Run
 
-# Maximum number of cached programs, for each purpose and set of trainable weights.
-_MOST_PROGRAMS = 12
+_MOST_PROGRAMS = 12  # that are cached, for each purpose and set of trainable weights
 
 
 class _Attributes:
