@@ -185,9 +185,6 @@ def write_originals(folder: Path) -> None:
         for i in range(30):
             h5.attrs[f"text {i}"] = "x" * i
             h5.create_group(f"ä {i}")
-    from lamina.saving.checkpoint import save_training
-
-    save_training(small, folder / "training.h5", 1, 2)
 
 
 SIGNATURES = (b"TREE", b"SNOD", b"HEAP", b"GCOL", b"OHDR", b"FRHP", b"FHDB", b"FHIB", b"BTHD",
@@ -199,10 +196,9 @@ class Inputs:
 
     def __init__(self, folder: Path, seed: int) -> None:
         import lamina as keras
-        from lamina.saving.checkpoint import load_training
 
         self.keras, self.folder, self.seed = keras, folder, seed
-        self.load_training, self.target = load_training, cases.model()
+        self.target = cases.model()
         self.pool = records()
         self.data = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
@@ -219,8 +215,6 @@ class Inputs:
         load = self.keras.saving.load_model
         if name.endswith(".keras"):
             return len(data), path, lambda: load(path)
-        if name == "training.h5":
-            return len(data), path, lambda: self.load_training(self.target, path)
         return len(data), path, lambda: self.target.load_weights(path)
 
     def _bytes(self, rng):
