@@ -51,7 +51,8 @@ def made_of(rng, inputs):
 
 
 RESAMPLED = ("AugMix", "RandAugment", "RandomElasticTransform", "RandomPerspective",
-             "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom", "Resizing")  # fmt: skip
+             "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom",
+             "Resizing")  # fmt: skip
 
 
 class Whole(dict):
@@ -114,7 +115,7 @@ for _case in CASES:
 
 VALUES = {
     "name": "own", "DTypePolicy.name": "float16", "FloatDTypePolicy.name": "float16",
-    "dtype": "bfloat16", "Hashing.dtype": "int64", "HashedCrossing.dtype": "int64",
+    "dtype": "bfloat16", "Hashing.dtype": "int32", "HashedCrossing.dtype": "int32",
     "seed": 7,
     # layers
     "PReLU.shared_axes": [1], "ReLU.max_value": 6.0, "sliding_window": 2, "flash_attention": True,
@@ -161,7 +162,8 @@ VALUES = {
     "IntegerLookup.salt": Whole(salt=3, oov_method="farmhash"),
     "STFTSpectrogram.mode": "psd", "RandomFlip.mode": "vertical", "Resizing.fill_mode": "constant",
     "RandomGaussianBlur.kernel_size": 5, "RandomPosterization.factor": 3,
-    "vocabulary_dtype": "int64", "encoding": "latin-1", "mask_token": 0, "StringLookup.mask_token": "", "mask_value": "",
+    "vocabulary_dtype": "int64", "encoding": "latin-1",
+    "mask_token": 0, "StringLookup.mask_token": "", "mask_value": "",
     "max_tokens": 9, "ngrams": 2, "CategoryEncoding.num_tokens": 7,
     "Discretization.num_bins": 4, "num_bins": 9, "oov_method": "farmhash", "oov_token": "?",
     "CategoryEncoding.output_mode": "one_hot", "output_mode": "one_hot",
