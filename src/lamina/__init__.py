@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from lamina.quantizers import Quantizer as Quantizer
     from lamina.regularizers import Regularizer as Regularizer
     from lamina.runtime.devices import device as device
+    from lamina.saving import inspect as inspect
 
 _MODULES = {
     name: f"lamina.{name}"
@@ -108,6 +109,7 @@ _OBJECTS = {
     "Variable": "lamina.core.variable",
     "alias_keras": "lamina.alias",
     "device": "lamina.runtime.devices",
+    "inspect": "lamina.saving",
     "name_scope": "lamina.core.naming",
     "remat": "lamina.core.rematerialization",
 }

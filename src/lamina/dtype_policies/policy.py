@@ -87,7 +87,12 @@ class DTypePolicy:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Create a policy from the result of :meth:`get_config`."""
-        return cls(**config)
+        try:
+            return cls(**config)
+        except TypeError as e:
+            raise ArgumentError(
+                f"The config of a dtype policy is a dict with its name. Received: {config!r}."
+            ) from e
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

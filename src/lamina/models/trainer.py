@@ -311,7 +311,7 @@ class Trainer(_Attributes, Layer):
         * * Arrays in the structure of the inputs (or a dict by name): of NumPy or JAX, tensors,
           pandas and polars frames and columns, lists of numbers. Memory-mapped arrays, HDF5
           datasets and SciPy sparse matrices are read and converted to dense arrays by batches.
-        * A :class:`lamina.utils.PyDataset`.
+        * A :class:`lamina.utils.Dataset` of batches, or a :class:`lamina.utils.PyDataset`.
         * A PyTorch ``DataLoader``, a ``tf.data.Dataset``, or a grain ``DataLoader``,
           ``MapDataset`` or ``IterDataset``, whose elements are batches.
         * * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``, whose columns are used if

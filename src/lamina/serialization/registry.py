@@ -502,6 +502,18 @@ def _lookup(record: Mapping[str, Any]) -> Any:
     return found
 
 
+# Records that stand for values, and the tensors of a graph.
+_VALUES = ("__numpy__", "__tensor__", "__slice__", "__ellipsis__", "__keras_tensor__")
+
+
+def is_known(record: Mapping[str, Any]) -> bool:
+    """Whether the class or function of a record is built in or registered. Nothing is created."""
+    try:
+        return record["class_name"] in _VALUES or _lookup(record) is not None
+    except SerializationError:
+        return False
+
+
 def deserialize(
     config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
 ) -> Any:
