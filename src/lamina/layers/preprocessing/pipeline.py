@@ -55,6 +55,9 @@ class Pipeline(PreprocessingLayer, positional="layers name"):
             )
         return Compose(transforms=tuple(layer.transform for layer in self.layers))
 
+    def _on_host(self, data: Any, training: bool = True, mask: Any = None) -> Any:
+        return self.call(data, training, mask)
+
     def call(self, inputs: Any, training: bool = True, mask: Any = None) -> Any:
         """Call the layers."""
         for layer in self.layers:
