@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import selectors
 import struct
@@ -311,7 +312,10 @@ def _batch(folder, seed, first, count, end, totals) -> int:
     """One child process; the number of the next input."""
     command = [sys.executable, "-m", "tests.security.fuzz", "--child", str(folder), str(seed),
                str(first), str(count)]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+    )  # fmt: skip
     started = {"number": first, "kind": "none", "size": 0}
     with process, selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
