@@ -14,6 +14,8 @@ import numpy as np
 from lamina import settings
 from lamina.core import naming
 from lamina.core.scope import Scope, current
+from lamina.core.sharding import Layout, current_distribution, gathered, whole
+from lamina.core.sharding import put as put_on_mesh
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.errors import ShapeError, StateError
@@ -69,6 +71,10 @@ class Variable(Trackable):
         owner: The layer, metric or optimizer that the variable belongs to.
         draw_path: Path that determines the random initial values; that of the variable when None.
 
+    Attributes:
+        layout: How the value lies on a mesh of devices; None for a single device. It is set by
+            :meth:`lay_out`.
+
     >>> v = Variable(np.zeros(3, "float32"), name="total")
     >>> v.assign(np.ones(3))
     Array([1., 1., 1.], dtype=float32)
@@ -78,7 +84,7 @@ class Variable(Trackable):
 
     __slots__ = (
         "__weakref__", "_address", "_draw", "_group", "_lent", "_live", "_owner", "_scopes",
-        "_value", "autocast", "constraint", "dtype", "initializer", "is_weight", "name",
+        "_value", "autocast", "constraint", "dtype", "initializer", "is_weight", "layout", "name",
         "regularizer", "shape", "trainable",
     )  # fmt: skip
     tracked_as = "variable"
@@ -104,6 +110,7 @@ class Variable(Trackable):
         self.trainable = self.is_weight = trainable
         self.autocast = autocast
         self.regularizer, self.constraint = regularizer, constraint
+        self.layout: Layout | None = None
         self._live: LiveState | None = None
         self._group = self._address = ""
         self._value: Any = None
@@ -157,7 +164,7 @@ class Variable(Trackable):
         if found is None:
             found = scope.values.get(self)
         if found is not None:
-            return found
+            return found if self.layout is None else gathered(found, self.layout)
         if scope.pure:
             scope.record.unbound[self] = None
         return jnp.zeros(self.shape, self.dtype) if scope.abstract else self._own()
@@ -170,6 +177,9 @@ class Variable(Trackable):
 
     def _array(self) -> Any:
         if self._value is None:
+            distribution = current_distribution()
+            if distribution is not None and self.layout is None:
+                self.layout = distribution.layouts({self.path: self})[self.path]
             self._value = self._initial()
             # A user's function may return an array that it keeps.
             self._lent = self._lent or not isinstance(self.initializer, DrawsFor)
@@ -177,8 +187,22 @@ class Variable(Trackable):
 
     def _set(self, value: Any) -> None:
         """Set the value; an array that may be referenced elsewhere counts as lent."""
-        self._value = _concrete(value, self.dtype)
+        self._value = _concrete(value, self.dtype, self.layout)
         self._lent = self._value is value
+
+    def lay_out(self, layout: Layout | None) -> None:
+        """Keep the value on a mesh of devices, or on a single device if ``layout`` is None.
+
+        A value that does not exist yet is created there, and so never is on one device as a whole.
+        """
+        if layout == self.layout:
+            return
+        self.layout = layout
+        if self._live is not None:
+            old = self._live.get(self._group, self._address)
+            self._live.replace(self._group, self._address, _moved(old, layout))
+        elif self._value is not None:
+            self._value, self._lent = _moved(self._value, layout), False
 
     def _initial(self) -> Any:
         value: Any
@@ -192,7 +216,7 @@ class Variable(Trackable):
                 f"The initializer {self.initializer!r} of variable {self.path!r} was called with "
                 f"shape {self.shape}. It returned shape {tuple(np.shape(value))}."
             )
-        return _concrete(value, self.dtype)
+        return _concrete(value, self.dtype, self.layout)
 
     @property
     def is_initialized(self) -> bool:
@@ -228,7 +252,7 @@ class Variable(Trackable):
                 "where it would be lost. Use `stateless_call(...)` inside your own jit or grad."
             )
         if self._live is not None:
-            new = _concrete(value, self.dtype)
+            new = _concrete(value, self.dtype, self.layout)
             self._live.replace(self._group, self._address, copied(new) if new is value else new)
             return new
         self._set(value)
@@ -272,7 +296,7 @@ class Variable(Trackable):
 
     def numpy(self) -> np.ndarray:
         """A NumPy copy of the value."""
-        return np.array(self.value)
+        return np.array(whole(self.value))
 
     @property
     def ndim(self) -> int:
@@ -285,7 +309,7 @@ class Variable(Trackable):
         return int(np.prod(self.shape, dtype=np.int64))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.value, dtype=dtype)
+        return np.asarray(whole(self.value), dtype=dtype)
 
     def __jax_array__(self) -> Any:
         return self.value
@@ -314,12 +338,18 @@ class Variable(Trackable):
     __hash__ = object.__hash__
 
 
-def _concrete(value: Any, dtype: str) -> Any:
+def _concrete(value: Any, dtype: str, layout: Layout | None = None) -> Any:
     with jax.ensure_compile_time_eval():
         if not isinstance(value, jax.Array):
             # JAX would compile a program for the conversion.
             value = np.array(value, jnp.dtype(dtype))
-        return jnp.asarray(value, dtype)
+        if layout is None:
+            return jnp.asarray(value, dtype)
+        return put_on_mesh(value.astype(dtype), layout.stored)
+
+
+def _moved(value: Any, layout: Layout | None) -> Any:
+    return jnp.asarray(whole(value)) if layout is None else put_on_mesh(value, layout.stored)
 
 
 def copied(values: Any) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from lamina.core import naming, prng
 from lamina.core.boundary import warn
 from lamina.core.scope import Record, Scope, entered
+from lamina.core.sharding import Placement
 from lamina.errors import TrainingWarning
 from lamina.execution import overrides, steps
 from lamina.execution.batches import Static, batch_of
@@ -48,6 +49,7 @@ class Program:
         output_structure: The structure of the outputs of a prediction, after the first one.
         chunk: Number of steps of a loop that take about as long as a dispatch should.
         ran: Whether a step was compiled.
+        placement: Where the arrays lie, if the model is distributed over devices; else None.
     """
 
     def __init__(self, model: Executable, purpose: Purpose, eager: bool) -> None:
@@ -58,6 +60,8 @@ class Program:
             trainable={a: v for a, (v, trains) in named.items() if trains},
             non_trainable={a: v for a, (v, trains) in named.items() if not trains},
         )
+        distribution = model.distribution
+        self.placement = None if distribution is None else Placement(distribution)
         self.by_user = defined_by_user(type(model), f"{purpose}_step")
         self.metrics: list[Any] = []
         self.output_structure: Any = None
@@ -70,6 +74,7 @@ class Program:
         self._in_place: Any = None
         self._traces: dict[Any, _Traced] = {}
         self._shapes: list[str] = []
+        self._shardings: TrainState | None = None
         self._bind()
 
     # ---- what the state holds ------------------------------------------------------------------
@@ -87,6 +92,8 @@ class Program:
         if self.purpose == "train":
             self.model.optimizer.build(self.variables.trainable)
             self.variables.optimizer = self.model.optimizer.state_of(self.variables.trainable)
+        if self.placement is not None:
+            self._shardings = self.variables.place(self.placement)
         self._step = self._make_step()
         jit: Any = (lambda fn, **_: fn) if self.eager else jax.jit
         compiled: Any = (lambda fn, **_: fn) if self.eager else xla.jit
@@ -233,7 +240,11 @@ class Program:
         # JAX would sort the keys of a dict, so the structure is kept apart from the arrays.
         self.output_structure = nested.map_structure(lambda _: None, outputs)
         self._note_shapes(batch)
-        return new, nested.flatten(outputs), logs
+        leaves = nested.flatten(outputs)
+        if self.placement is not None:
+            new = self.placement.constrain(new, self._shardings)
+            leaves, logs = self.placement.replicate((leaves, logs))
+        return new, leaves, logs
 
     def _train_one(self, state: TrainState, batch: Any) -> Any:
         """One step; returns a token to wait on, too, as the state is donated to the next step."""
@@ -294,6 +305,8 @@ class Program:
         # A program that calls Python may raise after its buffers are donated, so they are not.
         may_raise = not self.eager and self._trace(live.state, batch).calls_python
         run = self._train if may_raise else self._train_consuming
+        if self.placement is not None:
+            live.state, batch = self.placement.state(live.state), self.placement.batch(batch)
         with Uninterrupted():
             state = live.state if may_raise else live.reclaim()
             new, logs, token = run(state, batch)
@@ -306,6 +319,9 @@ class Program:
         self, live: Loose, block: Any, size: int, count: int
     ) -> tuple[steps.Logs, Any]:  # fmt: skip
         """Training steps over the first ``count`` batches of a block of data."""
+        if self.placement is not None:
+            live.state = self.placement.state(live.state)
+            block = self.placement.block(block, size)
         with Uninterrupted():
             live.state, logs, token = self._train_many(
                 live.reclaim(), block, Static(size), np.int32(count)
@@ -314,18 +330,25 @@ class Program:
 
     def test(self, live: Loose, batch: Any) -> steps.Logs:
         """One step of an evaluation."""
+        if self.placement is not None:
+            live.state, batch = self.placement.state(live.state), self.placement.batch(batch)
         moved, metrics, _, logs = self._other(live.state, batch)
         live.advance(moved, metrics, 1)
         return logs
 
     def test_many(self, live: Loose, block: Any, size: int, count: int) -> steps.Logs:
         """Steps of an evaluation over the first ``count`` batches of a block of data."""
+        if self.placement is not None:
+            live.state = self.placement.state(live.state)
+            block = self.placement.block(block, size)
         moved, metrics, logs = self._test_many(live.state, block, Static(size), np.int32(count))
         live.advance(moved, metrics, count)
         return logs
 
     def predict(self, state: TrainState, x: Any) -> tuple[list[Any], Arrays]:
         """The leaves of the outputs for a batch, and the weights that the call changed."""
+        if self.placement is not None:
+            state, x = self.placement.state(state), self.placement.batch(x)
         moved, _, leaves, _ = self._other(state, x)
         return leaves, moved
 
@@ -351,7 +374,10 @@ class Program:
             return None
         if self.purpose == "predict":
             size = nested.flatten(batch)[0].shape[0]
-            if self._moving or any(s.shape[:1] != (size,) for s in traced.outputs):
+            if (
+                self._moving or self.placement is not None
+                or any(s.shape[:1] != (size,) for s in traced.outputs)
+            ):  # fmt: skip
                 return None
         return traced.outputs
 

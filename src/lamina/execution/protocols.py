@@ -77,6 +77,11 @@ class Executable(Protocol):
         ...
 
     @property
+    def distribution(self) -> Any:
+        """What decides where arrays lie; None for a single device."""
+        ...
+
+    @property
     def objective(self) -> Any:
         """Losses and metrics: an :class:`Objective`."""
         ...

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Self
 
+import jax
 import numpy as np
 
 from lamina import constraints, initializers, regularizers
@@ -53,6 +54,7 @@ class _Attributes:
     _own_weights: list[Variable]
     _policy: DTypePolicy
     _remat: RematScope | None
+    _output_sharding: Any = None  # where a distribution wants the outputs
     _built_in: Any  # a weak reference to the layer that contains it
     _inner_names: tuple[int, dict[Any, tuple[str, str]]]
 
@@ -482,6 +484,19 @@ def given_batch_shape(layer: LayerState) -> tuple[Any, ...] | None:
 def set_trainable_alone(layer: LayerState, value: bool) -> None:
     """Set ``trainable`` of a layer without setting that of inner layers."""
     layer.__dict__["_trainable"] = value
+
+
+def lay_out_output(layer: LayerState, sharding: Any) -> None:
+    """Constrain the outputs of a layer to a sharding; None leaves them to the compiler."""
+    layer.__dict__["_output_sharding"] = sharding
+
+
+def observed(layer: LayerState, outputs: Any, hook: Any) -> Any:
+    """The outputs of a call, in the sharding of :func:`lay_out_output` and after a hook."""
+    sharding = layer._output_sharding
+    if sharding is not None:
+        outputs = jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding), outputs)
+    return outputs if hook is None else hook(layer, outputs)
 
 
 def saved_variables(layer: LayerState) -> list[Variable]:

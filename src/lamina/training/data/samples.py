@@ -77,6 +77,10 @@ class ArrayData:
             return None
         return samples_in_place(self.batch, _BLOCK_BYTES)
 
+    def stay_on_host(self) -> None:
+        """Make no copy on the default device: batches go to several devices from here."""
+        self._on_device = ()
+
     def block(self, rows: np.ndarray | slice, length: int) -> Batch:
         """Samples by their numbers, padded up to ``length`` with arbitrary ones.
 

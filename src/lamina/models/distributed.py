@@ -1,0 +1,55 @@
+"""The distribution of a model over devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina import distribution
+from lamina.core.sharding import current_distribution
+from lamina.distribution.strategies import check_distribution, named_distribution
+from lamina.layers import Layer
+from lamina.layers.state import flatten_layers, lay_out_output
+from lamina.serialization.registry import builtin
+
+
+@builtin()
+class Distributed(Layer):
+    """Holds the distribution that ``compile`` was given, and lays out the variables by it."""
+
+    # A distribution, the name of one that waits for the weights, or None.
+    _distribution: Any = None
+    optimizer: Any
+
+    @property
+    def distributed_by(self) -> distribution.Distribution | None:
+        """What decides where the model's arrays lie; None for a single device.
+
+        It is what :meth:`compile` was given, or the current distribution at that time; for a model
+        that is not compiled, the current one.
+        """
+        given: Any = self._distribution
+        if isinstance(given, str) and self.built:
+            given = self._distribution = named_distribution(given, self)
+        return current_distribution() if given is None else given  # pyright: ignore[reportReturnType]
+
+    def distribute(self, given: Any) -> None:
+        """Set the distribution; existing weights move to where it wants them."""
+        check_distribution(given)
+        before = self._distribution
+        self._distribution = current_distribution() if given is None else given
+        if self.built and before is not None and self._distribution is None:
+            state = {} if self.optimizer is None else self.optimizer.state_variables
+            for variable in (*self.variables, *state.values()):
+                variable.lay_out(None)
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Tell each variable and each layer where its arrays lie; without effect if unbuilt."""
+        by = self.distributed_by if self.built else None
+        if by is None:
+            return
+        named = {a: v for a, (v, _) in self.named_variables().items()}
+        for address, layout in by.layouts(named).items():
+            named[address].lay_out(layout)
+        for layer in flatten_layers(self):
+            lay_out_output(layer, by.output_layout(layer.path))
