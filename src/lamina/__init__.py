@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lamina import config as config
     from lamina import constraints as constraints
     from lamina import datasets as datasets
+    from lamina import distribution as distribution
     from lamina import dtype_policies as dtype_policies
     from lamina import errors as errors
     from lamina import initializers as initializers
@@ -74,7 +75,7 @@ _MODULES = {
     name: f"lamina.{name}"
     for name in (
         "activations", "applications", "backend", "callbacks", "config", "constraints",
-        "datasets", "dtype_policies", "errors", "initializers", "layers", "losses", "metrics",
+        "datasets", "distribution", "dtype_policies", "errors", "initializers", "layers", "losses", "metrics",
         "mixed_precision", "models", "ops", "optimizers", "preprocessing", "random", "regularizers",
         "saving", "tree", "utils", "visualization", "wrappers",
     )

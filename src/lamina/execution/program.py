@@ -60,7 +60,7 @@ class Program:
             trainable={a: v for a, (v, trains) in named.items() if trains},
             non_trainable={a: v for a, (v, trains) in named.items() if not trains},
         )
-        distribution = model.distribution
+        distribution = model.distributed_by
         self.placement = None if distribution is None else Placement(distribution)
         self.by_user = defined_by_user(type(model), f"{purpose}_step")
         self.metrics: list[Any] = []

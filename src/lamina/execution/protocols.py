@@ -77,7 +77,7 @@ class Executable(Protocol):
         ...
 
     @property
-    def distribution(self) -> Any:
+    def distributed_by(self) -> Any:
         """What decides where arrays lie; None for a single device."""
         ...
 

@@ -41,6 +41,8 @@ class Distributed(Layer):
             state = {} if self.optimizer is None else self.optimizer.state_variables
             for variable in (*self.variables, *state.values()):
                 variable.lay_out(None)
+            for layer in flatten_layers(self):
+                lay_out_output(layer, None)
         self.lay_out()
 
     def lay_out(self) -> None:

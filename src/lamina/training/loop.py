@@ -296,8 +296,6 @@ class _Runner:
             and program.loops(live.state, jax.tree.map(struct_of, first)) is not None
         )  # fmt: skip
         self.place = data.in_place if self.loops and program.placement is None else None
-        if program.placement is not None and isinstance(data, ArrayData):
-            data.stay_on_host()
         if self.place is not None and not program.takes_in_place(self.place):
             self.place = None
 

@@ -25,6 +25,7 @@ class Pass:
         position: the number of training steps whose batches have been drawn.
         inputs: names of the model's inputs (each as a tuple of the names that it answers to), and
         outputs: names of its outputs; both empty for a model that is no graph.
+        distributed: whether batches go to several devices, from the host's memory.
     """
 
     batch_size: int = 32
@@ -35,6 +36,7 @@ class Pass:
     position: int = 0
     inputs: tuple[tuple[str, ...], ...] = ()
     outputs: tuple[str, ...] = ()
+    distributed: bool = False
 
     def order(self, size: int) -> np.ndarray | None:
         """The order of samples or batches in the pass that begins here; None for their own."""
@@ -47,6 +49,7 @@ class Pass:
         graph = model.graph
         names = [] if graph is None else zip(graph.input_names, graph.inputs, strict=True)
         self.seed, self.position = model.run_seed, model.steps_taken
+        self.distributed = model.distributed_by is not None
         self.inputs = tuple((name, tensor.name) for name, tensor in names)
         self.outputs = () if graph is None else tuple(graph.output_names)
         return self

@@ -77,17 +77,14 @@ class ArrayData:
             return None
         return samples_in_place(self.batch, _BLOCK_BYTES)
 
-    def stay_on_host(self) -> None:
-        """Make no copy on the default device: batches go to several devices from here."""
-        self._on_device = ()
-
     def block(self, rows: np.ndarray | slice, length: int) -> Batch:
         """Samples by their numbers, padded up to ``length`` with arbitrary ones.
 
         On a GPU or TPU they come from its memory, if the data fits there. Consecutive samples that
         need no others are a view of the data.
         """
-        if xla.has_own_memory() and self._on_device is None and not self._has_rows:
+        resident = xla.has_own_memory() and not (self._has_rows or self.over.distributed)
+        if resident and self._on_device is None:
             self._on_device = jax.device_put(self.batch) if self._nbytes <= _RESIDENT_BYTES else ()
         if self._on_device:
             index = np.arange(self.size)[rows] if isinstance(rows, slice) else rows
