@@ -7,7 +7,7 @@ from typing import Any
 
 import lamina
 from lamina.alias.program import run_module, run_program
-from lamina.distribution.launch import launch
+from lamina.runtime.launch import launch
 
 _HELP = """\
 usage: lamina run program.py [arguments]

@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -87,6 +87,8 @@ class CSVLogger(Callback):
     'epoch,loss'
     """
 
+    everywhere: ClassVar[bool] = False
+
     def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
         super().__init__()
         self.filename, self.sep, self.append = Path(filename), separator, append
@@ -160,6 +162,8 @@ class RemoteMonitor(Callback):
     >>> monitor.url
     'http://localhost:9000/publish/epoch/end/'
     """
+
+    everywhere: ClassVar[bool] = False
 
     def __init__(
         self,

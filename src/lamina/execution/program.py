@@ -20,7 +20,7 @@ from lamina.execution.batches import Static, batch_of
 from lamina.execution.interrupts import Uninterrupted
 from lamina.execution.protocols import Executable, Objective
 from lamina.execution.state import Arrays, Loose, TrainState, Variables
-from lamina.runtime import xla
+from lamina.runtime import processes, xla
 from lamina.runtime.cost import uses
 from lamina.serialization.registry import defined_by_user
 from lamina.tree import nested
@@ -141,7 +141,10 @@ class Program:
 
     def results(self, state: TrainState, logs: steps.Logs) -> dict[str, Any]:
         """The reported values, fetched from the device: numbers, or arrays for some metrics."""
-        found = jax.device_get(self._results(state.metrics, logs))
+        metrics = state.metrics
+        if self.placement is not None:
+            metrics, logs = processes.local((metrics, logs))
+        found = jax.device_get(self._results(metrics, logs))
         return {k: float(v) if np.ndim(v) == 0 else v for k, v in sorted(found.items())}
 
     def fresh_metrics(self) -> Arrays:
@@ -357,6 +360,12 @@ class Program:
     ) -> list[Any]:  # fmt: skip
         """The leaves of the outputs for the first ``count`` batches of a block of inputs."""
         return self._predict_many(state, x, Static(shapes), Static(size), np.int32(count))
+
+    def must_stop(self) -> bool:
+        """Whether training is to stop: several processes stop if one of them wants to."""
+        if self.placement is not None and self.placement.spans_processes:
+            self.model.stop_training = processes.any_of(bool(self.model.stop_training))
+        return self.model.stop_training
 
     # ---- one step or a loop --------------------------------------------------------------------
 

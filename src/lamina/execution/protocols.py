@@ -70,6 +70,7 @@ class Executable(Protocol):
     """A model as the steps use it."""
 
     optimizer: Any
+    stop_training: bool
 
     @property
     def name(self) -> str:

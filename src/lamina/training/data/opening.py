@@ -11,6 +11,7 @@ from lamina.errors import ArgumentError, DataError
 from lamina.execution.batches import Batch
 from lamina.training.data.arrays import Rows, arrays_of, holds_arrays
 from lamina.training.data.batches import Weigh, common_length, describe, map_arrays, separate
+from lamina.training.data.joined import JoinedData, own_arrays
 from lamina.training.data.passes import Pass
 from lamina.training.data.samples import ArrayData
 from lamina.training.data.sources import source_of
@@ -32,13 +33,14 @@ def open_data(data: Batch, over: Pass) -> ArrayData | StreamData:
     if x is None:
         raise DataError("There is no data. Received x=None; pass arrays or an iterable of batches.")
     if holds_arrays(x) or isinstance(x, (str, bytes)):
-        return ArrayData(separate(data, over), over)
+        arrays = ArrayData(separate(data, over), over)
+        return JoinedData(own_arrays(arrays), over) if over.joined else arrays
     if y is not None or sample_weight is not None:
         raise ArgumentError(
             "`y` and `sample_weight` come with `x` only when `x` is arrays. An iterable yields "
             "tuples (x, y) or (x, y, sample_weight) instead."
         )
-    return StreamData(source_of(x, over), over)
+    return (JoinedData if over.joined else StreamData)(source_of(x, over), over)
 
 
 def limited(data: ArrayData | StreamData) -> ArrayData | StreamData:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lamina.core import prng
 from lamina.errors import ArgumentError
+from lamina.runtime import processes
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Pass:
         inputs: names of the model's inputs (each as a tuple of the names that it answers to), and
         outputs: names of its outputs; both empty for a model that is no graph.
         distributed: whether batches go to several devices, from the host's memory.
+        joined: whether each process has data of its own, of which batches are joined.
     """
 
     batch_size: int = 32
@@ -37,6 +39,7 @@ class Pass:
     inputs: tuple[tuple[str, ...], ...] = ()
     outputs: tuple[str, ...] = ()
     distributed: bool = False
+    joined: bool = False
 
     def order(self, size: int) -> np.ndarray | None:
         """The order of samples or batches in the pass that begins here; None for their own."""
@@ -49,7 +52,10 @@ class Pass:
         graph = model.graph
         names = [] if graph is None else zip(graph.input_names, graph.inputs, strict=True)
         self.seed, self.position = model.run_seed, model.steps_taken
-        self.distributed = model.distributed_by is not None
+        by = model.distributed_by
+        if by is not None:
+            self.distributed = True
+            self.joined = processes.are_several() and not by.auto_shard_dataset
         self.inputs = tuple((name, tensor.name) for name, tensor in names)
         self.outputs = () if graph is None else tuple(graph.output_names)
         return self
