@@ -210,11 +210,17 @@ class Placement:
         If their number is not a multiple of the size of the axis, as in a last batch, each device
         receives all of them: padding would change what normalization layers and losses compute.
         """
-        return jax.tree.map(self._put_batch, batch)
+        return jax.tree.map(lambda a: put(a, self._of_batch(a)), batch)
 
-    def _put_batch(self, array: Any) -> Any:
-        split = array.ndim > 0 and array.shape[0] % self._parts == 0
-        return put(array, NamedSharding(self._mesh, PartitionSpec(self._axis if split else None)))
+    def structs(self, batch: Any) -> Any:
+        """The shapes and dtypes of a batch, with the shardings that :meth:`batch` would choose."""
+        return jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self._of_batch(a)), batch
+        )
+
+    def _of_batch(self, array: Any) -> NamedSharding:
+        split = len(array.shape) > 0 and array.shape[0] % self._parts == 0
+        return NamedSharding(self._mesh, PartitionSpec(self._axis if split else None))
 
     def block(self, block: Any, size: int) -> ShardedBlock:
         """A block of consecutive batches on the mesh, for a compiled loop.

@@ -49,6 +49,7 @@ class Program:
         output_structure: The structure of the outputs of a prediction, after the first one.
         chunk: Number of steps of a loop that take about as long as a dispatch should.
         ran: Whether a step was compiled.
+        seen: Shapes and dtypes of the batch that was checked last.
         placement: Where the arrays lie, if the model is distributed over devices; else None.
     """
 
@@ -66,6 +67,7 @@ class Program:
         self.metrics: list[Any] = []
         self.output_structure: Any = None
         self.chunk, self.ran = 1, False
+        self.seen: Any = None
         self._checked: Any = None
         self._reports: dict[str, jax.ShapeDtypeStruct] = {}
         self._moving: tuple[str, ...] = ()
@@ -183,7 +185,7 @@ class Program:
         self._names = None
         if self.by_user:
             overrides.check_signature(self.model, f"{self.purpose}_step")
-        structs = jax.tree.map(struct_of, batch)
+        self.seen = structs = jax.tree.map(struct_of, batch)
         objective = self.objective
         if not self.by_user or (objective is not None and objective.waits_for_shapes):
             self._add_found(self._check_forward(batch if self.eager else structs))
@@ -361,6 +363,15 @@ class Program:
         """The leaves of the outputs for the first ``count`` batches of a block of inputs."""
         return self._predict_many(state, x, Static(shapes), Static(size), np.int32(count))
 
+    def lower(self, batch: Any) -> Any:
+        """The training step for arrays of given shapes and dtypes, ready to be compiled."""
+        self.check(batch)
+        state = self.variables.structs()
+        if self.placement is not None:
+            state = jax.tree.map(_with_sharding, state, self._shardings)
+            batch = self.placement.structs(batch)
+        return self._train_consuming.lower(state, batch)
+
     def must_stop(self) -> bool:
         """Whether training is to stop: several processes stop if one of them wants to."""
         if self.placement is not None and self.placement.spans_processes:
@@ -455,3 +466,7 @@ def _abstract_key() -> Any:
 def struct_of(x: Any) -> jax.ShapeDtypeStruct:
     """The shape and dtype of an array."""
     return jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
+def _with_sharding(struct: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(struct.shape, struct.dtype, sharding=sharding)

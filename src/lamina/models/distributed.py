@@ -7,6 +7,8 @@ from typing import Any
 from lamina import distribution
 from lamina.core.sharding import current_distribution
 from lamina.distribution.strategies import check_distribution, named_distribution
+from lamina.errors import NotBuiltError
+from lamina.execution.analysis import StepAnalysis, analyze
 from lamina.layers import Layer
 from lamina.layers.state import flatten_layers, lay_out_output
 from lamina.serialization.registry import builtin
@@ -19,16 +21,19 @@ class Distributed(Layer):
     # A distribution, the name of one that waits for the weights, or None.
     _distribution: Any = None
     optimizer: Any
+    program_for: Any  # of the trainer
 
     @property
     def distributed_by(self) -> distribution.Distribution | None:
         """What decides where the model's arrays lie; None for a single device.
 
         It is what :meth:`compile` was given, or the current distribution at that time; for a model
-        that is not compiled, the current one.
+        that is not compiled, the current one. A name stands for nothing before the weights exist.
         """
         given: Any = self._distribution
-        if isinstance(given, str) and self.built:
+        if isinstance(given, str):  # rules need the weights
+            if not self.built:
+                return None
             given = self._distribution = named_distribution(given, self)
         return current_distribution() if given is None else given  # pyright: ignore[reportReturnType]
 
@@ -55,3 +60,31 @@ class Distributed(Layer):
             named[address].lay_out(layout)
         for layer in flatten_layers(self):
             lay_out_output(layer, by.output_layout(layer.path))
+
+    def analyze_step(self, batch: Any = None) -> StepAnalysis:
+        """What the compiler says about a training step: communication, memory and operations.
+
+        The step is compiled, but not run: the weights need not exist, nor fit into memory.
+
+        Args:
+            batch: The shapes and dtypes of a batch ``(x, y, sample_weight)``, as
+                ``jax.ShapeDtypeStruct``, or arrays; that of the last training when None.
+
+        Raises:
+            NotBuiltError: There was no training, and no ``batch`` is given.
+
+        >>> import numpy as np
+        >>> import lamina
+        >>> model = lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(2)])
+        >>> model.compile("sgd", "mse")
+        >>> model.analyze_step((np.ones((8, 4), "float32"), np.ones((8, 2), "float32"), None))
+        StepAnalysis(collectives={}, state_bytes=56, ...)
+        """
+        program = self.program_for("train")
+        batch = program.seen if batch is None else batch
+        if batch is None:
+            raise NotBuiltError(
+                f"The shapes of a batch of {self.name!r} are not known before training.",
+                cure="Pass `batch=(x, y, sample_weight)`, None for a missing part.",
+            )
+        return analyze(program, batch)
