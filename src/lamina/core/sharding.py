@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -105,6 +105,29 @@ def put(value: Any, sharding: Sharding) -> jax.Array:
     if sharding.is_fully_addressable:
         return jax.device_put(array, sharding)
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def put_parts(
+    shape: tuple[int, ...], dtype: Any, sharding: Sharding, part: Callable[[Any], Any]
+) -> jax.Array:
+    """A new array, of which each process computes only the parts that it stores.
+
+    Args:
+        shape: Shape of the whole array.
+        dtype: Its dtype.
+        sharding: Where the parts belong.
+        part: A function of the index of a part, a slice for each dimension.
+    """
+    made: dict[str, np.ndarray] = {}  # devices may have copies of the same part
+
+    def once(index: Any) -> np.ndarray:
+        key = str(index)
+        if key not in made:
+            made[key] = np.asarray(part(index), jnp.dtype(dtype))
+        return made[key]
+
+    with jax.ensure_compile_time_eval():
+        return jax.make_array_from_callback(shape, sharding, once)
 
 
 def whole(value: Any) -> np.ndarray:

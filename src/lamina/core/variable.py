@@ -14,7 +14,7 @@ import numpy as np
 from lamina import settings
 from lamina.core import naming
 from lamina.core.scope import Scope, current
-from lamina.core.sharding import Layout, current_distribution, gathered, whole
+from lamina.core.sharding import Layout, current_distribution, gathered, put_parts, whole
 from lamina.core.sharding import put as put_on_mesh
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
@@ -27,6 +27,17 @@ class DrawsFor(Protocol):
 
     def draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:
         """Values of the given shape and dtype, as a function of ``parts``."""
+        ...
+
+
+@runtime_checkable
+class DrawsParts(DrawsFor, Protocol):
+    """An initializer that can draw a part of the values alone."""
+
+    def draw_part(
+        self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str, index: tuple[slice, ...]
+    ) -> Any:
+        """Part ``index`` of what :meth:`draw_for` returns."""
         ...
 
 
@@ -206,6 +217,12 @@ class Variable(Trackable):
 
     def _initial(self) -> Any:
         value: Any
+        first = self.initializer
+        if self.layout is not None and isinstance(first, DrawsParts):
+            return put_parts(
+                self.shape, self.dtype, self.layout.stored,
+                lambda index: first.draw_part(self._draw, self.shape, self.dtype, index),
+            )  # fmt: skip
         with jax.ensure_compile_time_eval():
             if isinstance(self.initializer, DrawsFor):
                 value = self.initializer.draw_for(self._draw, self.shape, self.dtype)
