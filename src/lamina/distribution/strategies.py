@@ -184,6 +184,7 @@ class ModelParallel(Distribution):
             )  # fmt: skip
         super().__init__(mesh, batch_dim_name or mesh.axis_names[0], auto_shard_dataset)
         self.layout_map = layout_map
+        self._told: list[list[str]] = []
 
     def get_variable_layout(self, variable: Any) -> TensorLayout:
         layout = self.layout_map[variable.path]
@@ -198,7 +199,8 @@ class ModelParallel(Distribution):
             key for key in self.layout_map
             if not key.endswith("/output") and not any(re.fullmatch(key, p) for p in paths)
         ]  # fmt: skip
-        if unused and len(paths) > 1:
+        if unused and len(paths) > 1 and unused not in self._told:
+            self._told.append(unused)
             warn(
                 f"The LayoutMap has keys that match no variable: {unused}. The paths of the "
                 f"variables are {paths[:6]}{' ...' if len(paths) > 6 else ''}.",

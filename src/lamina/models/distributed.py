@@ -14,14 +14,18 @@ from lamina.layers.state import flatten_layers, lay_out_output
 from lamina.serialization.registry import builtin
 
 
-@builtin()
-class Distributed(Layer):
-    """Holds the distribution that ``compile`` was given, and lays out the variables by it."""
+class _Attributes:
+    """The internal attributes of all models."""
 
     # A distribution, the name of one that waits for the weights, or None.
     _distribution: Any = None
     optimizer: Any
     program_for: Any  # of the trainer
+
+
+@builtin()
+class Distributed(_Attributes, Layer):
+    """Holds the distribution that ``compile`` was given, and lays out the variables by it."""
 
     @property
     def distributed_by(self) -> distribution.Distribution | None:
