@@ -35,7 +35,10 @@ def decoder(depth: int):
         )
         y = layers.add([y, heads(z, z, use_causal_mask=True)])
         z = layers.RMSNormalization(name=f"norm_b{i}")(y)
-        gate, up = dense(HIDDEN, activation="silu", name=f"gate{i}")(z), dense(HIDDEN, name=f"up{i}")(z)
+        gate, up = (
+            dense(HIDDEN, activation="silu", name=f"gate{i}")(z),
+            dense(HIDDEN, name=f"up{i}")(z),
+        )
         y = layers.add([y, dense(WIDTH, name=f"down{i}")(layers.multiply([gate, up]))])
     y = layers.RMSNormalization(name="norm")(y)
     return keras.Model(x, dense(VOCABULARY, name="logits", dtype="float32")(y))
@@ -65,7 +68,8 @@ def main(devices: int, name: str, depth: int = LAYERS, per_device: int = 1) -> N
     found = model.analyze_step((ids, ids, None))
     seconds = time.perf_counter() - began
     kinds = "; ".join(
-        f"{count} {kind} {bytes_ / 2**30:.2f}" for kind, (count, bytes_) in found.collectives.items()
+        f"{count} {kind} {bytes_ / 2**30:.2f}"
+        for kind, (count, bytes_) in found.collectives.items()
     )
     print(
         f"| {name} | {devices} | {depth} | {model.count_params() / 1e9:.2f} | {size} | "

@@ -31,7 +31,7 @@ def residual():
     x = keras.Input((8, 8, 3))
     y = layers.Conv2D(16, 3, padding="same", use_bias=False)(x)
     y = layers.ReLU()(layers.BatchNormalization()(y))
-    z = layers.Conv2D(16, 3, padding="same")(y)
+    z = layers.Conv2D(16, 3, padding="same", use_bias=False)(y)
     y = layers.add([y, layers.BatchNormalization()(z)])
     y = layers.GlobalAveragePooling2D()(y)
     return keras.Model(x, layers.Dense(4)(y)), _data((8, 8, 3))
@@ -48,12 +48,11 @@ def lstm():
 def transformer():
     x = keras.Input((8,), dtype="int32")
     y = layers.Embedding(40, 32)(x)
-    for _ in range(2):
-        z = layers.LayerNormalization()(y)
-        y = y + layers.MultiHeadAttention(4, 8)(z, z)
-        z = layers.LayerNormalization()(y)
-        z = layers.Dense(64, activation="gelu")(z)
-        y = y + layers.Dropout(0.1)(layers.Dense(32)(z))
+    z = layers.LayerNormalization()(y)
+    y = y + layers.MultiHeadAttention(4, 8)(z, z)
+    z = layers.LayerNormalization()(y)
+    z = layers.Dense(64, activation="gelu")(z)
+    y = y + layers.Dropout(0.1)(layers.Dense(32)(z))
     y = layers.GlobalAveragePooling1D()(y)
     return keras.Model(x, layers.Dense(4)(y)), _data((8,), ids=40)
 

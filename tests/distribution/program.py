@@ -36,7 +36,7 @@ class Numbered(keras.utils.PyDataset):
         self.x, self.y = rows(n, start)
 
     def __len__(self):
-        return -(-len(self.x) // 8)
+        return (len(self.x) + 7) // 8
 
     def __getitem__(self, i):
         return self.x[8 * i : 8 * i + 8], self.y[8 * i : 8 * i + 8]

@@ -64,7 +64,7 @@ def _by_hand(specs, mesh):
     shapes = {
         "tokens/embeddings": (WORDS, WIDTH), "up/kernel": (WIDTH, HIDDEN),
         "down/kernel": (HIDDEN, WIDTH), "out/kernel": (WIDTH, CLASSES),
-        "attention/output/kernel": (HEADS, WIDTH // HEADS, WIDTH),
+        "attention/attention_output/kernel": (HEADS, WIDTH // HEADS, WIDTH),
         **{f"attention/{r}/kernel": (WIDTH, HEADS, WIDTH // HEADS)
            for r in ("query", "key", "value")},
     }  # fmt: skip
@@ -95,7 +95,7 @@ def _by_hand(specs, mesh):
                    for r in ("query", "key", "value"))  # fmt: skip
         scores = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k) / (WIDTH // HEADS) ** 0.5)
         mixed = jnp.einsum("bhqk,bkhd->bqhd", scores, v)
-        h = h + jnp.einsum("bthd,hdo->bto", mixed, w["attention/output/kernel"])
+        h = h + jnp.einsum("bthd,hdo->bto", mixed, w["attention/attention_output/kernel"])
         h = h + jax.nn.relu(h @ w["up/kernel"]) @ w["down/kernel"]
         return jnp.mean((h @ w["out/kernel"] - y) ** 2)
 
@@ -123,9 +123,7 @@ def test_communication_is_that_of_a_transformer_by_hand(layout):
     mesh = dist.DeviceMesh((8,) if layout in ("data", "fsdp") else (4, 2),
                            ["batch", "model"][: 1 if layout in ("data", "fsdp") else 2])  # fmt: skip
     rules = dist.tensor_rules(model, parts=2) if "tensor" in layout else ()
-    by = dist.Sharded(
-        mesh, rules, fsdp_axis="batch" if "fsdp" in layout else None, min_size=128
-    )
+    by = dist.Sharded(mesh, rules, fsdp_axis="batch" if "fsdp" in layout else None, min_size=128)
     model.compile(keras.optimizers.SGD(0.01), "mse", distribution=by)
     batch = (np.ones((16, 8), "int32"), np.ones((16, 8, CLASSES), "float32"))
     found = model.analyze_step(_batch(*batch)).collectives

@@ -57,15 +57,15 @@ def test_attention_is_split_by_heads():
     for role in ("query", "key", "value"):
         assert found[f"{name}/{role}/kernel"] == (None, "model", None)
         assert found[f"{name}/{role}/bias"] == ("model", None)
-    assert found[f"{name}/output/kernel"] == ("model", None, None)
-    assert f"{name}/output/bias" not in found
+    assert found[f"{name}/attention_output/kernel"] == ("model", None, None)
+    assert f"{name}/attention_output/bias" not in found
     assert found["embedding/embeddings"] == (None, "model")
 
 
 def test_grouped_attention_with_too_few_heads():
     x = keras.Input((5, 16))
     model = keras.Model(x, layers.GroupQueryAttention(4, 4, 1, name="g")(x, x))
-    assert set(_rules(model)) == {"g/query/kernel", "g/query/bias", "g/output/kernel"}
+    assert set(_rules(model)) == {"g/query/kernel", "g/query/bias", "g/attention_output/kernel"}
 
 
 def test_einsum_dense_alternates():

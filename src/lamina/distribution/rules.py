@@ -116,7 +116,7 @@ class _Rules:
                 result = all(given) and step.operation.op_name in _OPS_BY_FEATURE
             else:
                 result = self.follow(step.operation, given)
-            slots |= {i: result for i in step.outputs}
+            slots |= dict.fromkeys(step.outputs, result)
         return all(slots.get(i, False) for i in graph.plan.outputs)
 
     def _follow_layer(self, layer: Any, split: bool) -> bool:
@@ -184,7 +184,7 @@ class _Rules:
                 self._set(inner.kernel, 1)
                 if inner.bias is not None:
                     self._set(inner.bias, 0)
-            elif role == "output" and self._divides(inner.kernel, 0):
+            elif role == "attention_output" and self._divides(inner.kernel, 0):
                 self._set(inner.kernel, 0)
 
     def _inside(self, layer: Any) -> None:

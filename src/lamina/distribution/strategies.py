@@ -279,7 +279,9 @@ class Sharded(Distribution):
             )
         return found
 
-    def _axes(self, address: str, shape: tuple[int, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    def _axes(
+        self, address: str, shape: tuple[int, ...]
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """The axes that split a weight where it is stored, and those where it is used."""
         rule = next((axes for p, axes in self.rules if re.fullmatch(p, address)), ())
         used = (*rule, *[None] * (len(shape) - len(rule)))

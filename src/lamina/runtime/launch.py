@@ -46,7 +46,9 @@ def launch(
         why = f"exit status {status}" if status > 0 else f"signal {signal.Signals(-status).name}"
         what = f"process {number} of {processes} ended with {why}; the others were ended"
         left = restarts - attempt
-        _say(f"{what}. " + (f"Starting all again ({left} restarts left)." if left else "Giving up."))
+        _say(
+            f"{what}. " + (f"Starting all again ({left} restarts left)." if left else "Giving up.")
+        )
     return status if status > 0 else 128 - status
 
 
