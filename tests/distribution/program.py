@@ -110,6 +110,7 @@ def fail(folder):
         os.kill(os.getpid(), signal.SIGKILL)
     print("trained" if again else "waiting", flush=True)
     if not again:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pause()
 
 

@@ -19,7 +19,7 @@ ROOT = HERE.parents[1]
 
 
 def _launch(*arguments):
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "XLA_FLAGS": ""}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     return subprocess.run(
         [sys.executable, "-m", "lamina", "launch", *map(str, arguments)],
         env=environment, capture_output=True, text=True, timeout=280, check=False,
@@ -100,7 +100,17 @@ def test_all_stop_if_one_wants_to(two):
 
 
 def test_if_one_dies_all_are_ended_and_started_again(tmp_path):
-    done = _launch("--processes", 2, "--restarts", 1, HERE / "program.py", "fail", tmp_path)
+    done = _launch(
+        "--processes",
+        2,
+        "--devices-per-process",
+        1,
+        "--restarts",
+        1,
+        HERE / "program.py",
+        "fail",
+        tmp_path,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "process 1 of 2 ended with signal SIGKILL" in done.stderr
     assert sorted(line for line in done.stdout.splitlines() if "trained" in line) == [

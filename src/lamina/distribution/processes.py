@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import jax
+import numpy as np
 
 from lamina import settings
 from lamina.errors import ArgumentError, StateError
@@ -114,8 +115,9 @@ def initialize(
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
-        seed = multihost_utils.broadcast_one_to_all(settings.global_seed())
-        settings.set_global_seed(int(seed))
+        digits = np.frombuffer(settings.global_seed().to_bytes(16, "little"), np.uint8)
+        seed = np.asarray(multihost_utils.broadcast_one_to_all(digits), np.uint8).tobytes()
+        settings.set_global_seed(int.from_bytes(seed, "little"))
 
 
 def _whole(given: dict[str, Any], name: str) -> int | None:

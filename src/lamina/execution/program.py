@@ -30,6 +30,7 @@ _CONVOLUTION = "conv_general_dilated"
 # Primitives that call Python while a program runs, and so may raise errors.
 _CALLBACKS = ("pure_callback", "io_callback", "debug_callback", "debug_print")
 _MANY_SHAPES = 6
+_STEPS_OF_PROCESSES = 8
 _METHOD_NAMES = {"train": "The training step", "test": "evaluate()", "predict": "predict()"}
 
 
@@ -48,6 +49,7 @@ class Program:
         metrics: The metrics whose state is part of the training state.
         output_structure: The structure of the outputs of a prediction, after the first one.
         chunk: Number of steps of a loop that take about as long as a dispatch should.
+        keeps_chunk: Whether it is fixed, as several processes must run the same steps.
         ran: Whether a step was compiled.
         seen: Shapes and dtypes of the batch that was checked last.
         placement: Where the arrays lie, if the model is distributed over devices; else None.
@@ -66,7 +68,8 @@ class Program:
         self.by_user = defined_by_user(type(model), f"{purpose}_step")
         self.metrics: list[Any] = []
         self.output_structure: Any = None
-        self.chunk, self.ran = 1, False
+        self.keeps_chunk = self.placement is not None and self.placement.spans_processes
+        self.chunk, self.ran = _STEPS_OF_PROCESSES if self.keeps_chunk else 1, False
         self.seen: Any = None
         self._checked: Any = None
         self._reports: dict[str, jax.ShapeDtypeStruct] = {}
@@ -372,9 +375,15 @@ class Program:
             batch = self.placement.structs(batch)
         return self._train_consuming.lower(state, batch)
 
-    def must_stop(self) -> bool:
-        """Whether training is to stop: several processes stop if one of them wants to."""
+    def must_stop(self, together: bool) -> bool:
+        """Whether training is to stop: several processes stop if one of them wants to.
+
+        Args:
+            together: Whether several processes agree on it here; otherwise they go on.
+        """
         if self.placement is not None and self.placement.spans_processes:
+            if not together:
+                return False
             self.model.stop_training = processes.any_of(bool(self.model.stop_training))
         return self.model.stop_training
 

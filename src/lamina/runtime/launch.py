@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _GRACE_SECONDS = 10
+_COUNT_FLAG = "--xla_force_host_platform_device_count"
 
 
 def launch(
@@ -97,8 +98,10 @@ def _environment(
         "PYTHONUNBUFFERED": "1",
     }
     if devices is not None:
-        flags = f"{outer.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-        own |= {"XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"}
+        flags = [f for f in outer.get("XLA_FLAGS", "").split() if not f.startswith(_COUNT_FLAG)]
+        own |= {
+            "XLA_FLAGS": " ".join([*flags, f"{_COUNT_FLAG}={devices}"]), "JAX_PLATFORMS": "cpu"
+        }  # fmt: skip
     return {**outer, **own}
 
 

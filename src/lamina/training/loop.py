@@ -257,7 +257,7 @@ def _train(
                 logs |= {f"val_{k}": v for k, v in found.items()}
             progress.epoch_end(logs)
             hooks.on_epoch_end(epoch, logs)
-            if program.must_stop():
+            if program.must_stop(True):
                 break
         model.optimizer.finalize_variable_values(list(program.variables.trainable.values()))
         hooks.on_train_end(logs)
@@ -376,7 +376,7 @@ class _Runner:
         most = data.steps_in_block if place is None else min(MOST_STEPS, full)
         order = data.over.order(data.size)
         at, began = self.done, 0.0
-        while at < full and not self.program.must_stop():
+        while at < full and not program.must_stop(self.by_batch):
             wanted = self.hooks.model.steps_per_execution if self.by_batch else program.chunk
             count = min(wanted, most, full - at)
             if self.by_batch:
@@ -388,14 +388,14 @@ class _Runner:
                 rows = np.arange(start, stop, dtype="int32") if order is None else order[start:stop]
                 block = InPlace(np.resize(rows, most * size), place)
             self._run(program.train_many, block, size, count)
-            if began and count == program.chunk and not self.by_batch:
+            if began and count == program.chunk and not (self.by_batch or program.keeps_chunk):
                 rate = count / (time.perf_counter() - began)
                 program.chunk = int(np.clip(rate * _SECONDS_PER_DISPATCH, 1, 4 * count))
             began = time.perf_counter()
             at += count
             self.progress.update(at, self.logs)
             self.hooks.on_train_batch_end(at - 1, self.logs)
-        if rest and at <= full and not self.program.must_stop():
+        if rest and at <= full and not program.must_stop(self.by_batch):
             self._step(full, data.block(_rows(order, full * size, data.size), rest))
         data.over.position += full + bool(rest)
 
@@ -404,7 +404,7 @@ class _Runner:
         batches = itertools.islice(self.data.batches(), self.done, None)
         for count, batch in enumerate(batches, self.done + 1):
             self._step(count - 1, batch)
-            if self.by_batch and self.program.must_stop():
+            if self.by_batch and self.program.must_stop(True):
                 break
         steps = self.data.over.steps
         if steps is not None and count < steps and not self.hooks.model.stop_training:
