@@ -75,9 +75,9 @@ _MODULES = {
     name: f"lamina.{name}"
     for name in (
         "activations", "applications", "backend", "callbacks", "config", "constraints",
-        "datasets", "distribution", "dtype_policies", "errors", "initializers", "layers", "losses", "metrics",
-        "mixed_precision", "models", "ops", "optimizers", "preprocessing", "random", "regularizers",
-        "saving", "tree", "utils", "visualization", "wrappers",
+        "datasets", "distribution", "dtype_policies", "errors", "initializers", "layers", "losses",
+        "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing", "random",
+        "regularizers", "saving", "tree", "utils", "visualization", "wrappers",
     )
 }  # fmt: skip
 _OBJECTS = {

@@ -19,6 +19,7 @@ _COLLECTIVE = re.compile(
     r"= (?P<shape>\(?[^=]*?) "
     r"(?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
 )
+_COMMENT = re.compile(r"/\*.*?\*/")
 _ARRAY = re.compile(r"\b(?P<dtype>[a-z]+\d+\w*|pred)\[(?P<dims>[\d,]*)\]")
 _DTYPES = {"pred": "bool", "bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64",
            "s8": "int8", "s16": "int16", "s32": "int32", "s64": "int64",
@@ -65,7 +66,7 @@ def collectives(text: str) -> dict[str, tuple[int, int]]:
     {'all-reduce': (1, 128)}
     """
     found: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for match in _COLLECTIVE.finditer(text):
+    for match in _COLLECTIVE.finditer(_COMMENT.sub("", text)):
         sizes = [
             math.prod(map(int, filter(None, array["dims"].split(","))))
             * jnp.dtype(_DTYPES.get(array["dtype"], "uint8")).itemsize

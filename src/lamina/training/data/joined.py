@@ -33,7 +33,9 @@ class JoinedData(StreamData):
             batch = next(own, None)
             # Its structure and types are needed, without samples.
             last = map_arrays(lambda a: np.asarray(a)[:0], last) if batch is None else batch
-            counts = processes.gather(np.int32(0 if batch is None else common_length(batch)))
+            counts = processes.gather(
+                np.asarray(0 if batch is None else common_length(batch), np.int32)
+            )
             if not counts.any():
                 return
             yield map_arrays(lambda a, n=counts: _joined(np.asarray(a), n), last)
