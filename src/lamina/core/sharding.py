@@ -87,6 +87,12 @@ def set_current_distribution(value: Distribution | None) -> None:
     _current[0] = value
 
 
+def is_alone(distribution: Distribution) -> bool:
+    """Whether a distribution has no other device than the default one, and so nothing to do."""
+    devices = distribution.mesh.devices
+    return devices.size == 1 and devices.flat[0] == jax.devices()[0]
+
+
 # ---- arrays --------------------------------------------------------------------------------------
 
 
@@ -224,6 +230,7 @@ class Placement:
         mesh, axis = distribution.mesh, distribution.batch_dim_name
         self._mesh, self._axis = mesh, axis
         self._parts = 1 if axis is None else mesh.shape[axis]
+        self._split = NamedSharding(mesh, PartitionSpec(axis))
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.spans_processes = not self.replicated.is_fully_addressable
 
@@ -233,7 +240,16 @@ class Placement:
         If their number is not a multiple of the size of the axis, as in a last batch, each device
         receives all of them: padding would change what normalization layers and losses compute.
         """
-        return jax.tree.map(lambda a: put(a, self._of_batch(a)), batch)
+        return self._send(batch, self._of_batch(jax.tree.leaves(batch)[0]))
+
+    def copies(self, arrays: Any) -> Any:
+        """Arrays of the host, of which each device receives a copy."""
+        return self._send(arrays, self.replicated)
+
+    def _send(self, arrays: Any, sharding: NamedSharding) -> Any:
+        if self.spans_processes:
+            return jax.tree.map(lambda a: put(a, sharding), arrays)
+        return jax.device_put(arrays, sharding)
 
     def structs(self, batch: Any) -> Any:
         """The shapes and dtypes of a batch, with the shardings that :meth:`batch` would choose."""
@@ -242,8 +258,7 @@ class Placement:
         )
 
     def _of_batch(self, array: Any) -> NamedSharding:
-        split = len(array.shape) > 0 and array.shape[0] % self._parts == 0
-        return NamedSharding(self._mesh, PartitionSpec(self._axis if split else None))
+        return self._split if array.shape[0] % self._parts == 0 else self.replicated
 
     def block(self, block: Any, size: int) -> ShardedBlock:
         """A block of consecutive batches on the mesh, for a compiled loop.
@@ -254,13 +269,8 @@ class Placement:
         """
         axis = self._axis if size % self._parts == 0 else None
         sharding = NamedSharding(self._mesh, PartitionSpec(None, axis))
-        return ShardedBlock(
-            jax.tree.map(lambda a: put(a.reshape(-1, size, *a.shape[1:]), sharding), block)
-        )
-
-    def state(self, state: Any) -> Any:
-        """A state with its counters and fresh metrics, which come from the host, on the mesh."""
-        return jax.tree.map(lambda x: x if _is_on_mesh(x) else put(x, self.replicated), state)
+        batches = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), block)
+        return ShardedBlock(self._send(batches, sharding))
 
     def constrain(self, state: Any, layouts: Any) -> Any:
         """A traced state whose arrays keep the layouts in which they came.
@@ -280,7 +290,8 @@ class Placement:
         )
 
 
-def _is_on_mesh(x: Any) -> bool:
+def is_on_mesh(x: Any) -> bool:
+    """Whether ``x`` is an array on a mesh of devices."""
     return isinstance(x, jax.Array) and isinstance(x.sharding, NamedSharding)
 
 

@@ -314,7 +314,7 @@ class Program:
         may_raise = not self.eager and self._trace(live.state, batch).calls_python
         run = self._train if may_raise else self._train_consuming
         if self.placement is not None:
-            live.state, batch = self.placement.state(live.state), self.placement.batch(batch)
+            live.state, batch = live.state.on_mesh(self.placement), self.placement.batch(batch)
         with Uninterrupted():
             state = live.state if may_raise else live.reclaim()
             new, logs, token = run(state, batch)
@@ -328,7 +328,7 @@ class Program:
     ) -> tuple[steps.Logs, Any]:  # fmt: skip
         """Training steps over the first ``count`` batches of a block of data."""
         if self.placement is not None:
-            live.state = self.placement.state(live.state)
+            live.state = live.state.on_mesh(self.placement)
             block = self.placement.block(block, size)
         with Uninterrupted():
             live.state, logs, token = self._train_many(
@@ -339,7 +339,7 @@ class Program:
     def test(self, live: Loose, batch: Any) -> steps.Logs:
         """One step of an evaluation."""
         if self.placement is not None:
-            live.state, batch = self.placement.state(live.state), self.placement.batch(batch)
+            live.state, batch = live.state.on_mesh(self.placement), self.placement.batch(batch)
         moved, metrics, _, logs = self._other(live.state, batch)
         live.advance(moved, metrics, 1)
         return logs
@@ -347,7 +347,7 @@ class Program:
     def test_many(self, live: Loose, block: Any, size: int, count: int) -> steps.Logs:
         """Steps of an evaluation over the first ``count`` batches of a block of data."""
         if self.placement is not None:
-            live.state = self.placement.state(live.state)
+            live.state = live.state.on_mesh(self.placement)
             block = self.placement.block(block, size)
         moved, metrics, logs = self._test_many(live.state, block, Static(size), np.int32(count))
         live.advance(moved, metrics, count)
@@ -356,7 +356,7 @@ class Program:
     def predict(self, state: TrainState, x: Any) -> tuple[list[Any], Arrays]:
         """The leaves of the outputs for a batch, and the weights that the call changed."""
         if self.placement is not None:
-            state, x = self.placement.state(state), self.placement.batch(x)
+            state, x = state.on_mesh(self.placement), self.placement.batch(x)
         moved, _, leaves, _ = self._other(state, x)
         return leaves, moved
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lamina.core.prng import key_data
-from lamina.core.sharding import Layout, Placement, slot_layouts
+from lamina.core.sharding import Layout, Placement, is_on_mesh, slot_layouts
 from lamina.core.variable import Variable, copied, put, read, take
 
 Arrays = dict[str, Any]
@@ -50,6 +50,16 @@ class TrainState:
     def replace(self, **changes: Any) -> TrainState:
         """A copy of the state with some fields replaced."""
         return dataclasses.replace(self, **changes)
+
+    def on_mesh(self, placement: Placement) -> TrainState:
+        """The state with its counters and fresh metrics, which come from the host, on the mesh."""
+        counters = {"key": self.key, "step": self.step, "first_nonfinite": self.first_nonfinite}
+        counters = {name: x for name, x in counters.items() if not is_on_mesh(x)}
+        metrics = {a: x for a, x in self.metrics.items() if not is_on_mesh(x)}
+        if not counters and not metrics:
+            return self
+        counters, metrics = placement.copies((counters, metrics))
+        return self.replace(**counters, metrics={**self.metrics, **metrics})
 
     def step_key(self) -> Any:
         """The key for the random draws of the next step."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lamina import distribution
-from lamina.core.sharding import current_distribution
+from lamina.core.sharding import current_distribution, is_alone
 from lamina.distribution.strategies import check_distribution, named_distribution
 from lamina.errors import NotBuiltError
 from lamina.execution.analysis import StepAnalysis, analyze
@@ -29,7 +29,7 @@ class Distributed(_Attributes, Layer):
 
     @property
     def distributed_by(self) -> distribution.Distribution | None:
-        """What decides where the model's arrays lie; None for a single device.
+        """What decides where the model's arrays lie; None for the default device alone.
 
         It is what :meth:`compile` was given, or the current distribution at that time; for a model
         that is not compiled, the current one. A name stands for nothing before the weights exist.
@@ -39,7 +39,8 @@ class Distributed(_Attributes, Layer):
             if not self.built:
                 return None
             given = self._distribution = named_distribution(given, self)
-        return current_distribution() if given is None else given  # pyright: ignore[reportReturnType]
+        given = current_distribution() if given is None else given
+        return None if given is None or is_alone(given) else given
 
     def distribute(self, given: Any) -> None:
         """Set the distribution; existing weights move to where it wants them."""
