@@ -167,7 +167,8 @@ class Variable(Trackable):
         found = self._bound(scope)
         if self.autocast and scope.compute_dtype and is_float(self.dtype):
             found = jnp.asarray(found, scope.compute_dtype)
-        return found
+        # After the cast, so that fewer bytes are sent.
+        return found if self.layout is None else gathered(found, self.layout)
 
     def _bound(self, scope: Scope) -> Any:
         """The value without the cast to the compute dtype."""
@@ -175,7 +176,7 @@ class Variable(Trackable):
         if found is None:
             found = scope.values.get(self)
         if found is not None:
-            return found if self.layout is None else gathered(found, self.layout)
+            return found
         if scope.pure:
             scope.record.unbound[self] = None
         return jnp.zeros(self.shape, self.dtype) if scope.abstract else self._own()
