@@ -19,6 +19,7 @@ def decoder(depth: int):
     """The architecture of Llama 2 7B: gated feed-forward layers, RMS normalization, no biases.
 
     Positions are left out: rotating the queries and keys needs neither weights nor communication.
+    Each block recomputes its intermediate values in the backward pass.
     """
     import lamina as keras
     from lamina import layers
@@ -26,20 +27,21 @@ def decoder(depth: int):
     def dense(units: int, **options):
         return layers.Dense(units, use_bias=False, **options)
 
+    def block(i: int):
+        x = keras.Input((LENGTH, WIDTH))
+        z = layers.RMSNormalization()(x)
+        heads = layers.MultiHeadAttention(HEADS, WIDTH // HEADS, use_bias=False)
+        y = layers.add([x, heads(z, z, use_causal_mask=True)])
+        z = layers.RMSNormalization()(y)
+        wide = layers.multiply([dense(HIDDEN, activation="silu")(z), dense(HIDDEN)(z)])
+        y = layers.add([y, dense(WIDTH)(wide)])
+        with keras.RematScope("full"):
+            return keras.Model(x, y, name=f"block{i}")
+
     x = keras.Input((LENGTH,), dtype="int32")
     y = layers.Embedding(VOCABULARY, WIDTH, name="tokens")(x)
     for i in range(depth):
-        z = layers.RMSNormalization(name=f"norm_a{i}")(y)
-        heads = layers.MultiHeadAttention(
-            HEADS, WIDTH // HEADS, use_bias=False, name=f"attention{i}", flash_attention=False
-        )
-        y = layers.add([y, heads(z, z, use_causal_mask=True)])
-        z = layers.RMSNormalization(name=f"norm_b{i}")(y)
-        gate, up = (
-            dense(HIDDEN, activation="silu", name=f"gate{i}")(z),
-            dense(HIDDEN, name=f"up{i}")(z),
-        )
-        y = layers.add([y, dense(WIDTH, name=f"down{i}")(layers.multiply([gate, up]))])
+        y = block(i)(y)
     y = layers.RMSNormalization(name="norm")(y)
     return keras.Model(x, dense(VOCABULARY, name="logits", dtype="float32")(y))
 
@@ -52,8 +54,7 @@ def main(devices: int, name: str, depth: int = LAYERS, per_device: int = 1) -> N
     from lamina import distribution as dist
 
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    with keras.RematScope("full"):
-        model = decoder(depth)
+    model = decoder(depth)
     by: object = name
     if name == "fsdp+tensor":
         mesh = dist.DeviceMesh((devices // 8, 8), ["batch", "model"])

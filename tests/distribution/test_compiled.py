@@ -82,10 +82,11 @@ def _by_hand(specs, mesh):
         def gathered(w):
             return jax.lax.with_sharding_constraint(w, used)
 
-        gathered.defvjp(
-            lambda w: (gathered(w), None),
-            lambda _, g: (jax.lax.with_sharding_constraint(g, stored),),
-        )
+        def backward(_, g):
+            g = jax.lax.with_sharding_constraint(g, used)
+            return (jax.lax.with_sharding_constraint(g, stored),)
+
+        gathered.defvjp(lambda w: (gathered(w), None), backward)
         return gathered(w)
 
     def loss_of(weights, x, y):

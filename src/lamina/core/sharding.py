@@ -162,6 +162,9 @@ def _gather_forward(value: Any, used: NamedSharding, stored: NamedSharding) -> t
 
 
 def _gather_backward(used: NamedSharding, stored: NamedSharding, _: None, gradient: Any) -> Any:
+    # Each device sums its part of the batch first. Otherwise the gradient of a table would be
+    # scattered by rows, for which every device would need the whole batch.
+    gradient = jax.lax.with_sharding_constraint(gradient, used)
     return (jax.lax.with_sharding_constraint(gradient, stored),)
 
 
