@@ -1,5 +1,6 @@
 """Code of the user's in a file: it is found by name, or one error says what is missing."""
 
+import copy
 import functools
 import json
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -221,16 +223,67 @@ def test_a_layer_that_writes_itself(saved, tmp_path):
         model.save(tmp_path / "model.keras")
 
 
-def test_assets_are_refused(saved):
-    class Vocabulary(layers.Layer):
+class Vocabulary(layers.Layer):
+    """A layer with a file of its own, and one in a folder of its own."""
+
+    def __init__(self, words=(), **kwargs):
+        super().__init__(**kwargs)
+        self.words = list(words)
+
+    def call(self, x):
+        return x
+
+    def get_config(self):
+        return super().get_config() | {"words": []}
+
+    def save_assets(self, folder):
+        Path(folder, "words.txt").write_text("\n".join(self.words))
+        Path(folder, "more").mkdir()
+        Path(folder, "more", "count").write_text(str(len(self.words)))
+
+    def load_assets(self, folder):
+        self.words = Path(folder, "words.txt").read_text().split("\n")
+        assert Path(folder, "more", "count").read_text() == str(len(self.words))
+
+
+def test_assets(saved, tmp_path):
+    class Outer(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = Vocabulary(["x"])
+
         def call(self, x):
-            return x
+            return self.inner(x)
 
-        def save_assets(self, folder):
-            pass
+    own = {"Vocabulary": Vocabulary, "Outer": Outer}
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Outer()(Vocabulary(["a", "b"])(Vocabulary(["c"])(inputs))))
+    again = saved(model, custom_objects=own)
+    assert [x.words for x in again.layers[1:3]] == [["c"], ["a", "b"]]
+    assert again.layers[3].inner.words == ["x"]
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        assert "assets/layers/vocabulary_1/more/count" in archive.namelist()
+    copied = copy.deepcopy(model)
+    assert copied.layers[1].words == ["c"]
 
-    with pytest.raises(SerializationError, match=r"Vocabulary.*save_assets"):
-        saved(around(Vocabulary()))
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("assets/layers/vocabulary/../../x", UnsafeFileError),
+        ("assets/layers/vocabulary//x", UnsafeFileError),
+        ("assets/layers/vocabulary/a\\b", UnsafeFileError),
+        ("assets/layers/vocabulary/C:x", UnsafeFileError),
+        ("assets/elsewhere/x", SavingWarning),
+    ],
+)
+def test_assets_stay_where_they_belong(name, error, tmp_path):
+    path = tmp_path / "model.keras"
+    around(Vocabulary(["a"])).save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, "harm")
+    with (pytest.warns if error is SavingWarning else pytest.raises)(error, match="file"):
+        load_model(path, {"Vocabulary": Vocabulary})
 
 
 # ---- functions -----------------------------------------------------------------------------------
@@ -245,13 +298,34 @@ def test_functions_come_back_as_they_were(make, saved):
     with pytest.raises(SerializationError, match=r"function 'triple'.*custom_objects"):
         saved(around(make(triple)))
     with pytest.raises(SerializationError, match="A lambda has no name"):
-        saved(around(make(lambda x: x)))
+        saved(around(make(lambda x: jnp.tanh(x) + 0)))
 
     def gelu(x):
-        return x
+        return jnp.abs(x)
 
     with pytest.raises(SerializationError, match=r"'gelu'.*the same name as.*register"):
         saved(around(make(gelu)))
+
+
+def test_lambdas_of_ops_are_saved_as_ops(saved):
+    weights = np.arange(4.0, dtype="float32")
+    for fn in (
+        lambda x: ops.square(x) + weights,
+        lambda x: ops.concatenate([x[:, :2], -x], axis=-1) * 2,
+        lambda x: ops.cond(ops.sum(x) > 0, lambda: x, lambda: -x),
+    ):
+        again = saved(around(layers.Lambda(fn, name="own")))
+        assert again.get_layer("own").arguments == {}
+        saved(again)
+    saved(around(layers.Lambda(lambda x, by: x * by, arguments={"by": 3.0})))
+    stack = keras.Sequential([keras.Input((4,)), layers.Lambda(lambda x: x[:, None] + 1.0)])
+    saved(stack)
+
+
+def test_lambdas_that_draw_are_not_saved_with_one_draw(saved):
+    noisy = layers.Lambda(lambda x: x + keras.random.normal((4,)))
+    with pytest.raises(SerializationError, match=r"(?s)A lambda has no name.*lamina\.ops"):
+        saved(around(noisy))
 
 
 @pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")

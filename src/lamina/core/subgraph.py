@@ -105,7 +105,7 @@ class Traced:
     def __call__(self, *args: Any) -> Any:
         """Arrays with the shapes and dtypes of the function's results."""
         try:
-            body, result = _trace(self.fn, args, self.where)
+            body, result = trace(self.fn, args, self.where)
         except SymbolicTensorError:
             return self._run_directly(args)
         self.body = self.body or body
@@ -129,11 +129,21 @@ class Traced:
         return self.fn if self.body is None else self.body
 
 
-def _trace(fn: Callable[..., Any], args: tuple[Any, ...], where: str) -> tuple[Body, Any]:
+def trace(fn: Callable[..., Any], args: tuple[Any, ...], where: str) -> tuple[Body, Any]:
+    """Call a function on placeholders, and return it as data, with its symbolic result.
+
+    Args:
+        fn: Function of the user.
+        args: Arrays or symbolic tensors like those that the function will be called with.
+        where: What takes the function, for messages.
+    """
     origin = Node(_Arguments(), (), {}, where)
 
     def stand_in(x: Any) -> Any:
-        return SymbolicTensor.of(spec_of(x), origin, 0, "argument") if is_array(x) else x
+        if not (is_array(x) or is_symbolic(x)):
+            return x
+        spec = x.spec if is_symbolic(x) else spec_of(x)
+        return SymbolicTensor.of(spec, origin, 0, "argument")
 
     arguments = nested.map_structure(stand_in, args)
     leaves = nested.flatten(arguments)

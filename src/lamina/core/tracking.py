@@ -6,7 +6,7 @@ tuples, dicts and sets, whose content is searched on each query because it may c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from lamina.core.scope import current
@@ -18,7 +18,8 @@ class Trackable:
     """An object that owners track when it is assigned to an attribute.
 
     Attributes:
-        tracked_as: The kind: ``"variable"``, ``"layer"``, ``"metric"``, ``"seed_generator"``.
+        tracked_as: The kind: ``"variable"``, ``"layer"``, ``"metric"``, ``"optimizer"``,
+            ``"seed_generator"``.
     """
 
     __slots__ = ()
@@ -117,6 +118,11 @@ class Owner(Versioned):
 def version_of(x: Versioned) -> int:
     """Version number, incremented whenever an attribute that affects the calls of ``x`` changes."""
     return x._change_count
+
+
+def versions_of(objects: Sequence[Versioned]) -> list[int]:
+    """The version numbers of several objects, as a list that is cheap to compare."""
+    return [x._change_count for x in objects]
 
 
 def attributes_held(owner: Owner) -> Mapping[str, Any]:

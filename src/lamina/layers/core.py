@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from lamina.core.spec import TensorSpec, agree, show_dims
 from lamina.core.symbolic import SymbolicTensor
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import get_policy
-from lamina.errors import ArgumentError, ShapeError
+from lamina.errors import ArgumentError, SerializationError, ShapeError
 from lamina.layers.arguments import map_shapes, shapes_of
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.weights import (
@@ -29,6 +30,7 @@ from lamina.layers.weights import (
 )
 from lamina.serialization import registry
 from lamina.serialization.fields import field, positive_int
+from lamina.serialization.functions import FunctionOfOps
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
 
@@ -399,8 +401,9 @@ class Masking(Layer):
 class Lambda(Layer):
     """Any function of tensors as a layer.
 
-    Prefer an op (``lamina.ops``), which can be saved; the function of a Lambda must be registered
-    with ``lamina.saving.register_serializable`` before its model can be saved.
+    A model with it can be saved if the function has a name and is registered with
+    ``lamina.saving.register_serializable``, or if it only calls functions of ``lamina.ops``: the
+    file then contains these ops.
 
     Args:
         function: Takes the inputs, and the mask if it has a parameter ``mask``.
@@ -463,13 +466,31 @@ class Lambda(Layer):
     def get_config(self) -> dict[str, Any]:
         """The arguments; the function by name, as Keras's files store it."""
         config = super().get_config()
-        name = registry.serialize(self.function)
+        try:
+            name = registry.serialize(self.function)
+        except SerializationError as e:
+            return {**config, "function": self._function_of_ops(e), "arguments": {}}
         if isinstance(name, str):
             config["function"] = {
                 "module": "builtins", "class_name": "function", "config": name,
                 "registered_name": name,
             }  # fmt: skip
         return config
+
+    def _function_of_ops(self, error: SerializationError) -> FunctionOfOps:
+        """The function as data, for which the layer must be part of a graph."""
+        made = None
+        if self._inbound_nodes and not _takes_mask(self.function):
+            function = functools.partial(self.function, **self.arguments)
+            made = FunctionOfOps.traced(function, self._inbound_nodes[0].args)
+        if made is None:
+            raise error.with_details(
+                cure=(
+                    "Or use only functions of `lamina.ops` in it: a layer of a functional or "
+                    "sequential model is then saved as the ops that its function consists of."
+                )
+            )
+        return made
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """The given mask, or the result of the given function."""

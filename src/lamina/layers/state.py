@@ -14,7 +14,7 @@ from lamina.core import naming
 from lamina.core.operation import Operation
 from lamina.core.rematerialization import RematScope, current_remat
 from lamina.core.scope import Scope, current
-from lamina.core.tracking import Owner, Trackable, held, held_as, holds_containers, version_of
+from lamina.core.tracking import Owner, Trackable, held, held_as, holds_containers, versions_of
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, get_policy
@@ -286,9 +286,9 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         states = {generator.state for generator in generators}
         return [v for v in own if v not in states] if states else own
 
-    def _listed_layers(self) -> list[Any]:
-        """The layers that are saved by their index in this list instead of by attribute name."""
-        return []
+    def _listed_layers(self) -> tuple[list[Any], bool] | None:
+        """A model's layers as its file lists them, and whether the list precedes its attributes."""
+        return None
 
     def _sublayers(self) -> list[Any]:
         """The direct inner layers, in the order of creation."""
@@ -504,8 +504,8 @@ def saved_variables(layer: LayerState) -> list[Variable]:
     return layer._saved_variables()
 
 
-def listed_layers(layer: LayerState) -> list[Any]:
-    """The layers that are saved by their index in this list instead of by attribute name."""
+def listed_layers(layer: LayerState) -> tuple[list[Any], bool] | None:
+    """A model's layers as its file lists them, and whether the list precedes its attributes."""
     return layer._listed_layers()
 
 
@@ -551,7 +551,7 @@ class Snapshot:
     def __init__(self, root: LayerState) -> None:
         self._layers = flatten_layers(root)
         self._variables = [v for v, _ in root.named_variables().values() if v.is_weight]
-        self._versions = [version_of(x) for x in self._layers]
+        self._versions = versions_of(self._layers)
         self.supports_jit = all(x.supports_jit for x in self._layers)
         self._containers = [x for x in self._layers if holds_containers(x)]
         self._inside = [self._content(x) for x in self._containers]
@@ -562,10 +562,7 @@ class Snapshot:
 
     def is_current(self) -> bool:
         """Whether the layers, their arguments and their content are still the same."""
-        for layer, version in zip(self._layers, self._versions, strict=True):
-            if version_of(layer) != version:
-                return False
-        return all(
+        return versions_of(self._layers) == self._versions and all(
             self._content(x) == before
             for x, before in zip(self._containers, self._inside, strict=True)
         )

@@ -190,8 +190,8 @@ class Model(StatelessTrainer):
     def layers(self, _: Any) -> None:
         raise AttributeError("`Model.layers` cannot be set. Use another name for your attribute.")
 
-    def _listed_layers(self) -> list[Layer]:
-        return self._graph.layers if self._graph is not None else []
+    def _listed_layers(self) -> tuple[list[Layer], bool]:
+        return (self.layers, False) if self._graph is None else (self._graph.layers, True)
 
     def _name_inner(self) -> dict[Any, tuple[str, str]]:
         names: dict[Any, tuple[str, str]] = {}

@@ -135,8 +135,8 @@ class Sequential(Model):
     def _sublayers(self) -> list[Layer]:
         return list(self._stack)
 
-    def _listed_layers(self) -> list[Layer]:
-        return list(self._stack)
+    def _listed_layers(self) -> tuple[list[Layer], bool]:
+        return list(self._stack), True
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer with a name, or at an index."""

@@ -15,7 +15,7 @@ import numpy as np
 from lamina import initializers
 from lamina.core import naming
 from lamina.core.naming import snake_case
-from lamina.core.tracking import Versioned
+from lamina.core.tracking import Trackable, Versioned
 from lamina.core.variable import Variable, read
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError, StructureError
 from lamina.optimizers.schedules.base import LearningRateSchedule
@@ -44,7 +44,7 @@ def _read_rate(value: Any) -> Any:
 
 
 @builtin()
-class BaseOptimizer(Versioned, Configurable):
+class BaseOptimizer(Versioned, Trackable, Configurable):
     """Base class of all optimizers: state, ``apply``, saving. Subclasses define the update.
 
     Attributes:
@@ -53,6 +53,7 @@ class BaseOptimizer(Versioned, Configurable):
             ``"learning_rate"`` (unless it is a schedule), then ``"<slot>/<address>"``.
     """
 
+    tracked_as = "optimizer"
     _rate = cast(Any, None)  # a variable, a schedule or a callable of an instance
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -1,7 +1,8 @@
 """The ``.keras`` archive, and weights files.
 
 The archive is a zip file with three members: ``metadata.json``, ``config.json`` (the architecture
-and the arguments of ``compile``) and ``model.weights.h5``. It contains no code. Writing is atomic.
+and the arguments of ``compile``) and ``model.weights.h5``; the files of layers that define
+``save_assets`` follow under ``assets/``. It contains no code. Writing is atomic.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import datetime as dt
 import io
 import json
 import os
+import re
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -27,6 +30,7 @@ from lamina.errors import (
     SavingWarning,
     SerializationError,
     StructureError,
+    UnsafeFileError,
 )
 from lamina.layers import Layer
 from lamina.layers.state import (
@@ -37,10 +41,14 @@ from lamina.layers.state import (
 )
 from lamina.runtime.files import replacing
 from lamina.saving import optimizer, safetensors
-from lamina.saving.weights import Places, Stored, fill, locate
+from lamina.saving.weights import Assets, Places, Stored, fill, locate, locate_in
 from lamina.serialization import registry
 
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+_ASSETS = "assets/"
+_MAX_ASSETS = 2 * 2**30
+# Characters that separate folders, or that some file systems do not allow in names.
+_UNSAFE_IN_NAMES = re.compile(r'[\\:*?"<>|\x00-\x1f]')
 _MAX_JSON = 64 * 2**20
 _MAX_INFLATED = 4 * 2**30
 # The Keras release whose file layout is written.
@@ -138,7 +146,8 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         )
     config = registry.serialize(model)
     config["compile_config"] = settings = _compile_config(model, include_optimizer)
-    arrays = locate(model).arrays()
+    places = locate(model)
+    arrays = places.arrays()
     own: dict[str, Any] = {
         "seed": model.run_seed,
         "steps": model.steps_taken,
@@ -158,6 +167,57 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".weights.", suffix=".part") as weights:
             _hdf5().write(weights.name, arrays)
             archive.write(weights.name, _WEIGHTS)
+        _write_assets(places.assets, archive)
+
+
+def _write_assets(assets: Mapping[str, Assets], archive: zipfile.ZipFile) -> None:
+    """Write the files of layers that have some, under ``assets/`` and the path of the layer."""
+    for path, layer in assets.items():
+        with tempfile.TemporaryDirectory(prefix="lamina-assets-") as folder:
+            layer.save_assets(folder)
+            for file in sorted(Path(folder).rglob("*")):
+                if file.is_symlink() or not (file.is_dir() or file.is_file()):
+                    raise SerializationError(
+                        f"`save_assets` of {layer!r} made {file.name!r}, which is not a regular "
+                        "file. Write files and folders only."
+                    )
+                if file.is_file():
+                    archive.write(file, f"{_ASSETS}{path}{file.relative_to(folder).as_posix()}")
+
+
+def _read_assets(assets: Mapping[str, Assets], archive: zipfile.ZipFile, path: Path) -> None:
+    """Give the layers their files, in a folder that exists while they read them."""
+    names = [n for n in archive.namelist() if n.startswith(_ASSETS) and not n.endswith("/")]
+    size = sum(archive.getinfo(n).file_size for n in names)
+    if size > _MAX_ASSETS:
+        raise CorruptFileError(
+            f"{path}: the files of its layers take {size} bytes, more than {_MAX_ASSETS}."
+        )
+    # The file of a layer inside another with assets is that of the innermost.
+    owners = {n: max((p for p in assets if n[len(_ASSETS) :].startswith(p)), key=len, default=None)
+              for n in names}  # fmt: skip
+    if strangers := [n for n, owner in owners.items() if owner is None]:
+        warn(f"{path} contains files that belong to no layer and were ignored: {strangers[:5]}.",
+             SavingWarning)  # fmt: skip
+    for start, layer in assets.items():
+        with tempfile.TemporaryDirectory(prefix="lamina-assets-") as folder:
+            for name in (n for n, owner in owners.items() if owner == start):
+                _extract(archive, name, Path(folder), name[len(_ASSETS) + len(start) :], path)
+            layer.load_assets(folder)
+
+
+def _extract(archive: zipfile.ZipFile, name: str, folder: Path, inner: str, path: Path) -> None:
+    """Write a member of the archive to ``folder / inner``, which must be inside ``folder``."""
+    parts = inner.split("/")
+    if any(part in ("", ".", "..") or _UNSAFE_IN_NAMES.search(part) for part in parts):
+        raise UnsafeFileError(f"{path} contains a file with an unsafe name: {name[:200]!r}.")
+    target = folder.joinpath(*parts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with archive.open(name) as source, target.open("xb") as out:
+            shutil.copyfileobj(source, out)
+    except _DAMAGE as e:
+        raise CorruptFileError(f"{path}: cannot read {name[:200]!r}: {e}") from e
 
 
 @public
@@ -227,7 +287,7 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
                 "`build_from_config`, or call the model on data before saving it."
             )
         with _weights_member(archive, path) as stored:
-            places = locate(model)
+            places = locate_in(stored, model)
             fill(
                 stored, places, error=CorruptFileError, whole=False,
                 way_out="Was the code of a class in it changed since it was saved?",
@@ -241,6 +301,7 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
                 )
             if settings and model.optimizer is not None:
                 optimizer.read(stored, model, own.get("optimizer_addresses"))
+        _read_assets(places.assets, archive, path)
     if isinstance(own.get("seed"), int) and own["seed"] >= 0:
         steps = own.get("steps")
         if not isinstance(steps, int) or not 0 <= steps < 2**31:
@@ -484,11 +545,11 @@ def load_weights(
         )
     with (safetensors if kind == "safetensors" else _hdf5()).File(path, str(path)) as stored:
         if kind == "h5":
-            places = locate(model)
+            places = locate_in(stored, model)
         elif isinstance(stored, safetensors.File):
             places = _addressed(model)
         else:
-            places = Places(stored.locate_legacy(model, by_name), {}, {})
+            places = Places.of(stored.locate_legacy(model, by_name))
         fill(
             stored, places, error=StructureError, skip_mismatch=skip_mismatch,
             whole=kind != "legacy",
@@ -506,9 +567,9 @@ def _addressed(model: Any) -> Places:
             f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
             "'.safetensors' files do not support. Use a name that ends in '.weights.h5'."
         )
-    states = set(found.generators.values())
-    generators = {a: v for a, (v, _) in model.named_variables().items() if v in states}
-    return Places(saved_addresses(model), {}, generators)
+    states = set(found.optional.values())
+    optional = {a: v for a, (v, _) in model.named_variables().items() if v in states}
+    return Places.of(saved_addresses(model))._replace(optional=optional)
 
 
 def _weights_kind(path: Path, writing: bool = False) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from lamina.errors import CorruptFileError, NotBuiltError
 from lamina.runtime.files import replacing
 from lamina.saving import optimizer
-from lamina.saving.weights import fill, locate
+from lamina.saving.weights import fill, locate, locate_in
 
 _POSITION, _METRICS = "training/position", "metrics"
 _NUMBERS = ("epoch", "batch", "step", "seed")
@@ -96,7 +96,7 @@ def load_training(model: Any, path: Path) -> Position:
         if not all(type(n) is int and 0 <= n < 2**63 for n in numbers.values()):
             raise CorruptFileError(f"{path} names an impossible position: {numbers}.")
         fill(
-            stored, locate(model), error=CorruptFileError, whole=False,
+            stored, locate_in(stored, model), error=CorruptFileError, whole=False,
             way_out="Is the model the same as the one that was saved? Remove the file to start "
             "anew.",
         )  # fmt: skip

@@ -13,28 +13,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lamina.core.declaration import DECLARATIONS, OpDeclaration
-from lamina.core.graph import Slot, is_symbolic
+from lamina.core.graph import is_symbolic
 from lamina.core.operation import Op
-from lamina.core.spec import is_array
-from lamina.core.subgraph import Body, Subgraph, SubgraphStep
 from lamina.core.symbolic import OPERATIONS
-from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import SerializationError, unknown_name
 from lamina.serialization import registry
+from lamina.serialization.functions import plain, restored
 from lamina.tree import nested
 
 _PACKAGE = "keras.src.ops"
-
-
-def _plain(name: str, value: Any) -> Any:
-    """An argument in its form in files: functions as data, dtypes by name."""
-    if name == "dtype" and value is not None:
-        return standardize_dtype(value)
-    if isinstance(value, Body):
-        return {"captures": list(value.captures), "function": _function_config(value.graph)}
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Body) for v in value):
-        return [_plain("", v) for v in value]
-    return value
 
 
 def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
@@ -52,7 +39,7 @@ def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any],
     keywords: dict[str, Any] = {}
     is_gapless = True
     for name, parameter in declared.signature.parameters.items():
-        value = _plain(name, bound.get(name))
+        value = plain(name, bound.get(name))
         if name in declared.constructor and not any(map(is_symbolic, nested.flatten(value))):
             if name in bound:
                 config[name] = value
@@ -89,8 +76,8 @@ class Described(NamedTuple):
         """Call the op with the arguments of the record and of the call."""
         declared = self.declared
         given = {**self.static, **{k: v for k, v in kwargs.items() if v is not None}}
-        given = {k: _restored(v) for k, v in given.items()}
-        waiting = [_restored(v) for v in args]
+        given = {k: restored(v) for k, v in given.items()}
+        waiting = [restored(v) for v in args]
         bound = inspect.BoundArguments(declared.signature, {})  # pyright: ignore[reportArgumentType]
         for name, parameter in declared.signature.parameters.items():
             if parameter.kind is parameter.VAR_POSITIONAL:
@@ -131,58 +118,3 @@ def read(record: Mapping[str, Any]) -> Described | None:
         elif key != "name" and value not in (None, False):
             raise SerializationError(f"lamina.ops.{declared.name} does not take {key}={value!r}.")
     return Described(declared, static)
-
-
-# ---- functions as data ---------------------------------------------------------------------------
-
-
-def _function_config(graph: Subgraph) -> dict[str, Any]:
-    """The ops of a function as JSON data; ``{"slot": i}`` stands for a tensor."""
-    steps = []
-    for step in graph.steps:
-        bound = DECLARATIONS[step.op_name].signature.bind(*step.args, **step.kwargs)
-        arguments = {k: _plain(k, v) for k, v in bound.arguments.items()}
-        bound.arguments.update(arguments)
-        steps.append({
-            "op": step.op_name, "args": _slots_written(list(bound.args)),
-            "kwargs": _slots_written(bound.kwargs), "outputs": list(step.outputs),
-        })  # fmt: skip
-    return {"steps": steps, "result": _slots_written(graph.result)}
-
-
-def _slots_written(x: Any) -> Any:
-    if isinstance(x, Slot):
-        return {"slot": x.index}
-    if isinstance(x, Mapping):
-        return {k: _slots_written(v) for k, v in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [_slots_written(v) for v in x]
-    return registry.serialize(x)
-
-
-def _function(config: Mapping[str, Any]) -> Subgraph:
-    steps = []
-    for step in config["steps"]:
-        if step["op"] not in OPERATIONS:
-            raise SerializationError(str(unknown_name("op", step["op"], OPERATIONS)))
-        args, kwargs = (_restored(registry.deserialize(step[k])) for k in ("args", "kwargs"))
-        steps.append(SubgraphStep(step["op"], tuple(args), dict(kwargs), tuple(step["outputs"])))
-    return Subgraph(tuple(steps), _restored(config["result"]))
-
-
-def _restored(x: Any) -> Any:
-    """Convert lists without tensors back to tuples (axes, shapes and indices)."""
-    if isinstance(x, Mapping):
-        if x.keys() == {"slot"} and isinstance(x["slot"], int):
-            return Slot(x["slot"])
-        if x.keys() == {"captures", "function"}:
-            return Body(tuple(map(_restored, x["captures"])), _function(x["function"]))
-        return {k: _restored(v) for k, v in x.items()}
-    if isinstance(x, list):
-        values = [_restored(v) for v in x]
-        return values if any(map(_is_tensor, nested.flatten(values))) else tuple(values)
-    return x
-
-
-def _is_tensor(x: Any) -> bool:
-    return is_symbolic(x) or is_array(x) or isinstance(x, Slot)

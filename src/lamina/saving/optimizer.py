@@ -42,4 +42,4 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
             SavingWarning,
         )
         return
-    fill(stored, Places(variables, {}, {}), error=CorruptFileError, way_out="", whole=False)
+    fill(stored, Places.of(variables), error=CorruptFileError, way_out="", whole=False)

@@ -1,11 +1,12 @@
 """The assignment of the arrays in a file to variables, and atomic loading of them.
 
-A file has the structure of the tree of layers, in the layout of Keras 3: the layers of a functional
+A file has the structure of the tree of layers, in the layout of Keras 3. The layers of a functional
 or sequential model are under ``layers/<class in snake_case>``, numbered if a class occurs
-repeatedly; the inner layers of a custom layer under the names of its attributes, in sorted order;
-the variables of a layer under ``vars/0``, ``vars/1``, ..., and the state of its seed generator
-under the generator's attribute and ``vars/0``. A layer with several paths is saved under the first,
-a variable that several layers share under each of them.
+repeatedly. What a custom layer or model holds is under the names of its attributes, in sorted
+order, and the list ``layers`` of a custom model is one of them: attributes that sort after it and
+whose layers it lists are under ``layers/`` too. The variables of a layer are under ``vars/0``,
+``vars/1``, ..., and so is the state of seed generators and optimizers among the attributes. What
+has several paths is saved under the first; a variable that several layers share under each of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -24,12 +25,48 @@ from lamina.core.variable import Variable
 from lamina.errors import SavingWarning, SerializationError
 from lamina.layers import Layer
 from lamina.layers.state import listed_layers, saved_variables
+from lamina.optimizers.base import BaseOptimizer
 from lamina.random import SeedGenerator
 from lamina.serialization.registry import stem_of
 
 _CONTAINERS = (list, tuple, dict, Mapping, set)
+_Saved = Layer | SeedGenerator | BaseOptimizer
+_SAVED = (Layer, SeedGenerator, BaseOptimizer)
 # Number of arrays that are transferred to the device in one call.
 _AT_A_TIME = 64
+
+
+@runtime_checkable
+class Assets(Protocol):
+    """A layer that saves more than arrays, such as a vocabulary, in files of its own."""
+
+    def save_assets(self, dir_path: str) -> None:
+        """Write files into a folder."""
+        ...
+
+    def load_assets(self, dir_path: str) -> None:
+        """Read what :meth:`save_assets` wrote."""
+        ...
+
+
+class Layout(NamedTuple):
+    """The order in which the attributes of a layer are visited, on which their paths depend.
+
+    Attributes:
+        lists_layers: Whether the list ``layers`` of a custom model is one of its attributes.
+        list_first: Whether the list of a functional or sequential model comes before all
+            attributes.
+        private_last: Whether attributes with a leading underscore come after the others.
+    """
+
+    lists_layers: bool = True
+    list_first: bool = True
+    private_last: bool = True
+
+
+# The first is that of the Keras release whose files are written; the others are of earlier ones.
+LAYOUTS = (Layout(), Layout(list_first=False), Layout(list_first=False, private_last=False),
+           Layout(lists_layers=False, private_last=False))  # fmt: skip
 
 
 class Places(NamedTuple):
@@ -39,17 +76,26 @@ class Places(NamedTuple):
         variables: Dict of names in the file to variables.
         stores: Prefixes of the names under which layers save arrays by their own
             ``save_own_variables``.
-        generators: Dict of names in the file to the states of seed generators. Keras's files may
-            lack them: the generators are then unchanged.
+        optional: Dict of names in the file to variables that may be missing from it and are then
+            unchanged: the states of seed generators and of optimizers among the attributes.
+        assets: Dict of paths to layers that save files.
+        unbuilt: Prefixes of the names of the state of optimizers that have none yet.
     """
 
     variables: dict[str, Variable]
     stores: dict[str, Layer]
-    generators: dict[str, Variable]
+    optional: dict[str, Variable]
+    assets: dict[str, Assets]
+    unbuilt: list[str]
+
+    @classmethod
+    def of(cls, variables: dict[str, Variable]) -> Places:
+        """A file of nothing but these variables."""
+        return cls(variables, {}, {}, {}, [])
 
     def arrays(self) -> dict[str, Any]:
         """Dict of names in the file to arrays: those of variables, and those that layers saved."""
-        arrays: dict[str, Any] = {**self.variables, **self.generators}
+        arrays: dict[str, Any] = {**self.variables, **self.optional}
         for start, layer in self.stores.items():
             store: dict[str, Any] = {}
             layer.save_own_variables(store)
@@ -57,15 +103,15 @@ class Places(NamedTuple):
         return arrays
 
     def unknown(self, names: Iterable[str]) -> list[str]:
-        """Those of ``names`` that belong to no variable, except optimizers' and seed generators'.
+        """Those of ``names`` that belong to nothing in the model, except optimizers' and seeds'.
 
         Args:
             names: The names of a file's arrays.
         """
-        others = (*self.stores, "optimizer/vars/")
+        others = (*self.stores, *self.unbuilt, "optimizer/vars/")
         return [
             n for n in names
-            if n not in self.variables and n not in self.generators and not n.startswith(others)
+            if n not in self.variables and n not in self.optional and not n.startswith(others)
             and "seed_generator/vars/" not in n
         ]  # fmt: skip
 
@@ -84,11 +130,15 @@ def _checked(key: Any, value: Any, layer: Layer) -> str:
     return key
 
 
-def locate(model: Layer) -> Places:
+def locate(model: Layer, layout: Layout = LAYOUTS[0]) -> Places:
     """The names in the file of all variables of ``model``.
 
+    Args:
+        model: A built model or layer.
+        layout: The layout of the file.
+
     Raises:
-        SerializationError: A layer has other layers in a set, or saves assets.
+        SerializationError: A layer has other layers in a set.
 
     >>> from lamina import layers
     >>> dense = layers.Dense(2)
@@ -96,74 +146,91 @@ def locate(model: Layer) -> Places:
     >>> list(locate(dense).variables)
     ['vars/0', 'vars/1']
     """
-    found = Places({}, {}, {})
-    seen: set[Layer] = set()
-    stack: list[tuple[str, Layer]] = [("", model)]
+    found = Places.of({})
+    seen: set[_Saved] = set()
+    stack: list[tuple[str, _Saved]] = [("", model)]
     while stack:
-        prefix, layer = stack.pop()
-        if layer in seen:
+        prefix, x = stack.pop()
+        if x in seen:
             continue
-        seen.add(layer)
-        if _writes_itself(layer):
-            found.stores[f"{prefix}vars/"] = layer
-        else:
-            for i, variable in enumerate(saved_variables(layer)):
-                found.variables[f"{prefix}vars/{i}"] = variable
-        inside: list[tuple[str, Layer]] = []
-        for path, x in _children(layer):
-            if isinstance(x, Layer):
-                inside.append((f"{prefix}{path}/", x))
+        seen.add(x)
+        if isinstance(x, Layer):
+            if isinstance(x, Assets):
+                found.assets[prefix] = x
+            if _writes_itself(x):
+                found.stores[f"{prefix}vars/"] = x
             else:
-                found.generators[f"{prefix}{path}/vars/0"] = x.state
-        stack.extend(reversed(inside))
+                for i, variable in enumerate(saved_variables(x)):
+                    found.variables[f"{prefix}vars/{i}"] = variable
+            inside = [(f"{prefix}{path}/", child) for path, child in _children(x, layout)]
+            stack.extend(reversed(inside))
+        elif isinstance(x, BaseOptimizer) and not x.built:
+            found.unbuilt.append(f"{prefix}vars/")
+        else:
+            states = [x.state] if isinstance(x, SeedGenerator) else x.variables
+            found.optional.update((f"{prefix}vars/{i}", v) for i, v in enumerate(states))
     return found
+
+
+def locate_in(stored: Stored, model: Layer) -> Places:
+    """The names in a file of all variables of ``model``, in the layout that fits the file best."""
+    candidates = [locate(model, layout) for layout in LAYOUTS]
+    if all(c.variables.keys() == candidates[0].variables.keys() for c in candidates):
+        return candidates[0]
+    return min(
+        candidates,
+        key=lambda c: sum(stored.shape(name) != v.shape for name, v in c.variables.items()),
+    )
 
 
 def _writes_itself(layer: Layer) -> bool:
     cls = type(layer)
-    if hasattr(cls, "save_assets"):
-        raise SerializationError(
-            f"Layer {layer.name!r} ({cls.__name__}) has a `save_assets`. Files contain a config "
-            "and arrays only: return what is needed from `get_config` or store arrays in "
-            "`save_own_variables`."
-        )
     return (
         cls.save_own_variables is not Layer.save_own_variables
         or cls.load_own_variables is not Layer.load_own_variables
     )
 
 
-def _children(layer: Layer) -> Iterator[tuple[str, Layer | SeedGenerator]]:
-    """Inner layers and seed generators with their paths; layers of the graph come first."""
-    yield from _in("layers", listed_layers(layer), layer)
-    for attribute, value in sorted(attributes_held(layer).items()):
-        yield from _in(attribute, value, layer)
+def _children(layer: Layer, layout: Layout) -> Iterator[tuple[str, _Saved]]:
+    """What a layer holds, with the paths, in the order of the layout."""
+    values = dict(attributes_held(layer))
+    listing, is_first = listed_layers(layer) or (None, False)
+    if listing is not None and is_first and layout.list_first:
+        yield from _in("layers", listing, layer)
+    elif listing is not None and (is_first or layout.lists_layers):
+        values["layers"] = listing
+
+    def order(name: str) -> str:
+        return f"~{name}" if layout.private_last and name.startswith("_") else name
+
+    for attribute in sorted(values, key=order):
+        yield from _in(attribute, values[attribute], layer)
 
 
 @functools.cache
 def _name_of(cls: type) -> str:
     """The name of a list's entry in a file, derived from its class."""
-    return stem_of(cls) if issubclass(cls, (Layer, SeedGenerator)) else "container"
+    return stem_of(cls) if issubclass(cls, _SAVED) else "container"
 
 
-def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, Layer | SeedGenerator]]:
-    if isinstance(value, (Layer, SeedGenerator)):
+def _in(path: str, value: Any, owner: Layer) -> Iterator[tuple[str, _Saved]]:
+    if isinstance(value, _SAVED):
         yield path, value
     elif not isinstance(value, _CONTAINERS):
         return
     elif not isinstance(value, set):
         counts: Counter[str] = Counter()
         for x in value.values() if isinstance(value, Mapping) else value:
-            if isinstance(x, (Layer, SeedGenerator, *_CONTAINERS)):
+            if isinstance(x, (*_SAVED, *_CONTAINERS)):
                 name = _name_of(type(x))
                 n = counts[name]
                 counts[name] += 1
                 yield from _in(f"{path}/{name}_{n}" if n else f"{path}/{name}", x, owner)
-    elif any(isinstance(x, (Layer, SeedGenerator)) for x in value):
-        what = "layers" if any(isinstance(x, Layer) for x in value) else "seed generators"
+    elif any(isinstance(x, _SAVED) for x in value):
         raise SerializationError(
-            f"Layer {owner.name!r} ({type(owner).__name__}) has {what} in a set, `{path}`. A set "
-            "has no order, so a file cannot identify its entries. Use a list or a dict."
+            f"Layer {owner.name!r} ({type(owner).__name__}) has layers or other objects with state "
+            f"in a set, `{path}`. A set has no order, so a file cannot identify its entries. Use a "
+            "list or a dict."
         )
 
 
@@ -218,7 +285,7 @@ def fill(
             absent[variable] = name
         else:
             wrong.append(f"{variable.path}: expected {variable.shape}, found {shape} at {name!r}")
-    for name, variable in places.generators.items():
+    for name, variable in places.optional.items():
         if stored.shape(name) == variable.shape:
             fitting.setdefault(variable, name)
     missing = [f"{v.path} (at {name!r})" for v, name in absent.items() if v not in fitting]

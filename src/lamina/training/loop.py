@@ -44,6 +44,8 @@ _BATCHES_WORTH_A_LOOP = 16
 
 def _build(model: Any, batch: Any) -> None:
     """Create the weights of an unbuilt model, from the shapes of a batch."""
+    if model.built and model.graph is not None:
+        return
     own_call = defined_by_user(type(model), "call")
     if defined_by_user(type(model), "train_step") and not (own_call or model.graph):
         model.built = True  # its step calls inner models, which are already built
