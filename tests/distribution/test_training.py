@@ -16,8 +16,8 @@ LAYOUTS = ("data", "fsdp", "tensor", "fsdp+tensor")
 CASES = [
     (name, layout)
     for name in MODELS
-    for layout in (LAYOUTS if name in ("mlp", "residual", "transformer") else LAYOUTS[3:])
-]
+    for layout in (LAYOUTS if name in ("mlp", "residual") else LAYOUTS[3:])
+] + [("transformer", "tensor")]
 
 
 def _mesh(*shape, names=("batch", "model")):
@@ -35,7 +35,7 @@ def _sharded(name, model):
     return name
 
 
-def _train(build, layout=None, **options):
+def _train(build, layout=None, epochs=5, **options):
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     model, (x, y) = build()
@@ -45,7 +45,7 @@ def _train(build, layout=None, **options):
         distribution=_sharded(layout, model), **options,
     )  # fmt: skip
     # 60 samples in batches of 16: the last one, of 12, has no equal parts on eight devices.
-    history = model.fit(x, y, 16, epochs=5, verbose=0)
+    history = model.fit(x, y, 16, epochs=epochs, verbose=0)
     return model, (x, y), history.history
 
 
@@ -176,8 +176,8 @@ def test_callbacks_read_and_change_the_parts():
 @pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 2}])
 def test_other_ways_to_run(options):
     history, *_ = _expected("mlp")
-    _, _, found = _train(mlp, "fsdp+tensor", **options)
-    np.testing.assert_allclose(found["loss"], history["loss"], rtol=1e-5)
+    _, _, found = _train(mlp, "fsdp+tensor", epochs=1, **options)
+    np.testing.assert_allclose(found["loss"], history["loss"][:1], rtol=1e-5)
 
 
 def test_single_batches():
