@@ -59,7 +59,7 @@ def test_attention_is_split_by_heads():
         assert found[f"{name}/{role}/bias"] == ("model", None)
     assert found[f"{name}/attention_output/kernel"] == ("model", None, None)
     assert f"{name}/attention_output/bias" not in found
-    assert found["embedding/embeddings"] == (None, "model")
+    assert found["embedding/embeddings"] == ("model", None)
 
 
 def test_grouped_attention_with_too_few_heads():

@@ -46,7 +46,7 @@ def tensor_rules(model: Any, axis: str = "model", parts: int = 1) -> list[tuple[
     """Rules that split the weights of a model over an axis of a mesh.
 
     Kernels of ``Dense``, ``EinsumDense`` and convolutions are split by their outputs and by their
-    inputs in turn, attention by its heads, embeddings by their features. What the number of devices
+    inputs in turn, attention by its heads, embeddings by their indices. What the number of devices
     does not divide stays whole, and so do the weights of other layers. Inside of a custom layer,
     where there is no graph, a layer whose inputs have the size of the outputs of the ``Dense``
     layer created before it is taken to follow that one.
@@ -171,10 +171,10 @@ class _Rules:
         return True
 
     def _embedding(self, layer: Any) -> bool:
-        if not self._divides(layer.embeddings, 1):
-            return False
-        self._set(layer.embeddings, 1)
-        return True
+        # By its features would split what follows too: each block would gather its inputs again.
+        if self._divides(layer.embeddings, 0):
+            self._set(layer.embeddings, 0)
+        return False
 
     def _attention(self, layer: Any) -> None:
         """Split all projections by heads, unless their numbers do not allow it."""
