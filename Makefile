@@ -1,5 +1,6 @@
 # make demo    train and show a small model
 # make test    the whole test suite
+# make test-long   the tests that take minutes: outputs of all published architectures
 # make check   format, lint, types, import contracts
 # make docs    what Lamina has of Keras: docs/compatibility.md, and the record that tests hold
 # make bench   speed, side by side with the peers, on a machine that does nothing else
@@ -34,7 +35,7 @@ STAMP := $(VENV)/.installed
 DATA_STAMP := $(DATA_VENV)/.installed
 CLIENTS_STAMP := $(CLIENTS_VENV)/.installed
 
-.PHONY: demo test check bench docs test-data test-clients
+.PHONY: demo test test-long check bench docs test-data test-clients
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -48,6 +49,9 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+test-long: $(STAMP)
+	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) -m long
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)

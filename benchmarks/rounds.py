@@ -84,7 +84,10 @@ class Bench:
         workload = WORKLOADS[model]
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            names = [n for n, p in self.contestants.items() if p.calls or workload.kind != "calls"]
+            names = [
+                n for n, p in self.contestants.items()
+                if (p.calls or workload.kind != "calls") and workload.family in (None, p.family)
+            ]  # fmt: skip
             if workload.kind in ("train", "infer"):
                 names = self._cold_starts(model, names, folder)
             turns = _Turns(self, model, stack, names)

@@ -28,6 +28,7 @@ class Workload:
         steps: Steps per epoch; a peer that is too slow gets fewer samples.
         many: Number of samples of the large prediction; 0 if it is not timed.
         depth: Number of dense layers of a model whose calls are timed.
+        family: The only family of frameworks that has the model; None if all have it.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Workload:
     steps: int = 1
     many: int = 0
     depth: int = 0
+    family: str | None = None
 
     def data(self) -> tuple[Arrays, Arrays]:
         """The samples of an epoch, the same for every peer."""
@@ -101,6 +103,16 @@ WORKLOADS = {
         "U-Net 64x64", "train", _images(64, 64, 3), _classes(3, 64, 64), batch=8, steps=50
     ),
     "vgg19": Workload("VGG19 224x224", "infer", _images(224, 224, 3)),
+    # published architectures, as `applications` builds them; only Keras's API has them ready
+    **{
+        name: Workload(
+            f"{title} 224x224", "train", _images(224, 224, 3), _classes(10), batch=8, steps=8,
+            family="with_keras",
+        ) for name, title in (
+            ("resnet50", "ResNet50"), ("mobilenetv2", "MobileNetV2"),
+            ("efficientnetb0", "EfficientNetB0"),
+        )
+    },
     "deep": Workload("200 Dense layers", "train", _images(8), _images(8), batch=64, steps=1000),
     "blocks": Workload("200 layers, in files", "files", _images(32, 32, 64)),
     # the overhead of calls with almost no computation

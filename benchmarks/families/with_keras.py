@@ -174,6 +174,20 @@ def vgg19(keras):
     return keras.applications.VGG19(weights=None)
 
 
+def _application(name):
+    def build(keras):
+        make = getattr(keras.applications, name)
+        model = make(weights=None, classes=10, classifier_activation=None)
+        return _classifier(keras, model, keras.optimizers.SGD(0.01, momentum=0.9))
+
+    return build
+
+
+resnet50 = _application("ResNet50")
+mobilenetv2 = _application("MobileNetV2")
+efficientnetb0 = _application("EfficientNetB0")
+
+
 def deep(keras):
     x = inputs = keras.Input((8,))
     for _ in range(200):

@@ -12,6 +12,9 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, Self
 
+# Number of characters that a message shows of one part.
+_LONGEST = 6000
+
 
 class LaminaError(Exception):
     """Base of every exception that Lamina raises on purpose.
@@ -51,11 +54,11 @@ class LaminaError(Exception):
         self.path, self.location, self.layer = tuple(path), location, layer
 
     def __str__(self) -> str:
-        lines = [str(self.subject)]
+        lines = [_clipped(self.subject)]
         if self.expected is not None:
-            lines.append(f"  expected: {self.expected}")
+            lines.append(f"  expected: {_clipped(self.expected)}")
         if self.received is not None:
-            lines.append(f"  received: {self.received}")
+            lines.append(f"  received: {_clipped(self.received)}")
         if self.cure:
             lines.append(self.cure)
         for i, path in enumerate(self.path):
@@ -498,12 +501,22 @@ class SavingWarning(UserWarning):
     """
 
 
+def _clipped(part: object) -> str:
+    """A part of a message; what came from a file may be of any size."""
+    text = str(part)
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST * 2 // 3]} ... ({len(text)} characters) ... {text[-_LONGEST // 3 :]}"
+
+
 def _likeness(a: str, b: Any) -> float:
     return difflib.SequenceMatcher(None, a, str(b)).ratio()
 
 
 def unknown_name(what: str, name: Any, known: Any) -> UnknownNameError:
     """An error that lists the closest of the known names."""
+    if len(str(name)) > 100:  # no misspelling, and a comparison would take long
+        return UnknownNameError(f"Unknown {what}: {str(name)[:100]!r}...")
     names = sorted({str(k) for k in known})
     spellings: dict[str, str] = {}
     for n in names:  # of several spellings of one name, the closest to the request

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -81,3 +82,22 @@ def test_what_is_halved_and_doubled_fits_again():
             with pytest.raises(Exception, match=r"time|incompatible|shapes"):
                 evaluate(jnp.add, [x, y])
     assert evaluate(halved, [TensorSpec(("batch", 8, 3))]).shape == (None, 8, 3)
+
+
+def _shrunk(x):
+    """As a strided convolution without padding does."""
+    return jax.lax.conv_general_dilated(x, jnp.ones((3, 1, 1)), (2,), "VALID",
+                                        dimension_numbers=("NWC", "WIO", "NWC"))  # fmt: skip
+
+
+def test_formulas_of_many_convolutions_stay_short():
+    """JAX compares formulas with many clamps so slowly that an Inception network would not end."""
+    left = right = TensorSpec(("batch", None, 1))
+    for _ in range(5):
+        left, right = evaluate(_shrunk, [left]), evaluate(_shrunk, [right])
+        assert len(str(left.dims_raw[1])) < 120
+    assert left == right
+    assert evaluate(lambda a, b: jnp.concatenate([a, b], 2), [left, right]).shape == (None, None, 2)
+    # Code that needs a number for the size gets one that fits the others.
+    long = evaluate(lambda x: x[:, : x.shape[1] - len(range(x.shape[1])) + 3], [left])
+    assert long.shape == (None, 3, 1)

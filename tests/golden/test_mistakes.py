@@ -1201,6 +1201,166 @@ def a_lambda_in_a_file():
     model.save("lambda.keras")
 
 
+# ---- preprocessing -------------------------------------------------------------------------------
+
+PHOTOS = np.linspace(0, 1, 8 * 6 * 6 * 3).reshape(8, 6, 6, 3).astype("float32")
+BOXES = {"boxes": np.ones((8, 2, 4)), "labels": np.ones((8, 2), "int32")}
+
+
+@mistake("""\
+TrainingWarning: Layer 'scale' (Normalization) was not adapted, so it returns its inputs
+    unchanged. Call `scale.adapt(data)` with the training data first.
+  at test_mistakes.py:N
+""")
+def statistics_that_were_not_adapted():
+    model = keras.Sequential([layers.Input((4,)), layers.Normalization(name="scale")])
+    model.compile("sgd", "mse")
+    model.evaluate(X, X, verbose=0)
+
+
+@mistake("""\
+NotBuiltError: Layer 'bins' (Discretization) has no boundaries yet.
+Call `bins.adapt(data)` with the training data first.
+""")
+def bins_that_were_not_adapted():
+    layers.Discretization(num_bins=3, name="bins")(X)
+
+
+@mistake("""\
+DataError: scale.adapt() expects an array, or an iterable of batches. Received: dict.
+Pass the column that the layer preprocesses.
+""")
+def statistics_of_a_table():
+    layers.Normalization(name="scale").adapt({"age": X[:, 0], "income": X[:, 1]})
+
+
+@mistake("""\
+DataError: scale.adapt() expects numbers. Received: values of dtype <U4.
+""")
+def statistics_of_words():
+    layers.Normalization(name="scale").adapt(np.array([["red"], ["blue"]]))
+
+
+@mistake("""\
+ShapeError: Layer 'scale' (Normalization) needs to know the number of features.
+  expected: a size of axis 1
+  received: (None, None)
+Give it in the shape of `Input`, or pass `axis=None`.
+  path from the inputs: input_layer (batch, None) -> scale
+  called at: test_mistakes.py:N
+""")
+def an_unknown_number_of_features():
+    layers.Normalization(name="scale")(keras.Input((None,)))
+
+
+@mistake("""\
+DataError: scale.adapt() received no batches. Received: an empty generator.
+A generator that was read before is empty: create a new one.
+""")
+def statistics_of_a_consumed_generator():
+    rows = (row for row in [X])
+    list(rows)
+    layers.Normalization(name="scale").adapt(rows)
+
+
+@mistake("""\
+ArgumentError: RandomRotation(): `factor`: expected a number in [-1, 1], a fraction of a
+    full turn (90 degrees are 0.25), or two of them. Received: 90.
+""")
+def an_angle_in_degrees():
+    layers.RandomRotation(90)
+
+
+@mistake("""\
+ArgumentError: RandomBrightness(): `value_range`: expected the smallest and the largest
+    value of the images, such as (0, 255). Received: 255.
+""")
+def a_range_of_one_number():
+    layers.RandomBrightness(0.2, value_range=255)
+
+
+@mistake("""\
+TrainingWarning: Input 'photo' contains numbers from 0 to 1, but layer 'augment'
+    (RandAugment) has value_range=(0, 255), in which all of these images are black. Pass the
+    range of your images as `value_range`.
+  at test_mistakes.py:N
+""")
+def images_up_to_one_where_255_is_white():
+    model = keras.Sequential(
+        [layers.Input((6, 6, 3), name="photo"), layers.RandAugment(name="augment"),
+         layers.Flatten(), layers.Dense(1)]
+    )  # fmt: skip
+    model.compile("sgd", "mse")
+    model.fit(PHOTOS, CLASSES, verbose=0)
+
+
+@mistake("""\
+TrainingWarning: Input 'photo' contains numbers from 0 to 255, but layer 'augment'
+    (RandomContrast) has value_range=(0, 1), which it clips. Pass the range of your images
+    as `value_range`.
+  at test_mistakes.py:N
+""")
+def images_up_to_255_where_one_is_white():
+    model = keras.Sequential(
+        [layers.Input((6, 6, 3), name="photo"), layers.RandomContrast(0.2, (0, 1), name="augment"),
+         layers.Flatten(), layers.Dense(1)]
+    )  # fmt: skip
+    model.compile("sgd", "mse")
+    model.fit(PHOTOS * 255, CLASSES, verbose=0)
+
+
+@mistake("""\
+ShapeError: Layer 'hue' (RandomHue) changes colors, so it expects three channels: red, green
+    and blue.
+  expected: 3 channels
+  received: 1, with data_format='channels_last'
+  path from the inputs: digit (batch, 28, 28, 1) -> hue
+  called at: test_mistakes.py:N
+""")
+def the_hue_of_shades_of_grey():
+    layers.RandomHue(0.2, name="hue")(keras.Input((28, 28, 1), name="digit"))
+
+
+@mistake("""\
+ShapeError: Layer 'flip' (RandomFlip) expects images.
+  expected: 3 axes, (height, width, channels), or 4 with the batch before them
+  received: shape (6, 6)
+""")
+def images_without_channels():
+    layers.RandomFlip(name="flip")(PHOTOS[0, :, :, 0])
+
+
+@mistake("""\
+StructureError: Layer 'flip' (RandomFlip) received bounding boxes in an unknown format.
+Pass it to the layer: `bounding_box_format='xyxy'`, or what it is.
+""")
+def boxes_in_an_unknown_format():
+    layers.RandomFlip(name="flip")({"images": PHOTOS, "bounding_boxes": BOXES})
+
+
+@mistake("""\
+DataError: Layer 'mix' (MixUp) mixes labels, so it expects a row of probabilities for each
+    image.
+  expected: labels of shape (batch, classes)
+  received: shape (8,)
+Encode them: `lamina.ops.one_hot(labels, num_classes)`.
+""")
+def classes_to_be_mixed():
+    layers.MixUp(name="mix")({"images": PHOTOS, "labels": CLASSES})
+
+
+@mistake("""\
+ShapeError: Layer 'flip' (RandomFlip) expects segmentation masks with an axis of channels,
+    as images.
+  expected: 4 axes, such as (8, 6, 6, 1)
+  received: shape (8, 6, 6)
+Add it: `masks[..., None]`.
+""")
+def masks_without_channels():
+    data = {"images": PHOTOS, "segmentation_masks": PHOTOS[..., 0]}
+    layers.RandomFlip(name="flip")(data)
+
+
 # ---- the tests -----------------------------------------------------------------------------------
 
 

@@ -396,17 +396,21 @@ def test_members_that_lack_or_come_twice(member, saved):
         load_model(path)
 
 
-@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_file_that_was_packed_again(kind, saved):
-    path = rewritten(saved / "model.keras", compression=kind)
+def test_a_file_that_was_packed_again(saved):
+    path = rewritten(saved / "model.keras", compression=zipfile.ZIP_DEFLATED)
     a, b = load_model(saved / "model.keras"), load_model(path)
     assert weights_equal(a.get_weights(), b.get_weights())
+    path = rewritten(saved / "model.keras", compression=zipfile.ZIP_LZMA)  # no bound of its size
+    with pytest.raises(CorruptFileError, match="compressed by method 14"):
+        load_model(path)
 
 
 def test_a_member_that_inflates_without_end(saved):
-    path = rewritten(saved / "model.keras", weights=bytes(1 << 26), compression=zipfile.ZIP_LZMA)
-    with pytest.raises(CorruptFileError, match="inflates"):
-        load_model(path)
+    path = rewritten(
+        saved / "model.keras", weights=bytes(1 << 22), compression=zipfile.ZIP_DEFLATED
+    )
+    with pytest.raises(UnsafeFileError, match=r"bytes allocated(.|\n)*Budget\(bytes_allocated="):
+        load_model(path, budget=keras.saving.Budget(bytes_allocated=1 << 20))
     path = rewritten(saved / "model.keras", lambda c: " " * (65 << 20),
                      compression=zipfile.ZIP_DEFLATED)  # fmt: skip
     with pytest.raises(CorruptFileError, match="larger than"):
@@ -632,7 +636,7 @@ def test_safetensors_that_lie(entry, saved):
 @pytest.mark.parametrize("header", [b"[1]", b"{", b"3", b"[" * 100_000, b"\xff"])
 def test_headers_that_are_none(header, saved):
     (saved / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
-    with pytest.raises(CorruptFileError, match="header is damaged"):
+    with pytest.raises(CorruptFileError, match="the header is"):
         make().load_weights(saved / "x.safetensors")
     (saved / "x.safetensors").write_bytes(struct.pack("<Q", 2**63) + header)
     with pytest.raises(CorruptFileError, match="truncated"):

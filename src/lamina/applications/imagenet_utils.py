@@ -1,18 +1,16 @@
-"""Utilities of models trained on ImageNet: preprocessing, class names, pretrained weights."""
+"""Utilities of models trained on ImageNet: preprocessing of images, names of classes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lamina import ops, settings
-from lamina.core.graph import is_symbolic
 from lamina.errors import ArgumentError, ShapeError
-from lamina.layers import Input
 from lamina.utils.files import get_file
 
 _CLASSES = (
@@ -21,7 +19,7 @@ _CLASSES = (
 )
 
 
-class _Statistics(NamedTuple):
+class Statistics(NamedTuple):
     """``(x / divisor - means) / deviations``, one mean and deviation for each channel."""
 
     is_bgr: bool
@@ -30,11 +28,12 @@ class _Statistics(NamedTuple):
     deviations: tuple[float, float, float]
 
 
+IMAGENET = Statistics(False, 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Keyed by the library whose published weights expect such images.
 _MODES = {
-    "caffe": _Statistics(True, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
-    "tf": _Statistics(False, 127.5, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
-    "torch": _Statistics(False, 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "caffe": Statistics(True, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
+    "tf": Statistics(False, 127.5, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+    "torch": IMAGENET,
 }
 
 
@@ -72,6 +71,34 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
     return (x / np.asarray(statistics.divisor, dtype) - means) / deviations
 
 
+_TEXTS = {
+    "caffe": "BGR instead of RGB, minus the mean of ImageNet.",
+    "tf": "from -1 to 1.",
+    "torch": "from 0 to 1, standardized by the mean and deviation of ImageNet.",
+    None: "unchanged, because the model itself scales pixels from 0 to 255.",
+}
+
+
+def utilities(mode: str | None) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``preprocess_input`` for the models of one module, and ``decode_predictions``."""
+
+    def preprocess(x: Any, data_format: str | None = None) -> Any:
+        return x if mode is None else preprocess_input(x, data_format, mode)
+
+    preprocess.__name__ = preprocess.__qualname__ = "preprocess_input"
+    preprocess.__doc__ = f"""Preprocess images as in the training of the models of this module.
+
+    Args:
+        x: RGB images, ``(batch, height, width, 3)`` or one image, values 0 to 255; a NumPy array, a
+            tensor or a symbolic tensor. It is not changed.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+
+    Returns:
+        The images, {_TEXTS[mode]}
+    """
+    return preprocess, decode_predictions
+
+
 def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:
     """The most probable ImageNet classes of each sample.
 
@@ -100,116 +127,6 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
         [(*names[str(i)], float(row[i])) for i in best]
         for row, best in zip(preds, order, strict=True)
     ]
-
-
-def image_input(
-    input_tensor: Any, input_shape: Sequence[int | None] | None, default: int, smallest: int,
-    include_top: bool, is_pretrained: bool,
-) -> Any:  # fmt: skip
-    """The input tensor of an image model, with a checked shape.
-
-    Args:
-        input_tensor: A symbolic tensor to start from, or None.
-        input_shape: Shape of one image, or None for the default (unknown without the top).
-        default: Height and width of the published weights.
-        smallest: Minimum height and width.
-        include_top: Whether the model has the dense layers, which need a fixed shape.
-        is_pretrained: Whether the published weights are requested, which require RGB images and,
-            with the top, images of the default size.
-    """
-    last = settings.image_data_format() == "channels_last"
-    if input_tensor is not None:
-        if not is_symbolic(input_tensor):
-            raise ArgumentError(
-                "`input_tensor` must be a symbolic tensor, such as `Input` returns. "
-                f"Received an object of type {type(input_tensor).__name__}."
-            )
-        what, shape = "input_tensor", input_tensor.shape[1:]
-    elif input_shape is not None:
-        what, shape = "input_shape", tuple(input_shape)
-    else:
-        size = default if include_top else None
-        what, shape = "input_shape", (size, size, 3) if last else (3, size, size)
-    if len(shape) != 3:
-        raise ArgumentError(
-            f"`{what}` must have three dimensions for one image. Received: {shape}."
-        )
-    spatial, channels = (shape[:2], shape[2]) if last else (shape[1:], shape[0])
-    if any(s is not None and s < smallest for s in spatial):
-        raise ArgumentError(
-            f"Images must be at least {smallest}x{smallest} for this model. "
-            f"Received: {what} of {shape}."
-        )
-    if include_top and any(s is None for s in spatial):
-        raise ArgumentError(
-            "With include_top=True the shape of the images must be known, because the dense "
-            f"layers depend on it. Received: {what} of {shape}."
-        )
-    if is_pretrained and (channels != 3 or (include_top and spatial != (default, default))):
-        wanted = f"{default}x{default} RGB images" if include_top else "images of 3 channels"
-        raise ArgumentError(
-            f"The published ImageNet weights are for {wanted}. Received: {what} of {shape}. "
-            "Use weights=None" + (", or include_top=False." if include_top else ".")
-        )
-    return Input(shape=shape) if input_tensor is None else input_tensor
-
-
-def sources_of(x: Any) -> Any:
-    """The inputs from which a symbolic tensor is computed: one tensor, or a list of them."""
-    found, stack = [], [x]
-    seen = set()
-    while stack:
-        x = stack.pop()
-        if x.node in seen:
-            continue
-        seen.add(x.node)
-        if not x.node.inputs:
-            found.append(x)
-        stack.extend(reversed(x.node.inputs))
-    return found[0] if len(found) == 1 else found
-
-
-def load_published(model: Any, weights: Any, address: str, digest: str) -> None:
-    """Load the requested weights into ``model``.
-
-    Args:
-        model: The model.
-        weights: None, ``"imagenet"``, or the path of a weights file.
-        address: URL of the published file.
-        digest: MD5 digest of the published file.
-    """
-    if weights is None:
-        return
-    if weights == "imagenet":
-        weights = get_file(origin=address, file_hash=digest, hash_algorithm="md5",
-                           cache_subdir="models")  # fmt: skip
-    model.load_weights(weights)
-
-
-def check_weights(weights: Any, classes: int, activation: Any, include_top: bool) -> None:
-    """Check that the requested weights fit the requested model.
-
-    Raises:
-        ArgumentError: A file that does not exist, or a number of classes or an activation that
-            differs from the pretrained ones.
-    """
-    if weights is not None and weights != "imagenet" and not Path(weights).is_file():
-        raise ArgumentError(
-            "`weights` must be None (random), 'imagenet', or the path of a weights file. "
-            f"Received: {weights!r}, which does not exist."
-        )
-    if weights != "imagenet" or not include_top:
-        return
-    if classes != 1000:
-        raise ArgumentError(
-            "The published ImageNet weights have 1000 classes. "
-            f"Received: classes={classes}. Use weights=None, or include_top=False."
-        )
-    if activation not in (None, "linear", "softmax"):
-        raise ArgumentError(
-            "The published ImageNet weights were trained with a softmax; `classifier_activation` "
-            f"must be 'softmax', or None for logits. Received: {activation!r}."
-        )
 
 
 __all__ = ["decode_predictions", "preprocess_input"]

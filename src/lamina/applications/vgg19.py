@@ -1,6 +1,5 @@
 """VGG19, its preprocessing, and the decoding of its predictions."""
 
-from lamina.applications.imagenet_utils import decode_predictions
-from lamina.applications.vgg import VGG19, preprocess_input
+from lamina.applications.vgg import VGG19, decode_predictions, preprocess_input
 
 __all__ = ["VGG19", "decode_predictions", "preprocess_input"]

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lamina import ops, settings
 from lamina.errors import ArgumentError, ShapeError, StructureError, unknown_name
+from lamina.transforms.boxes import CONVERSIONS, FORMATS, RELATIVE, Four
 
-Four = tuple[Any, Any, Any, Any]
 Size = float | None
-
-# Conversion of each format to left, top, right, bottom, and back.
-CONVERSIONS: dict[str, tuple[Callable[..., Four], Callable[..., Four]]] = {
-    "xyxy": (
-        lambda x1, y1, x2, y2: (x1, y1, x2, y2),
-        lambda x1, y1, x2, y2: (x1, y1, x2, y2),
-    ),
-    "yxyx": (
-        lambda y1, x1, y2, x2: (x1, y1, x2, y2),
-        lambda x1, y1, x2, y2: (y1, x1, y2, x2),
-    ),
-    "xywh": (
-        lambda x, y, w, h: (x, y, x + w, y + h),
-        lambda x1, y1, x2, y2: (x1, y1, x2 - x1, y2 - y1),
-    ),
-    "center_xywh": (
-        lambda x, y, w, h: (x - w / 2, y - h / 2, x + w / 2, y + h / 2),
-        lambda x1, y1, x2, y2: ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1),
-    ),
-    "center_yxhw": (
-        lambda y, x, h, w: (x - w / 2, y - h / 2, x + w / 2, y + h / 2),
-        lambda x1, y1, x2, y2: ((y1 + y2) / 2, (x1 + x2) / 2, y2 - y1, x2 - x1),
-    ),
-}
-RELATIVE = "rel_"
-FORMATS = (*CONVERSIONS, "rel_xyxy", "rel_yxyx", "rel_xywh", "rel_center_xywh")
 
 
 def convert_format(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from contextvars import ContextVar, Token
 from typing import Any, Self
 
@@ -63,6 +63,23 @@ def free(taken: Container[str], name: str) -> str:
         n += 1
         candidate = f"{name}_{n}"
     return candidate
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """The names in their order; those that are taken by earlier ones get a number.
+
+    >>> numbered(["a", "b", "a", "a_1", "a"])
+    ['a', 'b', 'a_1', 'a_1_1', 'a_2']
+    """
+    taken: dict[str, None] = {}
+    counts: Counter[str] = Counter()
+    for name in names:
+        candidate = name
+        while candidate in taken:
+            counts[name] += 1
+            candidate = f"{name}_{counts[name]}"
+        taken[candidate] = None
+    return list(taken)
 
 
 def draw_name(name: str) -> str:

@@ -106,6 +106,18 @@ def record(operation: Operation, args: Any, kwargs: Any, outputs: Any, masks: An
     return node.outputs
 
 
+class _StandIn(Operation):
+    """The operation of placeholder tensors for shape inference."""
+
+    def __init__(self) -> None:
+        self.name, self._inbound_nodes = "input", []
+
+
+def stand_in(spec: Any) -> Any:
+    """A symbolic tensor that belongs to no model, for shape inference."""
+    return record(_StandIn(), (), {}, spec)
+
+
 class Op(Operation):
     """A recorded call of a function of :mod:`lamina.ops`.
 

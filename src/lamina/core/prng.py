@@ -6,8 +6,11 @@ numbers of compiled steps (dropout, noise) come from JAX keys.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -17,6 +20,9 @@ from lamina import settings
 from lamina.core import naming
 
 _eager_draws: Counter[str] = Counter()
+_drawing_for: ContextVar[tuple[tuple[Any, ...], Counter[str]] | None] = ContextVar(
+    "lamina_drawing_for", default=None
+)
 
 
 def digest(*parts: Any) -> int:
@@ -49,11 +55,30 @@ def derive(key: jax.Array, *parts: Any) -> jax.Array:
     return jax.random.fold_in(key, digest(*parts) & 0x7FFFFFFF)
 
 
-def eager_draw(path: str) -> int:
-    """Number of earlier draws outside compiled steps, so that successive calls differ."""
-    n = _eager_draws[path]
-    _eager_draws[path] += 1
-    return n
+def eager_draw(path: str) -> Any:
+    """What distinguishes a draw outside compiled steps from others: the number of earlier ones.
+
+    Inside :func:`drawing_for` it is the number of earlier draws there, after the parts.
+    """
+    parts, draws = _drawing_for.get() or ((), _eager_draws)
+    n = draws[path]
+    draws[path] += 1
+    return (*parts, n) if parts else n
+
+
+@contextlib.contextmanager
+def drawing_for(*parts: Any) -> Iterator[None]:
+    """Context in which draws outside compiled steps depend on ``parts``, not on earlier draws.
+
+    >>> with drawing_for("element", 3):
+    ...     eager_draw("layer"), eager_draw("layer")
+    (('element', 3, 0), ('element', 3, 1))
+    """
+    token = _drawing_for.set((parts, Counter()))
+    try:
+        yield
+    finally:
+        _drawing_for.reset(token)
 
 
 def set_random_seed(seed: int) -> None:

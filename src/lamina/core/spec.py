@@ -14,34 +14,40 @@ import operator
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import export
 
 from lamina import settings
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, DTypeError
 from lamina.tree import nested
 
 Dim = Any  # an int, or a symbolic expression of jax.export
 _SCOPE = export.SymbolicScope()
 _ANONYMOUS = re.compile(r"_\d+\Z")
 _RESERVED = frozenset(("max", "min", "mod", "floordiv"))
+# Limits of formulas, which files may contain: characters, terms, exponents.
+_LONGEST_FORMULA, _MOST_TERMS, _HIGHEST_POWER = 200, 100, 8
 _counter = itertools.count()
 _symbols: dict[str, Dim] = {}
+# Unknown dimensions that stand for formulas which JAX would compare slowly, and these formulas.
+_abbreviations: dict[str, Dim] = {}
+_formulas: dict[str, Dim] = {}
 
 
 def symbol(name: str) -> Dim:
     """The dimension called ``name``, a plain identifier."""
     if name not in _symbols:
-        if not name.isidentifier() or name in _RESERVED:
+        if not name.isidentifier() or name in _RESERVED or len(name) > _LONGEST_FORMULA:
             raise ArgumentError(
                 "A named dimension is a plain identifier such as 'time' (max, min, mod and "
-                f"floordiv are reserved). Received: {name!r}."
+                f"floordiv are reserved). Received: {name[:100]!r}."
             )
         _symbols[name] = export.symbolic_shape(name, scope=_SCOPE)[0]
     return _symbols[name]
@@ -55,6 +61,21 @@ def anonymous() -> Dim:
     return export.symbolic_shape(f"_{next(_counter)}", scope=_SCOPE)[0]
 
 
+def _abbreviated(dim: Dim) -> Dim:
+    """An unknown dimension instead of a formula with several clamps: the same one each time.
+
+    Each convolution without padding adds a clamp at zero, and the time that JAX takes to bound a
+    formula grows exponentially with their number.
+    """
+    text = str(dim)
+    if isinstance(dim, int) or text.count("max(") < 2:
+        return dim
+    if text not in _abbreviations:
+        _abbreviations[text] = short = anonymous()
+        _formulas[str(short)] = dim
+    return _abbreviations[text]
+
+
 def parse_dim(size: Any) -> Dim:
     """Read one dimension of a shape that a user wrote: an integer, a name, a formula, or None."""
     if size is None:
@@ -63,9 +84,11 @@ def parse_dim(size: Any) -> Dim:
         if size.isidentifier():
             return symbol(size)
         try:
-            return export.symbolic_shape(size, scope=_SCOPE)[0]
-        except ValueError as e:
-            raise ArgumentError(f"Could not read the dimension {size!r}: {e}") from e
+            if len(size) > _LONGEST_FORMULA:
+                raise ValueError("it is too long")
+            return _formula(ast.parse(size.replace("^", "**"), mode="eval").body)[0]
+        except (ValueError, SyntaxError, LookupError, ArithmeticError, RecursionError) as e:
+            raise ArgumentError(f"Could not read the dimension {size[:200]!r}: {e}") from e
     if export.is_symbolic_dim(size):
         return size
     if isinstance(size, bool) or not isinstance(size, SupportsIndex) or int(size) < 0:
@@ -99,7 +122,7 @@ class TensorSpec:
 
     __slots__ = ("_hash", "_struct", "dims_raw", "dtype")
 
-    def __init__(self, dims: Sequence[Any], dtype: Any = None) -> None:
+    def __init__(self, dims: Iterable[Any], dtype: Any = None) -> None:
         # A single symbol is always represented by the same object.
         self.dims_raw = tuple(_symbols.get(str(p), p) for p in map(parse_dim, dims))
         self.dtype = standardize_dtype(dtype)
@@ -122,6 +145,13 @@ class TensorSpec:
     @property
     def struct(self) -> jax.ShapeDtypeStruct:
         """The spec as JAX's ``ShapeDtypeStruct``."""
+        if self.dtype == "string":
+            raise DTypeError(
+                "This tensor is text, which only layers that turn it into numbers take.",
+                expected="a tensor of numbers",
+                cure="Put a layer that turns text into numbers after the `Input`: "
+                "TextVectorization, StringLookup or Hashing.",
+            )
         if self._struct is None:
             self._struct = jax.ShapeDtypeStruct(self.dims_raw, jnp.dtype(self.dtype))
         return self._struct
@@ -207,27 +237,50 @@ def _is_unknown(size: Any) -> bool:
 def _substitute(dim: Dim, to: dict[str, str]) -> Dim:
     if not _variables(dim) & to.keys():
         return dim
-    text = re.sub(r"[A-Za-z_]\w*", lambda m: to.get(m[0], m[0]), str(dim))
-    if not set(re.findall(r"[A-Za-z_]\w*", text)) - _RESERVED:
-        return _number(ast.parse(text, mode="eval").body)
-    return export.symbolic_shape(text, scope=_SCOPE)[0]
+    text = re.sub(r"[A-Za-z_]\w*", lambda m: f"({to[m[0]]})" if m[0] in to else m[0], str(dim))
+    return _formula(ast.parse(text.replace("^", "**"), mode="eval").body)[0]
 
 
-_BINARY = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.BitXor: operator.pow
+_BINARY: dict[type[ast.AST], Any] = {
+    ast.Add: (operator.add, operator.add), ast.Sub: (operator.sub, operator.add),
+    ast.Mult: (operator.mul, operator.mul), ast.Pow: (operator.pow, operator.pow),
 }  # fmt: skip
-_CALLS = {"floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min": min}
+_CALLS = {
+    "floordiv": operator.floordiv, "mod": operator.mod, "max": jax.core.max_dim,
+    "min": jax.core.min_dim,
+}  # fmt: skip
 
 
-def _number(node: Any) -> int:
-    """The value of a formula of numbers, in the notation of JAX's symbolic dimensions."""
-    if isinstance(node, ast.Constant):
-        return int(node.value)  # pyright: ignore[reportArgumentType]
-    if isinstance(node, ast.UnaryOp):
-        return -_number(node.operand)
-    if isinstance(node, ast.BinOp):
-        return _BINARY[type(node.op)](_number(node.left), _number(node.right))
-    return _CALLS[node.func.id](*map(_number, node.args))
+def _formula(node: Any) -> tuple[Dim, int]:
+    """The dimension that a formula describes, in the notation of JAX's symbolic dimensions.
+
+    Returns:
+        The dimension, and a bound of the number of its terms.
+
+    Raises:
+        ValueError: It is no formula, or a power or a product of sums in it is too large.
+    """
+    if isinstance(node, ast.Name):
+        return symbol(node.id), 1
+    if isinstance(node, ast.Constant) and type(node.value) is int and node.value < 2**63:
+        return node.value, 1
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value, terms = _formula(node.operand)
+        return -value, terms
+    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+        combine, count = _BINARY[type(node.op)]
+        (a, n), (b, m) = _formula(node.left), _formula(node.right)
+        if isinstance(node.op, ast.Pow):
+            if not isinstance(b, int) or not 0 <= b <= _HIGHEST_POWER:
+                raise ValueError(f"a power is not from 0 to {_HIGHEST_POWER}")
+            m = b
+        terms = count(n, m)
+        if terms > _MOST_TERMS:
+            raise ValueError(f"it has more than {_MOST_TERMS} terms")
+        return combine(a, b), terms
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 2:
+        return _CALLS[node.func.id](*(_formula(x)[0] for x in node.args)), 1
+    raise ValueError("expected numbers, names, + - * ^, floordiv, mod, max and min")
 
 
 def substitute(spec: TensorSpec, to: dict[str, str]) -> TensorSpec:
@@ -246,7 +299,9 @@ def _evaluate_directly(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
 
     structs = iter(jax.eval_shape(flat, *(s.struct for s in specs)))
     return nested.map_structure(
-        lambda array: TensorSpec((s := next(structs)).shape, s.dtype) if array else None,
+        lambda array: (
+            TensorSpec(map(_abbreviated, (s := next(structs)).shape), s.dtype) if array else None
+        ),
         out_tree[0],
     )
 
@@ -325,7 +380,13 @@ def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) 
     samples = []
     for start, step, shared in ((24, 7, 128), (31, 11, 192), (48, 5, 320)):
         numbers = itertools.count(start, step)
-        to = {n: str(shared if _ANONYMOUS.match(n) else next(numbers)) for n in names}
+        to: dict[str, str] = {}
+        for n in _with_operands(names):
+            formula = _formulas.get(n)
+            if formula is not None:
+                to[n] = str(_substitute(formula, to))
+            else:
+                to[n] = str(shared if _ANONYMOUS.match(n) else next(numbers))
         samples.append((to, _evaluate_directly(fn, [substitute(s, to) for s in specs])))
 
     def merge(*found: TensorSpec | None) -> TensorSpec | None:
@@ -336,6 +397,16 @@ def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) 
         return TensorSpec(dims, found[0].dtype)
 
     return nested.map_structure(merge, *(out for _, out in samples))
+
+
+def _with_operands(names: Iterable[str]) -> list[str]:
+    """The symbols, each after those that its formula consists of."""
+    found: dict[str, None] = {}
+    for name in names:
+        if name in _formulas:
+            found |= dict.fromkeys(_with_operands(sorted(_variables(_formulas[name]))))
+        found[name] = None
+    return list(found)
 
 
 def _dimension_from_samples(sizes: list[int], samples: list[Any], specs: list[TensorSpec]) -> Dim:

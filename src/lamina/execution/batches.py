@@ -40,6 +40,17 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
     return (x,) if isinstance(x, tuple) else x
 
 
+class Prepared(tuple[Any, ...]):
+    """The inputs of the compiled part of a graph, of which the other part has run on the host."""
+
+    __slots__ = ()
+
+
+jax.tree_util.register_pytree_node(
+    Prepared, lambda x: (tuple(x), None), lambda _, leaves: Prepared(leaves)
+)
+
+
 class Static:
     """A static argument of a compiled step: a pytree without leaves."""
 

@@ -11,6 +11,7 @@ from lamina.layers.convolution_recurrent import *  # noqa: F403
 from lamina.layers.core import *  # noqa: F403
 from lamina.layers.einsum import *  # noqa: F403
 from lamina.layers.functions import *  # noqa: F403
+from lamina.layers.image import *  # noqa: F403
 from lamina.layers.lookup import *  # noqa: F403
 from lamina.layers.merging import *  # noqa: F403
 from lamina.layers.normalization import *  # noqa: F403

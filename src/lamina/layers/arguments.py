@@ -15,6 +15,7 @@ from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import is_anonymous, show_dims
 from lamina.core.variable import value_of
 from lamina.dtype_policies import dtypes
+from lamina.serialization.text import reads_config
 from lamina.tree import nested
 
 
@@ -66,6 +67,7 @@ class InputSpec:
         }  # fmt: skip
 
     @classmethod
+    @reads_config
     def from_config(cls, config: Mapping[str, Any]) -> InputSpec:
         """The spec that :meth:`get_config` described."""
         return cls(**config)

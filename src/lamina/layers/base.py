@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from lamina.core import prng, spec
 from lamina.core.boundary import public, warn
 from lamina.core.graph import is_symbolic
-from lamina.core.operation import Operation, any_symbolic, record
+from lamina.core.operation import any_symbolic, record, stand_in
 from lamina.core.scope import Record, Scope, current, entered, get_mask, random_key, set_mask
 from lamina.core.spec import TensorSpec
 from lamina.core.variable import Variable, value_of
@@ -467,11 +467,11 @@ class Layer(LayerState):
         shapes = [*args, *kwargs.values()]
         names = call_signature(type(self)).names
 
-        def stand_in(shape: Any) -> Any:
+        def tensor(shape: Any) -> Any:
             dims = (spec.BATCH if shape[0] is None else shape[0], *shape[1:]) if shape else ()
-            return record(_StandIn(), (), {}, TensorSpec(dims, self.compute_dtype))
+            return stand_in(TensorSpec(dims, self.compute_dtype))
 
-        arguments = dict(zip(names, (map_shapes(stand_in, s) for s in shapes), strict=False))
+        arguments = dict(zip(names, (map_shapes(tensor, s) for s in shapes), strict=False))
         specs = self.compute_output_spec(**arguments)
         return nested.map_structure(lambda s: s.shape, specs)
 
@@ -576,13 +576,6 @@ class Layer(LayerState):
             return outputs, new
         with entered(Scope(values=values, pure=True)):
             return outputs, new, [*rec.losses, *self.weight_penalties()]
-
-
-class _StandIn(Operation):
-    """The operation of placeholder tensors for shape inference."""
-
-    def __init__(self) -> None:
-        self.name, self._inbound_nodes = "input", []
 
 
 def scope_of(layer: Layer, training: bool | None) -> Scope:

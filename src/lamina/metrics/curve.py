@@ -11,12 +11,14 @@ from lamina import settings
 from lamina.errors import ArgumentError, ShapeError
 from lamina.losses.base import DTYPE, safe_divide
 from lamina.metrics.confusion import Counts, DecisionMetric, counts
+from lamina.runtime import budget
 from lamina.serialization.fields import field, number, one_of, positive_int
 from lamina.serialization.registry import builtin
 
 
 def _between(count: int) -> list[float]:
     """``count`` evenly spaced numbers between 0 and 1, both excluded."""
+    budget.charge(allocated=40 * max(count, 0))
     return [(i + 1) / (count + 1) for i in range(count)]
 
 

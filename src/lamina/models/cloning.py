@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from lamina.core.graph import Node, is_symbolic
-from lamina.core.operation import Op
+from lamina.core.operation import Op, any_symbolic
 from lamina.core.symbolic import SymbolicTensor
 from lamina.errors import ArgumentError, LaminaError, SerializationError
 from lamina.layers import Input, InputLayer, Layer
 from lamina.layers.state import flatten_layers, set_trainable_alone
 from lamina.models.functional import Graph
+from lamina.runtime.budget import Budget, charge, loading
 from lamina.saving import operations
-from lamina.serialization import registry
+from lamina.saving.archive import Compiles
+from lamina.serialization import registry, text
 from lamina.tree import nested
 
 
@@ -181,6 +182,9 @@ def _call(
         return x
 
     args, kwargs = value(call["args"]), value(call["kwargs"])
+    charge(nodes=1)
+    if not any_symbolic(args, kwargs):  # it would compute something now, of any size
+        raise SerializationError(f"The call of {name!r} in the config has no tensor as argument.")
     if call_function is not None and isinstance(operation, Layer):
         outputs = call_function(operation, *args, **kwargs)
     else:
@@ -213,13 +217,34 @@ def _map_references(fn: Callable[[Any], Any], x: Any) -> Any:
     return [_map_references(fn, v) for v in x]
 
 
-def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The model that ``model.to_json()`` described, with newly initialized weights."""
-    try:
-        config = json.loads(json_string)
-    except (ValueError, RecursionError) as e:
-        raise SerializationError(f"The text is not valid JSON: {e}") from e
-    return registry.deserialize(config, custom_objects)
+def model_from_json(
+    json_string: str,
+    custom_objects: Mapping[str, Any] | None = None,
+    *,
+    budget: Budget | None = None,
+) -> Any:
+    """The model that ``model.to_json()`` described, with newly initialized weights.
+
+    Args:
+        json_string: The text.
+        custom_objects: Your own classes and functions, by the names that the text uses.
+        budget: What loading may use; the default suits all but extraordinary texts.
+
+    Raises:
+        SerializationError: The text is not valid, or does not describe a model.
+        UnsafeFileError: It needs more than the budget allows.
+    """
+    if not isinstance(json_string, (str, bytes)):
+        raise ArgumentError(
+            f"A model is described by a JSON text. Received: a {type(json_string).__name__}."
+        )
+    where = "The text of the model"
+    with loading(where, budget, len(json_string)):
+        config = text.parse(json_string, where, SerializationError)
+        model = registry.deserialize(config, custom_objects)
+        if not (isinstance(model, Layer) and isinstance(model, Compiles)):
+            raise SerializationError(f"{where} describes a {type(model).__name__}, not a model.")
+        return model
 
 
 def clone_model(

@@ -19,6 +19,8 @@ from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import is_float
 from lamina.errors import DTypeError, GraphError, ShapeError, StructureError, TrainingWarning
 from lamina.layers import InputLayer, Layer
+from lamina.layers.preprocessing.host import HostLayer
+from lamina.models.host import call, host_part
 from lamina.random import SeedGenerator
 from lamina.tree import nested
 
@@ -74,6 +76,13 @@ class Graph:
                     "`layer.name` before creating the model."
                 )
         self._told_extra = False
+        self.host = host_part(self.plan, self.bind)
+        users = {x: [n.operation for n in self.nodes if x in n.inputs] for x in self.inputs}
+        # What only layers of the host take keeps its dtype, such as int64.
+        self._raw = {
+            x for x, found in users.items()
+            if x.dtype == "string" or (found and all(isinstance(f, HostLayer) for f in found))
+        }  # fmt: skip
 
     @property
     def layers(self) -> list[Layer]:
@@ -101,12 +110,25 @@ class Graph:
 
     def run(self, inputs: Any, masks: Any = None) -> Any:
         """Compute the outputs for arrays in the structure of the inputs, or a compatible one."""
-        values = self.bind(inputs)
-        if masks is not None:
+        plan = self.plan
+        if self.host is not None:
+            plan, values = self.host.rest, list(self.host.prepare(inputs))
+        else:
+            values = self.bind(inputs)
+        if masks is not None and self.host is None:
             for x, mask in zip(values, nested.flatten(masks), strict=False):
                 if mask is not None and get_mask(x) is None:
                     set_mask(x, mask)
-        outputs = self.plan.run(values, lambda step, args, kwargs: step.operation(*args, **kwargs))
+        outputs = plan.run(values, call)
+        return nested.unflatten(self.output_structure, outputs)
+
+    def inlined(self, inputs: Any) -> Any:
+        """The graph called on symbolic tensors, node by node.
+
+        So the part on the host becomes one of the graph around it.
+        """
+        values = self.arrange(inputs)
+        outputs = self.plan.run(values, call)
         return nested.unflatten(self.output_structure, outputs)
 
     def bind(self, data: Any) -> list[Any]:
@@ -119,7 +141,7 @@ class Graph:
         values = self.arrange(data)
         sizes: dict[str, tuple[Any, str]] = {}
         return [
-            _conform(v, x, name, sizes)
+            _conform(v, x, name, sizes, x in self._raw)
             for v, x, name in zip(values, self.inputs, self.input_names, strict=True)
         ]
 
@@ -196,8 +218,13 @@ def arrange(
     return leaves
 
 
-def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[Any, str]]) -> Any:
-    """Check an array against its input, and convert it to the input's dtype and rank."""
+def _conform(
+    value: Any, x: Any, name: str, sizes: dict[str, tuple[Any, str]], raw: bool = False
+) -> Any:
+    """Check an array against its input, and convert it to the input's dtype and rank.
+
+    With ``raw``, it stays a NumPy array of its own dtype.
+    """
     if value is None and x.node.operation.__dict__.get("optional"):
         return None
     if is_symbolic(value):
@@ -206,17 +233,23 @@ def _conform(value: Any, x: Any, name: str, sizes: dict[str, tuple[Any, str]]) -
     value = value.value if isinstance(value, Variable) else value
     if not is_array(value):
         value = np.asarray(value)
+    if raw:
+        value = np.asarray(value)
     numeric = value.dtype.kind in "biufc" or value.dtype.name.startswith(("bf", "float8", "int4"))
-    if not numeric and isinstance(value, np.ndarray):
+    text = x.dtype == "string"
+    if numeric == text and isinstance(value, np.ndarray):
         raise DTypeError(
-            f"Input {name!r} expects numbers ({x.dtype}). Received an array of dtype {value.dtype}."
+            f"Input {name!r} expects {'text' if text else f'numbers ({x.dtype})'}. Received an "
+            f"array of dtype {value.dtype}."
         )
     dims, given = x.spec.dims_raw, value
     if value.ndim == len(dims) - 1 and dims[-1] == 1:
-        value = jnp.expand_dims(value, -1)
+        value = value[..., None]
     elif value.ndim == len(dims) + 1 and value.shape[-1] == 1 and len(dims) > 1:
-        value = jnp.squeeze(value, -1)
+        value = value[..., 0]
     _check_sizes(value, x, name, sizes, tuple(given.shape))
+    if raw:
+        return value
     if str(value.dtype) != x.dtype and not (is_float(str(value.dtype)) and is_float(x.dtype)):
         value = jnp.asarray(value, x.dtype)
     value = jnp.asarray(value)
@@ -302,12 +335,10 @@ def _checked(structure: Any, what: str) -> Any:
 
 def _names(structure: Any) -> list[str]:
     """A unique name for each leaf: its path of dict keys, or the name of its layer."""
-    names: list[str] = []
-    for path, x in nested.flatten_with_path(structure):
-        keys = [str(p) for p in path]
-        named = path and isinstance(path[-1], str)
-        names.append(naming.free(names, "/".join(keys) if named else x.name))
-    return names
+    return naming.numbered(
+        "/".join(map(str, path)) if path and isinstance(path[-1], str) else x.name
+        for path, x in nested.flatten_with_path(structure)
+    )
 
 
 def _by_depth(graph: Graph) -> list[Operation]:

@@ -14,7 +14,7 @@ import numpy as np
 from lamina import settings, visualization
 from lamina.core import naming, prng, spec
 from lamina.core.boundary import public
-from lamina.core.operation import Operation
+from lamina.core.operation import Operation, any_symbolic
 from lamina.core.scope import Scope, current, entered, get_mask
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
 from lamina.layers import Lambda, Layer
@@ -23,9 +23,11 @@ from lamina.layers.state import flatten_layers, has_automatic_name, set_trainabl
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.models.stateless import StatelessTrainer
+from lamina.runtime.budget import Budget
 from lamina.saving import archive
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 from lamina.training import loop
 from lamina.tree import nested
 
@@ -194,13 +196,11 @@ class Model(StatelessTrainer):
         return (self.layers, False) if self._graph is None else (self._graph.layers, True)
 
     def _name_inner(self) -> dict[Any, tuple[str, str]]:
-        names: dict[Any, tuple[str, str]] = {}
-        taken: dict[str, None] = {}
-        for x in self._graph.layers if self._graph is not None else ():
-            prefix = registry.stem_of(type(x))
-            name = naming.free(taken, prefix if has_automatic_name(x) else x.name)
-            taken[name] = None
-            names[x] = x.name, name
+        layers = [] if self._graph is None else self._graph.layers
+        plain = naming.numbered(
+            registry.stem_of(type(x)) if has_automatic_name(x) else x.name for x in layers
+        )
+        names = {x: (x.name, name) for x, name in zip(layers, plain, strict=True)}
         return {**super()._name_inner(), **names}
 
     def _sublayers(self) -> list[Layer]:
@@ -235,6 +235,11 @@ class Model(StatelessTrainer):
         On arrays, a functional model of built-in layers runs compiled, as in :meth:`predict`; a
         model with custom layers, or a call with ``training=True``, runs layer by layer.
         """
+        if self._graph is not None and self._graph.host is not None:
+            if any_symbolic(args):
+                return self._graph.inlined(args[0])
+            if current() is None and self._may_run_compiled():
+                args = (self._graph.host.prepare(args[0]), *args[1:])
         if (
             self._graph is not None and current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
@@ -253,12 +258,14 @@ class Model(StatelessTrainer):
         if self._call_is_pure is None:
             graph = self._need_graph("layers")
             self._call_is_pure = (
-                not any(x.mask is not None for x in graph.outputs)
+                not any(x.mask is not None or x.dtype == "string" for x in graph.outputs)
                 and type(self).call is Model.call
                 and not registry.defined_by_user(type(self), "predict_step")
                 and all(
                     registry.registration_of(type(x)) is not None
                     and x.activity_regularizer is None and not isinstance(x, Lambda)
+                    # Layers that augment do so in calls, unless these say otherwise.
+                    and not call_signature(type(x)).training_default
                     for x in flatten_layers(self) if x is not self
                 )
             )  # fmt: skip
@@ -367,13 +374,18 @@ class Model(StatelessTrainer):
         archive.save_weights(self, filepath, overwrite)
 
     def load_weights(
-        self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False
+        self,
+        filepath: Any,
+        skip_mismatch: bool = False,
+        by_name: bool = False,
+        *,
+        budget: Budget | None = None,
     ) -> None:
         """Load the weights that :meth:`save_weights` saved; on an error the model is unchanged.
 
         See :func:`lamina.saving.load_weights`.
         """
-        archive.load_weights(self, filepath, skip_mismatch, by_name)
+        archive.load_weights(self, filepath, skip_mismatch, by_name, budget=budget)
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as a JSON string, for ``lamina.models.model_from_json``.
@@ -390,6 +402,7 @@ class Model(StatelessTrainer):
         return {"name": self.name, "trainable": self.trainable, **graph_config(self._graph)}
 
     @classmethod
+    @reads_config
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Any:

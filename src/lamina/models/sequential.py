@@ -17,6 +17,7 @@ from lamina.models.functional import Graph
 from lamina.models.model import Model
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 from lamina.tree import nested
 
 
@@ -221,6 +222,7 @@ class Sequential(Model):
         return config
 
     @classmethod
+    @reads_config
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Any:

@@ -14,6 +14,7 @@ from lamina.optimizers.base import Arrays, BaseOptimizer
 from lamina.optimizers.optimizer import Optimizer
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 
 
 def _checked(optimizer: Any, where: str) -> Optimizer:
@@ -110,6 +111,7 @@ class OptimizerMap(MutableMapping[str, Any]):
         return {"default_optimizer": self._default, "optimizer_map": dict(self._optimizers)}
 
     @classmethod
+    @reads_config
     def from_config(cls, config: Mapping[str, Any]) -> OptimizerMap:
         """A new object from the data that :meth:`get_config` returned."""
         return cls(**{k: registry.deserialize(v) for k, v in config.items()})

@@ -17,6 +17,7 @@ from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, StateError
 from lamina.serialization.fields import is_integer
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 
 _LIMIT = 2**32
 _IMPLEMENTATION = "threefry2x32"
@@ -103,6 +104,7 @@ class SeedGenerator(Trackable):
         return {"seed": self._seed, "name": self.name}
 
     @classmethod
+    @reads_config
     def from_config(cls, config: dict[str, Any]) -> Self:
         """A generator with the same arguments, in its initial state."""
         return cls(**config)

@@ -1,4 +1,4 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and checked reading of parts of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO, Self
 
-from lamina.runtime import processes
+import numpy as np
+
+from lamina.errors import CorruptFileError
+from lamina.runtime import budget, processes
 
 
 @contextmanager
@@ -51,3 +55,63 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+class Window:
+    """A part of an open file, read by position. Reads are charged to the budget of the load.
+
+    Args:
+        file: A binary file object that can seek.
+        where: Its name in messages.
+        start: Position of the part in the file.
+        size: Size of the part in bytes; the rest of the file when None.
+    """
+
+    def __init__(self, file: BinaryIO, where: str, start: int = 0, size: int | None = None) -> None:
+        self.file, self.where, self.start = file, where, start
+        self.size = file.seek(0, os.SEEK_END) - start if size is None else size
+
+    @classmethod
+    @contextmanager
+    def of(cls, path: Path, where: str) -> Iterator[Self]:
+        """A window on a whole file, which is open inside the block."""
+        with path.open("rb", buffering=0) as file:
+            yield cls(file, where)
+
+    def part(self, start: int, size: int, where: str) -> Window:
+        """A window on a part of this one."""
+        self._check(start, size)
+        return Window(self.file, where, self.start + start, size)
+
+    def read(self, at: int, size: int) -> bytes:
+        """The bytes at a position.
+
+        Raises:
+            CorruptFileError: They are not all inside the part.
+        """
+        self._check(at, size)
+        budget.charge(read=size)
+        data = bytearray(size)
+        self._fill(at, memoryview(data))
+        return bytes(data)
+
+    def read_into(self, at: int, array: np.ndarray[Any, Any]) -> None:
+        """Fill a contiguous array with the bytes at a position; see :meth:`read`."""
+        self._check(at, array.nbytes)
+        budget.charge(read=array.nbytes)
+        self._fill(at, array.reshape(-1).view(np.uint8).data)
+
+    def _check(self, at: int, size: int) -> None:
+        if at < 0 or size < 0 or at + size > self.size:
+            raise CorruptFileError(
+                f"{self.where} is truncated or damaged: it refers to bytes beyond its end.",
+                expected=f"at most {self.size} bytes", received=f"{size} bytes at {at}",
+            )  # fmt: skip
+
+    def _fill(self, at: int, view: memoryview) -> None:
+        self.file.seek(self.start + at)
+        while view:
+            count = self.file.readinto(view)  # pyright: ignore[reportAttributeAccessIssue]
+            if not count:
+                raise CorruptFileError(f"{self.where} became shorter while it was read.")
+            view = view[count:]

@@ -1,5 +1,6 @@
 """Saving and loading of models and weights, and registration of custom objects."""
 
+from lamina.runtime.budget import Budget as Budget
 from lamina.saving.archive import load_model as load_model
 from lamina.saving.archive import load_weights as load_weights
 from lamina.saving.archive import save_model as save_model
@@ -16,8 +17,8 @@ register_keras_serializable = register_serializable
 custom_object_scope = CustomObjectScope
 
 __all__ = [
-    "CustomObjectScope", "custom_object_scope", "deserialize_keras_object", "get_custom_objects",
-    "get_registered_name", "get_registered_object", "load_model", "load_weights",
-    "register_keras_serializable", "register_serializable", "save_model", "save_weights",
-    "serialize_keras_object",
+    "Budget", "CustomObjectScope", "custom_object_scope", "deserialize_keras_object",
+    "get_custom_objects", "get_registered_name", "get_registered_object", "load_model",
+    "load_weights", "register_keras_serializable", "register_serializable", "save_model",
+    "save_weights", "serialize_keras_object",
 ]  # fmt: skip

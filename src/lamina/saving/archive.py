@@ -11,15 +11,11 @@ import datetime as dt
 import io
 import json
 import os
-import re
-import shutil
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from lamina.core.boundary import public, warn
 from lamina.errors import (
@@ -30,7 +26,6 @@ from lamina.errors import (
     SavingWarning,
     SerializationError,
     StructureError,
-    UnsafeFileError,
 )
 from lamina.layers import Layer
 from lamina.layers.state import (
@@ -39,24 +34,22 @@ from lamina.layers.state import (
     name_automatically,
     saved_addresses,
 )
+from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import replacing
-from lamina.saving import optimizer, safetensors
-from lamina.saving.weights import Assets, Places, Stored, fill, locate, locate_in
-from lamina.serialization import registry
+from lamina.saving import hdf5, optimizer, safetensors
+from lamina.saving.container import Archive
+from lamina.saving.weights import Assets, Places, fill, locate, locate_in
+from lamina.serialization import registry, text
 
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _ASSETS = "assets/"
-_MAX_ASSETS = 2 * 2**30
-# Characters that separate folders, or that some file systems do not allow in names.
-_UNSAFE_IN_NAMES = re.compile(r'[\\:*?"<>|\x00-\x1f]')
 _MAX_JSON = 64 * 2**20
-_MAX_INFLATED = 4 * 2**30
 # The Keras release whose file layout is written.
 _LAYOUT = "3.15.1"
 
 
 @runtime_checkable
-class _Compiles(Protocol):
+class Compiles(Protocol):
     """A model that a file is loaded into."""
 
     name: Any
@@ -66,18 +59,6 @@ class _Compiles(Protocol):
     def compile_from_config(self, config: Mapping[str, Any]) -> None: ...
 
     def resume_at(self, seed: int, step: int) -> None: ...
-
-
-# The exceptions that zipfile raises for a damaged archive.
-_DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError,
-           zlib.error)  # fmt: skip
-
-
-def _hdf5() -> Any:
-    """The module of HDF5 files; imported on first use, because importing h5py takes long."""
-    from lamina.saving import hdf5
-
-    return hdf5
 
 
 @public
@@ -113,7 +94,7 @@ def save_model(
     ...     load_model(os.path.join(folder, "model.keras")).output_shape
     (None, 2)
     """
-    path = Path(filepath)
+    path = _as_path(filepath)
     if path.suffix != ".keras":
         raise ArgumentError(
             f"The file of a model must end in '.keras'. Received: {str(path)!r}. For weights only, "
@@ -165,7 +146,7 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         archive.writestr(_METADATA, json.dumps(metadata))
         archive.writestr(_CONFIG, json.dumps(config))
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".weights.", suffix=".part") as weights:
-            _hdf5().write(weights.name, arrays)
+            hdf5.write(weights.name, arrays)
             archive.write(weights.name, _WEIGHTS)
         _write_assets(places.assets, archive)
 
@@ -185,39 +166,22 @@ def _write_assets(assets: Mapping[str, Assets], archive: zipfile.ZipFile) -> Non
                     archive.write(file, f"{_ASSETS}{path}{file.relative_to(folder).as_posix()}")
 
 
-def _read_assets(assets: Mapping[str, Assets], archive: zipfile.ZipFile, path: Path) -> None:
+def _read_assets(assets: Mapping[str, Assets], archive: Archive) -> None:
     """Give the layers their files, in a folder that exists while they read them."""
-    names = [n for n in archive.namelist() if n.startswith(_ASSETS) and not n.endswith("/")]
-    size = sum(archive.getinfo(n).file_size for n in names)
-    if size > _MAX_ASSETS:
-        raise CorruptFileError(
-            f"{path}: the files of its layers take {size} bytes, more than {_MAX_ASSETS}."
-        )
+    names = [n for n in archive.names() if n.startswith(_ASSETS)]
     # The file of a layer inside another with assets is that of the innermost.
     owners = {n: max((p for p in assets if n[len(_ASSETS) :].startswith(p)), key=len, default=None)
               for n in names}  # fmt: skip
     if strangers := [n for n, owner in owners.items() if owner is None]:
-        warn(f"{path} contains files that belong to no layer and were ignored: {strangers[:5]}.",
-             SavingWarning)  # fmt: skip
+        warn(f"{archive.where} contains files that belong to no layer and were ignored: "
+             f"{strangers[:5]}.", SavingWarning)  # fmt: skip
     for start, layer in assets.items():
         with tempfile.TemporaryDirectory(prefix="lamina-assets-") as folder:
             for name in (n for n, owner in owners.items() if owner == start):
-                _extract(archive, name, Path(folder), name[len(_ASSETS) + len(start) :], path)
+                target = Path(folder, name[len(_ASSETS) + len(start) :])
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(archive.read(name))
             layer.load_assets(folder)
-
-
-def _extract(archive: zipfile.ZipFile, name: str, folder: Path, inner: str, path: Path) -> None:
-    """Write a member of the archive to ``folder / inner``, which must be inside ``folder``."""
-    parts = inner.split("/")
-    if any(part in ("", ".", "..") or _UNSAFE_IN_NAMES.search(part) for part in parts):
-        raise UnsafeFileError(f"{path} contains a file with an unsafe name: {name[:200]!r}.")
-    target = folder.joinpath(*parts)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with archive.open(name) as source, target.open("xb") as out:
-            shutil.copyfileobj(source, out)
-    except _DAMAGE as e:
-        raise CorruptFileError(f"{path}: cannot read {name[:200]!r}: {e}") from e
 
 
 @public
@@ -226,6 +190,8 @@ def load_model(
     custom_objects: Mapping[str, Any] | None = None,
     compile: bool = True,
     safe_mode: bool = True,
+    *,
+    budget: Budget | None = None,
 ) -> Any:
     """Load a model from a file of :func:`save_model`, including weights and optimizer state.
 
@@ -237,6 +203,7 @@ def load_model(
         custom_objects: Your own classes and functions by name, unless they are registered.
         compile: Whether to compile the model with the saved arguments.
         safe_mode: Kept for compatibility: code in a file is never executed.
+        budget: What loading may use; the default suits all but extraordinary files.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -248,45 +215,61 @@ def load_model(
         SavingWarning: The file contains arrays that do not belong to the model, or an optimizer
             state that does not match.
     """
-    path = Path(filepath)
+    path = _as_path(filepath)
     _must_exist(path)
-    return _read(path, path, custom_objects, compile)
+    with path.open("rb") as file:
+        return _read(file, str(path), custom_objects, compile, budget)
 
 
 def from_bytes(
     data: bytes, custom_objects: Mapping[str, Any] | None = None, compile: bool = True
 ) -> Any:
     """Load a model from the bytes that :func:`to_bytes` returned."""
-    return _read(io.BytesIO(data), Path("the bytes of the model"), custom_objects, compile)
+    return _read(io.BytesIO(data), "the bytes of the model", custom_objects, compile, None)
 
 
-def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
+def _read(
+    file: BinaryIO, where: str, custom_objects: Mapping[str, Any] | None, compile: bool,
+    budget: Budget | None,
+) -> Any:  # fmt: skip
     """Load the model of an archive.
 
     Args:
-        source: A path or a binary file object.
-        path: Its name in messages.
+        file: A binary file object.
+        where: Its name in messages.
         custom_objects: See :func:`load_model`.
         compile: See :func:`load_model`.
+        budget: See :func:`load_model`.
     """
-    with _opened(source, path) as archive:
-        metadata, config = (_json_member(archive, name) for name in (_METADATA, _CONFIG))
+    with loading(where, budget, file.seek(0, os.SEEK_END)):
+        file.seek(0)
+        if file.read(4) != b"PK\x03\x04":
+            raise CorruptFileError(
+                f"{where} is not a '.keras' archive (a zip file). Is it truncated? A whole model "
+                "in one '.h5' file of Keras 2 is not supported: build the model in code and load "
+                "its weights with `load_weights`."
+            )
+        archive = Archive(file, where)
+        missing = [n for n in _MEMBERS if n not in archive.names()]
+        if missing:
+            raise CorruptFileError(f"{where} lacks {missing}. It contains {archive.names()[:10]}.")
+        metadata, config = _json_member(archive, _METADATA), _json_member(archive, _CONFIG)
         model = registry.deserialize(config, custom_objects)
-        if not (isinstance(model, Layer) and isinstance(model, _Compiles)):
-            raise CorruptFileError(f"{path} contains a {type(model).__name__}, not a model.")
+        if not (isinstance(model, Layer) and isinstance(model, Compiles)):
+            raise CorruptFileError(f"{where} contains a {type(model).__name__}, not a model.")
         own = metadata.get("lamina")
         own = own if isinstance(own, dict) else {}
         name_automatically(model, own.get("automatic_names"))
         settings = config.get("compile_config") if compile else None
         if settings:
-            _compile(model, settings, custom_objects, path)
+            _compile(model, settings, custom_objects, where)
         if not model.built:
             raise SerializationError(
-                f"{path} does not say for which input shapes {type(model).__name__} was built, so "
+                f"{where} does not say for which input shapes {type(model).__name__} was built, so "
                 "its weights cannot be loaded. Give the class `get_build_config` and "
                 "`build_from_config`, or call the model on data before saving it."
             )
-        with _weights_member(archive, path) as stored:
+        with hdf5.File(archive.window(_WEIGHTS), f"{where}: {_WEIGHTS}") as stored:
             places = locate_in(stored, model)
             fill(
                 stored, places, error=CorruptFileError, whole=False,
@@ -295,18 +278,19 @@ def _read(source: Any, path: Path, custom_objects: Mapping[str, Any] | None, com
             unknown = places.unknown(stored.names())
             if unknown:
                 warn(
-                    f"{path} contains arrays that do not belong to the model and were ignored: "
+                    f"{where} contains arrays that do not belong to the model and were ignored: "
                     f"{unknown[:5]}{' ...' if len(unknown) > 5 else ''}.",
                     SavingWarning,
                 )
             if settings and model.optimizer is not None:
                 optimizer.read(stored, model, own.get("optimizer_addresses"))
-        _read_assets(places.assets, archive, path)
-    if isinstance(own.get("seed"), int) and own["seed"] >= 0:
-        steps = own.get("steps")
-        if not isinstance(steps, int) or not 0 <= steps < 2**31:
-            steps = 0 if model.optimizer is None else int(model.optimizer.iterations)
-        model.resume_at(own["seed"], steps)
+        _read_assets(places.assets, archive)
+        seed = own.get("seed")
+        if type(seed) is int and seed >= 0:
+            steps = own.get("steps")
+            if type(steps) is not int or not 0 <= steps < 2**31:
+                steps = 0 if model.optimizer is None else int(model.optimizer.iterations)
+            model.resume_at(seed, steps)
     return model
 
 
@@ -337,12 +321,14 @@ def _is_describable(settings: Any) -> bool:
     return True
 
 
-def _compile(model: Any, settings: Any, custom_objects: Any, path: Path) -> None:
+def _compile(model: Any, settings: Any, custom_objects: Any, where: str) -> None:
+    if not isinstance(settings, Mapping):
+        raise CorruptFileError(f"{where}: the arguments of `compile` are not a dict: {settings!r}.")
     try:
         model.compile_from_config(registry.deserialize(settings, custom_objects))
     except LaminaError as e:
         raise SerializationError(
-            f"{path} contains arguments of `compile` that cannot be deserialized: {e}",
+            f"{where} contains arguments of `compile` that cannot be deserialized: {e}",
             cure="Pass `compile=False` to load the model without them.",
         ) from e
 
@@ -350,25 +336,15 @@ def _compile(model: Any, settings: Any, custom_objects: Any, path: Path) -> None
 # ---- reading the zip -----------------------------------------------------------------------------
 
 
-@contextmanager
-def _opened(source: Any, path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open and check the archive: a zip file in which each of the three members occurs once."""
+def _as_path(filepath: Any) -> Path:
+    """The path that a user gave, as text, bytes or a path object."""
     try:
-        archive = zipfile.ZipFile(source)
-    except _DAMAGE as e:
-        raise CorruptFileError(
-            f"{path} is not a '.keras' archive (a zip file): {e}. Is it truncated? A whole model "
-            "in one '.h5' file of Keras 2 is not supported: build the model in code and load its "
-            "weights with `load_weights`."
+        return Path(os.fsdecode(filepath))
+    except TypeError as e:
+        raise ArgumentError(
+            f"A file is given by its path. Received: {type(filepath).__name__}.",
+            cure="Write the content of an open file to disk, and pass its path.",
         ) from e
-    with archive:
-        names = archive.namelist()
-        if len(set(names)) != len(names):
-            raise CorruptFileError(f"{path} contains two members of the same name.")
-        missing = [n for n in _MEMBERS if n not in names]
-        if missing:
-            raise CorruptFileError(f"{path} lacks {missing}. It contains {names[:10]}.")
-        yield archive
 
 
 def _must_exist(path: Path) -> None:
@@ -378,106 +354,15 @@ def _must_exist(path: Path) -> None:
         raise CorruptFileError(f"{path} is not a regular file.")
 
 
-def _json_member(archive: zipfile.ZipFile, name: str) -> Any:
-    try:
-        with archive.open(name) as file:
-            text = file.read(_MAX_JSON + 1)
-    except _DAMAGE as e:
-        raise CorruptFileError(f"{archive.filename}: cannot read {name}: {e}") from e
-    if len(text) > _MAX_JSON:
-        raise CorruptFileError(f"{archive.filename}: {name} is larger than {_MAX_JSON} bytes.")
-    try:
-        value = json.loads(text, object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as e:
-        raise CorruptFileError(f"{archive.filename}: {name} is not valid JSON: {e}") from e
+def _json_member(archive: Archive, name: str) -> dict[str, Any]:
+    where = f"{archive.where}: {name}"
+    if archive.size(name) > _MAX_JSON:
+        raise CorruptFileError(f"{where} is larger than {_MAX_JSON} bytes.")
+    # Configs may contain infinity, as an argument; metadata has no use for it.
+    value = text.parse(archive.read(name), where, CorruptFileError, finite=name == _METADATA)
     if not isinstance(value, dict):
-        raise CorruptFileError(f"{archive.filename}: {name} is not a JSON object.")
+        raise CorruptFileError(f"{where} is not a JSON object.")
     return value
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
-
-
-@contextmanager
-def _weights_member(archive: zipfile.ZipFile, path: Path) -> Iterator[Stored]:
-    """Open the weights member, in place if possible, and check its CRC."""
-    info = archive.getinfo(_WEIGHTS)
-    where = f"{path}: {_WEIGHTS}"
-    try:
-        if info.compress_type == zipfile.ZIP_STORED and archive.filename is not None:
-            source: Any = _Window(path, info)
-        elif info.file_size > min(_MAX_INFLATED, 1100 * info.compress_size):
-            raise CorruptFileError(f"{where} inflates to {info.file_size} bytes.")
-        else:
-            source = io.BytesIO(archive.read(info))
-    except _DAMAGE as e:
-        if isinstance(e, CorruptFileError):
-            raise
-        raise CorruptFileError(f"{where} cannot be read: {e}") from e
-    with source, _hdf5().File(source, where) as stored:
-        yield stored
-
-
-class _Window(io.RawIOBase):
-    """An uncompressed member of a zip file as a file object, read in place.
-
-    Raises:
-        CorruptFileError: Its position or its checksum differs from the index.
-    """
-
-    def __init__(self, path: Path, info: zipfile.ZipInfo) -> None:
-        self._file = path.open("rb")
-        self._size, self._at = info.file_size, 0
-        try:
-            self._file.seek(info.header_offset)
-            header = self._file.read(30)
-            lengths = (int.from_bytes(header[i : i + 2], "little") for i in (26, 28))
-            self._offset = info.header_offset + 30 + sum(lengths)
-            if header[:4] != b"PK\x03\x04" or len(header) < 30:
-                raise CorruptFileError(f"{path}: {info.filename} is not where the index says.")
-            self._check(info.CRC, f"{path}: {info.filename}")
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _check(self, expected: int, where: str) -> None:
-        self._file.seek(self._offset)
-        crc, left = 0, self._size
-        while left:
-            chunk = self._file.read(min(left, 1 << 20))
-            if not chunk:
-                raise CorruptFileError(f"{where} is truncated.")
-            crc, left = zlib.crc32(chunk, crc), left - len(chunk)
-        if crc != expected:
-            raise CorruptFileError(f"{where} was altered: its checksum does not match.")
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = (0, self._at, self._size)[whence] + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        count = max(0, min(len(buffer), self._size - self._at))
-        self._file.seek(self._offset + self._at)
-        done = self._file.readinto(memoryview(buffer)[:count])
-        self._at += done
-        return done
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 # ---- weights files -------------------------------------------------------------------------------
@@ -497,21 +382,26 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
         FileExistsError: The file exists and ``overwrite`` is False.
         NotBuiltError: The model has no weights yet.
     """
-    path = Path(filepath)
+    path = _as_path(filepath)
     kind = _weights_kind(path, writing=True)
     _may_write(path, overwrite)
     if not model.built:
         raise NotBuiltError(f"{model.name!r} has no weights yet. Call it on data before saving.")
     with replacing(path) as part:
         if kind == "h5":
-            _hdf5().write(str(part), locate(model).arrays())
+            hdf5.write(str(part), locate(model).arrays())
         else:
             safetensors.write(part, _addressed(model).arrays())
 
 
 @public
 def load_weights(
-    model: Any, filepath: Any, skip_mismatch: bool = False, by_name: bool = False
+    model: Any,
+    filepath: Any,
+    skip_mismatch: bool = False,
+    by_name: bool = False,
+    *,
+    budget: Budget | None = None,
 ) -> None:
     """Load weights from a file of :func:`save_weights`. If that fails, the model is unchanged.
 
@@ -522,6 +412,7 @@ def load_weights(
         skip_mismatch: Whether to skip weights whose array is missing or of another shape.
         by_name: For the layout of Keras 1 and 2: whether to load only the layers whose names are in
             both the file and the model.
+        budget: What loading may use; the default suits all but extraordinary files.
 
     Raises:
         StructureError: An array is missing, has another shape, or does not belong to the model.
@@ -531,7 +422,7 @@ def load_weights(
     Warns:
         SavingWarning: Weights were skipped because of ``skip_mismatch``.
     """
-    path = Path(filepath)
+    path = _as_path(filepath)
     kind = _weights_kind(path)
     if by_name and kind != "legacy":
         raise ArgumentError(
@@ -543,7 +434,10 @@ def load_weights(
         raise NotBuiltError(
             f"{model.name!r} has no weights yet. Call it on data, or `build` it, before loading."
         )
-    with (safetensors if kind == "safetensors" else _hdf5()).File(path, str(path)) as stored:
+    module = safetensors if kind == "safetensors" else hdf5
+    with (
+        loading(str(path), budget, path.stat().st_size), module.File(path, str(path)) as stored
+    ):  # fmt: skip
         if kind == "h5":
             places = locate_in(stored, model)
         elif isinstance(stored, safetensors.File):

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import CorruptFileError, NotBuiltError
+from lamina.runtime.budget import loading
 from lamina.runtime.files import replacing
-from lamina.saving import optimizer
+from lamina.saving import hdf5, optimizer
 from lamina.saving.weights import fill, locate, locate_in
+from lamina.serialization import text
 
 _POSITION, _METRICS = "training/position", "metrics"
 _NUMBERS = ("epoch", "batch", "step", "seed")
@@ -50,8 +52,6 @@ def save_training(model: Any, path: Path, epoch: int, batch: int) -> None:
         epoch: Number of the epoch to go on with, from 0.
         batch: Number of its batches that were trained on.
     """
-    from lamina.saving import hdf5  # HDF5's library takes a fifth of the import
-
     position = {"epoch": epoch, "batch": batch, "step": model.steps_taken, "seed": model.run_seed}
     arrays: dict[str, Any] = locate(model).arrays()
     if model.optimizer is not None and model.optimizer.built:
@@ -78,20 +78,19 @@ def load_training(model: Any, path: Path) -> Position:
         CorruptFileError: The file is damaged, or of another model.
         NotBuiltError: The model has no weights yet.
     """
-    from lamina.saving import hdf5
-
     if not model.built:
         raise NotBuiltError(
             f"{model.name!r} has no weights yet, into which {path} could be restored. Call it on "
             "data, or `build` it, before training."
         )
-    with hdf5.File(path, str(path)) as stored:
+    with loading(str(path), size=path.stat().st_size), hdf5.File(path, str(path)) as stored:
         if stored.shape(_POSITION) is None:
             raise CorruptFileError(f"{path} is not a file that a training was saved in.")
+        content = stored.read(_POSITION).astype(np.uint8).tobytes()
+        position = text.parse(content, f"{path}: {_POSITION}", CorruptFileError, finite=True)
         try:
-            position = json.loads(stored.read(_POSITION).astype(np.uint8).tobytes())
             numbers = {name: position[name] for name in _NUMBERS}
-        except (ValueError, TypeError, KeyError, RecursionError) as e:
+        except (TypeError, KeyError) as e:
             raise CorruptFileError(f"{path} does not say how far the training was: {e!r}") from e
         if not all(type(n) is int and 0 <= n < 2**63 for n in numbers.values()):
             raise CorruptFileError(f"{path} names an impossible position: {numbers}.")

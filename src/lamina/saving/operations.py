@@ -8,10 +8,12 @@ conditions) have no representation in Keras's files; they are saved as the ops t
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from lamina import activations, ops
 from lamina.core.declaration import DECLARATIONS, OpDeclaration
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import Op
@@ -22,6 +24,26 @@ from lamina.serialization.functions import plain, restored
 from lamina.tree import nested
 
 _PACKAGE = "keras.src.ops"
+# Ops that Keras writes as classes, and Lamina composes of others.
+_COMPOSED: dict[str, Callable[..., Any]] = {
+    "keras.src.activations.activations.ReLU": activations.relu,
+    "keras.src.activations.activations.Mish": activations.mish,
+    f"{_PACKAGE}.core.ConvertToTensor": ops.convert_to_tensor,
+}
+# Classes and parameters as earlier releases of Keras 3 named them, and the releases.
+_CLASSES = {
+    "CtcLoss": "CTCLoss",  # 3.0 to 3.2
+    "ExtractPatches3D": "ExtractPatches3d",  # 3.12, 3.13
+}
+_PARAMETERS = {
+    "Resize": {"image": "images"},  # 3.0 to 3.3, as the following three
+    "AffineTransform": {"image": "images"},
+    "ExtractPatches": {"image": "images"},
+    "MapCoordinates": {"image": "inputs"},
+    "RGBToGrayscale": {"image": "images"},  # 3.3
+    "Stack": {"xs": "x"},  # 3.0 to 3.10
+    "Threshold": {"threshold_value": "threshold", "value": "default_value"},  # 3.8 to 3.10
+}
 
 
 def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
@@ -67,15 +89,17 @@ def describe(op: Op, args: Any, kwargs: Any) -> tuple[dict[str, Any], list[Any],
 
 
 class Described(NamedTuple):
-    """An op from a file: its declaration, and the arguments in the config of its record."""
+    """An op from a file: its declaration, the arguments in its record, and renamed parameters."""
 
     declared: OpDeclaration
     static: dict[str, Any]
+    renamed: Mapping[str, str]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the op with the arguments of the record and of the call."""
         declared = self.declared
-        given = {**self.static, **{k: v for k, v in kwargs.items() if v is not None}}
+        kwargs = {self.renamed.get(k, k): v for k, v in kwargs.items() if v is not None}
+        given = {**self.static, **kwargs}
         given = {k: restored(v) for k, v in given.items()}
         waiting = [restored(v) for v in args]
         bound = inspect.BoundArguments(declared.signature, {})  # pyright: ignore[reportArgumentType]
@@ -92,6 +116,10 @@ class Described(NamedTuple):
                 and parameter.kind is not parameter.KEYWORD_ONLY
             ):
                 bound.arguments[name] = waiting.pop(0)
+        # Releases before 3.4 passed some static arguments in the call.
+        for name in (n for n in declared.constructor if n not in bound.arguments):
+            if waiting:
+                bound.arguments[name] = waiting.pop(0)
         if waiting or given:
             raise SerializationError(
                 f"lamina.ops.{declared.name}{declared.signature} does not take {waiting or given}."
@@ -99,22 +127,30 @@ class Described(NamedTuple):
         return OPERATIONS[declared.name](*bound.args, **bound.kwargs)
 
 
-def read(record: Mapping[str, Any]) -> Described | None:
+def read(record: Mapping[str, Any]) -> Callable[..., Any] | None:
     """The op that a record describes, or None if it describes something else.
 
     Raises:
         SerializationError: An unknown op, or an argument that the op does not have.
     """
-    if not str(record.get("module", "")).startswith(_PACKAGE):
+    module, name = str(record.get("module", "")), str(record.get("class_name"))
+    composed = _COMPOSED.get(f"{module}.{name}")
+    if composed is not None:
+        parameters = inspect.signature(composed).parameters
+        config = registry.deserialize(record["config"])
+        return functools.partial(composed, **{k: v for k, v in config.items() if k in parameters})
+    if not module.startswith(_PACKAGE):
         return None
     known = {d.class_name: d for d in DECLARATIONS.values()}
-    declared = known.get(str(record.get("class_name")))
+    declared = known.get(_CLASSES.get(name, name))
     if declared is None:
-        raise SerializationError(str(unknown_name("op", record.get("class_name"), known)))
+        raise SerializationError(str(unknown_name("op", name, known)))
+    renamed = _PARAMETERS.get(name, {})
     static = {}
     for key, value in record["config"].items():
+        key = renamed.get(key, key)
         if key in declared.signature.parameters:
             static[key] = registry.deserialize(value)
         elif key != "name" and value not in (None, False):
             raise SerializationError(f"lamina.ops.{declared.name} does not take {key}={value!r}.")
-    return Described(declared, static)
+    return Described(declared, static, renamed)

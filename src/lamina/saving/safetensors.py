@@ -6,6 +6,7 @@ little-endian; the header; the arrays, without gaps).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ import numpy as np
 
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError
+from lamina.runtime import budget
+from lamina.runtime.files import Window
+from lamina.serialization import text
 
 _DTYPES: dict[str, Any] = {
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "I16": np.int16, "U16": np.uint16,
@@ -37,48 +41,66 @@ def write(path: Path, variables: Mapping[str, Variable]) -> None:
         header[name] = {"dtype": _CODES[dtype], "shape": list(v.shape),
                         "data_offsets": [at, at + size]}  # fmt: skip
         at += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+    written = json.dumps(header).encode()
+    written += b" " * (-len(written) % 8)
     with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
+        file.write(len(written).to_bytes(8, "little"))
+        file.write(written)
         for v in variables.values():
             file.write(np.ascontiguousarray(v.numpy()).tobytes())
 
 
 class File:
-    """An open file of named arrays, mapped into memory.
+    """An open file of named arrays.
 
     Args:
         path: The file.
         where: Its name in messages.
 
     Raises:
-        CorruptFileError: The header is damaged or inconsistent with the arrays.
+        CorruptFileError: The header is damaged, or arrays overlap or leave gaps.
     """
 
     def __init__(self, path: Path, where: str) -> None:
         self.where = where
-        total = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if total < 8 or length > min(_MAX_HEADER, total - 8):
+        self._opened = contextlib.ExitStack()
+        with contextlib.ExitStack() as opened:
+            window = opened.enter_context(Window.of(path, where))
+            length = int.from_bytes(window.read(0, min(8, window.size)), "little")
+            if window.size < 8 or length > min(_MAX_HEADER, window.size - 8):
                 raise CorruptFileError(f"{where} is truncated or not a safetensors file.")
-            text = file.read(length)
+            self._data = window.part(8 + length, window.size - 8 - length, where)
+            self._entries = self._read_header(window.read(8, length))
+            self._opened = opened.pop_all()
+
+    def _read_header(self, content: bytes) -> dict[str, tuple[np.dtype, tuple[int, ...], int]]:
+        """The dtypes, shapes and positions of the arrays, which must fill the file."""
+        where = f"{self.where}: the header"
+        header = text.parse(content, where, CorruptFileError, finite=True)
         try:
-            header = json.loads(text)
             header.pop("__metadata__", None)
-            self._entries = {k: _entry(e, total - 8 - length) for k, e in header.items()}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
-            raise CorruptFileError(f"{where}: the header is damaged: {e}") from e
-        has_data = total > 8 + length
-        self._data = np.memmap(path, np.uint8, "r", 8 + length) if has_data else np.empty(0, "u1")
+            entries = {name: _entry(e) for name, e in header.items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as e:
+            raise CorruptFileError(f"{where} is damaged: {e}") from e
+        at = 0
+        for name, (kind, shape, begin, end) in sorted(entries.items(), key=lambda e: e[1][2:]):
+            if begin != at or end - begin != math.prod(shape) * kind.itemsize:
+                raise CorruptFileError(
+                    f"{where} is damaged: {name[:100]!r} does not match its size or its position."
+                )
+            at = end
+        if at != self._data.size:
+            raise CorruptFileError(
+                f"{where} is damaged: it describes {at} bytes of arrays.",
+                expected=f"{self._data.size} bytes, the rest of the file",
+            )
+        return {name: entry[:3] for name, entry in entries.items()}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        del self._data
+        self._opened.close()
 
     def names(self) -> list[str]:
         """The names of all arrays."""
@@ -89,18 +111,18 @@ class File:
         return self._entries[name][1] if name in self._entries else None
 
     def read(self, name: str) -> np.ndarray:
-        """A copy of the array of that name, which does not change with the file."""
-        kind, shape, begin, end = self._entries[name]
-        return np.array(self._data[begin:end]).view(kind).reshape(shape)
+        """The array of that name."""
+        kind, shape, begin = self._entries[name]
+        budget.charge(allocated=math.prod(shape) * kind.itemsize)
+        value = np.empty(shape, kind)
+        self._data.read_into(begin, value)
+        return value
 
 
-def _entry(entry: Any, total: int) -> tuple[np.dtype, tuple[int, ...], int, int]:
-    """Dtype, shape, start and end of an array, checked for consistency."""
+def _entry(entry: Any) -> tuple[np.dtype, tuple[int, ...], int, int]:
+    """Dtype, shape, start and end of an array."""
     kind, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
     begin, end = entry["data_offsets"]
-    numbers = (*shape, begin, end)
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in numbers):
-        raise ValueError(f"{entry} has invalid dimensions")
-    if end > total or end - begin != math.prod(shape) * kind.itemsize:
-        raise ValueError(f"{entry} does not match the {total} bytes of arrays")
+    if any(type(n) is not int or n < 0 for n in (*shape, begin, end)) or len(shape) > 32:
+        raise ValueError(f"{str(entry)[:200]} has invalid dimensions")
     return kind, shape, begin, end

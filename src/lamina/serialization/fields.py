@@ -34,6 +34,7 @@ from lamina.core.graph import is_symbolic
 from lamina.core.tracking import same
 from lamina.errors import ArgumentError, SerializationError, SignatureError, unknown_name
 from lamina.serialization import registry
+from lamina.serialization.text import reads_config
 
 MISSING: Any = object()
 Reader = Callable[[Any], Any]
@@ -170,6 +171,7 @@ class Configurable:
         return extra
 
     @classmethod
+    @reads_config
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Create an object from the data that :meth:`get_config` returned."""
         return cls(**{k: _revive(v) for k, v in config.items()})

@@ -33,7 +33,7 @@ def accessors(
         if identifier is None:
             return default
         if isinstance(identifier, Mapping) and identifier.get("module") is None:
-            known = registry.find_builtin(family, identifier.get("class_name", ""))
+            known = registry.find_builtin(family, str(identifier.get("class_name", "")))
             if isinstance(known, type):  # older files name no module: prefer its own class
                 identifier = {**identifier, "module": f"keras.{family}"}
         return registry.resolve(family, identifier, what)

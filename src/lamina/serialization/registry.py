@@ -33,6 +33,8 @@ from lamina.errors import (
     UnsafeFileError,
     unknown_name,
 )
+from lamina.runtime import budget
+from lamina.serialization import text
 
 _T = TypeVar("_T")
 _REGISTERED = re.compile(r"[^>\x00-\x1f]{0,200}>[^>\x00-\x1f]{1,200}")
@@ -442,7 +444,7 @@ def _is_made_of(known: Any, fn: Any) -> bool:
 
 # The namespaces that files may refer to. The list is fixed: no file can extend it.
 _IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
-          "layers", "models", "random")  # fmt: skip
+          "layers", "models", "random", "utils.feature_space")  # fmt: skip
 
 
 @functools.cache
@@ -452,7 +454,7 @@ def _complete_table() -> None:
         importlib.import_module(f"lamina.{namespace}")
 
 
-def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Any:
+def _lookup(record: Mapping[str, Any]) -> Any:
     _complete_table()
     module, name = record.get("module"), record["class_name"]
     is_function = name == "function"
@@ -481,9 +483,9 @@ def _lookup(record: Mapping[str, Any], custom_objects: Mapping[str, Any] | None)
         found = next((c for c in known if is_wanted(c)), None)
         if found is not None:
             return found
-    found = get_registered_object(registered, custom_objects)
+    found = get_registered_object(registered)
     if found is None:
-        found = get_registered_object(name, custom_objects)
+        found = get_registered_object(name)
     if found is None and is_function:
         tables = (f for space, f in _namespaces.items() if space != "ops")
         found = next((f[name] for f in tables if _is_function(f.get(name))), None)
@@ -512,12 +514,21 @@ def deserialize(
     Raises:
         SerializationError: A class that is neither built in, registered nor passed.
     """
+    if not isinstance(config, (list, tuple, Mapping)):
+        return config
+    with text.reading(config, "The config"), CustomObjectScope(custom_objects or {}):
+        return _revive(config)
+
+
+def _revive(config: Any) -> Any:
+    """The object, or the nesting of objects, that a config describes."""
     if isinstance(config, (list, tuple)):
-        return [deserialize(v, custom_objects) for v in config]
+        return [_revive(v) for v in config]
     if not isinstance(config, Mapping):
         return config
     if "class_name" not in config or "config" not in config:
-        return {k: deserialize(v, custom_objects) for k, v in config.items()}
+        return {k: _revive(v) for k, v in config.items()}
+    budget.charge(nodes=1)
     name, inner = config["class_name"], config["config"]
     found: Any = np.ndarray  # until the record names another class
     try:
@@ -533,22 +544,22 @@ def deserialize(
                 "In the program that saves the file, define the function with `def`, register it "
                 "with `@keras.saving.register_keras_serializable()`, and save again."
             )
-        found = _lookup(config, custom_objects)
+        found = _lookup(config)
         if name == "function":
             return found
         if not inspect.isclass(found):
             raise SerializationError(f"The config refers to a class, but {name!r} is {found!r}.")
         number = config.get("shared_object_id")
-        with CustomObjectScope(custom_objects or {}), rebuild_together() as table:
+        with rebuild_together() as table:
             if isinstance(number, int) and isinstance(table.get(number), found):
                 return table[number]
             obj = _make(found, inner, config.get("build_config"))
             if isinstance(number, int) and _has_state(found):
                 table[number] = obj
             return obj
-    except (SerializationError, UnsafeFileError):
+    except (SerializationError, UnsafeFileError, MemoryError, OSError, Warning):
         raise
-    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as e:
+    except Exception as e:  # whatever the config makes a class raise
         entries = inner if isinstance(inner, Mapping) else {}
         own = f" {entries['name']!r}" if "name" in entries else ""
         # Only its `get_config` knows which arguments a user's class needs.

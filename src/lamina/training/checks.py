@@ -7,7 +7,7 @@ are errors. Choices that are valid but probably unintended cause a warning.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from lamina import layers, metrics
 from lamina.core.boundary import warn
 from lamina.core.operation import Op
 from lamina.errors import DataError, TrainingWarning
+from lamina.execution.batches import Prepared
+from lamina.layers.image.base import ImageLayer
 from lamina.losses import Loss
 from lamina.serialization import registry
 
@@ -183,9 +185,9 @@ def check_ids(graph: Any, x: Any) -> None:
     Raises:
         DataError: An index is out of range or not an integer.
     """
-    if graph is None:
+    if graph is None or isinstance(x, Prepared):
         return
-    readers = [list(_tables(graph, i)) for i in range(len(graph.inputs))]
+    readers = [list(_readers(graph, i, layers.Embedding)) for i in range(len(graph.inputs))]
     if not any(readers):
         return
     for name, tables, ids in zip(graph.input_names, readers, graph.arrange(x), strict=True):
@@ -209,15 +211,49 @@ def check_ids(graph: Any, x: Any) -> None:
         )
 
 
-def _tables(graph: Any, i: int) -> Iterator[layers.Embedding]:
-    """The embeddings directly after input ``i``, also in nested models with one input."""
+def check_images(graph: Any, x: Any) -> None:
+    """Warn of images outside the range of values that the layer after the input expects.
+
+    Args:
+        graph: Graph of the model, or None.
+        x: Arrays in any structure that matches the inputs.
+    """
+    if graph is None or isinstance(x, Prepared):
+        return
+    readers = [list(_readers(graph, i, ImageLayer)) for i in range(len(graph.inputs))]
+    if not any(readers):
+        return
+    for name, found, images in zip(graph.input_names, readers, graph.arrange(x), strict=True):
+        layer = next((one for one in found if "value_range" in type(one)._fields), None)
+        if layer is None or images is None or images.size == 0:
+            continue
+        (low, high), (least, most) = vars(layer)["value_range"], _extremes(images[:256])
+        if least < low or most > high:
+            what = "which it clips"
+        elif images.dtype.kind not in "iu" and 0 < most <= 1 and high - low > 100:
+            what = "in which all of these images are black"
+        else:
+            continue
+        warn(
+            f"Input {name!r} contains {_span(least, most, None)}, but layer {layer.name!r} "
+            f"({type(layer).__name__}) has value_range={low, high}, {what}. Pass the range of your "
+            "images as `value_range`.",
+            TrainingWarning,
+        )
+
+
+_L = TypeVar("_L", bound=layers.Layer)
+
+
+def _readers(graph: Any, i: int, cls: type[_L]) -> Iterator[_L]:
+    """The layers of a class directly after input ``i``, also in nested models with one input."""
     for node in graph.nodes:
         if any(x is graph.inputs[i] for x in node.inputs):
             inner = node.operation.inner_graph()
-            if isinstance(node.operation, layers.Embedding):
+            if isinstance(node.operation, cls):
                 yield node.operation
             elif inner is not None and len(inner.inputs) == 1:
-                yield from _tables(inner, 0)
+                yield from _readers(inner, 0, cls)
 
 
 def _fraction(array: Any) -> float | None:

@@ -28,7 +28,7 @@ from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.runtime import xla
 from lamina.saving.checkpoint import Position
 from lamina.serialization.registry import defined_by_user
-from lamina.training.checks import check_ids
+from lamina.training.checks import check_ids, check_images
 from lamina.training.data.inplace import InPlace
 from lamina.training.data.opening import limited, one_batch, open_data
 from lamina.training.data.passes import Pass, whole_number
@@ -76,6 +76,7 @@ def _check_values(model: Any, data: ArrayData | StreamData) -> None:
     """Check the values of the data: all of arrays in memory, and the first batch of streams."""
     x, y, _ = data.batch if isinstance(data, ArrayData) and data.in_memory else data.peek()
     check_ids(model.graph, x)
+    check_images(model.graph, x)
     by_user = any(defined_by_user(type(model), m) for m in ("compute_loss", "train_step"))
     if y is not None and not by_user:
         model.objective.check_values(y)
@@ -562,7 +563,7 @@ def train_on_batch(
 ) -> Any:
     """See :meth:`lamina.Model.train_on_batch`."""
     weigh = None if class_weight is None else model.objective.weigh_classes(class_weight)
-    batch = one_batch(x, y, sample_weight, weigh)
+    batch = one_batch(x, y, sample_weight, model, weigh)
     program = _program(model, batch, "train")
     variables = program.variables
     state = variables.take(model.run_key("train"), model.steps_taken)
@@ -576,7 +577,7 @@ def train_on_batch(
 
 def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: bool) -> Any:
     """See :meth:`lamina.Model.test_on_batch`."""
-    batch = one_batch(x, y, sample_weight)
+    batch = one_batch(x, y, sample_weight, model)
     program = _program(model, batch, "test")
     state = program.variables.read(model.run_key("test"), 0)
     loose = Loose(state.replace(metrics=program.fresh_metrics()))
@@ -588,11 +589,12 @@ def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: b
 
 def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
-    return nested.map_structure(np.asarray, predict_now(model, one_batch(x, None, None)[0]))
+    x, *_ = one_batch(x, None, None, model)
+    return nested.map_structure(np.asarray, predict_now(model, x))
 
 
 def predict_now(model: Any, x: Any) -> Any:
-    """The outputs for one batch, as JAX arrays in the structure of the outputs."""
+    """The outputs for a batch (prepared, if text is part of it), as JAX arrays in structure."""
     program = _program(model, (x, None, None), "predict")
     outputs = _predict_one(program, program.variables.read(model.run_key("predict"), 0), x)
     return nested.unflatten(program.output_structure, outputs)

@@ -345,11 +345,10 @@ def _class_numbers(labels: np.ndarray, loss: Any, shape: tuple[Any, ...] | None)
 
 def names_of(outputs: Any) -> list[str]:
     """Names for the outputs of a model without a graph: dict keys, or output, output_1, ..."""
-    names = []
-    for path, _ in nested.flatten_with_path(outputs):
-        named = path and isinstance(path[-1], str)
-        names.append(naming.free(names, "/".join(map(str, path)) if named else "output"))
-    return names
+    return naming.numbered(
+        "/".join(map(str, path)) if path and isinstance(path[-1], str) else "output"
+        for path, _ in nested.flatten_with_path(outputs)
+    )
 
 
 def _per_output(

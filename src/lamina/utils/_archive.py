@@ -125,19 +125,47 @@ def extract(archive: Path, destination: Path, formats: Collection[str], max_byte
         CorruptFileError: If the archive is damaged or of none of these formats.
     """
     with (
-        open(archive, "rb") as file,
+        _opened(archive, formats) as members,
         tempfile.TemporaryDirectory(dir=destination.parent, prefix=".extract-") as scratch,
     ):
-        looks_like_zip = file.read(2) == b"PK"
-        file.seek(0)
-        is_zip = "zip" in formats and (looks_like_zip or "tar" not in formats)
-        members = _zip_members(file) if is_zip else _tar_members(file)
         content = Path(scratch, "content")
         content.mkdir()
         _write(archive, members, content, max_bytes)
         if destination.exists():
             os.rename(destination, Path(scratch, "replaced"))
         os.rename(content, destination)
+
+
+@contextmanager
+def _opened(archive: Path, formats: Collection[str]) -> Iterator[Iterator[_Member]]:
+    with open(archive, "rb") as file:
+        looks_like_zip = file.read(2) == b"PK"
+        file.seek(0)
+        is_zip = "zip" in formats and (looks_like_zip or "tar" not in formats)
+        yield _zip_members(file) if is_zip else _tar_members(file)
+
+
+def check_extracted(archive: Path, folder: Path, formats: Collection[str]) -> None:
+    """Compare the files that :func:`extract` wrote with the archive.
+
+    Raises:
+        CorruptFileError: One is missing or differs. Further files in the folder do not matter.
+    """
+    with _opened(archive, formats) as members:
+        for name, source in _each(archive, members):
+            path = folder.joinpath(*_plain_parts(archive, name))
+            if source is None:
+                continue
+            is_same = path.is_file() and not path.is_symlink()
+            if is_same:
+                with open(path, "rb") as file:
+                    chunks = _each(archive, iter(partial(source.read, _CHUNK), b""))
+                    is_same = all(file.read(len(c)) == c for c in chunks) and not file.read(1)
+            if not is_same:
+                raise CorruptFileError(
+                    f"The extracted file {path} differs from the one in {archive}. Delete the "
+                    "folder to extract it again."
+                )
 
 
 def _write(archive: Path, members: Iterator[_Member], content: Path, max_bytes: int) -> None:

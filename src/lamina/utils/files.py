@@ -11,6 +11,7 @@ import ipaddress
 import os
 import secrets
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from lamina import settings
 from lamina.errors import ArgumentError, CorruptFileError, DownloadError
-from lamina.utils._archive import archive_formats
+from lamina.utils._archive import archive_formats, check_extracted
 from lamina.utils._archive import extract as extract_archive
 
 _TIMEOUT = 30.0  # seconds without data
@@ -45,12 +46,14 @@ def get_file(
     force_download: bool = False,
     *,
     max_bytes: int = 4 << 30,
+    max_seconds: float = 7200,
 ) -> str:
     """Return the path of a cached file, which is downloaded if necessary.
 
     URLs must be https; http is accepted from this machine only (``localhost``, ``127.0.0.1``,
     ``::1``), and redirects must stay on https. Pass ``file_hash`` whenever it is known: it is
-    verified after the download and each time the cached file is used.
+    verified after the download and each time the cached file is used; extracted files are compared
+    with the archive.
 
     Args:
         fname: Name in the cache, by default the last part of ``origin``; or an absolute path.
@@ -70,6 +73,7 @@ def get_file(
         cache_dir: Folder of the cache, by default :func:`lamina.config.cache_home`.
         force_download: Whether to download the file even if it is cached.
         max_bytes: Maximum size of the download, and of the extracted files in total.
+        max_seconds: Maximum duration of the download, however much arrives.
 
     Returns:
         Absolute path of the file, or of the folder if ``extract`` is true.
@@ -117,13 +121,15 @@ def get_file(
     is_new = force_download or not target.exists()
     if is_new:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _download(origin, target, algorithm, file_hash, max_bytes)
+        _download(origin, target, algorithm, file_hash, (max_bytes, max_seconds))
     elif file_hash is not None:
         _check_cached(target, origin, algorithm, file_hash)
     if unpacked is None:
         return str(target)
     if is_new or not unpacked.exists():
         extract_archive(target, unpacked, formats, max_bytes)
+    else:
+        check_extracted(target, unpacked, formats)
     return str(unpacked)
 
 
@@ -234,12 +240,12 @@ def _open(address: str) -> http.client.HTTPResponse:
 
 
 def _download(
-    origin: str, target: Path, algorithm: str, expected: str | None, max_bytes: int
+    origin: str, target: Path, algorithm: str, expected: str | None, limits: tuple[int, float]
 ) -> None:
     part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
         with open(part, "xb") as file:
-            file.writelines(_chunks(origin, target, max_bytes))
+            file.writelines(_chunks(origin, target, *limits))
             file.flush()
             os.fsync(file.fileno())
         received = _digest(part, algorithm)
@@ -255,9 +261,10 @@ def _download(
         part.unlink(missing_ok=True)
 
 
-def _chunks(origin: str, target: Path, max_bytes: int) -> Iterator[bytes]:
+def _chunks(origin: str, target: Path, max_bytes: int, max_seconds: float) -> Iterator[bytes]:
     """Yield the content at ``origin``; network errors are converted to :class:`DownloadError`."""
     too_large = DownloadError(f"it is larger than the expected {max_bytes} bytes (`max_bytes`)")
+    end = time.monotonic() + max_seconds
     try:
         with _open(origin) as response:
             header = response.headers.get("Content-Length", "")
@@ -267,10 +274,12 @@ def _chunks(origin: str, target: Path, max_bytes: int) -> Iterator[bytes]:
             received = 0
             with _progress() as progress:
                 task = progress.add_task(target.name, total=declared)
-                while chunk := response.read(_CHUNK):
+                while chunk := response.read1(_CHUNK):  # what has arrived, however little
                     received += len(chunk)
                     if received > max_bytes:
                         raise too_large
+                    if time.monotonic() > end:
+                        raise DownloadError(f"it took more than {max_seconds} s (`max_seconds`)")
                     progress.update(task, completed=received)
                     yield chunk
             if declared is not None and received != declared:

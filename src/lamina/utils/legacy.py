@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lamina.errors import ArgumentError, SerializationError, unknown_name
-from lamina.serialization import registry
+from lamina.serialization import registry, text
 
 __all__ = ["deserialize_keras_object", "serialize_keras_object"]
 
@@ -121,7 +121,10 @@ def _make(name: str, cls: Any, config: Any, custom_objects: Mapping[str, Any] | 
             f"The config of {name!r} expects a dict of arguments. Received: {config!r}."
         )
     make = getattr(cls, "from_config", None) or (lambda arguments: cls(**arguments))
-    with registry.CustomObjectScope(custom_objects or {}):
+    with (
+        text.reading(config, f"The config of {name!r}"),
+        registry.CustomObjectScope(custom_objects or {}),
+    ):
         try:
             return make(dict(config))
         except TypeError as error:

@@ -11,36 +11,9 @@ from lamina.core.declaration import Tensor, as_op
 from lamina.core.spec import show_dims
 from lamina.errors import DTypeError, ShapeError
 from lamina.ops.image.layout import IMAGES, LAYOUT, as_float, batched
+from lamina.transforms import colors
 
 FILE_MODULE = "image"  # of Keras's files
-
-
-def _grey(x: jax.Array) -> jax.Array:
-    # The luma of ITU-R BT.601.
-    return jnp.sum(x * jnp.asarray([0.2989, 0.5870, 0.1140], x.dtype), -1, keepdims=True)
-
-
-def _hsv(x: jax.Array) -> jax.Array:
-    red, green, blue = (x[..., i] for i in range(3))
-    value = jnp.max(x, -1)
-    spread = value - jnp.min(x, -1)
-    saturation = jnp.where(value > 0, spread / jnp.where(value > 0, value, 1), 0)
-    by = jnp.where(spread > 0, spread, 1)
-    hue = jnp.where(
-        value == red, (green - blue) / by,
-        jnp.where(value == green, (blue - red) / by + 2, (red - green) / by + 4),
-    )  # fmt: skip
-    return jnp.stack([jnp.where(spread > 0, hue / 6 % 1, 0), saturation, value], -1)
-
-
-def _rgb(x: jax.Array) -> jax.Array:
-    hue, saturation, value = (x[..., i] for i in range(3))
-    sixths = hue * 6
-    red = jnp.clip(jnp.abs(sixths - 3) - 1, 0, 1)
-    green = jnp.clip(2 - jnp.abs(sixths - 2), 0, 1)
-    blue = jnp.clip(2 - jnp.abs(sixths - 4), 0, 1)
-    pure = jnp.stack([red, green, blue], -1)
-    return ((pure - 1) * saturation[..., None] + 1) * value[..., None]
 
 
 def _color(name: str, fn: Any, file_class: str, line: str, *, floating: bool) -> Any:
@@ -57,7 +30,7 @@ def _color(name: str, fn: Any, file_class: str, line: str, *, floating: bool) ->
                 f"ops.image.{name} expects floating-point images with values from 0 to 1. "
                 f"Received: {x.dtype}. Divide by 255 first."
             )
-        return restore(fn(as_float(x)).astype(x.dtype))
+        return restore(fn(jnp, as_float(x)).astype(x.dtype))
 
     text = f"""{line}
 
@@ -72,14 +45,14 @@ def _color(name: str, fn: Any, file_class: str, line: str, *, floating: bool) ->
 
 
 rgb_to_grayscale = _color(
-    "rgb_to_grayscale", _grey, "RGBToGrayscale",
+    "rgb_to_grayscale", colors.grey, "RGBToGrayscale",
     "Brightness: ``0.2989 * red + 0.5870 * green + 0.1140 * blue``, as one channel.",
     floating=False,
 )  # fmt: skip
 rgb_to_hsv = _color(
-    "rgb_to_hsv", _hsv, "RGBToHSV", "Hue, saturation and value of colors between 0 and 1.",
-    floating=True,
+    "rgb_to_hsv", colors.rgb_to_hsv, "RGBToHSV",
+    "Hue, saturation and value of colors between 0 and 1.", floating=True,
 )  # fmt: skip
 hsv_to_rgb = _color(
-    "hsv_to_rgb", _rgb, "HSVToRGB", "The inverse of :func:`rgb_to_hsv`.", floating=True
+    "hsv_to_rgb", colors.hsv_to_rgb, "HSVToRGB", "The inverse of :func:`rgb_to_hsv`.", floating=True
 )

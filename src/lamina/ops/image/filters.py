@@ -15,6 +15,7 @@ from lamina.ops.image.layout import as_float, batched, computed, one_of
 from lamina.ops.lowering.conv import depthwise_conv
 from lamina.ops.lowering.windows import pad as padded
 from lamina.ops.lowering.windows import reach, same_padding, taps
+from lamina.transforms.filters import bell
 
 FILE_MODULE = "image"  # of Keras's files
 
@@ -26,13 +27,6 @@ def _numbers(name: str, what: str, value: Any, rank: int = 2) -> tuple[Any, ...]
             f"{name}(): `{what}` must be a positive number or {rank} of them. Received: {value!r}."
         )
     return found
-
-
-def _bell(size: int, sigma: float, dtype: Any) -> jax.Array:
-    """Gaussian weights around the center, with sum 1."""
-    positions = jnp.arange(size, dtype=dtype) - (size - 1) / 2
-    weights = jnp.exp(-(positions**2) / (2 * jnp.asarray(sigma, dtype) ** 2))
-    return weights / jnp.sum(weights)
 
 
 def _filtered(x: jax.Array, kernels: list[jax.Array], padding: str) -> jax.Array:
@@ -67,7 +61,7 @@ def gaussian_blur(
     sigmas = _numbers("gaussian_blur", "sigma", sigma)
 
     def blurred(x: jax.Array) -> jax.Array:
-        rows, columns = (_bell(n, s, x.dtype) for n, s in zip(sizes, sigmas, strict=True))
+        rows, columns = (bell(jnp, n, s, dtype=x.dtype) for n, s in zip(sizes, sigmas, strict=True))
         return _filtered(x, [jnp.outer(rows, columns)], "same")
 
     return restore(computed(blurred, x))
@@ -137,10 +131,10 @@ def ssim(
     single = restore(a).ndim == 3
     dtype = jnp.promote_types(jnp.result_type(a, b), "float32")
     a, b = a.astype(dtype), b.astype(dtype)
-    bell = _bell(filter_size, filter_sigma, dtype)
+    weights = bell(jnp, filter_size, filter_sigma, dtype=dtype)
 
     def mean(x: jax.Array) -> jax.Array:
-        return _filtered(x, [jnp.outer(bell, bell)], "valid")
+        return _filtered(x, [jnp.outer(weights, weights)], "valid")
 
     m1, m2 = mean(a), mean(b)
     c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2

@@ -18,6 +18,7 @@ from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.image.filters import gaussian_blur
 from lamina.ops.image.layout import as_float, batched, computed, one_of
 from lamina.ops.templates import as_array, floating
+from lamina.transforms import sizes, warps
 
 FILE_MODULE = "image"  # of Keras's files
 
@@ -68,29 +69,15 @@ def resize(
             "Received: True for both."
         )
     height, width = map(int, size)
-    x = _to_ratio(x, height, width, crop_to_aspect_ratio, pad_to_aspect_ratio, fill_value)
+    if crop_to_aspect_ratio:
+        x = sizes.cropped_to_ratio(x, height, width)
+    elif pad_to_aspect_ratio:
+        x = sizes.padded_to_ratio(jnp, x, height, width, fill_value)
     shape = (x.shape[0], height, width, x.shape[-1])
     if interpolation == "nearest":
         return restore(jax.image.resize(x, shape, "nearest"))
     method = {"bicubic": "cubic"}.get(interpolation, interpolation)
     return restore(computed(lambda x: jax.image.resize(x, shape, method, antialias=antialias), x))
-
-
-def _to_ratio(
-    x: jax.Array, height: int, width: int, crop: bool, pad: bool, value: float
-) -> jax.Array:
-    """Crop or pad images to the aspect ratio of a height and width."""
-    if not (crop or pad):
-        return x
-    rows, columns = x.shape[1:3]
-    wanted_rows, wanted_columns = columns * height // width, rows * width // height
-    if crop:
-        kept = max(min(rows, wanted_rows), 1), max(min(columns, wanted_columns), 1)
-        top, left = (rows - kept[0]) // 2, (columns - kept[1]) // 2
-        return x[:, top : top + kept[0], left : left + kept[1]]
-    more = max(rows, wanted_rows) - rows, max(columns, wanted_columns) - columns
-    sides = [(n // 2, n - n // 2) for n in more]
-    return jnp.pad(x, ((0, 0), *sides, (0, 0)), constant_values=value)
 
 
 @op(in_call=("output_shape",))
@@ -187,29 +174,20 @@ def _sampled(
     fill_value: Any,
 ) -> jax.Array:  # fmt: skip
     """Images ``(batch, height, width, channels)`` at positions ``(batch, height, width)``."""
-    places = jnp.stack([rows, columns], 1)
-    channel = jax.vmap(
-        lambda x, p: _at(x, p, _ORDERS[interpolation], fill_mode, fill_value), (-1, None), -1
+    return computed(
+        lambda x: warps.sample(jnp, x, rows, columns, interpolation, fill_mode, fill_value), x
     )
-    return jax.vmap(channel)(x, places)
+
+
+def _projected(x: jax.Array, transforms: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The row and the column of the source of each pixel of the result."""
+    t = jnp.broadcast_to(transforms, (x.shape[0], 8))
+    return warps.sources(jnp, t, x.shape[1], x.shape[2])
 
 
 def _check_sampling(name: str, interpolation: str, fill_mode: str = "constant") -> None:
     one_of(name, "interpolation", interpolation, tuple(_ORDERS))
     one_of(name, "fill_mode", fill_mode, _FILLS)
-
-
-def _projected(x: jax.Array, transforms: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The row and the column of the source of each pixel of the result."""
-    row, column = jnp.meshgrid(
-        jnp.arange(x.shape[1], dtype="float32"), jnp.arange(x.shape[2], dtype="float32"),
-        indexing="ij",
-    )  # fmt: skip
-    t = jnp.broadcast_to(transforms, (x.shape[0], 8))[:, :, None, None]
-    scale = t[:, 6] * column + t[:, 7] * row + 1
-    columns = (t[:, 0] * column + t[:, 1] * row + t[:, 2]) / scale
-    rows = (t[:, 3] * column + t[:, 4] * row + t[:, 5]) / scale
-    return rows, columns
 
 
 @op
@@ -286,19 +264,8 @@ def perspective_transform(
             expected="(..., 4, 2)",
             received=f"{show_dims(start.shape)}, {show_dims(end.shape)}",
         )
-    rows, columns = _projected(x, _homography(end, start))
+    rows, columns = _projected(x, warps.homography(jnp, end, start))
     return restore(_sampled(x, rows, columns, interpolation, "constant", fill_value))
-
-
-def _homography(source: jax.Array, target: jax.Array) -> jax.Array:
-    """The eight coefficients of the projection that moves four points to four others."""
-    x, y = source[..., 0], source[..., 1]
-    u, v = target[..., 0], target[..., 1]
-    one, zero = jnp.ones_like(x), jnp.zeros_like(x)
-    first = jnp.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
-    second = jnp.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
-    equations = jnp.concatenate([first, second], -2)
-    return jnp.linalg.solve(equations, jnp.concatenate([u, v], -1)[..., None])[..., 0]
 
 
 @op

@@ -273,7 +273,14 @@ def bincount(
     refuse_sparse("bincount", sparse)
     x = as_array(x)
     length = minlength
-    if not isinstance(x, jax.core.Tracer) and x.size:
+    if isinstance(x, jax.core.Tracer):
+        if not minlength:
+            raise ArgumentError(
+                "bincount() of values that are not known yet, in a graph or a compiled function, "
+                "needs the size of its result: pass `minlength`, above the largest number. "
+                "Received: minlength=0."
+            )
+    elif x.size:
         length = builtins.max(int(np.max(np.asarray(x))) + 1, minlength)
 
     def count(row: jax.Array, weight: Any) -> jax.Array:

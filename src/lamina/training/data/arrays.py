@@ -137,35 +137,52 @@ def holds_arrays(x: Any) -> bool:
     return is_array_like(x)
 
 
-def arrays_of(structure: Any) -> Any:
-    """Every leaf as an array; lists of plain numbers, in any depth, count as one leaf."""
+def arrays_of(structure: Any, raw: bool = False) -> Any:
+    """Every leaf as an array; lists of plain numbers, in any depth, count as one leaf.
+
+    Args:
+        structure: the data.
+        raw: whether text and dtypes that JAX does not compute in are kept, for what reads them on
+            the host.
+    """
     if type(structure) is np.ndarray:
-        return as_array(structure)
+        return as_array(structure, raw)
     if isinstance(structure, (list, tuple)):
         if all(isinstance(v, _SCALARS) for v in nested.flatten(structure)):
-            return as_array(structure)
-        values = [arrays_of(v) for v in structure]
+            return as_array(structure, raw)
+        values = [arrays_of(v, raw) for v in structure]
         return nested.rebuild(structure, values)
     if isinstance(structure, Mapping):
-        return {k: arrays_of(v) for k, v in structure.items()}
-    return None if structure is None else as_array(structure)
+        return {k: arrays_of(v, raw) for k, v in structure.items()}
+    return None if structure is None else as_array(structure, raw)
 
 
-def as_array(x: Any) -> Any:
+def as_array(x: Any, raw: bool = False) -> Any:
     """``x`` as a NumPy or JAX array in a dtype that JAX computes in, or as :class:`Rows`.
 
     Raises:
-        DTypeError: text, dates, objects.
+        DTypeError: text, dates, objects; unless ``raw``.
         DataError: rows of different length.
     """
     if isinstance(x, (jax.Array, Rows)):
         return x
+    if raw:
+        return _raw(x)
     if type(x) is np.ndarray:  # what the protocols need not be asked about, which takes long
         return x.astype(_dtype(x, x), copy=False)
     if _is_rows(x):
         return Rows(x)
     array = _numpy(x)
     return array.astype(_dtype(array, x), copy=False)
+
+
+def _raw(x: Any) -> Any:
+    if isinstance(x, (list, tuple)) and any(isinstance(v, (str, bytes)) for v in nested.flatten(x)):
+        return np.array(x, object)  # one long text would widen all others
+    if _is_rows(x):
+        return Rows(x)
+    array = x if type(x) is np.ndarray else _numpy(x)
+    return array.astype(settings.floatx()) if array.dtype == np.float64 else array
 
 
 def _numpy(x: Any) -> np.ndarray:
@@ -188,8 +205,8 @@ def _numpy(x: Any) -> np.ndarray:
 
 
 _TEXT = (
-    "Turn text into numbers first: `np.unique(text, return_inverse=True)[1]` numbers the names of "
-    "classes."
+    "For text, let the model start with `Input((1,), dtype='string')` and a TextVectorization, "
+    "StringLookup or Hashing layer; `np.unique(text, return_inverse=True)[1]` numbers classes."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from lamina.execution.batches import Batch
 from lamina.training.data.arrays import Rows, arrays_of, holds_arrays
 from lamina.training.data.batches import Weigh, common_length, describe, map_arrays, separate
 from lamina.training.data.joined import JoinedData, own_arrays
-from lamina.training.data.passes import Pass
+from lamina.training.data.passes import Pass, prepare_of
 from lamina.training.data.samples import ArrayData
 from lamina.training.data.sources import source_of
 from lamina.training.data.stream import StreamData
@@ -34,7 +35,9 @@ def open_data(data: Batch, over: Pass) -> ArrayData | StreamData:
         raise DataError("There is no data. Received x=None; pass arrays or an iterable of batches.")
     if holds_arrays(x) or isinstance(x, (str, bytes)):
         arrays = ArrayData(separate(data, over), over)
-        return JoinedData(own_arrays(arrays), over) if over.joined else arrays
+        # What is prepared by the arrays is not prepared again.
+        again = dataclasses.replace(over, prepare=None)
+        return JoinedData(own_arrays(arrays), again) if over.joined else arrays
     if y is not None or sample_weight is not None:
         raise ArgumentError(
             "`y` and `sample_weight` come with `x` only when `x` is arrays. An iterable yields "
@@ -51,10 +54,12 @@ def limited(data: ArrayData | StreamData) -> ArrayData | StreamData:
     return data
 
 
-def one_batch(x: Any, y: Any, sample_weight: Any, weigh: Weigh | None = None) -> Batch:
+def one_batch(x: Any, y: Any, sample_weight: Any, model: Any, weigh: Weigh | None = None) -> Batch:
     """The single batch of ``train_on_batch`` and its like."""
-    batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
-    if weigh is None and all(a is None or type(a) is np.ndarray for a in batch):
+    prepare = prepare_of(model)
+    raw = prepare is not None
+    batch: Batch = (arrays_of(x, raw), arrays_of(y), arrays_of(sample_weight))
+    if weigh is None and not raw and all(a is None or type(a) is np.ndarray for a in batch):
         lengths = {a.shape[:1] for a in batch if a is not None}
         if len(lengths) == 1 and all(lengths) and min(lengths) > (0,):
             return batch  # the common case, without what the others need
@@ -63,7 +68,7 @@ def one_batch(x: Any, y: Any, sample_weight: Any, weigh: Weigh | None = None) ->
     batch = map_arrays(lambda a: a[:] if isinstance(a, Rows) else a, batch)
     if weigh is not None:
         batch = (*batch[:2], weigh(*batch[1:]))
-    return batch
+    return batch if prepare is None else (prepare(batch[0]), *batch[1:])
 
 
 __all__ = ["limited", "one_batch", "open_data"]

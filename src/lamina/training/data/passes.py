@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 import numpy as np
 
 from lamina.core import prng
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, DTypeError
 from lamina.runtime import processes
+
+Prepare = Callable[[Any], Any]
 
 
 @dataclass
@@ -28,6 +31,8 @@ class Pass:
         outputs: names of its outputs; both empty for a model that is no graph.
         distributed: whether batches go to several devices, from the host's memory.
         joined: whether each process has data of its own, of which batches are joined.
+        prepare: computes, of the inputs of a batch, what the model computes on the host; None for
+            a model that has no such part.
     """
 
     batch_size: int = 32
@@ -40,6 +45,7 @@ class Pass:
     outputs: tuple[str, ...] = ()
     distributed: bool = False
     joined: bool = False
+    prepare: Prepare | None = None
 
     def order(self, size: int) -> np.ndarray | None:
         """The order of samples or batches in the pass that begins here; None for their own."""
@@ -58,7 +64,23 @@ class Pass:
             self.joined = processes.are_several() and not by.auto_shard_dataset
         self.inputs = tuple((name, tensor.name) for name, tensor in names)
         self.outputs = () if graph is None else tuple(graph.output_names)
+        self.prepare = prepare_of(model)
         return self
+
+
+def prepare_of(model: Any) -> Prepare | None:
+    """What computes the part of a model that runs on the host; None if it has none."""
+    graph = model.graph
+    if graph is None or graph.host is None:
+        return None
+    text = [n for n, x in zip(graph.output_names, graph.outputs, strict=True)
+            if x.dtype == "string"]  # fmt: skip
+    if text:
+        raise DTypeError(
+            f"The outputs {text} of model {model.name!r} are text, which no compiled step returns.",
+            cure="Call the model on the data: `model(x)`.",
+        )
+    return graph.host.prepare
 
 
 def whole_number(value: Any, name: str, least: int = 1) -> int:

@@ -42,7 +42,8 @@ class ArrayData:
     def __init__(self, data: Batch, over: Pass) -> None:
         self.over = over
         x, y, sample_weight = data
-        self.batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
+        raw = over.prepare is not None
+        self.batch: Batch = (arrays_of(x, raw), arrays_of(y), arrays_of(sample_weight))
         self.size = common_length(self.batch)
         arrays = [a for a in nested.flatten(self.batch) if a is not None]
         self._nbytes = sum(a.nbytes for a in arrays)
@@ -61,8 +62,8 @@ class ArrayData:
 
     @property
     def in_memory(self) -> bool:
-        """Whether passes are over all samples, none of which has to be read from a file."""
-        return self.over.steps is None and not self._has_rows
+        """Whether passes are over all samples, as they are in memory."""
+        return self.over.steps is None and not self._has_rows and self.over.prepare is None
 
     @property
     def steps_in_block(self) -> int:
@@ -83,8 +84,8 @@ class ArrayData:
         On a GPU or TPU they come from its memory, if the data fits there. Consecutive samples that
         need no others are a view of the data.
         """
-        resident = xla.has_own_memory() and not (self._has_rows or self.over.distributed)
-        if resident and self._on_device is None:
+        may_move = not (self._has_rows or self.over.distributed) and self.over.prepare is None
+        if xla.has_own_memory() and self._on_device is None and may_move:
             self._on_device = jax.device_put(self.batch) if self._nbytes <= _RESIDENT_BYTES else ()
         if self._on_device:
             index = np.arange(self.size)[rows] if isinstance(rows, slice) else rows
@@ -93,7 +94,12 @@ class ArrayData:
 
     def take(self, rows: np.ndarray | slice) -> Batch:
         """Samples by their numbers."""
-        return self.block(rows, rows.stop - rows.start if isinstance(rows, slice) else len(rows))
+        count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+        return self._prepared(self.block(rows, count))
+
+    def _prepared(self, batch: Batch) -> Batch:
+        prepare = self.over.prepare
+        return batch if prepare is None else (prepare(batch[0]), *batch[1:])
 
     @property
     def has_blocks(self) -> bool:
@@ -117,8 +123,8 @@ class ArrayData:
     def peek(self) -> Batch:
         """The first batch, of samples in their own order."""
         if self.size <= self.batch_size and not self._has_rows:
-            return self.batch
-        return map_arrays(lambda a: a[: self.batch_size], self.batch)
+            return self._prepared(self.batch)
+        return self._prepared(map_arrays(lambda a: a[: self.batch_size], self.batch))
 
     def batches(self) -> Iterator[Batch]:
         """The batches of one pass."""
@@ -135,7 +141,8 @@ class ArrayData:
             self._source = rows_source(self.size, self.take, self.over)
         made = self._source.batches(self.over)
         # What is in memory already is taken in less time than a thread needs to hand it over.
-        self._running = ahead(made) if self._has_rows and self.steps > 1 else made
+        takes_long = self._has_rows or self.over.prepare is not None
+        self._running = ahead(made) if takes_long and self.steps > 1 else made
         return self._running
 
     def split(self, share: float) -> tuple[ArrayData, Batch]:
@@ -175,7 +182,7 @@ def _copied(a: Any, rows: np.ndarray | slice, length: int) -> np.ndarray:
     if isinstance(a, Rows):
         return a[rows]
     a = np.asarray(a)
-    if isinstance(rows, slice) and rows.stop - rows.start == length:
+    if (isinstance(rows, slice) and rows.stop - rows.start == length) or a.dtype.kind in "OUST":
         return a[rows]
     copy = xla.empty((length, *a.shape[1:]), a.dtype)
     if isinstance(rows, slice):

@@ -117,6 +117,21 @@ class _PyDatasetSource(NumberedSource):
         self._workers.close()
 
 
+def _from_dataset(dataset: Any, over: Pass) -> Source:
+    """A data set of ours: the epoch, which its orders follow from, follows from the step."""
+    size = dataset.size
+
+    def keys() -> Iterable[tuple[int, int]]:
+        position = over.position if over.training else 0
+        epoch, first = divmod(position, size) if size else (0, position)
+        if over.steps is None:  # a whole pass, whatever has been trained on before
+            first = 0
+        numbers = itertools.count(first) if size is None else range(first, size)
+        return ((epoch, i) for i in numbers)
+
+    return NumberedSource(dataset.read, keys, size, over)
+
+
 Rows = slice | np.ndarray
 
 
@@ -226,6 +241,7 @@ def _length(source: Any) -> int | None:
 
 
 _KINDS: Mapping[tuple[str, str], Callable[[Any, Pass], Source]] = {
+    ("lamina", "Dataset"): _from_dataset,
     ("lamina", "PyDataset"): _PyDatasetSource,
     ("torch", "DataLoader"): _from_torch,
     ("tensorflow", "DatasetV2"): _from_tensorflow,

@@ -147,7 +147,9 @@ class StreamData:
     def _arrays(self, data: Any, number: int) -> Batch:
         """A batch as arrays, checked against the first one."""
         x, y, sample_weight = separate(unpack_x_y_sample_weight(data), self.over)
-        batch: Batch = (arrays_of(x), arrays_of(y), arrays_of(sample_weight))
+        prepare = self.over.prepare
+        raw = prepare is not None
+        batch: Batch = (arrays_of(x, raw), arrays_of(y), arrays_of(sample_weight))
         batch = map_arrays(lambda a: a[:] if isinstance(a, Rows) else a, batch)
         structure = {path: leaf is None for path, leaf in nested.flatten_with_path(batch)}
         if self._structure is None:
@@ -161,19 +163,21 @@ class StreamData:
             common_length(batch)
         except DataError as e:
             raise DataError(f"Batch {number}: {e}") from None
-        if self._weigh is None:
-            return batch
         x, y, sample_weight = batch
-        return x, y, self._weigh(y, sample_weight)
+        if prepare is not None:
+            x = prepare(x)
+        if self._weigh is not None:
+            sample_weight = self._weigh(y, sample_weight)
+        return x, y, sample_weight
 
 
-def ahead(items: Iterator[Any]) -> Iterator[Any]:
-    """The same items, each made by a background thread while the one before is in use.
+def ahead(items: Iterator[Any], most: int = 1) -> Any:
+    """The same items, made by a background thread while earlier ones are in use; ``most`` wait.
 
     An error of ``items`` is raised here with its own traceback. Closing this generator ends the
     thread, as soon as the item that it is making is done.
     """
-    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=1)
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=most)
     closed = threading.Event()
     end = StopIteration()
 

@@ -1,20 +1,22 @@
-"""Layers that preprocess raw data inside the model."""
+"""Scaling of raw numbers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.core.spec import show_dims
 from lamina.errors import ShapeError
-from lamina.layers.base import Layer
+from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.serialization.fields import field
 from lamina.serialization.registry import builtin
+from lamina.transforms.numbers import Rescale
 
 
 @builtin("layers")
-class Rescaling(Layer):
+class Rescaling(PreprocessingLayer):
     """``inputs * scale + offset``, during training and otherwise.
 
     Args:
@@ -38,20 +40,23 @@ class Rescaling(Layer):
         super().__post_init__()
         self.supports_masking = True
 
+    @property
+    def transform(self) -> Rescale:
+        """The layer's computation, for NumPy in any process."""
+        return Rescale(scale=self.scale, offset=self.offset, dtype=self.compute_dtype)
+
     def call(self, inputs: Any) -> Any:
         """Multiply and add."""
-        dtype = self.compute_dtype
-        scale, offset = jnp.asarray(self.scale, dtype), jnp.asarray(self.offset, dtype)
-        for given in (scale, offset):
-            pairs = zip(reversed(given.shape), reversed(inputs.shape), strict=False)
-            if given.ndim > inputs.ndim or any(n not in (1, size) for n, size in pairs):
+        for given in (np.shape(self.scale), np.shape(self.offset)):
+            pairs = zip(reversed(given), reversed(inputs.shape), strict=False)
+            if len(given) > inputs.ndim or any(n not in (1, size) for n, size in pairs):
                 raise ShapeError(
                     f"Layer {self.name!r} (Rescaling) has one number for each channel.",
                     layer=self.name,
-                    expected=f"an input whose last axes have the shape {given.shape}",
+                    expected=f"an input whose last axes have the shape {given}",
                     received=show_dims(inputs.shape),
                 )
-        return inputs.astype(dtype) * scale + offset
+        return self.transform.apply(jnp, inputs, None, False)
 
 
 __all__ = ["Rescaling"]

@@ -1,0 +1,222 @@
+"""Layers that mix or erase parts of images, combine other layers, or limit bounding boxes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina import settings
+from lamina.initializers.base import read_seed
+from lamina.layers.image.base import ImageLayer, between, described, read_range
+from lamina.serialization.fields import field, is_integer, number, one_of, positive_int
+from lamina.serialization.registry import builtin
+from lamina.transforms import mixing, policies
+
+_SEED = field(default=None, convert=read_seed)
+_LAYOUT = field(default=None, convert=settings.standardize_data_format)
+_RANGE = field(default=(0, 255), convert=read_range)
+_INTERPOLATION = field(default="bilinear", convert=one_of("bilinear", "nearest"))
+_PART = between("[0, 1]")
+
+
+@builtin("layers")
+class MixUp(ImageLayer):
+    __doc__ = described("""Replace images by weighted means of pairs of images.
+
+    ``weight * x + (1 - weight) * partner``, with a random partner and a weight from the beta
+    distribution for each image.
+
+    Args:
+        alpha: Parameter of the distribution, above 0: small numbers make one of the two dominate.
+        data_format: $layout
+        seed: $seed
+        bounding_box_format: $box_format
+
+    $data
+
+    Zhang et al. 2018, https://arxiv.org/abs/1710.09412
+
+    >>> import numpy as np
+    >>> data = {"images": np.ones((4, 8, 8, 3)), "labels": np.eye(4)}
+    >>> MixUp()(data)["labels"].sum(1)
+    Array([1., 1., 1., 1.], dtype=float32)
+    """, "labels, which are rows of\n    probabilities, and masks are mixed along, and the boxes "
+        "of both images are kept")  # fmt: skip
+
+    transform_class = mixing.MixUp
+    alpha: float = field(default=0.2, convert=number("(0, inf)"))
+    data_format: Any = _LAYOUT
+    seed: int | None = _SEED
+
+
+@builtin("layers")
+class CutMix(ImageLayer):
+    __doc__ = described("""Replace a window of each image by that of another image.
+
+    The share of the window is from a beta distribution, whose parameter is drawn for a batch.
+
+    Args:
+        factor: Smallest and largest parameter of the distribution, from 0 to 1; one number ``f``
+            means ``(0, f)``.
+        seed: $seed
+        data_format: $layout
+
+    $data
+
+    Yun et al. 2019, https://arxiv.org/abs/1905.04899
+
+    >>> import numpy as np
+    >>> data = {"images": np.ones((4, 8, 8, 3)), "labels": np.eye(4)}
+    >>> CutMix()(data)["images"].shape
+    (4, 8, 8, 3)
+    """, "labels, which are rows of\n    probabilities, are mixed by shares, and masks are cut "
+        "along; bounding boxes cannot be")  # fmt: skip
+
+    transform_class = mixing.CutMix
+    factor: Any = field(default=1.0, convert=_PART)
+    seed: int | None = _SEED
+    data_format: Any = _LAYOUT
+
+
+@builtin("layers")
+class RandomErasing(ImageLayer):
+    __doc__ = described("""Fill a window of some of the images.
+
+    Args:
+        factor: Probability that an image is changed, or two numbers between which it is drawn.
+        scale: Smallest and largest square of a side of the window, as a fraction of the side of the
+            image from 0 to 1; one number ``f`` means ``(0, f)``.
+        fill_value: Value that fills the window, or one for each of three channels; noise when None.
+        value_range: $range
+        seed: $seed
+        data_format: $layout
+        bounding_box_format: $box_format
+
+    $data
+
+    Zhong et al. 2020, https://arxiv.org/abs/1708.04896
+
+    >>> import numpy as np
+    >>> RandomErasing(fill_value=0)(np.ones((2, 8, 8, 3))).min()
+    Array(0., dtype=float32)
+    """)
+
+    transform_class = mixing.Erasing
+    factor: Any = field(default=1.0, convert=_PART)
+    scale: Any = field(default=(0.02, 0.33), convert=_PART)
+    fill_value: Any = None
+    value_range: Any = _RANGE
+    seed: int | None = _SEED
+    data_format: Any = _LAYOUT
+
+
+def _read_fill(value: Any) -> int:
+    return int(value) if is_integer(value) else int(number("(-inf, inf)")(value))
+
+
+@builtin("layers")
+class MaxNumBoundingBoxes(ImageLayer):
+    __doc__ = described("""Give all images the same number of bounding boxes.
+
+    Args:
+        max_number: The number: boxes beyond it are removed, and missing ones are added.
+        fill_value: Coordinates and labels of added boxes.
+        data_format: $layout
+        bounding_box_format: $box_format
+
+    $data
+
+    >>> import numpy as np
+    >>> boxes = {"boxes": np.ones((1, 1, 4)), "labels": np.ones((1, 1), "int32")}
+    >>> data = {"images": np.ones((1, 8, 8, 3)), "bounding_boxes": boxes}
+    >>> MaxNumBoundingBoxes(3)(data)["bounding_boxes"]["labels"].tolist()
+    [[1, -1, -1]]
+    """, random=False)  # fmt: skip
+
+    transform_class = mixing.Limit
+    max_number: int = field(convert=positive_int)
+    fill_value: int = field(default=-1, convert=_read_fill)
+
+
+@builtin("layers")
+class RandAugment(ImageLayer):
+    __doc__ = described("""Apply random transforms, chosen for a batch, one after the other.
+
+    The transforms are those of :class:`RandomShear`, :class:`RandomTranslation`,
+    :class:`RandomRotation`, :class:`RandomBrightness`, :class:`RandomColorDegeneration`,
+    :class:`RandomContrast`, :class:`RandomSharpness`, :class:`Solarization`,
+    :class:`RandomPosterization`, :class:`AutoContrast` and :class:`Equalization`.
+
+    Args:
+        value_range: $range
+        num_ops: Number of transforms.
+        factor: Strength of the transforms: the smallest and the largest of their factors, from 0 to
+            1; one number ``f`` means ``(0, f)``.
+        interpolation: $interpolation
+        seed: $seed
+        data_format: $layout
+        bounding_box_format: $box_format
+
+    $data
+
+    Cubuk et al. 2020, https://arxiv.org/abs/1909.13719
+
+    >>> import numpy as np
+    >>> RandAugment()(np.ones((2, 8, 8, 3))).shape
+    (2, 8, 8, 3)
+    """, "boxes and masks move along")  # fmt: skip
+
+    transform_class = policies.RandAugment
+    value_range: Any = _RANGE
+    num_ops: int = field(default=2, convert=positive_int)
+    factor: Any = field(default=0.5, convert=_PART)
+    interpolation: str = _INTERPOLATION
+    seed: int | None = _SEED
+    data_format: Any = _LAYOUT
+
+
+@builtin("layers")
+class AugMix(ImageLayer):
+    __doc__ = described("""Mix images with results of several chains of random transforms.
+
+    ``weight * x + (1 - weight) * sum of (chain_weight * chain(x))``, with weights from a beta and a
+    Dirichlet distribution, which are drawn for a batch as the transforms are: those of
+    :class:`RandAugment`, or none.
+
+    Args:
+        value_range: $range
+        num_chains: Number of chains.
+        chain_depth: Number of transforms in a chain.
+        factor: Strength of the transforms: the smallest and the largest of their factors, from 0 to
+            1; one number ``f`` means ``(0, f)``.
+        alpha: Parameter of the distributions of weights, above 0.
+        all_ops: Whether to use all transforms; otherwise all but brightness, color degeneration,
+            contrast and sharpness, which benchmarks of robustness test.
+        interpolation: $interpolation
+        seed: $seed
+        data_format: $layout
+        bounding_box_format: $box_format
+
+    $data
+
+    Hendrycks et al. 2020, https://arxiv.org/abs/1912.02781
+
+    >>> import numpy as np
+    >>> AugMix(num_chains=2)(np.ones((2, 8, 8, 3))).shape
+    (2, 8, 8, 3)
+    """, "masks are mixed along, and\n    become floats; boxes stay as they are")  # fmt: skip
+
+    transform_class = policies.AugMix
+    value_range: Any = _RANGE
+    num_chains: int = field(default=3, convert=positive_int)
+    chain_depth: int = field(default=3, convert=positive_int)
+    factor: Any = field(default=0.3, convert=_PART)
+    alpha: float = field(default=1.0, convert=number("(0, inf)"))
+    all_ops: bool = field(default=True, convert=bool)
+    interpolation: str = _INTERPOLATION
+    seed: int | None = _SEED
+    data_format: Any = _LAYOUT
+
+
+__all__ = [
+    "AugMix", "CutMix", "MaxNumBoundingBoxes", "MixUp", "RandAugment", "RandomErasing",
+]  # fmt: skip

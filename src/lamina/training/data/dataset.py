@@ -1,0 +1,418 @@
+"""Data sets whose elements have numbers: arrays, files and windows, batched and mapped on demand.
+
+A data set is an immutable chain of nodes, each of which makes element ``index`` of pass ``epoch``
+from elements of the node before. Orders and everything random are functions of the seed, the epoch
+and the index, so that neither threads nor a restart change what an element is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from lamina.core import prng
+from lamina.core.spec import TensorSpec
+from lamina.errors import ArgumentError, DataError
+from lamina.training.data.chain import (
+    SKIPPED,
+    Batched,
+    Cached,
+    Mapped,
+    Node,
+    Reordered,
+    RowsOfBatches,
+    Tolerant,
+    Unbatched,
+    node_of,
+)
+from lamina.training.data.passes import whole_number
+from lamina.training.data.pydataset import Workers
+from lamina.training.data.stream import ahead
+from lamina.tree import nested
+
+_AUTOTUNE = -1  # what `tf.data.AUTOTUNE` is
+
+
+class Dataset:
+    """Elements by number, which methods such as :meth:`batch` and :meth:`map` turn into others.
+
+    Iterating makes one pass; each pass is an epoch with its own order where there is a
+    :meth:`shuffle`. ``fit``, ``evaluate`` and ``predict`` take a data set of batches as ``x``. All
+    methods return a new data set, which keeps ``class_names`` and ``file_paths``.
+
+    Args:
+        source: Arrays in any nesting, whose rows are the elements; or an object with ``__len__``
+            and ``__getitem__(index)``, which gives an element.
+        class_names: Names of the classes, where labels are their numbers.
+        file_paths: The files that the elements are read from.
+
+    Raises:
+        DataError: Arrays of different length, or an object that has no elements by number.
+
+    >>> import numpy as np
+    >>> data = Dataset((np.arange(5), np.arange(5) % 2))
+    >>> for x, y in data.map(lambda x, y: (10 * x, y)).batch(2):
+    ...     print(x, y)
+    [ 0 10] [0 1]
+    [20 30] [0 1]
+    [40] [0]
+    >>> len(data.batch(2)), data.batch(2).element_spec[0].shape
+    (3, (None,))
+
+    The position of a pass can be saved, and another program goes on from there:
+
+    >>> batches = data.shuffle(seed=1).batch(2)
+    >>> first = next(iter(batches))
+    >>> state = batches.get_state()
+    >>> again = data.shuffle(seed=1).batch(2)
+    >>> again.set_state(state)
+    >>> len(list(again))
+    2
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        class_names: Sequence[str] | None = None,
+        file_paths: Sequence[str] | None = None,
+    ) -> None:
+        self._node = node_of(source)
+        self.class_names = class_names
+        self.file_paths = file_paths
+        self._batch_size: int | None = None  # of batches whose number of rows may differ
+        self._unknown: tuple[int, ...] = ()  # axes whose size may differ
+        self._workers, self._buffer = 1, 0
+        self._epoch = self._index = 0
+        self._is_new = True  # whether the next pass begins at this position
+
+    def _with(self, node: Node | None = None, **changes: Any) -> Self:
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__, _epoch=0, _index=0, _is_new=True, **changes)
+        if node is not None:
+            made._node = node
+        return made
+
+    def _reordered(self, kind: str, size: int | None, *details: Any, where: Any) -> Self:
+        return self._with(Reordered(kind, self._node, size, *details, where=where))
+
+    # ---- other data sets -----------------------------------------------------------------------
+
+    def map(self, function: Callable[..., Any], num_parallel_calls: int | None = None) -> Self:
+        """The results of a function of each element; a tuple is passed as several arguments.
+
+        Args:
+            function: Takes and returns arrays in any nesting.
+            num_parallel_calls: Number of elements made at a time, by threads; -1 for one for each
+                core. The order of elements stays the same.
+        """
+        made = self._with(Mapped("map", self._node, function))
+        if num_parallel_calls is not None:
+            made._workers = _count(num_parallel_calls, "num_parallel_calls", os.cpu_count() or 1)
+        return made
+
+    def batch(self, batch_size: int, drop_remainder: bool = False, pad: bool = False) -> Self:
+        """Batches of consecutive elements.
+
+        Args:
+            batch_size: Elements in a batch.
+            drop_remainder: Whether to leave out a last batch that is smaller.
+            pad: Whether elements may differ in length along their first axis, and are padded with
+                zeros to the longest of the batch.
+        """
+        size = whole_number(batch_size, "batch_size")
+        node = Batched(self._node, size, drop_remainder, pad)
+        exact = drop_remainder or (self._node.size or 0) % size == 0
+        unknown = (*(() if exact else (0,)), *((1,) if pad else ()))
+        return self._with(node, _batch_size=size, _unknown=unknown)
+
+    def unbatch(self) -> Self:
+        """The rows of batches.
+
+        Raises:
+            DataError: The elements are no batches; or, when they are read, batches in the middle
+                that have another number of rows than the first.
+        """
+        node = self._node
+        if isinstance(node, Batched) and not node.drop_remainder and node.part == slice(None):
+            return self._with(node.of, _batch_size=None, _unknown=())
+        return self._with(Unbatched(node), _batch_size=None, _unknown=())
+
+    def shuffle(
+        self,
+        buffer_size: int | None = None,
+        seed: int | None = None,
+        reshuffle_each_iteration: bool = True,
+    ) -> Self:
+        """The same elements in a random order, which depends on the seed and the epoch alone.
+
+        Only numbers are shuffled, so that a large buffer takes no memory.
+
+        Args:
+            buffer_size: If given, each element comes from the first ``buffer_size`` of those that
+                are left; when None, from all.
+            seed: An integer; drawn from NumPy's global generator when None.
+            reshuffle_each_iteration: Whether each epoch has another order.
+        """
+        total = self._finite("shuffle")
+        buffer = total if buffer_size is None else whole_number(buffer_size, "buffer_size")
+        seed = drawn_seed() if seed is None else int(seed)
+        orders: dict[int, np.ndarray] = {}
+
+        def where(index: int, epoch: int) -> tuple[int, int]:
+            key = epoch if reshuffle_each_iteration else 0
+            order = orders.get(key)
+            if order is None:
+                order = _order(total, buffer, seed, key)
+                for old in list(orders)[:-1]:
+                    orders.pop(old, None)
+                orders[key] = order
+            return int(order[index]), epoch
+
+        details = buffer, seed, reshuffle_each_iteration
+        return self._reordered("shuffle", total, *details, where=where)
+
+    def take(self, count: int) -> Self:
+        """The first elements; all for -1."""
+        count = self._bounded(count, "count")
+        return self._reordered("take", count, count, where=lambda i, e: (i, e))
+
+    def skip(self, count: int) -> Self:
+        """The elements after the first ``count``; none for -1."""
+        count = self._bounded(count, "count")
+        size = None if self._node.size is None else self._node.size - count
+        return self._reordered("skip", size, count, where=lambda i, e: (i + count, e))
+
+    def repeat(self, count: int | None = None) -> Self:
+        """Several epochs as one; without end when ``count`` is None or -1."""
+        total = self._finite("repeat")
+        laps = None if count in (None, -1) else whole_number(count, "count", 0)
+        in_epoch = 2**32 if laps is None else laps
+
+        def where(index: int, epoch: int) -> tuple[int, int]:
+            lap, place = divmod(index, total)
+            return place, epoch * in_epoch + lap
+
+        size = 0 if total == 0 else None if laps is None else total * laps
+        return self._reordered("repeat", size, laps, where=where)
+
+    def shard(self, index: int, count: int) -> Self:
+        """The part of one of several processes: every ``count``-th sample from ``index`` on.
+
+        Of batches, it is the rows ``index::count`` of each batch, so that all processes together
+        have the batches of a single one. It is best called before costly functions are mapped.
+
+        Args:
+            index: Number of the process, from 0.
+            count: Number of processes.
+
+        Raises:
+            ArgumentError: An index that is no number of a process.
+        """
+        count = whole_number(count, "count")
+        index = whole_number(index, "index", 0)
+        if index >= count:
+            raise ArgumentError(
+                f"`index` is the number of a process, from 0 to {count - 1}. Received: {index}."
+            )
+        part = slice(index, None, count)
+        node = self._node
+        if isinstance(node, Batched) and node.part == slice(None):
+            made = Batched(node.of, node.batch_size, node.drop_remainder, node.pad)
+            made.part = part
+            return self._with(made)
+        if self._batch_size is not None:
+            return self._with(RowsOfBatches(node, part))
+        size = None if node.size is None else len(range(node.size)[part])
+        return self._reordered(
+            "shard", size, index, count, where=lambda i, e: (index + i * count, e)
+        )
+
+    def cache(self) -> Self:
+        """The elements of the first pass, kept in memory for later ones."""
+        return self._with(Cached(self._node))
+
+    def prefetch(self, buffer_size: int) -> Self:
+        """The same elements, made by a thread while earlier ones are in use.
+
+        Args:
+            buffer_size: How many may wait; -1 for twice as many as are made at a time.
+        """
+        return self._with(_buffer=_count(buffer_size, "buffer_size", 2 * self._workers, 0))
+
+    def ignore_errors(self) -> Self:
+        """The same elements without those whose file is missing or corrupt.
+
+        Of batches, the rows of such files are left out. ``len`` still counts them.
+        """
+        node = self._node
+        if isinstance(node, Batched) and node.part == slice(None):
+            tolerant = Tolerant(node.of)
+            made = Batched(tolerant, node.batch_size, node.drop_remainder, node.pad)
+            return self._with(made, _unknown=tuple({0, *self._unknown}))
+        return self._with(Tolerant(node))
+
+    # ---- elements ------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int | None:
+        """The number of elements; None where they do not end."""
+        return self._node.size
+
+    def __len__(self) -> int:
+        if self._node.size is None:
+            raise DataError(
+                "This data set has no end, because of `repeat()`, so it has no length.",
+                cure="Give `repeat` a count, or limit it: `take(count)`.",
+            )
+        return self._node.size
+
+    def __bool__(self) -> bool:
+        return self._node.size != 0
+
+    def __getitem__(self, index: int) -> Any:
+        """Element ``index`` of the first epoch."""
+        size = self._node.size
+        if size is not None and not -size <= index < size:
+            raise IndexError(f"Element {index} of a data set of {size}.")
+        return self._node.get(index + size if size is not None and index < 0 else index, 0)
+
+    def read(self, keys: Iterable[tuple[int, int]]) -> Iterator[Any]:
+        """Elements by epoch and number, in the order of ``keys``."""
+        if self._workers > 1:
+            fetcher = _Fetcher(self._node, self._workers, max(self._buffer, self._workers))
+            numbers: Any = keys  # which a data set of its own numbers takes
+            found = _closing(fetcher.run(numbers), fetcher)
+        else:
+            found = (self._node.get(i, e) for e, i in keys)
+            if self._buffer:
+                found = ahead(found, self._buffer)
+        with contextlib.closing(found):
+            for element in found:
+                if element is not SKIPPED:
+                    yield element
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._is_new:
+            self._epoch, self._index = self._epoch + 1, 0
+        self._is_new = False
+        epoch, first, size = self._epoch, self._index, self._node.size
+        numbers = itertools.count(first) if size is None else range(first, size)
+        for element in self.read((epoch, i) for i in numbers):
+            self._index += 1
+            yield element
+        self._epoch, self._index, self._is_new = epoch + 1, 0, True
+
+    @property
+    def element_spec(self) -> Any:
+        """Shape and dtype of the arrays of an element; sizes that differ are None."""
+        return nested.map_structure(self._spec, self[0])
+
+    def _spec(self, leaf: Any) -> TensorSpec:
+        array = np.asarray(leaf)
+        shape: list[Any] = list(array.shape)
+        for axis in self._unknown:
+            if axis < len(shape) and (axis or shape[0] == min(self._batch_size or 0, shape[0])):
+                shape[axis] = None
+        return TensorSpec(shape, "string" if array.dtype.kind in "OUST" else array.dtype.name)
+
+    # ---- the position of a pass ----------------------------------------------------------------
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the sizes, seeds and methods that the order of the elements depends on."""
+        return f"{prng.digest(self._node.chain):032x}"
+
+    def get_state(self) -> dict[str, Any]:
+        """The position of the latest pass: its epoch, and the elements that it has given.
+
+        Elements that were prefetched but not used do not count. The state is plain data, and the
+        same for any number of threads and, after :meth:`batch`, of processes.
+        """
+        return {"epoch": self._epoch, "index": self._index, "fingerprint": self.fingerprint}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Let the next pass begin at a position that :meth:`get_state` has returned.
+
+        Raises:
+            DataError: The position of a data set with other sizes, seeds or methods.
+        """
+        if state.get("fingerprint") != self.fingerprint:
+            raise DataError(
+                "This position belongs to another data set, or to one that was made differently.",
+                expected=f"the fingerprint {self.fingerprint}",
+                received=f"{state.get('fingerprint')}",
+                cure="Make the data set with the same files, seeds and methods as before.",
+            )
+        self._epoch, self._index = int(state["epoch"]), int(state["index"])
+        self._is_new = True
+
+    def _finite(self, method: str) -> int:
+        if self._node.size is None:
+            raise DataError(f"`{method}` of a data set without end. Call it before `repeat()`.")
+        return self._node.size
+
+    def _bounded(self, count: int, name: str) -> int:
+        size = self._node.size
+        if count == -1:
+            return self._finite(name)
+        count = whole_number(count, name, 0)
+        return count if size is None else min(count, size)
+
+    def __repr__(self) -> str:
+        kinds = " > ".join(str(kind) for kind, *_ in self._node.chain)
+        return f"<Dataset of {'endless' if self.size is None else self.size} elements: {kinds}>"
+
+
+class _Fetcher(Workers):
+    """Threads that make elements of a chain."""
+
+    def __init__(self, node: Node, workers: int, most: int) -> None:
+        self.workers, self.use_multiprocessing, self.max_queue_size = workers, False, most
+        self._node = node
+        super().__init__(self)  # pyright: ignore[reportArgumentType]
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        epoch, index = key
+        return self._node.get(index, epoch)
+
+
+def _closing(items: Iterator[Any], workers: Workers) -> Any:
+    try:
+        yield from items
+    finally:
+        workers.close()
+
+
+def _count(value: int, name: str, automatic: int, least: int = 1) -> int:
+    return automatic if value == _AUTOTUNE else whole_number(value, name, least)
+
+
+def drawn_seed() -> int:
+    """A seed from NumPy's global generator, which :func:`lamina.utils.set_random_seed` seeds."""
+    return int(np.random.randint(10**6))  # noqa: NPY002 - as in Keras, for the same order of files
+
+
+def _order(total: int, buffer: int, seed: int, epoch: int) -> np.ndarray:
+    """The numbers of the elements in the order of an epoch."""
+    generator = prng.stream(seed, "shuffle", epoch)
+    if buffer >= total:
+        return generator.permutation(total)
+    draws = (generator.random(total) * np.minimum(buffer, total - np.arange(total))).astype(int)
+    held, order = list(range(buffer)), np.empty(total, np.int64)
+    for i, draw in enumerate(draws.tolist()):
+        order[i] = held[draw]
+        if i + buffer < total:
+            held[draw] = i + buffer
+        else:
+            held[draw] = held[-1]
+            held.pop()
+    return order
+
+
+__all__ = ["Dataset", "drawn_seed"]

@@ -1,0 +1,280 @@
+"""Images: files, Pillow's images and arrays, converted into one another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lamina import ops
+from lamina.core.boundary import public, warn
+from lamina.errors import ArgumentError, CorruptFileError, SavingWarning, ShapeError
+from lamina.runtime.optional import load
+from lamina.settings import floatx, standardize_data_format
+from lamina.utils.resampling import centered_crop
+
+# The mode of Pillow's images, and the number of channels, for each color mode.
+MODES = {"grayscale": ("L", 1), "rgb": ("RGB", 3), "rgba": ("RGBA", 4)}
+_RESAMPLING = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
+# Modes of one channel with more than 8 bits.
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def _pillow(user: str) -> Any:
+    return load("PIL.Image", user, "lamina[image]")
+
+
+@contextlib.contextmanager
+def _decoding(path: Any) -> Iterator[None]:
+    """Name the file in errors of Pillow."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as e:
+        name = path if isinstance(path, (str, bytes, os.PathLike)) else "the open file"
+        raise CorruptFileError(
+            f"{name} cannot be decoded as an image.",
+            received=f"{type(e).__name__}: {e}",
+            cure="Delete or replace the file; it may be truncated, or not an image at all.",
+        ) from e
+
+
+def decode(path: Any, color_mode: str) -> np.ndarray:
+    """An image file as an array of shape ``(height, width, channels)``, 8 bits each.
+
+    In color, there is a fourth channel in any case: NumPy moves 4 bytes faster than 3.
+
+    Of an animation it is the first frame. Of 16 bits in a grayscale image, the upper 8 are taken.
+
+    Raises:
+        CorruptFileError: A file that is not an image, or not a whole one; the error names it.
+    """
+    pillow, (mode, _) = _pillow("Reading images"), MODES[color_mode]
+    layout = "RGBX" if mode == "RGB" else mode
+    with _decoding(path), pillow.open(path) as image:
+        if image.mode in _DEEP:
+            gray = (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
+            image = pillow.fromarray(gray)
+        elif image.mode == "P" and mode == "L":
+            image = image.convert("RGB")
+        if image.mode != mode:
+            image = image.convert(mode)
+        content = image.tobytes("raw", layout)
+        width, height = image.size
+    return np.frombuffer(content, np.uint8).reshape(height, width, len(layout))
+
+
+@public
+def load_img(
+    path: Any,
+    color_mode: str = "rgb",
+    target_size: tuple[int, int] | None = None,
+    interpolation: str = "nearest",
+    keep_aspect_ratio: bool = False,
+) -> Any:
+    """Read an image file as an image of Pillow, which the extra ``lamina[image]`` installs.
+
+    Args:
+        path: Path, or an open binary file.
+        color_mode: ``"grayscale"`` (deeper grayscale images keep their depth), ``"rgb"`` or
+            ``"rgba"``.
+        target_size: ``(height, width)`` to resize to, with antialiasing; None to keep the size.
+        interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"hamming"``, ``"box"`` or
+            ``"lanczos"``.
+        keep_aspect_ratio: Whether to cut off, evenly, what is beyond the target's aspect ratio.
+
+    Raises:
+        CorruptFileError: The file is not an image, or not a whole one.
+        ArgumentError: An unknown color mode or interpolation.
+
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "red.png")
+    ...     save_img(path, np.full((4, 6, 3), [255, 0, 0]), scale=False)
+    ...     load_img(path, target_size=(2, 3)).size
+    (3, 2)
+    """
+    pillow = _pillow("load_img()")
+    if color_mode not in MODES:
+        raise ArgumentError(f"`color_mode` is one of {list(MODES)}. Received: {color_mode!r}.")
+    if interpolation not in _RESAMPLING:
+        raise ArgumentError(
+            f"`interpolation` is one of {_RESAMPLING}. Received: {interpolation!r}."
+        )
+    source = os.fsdecode(path) if isinstance(path, bytes) else path
+    with _decoding(path):
+        image = pillow.open(source)
+        image.load()
+        keeps = color_mode == "grayscale" and image.mode in ("L", "I;16", "I")
+        if not keeps and image.mode != MODES[color_mode][0]:
+            image = image.convert(MODES[color_mode][0])
+    if target_size is None or image.size == (target_size[1], target_size[0]):
+        return image
+    width, height = image.size
+    new_height, new_width = target_size
+    box = None
+    if keep_aspect_ratio:
+        kept_height = min(height, width * new_height // new_width)
+        kept_width = min(width, height * new_width // new_height)
+        top, left = (height - kept_height) // 2, (width - kept_width) // 2
+        box = left, top, left + kept_width, top + kept_height
+    method = pillow.Resampling[interpolation.upper()]
+    return image.resize((new_width, new_height), method, box=box)
+
+
+@public
+def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) -> np.ndarray:
+    """An image of Pillow as an array with three axes.
+
+    Args:
+        img: The image; or an array of shape ``(height, width)`` or ``(height, width, channels)``.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+        dtype: Dtype of the result; the global ``floatx`` when None.
+
+    Raises:
+        ShapeError: An array with another number of axes.
+
+    >>> import numpy as np
+    >>> img_to_array(np.zeros((4, 6), "uint8")).shape
+    (4, 6, 1)
+    """
+    array = np.asarray(img, dtype=np.dtype(dtype or floatx()))
+    if array.ndim not in (2, 3):
+        raise ShapeError(
+            "img_to_array() received something else than one image.",
+            expected="(height, width) or (height, width, channels)",
+            received=array.shape,
+        )
+    array = array if array.ndim == 3 else array[..., None]
+    first = standardize_data_format(data_format) == "channels_first"
+    return array.transpose(2, 0, 1) if first else array
+
+
+@public
+def array_to_img(
+    x: Any, data_format: str | None = None, scale: bool = True, dtype: Any = None
+) -> Any:
+    """An array as an image of Pillow, which the extra ``lamina[image]`` installs.
+
+    Args:
+        x: Array of shape ``(height, width, channels)``, or with the channels first; with 1, 3 or 4
+            channels. A single channel with numbers above 255 makes a 32-bit image.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+        scale: Whether to map the smallest number to 0 and the largest to 255; otherwise numbers are
+            truncated to integers from 0 to 255.
+        dtype: Dtype to compute in; the global ``floatx`` when None.
+
+    Raises:
+        ShapeError: Another number of axes or channels.
+
+    >>> import numpy as np
+    >>> array_to_img(np.arange(6.0).reshape(1, 2, 3)).getpixel((1, 0))
+    (153, 204, 255)
+    """
+    pillow = _pillow("array_to_img()")
+    array = np.asarray(x, dtype=np.dtype(dtype or floatx()))
+    if array.ndim == 3 and standardize_data_format(data_format) == "channels_first":
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        raise ShapeError(
+            "array_to_img() received something else than one image.",
+            expected="three axes, with 1, 3 or 4 channels",
+            received=np.shape(x),
+        )
+    if scale:
+        array = array - np.min(array)
+        largest = np.max(array)
+        array = array / (largest if largest != 0 else 1) * 255
+    if array.shape[2] > 1:
+        return pillow.fromarray(array.astype(np.uint8))
+    deep = np.max(array) > 255
+    return pillow.fromarray(array[..., 0].astype(np.int32 if deep else np.uint8))
+
+
+@public
+def save_img(
+    path: Any,
+    x: Any,
+    data_format: str | None = None,
+    file_format: str | None = None,
+    scale: bool = True,
+    **kwargs: Any,
+) -> None:
+    """Write an array to an image file, by Pillow, which the extra ``lamina[image]`` installs.
+
+    Args:
+        path: Path, or an open binary file.
+        x: As for :func:`array_to_img`.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting when None.
+        file_format: Name of the format; that of the path's suffix when None.
+        scale: As for :func:`array_to_img`.
+        kwargs: Options of Pillow's writer for the format, such as ``quality=90``.
+
+    Raises:
+        ShapeError: ``x`` is not one image.
+    """
+    if file_format is None and isinstance(path, (str, Path)):
+        file_format = Path(path).suffix[1:]
+    file_format = (file_format or "").lower().replace("jpg", "jpeg") or None
+    image = array_to_img(x, data_format=data_format, scale=scale)
+    if image.mode == "RGBA" and file_format == "jpeg":
+        warn("JPEG files have no alpha channel, so it is not saved.", SavingWarning)
+        image = image.convert("RGB")
+    image.save(path, format=file_format, **kwargs)
+
+
+@public
+def smart_resize(
+    x: Any,
+    size: tuple[int, int],
+    interpolation: str = "bilinear",
+    data_format: str = "channels_last",
+) -> Any:
+    """Resize images without distortion: what is beyond the target's aspect ratio is cut off.
+
+    Args:
+        x: Array of shape ``(height, width, channels)``, or with the channels first, or a batch of
+            such images.
+        size: ``(height, width)``.
+        interpolation: ``"bilinear"``, ``"nearest"``, ``"bicubic"``, ``"lanczos3"`` or
+            ``"lanczos5"``, without antialiasing.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+
+    Returns:
+        An array in the new size; a NumPy array if ``x`` is one.
+
+    Raises:
+        ArgumentError: ``size`` is no pair. ShapeError: Another number of axes.
+
+    >>> import numpy as np
+    >>> smart_resize(np.ones((40, 60, 3)), (20, 20)).shape
+    (20, 20, 3)
+    """
+    if len(size) != 2:
+        raise ArgumentError(f"`size` is (height, width). Received: {size!r}.")
+    array = x if isinstance(x, jax.Array) else np.asarray(x)
+    if array.ndim not in (3, 4):
+        raise ShapeError(
+            "smart_resize() received something else than images.",
+            expected="three axes, or four with the batch",
+            received=array.shape,
+        )
+    axis = -3 if standardize_data_format(data_format) == "channels_last" else -2
+    top, left, height, width = centered_crop(array.shape[axis], array.shape[axis + 1], size)
+    array = array[(..., slice(top, top + height), slice(left, left + width),
+                   *([slice(None)] if axis == -3 else []))]  # fmt: skip
+    result = ops.image.resize(array, size, interpolation=interpolation, data_format=data_format)
+    return np.asarray(result) if isinstance(x, np.ndarray) else result
+
+
+__all__ = [
+    "MODES", "array_to_img", "decode", "img_to_array", "load_img", "save_img",
+    "smart_resize",
+]  # fmt: skip
