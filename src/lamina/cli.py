@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import lamina
@@ -13,6 +14,8 @@ _HELP = """\
 usage: lamina run program.py [arguments]
        lamina run -m module [arguments]
        lamina launch --processes N [--devices-per-process M] [--restarts R] program.py [arguments]
+       lamina inspect FILE
+       lamina convert OLD NEW
        lamina --version
 
 `run` starts a program that says `import keras` with Lamina in Keras's place, unchanged, whether
@@ -21,6 +24,8 @@ Keras is installed or not. In a notebook, say `import lamina; lamina.alias_keras
 `launch` starts a program in N processes on this machine, which `lamina.distribution.initialize()`
 connects; M is the number of CPU devices of each. If one fails, all are ended, and started again up
 to R times.
+`inspect` shows what a file of a model or of weights contains, without building or executing it.
+`convert` loads the model of OLD, of any version of Keras, and saves it as NEW (`.keras`).
 """
 
 _COUNTS = {"--processes": 1, "--devices-per-process": 1, "--restarts": 0}
@@ -44,6 +49,10 @@ def main(argv: list[str] | None = None) -> int:
             return run_program(program, rest)
         case ["launch", *rest] if (call := _launch_call(rest)) is not None:
             return launch(*call)
+        case ["inspect", file] if not file.startswith("-"):
+            return _reporting(lambda: print(lamina.inspect(file)))
+        case ["convert", old, new] if not old.startswith("-"):
+            return _reporting(lambda: lamina.saving.load_model(old).save(new))
         case _:
             print(f"lamina: cannot read the arguments {' '.join(args)!r}.\n", file=sys.stderr)
             print(_HELP, end="", file=sys.stderr)
@@ -65,3 +74,13 @@ def _launch_call(args: list[str]) -> tuple[Any, ...] | None:
         args[0], args[1:], counts["--processes"], counts.get("--devices-per-process"),
         counts.get("--restarts", 0),
     )  # fmt: skip
+
+
+def _reporting(action: Callable[[], Any]) -> int:
+    """Exit status of an action; an error of the library or the system is told without traceback."""
+    try:
+        action()
+    except (lamina.errors.LaminaError, OSError) as e:
+        print(f"lamina: {e}", file=sys.stderr)
+        return 1
+    return 0

@@ -249,6 +249,9 @@ def rewritten(path, change=None, weights=None, metadata=None, **extra):
         members["config.json"] = text if isinstance(text, bytes) else text.encode()
     if weights is not None:
         members["model.weights.h5"] = weights
+        stated = json.loads(members["metadata.json"])
+        del stated["lamina"]["sha256"]
+        members["metadata.json"] = json.dumps(stated).encode()
     if metadata is not None:
         members["metadata.json"] = metadata
     target = path.with_name("changed.keras")
@@ -447,8 +450,25 @@ def test_states_that_are_no_weights(saved):
     assert int(load_model(archive).optimizer.iterations) == 0  # these are weights alone
     with h5py.File(path, "r+") as h5:
         h5["tracker/vars/0"] = np.zeros(())
-    with pytest.warns(SavingWarning, match=r"do not belong.*tracker/vars/0"):
+    with pytest.raises(CorruptFileError, match=r"not in the model: tracker/vars/0"):
         load_model(rewritten(saved / "model.keras", weights=path.read_bytes()))
+
+
+def test_arrays_are_compared_with_their_digests(saved):
+    path = saved / "model.keras"
+    with zipfile.ZipFile(path) as archive:
+        stated = json.loads(archive.read("metadata.json"))
+    assert len(stated["lamina"]["sha256"]["layers/dense/vars/0"]) == 64
+    first = min(stated["lamina"]["sha256"])
+    for change, message in (
+        (lambda d: d.update({first: "0" * 64}), f"'{first}' has another digest"),
+        (lambda d: d.pop(first), f"added to the file: {first}"),
+        (lambda d: d.update(more="0" * 64), "missing from the file: more"),
+    ):
+        altered = json.loads(json.dumps(stated))
+        change(altered["lamina"]["sha256"])
+        with pytest.raises(CorruptFileError, match=f"(?s)was altered.*{message}"):
+            load_model(rewritten(path, metadata=json.dumps(altered).encode()))
 
 
 def test_weights_are_numbered_as_the_file_lists_its_layers(tmp_path):

@@ -40,8 +40,8 @@ from lamina.layers.arguments import (
     may_carry_mask,
     shapes_of,
 )
-from lamina.layers.calls import check_inputs, explained
-from lamina.layers.state import LayerState, names_inside, observed
+from lamina.layers.calls import check_inputs, explained, observed
+from lamina.layers.state import LayerState, names_inside
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
@@ -273,7 +273,7 @@ class Layer(LayerState):
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned None. Is a "
                 "`return` missing?"
             )
-        if scope.hook is not None or self._output_sharding is not None:
+        if scope.hook is not None or self.output_sharding is not None:
             outputs = observed(self, outputs, scope.hook)
         if self.activity_regularizer is not None:
             for x in nested.flatten(outputs):
@@ -401,11 +401,11 @@ class Layer(LayerState):
         if registry.registration_of(cls) is None or self._sublayers():
             return None
         values = {
-            n: getattr(self, n) for n in cls._fields
+            n: getattr(self, n) for n in cls.config_fields()
             if not n.endswith(_NOT_SHAPING) and n not in ("name", "trainable", "dtype")
         }  # fmt: skip
         static = nested.map_structure(lambda x: "*" if is_symbolic(x) else x, dict(arguments))
-        return spec.freeze(cls, self._policy.name, training, values, static, masked)
+        return spec.freeze(cls, self._own_policy.name, training, values, static, masked)
 
     def _user_spec(self, arguments: Mapping[str, Any]) -> Any:
         """The result of a user's ``compute_output_spec`` or ``compute_output_shape``, if any."""

@@ -10,7 +10,7 @@ from lamina.distribution.strategies import check_distribution, named_distributio
 from lamina.errors import NotBuiltError
 from lamina.execution.analysis import StepAnalysis, analyze
 from lamina.layers import Layer
-from lamina.layers.state import flatten_layers, lay_out_output
+from lamina.layers.state import flatten_layers
 from lamina.serialization.registry import builtin
 
 
@@ -52,7 +52,7 @@ class Distributed(_Attributes, Layer):
             for variable in (*self.variables, *state.values()):
                 variable.lay_out(None)
             for layer in flatten_layers(self):
-                lay_out_output(layer, None)
+                layer.__dict__["output_sharding"] = None
         self.lay_out()
 
     def lay_out(self) -> None:
@@ -64,7 +64,7 @@ class Distributed(_Attributes, Layer):
         for address, layout in by.layouts(named).items():
             named[address].lay_out(layout)
         for layer in flatten_layers(self):
-            lay_out_output(layer, by.output_layout(layer.path))
+            layer.__dict__["output_sharding"] = by.output_layout(layer.path)
 
     def analyze_step(self, batch: Any = None) -> StepAnalysis:
         """What the compiler says about a training step: communication, memory and operations.

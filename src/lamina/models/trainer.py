@@ -182,11 +182,9 @@ class Trainer(_Attributes, Distributed):
                 unless a layer has ``supports_jit = False``.
             auto_scale_loss: Whether to scale the loss under the policy ``"mixed_float16"``, so that
                 small gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
-            distribution: How to use several devices, which files do not contain: ``"data"`` splits
-                batches over all devices; ``"fsdp"`` the weights and the optimizer's state too;
-                ``"tensor"`` weights by :func:`lamina.distribution.tensor_rules`; ``"fsdp+tensor"``
-                both; or a :class:`lamina.distribution.Distribution`. The one that
-                :func:`lamina.distribution.set_distribution` has set when None.
+            distribution: What splits batches and weights over devices: ``"data"``, ``"fsdp"``,
+                ``"tensor"``, ``"fsdp+tensor"`` or a :mod:`lamina.distribution` object; the current
+                one when None.
 
         Raises:
             UnknownNameError: An unknown name of an optimizer, loss, metric or output.
@@ -258,11 +256,7 @@ class Trainer(_Attributes, Distributed):
         return list(self.get_metrics_result())
 
     def make_train_function(self, force: bool = False) -> None:
-        """Have the training step compiled by the next run.
-
-        Args:
-            force: Whether to compile it anew although nothing that it depends on has changed.
-        """
+        """Have the training step compiled by the next run; with ``force``, although it was."""
         self._make("train", force)
 
     def make_test_function(self, force: bool = False) -> None:
@@ -321,7 +315,7 @@ class Trainer(_Attributes, Distributed):
         * * Arrays in the structure of the inputs (or a dict by name): of NumPy or JAX, tensors,
           pandas and polars frames and columns, lists of numbers. Memory-mapped arrays, HDF5
           datasets and SciPy sparse matrices are read and converted to dense arrays by batches.
-        * A :class:`lamina.utils.PyDataset`.
+        * A :class:`lamina.utils.Dataset` of batches, or a :class:`lamina.utils.PyDataset`.
         * A PyTorch ``DataLoader``, a ``tf.data.Dataset``, or a grain ``DataLoader``,
           ``MapDataset`` or ``IterDataset``, whose elements are batches.
         * * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``, whose columns are used if
@@ -480,6 +474,11 @@ class Trainer(_Attributes, Distributed):
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
         return loop.predict_on_batch(self, x)
+
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether the class overrides :meth:`compute_loss`."""
+        return type(self).compute_loss is not Trainer.compute_loss
 
     def compute_loss(
         self,

@@ -38,7 +38,15 @@ from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import replacing
 from lamina.saving import hdf5, optimizer, safetensors
 from lamina.saving.container import Archive
-from lamina.saving.weights import Assets, Places, fill, locate, locate_in
+from lamina.saving.weights import (
+    Assets,
+    Places,
+    Stored,
+    Verified,
+    fill,
+    locate,
+    locate_in,
+)
 from lamina.serialization import registry, text
 
 _METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
@@ -142,12 +150,14 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         "date_saved": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d@%H:%M:%S"),
         "lamina": own,
     }
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+    with (
+        tempfile.NamedTemporaryFile(dir=folder, prefix=".weights.", suffix=".part") as weights,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        own["sha256"] = hdf5.write(weights.name, arrays)
         archive.writestr(_METADATA, json.dumps(metadata))
         archive.writestr(_CONFIG, json.dumps(config))
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".weights.", suffix=".part") as weights:
-            hdf5.write(weights.name, arrays)
-            archive.write(weights.name, _WEIGHTS)
+        archive.write(weights.name, _WEIGHTS)
         _write_assets(places.assets, archive)
 
 
@@ -207,13 +217,13 @@ def load_model(
 
     Raises:
         FileNotFoundError: There is no such file.
-        CorruptFileError: The file is truncated, altered, or not of this format.
+        CorruptFileError: The file is truncated, altered, or not of this format; or its arrays are
+            not those of the model.
         UnsafeFileError: The file contains more than data.
         SerializationError: A class that is neither built in, registered nor passed.
 
     Warns:
-        SavingWarning: The file contains arrays that do not belong to the model, or an optimizer
-            state that does not match.
+        SavingWarning: The file contains an optimizer state that does not match.
     """
     path = _as_path(filepath)
     _must_exist(path)
@@ -269,19 +279,16 @@ def _read(
                 "its weights cannot be loaded. Give the class `get_build_config` and "
                 "`build_from_config`, or call the model on data before saving it."
             )
-        with hdf5.File(archive.window(_WEIGHTS), f"{where}: {_WEIGHTS}") as stored:
+        with hdf5.File(archive.window(_WEIGHTS), f"{where}: {_WEIGHTS}") as file_of_arrays:
+            digests = own.get("sha256")
+            stored: Stored = file_of_arrays
+            if isinstance(digests, dict):
+                stored = Verified(file_of_arrays, digests)
             places = locate_in(stored, model)
             fill(
-                stored, places, error=CorruptFileError, whole=False,
+                stored, places, error=CorruptFileError,
                 way_out="Was the code of a class in it changed since it was saved?",
             )  # fmt: skip
-            unknown = places.unknown(stored.names())
-            if unknown:
-                warn(
-                    f"{where} contains arrays that do not belong to the model and were ignored: "
-                    f"{unknown[:5]}{' ...' if len(unknown) > 5 else ''}.",
-                    SavingWarning,
-                )
             if settings and model.optimizer is not None:
                 optimizer.read(stored, model, own.get("optimizer_addresses"))
         _read_assets(places.assets, archive)
@@ -455,8 +462,9 @@ def load_weights(
 def _addressed(model: Any) -> Places:
     """The variables by address, for safetensors files."""
     found = locate(model)
-    if found.stores:
-        layer = next(iter(found.stores.values()))
+    for layer in found.stores.values():
+        if not registry.defined_by_user(type(layer), "save_own_variables"):
+            continue
         raise SerializationError(
             f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
             "'.safetensors' files do not support. Use a name that ends in '.weights.h5'."

@@ -15,14 +15,15 @@ from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, StructureError
 from lamina.runtime.files import Window
 from lamina.saving.hdf5_format import Dataset, Group, Tree
+from lamina.saving.weights import digest_of
 
 # How Keras stores bfloat16, which HDF5 does not have: opaque pairs of bytes, and an attribute.
 _BFLOAT16 = np.dtype("V2")
 _BFLOAT16_MARK = ("dtype", "bfloat16")
 
 
-def write(path: str, arrays: Mapping[str, Any]) -> None:
-    """Write a file of named arrays.
+def write(path: str, arrays: Mapping[str, Any]) -> dict[str, str]:
+    """Write a file of named arrays, and return their digests by name.
 
     Args:
         path: The file to write or replace.
@@ -39,15 +40,19 @@ def write(path: str, arrays: Mapping[str, Any]) -> None:
     nested.set_create_intermediate_group(True)
     nested.set_char_encoding(low.h5t.CSET_UTF8)
     groups: dict[str, Any] = {}
+    digests: dict[str, str] = {}
     try:
         with h5py.File(path, "w") as h5:
             for name, array in arrays.items():
                 parent, _, own = name.rpartition("/")
                 if parent not in groups:
                     groups[parent] = low.h5g.create(h5.id, parent.encode(), lcpl=nested)
-                _write_array(low, groups[parent], own.encode(), np.asarray(array), nested)
+                value = np.asarray(array)
+                digests[name] = digest_of(value)
+                _write_array(low, groups[parent], own.encode(), value, nested)
     except RuntimeError as e:  # raised by h5py if the disk is full when buffers are flushed
         raise OSError(f"Cannot write {path}: {e}") from e
+    return digests
 
 
 def _write_array(low: Any, group: Any, name: bytes, array: np.ndarray, links: Any) -> None:

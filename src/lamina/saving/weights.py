@@ -12,6 +12,7 @@ has several paths is saved under the first; a variable that several layers share
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -22,9 +23,9 @@ import numpy as np
 from lamina.core.boundary import warn
 from lamina.core.tracking import attributes_held
 from lamina.core.variable import Variable
-from lamina.errors import SavingWarning, SerializationError
+from lamina.errors import CorruptFileError, SavingWarning, SerializationError
 from lamina.layers import Layer
-from lamina.layers.state import listed_layers, saved_variables
+from lamina.layers.state import file_variables, listed_layers, writes_itself
 from lamina.optimizers.base import BaseOptimizer
 from lamina.random import SeedGenerator
 from lamina.serialization.registry import stem_of
@@ -157,10 +158,10 @@ def locate(model: Layer, layout: Layout = LAYOUTS[0]) -> Places:
         if isinstance(x, Layer):
             if isinstance(x, Assets):
                 found.assets[prefix] = x
-            if _writes_itself(x):
+            if writes_itself(x):
                 found.stores[f"{prefix}vars/"] = x
             else:
-                for i, variable in enumerate(saved_variables(x)):
+                for i, variable in enumerate(file_variables(x)):
                     found.variables[f"{prefix}vars/{i}"] = variable
             inside = [(f"{prefix}{path}/", child) for path, child in _children(x, layout)]
             stack.extend(reversed(inside))
@@ -180,14 +181,6 @@ def locate_in(stored: Stored, model: Layer) -> Places:
     return min(
         candidates,
         key=lambda c: sum(stored.shape(name) != v.shape for name, v in c.variables.items()),
-    )
-
-
-def _writes_itself(layer: Layer) -> bool:
-    cls = type(layer)
-    return (
-        cls.save_own_variables is not Layer.save_own_variables
-        or cls.load_own_variables is not Layer.load_own_variables
     )
 
 
@@ -253,6 +246,51 @@ class Stored(Protocol):
     def read(self, name: str) -> np.ndarray:
         """The array itself."""
         ...
+
+
+def digest_of(array: np.ndarray) -> str:
+    """The SHA-256 of an array's bytes, little-endian and in C order, in hexadecimal digits."""
+    value = np.asarray(array, order="C")
+    if value.dtype.byteorder == ">":
+        value = value.astype(value.dtype.newbyteorder("<"))
+    return hashlib.sha256(value.reshape(-1).view(np.uint8).data).hexdigest()
+
+
+class Verified:
+    """A file whose arrays are compared with digests when they are read.
+
+    Args:
+        stored: The file.
+        digests: Dict of the names of all its arrays to digests.
+
+    Raises:
+        CorruptFileError: The file lacks an array, has another one, or an array was altered.
+    """
+
+    def __init__(self, stored: Stored, digests: Mapping[str, Any]) -> None:
+        self.where, self._stored, self._digests = stored.where, stored, digests
+        names = set(stored.names())
+        if names != digests.keys():
+            raise CorruptFileError(
+                f"{self.where} was altered: its arrays are not those that were saved."
+                + _listed("missing from the file", sorted(digests.keys() - names))
+                + _listed("added to the file", sorted(names - digests.keys()))
+            )
+
+    def names(self) -> list[str]:
+        """The names of all arrays."""
+        return self._stored.names()
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape of an array, or None if there is no array of that name."""
+        return self._stored.shape(name)
+
+    def read(self, name: str) -> np.ndarray:
+        """The array itself."""
+        value = self._stored.read(name)
+        if digest_of(value) != self._digests[name]:
+            raise CorruptFileError(f"{self.where} was altered: {name!r} has another digest.")
+        return value
 
 
 def fill(
