@@ -25,8 +25,8 @@ JOBS ?= 2
 
 # Tests that run thousands of small programs once each. They compare numbers, which are the same
 # however well XLA optimizes; the others run with XLA's defaults, as users do.
-NUMBERS := tests/behaviour tests/differential tests/laws tests/ops tests/property tests/saving \
-  tests/security tests/utils tests/wrappers
+NUMBERS := tests/behaviour tests/differential tests/distribution tests/laws tests/ops tests/property \
+  tests/saving tests/security tests/utils tests/wrappers
 QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
   --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 

@@ -49,6 +49,10 @@ SHOWS = {
         (r"plain: 38,154 parameters", None),
         (r"residual: 38,154 parameters.* ([\d.]+)%$", 60),
     ],
+    "several_devices": [
+        (r"narrow \(Dense\)", None),
+        (r"\d+ devices, loss ([\d.]+)", 0),
+    ],
     "shared_layers": [
         (r"344 numbers", None),
         (r"Of 500 new pairs ([\d.]+)% are classified correctly", 90),

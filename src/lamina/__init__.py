@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lamina import constraints as constraints
     from lamina import datasets as datasets
     from lamina import distillation as distillation
+    from lamina import distribution as distribution
     from lamina import dtype_policies as dtype_policies
     from lamina import errors as errors
     from lamina import initializers as initializers
@@ -80,9 +81,10 @@ _MODULES = {
     name: f"lamina.{name}"
     for name in (
         "activations", "applications", "backend", "callbacks", "config", "constraints",
-        "datasets", "distillation", "dtype_policies", "errors", "initializers", "layers", "losses",
-        "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing", "quantizers",
-        "random", "regularizers", "saving", "tree", "utils", "visualization", "wrappers",
+        "datasets", "distillation", "distribution", "dtype_policies", "errors", "initializers",
+        "layers", "losses", "metrics", "mixed_precision", "models", "ops", "optimizers",
+        "preprocessing", "quantizers", "random", "regularizers", "saving", "tree", "utils",
+        "visualization", "wrappers",
     )
 }  # fmt: skip
 _OBJECTS = {

@@ -26,6 +26,8 @@ class Callback:
     Attributes:
         params: The arguments of the loop: ``epochs``, ``steps``, ``verbose``.
         every_batch: Whether the batch hooks must be called for every batch.
+        everywhere: Whether the hooks are called in all processes of a program, and not in the first
+            one only.
 
     >>> class Stop(Callback):
     ...     def on_epoch_end(self, epoch, logs=None):
@@ -33,6 +35,7 @@ class Callback:
     """
 
     every_batch: ClassVar[bool] = True
+    everywhere: ClassVar[bool] = True
     _state: ClassVar[tuple[str, ...]] = ()  # attributes that a resumed run restores
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from lamina.callbacks.base import Callback, History
 from lamina.callbacks.progress import ProgbarLogger
 from lamina.errors import ArgumentError
+from lamina.runtime.processes import is_first
 from lamina.serialization.registry import defined_by_user
 from lamina.tree import nested
 
@@ -161,7 +162,10 @@ class CallbackList:
     def _call(self, hook: str, logs: Logs, *position: int) -> None:
         listeners = self._listeners.get(hook)
         if listeners is None:  # found when first needed: a prediction has few events
-            listeners = [getattr(c, hook) for c in self.callbacks if _listens(c, hook)]
+            listeners = [
+                getattr(c, hook) for c in self.callbacks
+                if _listens(c, hook) and (is_first() or not isinstance(c, Callback) or c.everywhere)
+            ]  # fmt: skip
             self._listeners[hook] = listeners
         if listeners:
             logs = logs() if callable(logs) else logs

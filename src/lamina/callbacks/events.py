@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lamina.runtime import optional
+from lamina.runtime.processes import is_first
 
 _VERSION = "brain.Event:2"
 _BUCKETS = 30
@@ -50,6 +51,8 @@ class EventWriter:
         folder.mkdir(parents=True, exist_ok=True)
         unique = f"{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
         self._path = folder / f"events.out.tfevents.{int(time.time())}.{unique}.v2"
+        if not is_first():  # its arrays are needed to gather those of the first process
+            self._path = Path(os.devnull)
         self._waiting, self._flushed = io.BytesIO(), time.monotonic()
         self._records = records.RecordWriter(self._waiting)
         self._write(file_version=_VERSION)
@@ -170,6 +173,8 @@ def write_embeddings(
         tables: Rows of vectors, by the name of their layer.
         metadata: Names of files with a line for each row, by the name of their layer.
     """
+    if not is_first():
+        return
     config = _part("plugins.projector.projector_config_pb2").ProjectorConfig()
     for name, table in tables.items():
         file = f"{name.replace('/', '_')}.tsv"

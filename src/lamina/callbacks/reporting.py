@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -86,6 +86,8 @@ class CSVLogger(Callback):
     >>> Path("log.csv").read_text().splitlines()[0]
     'epoch,loss'
     """
+
+    everywhere: ClassVar[bool] = False
 
     def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
         super().__init__()
@@ -191,6 +193,8 @@ class RemoteMonitor(Callback):
     >>> monitor.url
     'http://localhost:9000/publish/epoch/end/'
     """
+
+    everywhere: ClassVar[bool] = False
 
     def __init__(
         self,

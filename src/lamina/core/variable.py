@@ -14,6 +14,8 @@ import numpy as np
 from lamina import settings
 from lamina.core import naming
 from lamina.core.scope import Scope, current
+from lamina.core.sharding import Layout, current_distribution, gathered, put_parts, whole
+from lamina.core.sharding import put as put_on_mesh
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.errors import ArgumentError, ShapeError, StateError
@@ -36,6 +38,17 @@ class DrawsFor(Protocol):
 
     def draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:
         """Values of the given shape and dtype, as a function of ``parts``."""
+        ...
+
+
+@runtime_checkable
+class DrawsParts(DrawsFor, Protocol):
+    """An initializer that can draw a part of the values alone."""
+
+    def draw_part(
+        self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str, index: tuple[slice, ...]
+    ) -> Any:
+        """Part ``index`` of what :meth:`draw_for` returns."""
         ...
 
 
@@ -90,6 +103,10 @@ class Variable(Trackable):
         owner: The layer, metric or optimizer that the variable belongs to.
         draw_path: Path that determines the random initial values; that of the variable when None.
 
+    Attributes:
+        layout: How the value lies on a mesh of devices; None for a single device. It is set by
+            :meth:`lay_out`.
+
     >>> v = Variable(np.zeros(3, "float32"), name="total")
     >>> v.assign(np.ones(3))
     Array([1., 1., 1.], dtype=float32)
@@ -100,7 +117,8 @@ class Variable(Trackable):
     __slots__ = (
         "__weakref__", "_address", "_draw", "_group", "_lent", "_live", "_owner", "_scopes",
         "_value", "aggregation", "autocast", "constraint", "dtype", "initializer", "is_weight",
-        "name", "overwrite_with_gradient", "regularizer", "shape", "synchronization", "trainable",
+        "layout", "name", "overwrite_with_gradient", "regularizer", "shape", "synchronization",
+        "trainable",
     )  # fmt: skip
     tracked_as = "variable"
 
@@ -130,6 +148,7 @@ class Variable(Trackable):
         self.aggregation = _one_of("aggregation", aggregation, _AGGREGATIONS)
         self.synchronization = _one_of("synchronization", synchronization, _SYNCHRONIZATIONS)
         self.regularizer, self.constraint = regularizer, constraint
+        self.layout: Layout | None = None
         self._live: LiveState | None = None
         self._group = self._address = ""
         self._value: Any = None
@@ -175,7 +194,8 @@ class Variable(Trackable):
         found = self._bound(scope)
         if self.autocast and scope.compute_dtype and is_float(self.dtype):
             found = jnp.asarray(found, scope.compute_dtype)
-        return found
+        # After the cast, so that fewer bytes are sent.
+        return found if self.layout is None else gathered(found, self.layout)
 
     def _bound(self, scope: Scope) -> Any:
         """The value without the cast to the compute dtype."""
@@ -196,6 +216,9 @@ class Variable(Trackable):
 
     def _array(self) -> Any:
         if self._value is None:
+            distribution = current_distribution()
+            if distribution is not None and self.layout is None:
+                self.layout = distribution.layouts({self.path: self})[self.path]
             self._value = self._initial()
             # A user's function may return an array that it keeps.
             self._lent = self._lent or not isinstance(self.initializer, DrawsFor)
@@ -203,11 +226,31 @@ class Variable(Trackable):
 
     def _set(self, value: Any) -> None:
         """Set the value; an array that may be referenced elsewhere counts as lent."""
-        self._value = _concrete(value, self.dtype)
+        self._value = _concrete(value, self.dtype, self.layout)
         self._lent = self._value is value
+
+    def lay_out(self, layout: Layout | None) -> None:
+        """Keep the value on a mesh of devices, or on a single device if ``layout`` is None.
+
+        A value that does not exist yet is created there, and so never is on one device as a whole.
+        """
+        if layout == self.layout:
+            return
+        self.layout = layout
+        if self._live is not None:
+            old = self._live.get(self._group, self._address)
+            self._live.replace(self._group, self._address, _moved(old, layout))
+        elif self._value is not None:
+            self._value, self._lent = _moved(self._value, layout), False
 
     def _initial(self) -> Any:
         value: Any
+        first = self.initializer
+        if self.layout is not None and isinstance(first, DrawsParts):
+            return put_parts(
+                self.shape, self.dtype, self.layout.stored,
+                lambda index: first.draw_part(self._draw, self.shape, self.dtype, index),
+            )  # fmt: skip
         with jax.ensure_compile_time_eval():
             if isinstance(self.initializer, DrawsFor):
                 value = self.initializer.draw_for(self._draw, self.shape, self.dtype)
@@ -218,7 +261,7 @@ class Variable(Trackable):
                 f"The initializer {self.initializer!r} of variable {self.path!r} was called with "
                 f"shape {self.shape}. It returned shape {tuple(np.shape(value))}."
             )
-        return _concrete(value, self.dtype)
+        return _concrete(value, self.dtype, self.layout)
 
     @property
     def is_initialized(self) -> bool:
@@ -254,7 +297,7 @@ class Variable(Trackable):
                 "where it would be lost. Use `stateless_call(...)` inside your own jit or grad."
             )
         if self._live is not None:
-            new = _concrete(value, self.dtype)
+            new = _concrete(value, self.dtype, self.layout)
             self._live.replace(self._group, self._address, copied(new) if new is value else new)
             return new
         self._set(value)
@@ -298,7 +341,7 @@ class Variable(Trackable):
 
     def numpy(self) -> np.ndarray:
         """A NumPy copy of the value."""
-        return np.array(self.value)
+        return np.array(whole(self.value))
 
     @property
     def ndim(self) -> int:
@@ -311,7 +354,7 @@ class Variable(Trackable):
         return int(np.prod(self.shape, dtype=np.int64))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.value, dtype=dtype)
+        return np.asarray(whole(self.value), dtype=dtype)
 
     def __jax_array__(self) -> Any:
         return self.value
@@ -340,12 +383,18 @@ class Variable(Trackable):
     __hash__ = object.__hash__
 
 
-def _concrete(value: Any, dtype: str) -> Any:
+def _concrete(value: Any, dtype: str, layout: Layout | None = None) -> Any:
     with jax.ensure_compile_time_eval():
         if not isinstance(value, jax.Array):
             # JAX would compile a program for the conversion.
             value = np.array(value, jnp.dtype(dtype))
-        return jnp.asarray(value, dtype)
+        if layout is None:
+            return jnp.asarray(value, dtype)
+        return put_on_mesh(value.astype(dtype), layout.stored)
+
+
+def _moved(value: Any, layout: Layout | None) -> Any:
+    return jnp.asarray(whole(value)) if layout is None else put_on_mesh(value, layout.stored)
 
 
 def copied(values: Any) -> Any:

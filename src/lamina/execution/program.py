@@ -13,13 +13,14 @@ import numpy as np
 from lamina.core import naming, prng
 from lamina.core.boundary import warn
 from lamina.core.scope import Record, Scope, entered
+from lamina.core.sharding import Placement
 from lamina.errors import TrainingWarning
 from lamina.execution import overrides, steps
 from lamina.execution.batches import Static, batch_of
 from lamina.execution.interrupts import Uninterrupted
 from lamina.execution.protocols import Executable, Objective
 from lamina.execution.state import Arrays, Loose, TrainState, Variables
-from lamina.runtime import xla
+from lamina.runtime import processes, xla
 from lamina.runtime.cost import uses
 from lamina.serialization.registry import defined_by_user
 from lamina.tree import nested
@@ -29,6 +30,7 @@ _CONVOLUTION = "conv_general_dilated"
 # Primitives that call Python while a program runs, and so may raise errors.
 _CALLBACKS = ("pure_callback", "io_callback", "debug_callback", "debug_print")
 _MANY_SHAPES = 6
+_STEPS_OF_PROCESSES = 8
 _METHOD_NAMES = {"train": "The training step", "test": "evaluate()", "predict": "predict()"}
 
 
@@ -47,7 +49,10 @@ class Program:
         metrics: The metrics whose state is part of the training state.
         output_structure: The structure of the outputs of a prediction, after the first one.
         chunk: Number of steps of a loop that take about as long as a dispatch should.
+        keeps_chunk: Whether it is fixed, as several processes must run the same steps.
         ran: Whether a step was compiled.
+        seen: Shapes and dtypes of the batch that was checked last.
+        placement: Where the arrays lie, if the model is distributed over devices; else None.
     """
 
     def __init__(self, model: Executable, purpose: Purpose, eager: bool) -> None:
@@ -58,10 +63,14 @@ class Program:
             trainable={a: v for a, (v, trains) in named.items() if trains},
             non_trainable={a: v for a, (v, trains) in named.items() if not trains},
         )
+        distribution = model.distributed_by
+        self.placement = None if distribution is None else Placement(distribution)
         self.by_user = defined_by_user(type(model), f"{purpose}_step")
         self.metrics: list[Any] = []
         self.output_structure: Any = None
-        self.chunk, self.ran = 1, False
+        self.keeps_chunk = self.placement is not None and self.placement.spans_processes
+        self.chunk, self.ran = _STEPS_OF_PROCESSES if self.keeps_chunk else 1, False
+        self.seen: Any = None
         self._checked: Any = None
         self._reports: dict[str, jax.ShapeDtypeStruct] = {}
         self._moving: tuple[str, ...] = ()
@@ -70,6 +79,7 @@ class Program:
         self._in_place: Any = None
         self._traces: dict[Any, _Traced] = {}
         self._shapes: list[str] = []
+        self._shardings: TrainState | None = None
         self._bind()
 
     # ---- what the state holds ------------------------------------------------------------------
@@ -87,6 +97,8 @@ class Program:
         if self.purpose == "train":
             self.model.optimizer.build(self.variables.trainable)
             self.variables.optimizer = self.model.optimizer.state_of(self.variables.trainable)
+        if self.placement is not None:
+            self._shardings = self.variables.place(self.placement)
         self._step = self._make_step()
         jit: Any = (lambda fn, **_: fn) if self.eager else jax.jit
         compiled: Any = (lambda fn, **_: fn) if self.eager else xla.jit
@@ -134,7 +146,10 @@ class Program:
 
     def results(self, state: TrainState, logs: steps.Logs) -> dict[str, Any]:
         """The reported values, fetched from the device: numbers, or arrays for some metrics."""
-        found = jax.device_get(self._results(state.metrics, logs))
+        metrics = state.metrics
+        if self.placement is not None:
+            metrics, logs = processes.local((metrics, logs))
+        found = jax.device_get(self._results(metrics, logs))
         return {k: float(v) if np.ndim(v) == 0 else v for k, v in sorted(found.items())}
 
     def fresh_metrics(self) -> Arrays:
@@ -173,7 +188,7 @@ class Program:
         self._names = None
         if self.by_user:
             overrides.check_signature(self.model, f"{self.purpose}_step")
-        structs = jax.tree.map(struct_of, batch)
+        self.seen = structs = jax.tree.map(struct_of, batch)
         objective = self.objective
         if not self.by_user or (objective is not None and objective.waits_for_shapes):
             self._add_found(self._check_forward(batch if self.eager else structs))
@@ -235,7 +250,11 @@ class Program:
         # JAX would sort the keys of a dict, so the structure is kept apart from the arrays.
         self.output_structure = nested.map_structure(lambda _: None, outputs)
         self._note_shapes(batch)
-        return new, nested.flatten(outputs), logs
+        leaves = nested.flatten(outputs)
+        if self.placement is not None:
+            new = self.placement.constrain(new, self._shardings)
+            leaves, logs = self.placement.replicate((leaves, logs))
+        return new, leaves, logs
 
     def _train_one(self, state: TrainState, batch: Any) -> Any:
         """One step; returns a token to wait on, too, as the state is donated to the next step."""
@@ -296,6 +315,8 @@ class Program:
         # A program that calls Python may raise after its buffers are donated, so they are not.
         may_raise = not self.eager and self._trace(live.state, batch).calls_python
         run = self._train if may_raise else self._train_consuming
+        if self.placement is not None:
+            live.state, batch = live.state.on_mesh(self.placement), self.placement.batch(batch)
         with Uninterrupted():
             state = live.state if may_raise else live.reclaim()
             new, logs, token = run(state, batch)
@@ -308,6 +329,9 @@ class Program:
         self, live: Loose, block: Any, size: int, count: int
     ) -> tuple[steps.Logs, Any]:  # fmt: skip
         """Training steps over the first ``count`` batches of a block of data."""
+        if self.placement is not None:
+            live.state = live.state.on_mesh(self.placement)
+            block = self.placement.block(block, size)
         with Uninterrupted():
             live.state, logs, token = self._train_many(
                 live.reclaim(), block, Static(size), np.int32(count)
@@ -316,18 +340,25 @@ class Program:
 
     def test(self, live: Loose, batch: Any) -> steps.Logs:
         """One step of an evaluation."""
+        if self.placement is not None:
+            live.state, batch = live.state.on_mesh(self.placement), self.placement.batch(batch)
         moved, metrics, _, logs = self._other(live.state, batch)
         live.advance(moved, metrics, 1)
         return logs
 
     def test_many(self, live: Loose, block: Any, size: int, count: int) -> steps.Logs:
         """Steps of an evaluation over the first ``count`` batches of a block of data."""
+        if self.placement is not None:
+            live.state = live.state.on_mesh(self.placement)
+            block = self.placement.block(block, size)
         moved, metrics, logs = self._test_many(live.state, block, Static(size), np.int32(count))
         live.advance(moved, metrics, count)
         return logs
 
     def predict(self, state: TrainState, x: Any) -> tuple[list[Any], Arrays]:
         """The leaves of the outputs for a batch, and the weights that the call changed."""
+        if self.placement is not None:
+            state, x = state.on_mesh(self.placement), self.placement.batch(x)
         moved, _, leaves, _ = self._other(state, x)
         return leaves, moved
 
@@ -336,6 +367,27 @@ class Program:
     ) -> list[Any]:  # fmt: skip
         """The leaves of the outputs for the first ``count`` batches of a block of inputs."""
         return self._predict_many(state, x, Static(shapes), Static(size), np.int32(count))
+
+    def lower(self, batch: Any) -> Any:
+        """The training step for arrays of given shapes and dtypes, ready to be compiled."""
+        self.check(batch)
+        state = self.variables.structs()
+        if self.placement is not None:
+            state = jax.tree.map(_with_sharding, state, self._shardings)
+            batch = self.placement.structs(batch)
+        return self._train_consuming.lower(state, batch)
+
+    def must_stop(self, together: bool) -> bool:
+        """Whether training is to stop: several processes stop if one of them wants to.
+
+        Args:
+            together: Whether several processes agree on it here; otherwise they go on.
+        """
+        if self.placement is not None and self.placement.spans_processes:
+            if not together:
+                return False
+            self.model.stop_training = processes.any_of(bool(self.model.stop_training))
+        return self.model.stop_training
 
     # ---- one step or a loop --------------------------------------------------------------------
 
@@ -353,7 +405,10 @@ class Program:
             return None
         if self.purpose == "predict":
             size = nested.flatten(batch)[0].shape[0]
-            if self._moving or any(s.shape[:1] != (size,) for s in traced.outputs):
+            if (
+                self._moving or self.placement is not None
+                or any(s.shape[:1] != (size,) for s in traced.outputs)
+            ):  # fmt: skip
                 return None
         return traced.outputs
 
@@ -422,3 +477,7 @@ def _abstract_key() -> Any:
 def struct_of(x: Any) -> jax.ShapeDtypeStruct:
     """The shape and dtype of an array."""
     return jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
+def _with_sharding(struct: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(struct.shape, struct.dtype, sharding=sharding)

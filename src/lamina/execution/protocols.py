@@ -70,10 +70,16 @@ class Executable(Protocol):
     """A model as the steps use it."""
 
     optimizer: Any
+    stop_training: bool
 
     @property
     def name(self) -> str:
         """Name of the model, for messages."""
+        ...
+
+    @property
+    def distributed_by(self) -> Any:
+        """What decides where arrays lie; None for a single device."""
         ...
 
     @property

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from lamina.core.prng import key_data
+from lamina.core.sharding import Layout, Placement, is_on_mesh, slot_layouts
 from lamina.core.variable import Variable, copied, put, read, take
 
 Arrays = dict[str, Any]
@@ -50,6 +51,16 @@ class TrainState:
         """A copy of the state with some fields replaced."""
         return dataclasses.replace(self, **changes)
 
+    def on_mesh(self, placement: Placement) -> TrainState:
+        """The state with its counters and fresh metrics, which come from the host, on the mesh."""
+        counters = {"key": self.key, "step": self.step, "first_nonfinite": self.first_nonfinite}
+        counters = {name: x for name, x in counters.items() if not is_on_mesh(x)}
+        metrics = {a: x for a, x in self.metrics.items() if not is_on_mesh(x)}
+        if not counters and not metrics:
+            return self
+        counters, metrics = placement.copies((counters, metrics))
+        return self.replace(**counters, metrics={**self.metrics, **metrics})
+
     def step_key(self) -> Any:
         """The key for the random draws of the next step."""
         return jax.random.fold_in(jax.random.wrap_key_data(self.key), self.step)
@@ -85,6 +96,29 @@ class Variables:
             "optimizer": self.optimizer,
             "metrics": self.metrics,
         }
+
+    def place(self, placement: Placement) -> TrainState:
+        """Lay out the variables for a placement; an optimizer's slots lie like their weights.
+
+        Returns:
+            The sharding of each array of the state, as a :class:`TrainState`.
+        """
+        everywhere = Layout(placement.replicated, placement.replicated)
+        weights = {**self.trainable, **self.non_trainable}
+        layouts = placement.distribution.layouts(weights)
+        for address, variable in weights.items():
+            variable.lay_out(layouts.get(address, everywhere))
+        layouts = slot_layouts(self.optimizer, self.trainable)
+        for key, variable in self.optimizer.items():
+            variable.lay_out(layouts.get(key, everywhere))
+        for variable in self.metrics.values():
+            variable.lay_out(everywhere)
+        groups = {
+            g: {a: v.layout.stored for a, v in variables.items() if v.layout is not None}
+            for g, variables in self.groups().items()
+        }
+        single = placement.replicated
+        return TrainState(**groups, key=single, step=single, first_nonfinite=single)
 
     def bound(self, state: TrainState) -> dict[Variable, Any]:
         """The value of each variable in ``state``."""

@@ -13,8 +13,19 @@ from lamina.serialization.fields import field, one_of
 from lamina.serialization.registry import builtin
 
 
+@builtin()
+class _Filled(Initializer):
+    """An initializer with one value for all elements, of which any part can be made alone."""
+
+    def draw_part(
+        self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str, index: tuple[slice, ...]
+    ) -> np.ndarray:
+        """A part of the values of one weight, which takes no memory."""
+        return np.broadcast_to(self.draw_for(parts, (), dtype), shape)[index]
+
+
 @builtin("initializers", "zero")
-class Zeros(Initializer):
+class Zeros(_Filled):
     """All zeros.
 
     >>> Zeros()((2,))
@@ -26,7 +37,7 @@ class Zeros(Initializer):
 
 
 @builtin("initializers", "one")
-class Ones(Initializer):
+class Ones(_Filled):
     """All ones.
 
     >>> Ones()((2,), dtype="int32")

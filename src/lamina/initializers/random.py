@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lamina.core import prng
 from lamina.errors import ArgumentError, ShapeError
 from lamina.initializers.base import Initializer, read_seed, working_dtype
 from lamina.serialization.fields import field, integers, number, one_of, optional
@@ -17,18 +18,70 @@ from lamina.serialization.registry import builtin
 _TRUNCATED_STDDEV = 0.87962566103423978
 
 
-def _truncated_normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+# Number of elements that are drawn from one generator.
+_BLOCK = 1 << 22
+
+
+def _truncated_normal(rng: np.random.Generator, count: int, dtype: Any) -> np.ndarray:
     """Standard normal values between -2 and 2: those outside are drawn again."""
-    values = rng.standard_normal(math.prod(shape), dtype)
+    values = rng.standard_normal(count, dtype)
     outside = np.flatnonzero(np.abs(values) > 2)
     while outside.size:
         values[outside] = rng.standard_normal(outside.size, dtype)
         outside = outside[np.abs(values[outside]) > 2]
-    return values.reshape(shape)
+    return values
+
+
+@builtin()
+class _Independent(Initializer):
+    """An initializer whose elements are independent of each other.
+
+    A large array is drawn in blocks of rows, each from a generator of its own. So any part can be
+    drawn alone, with the same values: by the process and for the device that stores it.
+    """
+
+    def values(
+        self, rng: np.random.Generator, count: int, shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
+        """Draw ``count`` elements of an array of the given shape."""
+        raise NotImplementedError
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return self.values(rng, math.prod(shape), shape, dtype).reshape(shape)
+
+    def draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:
+        return self.draw_part(parts, shape, dtype, tuple(slice(n) for n in shape))
+
+    def draw_part(
+        self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str, index: tuple[slice, ...]
+    ) -> np.ndarray:
+        """A part of the values of one weight.
+
+        Args:
+            parts: What the weight is; an integer ``seed`` is used in its place.
+            shape: Shape of the weight.
+            dtype: Dtype that the result will be cast to.
+            index: The part, a slice without a step for each dimension.
+        """
+        row = math.prod(shape[1:])
+        rows = max(1, _BLOCK // max(1, row))
+        if not shape or shape[0] <= rows:
+            return super().draw_for(parts, shape, dtype)[index]
+        seed = self._seed()
+        own = parts if seed is None else ("initializer", seed)
+        start, stop, _ = index[0].indices(shape[0])
+        found = []
+        for block in range(start // rows, -(-stop // rows)):
+            first = block * rows
+            count = min(rows, shape[0] - first)
+            rng = prng.stream(*own, *(("block", block) if block else ()))
+            drawn = self.values(rng, count * row, shape, dtype).reshape(count, *shape[1:])
+            found.append(drawn[(slice(max(start - first, 0), stop - first), *index[1:])])
+        return np.concatenate(found)
 
 
 @builtin("initializers", "normal")
-class RandomNormal(Initializer):
+class RandomNormal(_Independent):
     """Values of a normal distribution.
 
     Args:
@@ -44,12 +97,14 @@ class RandomNormal(Initializer):
     stddev: float = 0.05
     seed: int | None = field(default=None, convert=read_seed)
 
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        return self.mean + self.stddev * rng.standard_normal(shape, working_dtype(dtype))
+    def values(
+        self, rng: np.random.Generator, count: int, shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
+        return self.mean + self.stddev * rng.standard_normal(count, working_dtype(dtype))
 
 
 @builtin("initializers")
-class TruncatedNormal(Initializer):
+class TruncatedNormal(_Independent):
     """Values of a normal distribution truncated at two standard deviations from its mean.
 
     Args:
@@ -65,12 +120,14 @@ class TruncatedNormal(Initializer):
     stddev: float = 0.05
     seed: int | None = field(default=None, convert=read_seed)
 
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        return self.mean + self.stddev * _truncated_normal(rng, shape, working_dtype(dtype))
+    def values(
+        self, rng: np.random.Generator, count: int, shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
+        return self.mean + self.stddev * _truncated_normal(rng, count, working_dtype(dtype))
 
 
 @builtin("initializers", "uniform")
-class RandomUniform(Initializer):
+class RandomUniform(_Independent):
     """Values of the uniform distribution over ``[minval, maxval)``.
 
     Args:
@@ -87,8 +144,10 @@ class RandomUniform(Initializer):
     maxval: float = 0.05
     seed: int | None = field(default=None, convert=read_seed)
 
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        return self.minval + (self.maxval - self.minval) * rng.random(shape, working_dtype(dtype))
+    def values(
+        self, rng: np.random.Generator, count: int, shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
+        return self.minval + (self.maxval - self.minval) * rng.random(count, working_dtype(dtype))
 
 
 @builtin("initializers", "OrthogonalInitializer")
@@ -162,7 +221,7 @@ def _check_axes(initializer: Any) -> None:
 
 
 def _draw_scaled(
-    how: Any, rng: np.random.Generator, shape: tuple[int, ...], dtype: str
+    how: Any, rng: np.random.Generator, count: int, shape: tuple[int, ...], dtype: str
 ) -> np.ndarray:
     """Values with mean 0 and variance ``how.scale / fan``."""
     fan_in, fan_out = fans(shape, how.input_axes, how.output_axes)
@@ -170,10 +229,10 @@ def _draw_scaled(
     stddev = math.sqrt(how.scale / max(1, fan))
     work = working_dtype(dtype)
     if how.distribution == "uniform":
-        return stddev * math.sqrt(3) * (2 * rng.random(shape, work) - 1)
+        return stddev * math.sqrt(3) * (2 * rng.random(count, work) - 1)
     if how.distribution == "untruncated_normal":
-        return stddev * rng.standard_normal(shape, work)
-    return stddev / _TRUNCATED_STDDEV * _truncated_normal(rng, shape, work)
+        return stddev * rng.standard_normal(count, work)
+    return stddev / _TRUNCATED_STDDEV * _truncated_normal(rng, count, work)
 
 
 def _distribution(value: Any) -> str:
@@ -182,7 +241,7 @@ def _distribution(value: Any) -> str:
 
 
 @builtin("initializers")
-class VarianceScaling(Initializer):
+class VarianceScaling(_Independent):
     """Values with mean 0 and variance ``scale / fan``, so that layers preserve variances.
 
     Args:
@@ -210,12 +269,14 @@ class VarianceScaling(Initializer):
     def __post_init__(self) -> None:
         _check_axes(self)
 
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        return _draw_scaled(self, rng, shape, dtype)
+    def values(
+        self, rng: np.random.Generator, count: int, shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
+        return _draw_scaled(self, rng, count, shape, dtype)
 
 
 @builtin()
-class _Preset(Initializer):
+class _Preset(_Independent):
     """A named :class:`VarianceScaling`."""
 
     scale: ClassVar[float]
@@ -229,8 +290,10 @@ class _Preset(Initializer):
     def __post_init__(self) -> None:
         _check_axes(self)
 
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        return _draw_scaled(self, rng, shape, dtype)
+    def values(
+        self, rng: np.random.Generator, count: int, shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
+        return _draw_scaled(self, rng, count, shape, dtype)
 
 
 @builtin("initializers")

@@ -40,7 +40,7 @@ from lamina.layers.arguments import (
     may_carry_mask,
     shapes_of,
 )
-from lamina.layers.calls import check_inputs, explained
+from lamina.layers.calls import check_inputs, explained, observed
 from lamina.layers.state import LayerState, names_inside
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
@@ -273,8 +273,8 @@ class Layer(LayerState):
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned None. Is a "
                 "`return` missing?"
             )
-        if scope.hook is not None:
-            outputs = scope.hook(self, outputs)
+        if scope.hook is not None or self.output_sharding is not None:
+            outputs = observed(self, outputs, scope.hook)
         if self.activity_regularizer is not None:
             for x in nested.flatten(outputs):
                 self.add_loss(self.activity_regularizer(x) / x.shape[0])

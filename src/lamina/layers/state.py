@@ -55,6 +55,7 @@ class _Attributes:
     _own_weights: list[Variable]
     _policy: DTypePolicy
     _remat: RematScope | None
+    output_sharding: Any = None  # where a distribution wants the outputs
     _built_in: Any  # a weak reference to the layer that contains it
     _inner_names: tuple[int, dict[Any, tuple[str, str]]]
 

@@ -336,6 +336,7 @@ class Model(StatelessTrainer):
         show_trainable: bool = False,
         layer_range: Any = None,
         show_cost: bool = False,
+        show_sharding: bool = False,
     ) -> None:
         """Print the table of layers, output shapes and parameter counts.
 
@@ -349,13 +350,15 @@ class Model(StatelessTrainer):
             layer_range: First and last layer to show, as names or regular expressions.
             show_cost: Whether to add columns with the arithmetic operations and the memory of the
                 outputs for one sample.
+            show_sharding: Whether to show how a distribution splits the weights over devices, the
+                bytes on each, and what the compiler says about the communication of a step.
 
         ``lamina.visualization.summarize(model)`` returns the same table as an object.
         """
         visualization.print_summary(
             self, line_length=line_length, positions=positions, print_fn=print_fn,
             expand_nested=expand_nested, show_trainable=show_trainable, layer_range=layer_range,
-            show_cost=show_cost,
+            show_cost=show_cost, show_sharding=show_sharding,
         )  # fmt: skip
 
     def _repr_html_(self) -> str:

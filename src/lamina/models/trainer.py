@@ -20,6 +20,7 @@ from lamina.execution.program import Program, Purpose
 from lamina.execution.state import Loose, Variables
 from lamina.layers import Layer
 from lamina.layers.state import Snapshot
+from lamina.models.distributed import Distributed
 from lamina.models.functional import Graph
 from lamina.serialization.registry import builtin
 from lamina.training import loop
@@ -58,7 +59,7 @@ _run_key = functools.lru_cache(maxsize=64)(prng.key_data)
 
 
 @builtin()
-class Trainer(_Attributes, Layer):
+class Trainer(_Attributes, Distributed):
     """The training methods of models, implemented by pure steps that are compiled once."""
 
     def _trains(self) -> tuple[bool, ...]:
@@ -127,6 +128,7 @@ class Trainer(_Attributes, Layer):
         if program is None:
             if len(self._programs) >= _MOST_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
+            self.lay_out()
             program = self._programs[key] = Program(self, purpose, key[2])
         return program
 
@@ -134,14 +136,14 @@ class Trainer(_Attributes, Layer):
         """Cache a program after its first batch, which may have created metrics."""
         self._programs[self._program_key(program.purpose)] = program
 
-    def _program_key(self, purpose: Any) -> tuple[Any, tuple[bool, ...], bool, Any]:
-        """The purpose, the trainable weights, whether to run eagerly, and the compile settings."""
+    def _program_key(self, purpose: Any) -> tuple[Any, tuple[bool, ...], bool, Any, Any]:
+        """What a program depends on: the third entry says whether it runs eagerly."""
         # A prediction does not depend on what is trainable, except for layers that read it.
         compiled: tuple[int, ...] = ()
         if purpose != "predict" and self._objective is not None:
             compiled = tuple(version_of(x) for x in (self.optimizer, *self._objective.parts()))
         trains = self._trains()  # which also brings `_structure` up to date
-        return purpose, trains, self._runs_uncompiled(), compiled
+        return purpose, trains, self._runs_uncompiled(), compiled, self.distributed_by
 
     def _runs_uncompiled(self) -> bool:
         if self._jit_compile == "auto" and self._structure is not None:
@@ -162,6 +164,8 @@ class Trainer(_Attributes, Layer):
         steps_per_execution: int = 1,
         jit_compile: Any = "auto",
         auto_scale_loss: bool = True,
+        *,
+        distribution: Any = None,
     ) -> None:
         """Set the optimizer, the losses and the metrics.
 
@@ -181,6 +185,9 @@ class Trainer(_Attributes, Layer):
                 unless a layer has ``supports_jit = False``.
             auto_scale_loss: Whether to scale the loss under the policy ``"mixed_float16"``, so that
                 small gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
+            distribution: What splits batches and weights over devices: ``"data"``, ``"fsdp"``,
+                ``"tensor"``, ``"fsdp+tensor"`` or a :mod:`lamina.distribution` object; the current
+                one when None.
 
         Raises:
             UnknownNameError: An unknown name of an optimizer, loss, metric or output.
@@ -200,6 +207,7 @@ class Trainer(_Attributes, Layer):
             1 if steps_per_execution is None else steps_per_execution, "steps_per_execution"
         )
         self._programs = {}
+        self.distribute(distribution)
 
     @property
     def objective(self) -> Objective:
@@ -251,11 +259,7 @@ class Trainer(_Attributes, Layer):
         return list(self.get_metrics_result())
 
     def make_train_function(self, force: bool = False) -> None:
-        """Have the training step compiled by the next run.
-
-        Args:
-            force: Whether to compile it anew although nothing that it depends on has changed.
-        """
+        """Have the training step compiled by the next run; with ``force``, although it was."""
         self._make("train", force)
 
     def make_test_function(self, force: bool = False) -> None:

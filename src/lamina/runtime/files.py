@@ -12,14 +12,16 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from lamina.errors import CorruptFileError
-from lamina.runtime import budget
+from lamina.runtime import budget, processes
 
 
 @contextmanager
 def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path next to ``target``, which replaces it when the block ends.
 
-    If the block raises, the process dies or the disk is full, the target is unchanged.
+    If the block raises, the process dies or the disk is full, the target is unchanged. If several
+    processes run the program, all must come here, but only the file of process 0 is kept, and none
+    goes on before it is complete.
 
     Args:
         target: The file to write; its folder must exist.
@@ -28,6 +30,11 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: The folder is missing or not writable.
     """
     target = Path(target)
+    if not processes.is_first():
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / target.name
+        processes.wait_for_all(f"written {target}")
+        return
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".part",
                                     dir=target.parent)  # fmt: skip
     os.close(handle)
@@ -40,6 +47,7 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+    processes.wait_for_all(f"written {target}")
 
 
 def sync(path: Path) -> None:

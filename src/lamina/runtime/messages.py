@@ -8,6 +8,7 @@ import sys
 from typing import TextIO
 
 from lamina import settings
+from lamina.runtime import processes
 
 _LOGGER = logging.getLogger("lamina")
 
@@ -27,8 +28,22 @@ class _Log(io.TextIOBase):
         return len(text)
 
 
+class _Nowhere(io.TextIOBase):
+    """A stream that drops what is written, in processes other than the first."""
+
+    encoding = "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 def stream() -> TextIO:
     """The standard output, unless ``lamina.config.disable_interactive_logging()`` was called.
+
+    Of several processes that run one program, only the first one writes.
 
     >>> settings.disable_interactive_logging()
     >>> stream() is sys.stdout
@@ -37,4 +52,6 @@ def stream() -> TextIO:
     >>> stream() is sys.stdout
     True
     """
+    if not processes.is_first():
+        return _Nowhere()  # pyright: ignore[reportReturnType]
     return sys.stdout if settings.is_interactive_logging_enabled() else _Log()  # pyright: ignore[reportReturnType]

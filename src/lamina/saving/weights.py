@@ -351,7 +351,9 @@ def fill(
     while values:
         variables, arrays = zip(*values[-_AT_A_TIME:], strict=True)
         del values[-_AT_A_TIME:]
-        for variable, array in zip(variables, jax.device_put(arrays), strict=True):
+        if all(v.layout is None for v in variables):
+            arrays = jax.device_put(arrays)  # others send each device its own part
+        for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
     for layer, store in stores:
         layer.load_own_variables(store)

@@ -231,10 +231,10 @@ def _train(
                 logs |= {f"val_{k}": v for k, v in found.items()}
             progress.epoch_end(logs)
             hooks.on_epoch_end(epoch, logs)
+            stops = program.must_stop(True)
             if checkpoints is not None:
-                last = model.stop_training or epoch + 1 == run.epochs
-                checkpoints.epoch_ended(epoch, logs, last)
-            if model.stop_training:
+                checkpoints.epoch_ended(epoch, logs, stops or epoch + 1 == run.epochs)
+            if stops:
                 break
         model.optimizer.finalize_variable_values(list(program.variables.trainable.values()))
         hooks.on_train_end(logs)
@@ -269,7 +269,7 @@ class _Runner:
             and not check_nans and (not self.by_batch or hooks.model.steps_per_execution > 1)
             and program.loops(live.state, jax.tree.map(struct_of, first)) is not None
         )  # fmt: skip
-        self.place = data.in_place if self.loops else None
+        self.place = data.in_place if self.loops and program.placement is None else None
         if self.place is not None and not program.takes_in_place(self.place):
             self.place = None
 
@@ -361,7 +361,7 @@ class _Runner:
         most = data.steps_in_block if place is None else min(MOST_STEPS, full)
         order = data.over.order(data.size)
         at, began = self.done, 0.0
-        while at < full and not self.hooks.model.stop_training:
+        while at < full and not program.must_stop(self.by_batch):
             wanted = self.hooks.model.steps_per_execution if self.by_batch else program.chunk
             count = min(wanted, most, full - at)
             if self.checkpoints is not None:
@@ -375,7 +375,7 @@ class _Runner:
                 rows = np.arange(start, stop, dtype="int32") if order is None else order[start:stop]
                 block = InPlace(np.resize(rows, most * size), place)
             self._run(program.train_many, block, size, count)
-            if began and count == program.chunk and not self.by_batch:
+            if began and count == program.chunk and not (self.by_batch or program.keeps_chunk):
                 rate = count / (time.perf_counter() - began)
                 program.chunk = int(np.clip(rate * _SECONDS_PER_DISPATCH, 1, 4 * count))
             began = time.perf_counter()
@@ -383,7 +383,7 @@ class _Runner:
             self.progress.update(at, self.logs)
             self.hooks.on_train_batch_end(at - 1, self.logs)
             self._after_steps(at)
-        if rest and at <= full and not self.hooks.model.stop_training:
+        if rest and at <= full and not program.must_stop(self.by_batch):
             self._step(full, data.block(_rows(order, full * size, data.size), rest))
         data.over.position += full + bool(rest)
         data.taken = 0
@@ -392,7 +392,7 @@ class _Runner:
         count = self.done
         for count, batch in enumerate(self.data.batches(), self.done + 1):
             self._step(count - 1, batch)
-            if self.hooks.model.stop_training and self.by_batch:
+            if self.by_batch and self.program.must_stop(True):
                 break
         steps = self.data.over.steps
         if steps is not None and count < steps and not self.hooks.model.stop_training:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -24,18 +24,19 @@ from rich.text import Text
 from lamina.core.graph import Node
 from lamina.core.operation import Op
 from lamina.core.scope import Scope, entered
+from lamina.core.sharding import bytes_per_device
 from lamina.core.spec import BATCH, TensorSpec, is_anonymous, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.layers import InputLayer
 from lamina.runtime import cost, messages
 from lamina.tree import nested
+from lamina.visualization.cells import JOINED, coloured, in_ascii, shrink, wrap
 from lamina.visualization.diagram import graph_of
 
 Shape = tuple[Any, ...]
 _BATCH = show_dim(BATCH)
-_JOINED = "\xa0"  # a space at which lines are broken only as a last resort
-_NUMBERS = (f"Param{_JOINED}#", "FLOPs", "Activations")  # the columns of numbers
+_NUMBERS = (f"Param{JOINED}#", "FLOPs", "Activations")  # the columns of numbers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Row:
         operations: Arithmetic operations of all calls for one sample: a number, a formula of named
             dimensions, or None if unknown or not requested.
         activation_bytes: Size of the outputs for one sample in bytes, likewise.
+        sharding: For each weight its name and the axis of the mesh that splits each dimension.
+        device_bytes: Size of the weights on each device in bytes.
     """
 
     name: str
@@ -69,6 +72,8 @@ class Row:
     frame: str = ""
     operations: Any = None
     activation_bytes: Any = None
+    sharding: tuple[str, ...] = ()
+    device_bytes: int = 0
 
     @property
     def shape_text(self) -> str:
@@ -126,6 +131,8 @@ class ModelSummary:
             need.
         show_trainable: Whether to show what is trained.
         show_cost: Whether to show the cost of one sample.
+        show_sharding: Whether to show how weights are split over devices.
+        notes: Lines below the totals.
         line_length: Width in characters; when None, as wide as necessary up to the width of the
             terminal.
         positions: End of each column, in characters or as fractions of the width.
@@ -139,6 +146,8 @@ class ModelSummary:
     show_connections: bool = False
     show_trainable: bool = False
     show_cost: bool = False
+    show_sharding: bool = False
+    notes: tuple[str, ...] = ()
     line_length: int | None = None
     positions: tuple[float, ...] = ()
 
@@ -162,7 +171,7 @@ class ModelSummary:
         columns: list[tuple[str, Callable[[Row], str]]] = [
             ("Layer (type)", lambda row: f"{row.name} ({row.type})"),
             ("Output Shape", lambda row: row.shape_text),
-            (f"Param{_JOINED}#", lambda row: row.params_text),
+            (f"Param{JOINED}#", lambda row: row.params_text),
         ]
         if self.show_connections:
             columns.append(("Connected to", lambda row: "\n".join(row.connected_to) or "-"))
@@ -171,6 +180,9 @@ class ModelSummary:
         if self.show_cost:
             columns.append(("FLOPs", lambda row: _show_amount(row.operations)))
             columns.append(("Activations", lambda row: _show_amount(row.activation_bytes, "B")))
+        if self.show_sharding:
+            columns.append(("Sharding", lambda row: "\n".join(row.sharding) or "-"))
+            columns.append(("Per device", lambda row: cost.readable(row.device_bytes)))
         return columns
 
     def _widths(self, cells: list[list[str]], available: int) -> list[int]:
@@ -185,7 +197,7 @@ class ModelSummary:
                 max(cell_len(word) for line in column for word in line.split(" "))
                 for column in lines
             ]
-            widths = _shrink(widths, minimums, limit)
+            widths = shrink(widths, minimums, limit)
         elif self.line_length is not None:
             for i in range(limit - sum(widths)):
                 widths[i % len(widths)] += 1
@@ -201,26 +213,28 @@ class ModelSummary:
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
         columns = self._columns
-        frames = [_in_ascii(r.frame) if options.ascii_only else r.frame for r in self.rows]
+        frames = [in_ascii(r.frame) if options.ascii_only else r.frame for r in self.rows]
         cells = [[title, *map(show, self.rows)] for title, show in columns]
-        framed = [f.replace(" ", _JOINED) + c for f, c in zip(frames, cells[0][1:], strict=True)]
+        framed = [f.replace(" ", JOINED) + c for f, c in zip(frames, cells[0][1:], strict=True)]
         available = self.line_length or options.max_width
         widths = self._widths([[cells[0][0], *framed], *cells[1:]], available)
         table = Table(show_lines=True, header_style="bold")
         table.width = sum(widths) + 3 * len(widths) + 1
         for (title, _), width in zip(columns, widths, strict=True):
-            header = Text("\n".join(_wrap(title, width)))
+            header = Text("\n".join(wrap(title, width)))
             justify = "right" if title in _NUMBERS else "left"
             table.add_column(header, justify=justify, width=width, overflow="fold")
         for frame, first, *rest in zip(frames, *(column[1:] for column in cells), strict=True):
-            others = [_wrap(text, width) for text, width in zip(rest, widths[1:], strict=True)]
+            others = [wrap(text, width) for text, width in zip(rest, widths[1:], strict=True)]
             tallest = max(map(len, others))
-            texts = [_wrap(first, widths[0], frame, tallest), *others]
-            table.add_row(*(_coloured("\n".join(lines)) for lines in texts))
+            texts = [wrap(first, widths[0], frame, tallest), *others]
+            table.add_row(*(coloured("\n".join(lines)) for lines in texts))
         yield Text(f'Model: "{self.name}"', style="bold")
         yield table
         for label, weights in self.totals.items():
-            yield Text.assemble(" ", (f"{label}: ", "bold"), _coloured(str(weights)))
+            yield Text.assemble(" ", (f"{label}: ", "bold"), coloured(str(weights)))
+        for note in self.notes:
+            yield Text(f" {note}")
 
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=self.line_length, color_system=None)
@@ -247,7 +261,8 @@ class ModelSummary:
             first, *rest = (show(r) for _, show in columns)
             body.append(row("td", [r.frame + first, *rest]))
         head = row("th", [title for title, _ in columns], "; border-bottom: 1px solid")
-        totals = "<br>".join(f"<b>{label}:</b> {weights}" for label, weights in self.totals.items())
+        lines = [f"<b>{label}:</b> {weights}" for label, weights in self.totals.items()]
+        totals = "<br>".join([*lines, *map(html.escape, self.notes)])
         return (
             f"<p><b>Model: {html.escape(self.name)}</b></p>"
             '<table style="border-collapse: collapse; font-variant-numeric: tabular-nums">'
@@ -264,6 +279,7 @@ def summarize(
     show_trainable: bool = False,
     layer_range: Sequence[str] | None = None,
     show_cost: bool = False,
+    show_sharding: bool = False,
 ) -> ModelSummary:
     """Create the table of a model's layers.
 
@@ -281,6 +297,9 @@ def summarize(
         show_cost: Whether to add columns with the cost of one sample: the arithmetic operations of
             the forward pass, where a multiplication and an addition count as two, and the bytes of
             the outputs. They are formulas of unknown named dimensions, such as ``128*time``.
+        show_sharding: Whether to add columns that show how a distribution splits each weight, and
+            the bytes on each device; and, once the model was trained, what the compiler says about
+            the memory and the communication of a training step.
 
     Returns:
         The table, with its ``rows`` and totals.
@@ -298,7 +317,7 @@ def summarize(
     rows = list(reader.rows(model, 0, "", layer_range))
     optimizer = model.optimizer
     state = optimizer.state_variables if optimizer is not None and optimizer.built else {}
-    columns = 3 + reader.branches + show_trainable + 2 * show_cost
+    columns = 3 + reader.branches + show_trainable + 2 * show_cost + 2 * show_sharding
     if ends and (len(ends) < columns or list(ends) != sorted(ends) or ends[0] <= 0):
         raise ArgumentError(
             f"`positions` are {columns} increasing numbers here, one for each column. "
@@ -313,6 +332,8 @@ def summarize(
         show_connections=reader.branches,
         show_trainable=show_trainable,
         show_cost=show_cost,
+        show_sharding=show_sharding,
+        notes=_notes(model, [*trains, *state.values()]) if show_sharding else (),
         line_length=line_length,
         positions=ends,
     )
@@ -328,6 +349,7 @@ def print_summary(
     show_trainable: bool = False,
     layer_range: Sequence[str] | None = None,
     show_cost: bool = False,
+    show_sharding: bool = False,
 ) -> None:
     """Print the table of :func:`summarize`, in color on a terminal.
 
@@ -342,10 +364,12 @@ def print_summary(
         show_trainable: See :func:`summarize`.
         layer_range: See :func:`summarize`.
         show_cost: See :func:`summarize`.
+        show_sharding: See :func:`summarize`.
     """
     summary = summarize(
         model, line_length=line_length, positions=positions, expand_nested=expand_nested,
         show_trainable=show_trainable, layer_range=layer_range, show_cost=show_cost,
+        show_sharding=show_sharding,
     )  # fmt: skip
     if print_fn is not None:
         print_fn(str(summary))
@@ -407,7 +431,26 @@ class _Reader:
             frame=frame,
             operations=_total(self.costs, path) if calls and self.costs is not None else None,
             activation_bytes=_bytes_of_outputs(calls) if self.costs is not None else None,
+            sharding=tuple(f"{v.name} {axes}" for v in variables if (axes := _axes_of(v))),
+            device_bytes=sum(_device_bytes(v) for v in variables),
         )  # fmt: skip
+
+
+def _axes_of(variable: Variable) -> tuple[Any, ...]:
+    """The axes of the mesh that split the dimensions of a variable; empty if none does."""
+    spec = () if variable.layout is None else tuple(variable.layout.stored.spec)
+    return (*spec, *[None] * (variable.ndim - len(spec))) if any(spec) else ()
+
+
+def _device_bytes(variable: Variable) -> int:
+    return bytes_per_device(variable.shape, variable.dtype, variable.layout)
+
+
+def _notes(model: Any, variables: list[Variable]) -> tuple[str, ...]:
+    """What is known of the memory and the communication of each device."""
+    if model.compiled and model.program_for("train").seen is not None:
+        return tuple(str(model.analyze_step()).splitlines())
+    return (f"Params per device: {cost.readable(sum(map(_device_bytes, variables)))}",)
 
 
 def _operations(model: Any) -> dict[str, Any]:
@@ -518,7 +561,7 @@ def _camel_case(name: str) -> str:
 def _show_output(output: Shape | list[Shape]) -> str:
     if isinstance(output, list):
         return f"[{', '.join(map(_show_output, output))}]"
-    inner = f",{_JOINED}".join(map(str, output))
+    inner = f",{JOINED}".join(map(str, output))
     return f"({inner},)" if len(output) == 1 else f"({inner})"
 
 
@@ -528,67 +571,3 @@ def _show_amount(amount: Any, unit: str = "") -> str:
         named = amount is not None and not is_anonymous(amount)
         return f"{show_dim(amount)} {unit}".strip() if named else "?"
     return cost.readable(amount) if unit else f"{amount:,}"
-
-
-def _in_ascii(frame: str) -> str:
-    return frame.translate(str.maketrans("├│└", "||`"))
-
-
-def _wrap(text: str, width: int, frame: str = "", height: int = 1) -> list[str]:
-    """Wrap text to lines of at most ``width``, inside a word only if it is too long.
-
-    The first line starts with ``frame``; the others continue its vertical lines. There are at least
-    ``height`` lines.
-    """
-    further = frame.translate(str.maketrans("├└`", "│  "))
-    if cell_len(frame) * 2 > width:  # a frame this deep leaves no space for text
-        frame = further = ""
-    limit = width - cell_len(frame)
-    lines: list[str] = []
-    for paragraph in text.split("\n"):
-        lines.append("")
-        words = paragraph.split(" ")
-        if any(cell_len(word) > limit for word in words):
-            words = paragraph.replace(_JOINED, " ").split(" ")
-        for word in words:
-            glue = " " * bool(lines[-1])
-            for piece in [word] if cell_len(word) <= limit else _pieces(word, limit):
-                if cell_len(lines[-1] + glue + piece) <= limit:
-                    lines[-1] += glue + piece
-                else:
-                    lines.append(piece)
-                glue = ""
-    lines = [line.replace(_JOINED, " ") for line in lines]
-    lines += [""] * (height - len(lines))
-    return [(further if i else frame) + line for i, line in enumerate(lines)]
-
-
-def _pieces(word: str, limit: int) -> list[str]:
-    """Split a word into parts that fit, preferably at separators."""
-    return [piece for part in _SEAMS.split(word) if part for piece in chop_cells(part, limit)]
-
-
-def _shrink(widths: list[int], minimums: list[int], limit: int) -> list[int]:
-    """Shrink the widest columns until all fit, below the minimums only as a last resort.
-
-    The minimums are the longest words, so that numbers, which are single words, are split last.
-    """
-    widths = list(widths)
-    for _ in range(sum(widths) - max(limit, len(widths))):
-        i = max(range(len(widths)), key=lambda i: (widths[i] > minimums[i], widths[i]))
-        widths[i] -= 1
-    return widths
-
-
-_SEAMS = re.compile(r"(?<=[_/])|(?<=[a-z0-9])(?=[A-Z\[])")
-_COLOURS = {"size": "green", "type": "blue", "open": "cyan"}
-_TOKENS = re.compile(
-    r"(?P<type>(?<=\()[A-Z]\w*(?=\)$))|(?P<open>\bNone\b|\?)|(?P<size>\b\d[\d,.]*\b)"
-)
-
-
-def _coloured(text: str) -> Text:
-    styled = Text(text)
-    for match in _TOKENS.finditer(text):
-        styled.stylize(_COLOURS[match.lastgroup or ""], *match.span())
-    return styled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from lamina.errors import ArgumentError, DataError
 from lamina.execution.batches import Batch
 from lamina.training.data.arrays import Rows, arrays_of, holds_arrays
 from lamina.training.data.batches import Weigh, common_length, describe, map_arrays, separate
+from lamina.training.data.joined import JoinedData, own_arrays
 from lamina.training.data.passes import Pass, prepare_of
 from lamina.training.data.samples import ArrayData
 from lamina.training.data.sources import source_of
@@ -32,13 +34,16 @@ def open_data(data: Batch, over: Pass) -> ArrayData | StreamData:
     if x is None:
         raise DataError("There is no data. Received x=None; pass arrays or an iterable of batches.")
     if holds_arrays(x) or isinstance(x, (str, bytes)):
-        return ArrayData(separate(data, over), over)
+        arrays = ArrayData(separate(data, over), over)
+        # What is prepared by the arrays is not prepared again.
+        again = dataclasses.replace(over, prepare=None)
+        return JoinedData(own_arrays(arrays), again) if over.joined else arrays
     if y is not None or sample_weight is not None:
         raise ArgumentError(
             "`y` and `sample_weight` come with `x` only when `x` is arrays. An iterable yields "
             "tuples (x, y) or (x, y, sample_weight) instead."
         )
-    return StreamData(source_of(x, over), over)
+    return (JoinedData if over.joined else StreamData)(source_of(x, over), over)
 
 
 def limited(data: ArrayData | StreamData) -> ArrayData | StreamData:

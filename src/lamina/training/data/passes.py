@@ -10,6 +10,7 @@ import numpy as np
 
 from lamina.core import prng
 from lamina.errors import ArgumentError, DTypeError
+from lamina.runtime import processes
 
 Prepare = Callable[[Any], Any]
 
@@ -28,6 +29,8 @@ class Pass:
         position: the number of training steps whose batches have been drawn.
         inputs: names of the model's inputs (each as a tuple of the names that it answers to), and
         outputs: names of its outputs; both empty for a model that is no graph.
+        distributed: whether batches go to several devices, from the host's memory.
+        joined: whether each process has data of its own, of which batches are joined.
         prepare: computes, of the inputs of a batch, what the model computes on the host; None for
             a model that has no such part.
     """
@@ -40,6 +43,8 @@ class Pass:
     position: int = 0
     inputs: tuple[tuple[str, ...], ...] = ()
     outputs: tuple[str, ...] = ()
+    distributed: bool = False
+    joined: bool = False
     prepare: Prepare | None = None
 
     def order(self, size: int) -> np.ndarray | None:
@@ -53,6 +58,10 @@ class Pass:
         graph = model.graph
         names = [] if graph is None else zip(graph.input_names, graph.inputs, strict=True)
         self.seed, self.position = model.run_seed, model.steps_taken
+        by = model.distributed_by
+        if by is not None:
+            self.distributed = True
+            self.joined = processes.are_several() and not by.auto_shard_dataset
         self.inputs = tuple((name, tensor.name) for name, tensor in names)
         self.outputs = () if graph is None else tuple(graph.output_names)
         self.prepare = prepare_of(model)

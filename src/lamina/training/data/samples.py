@@ -88,7 +88,7 @@ class ArrayData:
         On a GPU or TPU they come from its memory, if the data fits there. Consecutive samples that
         need no others are a view of the data.
         """
-        may_move = not self._has_rows and self.over.prepare is None
+        may_move = not (self._has_rows or self.over.distributed) and self.over.prepare is None
         if xla.has_own_memory() and self._on_device is None and may_move:
             self._on_device = jax.device_put(self.batch) if self._nbytes <= _RESIDENT_BYTES else ()
         if self._on_device:

@@ -1,0 +1,128 @@
+"""The processes and devices that take part in a program."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from lamina import settings
+from lamina.errors import ArgumentError, StateError
+
+# Names of environment variables of Keras.
+_VARIABLES = "KERAS_DISTRIBUTION_"
+# A process that has died is noticed after this many seconds; JAX's default is 100.
+HEARTBEAT_SECONDS = 30
+
+
+def list_devices(device_type: str | None = None) -> list[str]:
+    """The devices of all processes.
+
+    Args:
+        device_type: ``"cpu"``, ``"gpu"`` or ``"tpu"``; when None, the type that JAX computes on by
+            default.
+
+    Returns:
+        Their names, ``"<type>:<id>"``, which :class:`DeviceMesh` takes.
+
+    Raises:
+        ArgumentError: There are no devices of that type.
+
+    >>> list_devices("cpu")[0]
+    'cpu:0'
+    """
+    return [f"{d.platform}:{d.id}" for d in devices_of(device_type)]
+
+
+def get_device_count(device_type: str | None = None) -> int:
+    """The number of devices of all processes.
+
+    Args:
+        device_type: See :func:`list_devices`.
+
+    >>> get_device_count() == len(list_devices())
+    True
+    """
+    return len(devices_of(device_type))
+
+
+def devices_of(device_type: str | None) -> list[Any]:
+    """The JAX devices of a type."""
+    try:
+        return jax.devices(device_type.lower() if device_type else None)
+    except RuntimeError:
+        raise ArgumentError(
+            f"There are no devices of type {device_type!r}.",
+            received=f"devices of type {jax.default_backend()!r}: {jax.devices()}",
+        ) from None
+
+
+def initialize(
+    job_addresses: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> None:
+    """Connect this process with the others that run the same program.
+
+    Call it before anything else, in every process. Then devices of all processes form one mesh, the
+    random seed of the process 0 is used by all, and only process 0 writes files and progress.
+    Without arguments, JAX finds the other processes where a cluster manager has started them
+    (SLURM, Open MPI, Kubernetes, Cloud TPU); elsewhere, set the arguments, or the environment
+    variables ``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``KERAS_DISTRIBUTION_NUM_PROCESSES`` and
+    ``KERAS_DISTRIBUTION_PROCESS_ID``, as ``python -m lamina launch`` does.
+
+    When a process has died, JAX ends the others after 30 seconds.
+
+    Args:
+        job_addresses: ``"host:port"`` of process 0, optionally followed by those of the others,
+            separated by commas.
+        num_processes: Number of processes.
+        process_id: Number of this process, from 0.
+
+    Raises:
+        ArgumentError: The arguments contradict each other.
+        StateError: JAX has already been used in this process, or the process is already connected.
+    """
+    given = {
+        name: os.environ.get(_VARIABLES + name.upper()) if value is None else value
+        for name, value in (
+            ("job_addresses", job_addresses), ("num_processes", num_processes),
+            ("process_id", process_id),
+        )
+    }  # fmt: skip
+    count = _whole(given, "num_processes")
+    number = _whole(given, "process_id")
+    addresses = str(given["job_addresses"] or "").split(",")
+    if count is not None and len(addresses) > 1 and len(addresses) != count:
+        raise ArgumentError(
+            "initialize() received the addresses of another number of processes.",
+            expected=f"1 or {count} addresses", received=addresses,
+        )  # fmt: skip
+    if jax.distributed.is_initialized():
+        raise StateError("initialize() was already called in this process.")
+    try:
+        jax.distributed.initialize(
+            addresses[0] or None, count, number, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+        )
+    except (RuntimeError, ValueError) as e:
+        raise StateError(
+            f"This process cannot be connected with the others: {e}",
+            cure="Call `lamina.distribution.initialize()` first, before JAX computes anything; and "
+            "outside of a cluster manager that JAX knows, pass all three arguments.",
+        ) from e
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        digits = np.frombuffer(settings.global_seed().to_bytes(16, "little"), np.uint8)
+        seed = np.asarray(multihost_utils.broadcast_one_to_all(digits), np.uint8).tobytes()
+        settings.set_global_seed(int.from_bytes(seed, "little"))
+
+
+def _whole(given: dict[str, Any], name: str) -> int | None:
+    value = given[name]
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        raise ArgumentError(f"`{name}` is an integer. Received: {value!r}.") from None
