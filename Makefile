@@ -1,6 +1,7 @@
 # make demo    train and show a small model
 # make test    the whole test suite
-# make test-long   the tests that take minutes: outputs of all published architectures
+# make test-long   outputs of all published architectures; ten minutes of random hostile files,
+#                  whose counts are kept in tests/security/fuzz.txt
 # make check   format, lint, types, import contracts
 # make docs    what Lamina has of Keras: docs/compatibility.md, and the record that tests hold
 # make bench   speed, side by side with the peers, on a machine that does nothing else
@@ -25,7 +26,7 @@ JOBS ?= 2
 # Tests that run thousands of small programs once each. They compare numbers, which are the same
 # however well XLA optimizes; the others run with XLA's defaults, as users do.
 NUMBERS := tests/behaviour tests/differential tests/laws tests/ops tests/property tests/saving \
-  tests/utils tests/wrappers
+  tests/security tests/utils tests/wrappers
 QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
   --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
@@ -52,6 +53,8 @@ check: $(STAMP)
 
 test-long: $(STAMP)
 	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) -m long
+	PYTHONPATH=.:src nice $(BIN)/python -m tests.security.fuzz --seconds 600 \
+	  --record tests/security/fuzz.txt
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)

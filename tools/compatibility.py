@@ -66,7 +66,9 @@ def _section(path: str, groups: list[list[str]], gaps: dict[str, list[str]]) -> 
         for name in differs:
             said = list(gaps.get(name, []))
             members = {n.partition(".")[2]: v for n, v in gaps.items() if n.startswith(name + ".")}
-            said += [f"no member `{n}`" for n, v in members.items() if not v]
+            for member in (n for n, v in members.items() if not v):
+                why = reason(f"{path}.{name}.{member}")
+                said.append(f"no member `{member}`" + (f" ({why})" if why else ""))
             said += [f"`{n}()`: {', '.join(v)}" for n, v in members.items() if v]
             parts.append(f"| `{name}` | {'; '.join(said)} |\n".replace("||", "\\|\\|"))
     if not_yet:

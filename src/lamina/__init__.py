@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lamina import config as config
     from lamina import constraints as constraints
     from lamina import datasets as datasets
+    from lamina import distillation as distillation
     from lamina import dtype_policies as dtype_policies
     from lamina import errors as errors
     from lamina import initializers as initializers
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from lamina import ops as ops
     from lamina import optimizers as optimizers
     from lamina import preprocessing as preprocessing
+    from lamina import quantizers as quantizers
     from lamina import random as random
     from lamina import regularizers as regularizers
     from lamina import saving as saving
@@ -49,9 +51,11 @@ if TYPE_CHECKING:
     from lamina import wrappers as wrappers
     from lamina.alias import alias_keras as alias_keras
     from lamina.core.naming import name_scope as name_scope
+    from lamina.core.operation import Operation as Operation
     from lamina.core.rematerialization import RematScope as RematScope
     from lamina.core.rematerialization import remat as remat
     from lamina.core.stateless import StatelessScope as StatelessScope
+    from lamina.core.stateless import SymbolicScope as SymbolicScope
     from lamina.core.symbolic import SymbolicTensor as KerasTensor  # noqa: F401
     from lamina.core.variable import Variable as Variable
     from lamina.dtype_policies import DTypePolicy as DTypePolicy
@@ -67,16 +71,18 @@ if TYPE_CHECKING:
     from lamina.models import Sequential as Sequential
     from lamina.models.function import Function as Function
     from lamina.optimizers import Optimizer as Optimizer
+    from lamina.quantizers import Quantizer as Quantizer
     from lamina.regularizers import Regularizer as Regularizer
     from lamina.runtime.devices import device as device
+    from lamina.saving import inspect as inspect
 
 _MODULES = {
     name: f"lamina.{name}"
     for name in (
         "activations", "applications", "backend", "callbacks", "config", "constraints",
-        "datasets", "dtype_policies", "errors", "initializers", "layers", "losses", "metrics",
-        "mixed_precision", "models", "ops", "optimizers", "preprocessing", "random", "regularizers",
-        "saving", "tree", "utils", "visualization", "wrappers",
+        "datasets", "distillation", "dtype_policies", "errors", "initializers", "layers", "losses",
+        "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing", "quantizers",
+        "random", "regularizers", "saving", "tree", "utils", "visualization", "wrappers",
     )
 }  # fmt: skip
 _OBJECTS = {
@@ -92,14 +98,18 @@ _OBJECTS = {
     "Loss": "lamina.losses",
     "Metric": "lamina.metrics",
     "Model": "lamina.models",
+    "Operation": "lamina.core.operation",
     "Optimizer": "lamina.optimizers",
+    "Quantizer": "lamina.quantizers",
     "Regularizer": "lamina.regularizers",
     "RematScope": "lamina.core.rematerialization",
     "Sequential": "lamina.models",
     "StatelessScope": "lamina.core.stateless",
+    "SymbolicScope": "lamina.core.stateless",
     "Variable": "lamina.core.variable",
     "alias_keras": "lamina.alias",
     "device": "lamina.runtime.devices",
+    "inspect": "lamina.saving",
     "name_scope": "lamina.core.naming",
     "remat": "lamina.core.rematerialization",
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import lamina
 from lamina.alias.program import run_module, run_program
@@ -10,10 +12,14 @@ from lamina.alias.program import run_module, run_program
 _HELP = """\
 usage: lamina run program.py [arguments]
        lamina run -m module [arguments]
+       lamina inspect FILE
+       lamina convert OLD NEW
        lamina --version
 
 `run` starts a program that says `import keras` with Lamina in Keras's place, unchanged, whether
 Keras is installed or not. In a notebook, say `import lamina; lamina.alias_keras()` first.
+`inspect` shows what a file of a model or of weights contains, without building or executing it.
+`convert` loads the model of OLD, of any version of Keras, and saves it as NEW (`.keras`).
 """
 
 
@@ -33,8 +39,22 @@ def main(argv: list[str] | None = None) -> int:
             return run_module(module, rest)
         case ["run", program, *rest] if not program.startswith("-"):
             return run_program(program, rest)
+        case ["inspect", file] if not file.startswith("-"):
+            return _reporting(lambda: print(lamina.inspect(file)))
+        case ["convert", old, new] if not old.startswith("-"):
+            return _reporting(lambda: lamina.saving.load_model(old).save(new))
         case _:
             print(f"lamina: cannot read the arguments {' '.join(args)!r}.\n", file=sys.stderr)
             print(_HELP, end="", file=sys.stderr)
             return 2
+    return 0
+
+
+def _reporting(action: Callable[[], Any]) -> int:
+    """Exit status of an action; an error of the library or the system is told without traceback."""
+    try:
+        action()
+    except (lamina.errors.LaminaError, OSError) as e:
+        print(f"lamina: {e}", file=sys.stderr)
+        return 1
     return 0

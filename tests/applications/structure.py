@@ -105,10 +105,14 @@ def summary(model):
 def of_keras(name, /, **options):
     """Keras's model, whose weights have shapes but no values."""
     import keras
+    from keras.src.backend.common import global_state
 
     keras.utils.clear_session()
-    with keras.StatelessScope(initialize_variables=False):
-        return getattr(keras.applications, name)(weights=None, **options)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            return getattr(keras.applications, name)(**{"weights": None, **options})
+    finally:  # otherwise the next scope would give values to all of them
+        global_state.set_global_attribute("uninitialized_variables", [])
 
 
 def of_lamina(name, /, **options):

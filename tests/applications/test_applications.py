@@ -1,9 +1,12 @@
 """The published architectures against Keras's own: layers, arguments, files of weights, outputs."""
 
+import functools
 import hashlib
 import inspect
 import json
 import re
+import subprocess
+import sys
 
 import h5py
 import keras as oracle
@@ -15,7 +18,7 @@ import lamina as keras
 from lamina import applications
 from lamina.applications import building, imagenet_utils
 from lamina.errors import ArgumentError, DownloadError, ShapeError, SignatureError, StructureError
-from lamina.layers import Conv2D, Rescaling
+from lamina.layers import Conv2D, Rescaling, scaling
 from tests.applications import structure
 from tests.datasets.builders import serve
 
@@ -323,16 +326,10 @@ PUBLISHED = [
 
 def compare_published(monkeypatch, name, options):
     ours = requested(monkeypatch, building, getattr(applications, name), **options)
-    module = getattr(oracle.src.applications, structure.MODELS[name].replace("resnet_v2", "resnet"))
-    if not name.startswith("Inception"):
-        module = getattr(oracle.src.applications, structure.MODELS[name])
-    if structure.MODELS[name] == "resnet_v2":
-        module = oracle.src.applications.resnet
-    oracle.utils.clear_session()
-    with oracle.StatelessScope(initialize_variables=False):
-        theirs = requested(
-            monkeypatch, module.file_utils, getattr(oracle.applications, name), **options
-        )
+    module = structure.MODELS[name].removeprefix("resnet_v2") or "resnet"
+    module = getattr(oracle.src.applications, module)
+    build = functools.partial(structure.of_keras, name, weights="imagenet")
+    theirs = requested(monkeypatch, module.file_utils, build, **options)
     assert ours == theirs
 
 
@@ -392,7 +389,7 @@ def test_weights_by_path(theirs, features, published, tmp_path):
     ("name", "options"),
     [
         ("MobileNetV3Small", {"alpha": 0.25}),
-        ("NASNetMobile", {}),
+        pytest.param("NASNetMobile", {}, marks=pytest.mark.long),
         pytest.param("ConvNeXtTiny", {}, marks=pytest.mark.long),
         pytest.param("EfficientNetB0", {}, marks=pytest.mark.long),
         pytest.param("EfficientNetV2B0", {}, marks=pytest.mark.long),
@@ -539,3 +536,24 @@ def test_decoding(network, monkeypatch):
     for wrong in (probabilities[0], probabilities[:, :10]):
         with pytest.raises(ShapeError, match=r"\(batch, 1000\).*include_top=True"):
             applications.vgg16.decode_predictions(wrong)
+
+
+# ---- layers that only these architectures have ---------------------------------------------------
+
+
+def test_layers_of_architectures_in_files(tmp_path):
+    """A new process loads them without `applications`; so does Keras, with the same outputs."""
+    x = inputs = keras.Input((3,))
+    x = scaling.CustomScaleLayer(0.5)([x, scaling.LayerScale(0.1, 3)(x)])
+    keras.Model(inputs, x).save(tmp_path / "model.keras")
+    data = np.arange(6, dtype="float32").reshape(2, 3)
+    expected = data + 0.5 * 0.1 * data
+    theirs = oracle.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(theirs.predict(data, verbose=0), expected, rtol=1e-6)
+    code = (
+        "import lamina, numpy as np; "
+        f"model = lamina.saving.load_model({str(tmp_path / 'model.keras')!r}); "
+        "print(model.predict(np.arange(6.0).reshape(2, 3), verbose=0).tolist())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(json.loads(told.stdout), expected, rtol=1e-6)

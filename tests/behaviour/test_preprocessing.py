@@ -14,6 +14,7 @@ import lamina
 from lamina import layers
 from lamina.core import prng
 from lamina.core.scope import Scope, entered
+from lamina.training.data.dataset import Dataset
 from lamina.transforms import draws
 from lamina.tree import nested
 from tests.cases.layers_image import CASES
@@ -140,6 +141,23 @@ def test_augmentation_stays_inside_the_compiled_step():
     assert not np.allclose(model(PIXELS), model(PIXELS))  # a call is in training, by default
 
 
+def test_data_sets_compute_on_the_host_what_layers_compute():
+    layer = layers.Pipeline([layers.RandomBrightness(0.5), layers.RandomFlip(seed=4),
+                             layers.Pipeline([layers.RandomRotation(0.2)])])  # fmt: skip
+    layer(PIXELS)
+    labels = np.arange(3)
+    data = Dataset((PIXELS, labels)).map(lambda x, y: (layer(x), y))
+    found = [np.stack([x for x, _ in data]) for _ in range(2)]
+    assert not np.allclose(*found)  # of two epochs
+    assert all(type(x) is np.ndarray for x, _ in data)
+    for epoch, images in enumerate(found):
+        for i, x in enumerate(images):
+            with prng.drawing_for("element", epoch, i):
+                np.testing.assert_allclose(x, layer(jnp.asarray(PIXELS[i])), rtol=1e-4, atol=0.01)
+    threads = Dataset((PIXELS, labels)).map(lambda x, y: (layer(x), y), num_parallel_calls=4)
+    np.testing.assert_array_equal(np.stack([x for x, _ in threads]), found[0])
+
+
 # ---- images with what belongs to them ------------------------------------------------------------
 
 GEOMETRY = [
@@ -223,13 +241,13 @@ def test_single_images_are_transformed_like_a_batch_of_one():
 
 def test_lists_of_boxes_are_filled_up():
     boxes = {
-        "boxes": [[[1, 1, 3, 3]], [], [[0, 0, 2, 2], [1, 1, 4, 4]]],
-        "labels": [[5], [], [6, 7]],
+        "boxes": [[], [[1, 1, 3, 3]], [[0, 0, 2, 2], [1, 1, 4, 4]]],
+        "labels": [[], [5], [6, 7]],
     }
     layer = layers.RandomFlip("vertical", bounding_box_format="xyxy")
     out = layer({"images": PIXELS, "bounding_boxes": boxes})["bounding_boxes"]
     assert out["boxes"].shape == (3, 2, 4)
-    assert out["labels"].tolist() == [[5, -1], [-1, -1], [6, 7]]
+    assert out["labels"].tolist() == [[-1, -1], [5, -1], [6, 7]]
 
 
 def test_mixed_boxes_keep_their_labels():

@@ -44,6 +44,26 @@ def test_every_format(server, cache, name):
     assert sorted(os.listdir(cache)) == sorted([name, "x_extracted"])
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("change", ["altered", "longer", "missing", "link"])
+def test_extracted_files_are_compared_with_the_archive(server, cache, tmp_path, kind, change):
+    name = f"x.{kind}"
+    origin, sha256 = server.publish(name, zipped(GOOD) if kind == "zip" else tar(GOOD, "w:"))
+    folder = Path(get_file(name, origin, file_hash=sha256, extract=True))
+    (folder / "more").write_bytes(b"made by a user")
+    assert get_file(name, origin, file_hash=sha256, extract=True) == str(folder)
+    path = next(p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "more")
+    content = path.read_bytes()
+    path.unlink()
+    if change == "link":
+        (tmp_path / "same").write_bytes(content)
+        path.symlink_to(tmp_path / "same")
+    elif change != "missing":
+        path.write_bytes(content + b"x" if change == "longer" else b"x" + content[1:])
+    with pytest.raises(CorruptFileError, match=r"The extracted file .* differs"):
+        get_file(name, origin, file_hash=sha256, extract=True)
+
+
 @pytest.mark.parametrize("argument", ["extract", "untar"])
 @pytest.mark.parametrize(
     ("fname", "folder", "archive"),

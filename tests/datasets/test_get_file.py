@@ -119,6 +119,13 @@ def test_failure_leaves_the_cache_as_it_was(server, cache, page, message, is_cac
     assert not is_cached or (cache / "numbers.bin").read_bytes() == b"before"
 
 
+def test_a_download_has_a_total_time(server, cache):
+    origin, _ = server.publish("numbers.bin", BODY, is_endless=True)
+    with pytest.raises(DownloadError, match=r"more than 0\.05 s \(`max_seconds`\)"):
+        get_file(origin=origin, max_bytes=1 << 60, max_seconds=0.05)
+    assert list(cache.iterdir()) == []
+
+
 def test_nothing_is_visible_while_the_download_runs(server, cache, monkeypatch):
     seen = []
 

@@ -59,7 +59,8 @@ def batches():
 
 
 @mistake("""\
-SignatureError: Unknown argument of Dense(): 'activaton'. Did you mean 'activation'?
+SignatureError: Unknown argument of Dense(): 'activaton'. Did you mean 'activation' or
+    'quantization_config'?
 """)
 def a_misspelled_argument():
     layers.Dense(3, activaton="relu")

@@ -3,8 +3,9 @@
     python -m tests.security.fuzz --seconds 600 --record tests/security/fuzz.txt
 
 Each input is a function of the seed and its number, so that ``--only SEED/NUMBER`` repeats it. A
-child process loads the inputs, watched (``watch.py``); when it hangs or dies, the parent counts that
-and starts another. Each input must be refused by an error of Lamina, or load; nothing may escape.
+child process loads the inputs, watched (``watch.py``); when it hangs or dies, the parent counts
+that and starts another. Each input must be refused by an error of Lamina, or load; nothing may
+escape.
 """
 
 from __future__ import annotations
@@ -189,8 +190,8 @@ def write_originals(folder: Path) -> None:
     save_training(small, folder / "training.h5", 1, 2)
 
 
-SIGNATURES = (b"TREE", b"SNOD", b"HEAP", b"GCOL", b"OHDR", b"FRHP", b"FHDB", b"FHIB", b"BTHD", b"BTLF",
-              b"\x89HDF", b"deflate", b"text 1")  # fmt: skip
+SIGNATURES = (b"TREE", b"SNOD", b"HEAP", b"GCOL", b"OHDR", b"FRHP", b"FHDB", b"FHIB", b"BTHD",
+              b"BTLF", b"\x89HDF", b"deflate", b"text 1")  # fmt: skip
 
 
 class Inputs:

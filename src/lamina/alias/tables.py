@@ -20,6 +20,11 @@ PRIVATE: Final[dict[str, tuple[str | None, tuple[str, ...]]]] = {
 # Names that Lamina does not have for a reason, or that something else replaces. A text holds for
 # everything below its path, unless a longer path has its own.
 INSTEAD: Final[dict[str, str]] = {
+    "keras.Layer.add_metric": "In Keras 3 it only raises an error: metrics go to `compile`.",
+    "keras.Layer.quantized_build": "A step of `quantize`, which adds the variables itself.",
+    "keras.Operation.quantized_call": "A step of a call inside Keras: layers quantize in `call`.",
+    "keras.Operation.rematerialized_call": "A step of a call inside Keras: use `keras.remat`.",
+    "keras.callbacks.TensorBoard.summary": "A module of TensorFlow, which is not needed here.",
     "keras.layers.TFSMLayer": "It runs TensorFlow's SavedModels, and Lamina runs on JAX alone.",
     "keras.layers.TorchModuleWrapper": "It runs PyTorch modules, and Lamina runs on JAX alone.",
     "keras.legacy": "It reads configs of Keras 2. Save the model again with Keras 3.",

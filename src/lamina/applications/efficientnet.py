@@ -156,7 +156,9 @@ def scaled_network(x: Any, options: Options, scale: Scale, style: Style) -> Any:
 
 def _network(x: Any, options: Options, scale: Scale) -> Any:
     x = layers.Rescaling(1 / 255)(x)
-    x = layers.Normalization(axis=building.channel_axis())(x)
+    normalization = layers.Normalization(axis=building.channel_axis())
+    x = normalization(x)
+    normalization.count.assign(1)  # without weights from a file it keeps its input, as is meant
     if options.weights == "imagenet":
         # The published statistics are variances where the layer expects standard deviations.
         x = layers.Rescaling([1 / math.sqrt(d) for d in IMAGENET.deviations])(x)

@@ -125,6 +125,11 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule: Callable[..., Any], verbose: int = 0) -> None:
         super().__init__()
+        if not callable(schedule):
+            raise ArgumentError(
+                "LearningRateScheduler: `schedule` expects a function of the epoch that returns a "
+                f"learning rate. Received: {schedule!r}."
+            )
         self.schedule, self.verbose = schedule, verbose
         self._takes_rate = _takes_two(schedule)
 

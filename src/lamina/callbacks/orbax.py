@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from lamina.callbacks.checkpoint import SavingCallback
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, CorruptFileError, NotBuiltError, StructureError
@@ -74,6 +76,14 @@ class OrbaxCheckpoint(SavingCallback):
         self._orbax = optional.load("orbax.checkpoint", "OrbaxCheckpoint()", "lamina[distributed]")
         self._open: Any = None
         self._training = False
+
+    def is_multihost_enabled(self) -> bool:
+        """Whether this is one of the processes of ``jax.distributed``."""
+        return jax.distributed.is_initialized()
+
+    def is_primary_host(self) -> bool:
+        """Whether this is the first of the processes, or the only one."""
+        return jax.process_index() == 0
 
     @property
     def _manager(self) -> Any:

@@ -80,4 +80,4 @@ def raised_by_user(e: BaseException) -> bool:
     while tb is not None:
         name = tb.tb_frame.f_globals.get("__name__", "")
         tb = tb.tb_next
-    return not name.startswith((*_INTERNAL, "numpy", "jax"))
+    return not name.startswith((*_INTERNAL, "numpy", "jax", "opt_einsum"))

@@ -14,8 +14,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
+import numpy as np
+
 from lamina.core import prng, spec
-from lamina.core.boundary import public
+from lamina.core.boundary import public, raised_by_user
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import (
     Op,
@@ -31,7 +33,13 @@ from lamina.core.spec import TensorSpec
 from lamina.core.subgraph import Traced
 from lamina.core.symbolic import OPERATIONS, install_operator
 from lamina.core.variable import Variable, value_of
-from lamina.errors import LaminaError, ShapeError, SymbolicTensorError
+from lamina.errors import (
+    DTypeError,
+    LaminaError,
+    ShapeError,
+    SignatureError,
+    SymbolicTensorError,
+)
 from lamina.tree import nested
 
 # An array, symbolic tensor, variable or number, or lists of these: what JAX converts to an array.
@@ -155,10 +163,10 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
                 raise
             # A function that is an argument uses symbolic tensors.
             return _record_op(declaration, args, kwargs)
-        except (TypeError, ValueError) as e:
-            if current() is None:
-                _note(e, declaration.path, leaves)
-            raise
+        except (TypeError, ValueError, NotImplementedError) as e:
+            if current() is not None or isinstance(e, LaminaError) or raised_by_user(e):
+                raise
+            raise _explained(e, declaration, args, kwargs) from e
         if declaration.elementwise:
             mask = merge_masks([get_mask(x) for x in leaves])
             if mask is not None and result.shape[: mask.ndim] == mask.shape:
@@ -172,13 +180,27 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
     return call
 
 
-def _note(e: Exception, path: str, leaves: list[Any]) -> None:
-    """Add a note with what the op received, unless an inner op has already added one."""
-    start = ("lamina.ops.", "lamina.random.")
-    if isinstance(e, LaminaError) or any(n.startswith(start) for n in getattr(e, "__notes__", ())):
-        return
+def _explained(e: Exception, declaration: OpDeclaration, args: Any, kwargs: Any) -> LaminaError:
+    """The error of an op on arrays, with what it received."""
+    signature = declaration.signature
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as wrong:
+        shown = ", ".join(signature.parameters)
+        return SignatureError(f"{declaration.path}(): {wrong}. The arguments are ({shown}).")
+    leaves = nested.flatten((args, kwargs))
+    what = f"{declaration.path} cannot take these arguments"
+    texts = [x for x in leaves if isinstance(x, (str, bytes)) or _is_text(x)]
+    given = nested.flatten([v for k, v in signature.bind(*args, **kwargs).arguments.items()
+                            if k in declaration.tensors])  # fmt: skip
+    if any(x is text for x in given for text in texts):
+        return DTypeError(f"{what}: tensors are numbers. Received: {texts[0]!r}.")
     arrays = (f"{tuple(x.shape)} {x.dtype}" for x in leaves if spec.is_array(x))
-    e.add_note(f"{path} received: {', '.join(arrays)}")
+    return ShapeError(f"{what}: {str(e).rstrip('.')}.", received=", ".join(arrays) or None)
+
+
+def _is_text(x: Any) -> bool:
+    return isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "USO"
 
 
 class _Placeholder:

@@ -3,32 +3,101 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 
-from lamina.core import naming
+from lamina.core import naming, spec
+from lamina.core.arguments import Captured
+from lamina.core.boundary import public
 from lamina.core.graph import Node, is_symbolic
+from lamina.core.scope import Scope, entered
 from lamina.core.symbolic import OPERATIONS, SymbolicTensor
-from lamina.core.variable import Variable
-from lamina.errors import GraphError
+from lamina.errors import GraphError, SignatureError
 from lamina.tree import nested
 
 _OWN = __name__.partition(".")[0] + "."
 
 
-class Operation:
-    """What a node of the graph calls: a layer or a function of :mod:`lamina.ops`."""
+class Operation(Captured):
+    """What a node of the graph calls: a layer, a function of :mod:`lamina.ops`, or your own class.
+
+    A subclass defines ``call``, a computation without weights. On arrays it runs; on symbolic
+    tensors it becomes a node of the graph, whose output shapes are found by abstract evaluation of
+    ``call`` unless the class has a ``compute_output_spec``. A model file refers to the class by
+    name: register it with :func:`lamina.saving.register_serializable`.
+
+    Args:
+        name: Name of the operation; derived from that of the class when None.
+
+    >>> import lamina
+    >>> class Scale(lamina.Operation):
+    ...     def __init__(self, factor, name=None):
+    ...         super().__init__(name=name)
+    ...         self.factor = factor
+    ...
+    ...     def call(self, x):
+    ...         return x * self.factor
+    >>> Scale(2)(jnp.ones(2)), Scale(2)(lamina.Input((3,))).shape
+    (Array([2., 2.], dtype=float32), (None, 3))
+    """
 
     name: Any  # a string
+    weights: Any = ()
+    variables: Any = ()
+    built: bool = True
     _inbound_nodes: list[Node]
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = naming.check_name(name or naming.auto_name(type(self).__name__), "operation")
+        self._inbound_nodes = []
+
+    @public
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not any_symbolic(args, kwargs):
+            return self.call(*args, **kwargs)
+        specs = self.compute_output_spec(*args, **kwargs)
+        specs = nested.map_structure(lambda x: x.spec if is_symbolic(x) else x, specs)
+        return record(self, args, kwargs, specs)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the outputs; subclasses override this."""
+        raise SignatureError(
+            f"Operation {self.name!r} of class {type(self).__name__} has no `call`. "
+            "Define `def call(self, x): ...` in the class."
+        )
 
     def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
         """The call on symbolic tensors, recorded as a node of the graph."""
         call: Any = self
         return call(*args, **kwargs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """The specs of the outputs of a call on symbolic tensors, without recording a node."""
+        given = (args, kwargs)
+
+        def run(*arrays: Any) -> Any:
+            values = iter(arrays)
+            filled = nested.map_structure(lambda x: next(values) if is_symbolic(x) else x, given)
+            with entered(Scope(pure=True, abstract=True)):
+                return self.call(*filled[0], **filled[1])
+
+        return spec.evaluate(run, [x.spec for x in nested.flatten(given) if is_symbolic(x)])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments by name, as :meth:`from_config` reads them."""
+        given = self.captured_arguments()
+        named = "name" in inspect.signature(type(self).__init__).parameters
+        return {**given, "name": self.name} if named else given
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Create an operation from the result of :meth:`get_config`."""
+        return cls(**config)
 
     def inner_graph(self) -> Any:
         """The graph of a functional model; None for all other operations."""
@@ -125,9 +194,6 @@ class Op(Operation):
         op_name: The function's public name.
         name: The node's name; automatic when None.
     """
-
-    weights: tuple[Variable, ...] = ()
-    built = True
 
     def __init__(self, op_name: str, name: str | None = None) -> None:
         self.op_name = op_name

@@ -81,6 +81,15 @@ def drawing_for(*parts: Any) -> Iterator[None]:
         _drawing_for.reset(token)
 
 
+def is_drawing_for() -> bool:
+    """Whether the code runs inside :func:`drawing_for`, as functions of a data set do.
+
+    >>> is_drawing_for()
+    False
+    """
+    return _drawing_for.get() is not None
+
+
 def set_random_seed(seed: int) -> None:
     """Set the seed of initial values, dropout and shuffling, and reset their counters.
 

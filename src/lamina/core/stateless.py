@@ -102,3 +102,29 @@ class StatelessScope:
             variable: The variable.
         """
         return self._record.updates.get(variable, self._values.get(variable))
+
+
+class SymbolicScope:
+    """Context manager in which calls on arrays compute shapes and dtypes only.
+
+    Variables read as zeros, and assigned values, losses and masks are dropped at the end. Building
+    a graph needs no such scope: symbolic tensors have no values.
+
+    >>> v = Variable(np.ones(2, "float32"))
+    >>> with SymbolicScope():
+    ...     _ = v.assign(v.value + 2)
+    ...     inside = v.value
+    >>> inside, v.value
+    (Array([2., 2.], dtype=float32), Array([1., 1.], dtype=float32))
+    """
+
+    def __enter__(self) -> Self:
+        around = current() or Scope()
+        self._entered = ExitStack()
+        self._entered.enter_context(
+            entered(dataclasses.replace(around, pure=True, abstract=True, record=Record()))
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._entered.close()

@@ -117,9 +117,23 @@ class SymbolicTensor:
         """False: symbolic tensors are not ragged."""
         return False
 
+    @property
+    def ragged_rank(self) -> None:
+        """None: there are no ragged axes."""
+        return
+
+    @property
+    def row_splits_dtype(self) -> None:
+        """None: there are no ragged axes."""
+        return
+
     def reshape(self, newshape: Any) -> Any:
         """``lamina.ops.reshape(x, newshape)``."""
         return OPERATIONS["reshape"](self, newshape)
+
+    def astype(self, dtype: Any) -> Any:
+        """``lamina.ops.cast(x, dtype)``."""
+        return OPERATIONS["cast"](self, dtype)
 
     def squeeze(self, axis: Any = None) -> Any:
         """``lamina.ops.squeeze(x, axis)``."""

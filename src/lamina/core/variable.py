@@ -16,7 +16,18 @@ from lamina.core import naming
 from lamina.core.scope import Scope, current
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
-from lamina.errors import ShapeError, StateError
+from lamina.errors import ArgumentError, ShapeError, StateError
+
+_AGGREGATIONS = ("none", "mean", "sum", "only_first_replica")
+_SYNCHRONIZATIONS = ("none", "on_read", "on_write", "auto")
+
+
+def _one_of(argument: str, value: str | None, choices: tuple[str, ...]) -> str:
+    if (value or "none") not in choices:
+        raise ArgumentError(
+            f"Variable(): `{argument}` expects one of {list(choices)}. Received: {value!r}."
+        )
+    return value or "none"
 
 
 @runtime_checkable
@@ -65,7 +76,17 @@ class Variable(Trackable):
         shape: Shape of the value; required if ``initializer`` is a callable.
         dtype: Dtype of the value; when None, that of the initial array, or ``floatx``.
         trainable: Whether an optimizer may change the variable.
+        autocast: Whether the value is cast to the compute dtype when it is read in a layer's call.
+        aggregation: What replicas of a program of your own are to do with their values: ``"mean"``,
+            ``"sum"``, ``"only_first_replica"``, or nothing, ``"none"``. It is only recorded: here
+            one program holds one value.
+        synchronization: When they are to do it: ``"on_read"``, ``"on_write"``, ``"auto"``, or
+            ``"none"``; recorded likewise.
         name: Name within the owner.
+        overwrite_with_gradient: Whether an optimizer sets the variable to its gradient, instead of
+            descending along it: for statistics that the backward pass computes.
+        regularizer: Penalty on the value, added to the loss.
+        constraint: Projection of the value after each update.
         owner: The layer, metric or optimizer that the variable belongs to.
         draw_path: Path that determines the random initial values; that of the variable when None.
 
@@ -78,8 +99,8 @@ class Variable(Trackable):
 
     __slots__ = (
         "__weakref__", "_address", "_draw", "_group", "_lent", "_live", "_owner", "_scopes",
-        "_value", "autocast", "constraint", "dtype", "initializer", "is_weight", "name",
-        "regularizer", "shape", "trainable",
+        "_value", "aggregation", "autocast", "constraint", "dtype", "initializer", "is_weight",
+        "name", "overwrite_with_gradient", "regularizer", "shape", "synchronization", "trainable",
     )  # fmt: skip
     tracked_as = "variable"
 
@@ -89,9 +110,12 @@ class Variable(Trackable):
         shape: tuple[int, ...] | None = None,
         dtype: Any = None,
         trainable: bool = True,
+        autocast: bool = True,
+        aggregation: str | None = "none",
+        synchronization: str | None = "auto",
         name: str | None = None,
         *,
-        autocast: bool = True,
+        overwrite_with_gradient: bool = False,
         regularizer: Any = None,
         constraint: Any = None,
         owner: VariableOwner | None = None,
@@ -102,7 +126,9 @@ class Variable(Trackable):
         self._scopes = naming.current_name_scopes()
         # Unfreezing a layer makes its weights trainable again, but never its statistics.
         self.trainable = self.is_weight = trainable
-        self.autocast = autocast
+        self.autocast, self.overwrite_with_gradient = autocast, overwrite_with_gradient
+        self.aggregation = _one_of("aggregation", aggregation, _AGGREGATIONS)
+        self.synchronization = _one_of("synchronization", synchronization, _SYNCHRONIZATIONS)
         self.regularizer, self.constraint = regularizer, constraint
         self._live: LiveState | None = None
         self._group = self._address = ""

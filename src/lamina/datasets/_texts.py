@@ -34,9 +34,11 @@ class Vocabulary:
     def __post_init__(self) -> None:
         for name, smallest in (("num_words", 1), ("maxlen", 1), ("skip_top", 0)):
             value = getattr(self, name)
-            if value is not None and value < smallest:
+            if value is not None and not (
+                isinstance(value, (int, np.integer)) and value >= smallest
+            ):
                 raise ArgumentError(
-                    f"`{name}` expects a number of at least {smallest}. Received: {value!r}."
+                    f"`{name}` expects an integer >= {smallest}. Received: {value!r}."
                 )
 
     def started(self, texts: np.ndarray, labels: np.ndarray) -> tuple[Texts, np.ndarray]:

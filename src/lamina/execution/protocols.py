@@ -105,6 +105,11 @@ class Executable(Protocol):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether the class overrides `compute_loss`."""
+        ...
+
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         """The scalar to minimise."""
         ...

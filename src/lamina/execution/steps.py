@@ -78,13 +78,13 @@ def forward(model: Executable, batch: Any, training: bool) -> Any:
     objective = model.objective
     outputs = model(x, training=training)
     objective.outputs_of(outputs)
-    own_loss = defined_by_user(type(model), "compute_loss")
-    if training and not (objective.has_loss or record.losses or own_loss):
+    if training and not (objective.has_loss or record.losses or model.has_own_loss):
         raise ArgumentError(
             "There is nothing to minimise: pass `loss=` to compile(), or call `self.add_loss` "
             "in a layer."
         )
-    mode = {"training": training} if not own_loss or takes(model.compute_loss, "training") else {}
+    told = not model.has_own_loss or takes(model.compute_loss, "training")
+    mode = {"training": training} if told else {}
     total = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=sample_weight, **mode)
     total = jnp.mean(jnp.asarray(0.0 if total is None else total, "float32"))
     objective.track(total, record.parts, nested.flatten(x)[0].shape[0])

@@ -1,5 +1,6 @@
 """Every layer, by name."""
 
+from lamina.layers import scaling as scaling  # which files of architectures refer to
 from lamina.layers.activation import *  # noqa: F403
 from lamina.layers.attention import *  # noqa: F403
 from lamina.layers.attention_unprojected import *  # noqa: F403

@@ -408,6 +408,12 @@ class MultiHeadAttention(_Attention):
     flash_attention: bool | None = None
     _masks_queries: ClassVar[bool] = False
 
+    # The layers that project; None until they are built.
+    query_dense: ClassVar[Any] = None
+    key_dense: ClassVar[Any] = None
+    value_dense: ClassVar[Any] = None
+    output_dense: ClassVar[Any] = None
+
     @property
     def _heads(self) -> _Heads:
         return _Heads(

@@ -401,11 +401,11 @@ class Layer(LayerState):
         if registry.registration_of(cls) is None or self._sublayers():
             return None
         values = {
-            n: getattr(self, n) for n in cls._fields
+            n: getattr(self, n) for n in cls.config_fields()
             if not n.endswith(_NOT_SHAPING) and n not in ("name", "trainable", "dtype")
         }  # fmt: skip
         static = nested.map_structure(lambda x: "*" if is_symbolic(x) else x, dict(arguments))
-        return spec.freeze(cls, self._policy.name, training, values, static, masked)
+        return spec.freeze(cls, self._own_policy.name, training, values, static, masked)
 
     def _user_spec(self, arguments: Mapping[str, Any]) -> Any:
         """The result of a user's ``compute_output_spec`` or ``compute_output_shape``, if any."""

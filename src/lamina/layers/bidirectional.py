@@ -76,11 +76,8 @@ class Bidirectional(Recurrent):
 
     layer: Any = field(convert=_read_recurrent)
     merge_mode: Any = field(default="concat", convert=one_of(*_MERGE, None))
-    backward_layer: Any = field(default=None, convert=optional(_read_recurrent), kw_only=True)
-
-    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-        self._given_weights = extra.pop("weights", None)
-        return super()._accept_extra(extra)
+    weights: Any = field(default=None, in_config=False)  # pyright: ignore[reportIncompatibleMethodOverride]
+    backward_layer: Any = field(default=None, convert=optional(_read_recurrent))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,6 +141,7 @@ class Bidirectional(Recurrent):
                 layer.build(input_shape)
         if self._given_weights is not None:
             self.set_weights(self._given_weights)
+            self._given_weights = None
 
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False

@@ -21,6 +21,7 @@ from lamina.dtype_policies.policy import get_policy
 from lamina.errors import ArgumentError, SerializationError, ShapeError
 from lamina.layers.arguments import map_shapes, shapes_of
 from lamina.layers.base import InputSpec, Layer
+from lamina.layers.matrices import Matrix, MatrixLayer
 from lamina.layers.weights import (
     KernelAndBias,
     add_weight,
@@ -28,6 +29,7 @@ from lamina.layers.weights import (
     initializer,
     regularizer,
 )
+from lamina.quantizers import unpack_int4
 from lamina.serialization import registry
 from lamina.serialization.fields import field, positive_int
 from lamina.serialization.functions import FunctionOfOps
@@ -118,7 +120,7 @@ class InputLayer(Layer):
     @property
     def dtype(self) -> str:
         """Dtype of the input values."""
-        return self.spec.dtype if "spec" in self.__dict__ else self._policy.variable_dtype
+        return self.spec.dtype if "spec" in self.__dict__ else self._own_policy.variable_dtype
 
     @dtype.setter
     def dtype(self, value: Any) -> None:
@@ -217,7 +219,7 @@ def Input(
 
 
 @builtin("layers")
-class Dense(KernelAndBias):
+class Dense(MatrixLayer, KernelAndBias):
     """A fully connected layer: ``activation(inputs @ kernel + bias)``.
 
     Args:
@@ -231,6 +233,11 @@ class Dense(KernelAndBias):
         activity_regularizer: Penalty on the output, added to the loss.
         kernel_constraint: Projection of the kernel after each update.
         bias_constraint: Projection of the bias after each update.
+        lora_rank: If given, freeze the kernel and train a difference of this rank to it: see
+            :meth:`enable_lora`.
+        lora_alpha: The difference is multiplied by ``lora_alpha / lora_rank``; ``lora_rank`` when
+            None.
+        quantization_config: How to quantize the weights, where the dtype policy is a quantized one.
 
     Shapes: ``(batch, ..., features)`` to ``(batch, ..., units)``.
 
@@ -254,23 +261,27 @@ class Dense(KernelAndBias):
     def build(self, input_shape: Any) -> None:
         """Add ``kernel`` and ``bias``."""
         features = known_size(self, input_shape, -1)
-        self.kernel = add_weight(self, "kernel", (features, self.units))
+        shape = (features, self.units)
+        self._build_matrices(Matrix("kernel", shape, (0,), shape))
         self.bias = add_weight(self, "bias", (self.units,)) if self.use_bias else None
+        self._add_adapter()
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
+
+    @property
+    def kernel(self) -> Any:
+        """The variable of the kernel; with an adapter, or 4-bit weights, the matrix itself."""
+        return self._matrix()
 
     def call(self, inputs: Any) -> Any:
         """Multiply, add the bias, apply the activation."""
-        x = jnp.matmul(inputs, self.kernel.value)
-        if self.bias is not None:
-            x = x + self.bias.value
-        return self.activation(x)
+        return self.activation(self._with_bias(self._product(inputs)))
 
 
 @builtin("layers")
 class Embedding(
-    Layer,
+    MatrixLayer,
     positional="input_dim output_dim embeddings_initializer embeddings_regularizer "
-    "embeddings_constraint mask_zero",
+    "embeddings_constraint mask_zero weights lora_rank lora_alpha quantization_config",
 ):
     """A learned vector for each integer: ``embeddings[inputs]``.
 
@@ -283,6 +294,11 @@ class Embedding(
         embeddings_constraint: Projection of the table after each update.
         mask_zero: Whether the integer 0 is padding, which is masked for later layers.
         weights: Initial table, as an array or a list of one array.
+        lora_rank: If given, freeze the table and train a difference of this rank to it: see
+            :meth:`enable_lora`.
+        lora_alpha: The difference is multiplied by ``lora_alpha / lora_rank``; ``lora_rank`` when
+            None.
+        quantization_config: How to quantize the table, where the dtype policy is a quantized one.
 
     Shapes: ``(batch, ...)`` to ``(batch, ..., output_dim)``. Floats are truncated to integers.
 
@@ -297,6 +313,10 @@ class Embedding(
     activity_regularizer: Any = field(default=None, convert=regularizers.get, kw_only=True)
     embeddings_constraint: Any = constraint()
     mask_zero: bool = False
+    weights: Any = field(default=None, in_config=False)  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    _modes = ("int8", "int4")
+    _after_first = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -305,22 +325,54 @@ class Embedding(
         self.autocast = False
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-        self._initial_table = extra.pop("weights", None)
         if extra.pop("input_length", None) is not None:
             warn("Embedding(): `input_length` has no effect. Remove it.", UserWarning)
         return super()._accept_extra(extra)
 
     def build(self, input_shape: Any = None) -> None:
         """Add the table."""
-        self.embeddings = add_weight(self, "embeddings", (self.input_dim, self.output_dim))
-        if self._initial_table is not None:
-            table = self._initial_table
-            self.embeddings.assign(table[0] if isinstance(table, (list, tuple)) else table)
+        shape = (self.input_dim, self.output_dim)
+        self._build_matrices(Matrix("embeddings", shape, (1,), shape, axis=1), *self._further())
+        if self._given_weights is not None:
+            table = self._given_weights
+            table = table[0] if isinstance(table, (list, tuple)) else table
+            vars(self)["_embeddings"].assign(table)
+            self._given_weights = None
+        self._add_adapter()
+
+    def _further(self) -> tuple[Matrix, ...]:
+        """Matrices besides the table."""
+        return ()
+
+    def _names_of_matrices(self) -> tuple[str, ...]:
+        return ("embeddings",)
+
+    @property
+    def embeddings(self) -> Any:
+        """The variable of the table; with an adapter, or 4-bit weights, the table itself."""
+        return self._matrix()
 
     def call(self, inputs: Any) -> Any:
         """Look up the vectors."""
-        table = self.embeddings.value.astype(self.compute_dtype)
-        return jnp.take(table, inputs.astype("int32"), axis=0, mode="clip")
+        ids = inputs.astype("int32")
+        rows = self._rows(ids)
+        if self.lora_enabled:
+            a, b, factor = self._adapter()
+            rows = rows + factor * jnp.matmul(jnp.take(a, ids, axis=0, mode="clip"), b)
+        return rows.astype(self.compute_dtype)
+
+    def _rows(self, ids: Any) -> Any:
+        """The rows of the table, from which only these are made floats."""
+        own, mode, m = vars(self), self.quantization_mode, self._matrices[0]
+        table = own[m.attribute]
+        if mode is None:
+            return jnp.take(table.value.astype(self.compute_dtype), ids, axis=0, mode="clip")
+        rows, scale, zero = (
+            x if x is None else jnp.take(x.value, ids, axis=0, mode="clip")
+            for x in (table, own[f"{m.name}_scale"], own.get(f"{m.name}_zero"))
+        )
+        rows = unpack_int4(rows, self.output_dim, -1) if mode == "int4" else rows
+        return self._restored(rows, scale, zero, -1)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """True where the input is not 0."""

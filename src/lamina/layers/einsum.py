@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import string
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.base import InputSpec
 from lamina.layers.core import known_size
+from lamina.layers.matrices import Matrix, MatrixLayer
 from lamina.layers.weights import KernelAndBias, add_weight
 from lamina.serialization.fields import field, integers, is_integer
 from lamina.serialization.registry import builtin
@@ -29,9 +32,11 @@ def _read_shape(value: Any) -> tuple[int | None, ...]:
 
 @builtin("layers")
 class EinsumDense(
+    MatrixLayer,
     KernelAndBias,
     positional="equation output_shape activation bias_axes kernel_initializer bias_initializer "
-    "kernel_regularizer bias_regularizer kernel_constraint bias_constraint",
+    "kernel_regularizer bias_regularizer kernel_constraint bias_constraint lora_rank lora_alpha "
+    "quantization_config",
 ):
     """A fully connected layer between any axes: ``activation(einsum(inputs, kernel) + bias)``.
 
@@ -54,6 +59,11 @@ class EinsumDense(
         activity_regularizer: Penalty on the output, added to the loss.
         kernel_constraint: Projection of the kernel after each update.
         bias_constraint: Projection of the bias after each update.
+        lora_rank: If given, freeze the kernel and train a difference of this rank to it: see
+            :meth:`enable_lora`.
+        lora_alpha: The difference is multiplied by ``lora_alpha / lora_rank``; ``lora_rank`` when
+            None.
+        quantization_config: How to quantize the weights, where the dtype policy is a quantized one.
 
     Raises:
         ArgumentError: An equation of another form, an ``output_shape`` of another length than the
@@ -81,13 +91,13 @@ class EinsumDense(
         if (before, after) != (out_before, out_after) or (before and after):
             raise self._refuse(form, self.equation)
         self._leading, self._trailing = before, after
-        self._inputs, self._kernel, self._outputs = match.group(2, 4, 6)
-        for letters in (self._inputs, self._kernel, self._outputs):
+        self._inputs, self._weights, self._outputs = match.group(2, 4, 6)
+        for letters in (self._inputs, self._weights, self._outputs):
             if len(set(letters)) < len(letters):
                 raise self._refuse("an `equation` with each letter once in a term", self.equation)
-        known = {*self._inputs, *self._kernel}
+        known = {*self._inputs, *self._weights}
         unknown = sorted({*self._outputs} - known) or sorted(
-            {*self._kernel} - {*self._inputs, *self._outputs}
+            {*self._weights} - {*self._inputs, *self._outputs}
         )
         if unknown:
             raise self._refuse(f"an `equation` that gives {unknown} a meaning", self.equation)
@@ -110,7 +120,7 @@ class EinsumDense(
         """Add ``kernel`` and ``bias``."""
         rank = len(self._inputs)
         axes = range(-rank, 0) if self._leading else range(rank)
-        sizes, needed = dict(self._sizes), {*self._kernel, *(self.bias_axes or "")}
+        sizes, needed = dict(self._sizes), {*self._weights, *(self.bias_axes or "")}
         for letter, axis in zip(self._inputs, axes, strict=True):
             size = input_shape[axis]
             if letter in needed and letter not in sizes:
@@ -129,7 +139,11 @@ class EinsumDense(
                 f"EinsumDense(): `output_shape` must give the sizes of {absent} in "
                 f"{self.equation!r}, which the input does not have. Received: {self.output_shape}."
             )
-        self.kernel = add_weight(self, "kernel", [sizes[a] for a in self._kernel])
+        shape = tuple(sizes[a] for a in self._weights)
+        summed = tuple(i for i, a in enumerate(self._weights) if a not in self._outputs)
+        rows = math.prod(shape[i] for i in summed)
+        self._elided = len(input_shape) - rank
+        self._build_matrices(Matrix("kernel", shape, summed, (rows, math.prod(shape) // rows)))
         self.bias = None
         if self.bias_axes:
             first = min(map(self._outputs.index, self.bias_axes))
@@ -137,13 +151,63 @@ class EinsumDense(
             if self._trailing:
                 shape += [1] * (len(input_shape) - rank)
             self.bias = add_weight(self, "bias", shape)
+        self._add_adapter()
+
+    @property
+    def kernel(self) -> Any:
+        """The variable of the kernel; with an adapter, or 4-bit weights, the array itself."""
+        return self._matrix()
 
     def call(self, inputs: Any) -> Any:
         """Multiply, add the bias, apply the activation."""
-        x = jnp.einsum(self.equation, inputs, self.kernel.value)
-        if self.bias is not None:
-            x = x + self.bias.value
-        return self.activation(x)
+        return self.activation(self._with_bias(self._product(inputs)))
+
+    # ---- products of other forms of the kernel -------------------------------------------------
+
+    def _project(self, x: Any, matrix: Any, dtype: Any = None) -> Any:
+        return jnp.einsum(self.equation, x, matrix, preferred_element_type=dtype)
+
+    def _low_rank(self, x: Any, a: Any, b: Any) -> Any:
+        inputs, outputs = self._letters(x.ndim - len(self._inputs))
+        rank = next(c for c in string.ascii_letters if c not in {*inputs, *outputs, *self._weights})
+        first, last = self._weights[:-1], self._weights[-1]
+        return jnp.einsum(f"{inputs},{first}{rank},{rank}{last}->{outputs}", x, a, b)
+
+    def _letters(self, elided: int) -> tuple[str, str]:
+        """The letters of all axes of the inputs and of the outputs."""
+        used = {*self._inputs, *self._weights, *self._outputs}
+        dots = "".join(c for c in string.ascii_letters if c not in used)[:elided]
+        sides = (self._inputs, self._outputs)
+        first, second = (dots + x if self._leading else x + dots for x in sides)
+        return first, second
+
+    def _input_axes(self, ndim: int) -> Any:
+        inputs, outputs = self._letters(ndim - len(self._inputs))
+        return tuple(i for i, a in enumerate(inputs) if a not in outputs)
+
+    def _stored_scale(self, m: Matrix, scale: Any) -> Any:
+        return _aligned(scale, self._weights, self._letters(self._elided)[1])
+
+    def _full_scale(self, m: Matrix, scale: Any) -> Any:
+        return _aligned(scale, self._letters(self._elided)[1], self._weights)
+
+    def _rescaled(self, y: Any, inputs_scale: Any, scale: Any, ndim: int) -> Any:
+        inputs, outputs = self._letters(ndim - len(self._inputs))
+        full = self._full_scale(self._matrices[0], scale)
+        by_input = _aligned(inputs_scale, inputs, outputs)
+        return y / (by_input * _aligned(full, self._weights, outputs))
+
+
+def _aligned(x: Any, letters: str, target: str) -> Any:
+    """An array with the axes ``letters`` as one with the axes ``target``.
+
+    Axes that only one of them has are of size 1.
+    """
+    kept = [a for a in letters if a in target]
+    x = x.reshape([n for a, n in zip(letters, x.shape, strict=True) if a in target])
+    x = jnp.transpose(x, [kept.index(a) for a in target if a in kept])
+    sizes = iter(x.shape)
+    return x.reshape([next(sizes) if a in kept else 1 for a in target])
 
 
 __all__ = ["EinsumDense"]

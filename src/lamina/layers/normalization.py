@@ -474,8 +474,8 @@ class SpectralNormalization(Layer):
         """Build the layer, and add ``vector_u``."""
         if not self.layer.built:
             self.layer.build(input_shape)
-        attributes = vars(self.layer)
-        kernel = attributes.get("kernel", attributes.get("embeddings"))
+        named = {v.name: v for v in self.layer.weights} | vars(self.layer)
+        kernel = named.get("kernel", named.get("embeddings"))
         if not isinstance(kernel, Variable):
             raise ArgumentError(
                 f"Layer {self.name!r} (SpectralNormalization) expects a layer with a "
@@ -490,6 +490,16 @@ class SpectralNormalization(Layer):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Call the layer with the normalized kernel."""
+        u, kernel = self.normalized_weights()
+        if training:
+            self.vector_u.assign(u)
+        scope = current() or Scope()
+        values = {**scope.values, self.kernel: kernel}
+        with entered(dataclasses.replace(scope, values=values)):
+            return self.layer(inputs).astype(self.compute_dtype)
+
+    def normalized_weights(self) -> tuple[Any, Any]:
+        """The next ``vector_u``, and the kernel divided by its largest singular value."""
         kernel, u = self.kernel.value, self.vector_u.value
         matrix = jnp.reshape(kernel, (-1, kernel.shape[-1]))
         fixed = jax.lax.stop_gradient(matrix)
@@ -497,13 +507,7 @@ class SpectralNormalization(Layer):
         for _ in range(self.power_iterations):
             v = ops.normalize(u @ fixed.T, epsilon=1e-12)
             u = ops.normalize(v @ fixed, epsilon=1e-12)
-        if training:
-            self.vector_u.assign(u)
-        sigma = jnp.sum((v @ matrix) * u)
-        scope = current() or Scope()
-        values = {**scope.values, self.kernel: kernel / sigma}
-        with entered(dataclasses.replace(scope, values=values)):
-            return self.layer(inputs).astype(self.compute_dtype)
+        return u, kernel / jnp.sum((v @ matrix) * u)
 
 
 __all__ = [

@@ -261,19 +261,37 @@ class RNN(Recurrent):
     ) -> Any:
         """Loop over the second axis."""
         states = self._first_states(sequences, initial_state)
+        last, outputs, states = self.inner_loop(sequences, states, mask, training)
+        for variable, state in zip(self._state_variables, nested.flatten(states), strict=False):
+            variable.assign(state)
+        output = outputs if self.return_sequences else last
+        output, *states = nested.map_structure(self._in_own_dtype, [output, *states])
+        return (output, *states) if self.return_state else output
+
+    def inner_loop(
+        self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+    ) -> tuple[Any, Any, Any]:
+        """The recurrence over time.
+
+        Args:
+            sequences: ``(batch, time, ...)``.
+            initial_state: The states before the first time step, in the structure of the cell's.
+            mask: ``(batch, time)`` or None.
+            training: Whether dropout is active.
+
+        Returns:
+            The output of the last time step, the outputs ``(batch, time, ...)`` of all time steps
+            with ``return_sequences`` (of the last one without), and the final states.
+        """
         if mask is not None:
             mask = jnp.swapaxes(self._checked_mask(mask, sequences), 0, 1)
         inputs = jnp.swapaxes(sequences, 0, 1)
         if self.go_backwards:
             inputs, mask = (x if x is None else jnp.flip(x, 0) for x in (inputs, mask))
         last, outputs, states = self._loop(
-            self.cell, inputs, states, mask, training, self.return_sequences
+            self.cell, inputs, initial_state, mask, training, self.return_sequences
         )
-        for variable, state in zip(self._state_variables, nested.flatten(states), strict=False):
-            variable.assign(state)
-        output = last if outputs is None else jnp.swapaxes(outputs, 0, 1)
-        output, *states = nested.map_structure(self._in_own_dtype, [output, *states])
-        return (output, *states) if self.return_state else output
+        return last, last[:, None] if outputs is None else jnp.swapaxes(outputs, 0, 1), states
 
     def _loop(
         self, cell: Any, inputs: Any, states: Any, mask: Any, training: bool, all_outputs: bool

@@ -6,8 +6,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.layers.core import Embedding
+from lamina.layers.matrices import Matrix
 from lamina.serialization.fields import field, number, optional
 from lamina.serialization.registry import builtin
 
@@ -36,6 +38,11 @@ class ReversibleEmbedding(
             2024, arXiv:2408.00118.
         activity_regularizer: Penalty on the output, added to the loss.
         weights: Initial table, as an array or a list of one array.
+        lora_rank: If given, freeze the table and train a difference of this rank to it: see
+            :meth:`enable_lora`.
+        lora_alpha: The difference is multiplied by ``lora_alpha / lora_rank``; ``lora_rank`` when
+            None.
+        quantization_config: How to quantize the tables, where the dtype policy is a quantized one.
 
     Call arguments:
         inputs: Integers, or with ``reverse`` vectors ``(..., output_dim)``.
@@ -51,27 +58,41 @@ class ReversibleEmbedding(
     reverse_dtype: Any = field(default=None, convert=optional(standardize_dtype))
     logit_soft_cap: float | None = field(default=None, convert=optional(number("(0, inf)")))
 
-    def build(self, input_shape: Any = None) -> None:
-        """Add the tables."""
-        super().build(input_shape)
-        if not self.tie_weights:
-            self.reverse_embeddings = self.add_weight(
-                (self.output_dim, self.input_dim), self.embeddings_initializer,
-                name="reverse_embeddings",
-            )  # fmt: skip
+    def _names_of_matrices(self) -> tuple[str, ...]:
+        return ("embeddings",) if self.tie_weights else ("embeddings", "reverse_embeddings")
+
+    def _further(self) -> tuple[Matrix, ...]:
+        if self.tie_weights:
+            return ()
+        shape = (self.output_dim, self.input_dim)
+        return (Matrix("reverse_embeddings", shape, (0,), shape, packed=0),)
+
+    def _add_floats(self, m: Matrix) -> Variable:
+        if m.name == "embeddings":
+            return super()._add_floats(m)
+        return self.add_weight(m.shape, self.embeddings_initializer, name=m.name)
 
     def call(self, inputs: Any, reverse: bool = False) -> Any:
         """Look up the vectors, or compute the scores."""
         if not reverse:
             return super().call(inputs)
-        dtype = self.reverse_dtype or self.compute_dtype
-        if self.tie_weights:
-            table = self.embeddings.value.astype(dtype).T
-        else:
-            table = self.reverse_embeddings.value.astype(dtype)
-        scores = jnp.matmul(inputs.astype(dtype), table)
+        scores = self._scores(inputs, self.reverse_dtype or self.compute_dtype)
         cap = self.logit_soft_cap
         return scores if cap is None else cap * jnp.tanh(scores / cap)
+
+    def _scores(self, x: Any, dtype: Any) -> Any:
+        m, tied = self._matrices[-1], self.tie_weights
+
+        def project(x: Any, table: Any, to: Any = None) -> Any:
+            if to is None:
+                x, table = x.astype(dtype), table.astype(dtype)
+            return jnp.matmul(x, table.T if tied else table, preferred_element_type=to)
+
+        scores = self._product_with(x, m, project)
+        if tied and self.lora_enabled:
+            a, b, factor = self._adapter()
+            scores = scores + factor * jnp.matmul(jnp.matmul(x, b.T), a.T)
+        return scores.astype(dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """True where the integer is not 0; the mask of vectors is passed on."""

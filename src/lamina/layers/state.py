@@ -16,8 +16,9 @@ from lamina.core.scope import Scope, current
 from lamina.core.tracking import Owner, Trackable, held, held_as, holds_containers, versions_of
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
-from lamina.dtype_policies.policy import DTypePolicy, get_policy
+from lamina.dtype_policies.policy import DTypePolicy, DTypePolicyMap, get_policy
 from lamina.errors import ArgumentError, NotBuiltError, StateError
+from lamina.layers.methods import LayerMethods
 from lamina.random.seed_generator import SeedGenerator
 from lamina.serialization.fields import Configurable, field
 from lamina.serialization.registry import builtin, defined_by_user, registration_of, stem_of
@@ -46,6 +47,7 @@ class _Attributes:
     _told_of_mask: bool  # whether it has warned that a mask is not propagated
     _given_batch_shape: tuple[Any, ...] | None
     _made_in_call: bool
+    _is_quantized: bool
     _has_automatic_name: bool
     _draw_name: str
     _name: str
@@ -58,7 +60,7 @@ class _Attributes:
 
 
 @builtin()
-class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
+class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Operation):
     """Arguments, dtypes and weights; :class:`~lamina.layers.Layer` adds the call.
 
     Attributes:
@@ -88,6 +90,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             _losses_of_call=[], _given_batch_shape=None, _has_automatic_name=False, _draw_name="",
             _trainable=True, _own_weights=[], _inner_names=(-1, {}), _built_in=None,
             _told_of_mask=False, supports_jit=True, _build_shapes=None, _remat=current_remat(),
+            _is_quantized=False,
             _made_in_call=scope is not None and bool(scope.path) and scope.building is None,
         )  # fmt: skip
         return self
@@ -131,8 +134,6 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         """Accept ``input_shape`` and similar arguments of the first layer of a ``Sequential``."""
-        if extra.get("quantization_config", self) is None:  # in Keras's files
-            del extra["quantization_config"]
         if "input_dim" in extra:
             extra["input_shape"] = (extra.pop("input_dim"),)
         if "input_shape" in extra:
@@ -145,13 +146,36 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
     @property
     def dtype_policy(self) -> DTypePolicy:
-        """The dtypes of weights and computation."""
+        """The dtypes of weights and computation; setting a quantized policy quantizes the layer."""
         return self._policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        policy = get_policy(value)
+        if isinstance(self._policy, DTypePolicyMap):
+            if self.path in self._policy:
+                del self._policy[self.path]
+            self._policy[self.path] = policy
+        else:
+            self._policy = policy
+        self.__dict__["_change_count"] += 1
+        if policy.quantization_mode is not None and self.built and not self._is_quantized:
+            self._quantize_for(policy)
+
+    @property
+    def _own_policy(self) -> DTypePolicy:  # of a map, the entry for the layer's path
+        policy = self._policy
+        return policy[self.path] if isinstance(policy, DTypePolicyMap) else policy
+
+    @property
+    def quantization_mode(self) -> str | None:
+        """How the weights are quantized, ``"int8"``, ``"int4"`` or ``"float8"``; None if not."""
+        return self._own_policy.quantization_mode
 
     @property
     def dtype(self) -> str:
         """The dtype of the weights."""
-        return self._policy.variable_dtype
+        return self._own_policy.variable_dtype
 
     @dtype.setter
     def dtype(self, value: Any) -> None:
@@ -162,7 +186,7 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
     @property
     def compute_dtype(self) -> str:
         """The dtype of the computation."""
-        return self._policy.compute_dtype
+        return self._own_policy.compute_dtype
 
     @property
     def trainable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -190,6 +214,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         autocast: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
+        aggregation: str | None = "none",
+        overwrite_with_gradient: bool = False,
         name: str | None = None,
     ) -> Variable:
         """Create a weight of this layer.
@@ -204,6 +230,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
             autocast: Whether the weight is cast to the compute dtype when read during a call.
             regularizer: Penalty on the weight, added to the loss.
             constraint: Projection of the weight after each update.
+            aggregation: See :class:`lamina.Variable`.
+            overwrite_with_gradient: Whether an optimizer sets the weight to its gradient.
             name: Name within the layer.
 
         Returns:
@@ -222,7 +250,8 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         inner = scope.draw_path[1:] if scope is not None else ()
         root = self._draw_name if scope is None or not scope.draw_path else scope.draw_path[0]
         variable = Variable(
-            initializers.get(initializer), shape, dtype, trainable, name, autocast=autocast,
+            initializers.get(initializer), shape, dtype, trainable, autocast, aggregation,
+            name=name, overwrite_with_gradient=overwrite_with_gradient,
             regularizer=regularizers.get(regularizer), constraint=constraints.get(constraint),
             owner=self, draw_path="/".join((root, *inner, name)),
         )  # fmt: skip
@@ -231,13 +260,6 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         self._own_weights.append(variable)
         self.__dict__["_change_count"] += 1
         return variable
-
-    add_variable = add_weight  # Keras's other name for it
-
-    @property
-    def input_dtype(self) -> str:
-        """The dtype that floating inputs are converted to."""
-        return self._policy.compute_dtype
 
     @property
     def metrics(self) -> list[Any]:
@@ -283,6 +305,16 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
         own, generators = self._own_variables(), held_as(self, SeedGenerator.tracked_as)
         states = {generator.state for generator in generators}
         return [v for v in own if v not in states] if states else own
+
+    def _file_variables(self) -> list[Variable]:
+        return self._saved_variables()
+
+    def _writes_itself(self) -> bool:
+        cls = type(self)
+        return (
+            cls.save_own_variables is not LayerState.save_own_variables
+            or cls.load_own_variables is not LayerState.load_own_variables
+        )
 
     def _listed_layers(self) -> tuple[list[Any], bool] | None:
         """A model's layers as its file lists them, and whether the list precedes its attributes."""
@@ -427,12 +459,12 @@ class LayerState(_Attributes, Owner, Trackable, Operation, _LayerFields):
 
         Override it together with :meth:`load_own_variables` to save other arrays.
         """
-        for i, variable in enumerate(self._saved_variables()):
+        for i, variable in enumerate(self._file_variables()):
             store[str(i)] = variable.numpy()
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Load what :meth:`save_own_variables` saved."""
-        for i, variable in enumerate(self._saved_variables()):
+        for i, variable in enumerate(self._file_variables()):
             variable.assign(store[str(i)])
 
     # ---- description ---------------------------------------------------------------------------
@@ -484,9 +516,14 @@ def set_trainable_alone(layer: LayerState, value: bool) -> None:
     layer.__dict__["_trainable"] = value
 
 
-def saved_variables(layer: LayerState) -> list[Variable]:
-    """The variables of a layer itself that are saved."""
-    return layer._saved_variables()
+def file_variables(layer: LayerState) -> list[Variable]:
+    """The variables of a layer itself in the order of files."""
+    return layer._file_variables()
+
+
+def writes_itself(layer: LayerState) -> bool:
+    """Whether files contain something else of a layer than the values of its variables."""
+    return layer._writes_itself()
 
 
 def listed_layers(layer: LayerState) -> tuple[list[Any], bool] | None:

@@ -98,7 +98,12 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
     # ---- state -----------------------------------------------------------------------------------
 
     def add_variable(
-        self, shape: Sequence[int], initializer: Any, dtype: Any = None, name: str | None = None
+        self,
+        shape: Sequence[int],
+        initializer: Any,
+        dtype: Any = None,
+        aggregation: str | None = "sum",
+        name: str | None = None,
     ) -> Variable:
         """Add a variable to the state of the metric.
 
@@ -107,6 +112,7 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
             initializer: An initializer, its name, or a function ``(shape, dtype)``; it gives the
                 initial value and the value after a reset.
             dtype: Dtype of the variable; that of the metric when None.
+            aggregation: See :class:`lamina.Variable`.
             name: Name of the variable; automatic when None.
 
         Returns:
@@ -118,9 +124,11 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
             tuple(shape),
             dtype or self.dtype,
             trainable=False,
+            autocast=False,
+            aggregation=aggregation,
+            synchronization="on_read",
             name=name,
             owner=self,
-            autocast=False,
         )
         self._own_variables.append(variable)
         return variable
@@ -133,7 +141,7 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
         name: str | None = None,
     ) -> Variable:
         """:meth:`add_variable` with the defaults of a scalar 0."""
-        return self.add_variable(shape, initializer or "zeros", dtype, name)
+        return self.add_variable(shape, initializer or "zeros", dtype, name=name)
 
     @property
     def variables(self) -> list[Variable]:

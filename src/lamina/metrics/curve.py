@@ -169,18 +169,23 @@ class AUC(_Curve):
     def result(self) -> Any:
         if not self.built:
             return jnp.zeros(())
-        found = self._totals()
         if self.curve == "PR" and self.summation_method == "interpolation":
-            area = _area_under_precision_recall(found)
-        else:
-            x, y = _curve(self.curve, found)
-            left, right = y[:-1], y[1:]
-            height = {
-                "interpolation": (left + right) / 2,
-                "minoring": jnp.minimum(left, right),
-                "majoring": jnp.maximum(left, right),
-            }[self.summation_method]
-            area = jnp.sum((x[:-1] - x[1:]) * height, axis=0)
+            return self.interpolate_pr_auc()
+        x, y = _curve(self.curve, self._totals())
+        left, right = y[:-1], y[1:]
+        height = {
+            "interpolation": (left + right) / 2,
+            "minoring": jnp.minimum(left, right),
+            "majoring": jnp.maximum(left, right),
+        }[self.summation_method]
+        return self._over_labels(jnp.sum((x[:-1] - x[1:]) * height, axis=0))
+
+    def interpolate_pr_auc(self) -> Any:
+        """The area under the PR curve by Davis and Goadrich's interpolation: see the class."""
+        return self._over_labels(_area_under_precision_recall(self._totals()))
+
+    def _over_labels(self, area: Any) -> Any:
+        """The mean area, weighted by the labels' weights."""
         if self.multi_label and self.label_weights is not None:
             weights = jnp.asarray(self.label_weights, area.dtype)
             return safe_divide(jnp.sum(area * weights), jnp.sum(weights))

@@ -33,7 +33,8 @@ class _Overlap(Metric):
     def __post_init__(self) -> None:
         super().__post_init__()
         n = self._classes()
-        for i in self._averaged():
+        averaged = self._averaged()
+        for i in () if isinstance(averaged, range) else averaged:
             if not 0 <= i < n:
                 raise ArgumentError(
                     f"{type(self).__name__}(): `target_class_ids` must be from 0 to "

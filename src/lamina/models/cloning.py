@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lamina.core.graph import Node, is_symbolic
-from lamina.core.operation import Op, any_symbolic
+from lamina.core.operation import Op, Operation, any_symbolic
 from lamina.core.symbolic import SymbolicTensor
 from lamina.errors import ArgumentError, LaminaError, SerializationError
 from lamina.layers import Input, InputLayer, Layer
@@ -88,8 +88,10 @@ def _make_operation(record: Mapping[str, Any], custom_objects: Any) -> Any:
     if op is not None:
         return op
     layer = registry.deserialize(record, custom_objects)
-    if not isinstance(layer, Layer):
-        raise SerializationError(f"{record.get('class_name')!r} in a graph is not a layer.")
+    if not isinstance(layer, Operation):
+        raise SerializationError(
+            f"{record.get('class_name')!r} in a graph is neither a layer nor an operation."
+        )
     layer.name = record.get("name", layer.name)
     return layer
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import jax
@@ -14,15 +15,17 @@ import numpy as np
 from lamina import settings, visualization
 from lamina.core import naming, prng, spec
 from lamina.core.boundary import public
-from lamina.core.operation import Operation, any_symbolic
+from lamina.core.operation import Op, Operation, any_symbolic
 from lamina.core.scope import Scope, current, entered, get_mask
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
 from lamina.layers import Lambda, Layer
 from lamina.layers.arguments import call_signature, shapes_of
+from lamina.layers.matrices import MatrixLayer
 from lamina.layers.state import flatten_layers, has_automatic_name, set_trainable_alone
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.models.stateless import StatelessTrainer
+from lamina.quantizers.configs import read_config
 from lamina.runtime.budget import Budget
 from lamina.saving import archive, upgrade
 from lamina.serialization import registry
@@ -259,6 +262,7 @@ class Model(StatelessTrainer):
             graph = self._need_graph("layers")
             self._call_is_pure = (
                 not any(x.mask is not None or x.dtype == "string" for x in graph.outputs)
+                and all(isinstance(x, (Layer, Op)) for x in graph.operations)
                 and type(self).call is Model.call
                 and not registry.defined_by_user(type(self), "predict_step")
                 and all(
@@ -356,6 +360,56 @@ class Model(StatelessTrainer):
 
     def _repr_html_(self) -> str:
         return visualization.repr_html(self)
+
+    @public
+    def quantize(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        mode: str | None = None,
+        config: Any = None,
+        filters: str | Sequence[str] | Callable[[Layer], bool] | None = None,
+        type_check: bool = True,
+    ) -> None:
+        """Quantize the weights of all inner layers that have such a form: :meth:`Layer.quantize`.
+
+        Other layers stay as they are, and so do layers that are quantized already.
+
+        Args:
+            mode: ``"int8"``, ``"int4"``, or ``"float8"`` for training with 8-bit products.
+            config: Such as :class:`lamina.quantizers.Int8QuantizationConfig`, instead of a mode.
+            filters: A regular expression, or several, one of which is found in a layer's name, or a
+                function from a layer to whether to quantize it; None for all.
+            type_check: Whether to leave out users' subclasses of layers.
+
+        Raises:
+            ArgumentError: An unknown mode, or no layer to quantize.
+
+        >>> from lamina import Sequential, layers
+        >>> model = Sequential([layers.Input((2,)), layers.Dense(1, name="out")])
+        >>> model.quantize("int8")
+        >>> model.get_layer("out").dtype_policy.name
+        'int8_from_float32'
+        """
+        config = read_config(mode, config)
+        names = [filters] if isinstance(filters, str) else filters
+
+        def is_chosen(layer: Layer) -> bool:
+            if names is None or callable(names):
+                return names is None or names(layer)
+            return any(re.search(pattern, layer.name) for pattern in names)
+
+        chosen = [
+            x for x in flatten_layers(self)
+            if isinstance(x, MatrixLayer) and x.can_be_quantized(config.mode, type_check)
+            and is_chosen(x)
+        ]  # fmt: skip
+        if not chosen:
+            raise ArgumentError(
+                f"Model {self.name!r} has no layer to quantize to {config.mode!r}"
+                + (f" that `filters={filters!r}` selects." if filters is not None else ".")
+                + " Dense, EinsumDense, Embedding and ReversibleEmbedding can be, once."
+            )
+        for layer in chosen:
+            layer.quantize(config.mode, type_check, config)
 
     # ---- files ---------------------------------------------------------------------------------
 

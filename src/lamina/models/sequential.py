@@ -67,11 +67,13 @@ class Sequential(Model):
         if not trainable:
             self.trainable = False
 
-    def add(self, layer: Any) -> None:
+    def add(self, layer: Any, rebuild: bool = True) -> None:
         """Append a layer.
 
         Args:
             layer: A layer, a model, or (only as the first one) the result of ``Input``.
+            rebuild: Whether to extend the graph at once. False defers it to :meth:`build` or the
+                next call, and leaves the model unbuilt until then.
 
         Raises:
             GraphError: The argument is not a layer, is an ``Input`` after other layers, or has a
@@ -102,7 +104,9 @@ class Sequential(Model):
         elif not self._tensors and not self._stack and isinstance(layer, Model) and layer.graph:
             self._tensors = [Input(tensor=layer.inputs[0])]
         self._stack.append(layer)
-        if self._tensors:
+        if not rebuild:
+            self._set_graph(None)
+        elif self._tensors:
             self._extend()
 
     def _extend(self) -> None:
@@ -120,13 +124,19 @@ class Sequential(Model):
             self._set_graph(Graph(self._tensors[0], self._tensors[-1]))
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Remove the last layer and return it."""
+        """Remove the last layer and return it.
+
+        Args:
+            rebuild: Whether to update the graph at once; see :meth:`add`.
+        """
         if not self._stack:
             raise GraphError(f"{self.name!r} has no layer to remove.")
         layer = self._stack.pop()
         if self._tensors:
             del self._tensors[len(self._stack) + 1 :]
-            self._set_graph(Graph(self._tensors[0], self._tensors[-1]) if self._stack else None)
+            self._set_graph(None)
+            if self._stack and rebuild:
+                self._extend()
         return layer
 
     @property
@@ -148,8 +158,9 @@ class Sequential(Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Create all weights for an input shape with the batch (None for unknown dimensions)."""
-        if self._graph is None and input_shape is not None:
+        if self._graph is None and not self._tensors and input_shape is not None:
             self._tensors = [Input(batch_shape=tuple(input_shape))]
+        if self._graph is None and self._tensors:
             self._extend()
 
     def build_from_specs(self, specs: Any) -> None:
@@ -184,6 +195,9 @@ class Sequential(Model):
             nodes_of(layer).remove(before.node)
 
     def _start(self, specs: Any) -> None:
+        if self._tensors:  # the graph was not rebuilt after a change
+            self._extend()
+            return
         self._made_by_data = True
         leaves = nested.flatten(specs)
         if len(leaves) != 1:

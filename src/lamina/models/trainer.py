@@ -311,7 +311,7 @@ class Trainer(_Attributes, Layer):
         * * Arrays in the structure of the inputs (or a dict by name): of NumPy or JAX, tensors,
           pandas and polars frames and columns, lists of numbers. Memory-mapped arrays, HDF5
           datasets and SciPy sparse matrices are read and converted to dense arrays by batches.
-        * A :class:`lamina.utils.PyDataset`.
+        * A :class:`lamina.utils.Dataset` of batches, or a :class:`lamina.utils.PyDataset`.
         * A PyTorch ``DataLoader``, a ``tf.data.Dataset``, or a grain ``DataLoader``,
           ``MapDataset`` or ``IterDataset``, whose elements are batches.
         * * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``, whose columns are used if
@@ -470,6 +470,11 @@ class Trainer(_Attributes, Layer):
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
         return loop.predict_on_batch(self, x)
+
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether the class overrides :meth:`compute_loss`."""
+        return type(self).compute_loss is not Trainer.compute_loss
 
     def compute_loss(
         self,

@@ -309,9 +309,15 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
 
     # ---- parts of the pure step ------------------------------------------------------------------
 
-    def _read_gradients(self, gradients: Mapping[str, Any], parameters: Arrays) -> Arrays:
-        """The gradients that are not None, cast to the dtypes of their parameters."""
-        given = {}
+    def _read_gradients(
+        self, gradients: Mapping[str, Any], parameters: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        """The gradients that are not None, cast to the dtypes of their parameters.
+
+        Returns:
+            Those to descend along, and those that are the new values of their parameters.
+        """
+        given, fixed = {}, {}
         for address, gradient in gradients.items():
             if gradient is None:
                 continue
@@ -321,8 +327,9 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
                     f"The gradient of {address!r} has shape {jnp.shape(gradient)}. "
                     f"Expected the shape of the weight, {parameter.shape}."
                 )
-            given[address] = jnp.asarray(gradient, parameter.dtype)
-        return given
+            to = fixed if self._parameters[address].overwrite_with_gradient else given
+            to[address] = jnp.asarray(gradient, parameter.dtype)
+        return given, fixed
 
     def _constrain(self, values: Arrays, addresses: Iterable[str]) -> Arrays:
         """``values`` with the constraints of the variables at ``addresses`` applied."""

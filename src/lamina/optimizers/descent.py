@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.variable import Variable
+from lamina.errors import ShapeError
 from lamina.optimizers.base import Arrays
 from lamina.optimizers.optimizer import Optimizer
 from lamina.serialization.registry import builtin
@@ -137,8 +138,8 @@ class Muon(_MuonArguments):
         momentum: Decay rate of the momentum.
         ns_steps: Number of iterations.
         nesterov: Whether to use Nesterov momentum.
-        rms_rate: Root mean square of the elements of an update; None scales by
-            ``sqrt(max(1, rows / columns))`` instead.
+        rms_rate: Root mean square of the elements of an update; None leaves the orthogonal matrix
+            as it is.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
@@ -190,19 +191,44 @@ class Muon(_MuonArguments):
             }  # fmt: skip
         m = self.momentum * slots["momentum"] + gradient
         ahead = gradient + self.momentum * m if self.nesterov else m
-        rows, columns = parameter.shape
-        if self.rms_rate is None:
-            size = max(1.0, rows / columns) ** 0.5
-        else:
-            size = self.rms_rate * max(rows, columns) ** 0.5
-        return parameter - learning_rate * size * self._orthogonal(ahead), {"momentum": m}
+        update = self.lr_adjust(self.zeropower_via_newtonschulz5(ahead, self.ns_steps))
+        return parameter - learning_rate * update, {"momentum": m}
 
-    def _orthogonal(self, x: jax.Array) -> jax.Array:
-        """Newton-Schulz iterations along the shorter axis."""
-        wide = x.shape[0] <= x.shape[1]
-        x = x if wide else x.T
-        x = x / (jnp.linalg.norm(x) + 1e-7)
-        for _ in range(self.ns_steps):
-            y = x @ x.T
+    def lr_adjust(self, x: Any) -> Any:
+        """Scale an orthogonal matrix as ``rms_rate`` says.
+
+        Args:
+            x: A matrix.
+        """
+        return x if self.rms_rate is None else x * (self.rms_rate * max(x.shape) ** 0.5)
+
+    def transpose_last_axis(self, X: Any) -> Any:
+        """Exchange the last two axes.
+
+        Args:
+            X: A matrix, or more of them along the axes in front.
+        """
+        return jnp.swapaxes(X, -2, -1)
+
+    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+        """The nearest orthogonal matrix, approximately: Newton-Schulz iterations.
+
+        Args:
+            x: A matrix, or more of them along the axes in front.
+            steps: Number of iterations.
+
+        Raises:
+            ShapeError: Fewer than two axes.
+        """
+        if x.ndim < 2:
+            raise ShapeError(
+                "zeropower_via_newtonschulz5() takes matrices.",
+                expected="at least 2 axes", received=f"shape {x.shape}",
+            )  # fmt: skip
+        wide = x.shape[-2] <= x.shape[-1]
+        x = x if wide else self.transpose_last_axis(x)
+        x = x / (jnp.linalg.norm(x, axis=(-2, -1), keepdims=True) + 1e-7)
+        for _ in range(steps):
+            y = x @ self.transpose_last_axis(x)
             x = self.muon_a * x + (self.muon_b * y + self.muon_c * y @ y) @ x
-        return x if wide else x.T
+        return x if wide else self.transpose_last_axis(x)

@@ -86,13 +86,11 @@ class LossScaleOptimizer(BaseOptimizer):
     def update(
         self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
     ) -> tuple[Arrays, Arrays]:
-        given = self._read_gradients(gradients, parameters)
+        given, fixed = self._read_gradients(gradients, parameters)
         scale, counter = state["dynamic_scale"], state["step_counter"]
         inner = {k.removeprefix("inner/"): v for k, v in state.items() if k.startswith("inner/")}
-        finite = functools.reduce(
-            jnp.logical_and, [jnp.all(jnp.isfinite(g)) for g in given.values()], jnp.asarray(True)
-        )
-        given = {a: (g / scale).astype(g.dtype) for a, g in given.items()}
+        finite = self.check_finite([*given.values(), *fixed.values()])
+        given = {a: (g / scale).astype(g.dtype) for a, g in given.items()} | fixed
         values, inner = jax.lax.cond(
             finite,
             lambda parameters, inner: self.inner_optimizer.update(given, parameters, inner),
@@ -109,6 +107,15 @@ class LossScaleOptimizer(BaseOptimizer):
             "step_counter": jnp.where(finite & ~grow, counter + 1, 0).astype(counter.dtype),
             "dynamic_scale": jnp.where(finite, grown, scale / 2),
         }
+
+    def check_finite(self, grads: Iterable[Any]) -> jax.Array:
+        """Whether all elements of all gradients are finite: a boolean scalar.
+
+        Args:
+            grads: Arrays; None is left out.
+        """
+        finite = [jnp.all(jnp.isfinite(g)) for g in grads if g is not None]
+        return functools.reduce(jnp.logical_and, finite, jnp.asarray(True))
 
     def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
         if state is not None:

@@ -112,9 +112,16 @@ class OptimizerMap(MutableMapping[str, Any]):
 
     @classmethod
     @reads_config
-    def from_config(cls, config: Mapping[str, Any]) -> OptimizerMap:
-        """A new object from the data that :meth:`get_config` returned."""
-        return cls(**{k: registry.deserialize(v) for k, v in config.items()})
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> OptimizerMap:
+        """A new object from the data that :meth:`get_config` returned.
+
+        Args:
+            config: The data.
+            custom_objects: Your own classes of optimizers and schedules, by name.
+        """
+        return cls(**{k: registry.deserialize(v, custom_objects) for k, v in config.items()})
 
 
 @builtin("optimizers")
@@ -133,9 +140,6 @@ class MultiOptimizer(BaseOptimizer):
 
     Raises:
         ArgumentError: When built, a weight whose optimizer is none.
-
-    Attributes:
-        optimizers: The optimizers in use.
 
     >>> from lamina.optimizers import SGD
     >>> fast = SGD(0.5)
@@ -158,11 +162,16 @@ class MultiOptimizer(BaseOptimizer):
             )
         # Keras's files have a place for it.
         self._rate = Variable(np.float32(0), trainable=False, name="learning_rate", owner=self)
-        self.optimizers: list[Optimizer] = []
+        self._used: list[Optimizer] = []
         self._weights_of: dict[int, dict[str, Variable]] = {}
         if isinstance(self.optimizer_map, OptimizerMap):
             for optimizer in (*self.optimizer_map.values(), self.optimizer_map.default_optimizer):
                 self._use(optimizer)
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """The optimizers in use."""
+        return self._used
 
     def _use(self, optimizer: Any) -> int:
         """The position of ``optimizer`` in :attr:`optimizers`, to which it is added."""

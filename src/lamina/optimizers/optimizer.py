@@ -30,9 +30,11 @@ class _WithLearningRate(BaseOptimizer):
 class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
     """Base class of optimizers that update each weight by a formula.
 
-    An update consists of these steps: divide the gradients by ``loss_scale_factor``; average them
-    over ``gradient_accumulation_steps`` steps; clip them; apply ``weight_decay``; apply the
-    formula; update the moving average of the weights; apply the weights' constraints.
+    Weights with ``overwrite_with_gradient`` are set to their gradients (to the largest, if these
+    are accumulated). For all others, an update consists of these steps: divide the gradients by
+    ``loss_scale_factor``; average them over ``gradient_accumulation_steps`` steps; clip them; apply
+    ``weight_decay``; apply the formula; update the moving average of the weights; apply the
+    weights' constraints.
 
     A subclass defines :attr:`slots` and :meth:`formula`. Subclasses written for Keras, with
     ``build(variables)`` and ``update_step(gradient, variable, learning_rate)``, work too.
@@ -167,31 +169,34 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
                 self.add_variable_from_reference(variable, group[0])
         for group in self.slot_groups():
             for variable in self._parameters.values():
-                for slot in group:
+                for slot in () if variable.overwrite_with_gradient else group:
                     self.add_slot(slot, variable)
 
     def update(
         self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
     ) -> tuple[Arrays, Arrays]:
-        given, factor = self._read_gradients(gradients, parameters), self.loss_scale_factor
+        given, fixed = self._read_gradients(gradients, parameters)
+        factor = self.loss_scale_factor
         if factor is not None:
             given = {a: g / factor for a, g in given.items()}
         count, every = state["iteration"], self.gradient_accumulation_steps
         done = count if every is None else count // every
         rate = self._rate_at(count, state)
         if every is None:
-            values, state = self._effective(given, parameters, state, done, rate)
+            values, state = self._effective(given, {**parameters, **fixed}, state, done, rate)
         else:
-            keys = {address: f"gradient_accumulator/{address}" for address in given}
+            keys = {a: f"gradient_accumulator/{a}" for a in (*given, *fixed)}
             total = {a: g + state[keys[a]].astype(g.dtype) for a, g in given.items()}
+            most = {a: jnp.maximum(g, state[keys[a]].astype(g.dtype)) for a, g in fixed.items()}
 
             def effective(parameters: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
                 mean = {a: g / every for a, g in total.items()}
+                parameters = {**parameters, **most}
                 values, state = self._effective(mean, parameters, state, done, rate)
-                return values, {**state, **{keys[a]: jnp.zeros_like(state[keys[a]]) for a in total}}
+                return values, {**state, **{k: jnp.zeros_like(state[k]) for k in keys.values()}}
 
             def collect(parameters: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
-                return parameters, {**state, **{keys[a]: g for a, g in total.items()}}
+                return parameters, {**state, **{keys[a]: g for a, g in (total | most).items()}}
 
             due = (count + 1) % every == 0
             values, state = jax.lax.cond(due, effective, collect, parameters, state)

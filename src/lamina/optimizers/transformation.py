@@ -113,12 +113,12 @@ class Optax(BaseOptimizer):
                 f"{sorted(set(self._current) - set(parameters))[:10]}. Build it with all "
                 "parameters to train."
             )
-        given = self._read_gradients(gradients, parameters)
+        given, fixed = self._read_gradients(gradients, parameters)
         everything = {a: given.get(a, jnp.zeros_like(p)) for a, p in parameters.items()}
         inner = jax.tree.unflatten(self._structure, [state[key] for key in self._leaves])
         changes, inner = self.transformation.update(everything, inner, parameters)
         moved = {a: (parameters[a] + changes[a]).astype(parameters[a].dtype) for a in given}
-        values = self._constrain({**parameters, **moved}, given)
+        values = self._constrain({**parameters, **moved, **fixed}, given)
         new = dict(zip(self._leaves, jax.tree.leaves(inner), strict=True))
         return values, {**state, **new, "iteration": state["iteration"] + 1}
 

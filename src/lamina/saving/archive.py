@@ -535,8 +535,10 @@ def _addressed(model: Any) -> Places:
 
 def _refuse_stores(places: Places, suffix: str) -> None:
     """Raise an error if a layer saves arrays of its own, for which the format has no place."""
-    if places.stores:
-        layer = next(iter(places.stores.values()))
+    own = [x for x in places.stores.values()
+           if registry.defined_by_user(type(x), "save_own_variables")]  # fmt: skip
+    if own:
+        layer = own[0]
         better = ".keras" if suffix == ".h5" else ".weights.h5"
         raise SerializationError(
             f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "

@@ -127,6 +127,14 @@ class Described(NamedTuple):
         return OPERATIONS[declared.name](*bound.args, **bound.kwargs)
 
 
+def is_op(record: Mapping[str, Any]) -> bool:
+    """Whether a record describes an op that :func:`read` can read."""
+    try:
+        return read({**record, "config": {}}) is not None
+    except SerializationError:
+        return False
+
+
 def read(record: Mapping[str, Any]) -> Callable[..., Any] | None:
     """The op that a record describes, or None if it describes something else.
 

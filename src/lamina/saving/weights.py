@@ -25,7 +25,7 @@ from lamina.core.tracking import attributes_held
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, SavingWarning, SerializationError
 from lamina.layers import Layer
-from lamina.layers.state import listed_layers, saved_variables
+from lamina.layers.state import file_variables, listed_layers, writes_itself
 from lamina.optimizers.base import BaseOptimizer
 from lamina.random import SeedGenerator
 from lamina.serialization.registry import stem_of
@@ -158,10 +158,10 @@ def locate(model: Layer, layout: Layout = LAYOUTS[0]) -> Places:
         if isinstance(x, Layer):
             if isinstance(x, Assets):
                 found.assets[prefix] = x
-            if _writes_itself(x):
+            if writes_itself(x):
                 found.stores[f"{prefix}vars/"] = x
             else:
-                for i, variable in enumerate(saved_variables(x)):
+                for i, variable in enumerate(file_variables(x)):
                     found.variables[f"{prefix}vars/{i}"] = variable
             inside = [(f"{prefix}{path}/", child) for path, child in _children(x, layout)]
             stack.extend(reversed(inside))
@@ -181,14 +181,6 @@ def locate_in(stored: Stored, model: Layer) -> Places:
     return min(
         candidates,
         key=lambda c: sum(stored.shape(name) != v.shape for name, v in c.variables.items()),
-    )
-
-
-def _writes_itself(layer: Layer) -> bool:
-    cls = type(layer)
-    return (
-        cls.save_own_variables is not Layer.save_own_variables
-        or cls.load_own_variables is not Layer.load_own_variables
     )
 
 

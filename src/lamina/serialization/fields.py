@@ -30,9 +30,10 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, SupportsFloat, dataclass_transform
 
+from lamina.core.arguments import Captured
 from lamina.core.graph import is_symbolic
 from lamina.core.tracking import same
-from lamina.errors import ArgumentError, SerializationError, SignatureError, unknown_name
+from lamina.errors import ArgumentError, SignatureError, unknown_name
 from lamina.serialization import registry
 from lamina.serialization.text import reads_config
 
@@ -50,15 +51,17 @@ class ForRank:
 class Field:
     """One constructor argument: its default and its converter."""
 
-    __slots__ = ("convert", "default", "kw_only", "name", "trailing")
+    __slots__ = ("convert", "default", "in_config", "kw_only", "name", "trailing")
 
-    def __init__(self, default: Any, convert: Reader | ForRank | None, kw_only: bool) -> None:
+    def __init__(
+        self, default: Any, convert: Reader | ForRank | None, kw_only: bool, in_config: bool = True
+    ) -> None:
         self.default, self.convert, self.kw_only = default, convert, kw_only
-        self.name, self.trailing = "", False
+        self.name, self.trailing, self.in_config = "", False, in_config
 
     def by_position(self) -> Field:
         """The same field, which may be given by position."""
-        field = Field(self.default, self.convert, False)
+        field = Field(self.default, self.convert, False, self.in_config)
         field.name = self.name
         return field
 
@@ -76,6 +79,7 @@ def field(
     *,
     convert: Reader | ForRank | None = None,
     kw_only: bool = False,
+    in_config: bool = True,
 ) -> Any:
     """Declare a constructor argument that needs more than a default value.
 
@@ -85,8 +89,10 @@ def field(
         default: The default value; without it the argument is required.
         convert: Converts the argument (or the default) to the value that is stored.
         kw_only: Whether the argument is keyword-only.
+        in_config: Whether the argument is part of the config. If not, such as initial weights, it
+            is stored as the attribute ``_given_<name>``.
     """
-    return Field(default, convert, kw_only)
+    return Field(default, convert, kw_only, in_config)
 
 
 def fields_of(cls: type[Configurable], beyond: type[Configurable] | None = None) -> list[str]:
@@ -104,7 +110,7 @@ def _declared(cls: type, trailing: bool, kw_only: bool) -> dict[str, Field]:
         # A copy: one `field(...)` may serve several classes.
         given = value if isinstance(value, Field) else Field(value, None, False)
         by_name = given.kw_only or (kw_only and not trailing)
-        own[name] = declared = Field(given.default, given.convert, by_name)
+        own[name] = declared = Field(given.default, given.convert, by_name, given.in_config)
         declared.name, declared.trailing = name, trailing
         if value is not MISSING:
             delattr(cls, name)
@@ -112,13 +118,12 @@ def _declared(cls: type, trailing: bool, kw_only: bool) -> dict[str, Field]:
 
 
 @dataclass_transform(field_specifiers=(field,))
-class Configurable:
+class Configurable(Captured):
     """Base class of everything that has a config: see the docstring of the module."""
 
     _fields: ClassVar[dict[str, Field]] = {}
     _own_fields: ClassVar[dict[str, Field]] = {}
     _positional: ClassVar[tuple[str, ...]] = ()
-    _captured: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __init_subclass__(
         cls, *, trailing: bool = False, kw_only: bool = False, positional: str = "", **kwargs: Any
@@ -147,11 +152,6 @@ class Configurable:
         cls._fields = {**first, **{f.name: f for f in rest}}
         cls.__init__ = _make_init(cls)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        self = super().__new__(cls)
-        object.__setattr__(self, "_captured", (args, kwargs))
-        return self
-
     def __init__(self) -> None:
         self.__post_init__()
 
@@ -163,8 +163,13 @@ class Configurable:
         cls = type(self)
         owner = next(c for c in cls.__mro__ if "get_config" in c.__dict__)
         if not is_field_class(cls) and registry.registration_of(owner):
-            return self._captured_arguments()
-        return {name: getattr(self, name) for name in cls._fields}
+            return self.captured_arguments()
+        return {name: getattr(self, name) for name in cls.config_fields()}
+
+    @classmethod
+    def config_fields(cls) -> list[str]:
+        """The names of the constructor arguments that are part of the config."""
+        return [name for name, f in cls._fields.items() if f.in_config]
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         """Process constructor arguments that are not fields; return the unknown ones."""
@@ -175,24 +180,6 @@ class Configurable:
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Create an object from the data that :meth:`get_config` returned."""
         return cls(**{k: _revive(v) for k, v in config.items()})
-
-    def _captured_arguments(self) -> dict[str, Any]:
-        args, kwargs = self._captured
-        signature = inspect.signature(type(self).__init__)
-        bound = signature.bind(self, *args, **kwargs).arguments
-        config: dict[str, Any] = {}
-        for name, parameter in list(signature.parameters.items())[1:]:
-            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                if bound.get(name):
-                    raise SerializationError(
-                        f"{type(self).__name__}.__init__ takes *{name}, which cannot be saved by "
-                        "name. Write a `get_config` and a `from_config`."
-                    )
-            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                config.update(bound.get(name, {}))
-            elif name in bound:
-                config[name] = bound[name]
-        return config
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{k}={v}" for k, v in self._repr_items())
@@ -277,7 +264,7 @@ def _make_init(cls: Any) -> Callable[..., None]:
                 value = f.read(value, type(self))
             except ArgumentError as e:
                 raise e.with_details(f"{type(self).__name__}(): `{name}`") from e
-            setattr(self, name, value)
+            setattr(self, name if f.in_config else f"_given_{name}", value)
         self.__post_init__()
 
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]

@@ -24,8 +24,8 @@ import numpy as np
 from lamina.core.naming import snake_case
 from lamina.core.symbolic import OPERATIONS
 from lamina.core.tracking import Trackable
+from lamina.dtype_policies import policy
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.dtype_policies.policy import DTypePolicy, FloatDTypePolicy
 from lamina.errors import (
     ArgumentError,
     LaminaError,
@@ -159,9 +159,9 @@ def builtin(
     return declare
 
 
-# Registered here because its package is below this one: dtypes of layers are read with it.
-builtin("dtype_policies", file_module="keras")(DTypePolicy)
-builtin("dtype_policies", file_module="keras")(FloatDTypePolicy)
+# Registered here because their package is below this one: dtypes of layers are read with it.
+for _policy in policy.CLASSES.values():
+    builtin("dtype_policies", file_module=policy.file_module_of(_policy))(_policy)
 
 
 def registration_of(cls: type) -> Registration | None:
@@ -444,7 +444,8 @@ def _is_made_of(known: Any, fn: Any) -> bool:
 
 # The namespaces that files may refer to. The list is fixed: no file can extend it.
 _IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
-          "layers", "models", "random", "utils.feature_space")  # fmt: skip
+             "layers", "models", "quantizers", "random", "distillation",
+             "utils.feature_space")  # fmt: skip
 
 
 @functools.cache
@@ -499,6 +500,18 @@ def _lookup(record: Mapping[str, Any]) -> Any:
             "`@lamina.saving.register_serializable()` before loading."
         )
     return found
+
+
+# Records that stand for values, and the tensors of a graph.
+_VALUES = ("__numpy__", "__tensor__", "__slice__", "__ellipsis__", "__keras_tensor__")
+
+
+def is_known(record: Mapping[str, Any]) -> bool:
+    """Whether the class or function of a record is built in or registered. Nothing is created."""
+    try:
+        return record["class_name"] in _VALUES or _lookup(record) is not None
+    except SerializationError:
+        return False
 
 
 def deserialize(

@@ -77,7 +77,7 @@ def _check_values(model: Any, data: ArrayData | StreamData) -> None:
     x, y, _ = data.batch if isinstance(data, ArrayData) and data.in_memory else data.peek()
     check_ids(model.graph, x)
     check_images(model.graph, x)
-    by_user = any(defined_by_user(type(model), m) for m in ("compute_loss", "train_step"))
+    by_user = model.has_own_loss or defined_by_user(type(model), "train_step")
     if y is not None and not by_user:
         model.objective.check_values(y)
 

@@ -13,7 +13,6 @@ from lamina.transforms.draws import Draws, fold_in, key_of
 
 Params = dict[str, Any]
 Shape = tuple[Any, ...]  # (batch, height, width, channels) of the images
-RAGGED = (list, tuple)
 
 
 class Transform:
@@ -232,7 +231,8 @@ class Transform:
                 f"Received: {found}."
             )
         found, labels = boxes["boxes"], boxes["labels"]
-        if isinstance(found, RAGGED) and found and np.ndim(found[0]) == 2:
+        is_list = isinstance(found, (list, tuple)) and len(found) > 0
+        if is_list and all(np.ndim(b) == 2 or len(b) == 0 for b in found):
             most = max(map(len, found))
             pad = [most - len(b) for b in found]
             found = np.stack([np.pad(np.asarray(b, "float32").reshape(-1, 4), ((0, n), (0, 0)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,54 +16,89 @@ from lamina.transforms.draws import Draws
 _FEW = 4
 
 
-def _cubic(x: np.ndarray) -> np.ndarray:
-    """Keys's cubic kernel with a = -0.5. Keys 1981, https://doi.org/10.1109/TASSP.1981.1163711."""
-    near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.where(x >= 2, 0, np.where(x >= 1, far, near))
+def _cubic(b: float, c: float) -> Callable[[np.ndarray], np.ndarray]:
+    """The family of Mitchell and Netravali 1988, https://doi.org/10.1145/54852.378514."""
+    near = (12 - 9 * b - 6 * c, -18 + 12 * b + 6 * c, 0, 6 - 2 * b)
+    far = (-b - 6 * c, 6 * b + 30 * c, -12 * b - 48 * c, 8 * b + 24 * c)
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        inside = np.where(x < 1, np.polyval(near, x), np.polyval(far, x)) / 6
+        return np.where(x < 2, inside, 0)
+
+    return kernel
 
 
-def _lanczos(radius: int, x: np.ndarray) -> np.ndarray:
-    return np.where(x < radius, np.sinc(x) * np.sinc(x / radius), 0)
+def _lanczos(radius: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda x: np.where(x < radius, np.sinc(x) * np.sinc(x / radius), 0)
 
 
-# The kernel and its radius.
-_KERNELS: dict[str, tuple[Any, float]] = {
-    "bilinear": (lambda x: np.maximum(0, 1 - x), 1),
-    "bicubic": (_cubic, 2),
-    "lanczos3": (functools.partial(_lanczos, 3), 3),
-    "lanczos5": (functools.partial(_lanczos, 5), 5),
+# The radius in pixels, and the weight at a distance.
+_KERNELS: dict[str, tuple[float, Callable[[np.ndarray], np.ndarray]]] = {
+    "bilinear": (1, lambda x: np.maximum(0, 1 - x)),
+    "bicubic": (2, _cubic(0, 0.5)),
+    "lanczos3": (3, _lanczos(3)),
+    "lanczos5": (5, _lanczos(5)),
+    "gaussian": (1.5, lambda x: np.where(x < 1.5, np.exp(-2 * x * x), 0)),
+    "mitchellcubic": (2, _cubic(1 / 3, 1 / 3)),
 }
-INTERPOLATIONS = ("nearest", *_KERNELS)
+INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")
+METHODS = (*_KERNELS, "nearest", "area")
 
 
-@functools.lru_cache(256)
-def _neighbors(old: int, new: int, method: str, antialias: bool) -> tuple[np.ndarray, np.ndarray]:
-    """For each entry of the result: the numbers of its neighbors, and their weights, ``(k, new)``.
+@functools.lru_cache(512)
+def neighbors(
+    old: int, new: int, method: str, antialias: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels that each new pixel along an axis depends on, and their weights.
 
-    Centers of pixels correspond: entry ``i`` is at ``(i + 0.5) * old / new - 0.5``.
+    Centers of pixels correspond: new pixel ``i`` is at ``(i + 0.5) * old / new - 0.5``. Weights
+    outside the image are left out and the others normalized.
+
+    Args:
+        old: Number of pixels.
+        new: New number of pixels.
+        method: One of ``METHODS``.
+        antialias: Whether kernels are stretched when images shrink.
+
+    Returns:
+        Two arrays of shape ``(neighbors, new)``.
+
+    >>> [x.tolist() for x in neighbors(4, 2, "bilinear")]
+    [[[0, 2], [1, 3]], [[0.5, 0.5], [0.5, 0.5]]]
     """
-    kernel, radius = _KERNELS[method]
-    stretch = max(old / new, 1) if antialias else 1
-    centers = (np.arange(new) + 0.5) * old / new - 0.5
-    reach = radius * stretch
-    first = np.floor(centers - reach).astype(int) + 1
-    places = first + np.arange(math.ceil(2 * reach))[:, None]
-    weights = kernel(abs(places - centers) / stretch)
-    weights = np.where((places >= 0) & (places < old), weights, 0)
-    total = weights.sum(0)
-    weights = weights / np.where(abs(total) > 1e-6, total, 1)
-    return np.clip(places, 0, old - 1), weights.astype("float32")
+    scale = old / new
+    if method == "nearest":
+        place = (np.arange(new, dtype="float32") + 0.5) * old / new
+        index = np.floor(place).astype(np.intp)[None]
+        weights = np.ones(index.shape)
+    elif method == "area":
+        start = np.arange(new) * scale
+        index = np.floor(start).astype(np.intp) + np.arange(math.ceil(scale) + 1)[:, None]
+        weights = np.maximum(np.minimum(index + 1, start + scale) - np.maximum(index, start), 0)
+    else:
+        radius, kernel = _KERNELS[method]
+        stretch = max(scale, 1) if antialias else 1
+        reach = radius * stretch
+        centers = (np.arange(new) + 0.5) * scale - 0.5
+        index = np.ceil(centers - reach).astype(np.intp) + np.arange(int(2 * reach) + 1)[:, None]
+        weights = kernel(np.abs(centers - index) / stretch)
+    weights = np.where((index >= 0) & (index < old), weights, 0)
+    used = (weights != 0).any(axis=1)
+    weights = weights[used] / weights.sum(axis=0)
+    return np.clip(index[used], 0, old - 1), weights.astype("float32")
 
 
 def _resized_along(xp: Any, x: Any, new: int, method: str, antialias: bool, axis: int) -> Any:
     old = x.shape[axis]
     if old == new:
         return x
-    places, weights = _neighbors(old, new, method, antialias)
+    places, weights = neighbors(old, new, method, antialias)
+    if len(places) == 1:
+        return xp.take(x, places[0], axis=axis, mode="clip")
     shape = [1] * x.ndim
     shape[axis] = new
     if len(places) <= _FEW:
-        parts = (xp.take(x, p, axis=axis) * w.reshape(shape).astype(x.dtype)
+        parts = (xp.take(x, p, axis=axis, mode="clip") * w.reshape(shape).astype(x.dtype)
                  for p, w in zip(places, weights, strict=True))  # fmt: skip
         return sum(parts, next(parts))
     matrix = np.zeros((old, new), "float32")
@@ -72,14 +108,7 @@ def _resized_along(xp: Any, x: Any, new: int, method: str, antialias: bool, axis
 
 
 def resize(xp: Any, x: Any, height: int, width: int, method: str, antialias: bool = False) -> Any:
-    """Resize images ``(batch, height, width, channels)``; all but ``nearest`` need floats."""
-    if method == "nearest":
-        for axis, new in ((1, height), (2, width)):
-            old = x.shape[axis]
-            if old != new:
-                places = np.floor((np.arange(new, dtype="float32") + 0.5) * old / new).astype(int)
-                x = xp.take(x, np.minimum(places, old - 1), axis=axis)
-        return x
+    """Resize images ``(batch, height, width, channels)``: floats, but for ``nearest``."""
     # The axis that shrinks more comes first: there is less left to do.
     axes = sorted([(height / x.shape[1], 1, height), (width / x.shape[2], 2, width)])
     for _, axis, new in axes:
@@ -222,6 +251,6 @@ class RandomCrop(CenterCrop):
 
 
 __all__ = [
-    "INTERPOLATIONS", "CenterCrop", "RandomCrop", "Resize", "cropped_to_ratio", "padded_to_ratio",
-    "resize",
+    "INTERPOLATIONS", "METHODS", "CenterCrop", "RandomCrop", "Resize", "cropped_to_ratio",
+    "neighbors", "padded_to_ratio", "resize", "window_of_ratio",
 ]  # fmt: skip

@@ -58,6 +58,15 @@ class Config(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def get(self, keyname: str, value: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The entry of that name.
+
+        Args:
+            keyname: The name.
+            value: The result if there is no such entry.
+        """
+        return self._entries.get(keyname, value)
+
     # ---- attributes --------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:

@@ -16,7 +16,7 @@ from lamina.core.boundary import public, warn
 from lamina.errors import ArgumentError, CorruptFileError, SavingWarning, ShapeError
 from lamina.runtime.optional import load
 from lamina.settings import floatx, standardize_data_format
-from lamina.utils.resampling import centered_crop
+from lamina.transforms.sizes import window_of_ratio
 
 # The mode of Pillow's images, and the number of channels, for each color mode.
 MODES = {"grayscale": ("L", 1), "rgb": ("RGB", 3), "rgba": ("RGBA", 4)}
@@ -267,7 +267,9 @@ def smart_resize(
             received=array.shape,
         )
     axis = -3 if standardize_data_format(data_format) == "channels_last" else -2
-    top, left, height, width = centered_crop(array.shape[axis], array.shape[axis + 1], size)
+    top, left, height, width = window_of_ratio(
+        array.shape[axis], array.shape[axis + 1], size[0], size[1]
+    )
     array = array[(..., slice(top, top + height), slice(left, left + width),
                    *([slice(None)] if axis == -3 else []))]  # fmt: skip
     result = ops.image.resize(array, size, interpolation=interpolation, data_format=data_format)

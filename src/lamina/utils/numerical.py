@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, DTypeError
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
@@ -75,5 +75,7 @@ def normalize(x: Any, axis: int = -1, order: float = 2) -> Any:
            [0. , 0. ]])
     """
     numpy = jnp if isinstance(x, jax.Array) else np
+    if numpy is np and np.asarray(x).dtype.kind not in "biufc":
+        raise DTypeError(f"normalize() expects numbers. Received: {x!r}.")
     norm = numpy.linalg.norm(x, ord=order, axis=axis, keepdims=True)
     return x / numpy.where(norm == 0, 1, norm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
@@ -58,8 +58,10 @@ class Progbar:
                 "`stateless_metrics` (only these are averaged). Received: both."
             )
         for name, number in (("target", target), ("width", width), ("interval", interval)):
-            if number is not None and number < 0:
-                raise ArgumentError(f"`{name}` expects a number >= 0. Received: {number!r}.")
+            if number is not None and not (isinstance(number, SupportsFloat) and number >= 0):
+                raise ArgumentError(
+                    f"Progbar(): `{name}` expects a number >= 0. Received: {number!r}."
+                )
         self.target, self.width, self.verbose = target, width, verbose
         self.interval, self.unit_name = interval, unit_name
         self.stateful_metrics = set(stateful_metrics or ())

@@ -40,6 +40,7 @@ _LARGEST_PNG = 32_767  # pixels in either direction: Cairo's limit
 
 # For each direction: the sides at which edges leave and enter a box, as compass points.
 _SIDES = {"TB": ("s", "n"), "BT": ("n", "s"), "LR": ("e", "w"), "RL": ("w", "e")}
+_SPLINES = ("spline", "curved", "polyline", "line", "ortho")
 
 
 class _Options(NamedTuple):
@@ -62,6 +63,7 @@ def model_to_dot(
     subgraph: bool = False,
     show_layer_activations: bool = False,
     show_trainable: bool = False,
+    splines: str = "spline",
 ) -> pygraphviz.AGraph:
     """Convert a model to a Graphviz graph: a box for each layer, an edge for each tensor.
 
@@ -80,6 +82,8 @@ def model_to_dot(
         show_layer_activations: Whether to show the activation after the class.
         show_trainable: Whether to show if layers with weights are ``trainable``, ``frozen`` or
             ``partly frozen``.
+        splines: How edges are drawn: ``"spline"``, ``"curved"``, ``"polyline"``, ``"line"`` or
+            ``"ortho"``. Keras's default is ``"ortho"``, for which Graphviz ignores the ports.
 
     Returns:
         The graph; its nodes are named by the path of layer names, such as ``"encoder/dense"``.
@@ -87,7 +91,7 @@ def model_to_dot(
 
     Raises:
         NotBuiltError: A model that has not been built.
-        ArgumentError: Something that is not a model, or an unknown ``rankdir``.
+        ArgumentError: Something that is not a model, or an unknown ``rankdir`` or ``splines``.
 
     >>> from lamina import Sequential, layers
     >>> stack = [layers.Input((4,)), layers.Dense(3, name="hidden"), layers.Dense(1, name="head")]
@@ -96,6 +100,8 @@ def model_to_dot(
     """
     if rankdir not in _SIDES:
         raise ArgumentError(f"`rankdir` must be one of {list(_SIDES)}. Received: {rankdir!r}.")
+    if splines not in _SPLINES:
+        raise ArgumentError(f"`splines` must be one of {list(_SPLINES)}. Received: {splines!r}.")
     diagram = make_diagram(model, expand_nested=expand_nested)
     options = _Options(
         show_shapes, show_dtype, show_layer_names, show_layer_activations,
@@ -103,7 +109,7 @@ def model_to_dot(
     )  # fmt: skip
     graph: Any = Graph(directed=True, strict=False, name="model")
     graph.graph_attr.update(
-        rankdir=rankdir, dpi=str(dpi), nodesep="0.3", ranksep="0.45", pad="0.15",
+        rankdir=rankdir, splines=splines, dpi=str(dpi), nodesep="0.3", ranksep="0.45", pad="0.15",
         bgcolor="white", fontname=_FONT, fontsize="11", fontcolor=_INK,
     )  # fmt: skip
     graph.node_attr.update(shape="plain", fontname=_FONT, fontsize="11", fontcolor=_INK)
@@ -131,6 +137,7 @@ def plot_model(
     dpi: int = 200,
     show_layer_activations: bool = False,
     show_trainable: bool = False,
+    splines: str = "spline",
 ) -> Any:
     """Draw a model as a PNG, SVG or PDF file, depending on the suffix.
 
@@ -148,12 +155,15 @@ def plot_model(
         show_layer_activations: Whether to show the activation after the class.
         show_trainable: Whether to show if layers with weights are ``trainable``, ``frozen`` or
             ``partly frozen``.
+        splines: How edges are drawn: ``"spline"``, ``"curved"``, ``"polyline"``, ``"line"`` or
+            ``"ortho"``. Keras's default is ``"ortho"``, for which Graphviz ignores the ports.
 
     Returns:
         In a notebook, an object that displays the picture; otherwise None.
 
     Raises:
-        ArgumentError: An unknown suffix or ``rankdir``, or something that is not a model.
+        ArgumentError: An unknown suffix, ``rankdir`` or ``splines``, or something that is not a
+            model.
         NotBuiltError: A model that has not been built.
 
     >>> import tempfile
@@ -173,6 +183,7 @@ def plot_model(
         model, show_shapes=show_shapes, show_dtype=show_dtype, show_layer_names=show_layer_names,
         rankdir=rankdir, expand_nested=expand_nested, dpi=dpi,
         show_layer_activations=show_layer_activations, show_trainable=show_trainable,
+        splines=splines,
     )  # fmt: skip
     picture = _render(graph, kind, dpi)
     with replacing(path) as part:

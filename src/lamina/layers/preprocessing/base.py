@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lamina.core import spec
+from lamina.core import prng, spec
 from lamina.core.boundary import public
 from lamina.core.operation import stand_in
-from lamina.core.scope import random_key
+from lamina.core.scope import entered, random_key
 from lamina.core.spec import TensorSpec
 from lamina.layers.base import Layer
 from lamina.serialization.registry import builtin
@@ -44,7 +44,18 @@ class PreprocessingLayer(Layer):
                 if not tensorflow.executing_eagerly():
                     return _in_graph(self, tensorflow, *args, **kwargs)
                 args = nested.map_structure(_as_numpy, args)
+        is_host = prng.is_drawing_for() and self.built and len(args) == 1
+        if is_host and all(isinstance(x, np.ndarray) for x in nested.flatten(args[0])):
+            with entered(self._scope(kwargs.get("training"))):
+                return self._on_host(args[0], **kwargs)
         return super().__call__(*args, **kwargs)
+
+    def _on_host(self, data: Any, training: bool = True) -> Any:
+        """The call on NumPy arrays of a data set, with the numbers that a call would draw."""
+        key = np.zeros(2, "uint32")
+        if "seed" in type(self)._fields and training:
+            key = np.asarray(jax.random.key_data(random_key(vars(self)["seed"], "")))
+        return self.transform(data, key, training)
 
 
 def _as_numpy(x: Any) -> Any:

@@ -15,6 +15,7 @@ from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.ops.templates import refuse_sparse
 from lamina.serialization.fields import field, number, one_of, optional, positive_int
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 from lamina.transforms.numbers import Discretize, Quantiles
 
 
@@ -85,6 +86,7 @@ class Discretization(
         return {k: v for k, v in super().get_config().items() if k != "trainable"}
 
     @classmethod
+    @reads_config
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer that :meth:`get_config` described, adapted if that was."""
         if None in (config.get("bin_boundaries"), config.get("num_bins")):

@@ -12,6 +12,7 @@ from lamina.layers.base import Layer
 from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.serialization.fields import field
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 from lamina.transforms.policies import Compose
 from lamina.tree import nested
 
@@ -54,6 +55,9 @@ class Pipeline(PreprocessingLayer, positional="layers name"):
             )
         return Compose(transforms=tuple(layer.transform for layer in self.layers))
 
+    def _on_host(self, data: Any, training: bool = True, mask: Any = None) -> Any:
+        return self.call(data, training, mask)
+
     def call(self, inputs: Any, training: bool = True, mask: Any = None) -> Any:
         """Call the layers."""
         for layer in self.layers:
@@ -69,6 +73,7 @@ class Pipeline(PreprocessingLayer, positional="layers name"):
         return {"layers": self.layers, "name": self.name}
 
     @classmethod
+    @reads_config
     def from_config(cls, config: Mapping[str, Any]) -> Pipeline:
         """The pipeline that :meth:`get_config` described."""
         return super().from_config({k: config[k] for k in ("layers", "name") if k in config})

@@ -25,6 +25,7 @@ from lamina.layers.preprocessing.adapting import AdaptingLayer
 from lamina.layers.preprocessing.category_encoding import encode
 from lamina.layers.preprocessing.host import HostLayer
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 
 _FILE, _FULL = "vocabulary.txt", "vocabulary.json"
 
@@ -291,6 +292,7 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         return {**super().get_config(), "vocabulary_size": size}
 
     @classmethod
+    @reads_config
     def from_config(cls, config: Mapping[str, Any]) -> Any:
         """Create a layer from the result of :meth:`get_config`, which refers to no other file."""
         if isinstance(config.get("vocabulary"), str):

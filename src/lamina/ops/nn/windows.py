@@ -103,8 +103,9 @@ def conv(
     groups, rest = divmod(channels, k.shape[-2])
     if rest or k.shape[-1] % max(groups, 1):
         raise ShapeError(
-            "ops.conv cannot divide channels and filters into groups.",
-            expected=f"channels and filters that are multiples of {k.shape[-2]} and {groups}",
+            "ops.conv: the kernel does not fit the channels of the inputs.",
+            expected=f"a kernel (*window, {channels}, filters), or fewer channels that divide "
+            f"{channels} into groups whose number divides the filters",
             received=f"{show_dims(x.shape)} {layout}, kernel {show_dims(k.shape)}",
         )
     padding = _padding("conv", padding, ("valid", "same", "causal"))

@@ -275,6 +275,12 @@ def tile(x: Tensor, repeats: int | Sequence[int]) -> jax.Array:
     return jnp.tile(as_array(x), times)  # pyright: ignore[reportArgumentType]
 
 
+_PAD_MODES = (
+    "constant", "edge", "empty", "linear_ramp", "maximum", "mean", "median", "minimum", "reflect",
+    "symmetric", "wrap",
+)  # fmt: skip
+
+
 @op
 def pad(
     x: Tensor,
@@ -301,6 +307,8 @@ def pad(
             "pad(): `constant_values` is only for mode 'constant'. "
             f"Received: mode={mode!r}, constant_values={constant_values!r}."
         )
+    if mode not in _PAD_MODES:
+        raise ArgumentError(f"pad(): `mode` expects one of {_PAD_MODES}. Received: {mode!r}.")
     if not isinstance(pad_width, int):
         pad_width = tuple(tuple(w) if isinstance(w, (list, tuple)) else w for w in pad_width)
         if len(pad_width) == 2 and all(isinstance(w, int) for w in pad_width):

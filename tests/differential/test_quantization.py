@@ -1,0 +1,186 @@
+"""Quantized layers and adapters: Keras's numbers, and files that go both ways."""
+
+import keras
+import numpy as np
+import pytest
+
+import lamina
+from lamina import layers, quantizers
+from lamina.serialization import registry
+
+CONFIGS = {
+    "int8": lambda q: ("int8", None),
+    "int8_weights": lambda q: (None, q.Int8QuantizationConfig(activation_quantizer=None)),
+    "int4": lambda q: ("int4", None),
+    "int4_blocks": lambda q: (None, q.Int4QuantizationConfig(block_size=3)),
+    "int4_rows": lambda q: (None, q.Int4QuantizationConfig(block_size=None)),
+    "int4_inputs": lambda q: (None, q.Int4QuantizationConfig(
+        activation_quantizer=q.AbsMaxQuantizer(), block_size=-1)),
+    "float8": lambda q: ("float8", None),
+}  # fmt: skip
+MODES = list(CONFIGS)
+
+
+def made():
+    """A model of all layers that can be quantized, with weights that are not the initial ones."""
+    x, ids = lamina.Input((4, 6), name="x"), lamina.Input((5,), dtype="int32", name="ids")
+    tied, untied = (
+        layers.ReversibleEmbedding(9, 7, tie_weights=tie, name=name)
+        for tie, name in ((True, "tied"), (False, "untied"))
+    )
+    outputs = {
+        "dense": layers.Dense(5, activation="tanh", name="dense")(x),
+        "heads": layers.EinsumDense("abc,cde->abde", (None, 3, 5), bias_axes="de", name="heads")(x),
+        "joined": layers.EinsumDense("abc,bcd->ad", 5, name="joined")(x),
+        "turned": layers.EinsumDense("abc,dc->abd", (None, 5), name="turned")(x),
+        "table": layers.Embedding(9, 7, name="table")(ids),
+        "tied_scores": tied(tied(ids), reverse=True),
+        "untied_scores": untied(untied(ids), reverse=True),
+    }
+    model = lamina.Model({"x": x, "ids": ids}, outputs)
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    return model
+
+
+DATA = {
+    "x": np.random.default_rng(2).normal(size=(2, 4, 6)).astype("float32"),
+    "ids": np.random.default_rng(3).integers(0, 9, (2, 5)).astype("int32"),
+}
+
+
+def assert_equal(ours, theirs, tolerance=2e-5):
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        a, b = np.asarray(ours[name]), np.asarray(theirs[name])
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "model.keras"
+    made().save(path)
+    return path
+
+
+def quantize(model, mode, library):
+    name, config = CONFIGS[mode](library)
+    # Keras warns of all other layers, and embeddings have no float8 form.
+    model.quantize(name, config=config, filters="dense|heads|joined|turned"
+                   + ("" if name == "float8" else "|table|tied"))  # fmt: skip
+    return model
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_quantized_layers_agree_and_go_both_ways(mode, file, tmp_path):
+    ours = quantize(lamina.models.load_model(file), mode, quantizers)
+    theirs = quantize(keras.models.load_model(file), mode, keras.quantizers)
+    expected = theirs.predict(DATA, verbose=0)
+    here = ours.predict(DATA, verbose=0)
+    assert_equal(here, expected)
+    exact = made().predict(DATA, verbose=0)
+    exact = made()(DATA)
+    assert np.abs(here["dense"] - np.asarray(exact["dense"])).max() > 1e-4
+    if mode not in ("int8", "int4", "float8"):
+        return
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    loaded = lamina.models.load_model(tmp_path / "theirs.keras")
+    assert_equal(loaded.predict(DATA, verbose=0), here)
+    assert loaded.get_layer("dense").dtype_policy == ours.get_layer("dense").dtype_policy
+    there = keras.models.load_model(tmp_path / "ours.keras")
+    assert_equal(there.predict(DATA, verbose=0), expected)
+
+
+# ---- adapters ------------------------------------------------------------------------------------
+
+ADAPTED = {
+    "dense": (layers.Dense(5, name="layer"), "x"),
+    "heads": (layers.EinsumDense("abc,cde->abde", (None, 3, 5), name="layer"), "x"),
+    "table": (layers.Embedding(9, 7, name="layer"), "ids"),
+    "tied": (layers.ReversibleEmbedding(9, 7, name="layer"), "ids"),
+}
+
+
+def adapted(name, quantized=None):
+    """The same layer here and there, with the same adapter, which is not zero."""
+    ours, key = ADAPTED[name]
+    ours = type(ours).from_config(ours.get_config())
+    theirs = keras.layers.deserialize(registry.serialize(ours))
+    rng = np.random.default_rng(4)
+    for layer in (ours, theirs):
+        layer.build(DATA[key].shape)
+    values = [rng.normal(size=w.shape) for w in ours.weights]
+    for layer in (ours, theirs):
+        layer.set_weights(values)
+        if quantized:
+            layer.quantize(quantized)
+        layer.enable_lora(2, lora_alpha=3)
+    for a, b in zip(ours.trainable_variables[-2:], theirs.trainable_variables[-2:], strict=True):
+        assert (a.name, a.shape) == (b.name, b.shape)
+        value = rng.normal(size=a.shape)
+        a.assign(value)
+        b.assign(value)
+    return ours, theirs, DATA[key]
+
+
+@pytest.mark.parametrize("quantized", [None, "int8", "int4"])
+@pytest.mark.parametrize("name", ADAPTED)
+def test_adapters_agree(name, quantized):
+    ours, theirs, x = adapted(name, quantized)
+    expected = np.asarray(theirs(x))
+    np.testing.assert_allclose(ours(x), expected, rtol=3e-5, atol=3e-5)
+    stored, there = {}, {}
+    ours.save_own_variables(stored)
+    theirs.save_own_variables(there)
+    assert list(stored) == list(there)
+    for key in stored:
+        a, b = (np.asarray(arrays[key], "float32") for arrays in (stored, there))
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+    for layer in (ours, theirs):
+        layer.load_own_variables({k: np.asarray(v) for k, v in there.items()})
+    np.testing.assert_allclose(ours(x), np.asarray(theirs(x)), rtol=3e-5, atol=3e-5)
+    assert not np.any(np.asarray(ours.trainable_variables[-1]))  # b
+    assert np.all(np.asarray(ours.trainable_variables[-2]))  # a, so that training can go on
+
+
+@pytest.mark.parametrize("kind", ["adapter", "float8", "float8_accumulated"])
+def test_training_agrees(kind):
+    """A few steps: adapters train alone; float8's scales are set to their gradients."""
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(8, 6)).astype("float32"), rng.normal(size=(8, 4)).astype("float32")
+    models = []
+    for library in (lamina, keras):
+        model = library.Sequential([
+            library.Input((6,)), library.layers.Dense(5, activation="tanh", name="first"),
+            library.layers.EinsumDense("ab,bc->ac", 4, name="second"),
+        ])  # fmt: skip
+        models.append(model)
+    values = [rng.normal(size=w.shape) for w in models[0].get_weights()]
+    for model in models:
+        model.set_weights(values)
+        for layer in model.layers[-2:]:
+            if kind == "adapter":
+                layer.enable_lora(2)
+                layer.lora_kernel_a.assign(np.ones(layer.lora_kernel_a.shape))
+            else:
+                layer.quantize("float8")
+    ours, theirs = models
+    steps = 2 if kind == "float8_accumulated" else None
+    for library, model in ((lamina, ours), (keras, theirs)):
+        model.compile(library.optimizers.Adam(0.01, gradient_accumulation_steps=steps), "mse")
+        for _ in range(4):
+            model.train_on_batch(x, y)
+    found, expected = (
+        {v.path.removeprefix("sequential/"): np.asarray(v) for v in m.variables} for m in models
+    )
+    assert len(found) == len(expected)
+    named = {p.split("/", 1)[-1]: v for p, v in expected.items()}
+    for path, value in found.items():
+        np.testing.assert_allclose(value, named.get(path, expected.get(path)), rtol=2e-3, atol=2e-3,
+                                   err_msg=path)  # fmt: skip
+    if kind == "adapter":
+        np.testing.assert_array_equal(found["first/kernel"], np.float32(values[0]))
+        assert [v.name for v in ours.trainable_variables] == [
+            "bias", "lora_kernel_a", "lora_kernel_b", "lora_kernel_a", "lora_kernel_b",
+        ]  # fmt: skip
