@@ -20,7 +20,7 @@ from lamina.core.boundary import warn
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, SavingWarning, StructureError
 from lamina.layers import Layer
-from lamina.layers.state import flatten_layers, saved_variables
+from lamina.layers.state import file_variables, flatten_layers
 from lamina.saving.migration import ARRAYS, GATED, ArrayRow, is_before, version_of
 from lamina.saving.optimizer import parameters_of
 from lamina.saving.weights import Places, Stored, fill
@@ -150,7 +150,7 @@ def locate(stored: Grouped, model: Any, by_name: bool = False) -> tuple[Converte
     converted = Converted(stored)
     found: dict[str, Variable] = {}
     for name, layer in pairs:
-        alone = saved_variables(layer) if layer is model else None
+        alone = file_variables(layer) if layer is model else None
         for slot, paths in _assigned(stored, name, layer, groups[name], alone, version):
             found |= _variables_of(converted, slot, paths, version, backend)
     return converted, Places.of(found)
@@ -190,7 +190,7 @@ def _units(layer: Layer) -> list[_Unit]:
             inside.update(flatten_layers(x))
             own = x.weights
         else:
-            own = saved_variables(x)
+            own = file_variables(x)
         if own:
             kernels = [v for v in own if v.is_weight]
             units.append(_Unit(x, kernels, [v for v in own if not v.is_weight]))
@@ -342,7 +342,7 @@ def describe(
         training = {**_NOT_GIVEN, **rest, "optimizer_config": settings.get("optimizer")}
         attributes[""]["training_config"] = json.dumps(training)
     groups = {layer.name: _named(layer) for layer in model.layers}
-    alone = set(saved_variables(model))
+    alone = set(file_variables(model))
     if alone:
         groups[TOP] = {n: v for n, v in _named(model).items() if v in alone}
     for name, variables in groups.items():
