@@ -19,6 +19,20 @@ def _is_code(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str)
 
 
+def _may_contain_code(record: Any) -> bool:
+    """Whether there is a class that may store code; most configs need no second look."""
+    stack = [record]
+    while stack:
+        x = stack.pop()
+        if isinstance(x, Mapping):
+            if x.get("class_name") in ("Lambda", "Merge", "__lambda__"):
+                return True
+            stack.extend(x.values())
+        elif isinstance(x, (list, tuple)):
+            stack.extend(x)
+    return False
+
+
 def with_functions(record: Any, custom_objects: Mapping[str, Any] | None) -> Any:
     """The record with the functions of ``custom_objects`` in place of code.
 
@@ -26,6 +40,8 @@ def with_functions(record: Any, custom_objects: Mapping[str, Any] | None) -> Any
         UnsafeFileError: There is code for which ``custom_objects`` has no function; the message
             names all such layers.
     """
+    if not _may_contain_code(record):
+        return record
     lacking: list[tuple[str, str]] = []
 
     def function(layer: str, what: str) -> Any:
