@@ -535,18 +535,11 @@ def _addressed(model: Any) -> Places:
 
 def _refuse_stores(places: Places, suffix: str) -> None:
     """Raise an error if a layer saves arrays of its own, for which the format has no place."""
-<<<<<<< HEAD
-    better = ".keras" if suffix == ".h5" else ".weights.h5"
-    for layer in places.stores.values():
-        if not registry.defined_by_user(type(layer), "save_own_variables"):
-            continue  # a quantized layer, whose arrays are variables
-=======
     own = [x for x in places.stores.values()
            if registry.defined_by_user(type(x), "save_own_variables")]  # fmt: skip
     if own:
         layer = own[0]
         better = ".keras" if suffix == ".h5" else ".weights.h5"
->>>>>>> h5
         raise SerializationError(
             f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
             f"{suffix!r} files do not support. Use a name that ends in {better!r}."
