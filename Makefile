@@ -1,7 +1,7 @@
 # make demo    train and show a small model
 # make test    the whole test suite
 # make test-long   outputs of all published architectures; ten minutes of random hostile files,
-#                  whose counts are kept in tests/security/fuzz.txt
+#                  whose counts are kept in tests/security/fuzz.txt; 200 trainings that are killed
 # make check   format, lint, types, import contracts
 # make docs    what Lamina has of Keras: docs/compatibility.md, and the record that tests hold
 # make bench   speed, side by side with the peers, on a machine that does nothing else

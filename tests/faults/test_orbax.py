@@ -76,3 +76,19 @@ def test_what_does_not_fit_is_an_error(tmp_path):
         fit(make(), callbacks=[OrbaxCheckpoint(tmp_path)])
     with pytest.raises(ArgumentError, match="OrbaxCheckpoint: `save_freq`"):
         OrbaxCheckpoint(tmp_path, save_freq=0)
+
+
+def test_a_resumed_training_replaces_what_was_saved_after_its_checkpoint(tmp_path):
+    class Cut(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def callback():
+        return OrbaxCheckpoint(tmp_path / "orbax", max_to_keep=None, save_on_background=False)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(make(), epochs=4, callbacks=[callback(), Cut()], resume=tmp_path / "run")
+    model, saver = make(seed=7), callback()
+    fit(model, epochs=4, callbacks=[saver], resume=tmp_path / "run")
+    assert saver.all_steps() == [0, 1, 2, 3]

@@ -1,4 +1,4 @@
-"""MobileNetV2 without its top: frozen under a new head, then its last convolution learns as well."""
+"""MobileNetV2 without its top: frozen under a new head, then its last convolution learns too."""
 
 import keras
 import numpy as np

@@ -332,10 +332,16 @@ def test_lambdas_that_draw_are_not_saved_with_one_draw(saved):
 @pytest.mark.parametrize("options", [{}, {"safe_mode": False}, {"safe_mode": None}])
 def test_code_in_a_file_is_never_run(options, tmp_path):
     inputs = oracle.Input((4,))
-    model = oracle.Model(inputs, oracle.layers.Lambda(lambda x: x * 2, output_shape=(4,))(inputs))
+    model = oracle.Model(
+        inputs, oracle.layers.Lambda(lambda x: x * 2, output_shape=(4,), name="double")(inputs)
+    )
     model.save(tmp_path / "model.keras")
-    with pytest.raises(UnsafeFileError, match=r"code of a Python lambda.*def"):
+    with pytest.raises(
+        UnsafeFileError, match=r"Python code.*'double' \(Lambda\).*built.\n.*custom"
+    ):
         load_model(tmp_path / "model.keras", **options)
+    again = load_model(tmp_path / "model.keras", {"double": lambda x: x * 2}, **options)
+    assert again(np.ones((1, 4))).tolist() == [[2.0] * 4]
     inputs = keras.Input((4,))
     keras.Model(inputs, layers.Dense(2)(inputs)).save(tmp_path / "harmless.keras")
     load_model(tmp_path / "harmless.keras", **options)

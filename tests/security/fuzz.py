@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import selectors
 import struct
@@ -185,9 +186,6 @@ def write_originals(folder: Path) -> None:
         for i in range(30):
             h5.attrs[f"text {i}"] = "x" * i
             h5.create_group(f"ä {i}")
-    from lamina.saving.checkpoint import save_training
-
-    save_training(small, folder / "training.h5", 1, 2)
 
 
 SIGNATURES = (b"TREE", b"SNOD", b"HEAP", b"GCOL", b"OHDR", b"FRHP", b"FHDB", b"FHIB", b"BTHD",
@@ -199,10 +197,9 @@ class Inputs:
 
     def __init__(self, folder: Path, seed: int) -> None:
         import lamina as keras
-        from lamina.saving.checkpoint import load_training
 
         self.keras, self.folder, self.seed = keras, folder, seed
-        self.load_training, self.target = load_training, cases.model()
+        self.target = cases.model()
         self.pool = records()
         self.data = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
@@ -219,8 +216,6 @@ class Inputs:
         load = self.keras.saving.load_model
         if name.endswith(".keras"):
             return len(data), path, lambda: load(path)
-        if name == "training.h5":
-            return len(data), path, lambda: self.load_training(self.target, path)
         return len(data), path, lambda: self.target.load_weights(path)
 
     def _bytes(self, rng):
@@ -317,7 +312,10 @@ def _batch(folder, seed, first, count, end, totals) -> int:
     """One child process; the number of the next input."""
     command = [sys.executable, "-m", "tests.security.fuzz", "--child", str(folder), str(seed),
                str(first), str(count)]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+    )  # fmt: skip
     started = {"number": first, "kind": "none", "size": 0}
     with process, selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

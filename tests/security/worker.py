@@ -12,7 +12,6 @@ import sys
 import threading
 from pathlib import Path
 
-from lamina.saving.checkpoint import load_training
 from tests.security import watch
 
 
@@ -84,7 +83,6 @@ def entry_points(keras):
         "arrays": {
             **weights,
             "load_model": lambda p, _: load(_archive_of(p)),
-            "load_training": lambda p, _: load_training(target, p),
         },
         "tensors": weights,
         "old": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from lamina.callbacks.base import Callback
@@ -67,6 +68,12 @@ class SwapEMAWeights(Callback):
         for weight, value in self._trained.items():
             weight.assign(value)
         self._trained = {}
+
+    def get_state(self) -> dict[str, Any]:
+        return {"trained": list(self._trained.values())} if self._trained else {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        self._trained = dict(zip(self._averages(), state["trained"], strict=True))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._trained = {}

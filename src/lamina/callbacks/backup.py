@@ -1,45 +1,80 @@
-"""Going on with a training that was interrupted."""
+"""Checkpoints of a training, from which it continues after an interruption."""
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from lamina.callbacks.base import Callback
-from lamina.core.boundary import warn
-from lamina.errors import ArgumentError, CorruptFileError, TrainingWarning
-from lamina.saving.checkpoint import Position, load_training, save_training
+from lamina.callbacks.monitoring import MonitorCallback
+from lamina.errors import ArgumentError, StateError
+from lamina.saving.checkpoint import CheckpointFolder
+from lamina.serialization.fields import is_integer
 from lamina.serialization.registry import builtin
 
 
-@builtin("callbacks")
-class BackupAndRestore(Callback):
-    """Saves the state of a training, and goes on from there when the same ``fit`` runs again.
-
-    Weights, the optimizer's state, the numbers of epoch and step, the seed of the random draws and,
-    within an epoch, the metrics are in one file, which is written whole or not at all. The
-    next ``fit`` with a callback of the same folder, in a new process too, goes on after the last
-    batch that was saved: it trains to the same weights, bit by bit, as without an interruption,
-    if its data is the same. (Keras trains on an epoch from its beginning.) The history has the
-    remaining epochs. Data that cannot be iterated twice must be at the beginning of the epoch.
+def check_frequency(value: Any, what: str) -> None:
+    """Check when checkpoints are written.
 
     Args:
-        backup_dir: Folder of the file, for this training alone.
-        save_freq: ``"epoch"``, or a number of steps after each of which to save.
-        double_checkpoint: Whether to keep the previous file too, for the case that the last
-            one was damaged.
-        delete_checkpoint: Whether to remove the files when the training has ended.
+        value: ``"epoch"``, a number of steps, or a ``datetime.timedelta``.
+        what: Name of the argument, for the message.
 
     Raises:
-        ArgumentError: A wrong ``save_freq``, or no folder.
-        NotBuiltError: In ``fit``, a state to restore, and a model without weights.
-        CorruptFileError: In ``fit``, a file that is damaged or of another model.
+        ArgumentError: It is something else, or not positive.
+    """
+    if isinstance(value, dt.timedelta):
+        valid = value > dt.timedelta(0)
+    else:
+        valid = value == "epoch" or (is_integer(value) and value >= 1)
+    if not valid:
+        raise ArgumentError(
+            f"{what} must be 'epoch', a positive number of steps, or a positive "
+            f"`datetime.timedelta`. Received: {value!r}."
+        )
+
+
+@builtin("callbacks")
+class BackupAndRestore(MonitorCallback):
+    """Saves the state of a training, from which the same ``fit`` continues after an interruption.
+
+    A checkpoint is a folder named after the number of steps. It contains the weights, the
+    optimizer's state, the metrics within an epoch, the random state, the position in the data, the
+    history, and what other callbacks keep (:meth:`Callback.get_state`). It is complete or absent,
+    and written while training goes on. ``fit`` with the same folder, in a new process too,
+    continues after the last complete checkpoint, to the same bits and the same history as without
+    an interruption, if its data is the same. (Keras repeats the epoch, and its history begins
+    there.) SIGTERM and Ctrl-C make ``fit`` write a checkpoint after the current step and stop.
+
+    ``fit(resume="run")`` is short for this callback with ``double_checkpoint=True`` and
+    ``delete_checkpoint=False``.
+
+    Args:
+        backup_dir: Folder of the checkpoints, for this training alone.
+        save_freq: When to save: ``"epoch"`` for after each epoch and its validation; a number of
+            steps; or a ``datetime.timedelta``. The end of training is saved in any case.
+        double_checkpoint: Whether to keep the previous checkpoint too, in case the last one is
+            damaged.
+        delete_checkpoint: Whether to remove the checkpoints when training has ended.
+        keep_best: Number of checkpoints to keep besides: those after the epochs with the best
+            values of ``monitor``.
+        monitor: Name of the log that ``keep_best`` compares.
+        mode: ``"min"``, ``"max"`` or ``"auto"``: see
+            :class:`~lamina.callbacks.monitoring.MonitorCallback`.
+
+    Raises:
+        ArgumentError: A wrong ``save_freq``, or no folder; in ``fit``, data that differs from that
+            of the interrupted training.
+        StateError: Another training writes into the folder.
+        StructureError: In ``fit``, a checkpoint of another model.
+        CorruptFileError: In ``fit``, no checkpoint is undamaged.
 
     >>> import lamina
     >>> model = lamina.Sequential([lamina.Input((1,)), lamina.layers.Dense(1)])
     >>> model.compile("sgd", "mse")
-    >>> class PowerCut(Callback):
+    >>> class PowerCut(lamina.callbacks.Callback):
     ...     def on_epoch_begin(self, epoch, logs=None):
     ...         if epoch == 2:
     ...             raise KeyboardInterrupt
@@ -47,10 +82,11 @@ class BackupAndRestore(Callback):
     ...     backup = BackupAndRestore("backup")
     ...     model.fit([[1.0]], [[2.0]], epochs=5, verbose=0, callbacks=[backup, PowerCut()])
     ... except KeyboardInterrupt:
-    ...     pass
+    ...     sorted(path.name for path in Path("backup").iterdir())
+    ['.lock', '00000002']
     >>> history = model.fit([[1.0]], [[2.0]], epochs=5, verbose=0, callbacks=[backup])
     >>> history.epoch
-    [2, 3, 4]
+    [0, 1, 2, 3, 4]
     """
 
     def __init__(
@@ -59,83 +95,48 @@ class BackupAndRestore(Callback):
         save_freq: Any = "epoch",
         double_checkpoint: bool = False,
         delete_checkpoint: bool = True,
+        *,
+        keep_best: int = 0,
+        monitor: str = "val_loss",
+        mode: str = "auto",
     ) -> None:
-        super().__init__()
+        super().__init__(monitor, mode)
         if not os.fspath(backup_dir):
             raise ArgumentError("BackupAndRestore: `backup_dir` is empty. Pass a folder.")
         self.backup_dir, self.save_freq = Path(backup_dir), save_freq
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
-        if save_freq != "epoch":
-            if isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1:
-                raise ArgumentError(
-                    "BackupAndRestore: `save_freq` must be 'epoch' or a positive number of steps. "
-                    f"Received: {save_freq!r}."
-                )
-            # Set on the object: a batch hook of the class would slow down all its objects.
-            self.on_train_batch_end = self._after_step
-        self._epoch = self._steps_since_save = 0
+        self.keep_best = keep_best
+        check_frequency(save_freq, "BackupAndRestore: `save_freq`")
+        self._folder: CheckpointFolder | None = None
 
-    @property
-    def _latest(self) -> Path:
-        return self.backup_dir / "latest.h5"
+    def open(self, model: Any) -> CheckpointFolder:
+        """The folder, for the training of ``model`` alone; ``fit`` calls it at its beginning."""
+        self.set_model(model)
+        self._folder = CheckpointFolder(
+            self.backup_dir, 1 + self.double_checkpoint, self.keep_best,
+            self.maximize if self.keep_best else False,
+        )  # fmt: skip
+        return self._folder
 
-    @property
-    def _previous(self) -> Path:
-        return self.backup_dir / "previous.h5"
+    def close(self, completed: bool) -> None:
+        """Complete the last checkpoint; ``fit`` calls it at its end.
 
-    def restore(self, model: Any) -> Position | None:
-        """Give ``model`` the state that was saved; ``fit`` calls it before anything else.
-
-        Returns:
-            How far the training had come, or None where nothing was saved.
+        Args:
+            completed: Whether training has reached its end.
         """
-        files = [path for path in (self._latest, self._previous) if path.is_file()]
-        for path in files:
-            try:
-                return load_training(model, path)
-            except CorruptFileError as e:
-                if path is files[-1]:
-                    raise
-                warn(
-                    f"BackupAndRestore goes on from the previous state, because the last one "
-                    f"cannot be read: {e}",
-                    TrainingWarning,
-                )
-        return None
+        if self._folder is not None:
+            folder, self._folder = self._folder, None
+            folder.close(remove=completed and self.delete_checkpoint)
+
+    def expect_logs(self, names: Collection[str]) -> None:
+        if self.keep_best:
+            super().expect_logs(names)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.backup_dir.mkdir(parents=True, exist_ok=True)
-        self._steps_since_save = 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._epoch = epoch
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.save_freq == "epoch":
-            self._save(epoch + 1, 0)
-
-    def _after_step(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._steps_since_save += 1
-        if self._steps_since_save >= self.save_freq:
-            self._steps_since_save = 0
-            self._save(self._epoch, batch + 1)
-
-    def _save(self, epoch: int, batch: int) -> None:
-        if self.double_checkpoint and self._latest.exists():
-            os.replace(self._latest, self._previous)
-        save_training(self.model, self._latest, epoch, batch)
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self.delete_checkpoint:
-            for path in (self._latest, self._previous):
-                path.unlink(missing_ok=True)
-            if not any(self.backup_dir.iterdir()):
-                self.backup_dir.rmdir()
-
-
-def restore(callbacks: Any, model: Any) -> Position | None:
-    """Restore what a :class:`BackupAndRestore` among ``callbacks`` has saved."""
-    for callback in callbacks:
-        if isinstance(callback, BackupAndRestore):
-            return callback.restore(model)
-    return None
+        if self._folder is None:
+            raise StateError(
+                "BackupAndRestore saves and restores the state of `fit`, not of a loop of your "
+                "own.",
+                cure="In such a loop, use `model.save(path)` and `load_model(path)`, which keep "
+                "the optimizer's state and the random state too.",
+            )

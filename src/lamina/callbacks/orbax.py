@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class OrbaxCheckpoint(SavingCallback):
         self.save_weights_only = save_weights_only
         self._orbax = optional.load("orbax.checkpoint", "OrbaxCheckpoint()", "lamina[distributed]")
         self._open: Any = None
-        self._training = False
+        self._training = self._resumed = False
 
     def is_multihost_enabled(self) -> bool:
         """Whether this is one of the processes of ``jax.distributed``."""
@@ -111,7 +112,10 @@ class OrbaxCheckpoint(SavingCallback):
     def save(self, logs: dict[str, Any], epoch: int, batch: int | None) -> Path:
         step = epoch if batch is None else self.model.steps_taken
         latest = self._manager.latest_step()
-        if latest is not None and latest >= step:
+        if self._resumed:  # what was saved after the state that training continues from
+            for later in [n for n in self._manager.all_steps() if n >= step]:
+                self._manager.delete(later)
+        elif latest is not None and latest >= step:
             raise ArgumentError(
                 f"OrbaxCheckpoint cannot save checkpoint {step}: {str(self.directory)!r} holds "
                 f"checkpoint {latest} already. Pass another `directory`, or go on from there: "
@@ -135,8 +139,12 @@ class OrbaxCheckpoint(SavingCallback):
         if self._open is not None:
             self._open.wait_until_finished()
 
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        super().set_state(state)
+        self._resumed = True
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._training = True
+        self._training, self._resumed = True, False
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._training = False

@@ -93,12 +93,17 @@ class CSVLogger(Callback):
         super().__init__()
         self.filename, self.sep, self.append = Path(filename), separator, append
         self._columns: list[str] = []
+        self._rows = 0
+        self._replaces = not append
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.filename.parent.mkdir(parents=True, exist_ok=True)
-        if not self.append or not self.filename.exists():
-            self.filename.write_text("", encoding="utf-8")
-        self._columns = next(iter(self._read()), [])
+        # Replaced with the first row: a training that is resumed continues the file.
+        self._replaces = not (self.append and self.filename.exists())
+        self._columns, self._rows = [], 0
+        if not self._replaces:
+            self._columns = next(iter(lines := self._read()), [])
+            self._rows = max(len(lines) - 1, 0)
         if self._columns and self._columns[0] != "epoch":
             raise ArgumentError(
                 f"CSVLogger: {str(self.filename)!r} is not a table of epochs to continue.",
@@ -107,7 +112,28 @@ class CSVLogger(Callback):
                 cure="Pass append=False to replace it.",
             )
 
+    def get_state(self) -> dict[str, Any]:
+        return {"columns": self._columns, "rows": self._rows}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue the file after the rows that it had, whatever was added since."""
+        self._columns, self._rows = list(state["columns"]), state["rows"]
+        self._replaces = False
+        known = self._columns and self.filename.exists()
+        lines = self._read()[: self._rows + 1] if known else []
+        if len(lines) != self._rows + bool(self._columns):
+            warn(
+                f"CSVLogger: {str(self.filename)!r} lacks rows that it had before the training was "
+                f"interrupted: it has {max(len(lines) - 1, 0)} of {self._rows}.",
+                TrainingWarning,
+            )
+        width = len(self._columns)
+        self._replace([self._columns, *(line[:width] for line in lines[1:])] if width else [])
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._replaces:
+            self._replace([])
+            self._replaces = False
         row = {"epoch": epoch, **{k: _plain(v) for k, v in (logs or {}).items()}}
         new = [name for name in row if name not in self._columns]
         if new:
@@ -116,6 +142,11 @@ class CSVLogger(Callback):
             self._replace([self._columns, *([*line, *["NA"] * len(new)] for line in lines)])
         with self.filename.open("a", encoding="utf-8", newline="") as file:
             file.write(self._text([[row.get(name, "NA") for name in self._columns]]))
+        self._rows += 1
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self._replaces:
+            self._replace([])
 
     def _read(self) -> list[list[str]]:
         with self.filename.open(encoding="utf-8", newline="") as file:

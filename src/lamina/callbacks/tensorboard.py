@@ -64,6 +64,8 @@ class TensorBoard(Callback):
     ['train']
     """
 
+    _state = ("_step",)
+
     def __init__(
         self,
         log_dir: Any = "logs",

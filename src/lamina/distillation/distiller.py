@@ -14,6 +14,7 @@ from lamina.errors import ArgumentError, ShapeError
 from lamina.models import Model
 from lamina.serialization.fields import number
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 from lamina.tree import nested
 
 _FINAL = "final_output"
@@ -189,6 +190,7 @@ class Distiller(Model):
         }  # fmt: skip
 
     @classmethod
+    @reads_config
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Any:

@@ -1,11 +1,12 @@
-"""Delay of Ctrl-C until the end of a step, to which the buffers of the state are donated."""
+"""Signals in a training: they wait until a step, to which buffers are donated, is complete."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn, Self
 
 
 class Uninterrupted:
@@ -36,3 +37,61 @@ class Uninterrupted:
             signal.signal(signal.SIGINT, self._handler)
             if self._pending and error is None:
                 raise KeyboardInterrupt
+
+
+class StopRequests:
+    """Context manager that notes SIGTERM and Ctrl-C, for a loop that stops where it is complete.
+
+    The handlers only set :attr:`received`; a second Ctrl-C interrupts at once. Python runs handlers
+    in the main thread only, so elsewhere nothing is installed. Handlers of the user's own are
+    called by :meth:`leave`; a signal that is ignored stays ignored.
+
+    Attributes:
+        received: Number of the signal that asked to stop, or None.
+        installed: Whether signals are noted.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.installed = threading.current_thread() is threading.main_thread()
+        self._process = os.getpid()
+        self._earlier: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGINT) if self.installed else ():
+            earlier = signal.getsignal(number)
+            interrupts = earlier is signal.default_int_handler
+            terminates = number == signal.SIGTERM and earlier not in (None, signal.SIG_IGN)
+            if interrupts or terminates:
+                self._earlier[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a process that was forked meanwhile
+            signal.signal(number, self._earlier[number])
+            signal.raise_signal(number)
+        elif number == signal.SIGINT and self.received == number:
+            raise KeyboardInterrupt
+        elif self.received is None:
+            self.received = number
+
+    def __exit__(self, *_: object) -> None:
+        for number, earlier in self._earlier.items():
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, earlier)
+        self._earlier = {}
+
+    def leave(self) -> NoReturn:
+        """Stop for the signal that was received, when the state is safe.
+
+        Raises:
+            KeyboardInterrupt: It was Ctrl-C.
+            SystemExit: It was SIGTERM; the handler that was there before is called first.
+        """
+        earlier = self._earlier.get(self.received or 0)
+        self.__exit__()
+        if self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        if callable(earlier):
+            signal.raise_signal(signal.SIGTERM)
+        raise SystemExit(128 + signal.SIGTERM)

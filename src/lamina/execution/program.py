@@ -227,7 +227,9 @@ class Program:
     def _add_found(self, record: Record) -> None:
         """Add variables that a call reads or changes although the model does not hold them."""
         known = {v for table in self.variables.groups().values() for v in table.values()}
-        known |= {v for m in self.metrics for v in m.variables}
+        # The first batch may just have created metrics.
+        metrics = self.metrics if self.objective is None else self._metrics(self.objective)
+        known |= {v for m in metrics for v in m.variables}
         if self.purpose == "train":
             known |= set(self.model.optimizer.variables)
         for variable in {**record.unbound, **dict.fromkeys(record.updates)}:

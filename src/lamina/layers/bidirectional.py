@@ -97,11 +97,11 @@ class Bidirectional(Recurrent):
     def _check_directions(self) -> None:
         forward, backward = _compared(self.forward_layer), _compared(self.backward_layer)
         wrong = [n for n in _ALIKE if forward[n] != backward[n]]
-        if forward["go_backwards"] or not backward["go_backwards"] or wrong:
+        if forward["go_backwards"] == backward["go_backwards"] or wrong:
             shown = [(n, forward[n], backward[n]) for n in ("go_backwards", *wrong)]
             raise ArgumentError(
-                "Bidirectional() expects two layers with opposite directions (go_backwards=False, "
-                f"then True) and equal {list(_ALIKE)}. Received, as (argument, forward layer, "
+                "Bidirectional() expects two layers with opposite directions (`go_backwards`) "
+                f"and equal {list(_ALIKE)}. Received, as (argument, forward layer, "
                 f"backward layer): {shown}."
             )
 

@@ -14,7 +14,7 @@ from lamina.layers import Input, InputLayer, Layer
 from lamina.layers.state import flatten_layers, set_trainable_alone
 from lamina.models.functional import Graph
 from lamina.runtime.budget import Budget, charge, loading
-from lamina.saving import operations
+from lamina.saving import operations, upgrade
 from lamina.saving.archive import Compiles
 from lamina.serialization import registry, text
 from lamina.tree import nested
@@ -228,7 +228,7 @@ def model_from_json(
     """The model that ``model.to_json()`` described, with newly initialized weights.
 
     Args:
-        json_string: The text.
+        json_string: The text, of Lamina or of Keras 1.1 to 3.
         custom_objects: Your own classes and functions, by the names that the text uses.
         budget: What loading may use; the default suits all but extraordinary texts.
 
@@ -243,7 +243,7 @@ def model_from_json(
     where = "The text of the model"
     with loading(where, budget, len(json_string)):
         config = text.parse(json_string, where, SerializationError)
-        model = registry.deserialize(config, custom_objects)
+        model = upgrade.rebuild(config, None, custom_objects, where)
         if not (isinstance(model, Layer) and isinstance(model, Compiles)):
             raise SerializationError(f"{where} describes a {type(model).__name__}, not a model.")
         return model

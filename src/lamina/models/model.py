@@ -27,7 +27,7 @@ from lamina.models.functional import Graph
 from lamina.models.stateless import StatelessTrainer
 from lamina.quantizers.configs import read_config
 from lamina.runtime.budget import Budget
-from lamina.saving import archive
+from lamina.saving import archive, upgrade
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
@@ -463,9 +463,10 @@ class Model(StatelessTrainer):
         """Create a model from the result of :meth:`get_config`, with newly initialized weights.
 
         Args:
-            config: The result of :meth:`get_config`.
+            config: The result of :meth:`get_config`, of Lamina or of Keras 1.1 to 3.
             custom_objects: Custom classes and functions by name.
         """
+        config = upgrade.upgrade_config("Functional", config, custom_objects)["config"]
         if "layers" not in config or "input_layers" not in config:
             return super().from_config(config)
         graph = graph_from_config(config, custom_objects)

@@ -15,6 +15,7 @@ from lamina.layers import Input, InputLayer, Layer
 from lamina.layers.state import given_batch_shape, set_trainable_alone
 from lamina.models.functional import Graph
 from lamina.models.model import Model
+from lamina.saving import upgrade
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
@@ -236,11 +237,26 @@ class Sequential(Model):
         return config
 
     @classmethod
+    def from_config(cls, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Create a model from the result of :meth:`get_config`, with new weights.
+
+        Args:
+            config: The result of :meth:`get_config`, of Lamina or of Keras 1.1 to 3.
+            custom_objects: Custom classes and functions by name.
+        """
+        if isinstance(config, list):  # of Keras 1, and 2.0 to 2.2
+            config = {"name": None, "layers": config}
+        return cls._from_layers(config, custom_objects)
+
+    @classmethod
     @reads_config
-    def from_config(
-        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    def _from_layers(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
     ) -> Any:
-        """Create a model from the result of :meth:`get_config`, with new weights."""
+        record = upgrade.upgrade_config("Sequential", config, custom_objects)
+        if record["class_name"] != "Sequential":  # a stack of Keras 1 with several inputs
+            return registry.deserialize(record, custom_objects)
+        config = record["config"]
         model = cls(name=config.get("name"))
         for record in config["layers"]:
             layer = registry.deserialize(record, custom_objects)

@@ -26,9 +26,9 @@ from lamina.serialization.registry import builtin
 from lamina.training import loop
 from lamina.training.data.passes import Pass, whole_number
 from lamina.training.objective import Objective
+from lamina.training.run import Run
 
-# Maximum number of cached programs, for each purpose and set of trainable weights.
-_MOST_PROGRAMS = 12
+_MOST_PROGRAMS = 12  # that are cached, for each purpose and set of trainable weights
 
 
 class _Attributes:
@@ -55,10 +55,7 @@ class _Attributes:
     _runs: int
 
 
-@functools.lru_cache(maxsize=64)
-def _run_key(seed: int, purpose: Purpose) -> tuple[int, int]:
-    first, second = prng.key_data(seed, purpose)
-    return int(first), int(second)
+_run_key = functools.lru_cache(maxsize=64)(prng.key_data)
 
 
 @builtin()
@@ -98,9 +95,15 @@ class Trainer(_Attributes, Distributed):
             self._steps_taken = self.steps_taken
         self._training = training
 
-    def resume_at(self, seed: int, step: int) -> None:
-        """Continue the random draws of a model with this seed after this number of steps."""
+    @property
+    def runs_taken(self) -> int:
+        """Number of evaluations and predictions so far, each of which draws other numbers."""
+        return self._runs
+
+    def resume_at(self, seed: int, step: int, runs: int | None = None) -> None:
+        """Continue the random draws after that many steps, evaluations and predictions."""
         self._seed, self._seeded, self._steps_taken = seed, settings.times_seeded(), step
+        self._runs = self._runs if runs is None else runs
 
     def run_key(self, purpose: Purpose) -> Any:
         """Raw key data for the random draws of a run.
@@ -111,7 +114,7 @@ class Trainer(_Attributes, Distributed):
         if purpose == "train":
             return prng.key_data(self.run_seed, "fit")
         self.__dict__["_runs"] += 1  # in each call of a model: quicker than an attribute
-        first, second = _run_key(self.run_seed, purpose)
+        first, second = _run_key(self.run_seed, purpose).tolist()
         return np.array([first, (second + self._runs) & 0xFFFFFFFF], np.uint32)
 
     def program_for(self, purpose: Purpose) -> Program:
@@ -182,9 +185,8 @@ class Trainer(_Attributes, Distributed):
                 unless a layer has ``supports_jit = False``.
             auto_scale_loss: Whether to scale the loss under the policy ``"mixed_float16"``, so that
                 small gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
-            distribution: What splits batches and weights over devices: ``"data"``, ``"fsdp"``,
-                ``"tensor"``, ``"fsdp+tensor"`` or a :mod:`lamina.distribution` object; the current
-                one when None.
+            distribution: ``"data"``, ``"fsdp"``, ``"tensor"``, ``"fsdp+tensor"``, or an object of
+                :mod:`lamina.distribution` that splits batches and weights over devices.
 
         Raises:
             UnknownNameError: An unknown name of an optimizer, loss, metric or output.
@@ -268,15 +270,12 @@ class Trainer(_Attributes, Distributed):
         self._make("predict", force)
 
     def _make(self, purpose: Purpose, force: bool) -> None:
-        if force:
-            self._programs = {k: p for k, p in self._programs.items() if k[0] != purpose}
+        self._programs = {k: p for k, p in self._programs.items() if not force or k[0] != purpose}
         self.program_for(purpose)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The current results of the metrics, by log name."""
-        if self._objective is None:
-            return {}
-        return self.objective.results(self.metrics)
+        return {} if self._objective is None else self.objective.results(self.metrics)
 
     def reset_metrics(self) -> None:
         """Reset the state of all metrics."""
@@ -305,6 +304,8 @@ class Trainer(_Attributes, Distributed):
         *,
         dry_run: bool = False,
         check_nans: bool = False,
+        resume: Any = None,
+        checkpoint_every: Any = "epoch",
     ) -> Any:
         """Train for a number of passes over the data.
 
@@ -312,14 +313,13 @@ class Trainer(_Attributes, Distributed):
 
         ``x`` is one of the following; other libraries are only imported with data of theirs:
 
-        * * Arrays in the structure of the inputs (or a dict by name): of NumPy or JAX, tensors,
+        * Arrays in the structure of the inputs (or a dict by name): of NumPy or JAX, tensors,
           pandas and polars frames and columns, lists of numbers. Memory-mapped arrays, HDF5
           datasets and SciPy sparse matrices are read and converted to dense arrays by batches.
         * A :class:`lamina.utils.Dataset` of batches, or a :class:`lamina.utils.PyDataset`.
         * A PyTorch ``DataLoader``, a ``tf.data.Dataset``, or a grain ``DataLoader``,
           ``MapDataset`` or ``IterDataset``, whose elements are batches.
-        * * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``, whose columns are used if
-        they
+        * A Hugging Face ``datasets.Dataset`` or ``IterableDataset``, whose columns are used if they
           have the name of an input or output. The former is batched and shuffled like arrays.
         * A generator or another iterable of batches.
 
@@ -354,6 +354,10 @@ class Trainer(_Attributes, Distributed):
             check_nans: Whether to stop at the first step that is not finite, before it changes the
                 weights, and to report the layer, loss or gradient where this began. This is slower,
                 since it waits for each step.
+            resume: Folder of checkpoints, for this training alone. The same call with the same data
+                continues after the last one as if nothing had happened; SIGTERM and Ctrl-C save
+                another first. See :class:`~lamina.callbacks.BackupAndRestore`.
+            checkpoint_every: When to save one: ``"epoch"``, a number of steps, or a ``timedelta``.
 
         Returns:
             A ``History``; ``history.history`` maps each log name to a list with one entry per
@@ -364,8 +368,8 @@ class Trainer(_Attributes, Distributed):
             ShapeError, StructureError, UnknownNameError: The data does not match the model.
             NonFiniteError: A step is not finite, with ``check_nans``.
         """
-        run = loop.Run(epochs, initial_epoch, validation_freq, verbose, callbacks, class_weight,
-                       validation_split, dry_run, check_nans)  # fmt: skip
+        run = Run(epochs, initial_epoch, validation_freq, verbose, callbacks, class_weight,
+                  validation_split, dry_run, check_nans, resume, checkpoint_every)  # fmt: skip
         over = _pass(batch_size, steps_per_epoch, "steps_per_epoch", training=True, shuffle=shuffle)
         check = _pass(validation_batch_size or batch_size, validation_steps, "validation_steps")
         return loop.fit(self, (x, y, sample_weight), over, validation_data, check, run)
@@ -594,6 +598,3 @@ def _pass(
         training=training,
         shuffle=shuffle,
     )
-
-
-__all__ = ["Trainer"]

@@ -9,6 +9,7 @@ from lamina.quantizers.integers import AbsMaxQuantizer, Quantizer
 from lamina.serialization import registry
 from lamina.serialization.fields import Configurable, field
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 
 
 def _read_quantizer(value: Any) -> Any:
@@ -143,6 +144,7 @@ class Int4QuantizationConfig(QuantizationConfig):
         _check_weights(self, value_range=(-8, 7), output_dtype="int8")
 
     @classmethod
+    @reads_config
     def from_config(cls, config: Any) -> Any:
         """Create a config from the result of :meth:`get_config`."""
         # Files without a block size are from before there were blocks.

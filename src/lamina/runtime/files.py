@@ -41,14 +41,24 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync(part)
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
         part.chmod(mode)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
     processes.wait_for_all(f"written {target}")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders, and needs no such call
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -21,7 +21,6 @@ from lamina.core.boundary import public, warn
 from lamina.errors import (
     ArgumentError,
     CorruptFileError,
-    LaminaError,
     NotBuiltError,
     SavingWarning,
     SerializationError,
@@ -36,8 +35,9 @@ from lamina.layers.state import (
 )
 from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import replacing
-from lamina.saving import hdf5, optimizer, safetensors
+from lamina.saving import hdf5, legacy, optimizer, safetensors
 from lamina.saving.container import Archive
+from lamina.saving.upgrade import is_old, rebuild, upgrade_training
 from lamina.saving.weights import (
     Assets,
     Places,
@@ -79,7 +79,8 @@ def save_model(
 
     Args:
         model: A built model.
-        filepath: Path that ends in ``.keras``.
+        filepath: Path that ends in ``.keras``; or in ``.h5`` or ``.hdf5``, for the HDF5 layout that
+            Keras 1 to 3 read.
         overwrite: Whether an existing file may be replaced.
         include_optimizer: Whether to save the optimizer's state.
 
@@ -103,14 +104,16 @@ def save_model(
     (None, 2)
     """
     path = _as_path(filepath)
-    if path.suffix != ".keras":
+    is_hdf5 = path.suffix in (".h5", ".hdf5") and not path.name.endswith(".weights.h5")
+    if path.suffix != ".keras" and not is_hdf5:
         raise ArgumentError(
-            f"The file of a model must end in '.keras'. Received: {str(path)!r}. For weights only, "
-            "use `model.save_weights('name.weights.h5')` or '.safetensors'."
+            "The file of a model must end in '.keras', '.h5' or '.hdf5'. Received: "
+            f"{str(path)!r}. For weights only, use `model.save_weights('name.weights.h5')` or "
+            "'.safetensors'."
         )
     _may_write(path, overwrite)
     with replacing(path) as part:
-        _write(model, part, include_optimizer, path.parent)
+        (_write_hdf5 if is_hdf5 else _write)(model, part, include_optimizer, path.parent)
 
 
 def to_bytes(model: Any) -> bytes:
@@ -129,19 +132,10 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         include_optimizer: Whether to save the optimizer's state.
         folder: Folder for a temporary file; the system's when None.
     """
-    if not model.built:
-        raise NotBuiltError(
-            f"Model {model.name!r} has no weights yet. Call it on data or `build` it before saving."
-        )
-    config = registry.serialize(model)
+    config, own = _description(model)
     config["compile_config"] = settings = _compile_config(model, include_optimizer)
     places = locate(model)
     arrays = places.arrays()
-    own: dict[str, Any] = {
-        "seed": model.run_seed,
-        "steps": model.steps_taken,
-        "automatic_names": [has_automatic_name(x) for x in flatten_layers(model)],
-    }
     if include_optimizer and settings and model.optimizer is not None and model.optimizer.built:
         arrays |= optimizer.variables_of(model.optimizer)
         own["optimizer_addresses"] = optimizer.addresses_of(model)
@@ -159,6 +153,32 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         archive.writestr(_CONFIG, json.dumps(config))
         archive.write(weights.name, _WEIGHTS)
         _write_assets(places.assets, archive)
+
+
+def _description(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The record of a model, and what Lamina stores besides what Keras does."""
+    if not model.built:
+        raise NotBuiltError(
+            f"Model {model.name!r} has no weights yet. Call it on data or `build` it before saving."
+        )
+    own = {
+        "seed": model.run_seed,
+        "steps": model.steps_taken,
+        "automatic_names": [has_automatic_name(x) for x in flatten_layers(model)],
+    }
+    return registry.serialize(model), own
+
+
+def _write_hdf5(model: Any, target: Any, include_optimizer: bool, _: Path) -> None:
+    """Write a whole model as one file of HDF5; arguments as in :func:`_write`."""
+    record, own = _description(model)
+    _refuse_stores(locate(model), ".h5")
+    settings, state = _compile_config(model, True) if include_optimizer else {}, {}
+    if settings and model.optimizer is not None and model.optimizer.built:
+        state = model.optimizer.state_variables
+        own["optimizer_addresses"] = optimizer.addresses_of(model)
+    attributes, arrays = legacy.describe(model, record, settings, state, _LAYOUT, own)
+    hdf5.write(str(target), arrays, attributes)
 
 
 def _write_assets(assets: Mapping[str, Assets], archive: zipfile.ZipFile) -> None:
@@ -209,7 +229,7 @@ def load_model(
     read.
 
     Args:
-        filepath: The ``.keras`` file.
+        filepath: A ``.keras`` archive, or HDF5, of Keras 1.1 to 3, whatever the name.
         custom_objects: Your own classes and functions by name, unless they are registered.
         compile: Whether to compile the model with the saved arguments.
         safe_mode: Kept for compatibility: code in a file is never executed.
@@ -228,7 +248,10 @@ def load_model(
     path = _as_path(filepath)
     _must_exist(path)
     with path.open("rb") as file:
-        return _read(file, str(path), custom_objects, compile, budget)
+        if file.read(8) != b"\x89HDF\r\n\x1a\n":
+            return _read(file, str(path), custom_objects, compile, budget)
+    with loading(str(path), budget, path.stat().st_size), hdf5.File(path, str(path)) as stored:
+        return _read_hdf5(stored, custom_objects, compile)
 
 
 def from_bytes(
@@ -255,50 +278,104 @@ def _read(
         file.seek(0)
         if file.read(4) != b"PK\x03\x04":
             raise CorruptFileError(
-                f"{where} is not a '.keras' archive (a zip file). Is it truncated? A whole model "
-                "in one '.h5' file of Keras 2 is not supported: build the model in code and load "
-                "its weights with `load_weights`."
+                f"{where} is neither a '.keras' archive (a zip file) nor HDF5. Is it truncated?"
             )
         archive = Archive(file, where)
         missing = [n for n in _MEMBERS if n not in archive.names()]
         if missing:
             raise CorruptFileError(f"{where} lacks {missing}. It contains {archive.names()[:10]}.")
         metadata, config = _json_member(archive, _METADATA), _json_member(archive, _CONFIG)
-        model = registry.deserialize(config, custom_objects)
-        if not (isinstance(model, Layer) and isinstance(model, Compiles)):
-            raise CorruptFileError(f"{where} contains a {type(model).__name__}, not a model.")
-        own = metadata.get("lamina")
-        own = own if isinstance(own, dict) else {}
-        name_automatically(model, own.get("automatic_names"))
+        version = metadata.get("keras_version")
+        model = rebuild(config, version, custom_objects, where)
+        own = _checked(model, metadata.get("lamina"), where)
         settings = config.get("compile_config") if compile else None
+        if isinstance(settings, dict) and settings and is_old(config, version):
+            settings = upgrade_training(settings, version, custom_objects, _count_outputs(model))
         if settings:
-            _compile(model, settings, custom_objects, where)
-        if not model.built:
-            raise SerializationError(
-                f"{where} does not say for which input shapes {type(model).__name__} was built, so "
-                "its weights cannot be loaded. Give the class `get_build_config` and "
-                "`build_from_config`, or call the model on data before saving it."
-            )
+            optimizer.compile_with(model, settings, custom_objects, where)
+        _must_be_built(model, where)
         with hdf5.File(archive.window(_WEIGHTS), f"{where}: {_WEIGHTS}") as file_of_arrays:
+            old = legacy.Renamed(file_of_arrays) if is_old(config, version) else None
             digests = own.get("sha256")
-            stored: Stored = file_of_arrays
-            if isinstance(digests, dict):
+            stored: Stored = old or file_of_arrays
+            if isinstance(digests, dict) and old is None:
                 stored = Verified(file_of_arrays, digests)
             places = locate_in(stored, model)
             fill(
                 stored, places, error=CorruptFileError,
                 way_out="Was the code of a class in it changed since it was saved?",
             )  # fmt: skip
-            if settings and model.optimizer is not None:
+            if settings and old is not None:
+                legacy.read_state(old, model, old.optimizer_paths(), is_current=False)
+                if not old.optimizer_paths():  # of the optimizers from before tf.keras 2.11
+                    warn(f"{where} contains no state of the optimizer, which starts anew.",
+                         SavingWarning)  # fmt: skip
+            elif settings and model.optimizer is not None:
                 optimizer.read(stored, model, own.get("optimizer_addresses"))
         _read_assets(places.assets, archive)
-        seed = own.get("seed")
-        if type(seed) is int and seed >= 0:
-            steps = own.get("steps")
-            if type(steps) is not int or not 0 <= steps < 2**31:
-                steps = 0 if model.optimizer is None else int(model.optimizer.iterations)
-            model.resume_at(seed, steps)
+        _resume(model, own)
     return model
+
+
+def _read_hdf5(stored: hdf5.File, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
+    """Load the model of a file of HDF5; see :func:`load_model`."""
+    where, version = stored.where, legacy.version_in(stored)
+    record = legacy.json_in(stored, "model_config")
+    if not isinstance(record, dict):
+        raise CorruptFileError(
+            f"{where} contains no architecture (no 'model_config'), only weights. Build the model "
+            "in code and load them: `model.load_weights(...)`."
+        )
+    model = rebuild(record, version, custom_objects, where)
+    own = _checked(model, legacy.json_in(stored, "lamina"), where)
+    training = legacy.json_in(stored, "training_config") if compile else None
+    if isinstance(training, dict) and training:
+        settings = upgrade_training(training, version, custom_objects, _count_outputs(model))
+        optimizer.compile_with(model, settings, custom_objects, where)
+    _must_be_built(model, where)
+    converted, places = legacy.locate(stored, model)
+    fill(
+        converted, places, error=CorruptFileError, whole=False,
+        way_out="Was the code of a class in it changed since it was saved?",
+    )  # fmt: skip
+    if isinstance(training, dict) and training:
+        legacy.read_optimizer(
+            stored, model, training, places.variables, own.get("optimizer_addresses")
+        )
+    _resume(model, own)
+    return model
+
+
+def _checked(model: Any, own: Any, where: str) -> dict[str, Any]:
+    """Check that a file described a model, and use the names that Lamina stored."""
+    if not (isinstance(model, Layer) and isinstance(model, Compiles)):
+        raise CorruptFileError(f"{where} contains a {type(model).__name__}, not a model.")
+    own = own if isinstance(own, dict) else {}
+    name_automatically(model, own.get("automatic_names"))
+    return own
+
+
+def _count_outputs(model: Any) -> int:
+    return 1 if model.graph is None else len(model.graph.outputs)
+
+
+def _must_be_built(model: Any, where: str) -> None:
+    if not model.built:
+        raise SerializationError(
+            f"{where} does not say for which input shapes {type(model).__name__} was built, so "
+            "its weights cannot be loaded. Give the class `get_build_config` and "
+            "`build_from_config`, or call the model on data before saving it."
+        )
+
+
+def _resume(model: Any, own: Mapping[str, Any]) -> None:
+    """Continue the random draws where the model that was saved was."""
+    seed = own.get("seed")
+    if type(seed) is int and seed >= 0:
+        steps = own.get("steps")
+        if type(steps) is not int or not 0 <= steps < 2**31:
+            steps = 0 if model.optimizer is None else int(model.optimizer.iterations)
+        model.resume_at(seed, steps)
 
 
 # ---- compile settings and optimizer --------------------------------------------------------------
@@ -326,18 +403,6 @@ def _is_describable(settings: Any) -> bool:
     except SerializationError:
         return False
     return True
-
-
-def _compile(model: Any, settings: Any, custom_objects: Any, where: str) -> None:
-    if not isinstance(settings, Mapping):
-        raise CorruptFileError(f"{where}: the arguments of `compile` are not a dict: {settings!r}.")
-    try:
-        model.compile_from_config(registry.deserialize(settings, custom_objects))
-    except LaminaError as e:
-        raise SerializationError(
-            f"{where} contains arguments of `compile` that cannot be deserialized: {e}",
-            cure="Pass `compile=False` to load the model without them.",
-        ) from e
 
 
 # ---- reading the zip -----------------------------------------------------------------------------
@@ -450,7 +515,7 @@ def load_weights(
         elif isinstance(stored, safetensors.File):
             places = _addressed(model)
         else:
-            places = Places.of(stored.locate_legacy(model, by_name))
+            stored, places = legacy.locate(stored, model, by_name)
         fill(
             stored, places, error=StructureError, skip_mismatch=skip_mismatch,
             whole=kind != "legacy",
@@ -462,16 +527,22 @@ def load_weights(
 def _addressed(model: Any) -> Places:
     """The variables by address, for safetensors files."""
     found = locate(model)
-    for layer in found.stores.values():
-        if not registry.defined_by_user(type(layer), "save_own_variables"):
-            continue
-        raise SerializationError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
-            "'.safetensors' files do not support. Use a name that ends in '.weights.h5'."
-        )
+    _refuse_stores(found, ".safetensors")
     states = set(found.optional.values())
     optional = {a: v for a, (v, _) in model.named_variables().items() if v in states}
     return Places.of(saved_addresses(model))._replace(optional=optional)
+
+
+def _refuse_stores(places: Places, suffix: str) -> None:
+    """Raise an error if a layer saves arrays of its own, for which the format has no place."""
+    better = ".keras" if suffix == ".h5" else ".weights.h5"
+    for layer in places.stores.values():
+        if not registry.defined_by_user(type(layer), "save_own_variables"):
+            continue  # a quantized layer, whose arrays are variables
+        raise SerializationError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
+            f"{suffix!r} files do not support. Use a name that ends in {better!r}."
+        )
 
 
 def _weights_kind(path: Path, writing: bool = False) -> str:

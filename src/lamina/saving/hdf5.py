@@ -11,8 +11,7 @@ from typing import Any, Self
 import ml_dtypes
 import numpy as np
 
-from lamina.core.variable import Variable
-from lamina.errors import CorruptFileError, StructureError
+from lamina.errors import CorruptFileError
 from lamina.runtime.files import Window
 from lamina.saving.hdf5_format import Dataset, Group, Tree
 from lamina.saving.weights import digest_of
@@ -20,15 +19,20 @@ from lamina.saving.weights import digest_of
 # How Keras stores bfloat16, which HDF5 does not have: opaque pairs of bytes, and an attribute.
 _BFLOAT16 = np.dtype("V2")
 _BFLOAT16_MARK = ("dtype", "bfloat16")
+# The largest attribute of fixed length, in bytes: the header of a group has at most 64 KiB.
+_MOST_IN_ATTRIBUTE = 32 * 1024
 
 
-def write(path: str, arrays: Mapping[str, Any]) -> dict[str, str]:
+def write(
+    path: str, arrays: Mapping[str, Any], attributes: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, str]:
     """Write a file of named arrays, and return their digests by name.
 
     Args:
         path: The file to write or replace.
         arrays: Dict of names (groups and the array's own name, separated by slashes) to arrays or
             variables.
+        attributes: Dict of names of groups to their attributes: texts, or lists of texts.
 
     Raises:
         OSError: The disk is full, or the folder is not writable.
@@ -50,9 +54,24 @@ def write(path: str, arrays: Mapping[str, Any]) -> dict[str, str]:
                 value = np.asarray(array)
                 digests[name] = digest_of(value)
                 _write_array(low, groups[parent], own.encode(), value, nested)
+            for name, values in (attributes or {}).items():
+                group = h5.require_group(name) if name else h5
+                for key, text in values.items():
+                    _write_attribute(group.attrs, key, text)
     except RuntimeError as e:  # raised by h5py if the disk is full when buffers are flushed
         raise OSError(f"Cannot write {path}: {e}") from e
     return digests
+
+
+def _write_attribute(attributes: Any, key: str, value: Any) -> None:
+    """Write a text, or a list of texts, in parts if it is larger than HDF5 allows."""
+    if isinstance(value, str):
+        attributes[key] = value
+        return
+    texts = np.asarray([v.encode() for v in value], "S") if value else np.zeros(0)
+    count = -(-texts.nbytes // _MOST_IN_ATTRIBUTE) or 1
+    for i, part in enumerate(np.array_split(texts, count)):
+        attributes[key if count == 1 else f"{key}{i}"] = part
 
 
 def _write_array(low: Any, group: Any, name: bytes, array: np.ndarray, links: Any) -> None:
@@ -124,28 +143,28 @@ class File:
             raise CorruptFileError(f"{self.where} has no array {name!r}.")
         return found.read()
 
-    # ---- the layout of Keras 1 and 2 -----------------------------------------------------------
+    def texts(self, name: str, attribute: str) -> list[str] | None:
+        """The strings of an attribute of a group; long lists are split into numbered parts.
 
-    def texts(self, name: str, attribute: str) -> list[str]:
-        """A list of strings in the attributes of a group; long lists are split into numbered parts.
+        Args:
+            name: The group; "" for the root.
+            attribute: The attribute.
+
+        Returns:
+            The strings, one for an attribute that is a single text; None if there is no such group
+            or attribute.
 
         Raises:
-            CorruptFileError: The group or the attribute is missing.
+            CorruptFileError: The attribute is not texts.
         """
         group = self.root.find(name)
         if not isinstance(group, Group):
-            raise CorruptFileError(
-                f"{self.where} refers to a group {name!r} that it does not contain."
-            )
+            return None
         parts = [attribute] if attribute in group.attrs else []
         while f"{attribute}{len(parts)}" in group.attrs:
             parts.append(f"{attribute}{len(parts)}")
         if not parts:
-            raise CorruptFileError(
-                f"{self.where} is not a weights file in the layout of Keras 1 and 2: "
-                f"{name or '/'!r} has no {attribute!r}. In the layout of Keras 3 its name ends in "
-                "'.weights.h5'."
-            )
+            return None
         values = [group.attrs[part] for part in parts]
         # Keras writes an empty list as an array of numbers.
         found = [
@@ -155,60 +174,3 @@ class File:
         if not all(isinstance(x, str) for x in found):
             raise CorruptFileError(f"{self.where}: {attribute!r} of {name!r} contains no texts.")
         return found
-
-    def locate_legacy(self, model: Any, by_name: bool) -> dict[str, Variable]:
-        """Dict of names to variables in the layout of Keras 1 and 2: a group for each layer.
-
-        Args:
-            model: A built model.
-            by_name: Whether to take only the layers whose names are in both. Otherwise all layers
-                are taken, by name if all names match, else in order.
-
-        Raises:
-            StructureError: The number of layers with weights, or of the weights of a layer,
-                differs.
-        """
-        root = "model_weights" if self.root.find("model_weights") is not None else ""
-        names = self.texts(root, "layer_names")
-        groups = {n: self.texts(f"{root}/{n}".lstrip("/"), "weight_names") for n in names}
-        groups = {n: weights for n, weights in groups.items() if weights}
-        layers = {x.name: x for x in model.layers if x.weights}
-        if by_name:
-            pairs = [(n, layers[n]) for n in groups if n in layers]
-        elif set(groups) == set(layers):
-            pairs = [(n, layers[n]) for n in groups]
-        elif len(groups) == len(layers):
-            pairs = list(zip(groups, layers.values(), strict=True))
-        else:
-            raise StructureError(
-                f"{self.where} has weights for {len(groups)} layers ({_few(groups)}). The model "
-                f"{model.name!r} has {len(layers)} layers with weights ({_few(layers)}). Was the "
-                "file made with another `include_top`? `by_name=True` loads the layers whose "
-                "names are in both."
-            )
-        found: dict[str, Variable] = {}
-        for name, layer in pairs:
-            variables = layer.weights
-            if len(groups[name]) != len(variables):
-                raise StructureError(
-                    f"{self.where} has {len(groups[name])} weights for layer {name!r}. The "
-                    f"model's layer {layer.name!r} has {len(variables)}."
-                )
-            paths = [f"{root}/{name}/{weight}".lstrip("/") for weight in groups[name]]
-            # Trainable weights come first, then the others; those of a frozen layer are in order of
-            # creation.
-            orders = [sorted(variables, key=lambda v: not v.is_weight), variables]
-            likely = max(orders, key=lambda order: self._likeness(paths, order))
-            found |= dict(zip(paths, likely, strict=True))
-        return found
-
-    def _likeness(self, names: list[str], variables: list[Variable]) -> tuple[bool, int]:
-        """How well arrays match variables: whether all shapes match, and how many names do."""
-        pairs = list(zip(names, variables, strict=True))
-        shapes = all(self.shape(name) == v.shape for name, v in pairs)
-        return shapes, sum(n.rpartition("/")[2].partition(":")[0] == v.name for n, v in pairs)
-
-
-def _few(names: Any) -> str:
-    shown = ", ".join(map(repr, list(names)[:4]))
-    return shown + (", ..." if len(names) > 4 else "")

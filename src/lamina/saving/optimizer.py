@@ -1,14 +1,16 @@
-"""The optimizer's state in files."""
+"""The optimizer's state and the arguments of ``compile`` in files."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lamina.core.boundary import warn
 from lamina.core.variable import Variable
-from lamina.errors import CorruptFileError, SavingWarning
+from lamina.errors import CorruptFileError, LaminaError, SavingWarning, SerializationError
 from lamina.layers.state import saved_addresses
 from lamina.saving.weights import Places, Stored, fill
+from lamina.serialization import registry
 
 
 def variables_of(optimizer: Any) -> dict[str, Variable]:
@@ -22,16 +24,25 @@ def addresses_of(model: Any) -> list[str]:
     return [known[v] for v in model.optimizer.parameters if v in known]
 
 
+def parameters_of(model: Any, optimized: Any = None) -> dict[str, Variable]:
+    """The weights that the optimizer of a file has a state for, by address.
+
+    Args:
+        model: The model.
+        optimized: Their addresses, if the file says so; else those that train now.
+    """
+    known = saved_addresses(model)
+    if isinstance(optimized, list) and all(isinstance(a, str) and a in known for a in optimized):
+        return {a: known[a] for a in optimized}
+    return {address: v for address, (v, trains) in model.named_variables().items() if trains}
+
+
 def read(stored: Stored, model: Any, optimized: Any) -> None:
     """Give the optimizer its state; where the file's is another one's, none."""
     count = sum(n.startswith("optimizer/vars/") for n in stored.names())
     if not count:
         return
-    named = {address: v for address, (v, trains) in model.named_variables().items() if trains}
-    known = saved_addresses(model)
-    if isinstance(optimized, list) and all(isinstance(a, str) and a in known for a in optimized):
-        named = {a: known[a] for a in optimized}
-    model.optimizer.build(named)
+    model.optimizer.build(parameters_of(model, optimized))
     variables = variables_of(model.optimizer)
     shapes = {n: stored.shape(n) for n in variables}
     if count != len(variables) or any(shapes[n] != v.shape for n, v in variables.items()):
@@ -43,3 +54,28 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
         )
         return
     fill(stored, Places.of(variables), error=CorruptFileError, way_out="", whole=False)
+
+
+def compile_with(model: Any, settings: Any, custom_objects: Any, where: str) -> None:
+    """Compile a model with the arguments in a file.
+
+    Args:
+        model: The model.
+        settings: The arguments of ``compile``, as data.
+        custom_objects: Your own classes and functions by name.
+        where: The file, for messages.
+
+    Raises:
+        CorruptFileError: They are not a dict.
+        SerializationError: They cannot be deserialized.
+    """
+    if not isinstance(settings, Mapping):
+        raise CorruptFileError(f"{where}: the arguments of `compile` are not a dict: {settings!r}.")
+    try:
+        with registry.CustomObjectScope(custom_objects or {}):
+            model.compile_from_config(registry.deserialize(settings, custom_objects))
+    except LaminaError as e:
+        raise SerializationError(
+            f"{where} contains arguments of `compile` that cannot be deserialized: {e}",
+            cure="Pass `compile=False` to load the model without them.",
+        ) from e

@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from lamina.core.variable import Variable
-from lamina.errors import CorruptFileError
+from lamina.errors import CorruptFileError, SerializationError
 from lamina.runtime import budget
 from lamina.runtime.files import Window
 from lamina.serialization import text
@@ -25,18 +25,28 @@ from lamina.serialization import text
 _DTYPES: dict[str, Any] = {
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "I16": np.int16, "U16": np.uint16,
     "I32": np.int32, "U32": np.uint32, "I64": np.int64, "U64": np.uint64, "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16, "F32": np.float32, "F64": np.float64,
+    "BF16": ml_dtypes.bfloat16, "F32": np.float32, "F64": np.float64, "C64": np.complex64,
+    "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2,
 }  # fmt: skip
 _CODES = {np.dtype(v): k for k, v in _DTYPES.items()}
 _MAX_HEADER = 100 * 2**20
 
 
-def write(path: Path, variables: Mapping[str, Variable]) -> None:
-    """Write the values of variables under their addresses."""
+def write(path: Path, arrays: Mapping[str, Variable | np.ndarray]) -> None:
+    """Write arrays, or the values of variables, under their names.
+
+    Raises:
+        SerializationError: The format has no such dtype.
+    """
     header: dict[str, Any] = {}
     at = 0
-    for name, v in variables.items():
-        dtype = np.dtype(_DTYPES["BF16"] if v.dtype == "bfloat16" else v.dtype)
+    for name, v in arrays.items():
+        dtype = np.dtype(v.dtype)  # ml_dtypes has registered the names of its dtypes
+        if dtype not in _CODES:
+            raise SerializationError(
+                f"'.safetensors' files have no dtype for {name!r}.",
+                expected=" ".join(map(str, _CODES)), received=dtype,
+            )  # fmt: skip
         size = v.size * dtype.itemsize
         header[name] = {"dtype": _CODES[dtype], "shape": list(v.shape),
                         "data_offsets": [at, at + size]}  # fmt: skip
@@ -46,8 +56,13 @@ def write(path: Path, variables: Mapping[str, Variable]) -> None:
     with path.open("wb") as file:
         file.write(len(written).to_bytes(8, "little"))
         file.write(written)
-        for v in variables.values():
-            file.write(np.ascontiguousarray(v.numpy()).tobytes())
+        for v in arrays.values():
+            file.write(bytes_of(v.numpy() if isinstance(v, Variable) else v))
+
+
+def bytes_of(array: np.ndarray) -> memoryview:
+    """The bytes of an array in the order of its elements, without a copy if they lie so."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 class File:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import settings
-from lamina.callbacks import CallbackList, History, backup
-from lamina.callbacks.callback_list import flatten_callbacks
+from lamina.callbacks import CallbackList, History
 from lamina.callbacks.progress import Progress
 from lamina.core import prng, spec
 from lamina.core.boundary import warn
@@ -26,7 +24,6 @@ from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.execution.program import Program, struct_of
 from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.runtime import xla
-from lamina.saving.checkpoint import Position
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids, check_images
 from lamina.training.data.inplace import InPlace
@@ -36,6 +33,8 @@ from lamina.training.data.samples import MOST_STEPS, ArrayData
 from lamina.training.data.stream import StreamData
 from lamina.training.nonfinite import first_nonfinite
 from lamina.training.report import Report, report
+from lamina.training.resuming import Checkpoints, backup_of
+from lamina.training.run import Run
 from lamina.tree import nested
 
 _SECONDS_PER_DISPATCH = 0.1
@@ -107,33 +106,6 @@ def _testing(program: Program) -> Iterator[Live]:
 # ---- fit ---------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """The arguments of ``fit`` other than the data.
-
-    Attributes:
-        epochs: Number of the last epoch, counted from 1.
-        initial_epoch: Epoch at which to start, counted from 0.
-        validation_freq: Number of epochs between validations, or a collection of epochs.
-        verbose: 0 for no output, 1 for a progress line, 2 for one line per epoch, ``"auto"``.
-        callbacks: Callbacks of the user.
-        class_weight: Weight of each class index in the loss, or None.
-        validation_split: Fraction of the samples, at the end, that is used for validation.
-        dry_run: Whether to analyze a step without taking it.
-        check_nans: Whether to stop before a step that is not finite changes the weights.
-    """
-
-    epochs: int
-    initial_epoch: int
-    validation_freq: Any
-    verbose: Any
-    callbacks: Any
-    class_weight: Mapping[int, float] | None
-    validation_split: float
-    dry_run: bool
-    check_nans: bool
-
-
 def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: Run) -> Any:
     """See :meth:`lamina.Model.fit`.
 
@@ -147,20 +119,21 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
     """
     objective = model.objective  # raises if the model is not compiled
     whole_number(run.epochs, "epochs", least=0)
-    resumed = None if run.dry_run else backup.restore(flatten_callbacks(run.callbacks), model)
-    if resumed is not None:  # the order of the data follows from the step that the epoch began at
-        run = dataclasses.replace(run, initial_epoch=resumed.epoch)
-        model.resume_at(resumed.seed, resumed.step - resumed.batch)
-    training = open_data(data, over.of(model))
-    if resumed is not None:
-        model.took_steps(resumed.step)
-    if run.validation_split:
-        if not isinstance(training, ArrayData):
-            raise ArgumentError("`validation_split` needs arrays. Pass `validation_data` instead.")
-        training, held_out = training.split(run.validation_split)
-        validation = held_out if validation is None else validation
-    training, run = limited(training), _limited(run)
+    backup = None if run.dry_run else backup_of(run)
     with contextlib.ExitStack() as opened:
+        checkpoints = None
+        if backup is not None:
+            checkpoints = opened.enter_context(Checkpoints(backup, model))
+            run = checkpoints.place_model(run)
+        training = open_data(data, over.of(model))
+        if run.validation_split:
+            if not isinstance(training, ArrayData):
+                raise ArgumentError(
+                    "`validation_split` needs arrays. Pass `validation_data` instead."
+                )
+            training, held_out = training.split(run.validation_split)
+            validation = held_out if validation is None else validation
+        training, run = limited(training), run.limited()
         opened.callback(training.close)
         if run.class_weight is not None:
             training = training.weighted(objective.weigh_classes(run.class_weight))
@@ -170,22 +143,13 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
             opened.callback(held.close)
             if isinstance(held, StreamData):
                 held.keep()
+        if checkpoints is not None:
+            checkpoints.place_data(training, held)
         if run.dry_run:
             if held is not None:
                 _program(model, held.peek(), "test")
             return _report(model, training)
-        return _train(model, training, held, run, resumed)
-
-
-def _limited(run: Run) -> Run:
-    """The arguments with ``epochs`` limited to ``lamina.config.max_epochs()``."""
-    most = settings.max_epochs()
-    if most is None or run.epochs <= most:
-        return run
-    warn(
-        f"`lamina.config.set_max_epochs` limits the {run.epochs} epochs to {most}.", TrainingWarning
-    )
-    return dataclasses.replace(run, epochs=most)
+        return _train(model, training, held, run, checkpoints)
 
 
 def check(model: Any, data: Batch, over: Pass) -> Report:
@@ -207,9 +171,12 @@ def _report(model: Any, data: ArrayData | StreamData) -> Report:
 
 def _train(
     model: Any, data: ArrayData | StreamData, validation: ArrayData | StreamData | None, run: Run,
-    resumed: Position | None,
+    checkpoints: Checkpoints | None,
 ) -> History:  # fmt: skip
     first = data.peek()
+    if checkpoints is not None and checkpoints.resumes:
+        _build(model, first)
+        checkpoints.prepare_optimizer()
     program = _program(model, first, "train")
     if not program.variables.trainable and not defined_by_user(type(model), "train_step"):
         warn(
@@ -229,21 +196,23 @@ def _train(
     progress = Progress(0 if hooks.shows_progress else run.verbose, run.epochs, steps)
     model.stop_training = False
     with _training(program) as live, contextlib.closing(progress):
-        runner = _Runner(program, data, live, hooks, progress, first, run.check_nans)
-        if resumed is not None:
-            runner.resume(resumed)
+        runner = _Runner(program, data, live, hooks, progress, first, run.check_nans, checkpoints)
+        if checkpoints is not None:
+            checkpoints.begin(live, program.variables.outside, runner)
         hooks.on_train_begin()
         progress.train_begin()
-        logs: dict[str, float] = {}
+        logs = {} if checkpoints is None else dict(checkpoints.resume(hooks))
         for epoch in range(run.initial_epoch, run.epochs):
+            if checkpoints is not None and model.stop_training and not runner.done:
+                break  # it had been stopped before the interruption
             if not runner.done:
                 live.state = live.state.replace(metrics=program.fresh_metrics())
-            hooks.on_epoch_begin(epoch)
+                hooks.on_epoch_begin(epoch)
             progress.epoch_begin(epoch)
-            runner.epoch()
+            runner.epoch(epoch)
             logs = runner.logs()
             runner.warn_of_nan()
-            due = validation is not None and _is_due(epoch, run.validation_freq)
+            due = validation is not None and run.validates(epoch)
             if due and isinstance(validation, StreamData) and validation.is_used_up:
                 warn(
                     f"The validation data ended before epoch {epoch + 1}: there are no `val_` logs "
@@ -254,13 +223,18 @@ def _train(
             if validation is not None and due:
                 count = validation.steps
                 progress.validating(0, count)
+                if checkpoints is not None:
+                    checkpoints.validation_begins()
                 found = _evaluate(
-                    model, validation, hooks, lambda i, _, n=count: progress.validating(i, n)
+                    model, validation, hooks, functools.partial(runner.validated, count)
                 )
                 logs |= {f"val_{k}": v for k, v in found.items()}
             progress.epoch_end(logs)
             hooks.on_epoch_end(epoch, logs)
-            if program.must_stop(True):
+            stops = program.must_stop(True)
+            if checkpoints is not None:
+                checkpoints.epoch_ended(epoch, logs, stops or epoch + 1 == run.epochs)
+            if stops:
                 break
         model.optimizer.finalize_variable_values(list(program.variables.trainable.values()))
         hooks.on_train_end(logs)
@@ -273,25 +247,22 @@ def _rows(order: np.ndarray | None, start: int, stop: int) -> np.ndarray | slice
     return slice(start, stop) if order is None else order[start:stop]
 
 
-def _is_due(epoch: int, freq: Any) -> bool:
-    return (epoch + 1) % freq == 0 if isinstance(freq, int) else (epoch + 1) in freq
-
-
 class _Runner:
     """Runs the steps of successive epochs."""
 
     def __init__(
         self, program: Program, data: Any, live: Live, hooks: CallbackList, progress: Progress,
-        first: Any, check_nans: bool,
+        first: Any, check_nans: bool, checkpoints: Checkpoints | None,
     ) -> None:  # fmt: skip
         self.program, self.data, self.live = program, data, live
         self.hooks, self.progress = hooks, progress
-        self.check_nans = check_nans
+        self.check_nans, self.checkpoints = check_nans, checkpoints
         self.warned = False
         self.compiled = False
         self.by_batch = hooks.wants_batches("train")
         self.token: Any = None
         self.done = 0  # batches of the next epoch that were trained on before an interruption
+        self.trained = False  # whether these are all of its batches
         self.last_logs: Any = {}
         self.loops = (
             isinstance(data, ArrayData) and data.has_blocks
@@ -302,23 +273,20 @@ class _Runner:
         if self.place is not None and not program.takes_in_place(self.place):
             self.place = None
 
-    def resume(self, position: Position) -> None:
-        """Go on after the batches of an epoch that were trained on before an interruption."""
-        self.done = position.batch
-        state = self.live.state
-        if self.done and len(state.metrics) == len(position.metrics):
-            metrics = dict(zip(state.metrics, map(jnp.asarray, position.metrics), strict=True))
-            self.live.state = state.replace(metrics=metrics)
-
-    def epoch(self) -> None:
+    def epoch(self, number: int) -> None:
         """Run all steps of an epoch."""
-        if not self.compiled:
+        if self.checkpoints is not None:
+            self.checkpoints.epoch_begins(number)
+        if not (self.compiled or self.trained):
             self.progress.compiling()
-        if self.loops:
+        if self.trained:
+            pass
+        elif self.loops:
             self._epoch_in_loops()
         else:
             self._epoch_in_steps()
-        self.compiled, self.done = True, 0
+        self.compiled = self.compiled or not self.trained
+        self.done, self.trained = 0, False
         jax.block_until_ready(self.live.state.step)
 
     def logs(self) -> dict[str, float]:
@@ -356,6 +324,20 @@ class _Runner:
         if self.by_batch:
             self.hooks.on_train_batch_end(step, self.logs)
         self.progress.update(step + 1, self.logs)
+        self._after_steps(step + 1)
+
+    def _after_steps(self, done: int) -> None:
+        """Let checkpoints be written after a number of steps of the epoch."""
+        if self.checkpoints is not None:
+            if self.loops:
+                self.data.taken = done
+            self.checkpoints.after_steps(done)
+
+    def validated(self, count: int | None, done: int, logs: Any) -> None:
+        """Report ``done`` of ``count`` steps of a validation."""
+        self.progress.validating(done, count)
+        if self.checkpoints is not None:
+            self.checkpoints.in_validation()
 
     def _checked_step(self, live: Live, batch: Any) -> tuple[Any, Any]:
         """Run a step that raises an error before values that are not finite change the weights."""
@@ -382,6 +364,8 @@ class _Runner:
         while at < full and not program.must_stop(self.by_batch):
             wanted = self.hooks.model.steps_per_execution if self.by_batch else program.chunk
             count = min(wanted, most, full - at)
+            if self.checkpoints is not None:
+                count = min(count, self.checkpoints.most_steps(at))
             if self.by_batch:
                 self.hooks.on_train_batch_begin(at)
             start, stop = at * size, (at + count) * size
@@ -398,14 +382,15 @@ class _Runner:
             at += count
             self.progress.update(at, self.logs)
             self.hooks.on_train_batch_end(at - 1, self.logs)
+            self._after_steps(at)
         if rest and at <= full and not program.must_stop(self.by_batch):
             self._step(full, data.block(_rows(order, full * size, data.size), rest))
         data.over.position += full + bool(rest)
+        data.taken = 0
 
     def _epoch_in_steps(self) -> None:
         count = self.done
-        batches = itertools.islice(self.data.batches(), self.done, None)
-        for count, batch in enumerate(batches, self.done + 1):
+        for count, batch in enumerate(self.data.batches(), self.done + 1):
             self._step(count - 1, batch)
             if self.by_batch and self.program.must_stop(True):
                 break

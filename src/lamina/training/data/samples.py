@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -35,6 +35,9 @@ class ArrayData:
         data: inputs, targets and sample weights, each in any nesting or None.
         over: batch size, order and steps.
 
+    Attributes:
+        taken: Number of batches of the pass that a loop over blocks has used; None without one.
+
     Raises:
         DataError: no samples, or arrays of different length; all are listed.
     """
@@ -52,6 +55,7 @@ class ArrayData:
         self._source: Source | None = None
         self._running: Any = None
         self._on_device: Any = None
+        self.taken: int | None = None
         if self.size == 0:
             raise DataError(f"There are no samples: {describe(self.batch)}.")
 
@@ -131,19 +135,47 @@ class ArrayData:
         # Numbering the rows of a single batch would take as long as a small model's prediction.
         if (
             self.in_memory
+            and self._source is None
             and self.steps == 1
             and not self.over.shuffle
             and not xla.has_own_memory()
         ):
             return iter((map_arrays(np.asarray, self.batch),))
 
-        if self._source is None:
-            self._source = rows_source(self.size, self.take, self.over)
-        made = self._source.batches(self.over)
+        source = self._rows()
+        made = source.batches(self.over)
         # What is in memory already is taken in less time than a thread needs to hand it over.
         takes_long = self._has_rows or self.over.prepare is not None
-        self._running = ahead(made) if takes_long and self.steps > 1 else made
+        made = ahead(made) if takes_long and self.steps > 1 else made
+        self._running = _used(made, source, self.over)
         return self._running
+
+    def _rows(self) -> Source:
+        if self._source is None:
+            self._source = rows_source(self.size, self.take, self.over)
+        return self._source
+
+    def track(self) -> None:
+        """Keep what :meth:`get_state` needs; to be called before the first batch is made."""
+        self._rows()
+
+    def get_state(self) -> dict[str, Any]:
+        """The position after the batches that were used, as JSON has it."""
+        if self.taken is None:
+            state = self._rows().get_state(self.over)
+        else:
+            state = {"taken": self.taken, "position": self.over.position, "iterator": None}
+        size = {"samples": self.size, "batch_size": self.batch_size, "steps": self.steps}
+        return {**state, "data": size}
+
+    def set_state(self, state: Mapping[str, Any], done: int) -> None:
+        """Go to the position that :meth:`get_state` returned, before anything is drawn.
+
+        Args:
+            state: What it returned.
+            done: Number of batches used in the current pass.
+        """
+        self._rows().set_state(state, done, again=0)
 
     def split(self, share: float) -> tuple[ArrayData, Batch]:
         """The first part for training, and the last ``share`` of the samples for validation."""
@@ -195,3 +227,15 @@ def _copied(a: Any, rows: np.ndarray | slice, length: int) -> np.ndarray:
 @jax.jit
 def _taken(data: Any, index: Any) -> Any:
     return jax.tree.map(lambda a: jnp.take(a, index, axis=0), data)
+
+
+def _used(batches: Any, source: Source, over: Pass) -> Iterator[Batch]:
+    """The batches of one pass, counted as they are used."""
+    source.begin_pass()
+    try:
+        for batch in batches:
+            source.given += 1
+            yield batch
+    finally:
+        batches.close()
+        source.end_pass(over)

@@ -5,10 +5,11 @@ Objects of other libraries are known by the name of their class, so that none is
 
 from __future__ import annotations
 
+import collections
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +17,19 @@ from lamina.core.boundary import warn
 from lamina.errors import DataError, StructureError, TrainingWarning
 from lamina.training.data.passes import Pass
 from lamina.training.data.pydataset import PyDataset, Workers
+
+
+@runtime_checkable
+class _Positioned(Protocol):
+    """An iterator that can be set to an earlier position, such as those of grain."""
+
+    def get_state(self) -> Any: ...
+
+    def set_state(self, state: Any) -> None: ...
+
+
+# More batches than are ever drawn before they are used, but for those of workers.
+_MOST_AHEAD = 8
 
 
 class Source:
@@ -26,7 +40,13 @@ class Source:
         steps: their number; None if it is not known.
         endless: whether it is known that they never end.
         once: whether they can be gone through a single time, as those of a generator.
+
+    Attributes:
+        given: Number of batches that were used, which may be fewer than were drawn.
+        tracks: Whether to keep the states of iterators that have one, for :meth:`get_state`.
     """
+
+    skips_cheaply = False  # whether batches that are skipped need not be made
 
     def __init__(
         self, begin: Callable[[], Iterator[Any]], steps: int | None = None, endless: bool = False,
@@ -34,19 +54,29 @@ class Source:
     ) -> None:  # fmt: skip
         self._begin = begin
         self.steps, self.endless, self.once = steps, endless, once
+        self.given, self.tracks = 0, False
         self._iterator: Iterator[Any] | None = None
+        self._drawn = 0
+        # Numbers of batches drawn when iterators began, and the steps that had been drawn then.
+        self._starts: list[tuple[int, int]] = []
+        self._states: collections.deque[tuple[int, Any]] = collections.deque(maxlen=_MOST_AHEAD)
+        self._is_between_passes = True
+        self._resumed: tuple[int, Any] | None = None
+        self._done = 0
 
     def batches(self, over: Pass) -> Iterator[Any]:
         """The batches of a pass: not one more is taken than are asked for."""
         limit = over.steps
+        if limit is not None:
+            limit, self._done = limit - self._done, 0
         if limit is None or not over.training:
             # The slice keeps a generator of the user's open when this one is closed.
-            yield from itertools.islice(self._begin(), limit)
+            yield from itertools.islice(self._iterate(), limit)
             return
         while limit:
-            fresh = self._iterator is None
+            fresh = self._iterator is None and self._resumed is None
             if self._iterator is None:
-                self._iterator = self._begin()
+                self._iterator = self._iterate()
             taken = 0
             for batch in itertools.islice(self._iterator, limit):
                 taken += 1
@@ -56,6 +86,97 @@ class Source:
                 self._iterator = None
                 if fresh and not taken:
                     return
+
+    def _iterate(self) -> Iterator[Any]:
+        """A new iterator, which counts what is drawn from it."""
+        if not (self.once and self._starts):
+            self._starts.append((self._drawn, self.position))
+        iterator = self._begin()
+        skip, state = self._resumed or (0, None)
+        self._resumed = None
+        if state is not None and isinstance(iterator, _Positioned):
+            try:
+                iterator.set_state(state)
+            except ValueError as e:
+                raise DataError(
+                    f"The iterator does not accept the position before the interruption: {e}",
+                    cure="Pass the same data. grain compares the `repr` of data sources; give yours"
+                    " a `__repr__` without its address in memory.",
+                ) from e
+            self._drawn += skip
+        else:
+            for _ in itertools.islice(iterator, skip):
+                self._drawn += 1
+            if self._drawn < skip:
+                raise DataError(
+                    f"The data ended after {self._drawn} batches. Before its interruption, this "
+                    f"training had used more than {skip}, so the data is not the same."
+                )
+        tracked = iterator if self.tracks and isinstance(iterator, _Positioned) else None
+        while True:
+            if tracked is not None:
+                self._states.append((self._drawn, tracked.get_state()))
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self._drawn += 1
+            yield batch
+
+    @property
+    def position(self) -> int:
+        """Number of training steps whose batches have been drawn, where orders depend on it."""
+        return 0
+
+    def begin_pass(self) -> None:
+        """Called before the first batch of a pass is used."""
+        self._is_between_passes = False
+
+    def end_pass(self, over: Pass) -> None:
+        """Called after the last batch of a pass was used."""
+        self._is_between_passes = True
+        if self._restarts(over):  # what was drawn ahead is dropped
+            self.given = self._drawn
+
+    def _restarts(self, over: Pass) -> bool:
+        """Whether each pass begins with the first batch."""
+        return not self.once and (over.steps is None or not over.training)
+
+    def get_state(self, over: Pass) -> dict[str, Any]:
+        """The position after the batches that were used, as JSON has it.
+
+        Returns:
+            ``taken``, how many batches of the current iterator were used; ``position``, the steps
+            before it; ``iterator``, the iterator's own state before the last of them, or None.
+        """
+        if self._is_between_passes and self._restarts(over):
+            return {"taken": 0, "position": self.position, "iterator": None}
+        begun = [start for start in self._starts if start[0] < self.given] or self._starts[:1]
+        if not begun:
+            return {"taken": 0, "position": self.position, "iterator": None}
+        del self._starts[: len(begun) - 1]  # the thread that draws may append meanwhile
+        start, position = begun[-1]
+        state = dict(self._states.copy()).get(self.given - 1)
+        return {"taken": self.given - start, "position": position, "iterator": state}
+
+    def set_state(self, state: Mapping[str, Any], done: int, again: int) -> None:
+        """Go to the position that :meth:`get_state` returned, before anything is drawn.
+
+        Args:
+            state: What it returned.
+            done: Number of batches used in the current pass.
+            again: Number of used batches, 0 or 1, that the first pass begins with again.
+        """
+        taken = state["taken"]
+        again = min(again, taken)
+        self.given, self._done = taken, done - again
+        self._resumed = taken - again, state["iterator"] if again else None
+
+    def repeat_hooks(self, passes: int) -> None:
+        """Call the hooks around passes that were made before an interruption."""
+        for _ in range(passes):
+            self.epoch_begin()
+            self.epoch_end()
 
     def epoch_begin(self) -> None:
         """Called before a pass."""
@@ -77,12 +198,22 @@ class NumberedSource(Source):
         over: the pass, whose position is kept.
     """
 
+    skips_cheaply = True
+
     def __init__(
         self, fetch: Callable[[Iterable[Any]], Iterator[Any]], keys: Callable[[], Iterable[Any]],
         steps: int | None, over: Pass,
     ) -> None:  # fmt: skip
         super().__init__(self._keys_of_pass, steps, endless=steps is None)
         self._fetch, self._keys, self._over = fetch, keys, over
+
+    @property
+    def position(self) -> int:
+        return self._over.position
+
+    def set_state(self, state: Mapping[str, Any], done: int, again: int) -> None:
+        super().set_state(state, done, again)
+        self._over.position = state["position"]
 
     def _keys_of_pass(self) -> Iterator[Any]:
         for key in self._keys():

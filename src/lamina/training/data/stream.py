@@ -7,10 +7,11 @@ import contextvars
 import itertools
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lamina.errors import ArgumentError, DataError, StructureError
+from lamina.core.boundary import warn
+from lamina.errors import ArgumentError, DataError, StructureError, TrainingWarning
 from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.training.data.arrays import Rows, arrays_of
 from lamina.training.data.batches import Weigh, common_length, describe, map_arrays, separate
@@ -49,13 +50,20 @@ class StreamData:
         self._peeked: list[Batch] = []
         self._kept: list[Batch] | None = None  # what a single pass has given, for later ones
         self._keeps = False
+        self._passes = self._less = 0
+        self._used: Batch | None = None  # the example of a pass that is resumed
+        self._resumes = False
 
     def peek(self) -> Batch:
         """The first batch of the pass that :meth:`batches` goes on with."""
+        if self._resumes and self._used is None:
+            self._used = next(self._begin())
+        if self._used is not None:
+            return self._used
         if self._kept:
             return self._kept[0]
         if not self._peeked:
-            self._peeked = [next(self._begin())]
+            self._peeked = [next(self._running or self._begin())]
         return self._peeked[0]
 
     def batches(self) -> Iterator[Batch]:
@@ -68,17 +76,24 @@ class StreamData:
             yield from self._kept
             return
         kept = []
+        if self._resumes:
+            self.peek()
+        self._resumes, self._used = False, None
         running = self._running or self._begin()
+        self._source.begin_pass()
         try:
             for batch in itertools.chain(self._rest_of_peeked(), running):
                 if self._keeps:
                     kept.append(batch)
+                self._source.given += 1
                 yield batch
         finally:
             self._running = None
             running.close()
+            self._source.end_pass(self.over)
         if self._keeps:
             self._kept = kept
+        self._passes += 1
         self._source.epoch_end()
 
     def _rest_of_peeked(self) -> Iterator[Batch]:
@@ -98,11 +113,49 @@ class StreamData:
         """Whether a source that gives its batches once has no more of them."""
         if not self._source.once or self._kept is not None:
             return False
+        if self._resumes:
+            self.peek()
+        self._resumes, self._used = False, None
         try:
             self.peek()
-        except DataError:
+        except (DataError, StopIteration):
             return True
         return False
+
+    def get_state(self) -> dict[str, Any]:
+        """The position after the batches that were used, as JSON has it."""
+        if self._keeps:  # every pass has the batches of the first, which is made anew
+            state: dict[str, Any] = {"taken": 0, "position": 0, "iterator": None}
+        else:
+            state = self._source.get_state(self.over)
+        return {**state, "passes": self._passes, "data": {"steps": self.steps}}
+
+    def set_state(self, state: Mapping[str, Any], done: int) -> None:
+        """Go to the position that :meth:`get_state` returned, before anything is drawn.
+
+        Until the next pass begins, :meth:`peek` returns the last batch that was used: there may
+        be no other.
+
+        Args:
+            state: What it returned.
+            done: Number of batches used in the current pass.
+        """
+        self._source.repeat_hooks(state["passes"])
+        self._passes = state["passes"]
+        self._resumes = state["taken"] > 0
+        self._source.set_state(state, done, again=1)
+        self._less = done - self._resumes
+        if self._resumes and state["iterator"] is None and not self._source.skips_cheaply:
+            warn(
+                f"{state['taken']} batches of the data are made and dropped, to continue after "
+                "them. Arrays, a `PyDataset` and iterators with `get_state` and `set_state` (as "
+                "grain's) continue at once.",
+                TrainingWarning,
+            )
+
+    def track(self) -> None:
+        """Keep what :meth:`get_state` needs; to be called before the first batch is made."""
+        self._source.tracks = True
 
     def weighted(self, weigh: Weigh) -> StreamData:
         """The same batches, with the sample weights that ``weigh`` makes of targets and weights.
@@ -132,10 +185,9 @@ class StreamData:
         return self._running
 
     def _made(self) -> Iterator[Batch]:
-        number = 0
-        for number, data in enumerate(
-            itertools.islice(self._source.batches(self.over), self._most), 1
-        ):
+        most = None if self._most is None else self._most - self._less
+        number = self._less = 0
+        for number, data in enumerate(itertools.islice(self._source.batches(self.over), most), 1):
             yield self._arrays(data, number)
         if number == 0:
             raise DataError(

@@ -1,0 +1,20 @@
+"""Programs that many trainings of one model compile again are taken from a cache."""
+
+import jax
+import pytest
+
+_SETTINGS = {
+    "jax_enable_compilation_cache": True, "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _compiled_once(tmp_path_factory):
+    settings = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")), **_SETTINGS}
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
