@@ -185,9 +185,8 @@ class Trainer(_Attributes, Distributed):
                 unless a layer has ``supports_jit = False``.
             auto_scale_loss: Whether to scale the loss under the policy ``"mixed_float16"``, so that
                 small gradients do not vanish (:class:`~lamina.optimizers.LossScaleOptimizer`).
-            distribution: What splits batches and weights over devices: ``"data"``, ``"fsdp"``,
-                ``"tensor"``, ``"fsdp+tensor"`` or a :mod:`lamina.distribution` object; the current
-                one when None.
+            distribution: ``"data"``, ``"fsdp"``, ``"tensor"``, ``"fsdp+tensor"``, or an object of
+                :mod:`lamina.distribution` that splits batches and weights over devices.
 
         Raises:
             UnknownNameError: An unknown name of an optimizer, loss, metric or output.
@@ -271,15 +270,12 @@ class Trainer(_Attributes, Distributed):
         self._make("predict", force)
 
     def _make(self, purpose: Purpose, force: bool) -> None:
-        if force:
-            self._programs = {k: p for k, p in self._programs.items() if k[0] != purpose}
+        self._programs = {k: p for k, p in self._programs.items() if not force or k[0] != purpose}
         self.program_for(purpose)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The current results of the metrics, by log name."""
-        if self._objective is None:
-            return {}
-        return self.objective.results(self.metrics)
+        return {} if self._objective is None else self.objective.results(self.metrics)
 
     def reset_metrics(self) -> None:
         """Reset the state of all metrics."""
