@@ -29,7 +29,7 @@ def _sharded(name, model):
     if name == "fsdp":
         return dist.Sharded(_mesh(8), fsdp_axis="batch", min_size=32)
     if name == "fsdp+tensor":
-        model.build(model.input_shape if model.graph else (None, 8))
+        model.build(model.input_shape if model.layer_graph else (None, 8))
         rules = dist.tensor_rules(model, "model", 2)
         return dist.Sharded(_mesh(4, 2), rules, fsdp_axis="batch", min_size=32)
     return name

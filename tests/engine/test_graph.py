@@ -31,7 +31,7 @@ def test_a_model_of_ten_thousand_layers():
         x = layers.Identity()(x)
     model = lamina.Model(inputs, x)
     assert len(model.layers) == 10_001
-    assert model.graph.is_chain
+    assert model.layer_graph.is_chain
 
 
 def test_a_model_can_be_cut_out_of_the_middle():

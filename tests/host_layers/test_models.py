@@ -116,9 +116,9 @@ def test_text_of_one_length_compiles_once(compilations):
 
 def test_only_numbers_reach_the_compiled_step():
     model = trained()
-    prepared = model.graph.host.prepare(X[:2])
+    prepared = model.layer_graph.host.prepare(X[:2])
     assert [a.dtype.name for a in jax.tree.leaves(prepared)] == ["int32"]
-    assert [type(s.operation).__name__ for s in model.graph.host.rest.steps] == [
+    assert [type(s.operation).__name__ for s in model.layer_graph.host.rest.steps] == [
         "Embedding", "GlobalAveragePooling1D", "Dense",
     ]  # fmt: skip
 
@@ -162,7 +162,7 @@ def test_layers_before_a_layer_of_the_host_run_there_too():
     model = lamina.Model(number, layers.Dense(1)(crossed))
     x = np.array([[-1.0], [0.5], [3.0]], "float32")
     assert model.predict(x, verbose=0).shape == (3, 1)
-    assert len(model.graph.host.rest.steps) == 1
+    assert len(model.layer_graph.host.rest.steps) == 1
 
 
 def test_text_in_a_pipeline():

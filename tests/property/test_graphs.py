@@ -90,8 +90,9 @@ def test_random_graphs(record_property):
             warnings.simplefilter("ignore", MaskWarning)
             program, model = drawn(tape)
             check(program, model, to_file, run)
-        for what, n in zip(counts, (1, len(program.statements), len(model.graph.nodes), to_file,
-                                    run), strict=True):  # fmt: skip
+        nodes = len(model.layer_graph.nodes)
+        found = (1, len(program.statements), nodes, to_file, run)
+        for what, n in zip(counts, found, strict=True):
             counts[what] += n
 
     law()

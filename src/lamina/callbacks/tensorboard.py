@@ -116,7 +116,7 @@ class TensorBoard(Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._step, self._writers = 0, {}
         self._metadata()  # are the names right?
-        if self.write_graph and self.model.graph is not None:
+        if self.write_graph and self.model.layer_graph is not None:
             try:
                 self._writer("train").model(self.model.to_json())
             except SerializationError as e:

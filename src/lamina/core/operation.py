@@ -99,7 +99,8 @@ class Operation(Captured):
         """Create an operation from the result of :meth:`get_config`."""
         return cls(**config)
 
-    def inner_graph(self) -> Any:
+    @property
+    def layer_graph(self) -> Any:
         """The graph of a functional model; None for all other operations."""
         return None
 

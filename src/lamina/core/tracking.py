@@ -6,12 +6,14 @@ tuples, dicts and sets, whose content is searched on each query because it may c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from lamina.core.scope import current
 
 Path = tuple[Any, ...]
+_T = TypeVar("_T")
 
 
 class Trackable:
@@ -27,6 +29,28 @@ class Trackable:
 
 
 _CONTAINERS = (list, tuple, dict, set)
+
+
+class replaceable(Generic[_T]):
+    """A read-only property that gives way to an attribute of the same name.
+
+    Programs written for Keras may assign attributes to names that Keras does not use, such as
+    ``self.input_shape`` of a model.
+
+    Args:
+        fget: The method that computes the value.
+    """
+
+    def __init__(self, fget: Callable[[Any], _T]) -> None:
+        self._fget = fget
+        functools.update_wrapper(self, fget)  # pyright: ignore[reportArgumentType]
+
+    @overload
+    def __get__(self, obj: None, owner: Any = None) -> Self: ...
+    @overload
+    def __get__(self, obj: object, owner: Any = None) -> _T: ...
+    def __get__(self, obj: Any, owner: Any = None) -> Any:
+        return self if obj is None else self._fget(obj)
 
 
 # Attributes that do not affect what a call computes.

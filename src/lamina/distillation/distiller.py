@@ -201,7 +201,7 @@ class Distiller(Model):
 
 def _compare(teacher: Model, student: Model) -> None:
     """Check that inputs and outputs of two models with graphs have the same shapes and dtypes."""
-    if teacher.graph is None or student.graph is None:
+    if teacher.layer_graph is None or student.layer_graph is None:
         return
     for what, theirs, mine in (
         ("inputs", teacher.inputs, student.inputs), ("outputs", teacher.outputs, student.outputs),

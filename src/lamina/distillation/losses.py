@@ -149,7 +149,7 @@ class FeatureDistillation(DistillationLoss):
         ):
             if name is None:
                 continue
-            if model.graph is None:
+            if model.layer_graph is None:
                 raise GraphError(
                     f"FeatureDistillation() names layer {name!r} of the {role} {model.name!r}, "
                     "which has no graph: its layers cannot be observed. Use a functional or "

@@ -97,7 +97,7 @@ class _Rules:
         if layer in self._done:  # called repeatedly
             return self._done[layer]
         self._done[layer] = False
-        graph = layer.inner_graph()
+        graph = layer.layer_graph
         if graph is not None:
             result = self._follow_graph(graph, split)
         else:

@@ -148,7 +148,7 @@ def standard_step(
         run = steps.evaluation_step(model, variables, key)
     new, _, logs = run(state, batch)
     with entered(Scope()):
-        report = steps.results(model.objective, model.metrics, variables)
+        report = steps.results(model.training_objective, model.metrics, variables)
     return report(new.metrics, logs), tuple(
         [new.group(group)[a] for a in table] for group, table in tables.items()
     )

@@ -57,7 +57,9 @@ class Program:
 
     def __init__(self, model: Executable, purpose: Purpose, eager: bool) -> None:
         self.model, self.purpose, self.eager = model, purpose, eager
-        self.objective: Objective | None = None if purpose == "predict" else model.objective
+        self.objective: Objective | None = (
+            None if purpose == "predict" else model.training_objective
+        )
         named = model.named_variables()
         self.variables = Variables(
             trainable={a: v for a, (v, trains) in named.items() if trains},

@@ -83,7 +83,7 @@ class Executable(Protocol):
         ...
 
     @property
-    def objective(self) -> Any:
+    def training_objective(self) -> Any:
         """Losses and metrics: an :class:`Objective`."""
         ...
 

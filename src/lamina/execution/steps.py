@@ -75,7 +75,7 @@ def forward(model: Executable, batch: Any, training: bool) -> Any:
     scope = current()
     record = Record() if scope is None else scope.record
     x, y, sample_weight = batch
-    objective = model.objective
+    objective = model.training_objective
     outputs = model(x, training=training)
     objective.outputs_of(outputs)
     if training and not (objective.has_loss or record.losses or model.has_own_loss):

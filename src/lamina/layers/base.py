@@ -164,13 +164,13 @@ class Layer(LayerState):
             name, draw_name = self.name, self._draw_name
         else:
             if not self.built:
-                self.__dict__["_built_in"] = weakref.ref(here.layer)
+                self.__dict__["_containing_layer"] = weakref.ref(here.layer)
             name, draw_name = names_inside(here.layer, self)
         return here.inside(name, draw_name, self, training, dtype)
 
     @public
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if "_policy" not in self.__dict__:
+        if "_dtype_policy" not in self.__dict__:
             raise NotBuiltError(
                 f"{type(self).__name__}.__init__ did not call `super().__init__()`. Add it as the "
                 "first line of the constructor."
@@ -190,7 +190,7 @@ class Layer(LayerState):
                 else:
                     outputs = self._remat.call(self.name, self._run, arguments)
             except Exception as e:
-                called = self.inner_graph() is not None and not (outer and outer.path)
+                called = self.layer_graph is not None and not (outer and outer.path)
                 if (
                     not (isinstance(e, LaminaError) and e.layer == self.name)
                     and not called  # the user's own model, whose call the traceback shows

@@ -124,7 +124,7 @@ class InputLayer(Layer):
 
     @dtype.setter
     def dtype(self, value: Any) -> None:
-        self._policy = get_policy(value)
+        self._dtype_policy = get_policy(value)
 
     def call(self, inputs: Any) -> Any:
         """Return the value that was passed."""

@@ -53,10 +53,10 @@ class _Attributes:
     _name: str
     _trainable: bool
     _own_weights: list[Variable]
-    _policy: DTypePolicy
+    _dtype_policy: DTypePolicy
     _remat: RematScope | None
     output_sharding: Any = None  # where a distribution wants the outputs
-    _built_in: Any  # a weak reference to the layer that contains it
+    _containing_layer: Any  # a weak reference to the layer that contains it
     _inner_names: tuple[int, dict[Any, tuple[str, str]]]
 
 
@@ -89,7 +89,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         self.__dict__.update(
             built=False, supports_masking=defined_by_user(cls, "compute_mask"), _inbound_nodes=[],
             _losses_of_call=[], _given_batch_shape=None, _has_automatic_name=False, _draw_name="",
-            _trainable=True, _own_weights=[], _inner_names=(-1, {}), _built_in=None,
+            _trainable=True, _own_weights=[], _inner_names=(-1, {}), _containing_layer=None,
             _told_of_mask=False, supports_jit=True, _build_shapes=None, _remat=current_remat(),
             _is_quantized=False,
             _made_in_call=scope is not None and bool(scope.path) and scope.building is None,
@@ -128,7 +128,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
     @property
     def path(self) -> str:
         """The layer's name, preceded by the names of the layers that contain it."""
-        parent = None if self._built_in is None else self._built_in()
+        parent = None if self._containing_layer is None else self._containing_layer()
         if parent is None:
             return self._name
         return f"{parent.path}/{parent._names_of(self)[0]}"
@@ -148,24 +148,24 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
     @property
     def dtype_policy(self) -> DTypePolicy:
         """The dtypes of weights and computation; setting a quantized policy quantizes the layer."""
-        return self._policy
+        return self._dtype_policy
 
     @dtype_policy.setter
     def dtype_policy(self, value: Any) -> None:
         policy = get_policy(value)
-        if isinstance(self._policy, DTypePolicyMap):
-            if self.path in self._policy:
-                del self._policy[self.path]
-            self._policy[self.path] = policy
+        if isinstance(self._dtype_policy, DTypePolicyMap):
+            if self.path in self._dtype_policy:
+                del self._dtype_policy[self.path]
+            self._dtype_policy[self.path] = policy
         else:
-            self._policy = policy
+            self._dtype_policy = policy
         self.__dict__["_change_count"] += 1
         if policy.quantization_mode is not None and self.built and not self._is_quantized:
             self._quantize_for(policy)
 
     @property
     def _own_policy(self) -> DTypePolicy:  # of a map, the entry for the layer's path
-        policy = self._policy
+        policy = self._dtype_policy
         return policy[self.path] if isinstance(policy, DTypePolicyMap) else policy
 
     @property
@@ -180,7 +180,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
 
     @dtype.setter
     def dtype(self, value: Any) -> None:
-        self._policy = get_policy(value)
+        self._dtype_policy = get_policy(value)
 
     variable_dtype = dtype
 
@@ -473,7 +473,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, by name, as :meth:`from_config` reads them."""
         config = super().get_config()
-        base = {"name": self.name, "trainable": self.trainable, "dtype": self._policy}
+        base = {"name": self.name, "trainable": self.trainable, "dtype": self._dtype_policy}
         config.pop("autocast", None)
         if (
             self.activity_regularizer is None

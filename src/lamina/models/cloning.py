@@ -270,7 +270,9 @@ def clone_model(
     Returns:
         The copy, which is not compiled.
     """
-    if call_function is not None and not (model.graph is not None and type(model).lists_input):
+    if call_function is not None and not (
+        model.layer_graph is not None and type(model).lists_input
+    ):
         raise ArgumentError(
             "`call_function` is supported for functional models only. "
             f"{model.name!r} is a {type(model).__name__}."
@@ -278,7 +280,7 @@ def clone_model(
     own = {type(x).__name__: type(x) for x in flatten_layers(model)
            if registry.registration_of(type(x)) is None}  # fmt: skip
     with registry.CustomObjectScope(own), registry.rebuild_together() as made:
-        if model.graph is None:
+        if model.layer_graph is None:
             return type(model).from_config(registry.serialize(model)["config"])
         return _clone_graph(model, input_tensors, clone_function, recursive, made, call_function)
 
@@ -300,7 +302,7 @@ def _clone_graph(
             return x.node.operation if is_input else Input(tensor=x).node.operation
         if clone_function is None:
             copy = type(original).from_config(record["config"])
-        elif recursive and original.inner_graph() is not None:
+        elif recursive and original.layer_graph is not None:
             copy = clone_model(original, None, clone_function, None, True)
         else:
             return clone_function(original)
@@ -326,7 +328,7 @@ def _clone_graph(
         layers = [make(record, None) for record in config]
         copy = type(model)([first, *layers], name=model.name)
     else:
-        graph = graph_from_config(graph_config(model.graph), None, make, call_function)
+        graph = graph_from_config(graph_config(model.layer_graph), None, make, call_function)
         copy = type(model)(graph.input_structure, graph.output_structure, name=model.name)
     set_trainable_alone(copy, model.trainable)
     return copy

@@ -17,6 +17,7 @@ from lamina.core import naming, prng, spec
 from lamina.core.boundary import public
 from lamina.core.operation import Op, Operation, any_symbolic
 from lamina.core.scope import Scope, current, entered, get_mask
+from lamina.core.tracking import replaceable
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
 from lamina.layers import Lambda, Layer
 from lamina.layers.arguments import call_signature, shapes_of
@@ -65,19 +66,20 @@ class Model(StatelessTrainer):
 
     lists_input: ClassVar[bool] = True  # whether the input is one of `layers`
     _untracked = Layer._untracked | {
-        "_graph", "_objective", "_programs", "_structure", "_training", "optimizer", "history",
+        "_layer_graph", "_bound_losses", "_step_programs", "_layer_snapshot",
+        "_live_state", "optimizer", "history",
     }  # fmt: skip
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         made = Functional if cls is Model and (args or "inputs" in kwargs) else cls
         self = super().__new__(made, *args, **kwargs)  # pyright: ignore[reportArgumentType]
-        self._graph, self._objective, self.optimizer = None, None, None
+        self._layer_graph, self._bound_losses, self.optimizer = None, None, None
         self._run_eagerly, self._jit_compile, self.steps_per_execution = False, "auto", 1
         self.stop_training, self.history = False, None
-        self._programs, self._structure, self._call_is_pure = {}, None, None
-        self._seed, self._seeded = settings.global_seed(), settings.times_seeded()
-        self._steps_taken = self._runs = 0
-        self._training = None
+        self._step_programs, self._layer_snapshot, self._call_is_pure = {}, None, None
+        self._draw_seed, self._times_seeded = settings.global_seed(), settings.times_seeded()
+        self._steps_taken = self._draw_runs = 0
+        self._live_state = None
         return self  # pyright: ignore[reportReturnType]
 
     def __init__(
@@ -97,33 +99,29 @@ class Model(StatelessTrainer):
                 self.trainable = False
 
     def _set_graph(self, graph: Graph | None) -> None:
-        self._graph = graph
+        self._layer_graph = graph
         self._graph_generators = () if graph is None else graph.seed_generators
         self.built = graph is not None
         self.supports_masking = True
-        self._programs, self._structure, self._call_is_pure = {}, None, None
+        self._step_programs, self._layer_snapshot, self._call_is_pure = {}, None, None
         self._inner_names = (-1, {})
 
     # ---- the graph -----------------------------------------------------------------------------
 
-    def inner_graph(self) -> Graph | None:
-        """Alias of :attr:`graph`."""
-        return self._graph
-
     @property
-    def graph(self) -> Graph | None:
+    def layer_graph(self) -> Graph | None:
         """Inputs, outputs and plan of a functional model; None for other models."""
-        return self._graph
+        return self._layer_graph
 
     def _need_graph(self, what: str) -> Graph:
-        if self._graph is None:
+        if self._layer_graph is None:
             raise NotBuiltError(
                 f"`{what}` of {self.name!r} is only defined for functional models. "
                 f"{type(self).__name__} has "
                 + ("no input yet: start it with an `Input`, or build it with a shape."
                    if not self.lists_input else "its own `call`.")
             )  # fmt: skip
-        return self._graph
+        return self._layer_graph
 
     @property
     def input(self) -> Any:
@@ -135,32 +133,32 @@ class Model(StatelessTrainer):
         """The outputs, in the structure in which they were given."""
         return self._need_graph("output").output_structure
 
-    @property
+    @replaceable
     def inputs(self) -> list[Any]:
         """A flat list of the input tensors."""
         return list(self._need_graph("inputs").inputs)
 
-    @property
+    @replaceable
     def outputs(self) -> list[Any]:
         """A flat list of the output tensors."""
         return list(self._need_graph("outputs").outputs)
 
-    @property
+    @replaceable
     def input_names(self) -> list[str]:
         """The names of the inputs, which are the keys of data passed to ``fit`` as a dict."""
         return list(self._need_graph("input_names").input_names)
 
-    @property
+    @replaceable
     def output_names(self) -> list[str]:
         """The names of the outputs, used for losses, metrics, targets and logs."""
         return list(self._need_graph("output_names").output_names)
 
-    @property
+    @replaceable
     def input_shape(self) -> Any:
         """The shapes of the inputs, in the same structure."""
         return nested.map_structure(lambda x: x.shape, self.input)
 
-    @property
+    @replaceable
     def output_shape(self) -> Any:
         """The shapes of the outputs, in the same structure."""
         return nested.map_structure(lambda x: x.shape, self.output)
@@ -181,10 +179,10 @@ class Model(StatelessTrainer):
         """
         return self._need_graph("sizes").sizes(data)
 
-    @property
+    @replaceable
     def operations(self) -> list[Operation]:
         """Layers and ops of the graph, in the order of the summary."""
-        return self._graph.operations if self._graph is not None else list(self.layers)
+        return self._layer_graph.operations if self._layer_graph is not None else list(self.layers)
 
     @property
     def layers(self) -> list[Layer]:
@@ -196,10 +194,12 @@ class Model(StatelessTrainer):
         raise AttributeError("`Model.layers` cannot be set. Use another name for your attribute.")
 
     def _listed_layers(self) -> tuple[list[Layer], bool]:
-        return (self.layers, False) if self._graph is None else (self._graph.layers, True)
+        return (
+            (self.layers, False) if self._layer_graph is None else (self._layer_graph.layers, True)
+        )
 
     def _name_inner(self) -> dict[Any, tuple[str, str]]:
-        layers = [] if self._graph is None else self._graph.layers
+        layers = [] if self._layer_graph is None else self._layer_graph.layers
         plain = naming.numbered(
             registry.stem_of(type(x)) if has_automatic_name(x) else x.name for x in layers
         )
@@ -208,7 +208,7 @@ class Model(StatelessTrainer):
 
     def _sublayers(self) -> list[Layer]:
         own = super()._sublayers()
-        return list(dict.fromkeys([*(self._graph.layers if self._graph else ()), *own]))
+        return list(dict.fromkeys([*(self._layer_graph.layers if self._layer_graph else ()), *own]))
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer with a name, or at an index of :attr:`layers`.
@@ -238,13 +238,13 @@ class Model(StatelessTrainer):
         On arrays, a functional model of built-in layers runs compiled, as in :meth:`predict`; a
         model with custom layers, or a call with ``training=True``, runs layer by layer.
         """
-        if self._graph is not None and self._graph.host is not None:
+        if self._layer_graph is not None and self._layer_graph.host is not None:
             if any_symbolic(args):
-                return self._graph.inlined(args[0])
+                return self._layer_graph.inlined(args[0])
             if current() is None and self._may_run_compiled():
-                args = (self._graph.host.prepare(args[0]), *args[1:])
+                args = (self._layer_graph.host.prepare(args[0]), *args[1:])
         if (
-            self._graph is not None and current() is None and len(args) == 1
+            self._layer_graph is not None and current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
             and all(isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, jax.core.Tracer)
                     and get_mask(x) is None for x in nested.flatten(args[0]))
@@ -277,12 +277,12 @@ class Model(StatelessTrainer):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Run the graph; a subclass without a graph overrides this."""
-        if self._graph is None:
+        if self._layer_graph is None:
             raise NotBuiltError(
                 f"{type(self).__name__} has neither a graph nor a `call`. Pass `inputs` and "
                 "`outputs` to its constructor, or define `def call(self, inputs): ...`."
             )
-        return self._graph.run(inputs, mask)
+        return self._layer_graph.run(inputs, mask)
 
     def _propagate_mask(self, inputs: Any, previous: Any, outputs: Any) -> None:
         """The inner layers have already propagated the masks, unless the user's class does."""
@@ -295,14 +295,14 @@ class Model(StatelessTrainer):
         Args:
             input_shape: A tuple; for several inputs a list or dict of tuples.
         """
-        if self._graph is None:
+        if self._layer_graph is None:
             self.build_from_specs(_specs_from_shapes(input_shape, self.compute_dtype))
 
     def _build_for(self, arguments: Mapping[str, Any]) -> None:
         """Create the weights in the first call, unless the class has its own ``build``."""
         if type(self).build is not Model.build:
             super()._build_for(arguments)
-        elif self._graph is None:
+        elif self._layer_graph is None:
             inputs = arguments[call_signature(type(self)).first or ""]
             self._build_shapes = {"input_shape": shapes_of(inputs)}
         self.built = True
@@ -451,9 +451,9 @@ class Model(StatelessTrainer):
 
     def get_config(self) -> dict[str, Any]:
         """The graph as data; for a subclass, the arguments of its constructor."""
-        if self._graph is None or not _is_plain_functional(type(self)):
+        if self._layer_graph is None or not _is_plain_functional(type(self)):
             return super().get_config()
-        return {"name": self.name, "trainable": self.trainable, **graph_config(self._graph)}
+        return {"name": self.name, "trainable": self.trainable, **graph_config(self._layer_graph)}
 
     @classmethod
     @reads_config
@@ -472,7 +472,7 @@ class Model(StatelessTrainer):
         graph = graph_from_config(config, custom_objects)
         made: Any = Functional if cls is Model else cls
         model = made(graph.input_structure, graph.output_structure, name=config.get("name"))
-        model.graph.list_as(record["name"] for record in config["layers"])
+        model.layer_graph.list_as(record["name"] for record in config["layers"])
         if config.get("trainable") is False:  # inner layers have their own configs
             set_trainable_alone(model, False)
         return model
@@ -481,9 +481,9 @@ class Model(StatelessTrainer):
         """The custom classes and functions that the model uses, by name."""
         parts: list[Any] = flatten_layers(self)
         given: list[Any] = []
-        if self._objective is not None:
-            parts = [*parts, self.optimizer, *self._objective.parts()]
-            given = nested.flatten(self._objective.given)
+        if self._bound_losses is not None:
+            parts = [*parts, self.optimizer, *self._bound_losses.parts()]
+            given = nested.flatten(self._bound_losses.given)
         found: list[Any] = [type(x) for x in (*parts, *given) if not inspect.isfunction(x)]
         found += [v for x in parts for v in vars(x).values() if inspect.isfunction(v)]
         found += [x for x in given if inspect.isfunction(x)]

@@ -101,7 +101,9 @@ class Sequential(Model):
         given = given_batch_shape(layer)
         if not self._tensors and not self._stack and given is not None:
             self._tensors = [Input(batch_shape=given)]
-        elif not self._tensors and not self._stack and isinstance(layer, Model) and layer.graph:
+        elif (
+            not self._tensors and not self._stack and isinstance(layer, Model) and layer.layer_graph
+        ):
             self._tensors = [Input(tensor=layer.inputs[0])]
         self._stack.append(layer)
         if not rebuild:
@@ -158,9 +160,9 @@ class Sequential(Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Create all weights for an input shape with the batch (None for unknown dimensions)."""
-        if self._graph is None and not self._tensors and input_shape is not None:
+        if self._layer_graph is None and not self._tensors and input_shape is not None:
             self._tensors = [Input(batch_shape=tuple(input_shape))]
-        if self._graph is None and self._tensors:
+        if self._layer_graph is None and self._tensors:
             self._extend()
 
     def build_from_specs(self, specs: Any) -> None:
@@ -175,7 +177,7 @@ class Sequential(Model):
             for d, n in zip(dims[1:], shape[1:], strict=True)
         ):
             return
-        tensors, graph, dtype = self._tensors, self._graph, self._tensors[0].dtype
+        tensors, graph, dtype = self._tensors, self._layer_graph, self._tensors[0].dtype
         assert graph is not None  # noqa: S101 - it was built
         try:
             for wanted in (
@@ -207,7 +209,7 @@ class Sequential(Model):
         self._extend()
 
     def _build_for(self, arguments: Any) -> None:
-        if self._graph is None:
+        if self._layer_graph is None:
             inputs = arguments["inputs"]
             specs = nested.map_structure(
                 lambda x: x.spec if is_symbolic(x) else spec.spec_of(x), inputs
@@ -216,7 +218,7 @@ class Sequential(Model):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Apply the layers in order."""
-        if self._graph is None:
+        if self._layer_graph is None:
             if self._stack:
                 self._build_for({"inputs": inputs})
             else:
@@ -263,7 +265,7 @@ class Sequential(Model):
             layer.name = record.get("name") or record["config"].get("name", layer.name)
             model.add(layer)
         shape = config.get("build_input_shape")
-        if shape and model.graph is None:
+        if shape and model.layer_graph is None:
             model.build(tuple(shape))
         if config.get("trainable") is False:  # inner layers have their own configs
             set_trainable_alone(model, False)

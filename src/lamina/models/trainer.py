@@ -34,11 +34,11 @@ _MOST_PROGRAMS = 12  # that are cached, for each purpose and set of trainable we
 class _Attributes:
     """The internal attributes of all models."""
 
-    _graph: Graph | None
-    _objective: Objective | None
+    _layer_graph: Graph | None
+    _bound_losses: Objective | None
     loss: Any
-    _programs: dict[Any, Any]
-    _structure: Snapshot | None  # the structure for which `_programs` were created
+    _step_programs: dict[Any, Any]
+    _layer_snapshot: Snapshot | None  # the structure for which `_step_programs` were created
     _call_is_pure: bool | None  # None: not known yet
     _stack: list[Layer]  # of a Sequential
     _tensors: list[Any]  # of a Sequential: the input, then each layer's output
@@ -48,11 +48,11 @@ class _Attributes:
     _run_eagerly: bool
     _jit_compile: Any
     history: Any
-    _seed: int
+    _draw_seed: int
     _steps_taken: int
-    _training: Loose | None
-    _seeded: int
-    _runs: int
+    _live_state: Loose | None
+    _times_seeded: int
+    _draw_runs: int
 
 
 _run_key = functools.lru_cache(maxsize=64)(prng.key_data)
@@ -64,10 +64,10 @@ class Trainer(_Attributes, Distributed):
 
     def _trains(self) -> tuple[bool, ...]:
         """Whether each variable is trainable; discards the programs if the model has changed."""
-        if self._structure is None or not self._structure.is_current():
-            self._structure = Snapshot(self)
-            self._programs, self._call_is_pure = {}, None
-        return self._structure.trains()
+        if self._layer_snapshot is None or not self._layer_snapshot.is_current():
+            self._layer_snapshot = Snapshot(self)
+            self._step_programs, self._call_is_pure = {}, None
+        return self._layer_snapshot.trains()
 
     @property
     def run_seed(self) -> int:
@@ -76,14 +76,14 @@ class Trainer(_Attributes, Distributed):
         It is the global seed when the model was created, or the seed in the model's file, unless a
         seed was set afterwards.
         """
-        if self._seeded != settings.times_seeded():
-            self._seed, self._seeded = settings.global_seed(), settings.times_seeded()
-        return self._seed
+        if self._times_seeded != settings.times_seeded():
+            self._draw_seed, self._times_seeded = settings.global_seed(), settings.times_seeded()
+        return self._draw_seed
 
     @property
     def steps_taken(self) -> int:
         """Number of training steps taken so far, including those before the model was saved."""
-        return self._steps_taken if self._training is None else int(self._training.state.step)
+        return self._steps_taken if self._live_state is None else int(self._live_state.state.step)
 
     def took_steps(self, step: int) -> None:
         """Set the number of the next training step."""
@@ -93,17 +93,17 @@ class Trainer(_Attributes, Distributed):
         """Use the step counter of ``training``, until called with None."""
         if training is None:
             self._steps_taken = self.steps_taken
-        self._training = training
+        self._live_state = training
 
     @property
     def runs_taken(self) -> int:
         """Number of evaluations and predictions so far, each of which draws other numbers."""
-        return self._runs
+        return self._draw_runs
 
     def resume_at(self, seed: int, step: int, runs: int | None = None) -> None:
         """Continue the random draws after that many steps, evaluations and predictions."""
-        self._seed, self._seeded, self._steps_taken = seed, settings.times_seeded(), step
-        self._runs = self._runs if runs is None else runs
+        self._draw_seed, self._times_seeded, self._steps_taken = seed, settings.times_seeded(), step
+        self._draw_runs = self._draw_runs if runs is None else runs
 
     def run_key(self, purpose: Purpose) -> Any:
         """Raw key data for the random draws of a run.
@@ -113,9 +113,9 @@ class Trainer(_Attributes, Distributed):
         """
         if purpose == "train":
             return prng.key_data(self.run_seed, "fit")
-        self.__dict__["_runs"] += 1  # in each call of a model: quicker than an attribute
+        self.__dict__["_draw_runs"] += 1  # in each call of a model: quicker than an attribute
         first, second = _run_key(self.run_seed, purpose).tolist()
-        return np.array([first, (second + self._runs) & 0xFFFFFFFF], np.uint32)
+        return np.array([first, (second + self._draw_runs) & 0xFFFFFFFF], np.uint32)
 
     def program_for(self, purpose: Purpose) -> Program:
         """The compiled steps for a purpose, cached until the model changes.
@@ -124,30 +124,29 @@ class Trainer(_Attributes, Distributed):
         value reuses the earlier program.
         """
         key = self._program_key(purpose)
-        program = self._programs.get(key)
+        program = self._step_programs.get(key)
         if program is None:
-            if len(self._programs) >= _MOST_PROGRAMS:
-                del self._programs[next(iter(self._programs))]
+            for oldest in list(self._step_programs)[: 1 - _MOST_PROGRAMS]:
+                del self._step_programs[oldest]
             self.lay_out()
-            program = self._programs[key] = Program(self, purpose, key[2])
+            program = self._step_programs[key] = Program(self, purpose, key[2])
         return program
 
     def keep_program(self, program: Program) -> None:
         """Cache a program after its first batch, which may have created metrics."""
-        self._programs[self._program_key(program.purpose)] = program
+        self._step_programs[self._program_key(program.purpose)] = program
 
     def _program_key(self, purpose: Any) -> tuple[Any, tuple[bool, ...], bool, Any, Any]:
         """What a program depends on: the third entry says whether it runs eagerly."""
-        # A prediction does not depend on what is trainable, except for layers that read it.
         compiled: tuple[int, ...] = ()
-        if purpose != "predict" and self._objective is not None:
-            compiled = tuple(version_of(x) for x in (self.optimizer, *self._objective.parts()))
-        trains = self._trains()  # which also brings `_structure` up to date
+        if purpose != "predict" and self._bound_losses is not None:
+            compiled = tuple(map(version_of, (self.optimizer, *self._bound_losses.parts())))
+        trains = self._trains()  # which also brings `_layer_snapshot` up to date
         return purpose, trains, self._runs_uncompiled(), compiled, self.distributed_by
 
     def _runs_uncompiled(self) -> bool:
-        if self._jit_compile == "auto" and self._structure is not None:
-            return self._run_eagerly or not self._structure.supports_jit
+        if self._jit_compile == "auto" and self._layer_snapshot is not None:
+            return self._run_eagerly or not self._layer_snapshot.supports_jit
         return self._run_eagerly or not self._jit_compile
 
     # ---- training ------------------------------------------------------------------------------
@@ -192,36 +191,36 @@ class Trainer(_Attributes, Distributed):
             UnknownNameError: An unknown name of an optimizer, loss, metric or output.
         """
         objective = Objective(loss, loss_weights, metrics, weighted_metrics)
-        if self._graph is not None:
-            objective.bind(self._graph.output_names, self._graph.output_structure)
+        if self._layer_graph is not None:
+            objective.bind(self._layer_graph.output_names, self._layer_graph.output_structure)
         self.optimizer = optimizers.get(optimizer)
         scales = isinstance(self.optimizer, optimizers.LossScaleOptimizer)
         if auto_scale_loss and not scales and self.dtype_policy.name == "mixed_float16":
             self.optimizer = optimizers.LossScaleOptimizer(self.optimizer)
-        self._objective = objective
+        self._bound_losses = objective
         self.__dict__["loss"] = loss  # unless the user's class has a property of that name
         self._run_eagerly = run_eagerly
         self._jit_compile = jit_compile
         self.steps_per_execution = whole_number(
             1 if steps_per_execution is None else steps_per_execution, "steps_per_execution"
         )
-        self._programs = {}
+        self._step_programs = {}
         self.distribute(distribution)
 
     @property
-    def objective(self) -> Objective:
+    def training_objective(self) -> Objective:
         """Losses and metrics bound to outputs; set by :meth:`compile`."""
-        if self._objective is None:
+        if self._bound_losses is None:
             raise NotCompiledError(
                 f"Model {self.name!r} is not compiled yet. Call "
                 '`model.compile(optimizer="adam", loss=...)` first.'
             )
-        return self._objective
+        return self._bound_losses
 
     @property
     def compiled(self) -> bool:
         """Whether :meth:`compile` was called."""
-        return self._objective is not None
+        return self._bound_losses is not None
 
     @property
     def run_eagerly(self) -> bool:
@@ -231,7 +230,7 @@ class Trainer(_Attributes, Distributed):
     @run_eagerly.setter
     def run_eagerly(self, value: bool) -> None:
         self._run_eagerly = bool(value)
-        self._programs = {}
+        self._step_programs = {}
 
     @property
     def jit_compile(self) -> Any:
@@ -249,7 +248,7 @@ class Trainer(_Attributes, Distributed):
         A metric that is an attribute of this model or of an inner layer is reset and reported with
         the others; update it in ``call``, ``compute_metrics`` or your own step.
         """
-        compiled = [] if self._objective is None else list(self._objective.trackers.values())
+        compiled = () if self._bound_losses is None else self._bound_losses.trackers.values()
         return list({id(m): m for m in (*compiled, *super().metrics)}.values())
 
     @property
@@ -270,12 +269,13 @@ class Trainer(_Attributes, Distributed):
         self._make("predict", force)
 
     def _make(self, purpose: Purpose, force: bool) -> None:
-        self._programs = {k: p for k, p in self._programs.items() if not force or k[0] != purpose}
+        for key in [k for k in self._step_programs if force and k[0] == purpose]:
+            del self._step_programs[key]
         self.program_for(purpose)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The current results of the metrics, by log name."""
-        return {} if self._objective is None else self.objective.results(self.metrics)
+        return {} if self._bound_losses is None else self._bound_losses.results(self.metrics)
 
     def reset_metrics(self) -> None:
         """Reset the state of all metrics."""
@@ -504,7 +504,7 @@ class Trainer(_Attributes, Distributed):
             sample_weight: Weights of the samples, or None.
             training: Whether this is a training step.
         """
-        return sum(self.losses, self.objective.loss(y, y_pred, sample_weight))
+        return sum(self.losses, self.training_objective.loss(y, y_pred, sample_weight))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Update the metrics with a batch; the result is reported as the logs.
@@ -520,7 +520,7 @@ class Trainer(_Attributes, Distributed):
         Returns:
             A dict of scalars by log name.
         """
-        self.objective.update_metrics(y, y_pred, sample_weight)
+        self.training_objective.update_metrics(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
     @property
@@ -578,7 +578,7 @@ class Trainer(_Attributes, Distributed):
 
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of :meth:`compile`, by name."""
-        given = {"optimizer": self.optimizer, **self.objective.given}
+        given = {"optimizer": self.optimizer, **self.training_objective.given}
         return {**given, "run_eagerly": True} if self._run_eagerly else given
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:

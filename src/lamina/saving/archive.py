@@ -356,7 +356,7 @@ def _checked(model: Any, own: Any, where: str) -> dict[str, Any]:
 
 
 def _count_outputs(model: Any) -> int:
-    return 1 if model.graph is None else len(model.graph.outputs)
+    return 1 if model.layer_graph is None else len(model.layer_graph.outputs)
 
 
 def _must_be_built(model: Any, where: str) -> None:

@@ -89,7 +89,7 @@ def last_function(tensor: Any) -> str | None:
     ('linear', 'softmax', None)
     """
     operation = tensor.node.operation
-    inner = operation.inner_graph()
+    inner = operation.layer_graph
     if inner is not None:  # of a nested model
         return last_function(inner.outputs[tensor.index])
     if isinstance(operation, layers.Softmax):
@@ -249,7 +249,7 @@ def _readers(graph: Any, i: int, cls: type[_L]) -> Iterator[_L]:
     """The layers of a class directly after input ``i``, also in nested models with one input."""
     for node in graph.nodes:
         if any(x is graph.inputs[i] for x in node.inputs):
-            inner = node.operation.inner_graph()
+            inner = node.operation.layer_graph
             if isinstance(node.operation, cls):
                 yield node.operation
             elif inner is not None and len(inner.inputs) == 1:

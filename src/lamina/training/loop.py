@@ -43,15 +43,15 @@ _BATCHES_WORTH_A_LOOP = 16
 
 def _build(model: Any, batch: Any) -> None:
     """Create the weights of an unbuilt model, from the shapes of a batch."""
-    if model.built and model.graph is not None:
+    if model.built and model.layer_graph is not None:
         return
     own_call = defined_by_user(type(model), "call")
-    if defined_by_user(type(model), "train_step") and not (own_call or model.graph):
+    if defined_by_user(type(model), "train_step") and not (own_call or model.layer_graph):
         model.built = True  # its step calls inner models, which are already built
-    elif model.run_eagerly and model.graph is None:
+    elif model.run_eagerly and model.layer_graph is None:
         with entered(Scope(pure=True, key=prng.base_key(0))):  # its computation depends on values
             model(batch[0])
-    elif not model.built or model.graph is None:
+    elif not model.built or model.layer_graph is None:
         specs = nested.map_structure(
             lambda a: None if a is None else spec.TensorSpec((spec.BATCH, *a.shape[1:]), a.dtype),
             batch[0],
@@ -63,8 +63,10 @@ def _program(model: Any, batch: Any, purpose: Any) -> Program:
     """The compiled steps of the model, checked with a batch."""
     _build(model, batch)
     # The graph of a Sequential may have just been created.
-    if purpose != "predict" and model.graph is not None:
-        model.objective.bind(model.graph.output_names, model.graph.output_structure)
+    if purpose != "predict" and model.layer_graph is not None:
+        model.training_objective.bind(
+            model.layer_graph.output_names, model.layer_graph.output_structure
+        )
     program = model.program_for(purpose)
     if program.check(batch):
         model.keep_program(program)
@@ -74,11 +76,11 @@ def _program(model: Any, batch: Any, purpose: Any) -> Program:
 def _check_values(model: Any, data: ArrayData | StreamData) -> None:
     """Check the values of the data: all of arrays in memory, and the first batch of streams."""
     x, y, _ = data.batch if isinstance(data, ArrayData) and data.in_memory else data.peek()
-    check_ids(model.graph, x)
-    check_images(model.graph, x)
+    check_ids(model.layer_graph, x)
+    check_images(model.layer_graph, x)
     by_user = model.has_own_loss or defined_by_user(type(model), "train_step")
     if y is not None and not by_user:
-        model.objective.check_values(y)
+        model.training_objective.check_values(y)
 
 
 @contextlib.contextmanager
@@ -117,7 +119,7 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
         check: Settings of the pass over the validation data.
         run: The other arguments.
     """
-    objective = model.objective  # raises if the model is not compiled
+    objective = model.training_objective  # raises if the model is not compiled
     whole_number(run.epochs, "epochs", least=0)
     backup = None if run.dry_run else backup_of(run)
     with contextlib.ExitStack() as opened:
@@ -465,7 +467,7 @@ def evaluate(
 
 def _as_list(model: Any, logs: dict[str, float]) -> Any:
     """The loss, followed by the metrics in the order of ``compile``; only the loss if alone."""
-    names = list(model.objective.trackers)
+    names = list(model.training_objective.trackers)
     values = [logs[n] for n in names if n in logs] + [v for k, v in logs.items() if k not in names]
     return values[0] if len(values) == 1 else values
 
@@ -480,7 +482,7 @@ def predict(model: Any, x: Any, over: Pass, verbose: Any, callbacks: Any) -> Any
 def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: Any) -> Any:
     program = _program(model, data.peek(), "predict")
     if isinstance(data, ArrayData) and data.in_memory:
-        check_ids(model.graph, data.batch[0])
+        check_ids(model.layer_graph, data.batch[0])
     hooks = CallbackList(callbacks, model=model, steps=data.steps, verbose=verbose)
     progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
     hooks.on_predict_begin()
@@ -547,7 +549,7 @@ def train_on_batch(
     model: Any, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
 ) -> Any:
     """See :meth:`lamina.Model.train_on_batch`."""
-    weigh = None if class_weight is None else model.objective.weigh_classes(class_weight)
+    weigh = None if class_weight is None else model.training_objective.weigh_classes(class_weight)
     batch = one_batch(x, y, sample_weight, model, weigh)
     program = _program(model, batch, "train")
     variables = program.variables

@@ -149,7 +149,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
 
     counts = cost.operations(run, structs)
     root = next(path for path, (layer, _) in found.items() if layer is model)
-    shown = {root} | {p for p, (layer, _) in found.items() if layer.inner_graph() is not None}
+    shown = {root} | {p for p, (layer, _) in found.items() if layer.layer_graph is not None}
     masked, lost = _masks(model)
     rows = []
     for path, (layer, leaves) in found.items():
@@ -165,7 +165,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
     compiled = program.objective is not None
     return Report(
         layers=rows,
-        bindings=model.objective.bindings(outputs, batch[1]) if compiled else [],
+        bindings=model.training_objective.bindings(outputs, batch[1]) if compiled else [],
         logs=program.log_names() if compiled else [],
         unreached=_unreached(program, structs) if compiled else [],
         lost_masks=lost,
@@ -181,7 +181,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
 def _masks(model: Any) -> tuple[set[Any], list[str]]:
     """The layers whose output has a mask, and the names of those that do not propagate theirs."""
     masked, lost = set(), []
-    for node in model.graph.nodes if model.graph else ():
+    for node in model.layer_graph.nodes if model.layer_graph else ():
         operation = node.operation
         uses = operation.supports_masking or (
             call_signature(type(operation)).takes_mask

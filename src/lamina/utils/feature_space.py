@@ -11,6 +11,7 @@ from lamina import layers
 from lamina.core import naming
 from lamina.core.boundary import public
 from lamina.core.operation import any_symbolic
+from lamina.core.tracking import replaceable
 from lamina.errors import ArgumentError, DataError, NotBuiltError, StructureError, unknown_name
 from lamina.layers.preprocessing.adapting import AdaptingLayer
 from lamina.layers.preprocessing.vocabularies import VocabularyLayer
@@ -299,8 +300,8 @@ class FeatureSpace(Model):
 
     def _finish(self) -> Graph:
         """The graph from the inputs to the encoded features."""
-        if self._graph is not None:
-            return self._graph
+        if self._layer_graph is not None:
+            return self._layer_graph
         if not self._is_adapted:
             raise NotBuiltError(
                 f"FeatureSpace {self.name!r} has features that have to be adapted first: "
@@ -353,7 +354,7 @@ class FeatureSpace(Model):
 
     # ---- use -----------------------------------------------------------------------------------
 
-    @property
+    @replaceable
     def inputs(self) -> Any:
         """Dict of the symbolic inputs."""
         return self._inputs_by_name

@@ -23,7 +23,7 @@ from lamina.tree import nested
 
 @runtime_checkable
 class _HasGraph(Protocol):
-    graph: Any
+    layer_graph: Any
 
 
 @runtime_checkable
@@ -33,7 +33,7 @@ class _Wraps(Protocol):
 
 def graph_of(x: Any) -> Any:
     """The graph of a model; None for layers and for models without one."""
-    return x.graph if isinstance(x, _HasGraph) else None
+    return x.layer_graph if isinstance(x, _HasGraph) else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def make_diagram(model: Any, *, expand_nested: bool) -> Diagram:
 
 def _read(model: Any, owner: Box | None, order: list[int | None], expand_nested: bool) -> Diagram:
     """The diagram of a graph model; its inputs are those of ``owner``, in ``order``."""
-    graph = model.graph
+    graph = model.layer_graph
     diagram = Diagram(owner)
     made: dict[int, End | int | None] = {}  # the source of each slot of the execution plan
     for border, slot, x in zip(order, graph.plan.inputs, graph.inputs, strict=True):

@@ -406,7 +406,7 @@ class _Reader:
             lines = frame + ("└ " if last else "├ ") * (depth > 0)
             where = f"{path}{operation.name}"
             yield self._row(operation, nodes, depth, lines, where)
-            if self.expand_nested and operation.inner_graph() is not None:
+            if self.expand_nested and operation.layer_graph is not None:
                 inner = frame + ("  " if last else "│ ") * (depth > 0)
                 yield from self.rows(operation, depth + 1, inner, path=f"{where}/")
 

@@ -55,7 +55,7 @@ class Pass:
 
     def of(self, model: Any) -> Pass:
         """The same for a model: with its names, and with its seed and step."""
-        graph = model.graph
+        graph = model.layer_graph
         names = [] if graph is None else zip(graph.input_names, graph.inputs, strict=True)
         self.seed, self.position = model.run_seed, model.steps_taken
         by = model.distributed_by
@@ -70,7 +70,7 @@ class Pass:
 
 def prepare_of(model: Any) -> Prepare | None:
     """What computes the part of a model that runs on the host; None if it has none."""
-    graph = model.graph
+    graph = model.layer_graph
     if graph is None or graph.host is None:
         return None
     text = [n for n, x in zip(graph.output_names, graph.outputs, strict=True)
