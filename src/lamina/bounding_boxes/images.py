@@ -34,7 +34,7 @@ def clip_to_image_size(
         bounding_boxes: A dict with ``"boxes"`` of shape ``(..., n, 4)`` and, optionally,
             ``"labels"`` of shape ``(..., n)``.
         height: Height of the image in pixels; not required for relative formats.
-        width: Likewise.
+        width: Width of the image in pixels.
         bounding_box_format: The format of the boxes.
 
     Returns:
@@ -91,7 +91,7 @@ def crop(
         top: Top of the region, in pixels.
         left: Likewise.
         height: Height of the region.
-        width: Likewise.
+        width: Width of the image in pixels.
         bounding_box_format: The format of the boxes, which must not be relative.
 
     Returns:
@@ -129,7 +129,7 @@ def pad(
         left: Number of columns added at the left.
         height: The height in pixels that relative coordinates refer to, before and after; required
             for relative formats only.
-        width: Likewise.
+        width: Width of the image in pixels.
         bounding_box_format: The format of the boxes.
 
     Returns:
@@ -189,7 +189,7 @@ def affine_transform(
         shear_x: Horizontal shear angle in degrees, likewise.
         shear_y: Vertical shear angle in degrees, likewise.
         height: Height of the image in pixels.
-        width: Likewise.
+        width: Width of the image in pixels.
         center_x: Center, as a fraction of ``width - 1``; the middle when None.
         center_y: Center, as a fraction of ``height - 1``; the middle when None.
         bounding_box_format: The format of the boxes.

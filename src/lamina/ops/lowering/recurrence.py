@@ -179,7 +179,7 @@ def product(x: jax.Array, kernel: jax.Array, transposed: jax.Array | None) -> ja
 
 
 def squash(gates: jax.Array, sigmoids: tuple[bool, ...]) -> list[jax.Array]:
-    """Apply the sigmoid or, where False, the hyperbolic tangent to each part of the last axis.
+    """Apply the sigmoid to some parts of the last axis, and the hyperbolic tangent to the others.
 
     ``sigmoid(x) = (1 + tanh(x / 2)) / 2``: on XLA:CPU a sigmoid takes three times as long as a
     hyperbolic tangent. The absolute error is about 1e-7, which is negligible for a gate.
