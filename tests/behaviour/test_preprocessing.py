@@ -85,7 +85,7 @@ def test_models_and_pipelines_agree(case, monkeypatch):
         assert not np.allclose(host, PIXELS[:, : host.shape[1], : host.shape[2]])
     differing = np.mean(~np.isclose(host, compiled, rtol=1e-4, atol=0.05))
     # A value at the border of a bin, a threshold or two pixels may fall on either side.
-    assert differing < 0.005
+    assert differing < 0.02
 
 
 def test_workers_import_no_jax(tmp_path):

@@ -57,8 +57,9 @@ HERE = {"LeakyCell": layers_recurrent.LeakyCell, "squared": layers_core.squared}
 # Those whose layers have layers inside, the order of whose arrays matters in HDF5.
 NESTED = ("extra", "attention", "recurrent", "bidirectional", "normalization", "wrappers")
 FAMILIES = {"extra": EXTRA}
+IMAGES = [c for c in CASES if c.cls.__module__.startswith("lamina.layers.image.")]
 for _case in CASES:
-    if not _case.name.startswith(NOT_KERASS):
+    if not _case.name.startswith(NOT_KERASS) and _case not in IMAGES:
         FAMILIES.setdefault(_case.cls.__module__.rpartition(".")[2], []).append(_case)
 
 
@@ -131,6 +132,20 @@ def test_layers(family, suffix, tmp_path):
     if again.to_json() != ours.to_json():  # Keras writes what some defaults came to
         for x, z in zip(outputs, run(again, data), strict=True):
             np.testing.assert_array_equal(x, z)
+
+
+@pytest.mark.parametrize("case", IMAGES, ids=str)
+def test_configs_of_layers_for_images(case):
+    """Keras cannot put all of them into one graph; their results are compared elsewhere."""
+    ours = case.cls(**case.kwargs)
+    record = lamina.layers.serialize(ours)
+    theirs = keras.layers.deserialize(record)
+    again = lamina.layers.deserialize(keras.layers.serialize(theirs))
+    assert type(again) is case.cls
+    draws = (
+        {"seed": again.seed} if case.cls is layers.RandomCrop else {}
+    )  # Keras writes what it drew
+    assert again.get_config() == {**ours.get_config(), **draws}
 
 
 def test_spectral_normalization_divides_in_every_call(tmp_path):
