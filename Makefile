@@ -25,8 +25,10 @@ JOBS ?= 2
 
 # Tests that run thousands of small programs once each. They compare numbers, which are the same
 # however well XLA optimizes; the others run with XLA's defaults, as users do.
-NUMBERS := tests/behaviour tests/differential tests/distribution tests/laws tests/ops tests/property \
-  tests/saving tests/security tests/utils tests/wrappers
+NUMBERS := tests/behaviour tests/differential tests/laws tests/ops tests/property tests/saving \
+  tests/security tests/utils tests/wrappers
+# Tests that need eight devices.
+DEVICES := tests/distribution
 QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
   --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
@@ -43,7 +45,8 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) $(NUMBERS)
-	$(PYTEST) $(addprefix --ignore=,$(NUMBERS))
+	XLA_FLAGS="$$XLA_FLAGS $(QUICK)" $(PYTEST) $(DEVICES)
+	$(PYTEST) $(addprefix --ignore=,$(NUMBERS) $(DEVICES))
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
