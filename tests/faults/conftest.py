@@ -1,5 +1,7 @@
 """Programs that many trainings of one model compile again are taken from a cache."""
 
+import signal
+
 import jax
 import pytest
 
@@ -18,3 +20,11 @@ def _compiled_once(tmp_path_factory):
     yield
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_count():
+    """A shell that runs the tests in the background has them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

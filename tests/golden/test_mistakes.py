@@ -898,8 +898,9 @@ def rows_of_different_length():
 
 
 @mistake("""\
-DTypeError: Data for a model is numbers. Received a ndarray of dtype <U3. Turn text into
-    numbers first: `np.unique(text, return_inverse=True)[1]` numbers the names of classes.
+DTypeError: Data for a model is numbers. Received a ndarray of dtype <U3. For text, let the
+    model start with `Input((1,), dtype='string')` and a TextVectorization, StringLookup or
+    Hashing layer; `np.unique(text, return_inverse=True)[1]` numbers classes.
 """)
 def text_as_data():
     classifier().fit(X, np.array(["cat", "dog"] * 4), verbose=0)
@@ -1144,11 +1145,12 @@ def weights_of_other_shapes():
 
 
 @mistake("""\
-ArgumentError: The file of a model must end in '.keras'. Received: 'model.h5'. For weights
-    only, use `model.save_weights('name.weights.h5')` or '.safetensors'.
+ArgumentError: The file of a model must end in '.keras', '.h5' or '.hdf5'. Received:
+    'model.ckpt'. For weights only, use `model.save_weights('name.weights.h5')` or
+    '.safetensors'.
 """)
 def a_file_of_another_kind():
-    classifier().save("model.h5")
+    classifier().save("model.ckpt")
 
 
 @mistake("""\
@@ -1192,13 +1194,15 @@ def a_class_that_loading_does_not_know():
 
 
 @mistake("""\
-SerializationError: Layer 'double' of class Lambda cannot be described as data: A lambda has
+SerializationError: Layer 'wave' of class Lambda cannot be described as data: A lambda has
     no name, so a file cannot refer to it. Define it with `def`, and register it:
     `@lamina.saving.register_serializable()`.
+Or use only functions of `lamina.ops` in it: a layer of a functional or sequential model is
+    then saved as the ops that its function consists of.
 """)
 def a_lambda_in_a_file():
     inputs = keras.Input((4,), name="features")
-    model = keras.Model(inputs, layers.Lambda(lambda x: x * 2, name="double")(inputs))
+    model = keras.Model(inputs, layers.Lambda(lambda x: jnp.sin(x), name="wave")(inputs))
     model.save("lambda.keras")
 
 

@@ -12,7 +12,6 @@ from tests.programs.record import PROGRAMS, Worker, digest, recorded
 
 # Programs that Lamina does not run yet, or whose results differ, and why.
 NOT_YET = {
-    "assets": "SerializationError: a file holds a config and arrays, no assets of layers",
     "steps_of_an_epoch": "the second epoch starts the data again, and Keras takes only its rest",
 }
 # What XLA's own order of sums leaves of float32, through a few steps of training.
