@@ -1202,7 +1202,7 @@ Or use only functions of `lamina.ops` in it: a layer of a functional or sequenti
 """)
 def a_lambda_in_a_file():
     inputs = keras.Input((4,), name="features")
-    model = keras.Model(inputs, layers.Lambda(lambda x: jnp.sin(x), name="wave")(inputs))
+    model = keras.Model(inputs, layers.Lambda(lambda x: 2 * jnp.sin(x), name="wave")(inputs))
     model.save("lambda.keras")
 
 
