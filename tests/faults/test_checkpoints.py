@@ -751,3 +751,9 @@ def test_a_clock_that_goes_back_changes_nothing(tmp_path, monkeypatch):
     rest = fit(again, "loops over arrays", resume=tmp_path,
                checkpoint_every=dt.timedelta(microseconds=1))  # fmt: skip
     assert_equal(model, history, again, rest)
+
+
+def test_several_processes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("lamina.runtime.processes.are_several", lambda: True)
+    with pytest.raises(StateError, match=r"several processes(.|\n)*ModelCheckpoint"):
+        BackupAndRestore(tmp_path).open(make())

@@ -10,6 +10,7 @@ from typing import Any
 
 from lamina.callbacks.monitoring import MonitorCallback
 from lamina.errors import ArgumentError, StateError
+from lamina.runtime import processes
 from lamina.saving.checkpoint import CheckpointFolder
 from lamina.serialization.fields import is_integer
 from lamina.serialization.registry import builtin
@@ -111,6 +112,12 @@ class BackupAndRestore(MonitorCallback):
 
     def open(self, model: Any) -> CheckpointFolder:
         """The folder, for the training of ``model`` alone; ``fit`` calls it at its beginning."""
+        if processes.are_several():
+            raise StateError(
+                "A training in several processes cannot write checkpoints that continue it to the "
+                "same bits.",
+                cure="Save the model with `ModelCheckpoint`, whose files process 0 writes.",
+            )
         self.set_model(model)
         self._folder = CheckpointFolder(
             self.backup_dir, 1 + self.double_checkpoint, self.keep_best,
