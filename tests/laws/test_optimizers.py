@@ -21,7 +21,12 @@ CONFIGURED = [row for row in ROWS if row[0] != "Optax"]
 
 
 def make(name, arguments):
-    return getattr(optimizers, name)(**arguments)
+    """An optimizer of its own: optimizers among the arguments would keep the state of other tests."""
+    own = {
+        k: type(v).from_config(v.get_config()) if isinstance(v, optimizers.OptimizerMap) else v
+        for k, v in arguments.items()
+    }
+    return getattr(optimizers, name)(**own)
 
 
 def problem(optimizer, dtype="float32"):
