@@ -21,7 +21,7 @@ CONFIGURED = [row for row in ROWS if row[0] != "Optax"]
 
 
 def make(name, arguments):
-    """An optimizer of its own: optimizers among the arguments would keep the state of other tests."""
+    """An optimizer that shares none of its arguments, which would keep the state of other tests."""
     own = {
         k: type(v).from_config(v.get_config()) if isinstance(v, optimizers.OptimizerMap) else v
         for k, v in arguments.items()
