@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-import re
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ from lamina.core.graph import is_symbolic
 from lamina.core.sharding import put
 from lamina.distribution.processes import devices_of, list_devices
 from lamina.errors import ArgumentError, unknown_name
+from lamina.patterns import PatternMap
 
 
 class DeviceMesh:
@@ -133,7 +133,7 @@ def check_axes(axes: Sequence[str | None], mesh: DeviceMesh) -> None:
             raise unknown_name(f"axis of {mesh}", axis, list(mesh.axis_names))
 
 
-class LayoutMap(MutableMapping[str, TensorLayout]):
+class LayoutMap(PatternMap[TensorLayout]):
     """Layouts by the paths of variables, or by regular expressions that match them as a whole.
 
     A path that no key matches has the layout None: its variable is copied to each device. The path
@@ -153,23 +153,18 @@ class LayoutMap(MutableMapping[str, TensorLayout]):
     """
 
     def __init__(self, device_mesh: DeviceMesh) -> None:
-        self._layouts: dict[str, TensorLayout] = {}
+        super().__init__()
         self.device_mesh = device_mesh
 
-    def __getitem__(self, key: str) -> Any:
-        if key in self._layouts:
-            return self._layouts[key]
-        matching = [pattern for pattern in self._layouts if re.fullmatch(pattern, key)]
-        if len(matching) > 1:
-            raise ArgumentError(
-                f"Several keys of the LayoutMap match {key!r}: {matching}. Make them more specific."
-            )
-        return self._layouts[matching[0]] if matching else None
+    def _ambiguous(self, path: str, keys: list[str]) -> ArgumentError:
+        return ArgumentError(
+            f"Several keys of the LayoutMap match {path!r}: {keys}. Make them more specific."
+        )
 
     def __setitem__(self, key: str, layout: Any) -> None:
-        if key in self._layouts:
+        if key in self._entries:
             raise ArgumentError(
-                f"The LayoutMap already has {key!r}, {self._layouts[key]}. Delete it first."
+                f"The LayoutMap already has {key!r}, {self._entries[key]}. Delete it first."
             )
         if isinstance(layout, tuple):
             layout = TensorLayout(layout)
@@ -177,18 +172,12 @@ class LayoutMap(MutableMapping[str, TensorLayout]):
             raise ArgumentError(f"A layout is a TensorLayout or a tuple. Received: {layout!r}.")
         if layout.device_mesh is None and self.device_mesh is not None:
             layout.device_mesh = self.device_mesh
-        self._layouts[key] = layout
+        self._entries[key] = layout
 
     def __delitem__(self, key: str) -> None:
-        if key not in self._layouts:
-            raise unknown_name("key of the LayoutMap", key, list(self._layouts))
-        del self._layouts[key]
-
-    def __len__(self) -> int:
-        return len(self._layouts)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._layouts)
+        if key not in self._entries:
+            raise unknown_name("key of the LayoutMap", key, list(self._entries))
+        del self._entries[key]
 
 
 def distribute_tensor(tensor: Any, layout: Any) -> Any:

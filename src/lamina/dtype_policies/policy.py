@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
@@ -14,6 +14,7 @@ import numpy as np
 from lamina import settings
 from lamina.dtype_policies.dtypes import is_float, standardize_dtype
 from lamina.errors import ArgumentError
+from lamina.patterns import PatternMap
 
 QUANTIZATION_MODES = ("int8", "int4", "float8")
 
@@ -239,7 +240,7 @@ class Int4DTypePolicy(QuantizedDTypePolicy):
         return self.mode
 
 
-class DTypePolicyMap(DTypePolicy, MutableMapping[str, DTypePolicy]):
+class DTypePolicyMap(DTypePolicy, PatternMap[DTypePolicy]):
     """Policies of single layers by their paths, and one for all others.
 
     A key is the path of a layer, such as ``"encoder/dense"``, or a regular expression that matches
@@ -268,7 +269,7 @@ class DTypePolicyMap(DTypePolicy, MutableMapping[str, DTypePolicy]):
                 f"of policies. Received: {default_policy!r} and {policy_map!r}."
             )
         self._given = None if default_policy is None else get_policy(default_policy)
-        self._policies: dict[str, DTypePolicy] = {}
+        PatternMap.__init__(self)
         self.update(policy_map or {})
 
     @property
@@ -296,48 +297,21 @@ class DTypePolicyMap(DTypePolicy, MutableMapping[str, DTypePolicy]):
         """That of the default policy."""
         return self.default_policy.quantization_mode
 
-    def __getitem__(self, key: str) -> DTypePolicy:
-        if key in self._policies:
-            return self._policies[key]
-        matching = [pattern for pattern in self._policies if re.fullmatch(pattern, key)]
-        if len(matching) > 1:
-            raise ArgumentError(
-                f"DTypePolicyMap has several keys that match {key!r}: {matching}. Make them "
-                "exclude one another, or add the whole path as a key."
-            )
-        return self._policies[matching[0]] if matching else self.default_policy
+    def _default_value(self) -> DTypePolicy:
+        return self.default_policy
 
-    def __setitem__(self, key: str, policy: Any) -> None:
-        if not isinstance(key, str) or key in self._policies:
-            raise ArgumentError(
-                f"DTypePolicyMap expects keys that are strings, each once. Received: {key!r}."
-            )
-        try:
-            re.compile(key)
-        except re.error as e:
-            raise ArgumentError(f"DTypePolicyMap: {key!r} is not a regular expression: {e}.") from e
-        self._policies[key] = get_policy(policy)
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self._policies:
-            raise ArgumentError(f"DTypePolicyMap has no key {key!r}. It has: {list(self)}.")
-        del self._policies[key]
+    def _converted(self, value: Any) -> DTypePolicy:
+        return get_policy(value)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._policies
-
-    def __len__(self) -> int:
-        return len(self._policies)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._policies)
+        return key in self._entries
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {"default_policy": self._given, "policy_map": dict(self._policies)}
+        return {"default_policy": self._given, "policy_map": dict(self._entries)}
 
     def __repr__(self) -> str:
-        shown = {key: policy.name for key, policy in self._policies.items()}
+        shown = {key: policy.name for key, policy in self._entries.items()}
         return f"<DTypePolicyMap {self.default_policy.name!r}, {shown}>"
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
 from lamina.optimizers.base import Arrays, BaseOptimizer
 from lamina.optimizers.optimizer import Optimizer
+from lamina.patterns import PatternMap
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
@@ -27,7 +27,7 @@ def _checked(optimizer: Any, where: str) -> Optimizer:
 
 
 @builtin("optimizers")
-class OptimizerMap(MutableMapping[str, Any]):
+class OptimizerMap(PatternMap[Optimizer]):
     """Which optimizer a weight has, by its path.
 
     A key is the whole path of a weight, such as ``"encoder/dense/kernel"``, or a regular
@@ -53,7 +53,7 @@ class OptimizerMap(MutableMapping[str, Any]):
             raise ArgumentError(
                 f"OptimizerMap(): `optimizer_map` expects a dict. Received: {optimizer_map!r}."
             )
-        self._optimizers: dict[str, Optimizer] = {}
+        super().__init__()
         self.update(optimizer_map or {})
 
     @property
@@ -61,54 +61,25 @@ class OptimizerMap(MutableMapping[str, Any]):
         """The optimizer of weights that no key matches."""
         return self._default
 
-    def __getitem__(self, key: str) -> Optimizer:
-        if key in self._optimizers:
-            return self._optimizers[key]
-        matching = [pattern for pattern in self._optimizers if re.fullmatch(pattern, key)]
-        if len(matching) > 1:
-            raise ArgumentError(
-                f"OptimizerMap has several keys that match {key!r}: {matching}. Make them exclude "
-                "one another, or add the whole path as a key."
-            )
-        return self._optimizers[matching[0]] if matching else self._default
+    def _default_value(self) -> Optimizer:
+        return self._default
 
-    def __setitem__(self, key: str, optimizer: Any) -> None:
-        if not isinstance(key, str) or key in self._optimizers:
-            raise ArgumentError(
-                f"OptimizerMap expects keys that are strings, each once. Received: {key!r}."
-            )
-        try:
-            re.compile(key)
-        except re.error as e:
-            raise ArgumentError(f"OptimizerMap: {key!r} is not a regular expression: {e}.") from e
-        self._optimizers[key] = _checked(optimizer, "OptimizerMap")
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self._optimizers:
-            raise ArgumentError(
-                f"OptimizerMap has no key {key!r}. It has: {list(self._optimizers)}."
-            )
-        del self._optimizers[key]
+    def _converted(self, value: Any) -> Optimizer:
+        return _checked(value, "OptimizerMap")
 
     def __contains__(self, key: object) -> bool:
-        return key in self._optimizers
-
-    def __len__(self) -> int:
-        return len(self._optimizers)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._optimizers)
+        return key in self._entries
 
     def __call__(self, variable: Variable) -> Optimizer:
         """The optimizer of a weight."""
         return self[variable.path]
 
     def __repr__(self) -> str:
-        return f"OptimizerMap({self._default!r}, {self._optimizers!r})"
+        return f"OptimizerMap({self._default!r}, {self._entries!r})"
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments by name."""
-        return {"default_optimizer": self._default, "optimizer_map": dict(self._optimizers)}
+        return {"default_optimizer": self._default, "optimizer_map": dict(self._entries)}
 
     @classmethod
     @reads_config
