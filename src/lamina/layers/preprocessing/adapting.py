@@ -76,6 +76,16 @@ class AdaptingLayer(Layer):
         """Compute what calls need from all batches."""
         raise NotImplementedError
 
+    def _numbers(self, data: Any) -> np.ndarray:
+        """A batch of numbers as an array, for :meth:`update_state`."""
+        x = np.asarray(data)
+        if x.dtype.kind not in "biuf" and x.dtype.kind != "V":  # bfloat16
+            raise DataError(
+                f"{self.name}.adapt() expects numbers. Received: values of dtype {x.dtype}.",
+                layer=self.name,
+            )
+        return x
+
     def _batches(self, data: Any) -> Iterator[Any]:
         """The batches of ``data``; arrays and lists of numbers or strings are one."""
         if _is_one_batch(data):

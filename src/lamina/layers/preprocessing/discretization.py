@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.scope import current
-from lamina.errors import ArgumentError, DataError, NotBuiltError
+from lamina.errors import ArgumentError, NotBuiltError
 from lamina.layers.preprocessing.adapting import AdaptingLayer
 from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.ops.templates import refuse_sparse
@@ -107,12 +107,7 @@ class Discretization(
 
     def update_state(self, data: Any) -> None:
         """Add a batch of numbers."""
-        x = np.asarray(data)
-        if x.dtype.kind not in "biuf" and x.dtype.kind != "V":  # bfloat16
-            raise DataError(
-                f"{self.name}.adapt() expects numbers. Received: values of dtype {x.dtype}.",
-                layer=self.name,
-            )
+        x = self._numbers(data)
         if self._quantiles is None:
             self.reset_state()
         quantiles: Any = self._quantiles

@@ -12,7 +12,7 @@ from lamina import settings
 from lamina.core.boundary import warn
 from lamina.core.scope import Scope, current, entered
 from lamina.core.spec import show_dims
-from lamina.errors import ArgumentError, DataError, NotBuiltError, ShapeError, TrainingWarning
+from lamina.errors import ArgumentError, NotBuiltError, ShapeError, TrainingWarning
 from lamina.layers.preprocessing.adapting import AdaptingLayer
 from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.serialization.fields import field, integers
@@ -156,12 +156,7 @@ class Normalization(_Arguments):
 
     def update_state(self, data: Any) -> None:
         """Add a batch of numbers."""
-        x = np.asarray(data)
-        if x.dtype.kind not in "biuf" and x.dtype.kind != "V":  # bfloat16
-            raise DataError(
-                f"{self.name}.adapt() expects numbers. Received: values of dtype {x.dtype}.",
-                layer=self.name,
-            )
+        x = self._numbers(data)
         if not self.built:
             unknown = x.shape if 0 in {a % max(x.ndim, 1) for a in self.axis} else x.shape[1:]
             self.build((None, *x.shape[1:]) if unknown == x.shape[1:] else x.shape)
