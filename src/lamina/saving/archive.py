@@ -35,7 +35,7 @@ from lamina.layers.state import (
 )
 from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import replacing
-from lamina.saving import hdf5, legacy, optimizer, safetensors
+from lamina.saving import hdf5, hdf5_format, legacy, optimizer, safetensors
 from lamina.saving.container import Archive
 from lamina.saving.upgrade import is_old, rebuild, upgrade_training
 from lamina.saving.weights import (
@@ -49,8 +49,8 @@ from lamina.saving.weights import (
 )
 from lamina.serialization import registry, text
 
-_METADATA, _CONFIG, _WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
-_ASSETS = "assets/"
+METADATA, CONFIG, WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+ASSETS = "assets/"
 _MAX_JSON = 64 * 2**20
 # The Keras release whose file layout is written.
 _LAYOUT = "3.15.1"
@@ -103,7 +103,7 @@ def save_model(
     ...     load_model(os.path.join(folder, "model.keras")).output_shape
     (None, 2)
     """
-    path = _as_path(filepath)
+    path = as_path(filepath)
     is_hdf5 = path.suffix in (".h5", ".hdf5") and not path.name.endswith(".weights.h5")
     if path.suffix != ".keras" and not is_hdf5:
         raise ArgumentError(
@@ -149,9 +149,9 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
         zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive,
     ):
         own["sha256"] = hdf5.write(weights.name, arrays)
-        archive.writestr(_METADATA, json.dumps(metadata))
-        archive.writestr(_CONFIG, json.dumps(config))
-        archive.write(weights.name, _WEIGHTS)
+        archive.writestr(METADATA, json.dumps(metadata))
+        archive.writestr(CONFIG, json.dumps(config))
+        archive.write(weights.name, WEIGHTS)
         _write_assets(places.assets, archive)
 
 
@@ -193,14 +193,14 @@ def _write_assets(assets: Mapping[str, Assets], archive: zipfile.ZipFile) -> Non
                         "file. Write files and folders only."
                     )
                 if file.is_file():
-                    archive.write(file, f"{_ASSETS}{path}{file.relative_to(folder).as_posix()}")
+                    archive.write(file, f"{ASSETS}{path}{file.relative_to(folder).as_posix()}")
 
 
 def _read_assets(assets: Mapping[str, Assets], archive: Archive) -> None:
     """Give the layers their files, in a folder that exists while they read them."""
-    names = [n for n in archive.names() if n.startswith(_ASSETS)]
+    names = [n for n in archive.names() if n.startswith(ASSETS)]
     # The file of a layer inside another with assets is that of the innermost.
-    owners = {n: max((p for p in assets if n[len(_ASSETS) :].startswith(p)), key=len, default=None)
+    owners = {n: max((p for p in assets if n[len(ASSETS) :].startswith(p)), key=len, default=None)
               for n in names}  # fmt: skip
     if strangers := [n for n, owner in owners.items() if owner is None]:
         warn(f"{archive.where} contains files that belong to no layer and were ignored: "
@@ -208,7 +208,7 @@ def _read_assets(assets: Mapping[str, Assets], archive: Archive) -> None:
     for start, layer in assets.items():
         with tempfile.TemporaryDirectory(prefix="lamina-assets-") as folder:
             for name in (n for n, owner in owners.items() if owner == start):
-                target = Path(folder, name[len(_ASSETS) + len(start) :])
+                target = Path(folder, name[len(ASSETS) + len(start) :])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(name))
             layer.load_assets(folder)
@@ -245,10 +245,10 @@ def load_model(
     Warns:
         SavingWarning: The file contains an optimizer state that does not match.
     """
-    path = _as_path(filepath)
-    _must_exist(path)
+    path = as_path(filepath)
+    must_exist(path)
     with path.open("rb") as file:
-        if file.read(8) != b"\x89HDF\r\n\x1a\n":
+        if file.read(8) != hdf5_format.SIGNATURE:
             return _read(file, str(path), custom_objects, compile, budget)
     with loading(str(path), budget, path.stat().st_size), hdf5.File(path, str(path)) as stored:
         return _read_hdf5(stored, custom_objects, compile)
@@ -284,7 +284,7 @@ def _read(
         missing = [n for n in _MEMBERS if n not in archive.names()]
         if missing:
             raise CorruptFileError(f"{where} lacks {missing}. It contains {archive.names()[:10]}.")
-        metadata, config = _json_member(archive, _METADATA), _json_member(archive, _CONFIG)
+        metadata, config = json_member(archive, METADATA), json_member(archive, CONFIG)
         version = metadata.get("keras_version")
         model = rebuild(config, version, custom_objects, where)
         own = _checked(model, metadata.get("lamina"), where)
@@ -294,7 +294,7 @@ def _read(
         if settings:
             optimizer.compile_with(model, settings, custom_objects, where)
         _must_be_built(model, where)
-        with hdf5.File(archive.window(_WEIGHTS), f"{where}: {_WEIGHTS}") as file_of_arrays:
+        with hdf5.File(archive.window(WEIGHTS), f"{where}: {WEIGHTS}") as file_of_arrays:
             old = legacy.Renamed(file_of_arrays) if is_old(config, version) else None
             digests = own.get("sha256")
             stored: Stored = old or file_of_arrays
@@ -408,7 +408,7 @@ def _is_describable(settings: Any) -> bool:
 # ---- reading the zip -----------------------------------------------------------------------------
 
 
-def _as_path(filepath: Any) -> Path:
+def as_path(filepath: Any) -> Path:
     """The path that a user gave, as text, bytes or a path object."""
     try:
         return Path(os.fsdecode(filepath))
@@ -419,19 +419,21 @@ def _as_path(filepath: Any) -> Path:
         ) from e
 
 
-def _must_exist(path: Path) -> None:
+def must_exist(path: Path) -> None:
+    """Raise an error if there is no such file, or if it is no regular one."""
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     if not path.is_file():
         raise CorruptFileError(f"{path} is not a regular file.")
 
 
-def _json_member(archive: Archive, name: str) -> dict[str, Any]:
+def json_member(archive: Archive, name: str) -> dict[str, Any]:
+    """The JSON object in a member of an archive."""
     where = f"{archive.where}: {name}"
     if archive.size(name) > _MAX_JSON:
         raise CorruptFileError(f"{where} is larger than {_MAX_JSON} bytes.")
     # Configs may contain infinity, as an argument; metadata has no use for it.
-    value = text.parse(archive.read(name), where, CorruptFileError, finite=name == _METADATA)
+    value = text.parse(archive.read(name), where, CorruptFileError, finite=name == METADATA)
     if not isinstance(value, dict):
         raise CorruptFileError(f"{where} is not a JSON object.")
     return value
@@ -454,7 +456,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
         FileExistsError: The file exists and ``overwrite`` is False.
         NotBuiltError: The model has no weights yet.
     """
-    path = _as_path(filepath)
+    path = as_path(filepath)
     kind = _weights_kind(path, writing=True)
     _may_write(path, overwrite)
     if not model.built:
@@ -494,14 +496,14 @@ def load_weights(
     Warns:
         SavingWarning: Weights were skipped because of ``skip_mismatch``.
     """
-    path = _as_path(filepath)
+    path = as_path(filepath)
     kind = _weights_kind(path)
     if by_name and kind != "legacy":
         raise ArgumentError(
             "`by_name` is only for files in the layout of Keras 1 and 2, which end in '.h5'. "
             f"Received: {str(path)!r}. Use `skip_mismatch=True` to load what matches."
         )
-    _must_exist(path)
+    must_exist(path)
     if not model.built:
         raise NotBuiltError(
             f"{model.name!r} has no weights yet. Call it on data, or `build` it, before loading."

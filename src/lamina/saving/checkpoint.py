@@ -31,6 +31,7 @@ from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import sync
 from lamina.runtime.locks import FolderLock
 from lamina.saving import safetensors
+from lamina.saving.weights import digest_of
 from lamina.serialization.text import parse
 
 WEIGHTS, TRAINING = "weights", "training"
@@ -240,8 +241,9 @@ def _write_text(path: Path, text: bytes) -> None:
 
 
 def _description(array: np.ndarray) -> dict[str, Any]:
-    digest = hashlib.sha256(safetensors.bytes_of(array)).hexdigest()
-    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
+    return {
+        "shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest_of(array),
+    }  # fmt: skip
 
 
 # ---- reading -------------------------------------------------------------------------------------

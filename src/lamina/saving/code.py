@@ -12,11 +12,24 @@ from lamina.errors import SerializationError, UnsafeFileError
 from lamina.serialization import registry
 
 
-def _is_code(value: Any) -> bool:
+def _is_bytecode(value: Any) -> bool:
     """Whether a function is stored as its code: Python bytecode as text, with its defaults."""
     if isinstance(value, Mapping):
         return value.get("class_name") == "__lambda__"
     return isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str)
+
+
+def is_code(record: Mapping[str, Any]) -> bool:
+    """Whether a record itself, apart from those inside, stores a function as its code."""
+    name, config = record.get("class_name"), record.get("config")
+    if name == "__lambda__":
+        return True
+    if not isinstance(config, Mapping):
+        return False
+    if name == "Lambda":
+        function = config.get("function")
+        return not isinstance(function, Mapping) and _is_bytecode(function)
+    return name == "Merge" and config.get("mode_type", "raw") != "raw"
 
 
 def _may_contain_code(record: Any) -> bool:
@@ -60,14 +73,15 @@ def with_functions(record: Any, custom_objects: Mapping[str, Any] | None) -> Any
         config = x.get("config")
         if isinstance(config, Mapping) and "class_name" in x:
             layer, what = str(config.get("name") or layer), str(x["class_name"])
-            if x["class_name"] == "Lambda" and _is_code(config.get("function")):
+            if x["class_name"] == "Lambda" and _is_bytecode(config.get("function")):
                 config = {**config, "function": function(layer, what)}
             elif x["class_name"] == "Merge" and config.get("mode_type", "raw") != "raw":
                 kept = {k: config[k] for k in ("layers",) if k in config}
                 kept |= {"name": layer, "function": function(layer, what)}
                 return {**x, "class_name": "Lambda", "config": kept}
             if x["class_name"] == "Lambda" and (
-                config.get("output_shape_type") == "lambda" or _is_code(config.get("output_shape"))
+                config.get("output_shape_type") == "lambda"
+                or _is_bytecode(config.get("output_shape"))
             ):
                 config = {k: v for k, v in config.items() if not k.startswith("output_shape")}
             x = {**x, "config": config}

@@ -39,7 +39,7 @@ from lamina.saving.hdf5_messages import (
     shape_in,
 )
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NOWHERE = 2**64 - 1  # the address of what does not exist
 # The compression ratio of deflate is below this.
 _MOST_INFLATION = 1100
@@ -80,7 +80,7 @@ class Tree:
             self.root = self._root()
 
     def _root(self) -> Group:
-        if self.window.size < 96 or self.window.read(0, 8) != _SIGNATURE:
+        if self.window.size < 96 or self.window.read(0, 8) != SIGNATURE:
             raise CorruptFileError(f"{self.where} is not an HDF5 file, or it is truncated.")
         start = self.window.read(0, 96)
         version = start[8]

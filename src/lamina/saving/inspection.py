@@ -11,7 +11,7 @@ from typing import Any
 from lamina.core.boundary import public
 from lamina.errors import CorruptFileError
 from lamina.runtime.budget import Budget, loading
-from lamina.saving import hdf5, operations, safetensors
+from lamina.saving import archive, code, hdf5, hdf5_format, legacy, operations, safetensors
 from lamina.saving.container import Archive
 from lamina.saving.weights import Stored, digest_of
 from lamina.serialization import registry, text
@@ -149,16 +149,15 @@ def inspect(filepath: Any, *, budget: Budget | None = None) -> FileReport:
     >>> report.layers[-1].name
     'scores'
     """
-    path = Path(filepath)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    path = archive.as_path(filepath)
+    archive.must_exist(path)
     size, where = path.stat().st_size, str(path)
     with loading(where, budget, size):
         with path.open("rb") as file:
             start = file.read(8)
         if start[:4] == b"PK\x03\x04":
             return _archive(path, size)
-        if start == b"\x89HDF\r\n\x1a\n":
+        if start == hdf5_format.SIGNATURE:
             with hdf5.File(path, where) as stored:
                 return _hdf5_file(stored, path, size)
         if start[:1] in (b"{", b"["):
@@ -178,39 +177,34 @@ def inspect(filepath: Any, *, budget: Budget | None = None) -> FileReport:
 
 def _archive(path: Path, size: int) -> FileReport:
     with path.open("rb") as file:
-        archive = Archive(file, str(path))
-        found: dict[str, Any] = {}
-        for name in ("metadata.json", "config.json"):
-            if name in archive.names():
-                where = f"{path}: {name}"
-                found[name] = text.parse(archive.read(name), where, CorruptFileError)
-        config, metadata = found.get("config.json"), found.get("metadata.json")
+        members = Archive(file, str(path))
+        metadata, config = (
+            archive.json_member(members, name) if name in members.names() else None
+            for name in (archive.METADATA, archive.CONFIG)
+        )
         arrays: tuple[StoredArray, ...] = ()
-        if "model.weights.h5" in archive.names():
-            window = archive.window("model.weights.h5")
-            with hdf5.File(window, f"{path}: model.weights.h5") as stored:
+        if archive.WEIGHTS in members.names():
+            window = members.window(archive.WEIGHTS)
+            with hdf5.File(window, f"{path}: {archive.WEIGHTS}") as stored:
                 arrays = _arrays(stored)
         return FileReport(
             str(path), "archive of a model (.keras)", size, _versions(metadata), arrays=arrays,
-            assets=tuple(n for n in archive.names() if n.startswith("assets/")),
+            assets=tuple(n for n in members.names() if n.startswith(archive.ASSETS)),
             **_described(config),
         )  # fmt: skip
 
 
 def _hdf5_file(stored: hdf5.File, path: Path, size: int) -> FileReport:
-    attributes = stored.root.attrs
-    config: Any = None
-    kind = "weights in HDF5"
-    for name in ("model_config", "training_config"):
-        if isinstance(attributes.get(name), str):
-            value = text.parse(attributes[name], f"{path}: {name}", CorruptFileError)
-            if name == "model_config":
-                config, kind = value, "model in HDF5"
-            elif isinstance(config, dict):
-                config = {**config, "compile_config": value}
-    stated = {n: attributes[n] for n in ("keras_version", "backend") if n in attributes}
-    described = _described(config)
-    return FileReport(str(path), kind, size, _versions(stated), arrays=_arrays(stored), **described)
+    config, settings = (
+        legacy.json_in(stored, name) for name in ("model_config", "training_config")
+    )
+    kind = "weights in HDF5" if config is None else "model in HDF5"
+    if isinstance(config, dict) and settings is not None:
+        config = {**config, "compile_config": settings}
+    stated = {name: legacy.attribute(stored, name) for name in ("keras_version", "backend")}
+    return FileReport(
+        str(path), kind, size, _versions(stated), arrays=_arrays(stored), **_described(config)
+    )
 
 
 def _versions(stated: Any) -> dict[str, str]:
@@ -240,9 +234,9 @@ def _described(config: Any) -> dict[str, Any]:
         "compiled": isinstance(config, Mapping) and bool(config.get("compile_config")),
         "custom": tuple(
             x for x, record in objects
-            if not (_is_code(record) or registry.is_known(record) or operations.is_op(record))
+            if not (code.is_code(record) or registry.is_known(record) or operations.is_op(record))
         ),
-        "code": tuple(x for x, record in objects if _is_code(record)),
+        "code": tuple(x for x, record in objects if code.is_code(record)),
     }  # fmt: skip
 
 
@@ -270,14 +264,4 @@ def _object(record: Mapping[str, Any], position: str) -> StoredObject:
     module = record.get("module")
     return StoredObject(
         str(name or ""), str(shown), module if isinstance(module, str) else None, position
-    )
-
-
-def _is_code(record: Mapping[str, Any]) -> bool:
-    """Whether a record contains Python code: that of Keras 3, or of the Lambda of earlier ones."""
-    if record["class_name"] == "__lambda__":
-        return True
-    inner = record["config"]
-    return isinstance(inner, Mapping) and any(
-        inner.get(f"{part}_type") == "lambda" for part in ("function", "output_shape", "mask")
     )

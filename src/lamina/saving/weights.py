@@ -28,6 +28,7 @@ from lamina.layers import Layer
 from lamina.layers.state import file_variables, listed_layers, writes_itself
 from lamina.optimizers.base import BaseOptimizer
 from lamina.random import SeedGenerator
+from lamina.saving.safetensors import bytes_of
 from lamina.serialization.registry import stem_of
 
 _CONTAINERS = (list, tuple, dict, Mapping, set)
@@ -175,7 +176,10 @@ def locate(model: Layer, layout: Layout = LAYOUTS[0]) -> Places:
 
 def locate_in(stored: Stored, model: Layer) -> Places:
     """The names in a file of all variables of ``model``, in the layout that fits the file best."""
-    candidates = [locate(model, layout) for layout in LAYOUTS]
+    usual = locate(model)
+    if all(stored.shape(name) == v.shape for name, v in usual.variables.items()):
+        return usual
+    candidates = [usual, *(locate(model, layout) for layout in LAYOUTS[1:])]
     if all(c.variables.keys() == candidates[0].variables.keys() for c in candidates):
         return candidates[0]
     return min(
@@ -253,7 +257,7 @@ def digest_of(array: np.ndarray) -> str:
     value = np.asarray(array, order="C")
     if value.dtype.byteorder == ">":
         value = value.astype(value.dtype.newbyteorder("<"))
-    return hashlib.sha256(value.reshape(-1).view(np.uint8).data).hexdigest()
+    return hashlib.sha256(bytes_of(value)).hexdigest()
 
 
 class Verified:
