@@ -22,11 +22,8 @@ CONFIGURED = [row for row in ROWS if row[0] != "Optax"]
 
 def make(name, arguments):
     """An optimizer that shares none of its arguments, which would keep the state of other tests."""
-    own = {
-        k: type(v).from_config(v.get_config()) if isinstance(v, optimizers.OptimizerMap) else v
-        for k, v in arguments.items()
-    }
-    return getattr(optimizers, name)(**own)
+    optimizer = getattr(optimizers, name)(**arguments)
+    return optimizer if name == "Optax" else optimizers.deserialize(optimizers.serialize(optimizer))
 
 
 def problem(optimizer, dtype="float32"):

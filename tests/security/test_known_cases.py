@@ -217,6 +217,8 @@ def test_a_budget_can_be_raised():
     assert keras.models.model_from_json(text, budget=Budget(nodes=10**4, depth=50)).count_params()
 
 
+# Hypothesis's hook of the garbage collector may be what is running when the time is over.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_call_that_takes_too_long_is_ended(tmp_path):
     """It is one call of the library, which looks at no clock."""
     change = cases.new(

@@ -190,7 +190,9 @@ class _Watcher:
     """One thread that ends loads of other threads that take too long.
 
     Loading checks the time itself between the parts of a file. This is for single calls that a
-    file makes long, such as a recurrent layer that is unrolled for a million steps.
+    file makes long, such as a recurrent layer that is unrolled for a million steps. Python drops
+    an exception that arrives in a finalizer or in a hook of the garbage collector, so it is raised
+    again each second until the load has ended.
     """
 
     def __init__(self) -> None:
@@ -208,8 +210,12 @@ class _Watcher:
         try:
             yield
         finally:
-            with self.lock:
-                self.watched.pop(id(spending), None)
+            while id(spending) in self.watched:
+                try:
+                    with self.lock:
+                        del self.watched[id(spending)]
+                except _OutOfTimeError:  # it arrived here: the load has ended by itself
+                    continue
             if spending.was_stopped:  # it may be about to be raised
                 _raise_in(spending.thread, None)
 
