@@ -16,7 +16,15 @@ from lamina.core.declaration import DECLARATIONS, OpDeclaration
 from lamina.errors import LaminaError, SavingWarning, SerializationError, UnsafeFileError
 from lamina.saving.changes import Old
 from lamina.saving.code import with_functions
-from lamina.saving.migration import CONFIGS, OPS, WORDS, is_before, version_of
+from lamina.saving.migration import (
+    CONFIGS,
+    FUNCTIONS,
+    OPS,
+    POLICIES,
+    WORDS,
+    is_before,
+    version_of,
+)
 from lamina.serialization import registry
 
 Config = dict[str, Any]
@@ -260,7 +268,7 @@ class _Upgrade:
     def _dtype(self, value: Mapping[str, Any]) -> Any:
         """The name of a dtype policy, which older versions wrote as ``Policy``."""
         name = value.get("config", {}).get("name")
-        return name if value.get("class_name") in ("Policy", "PolicyV1") else dict(value)
+        return name if value.get("class_name") in POLICIES else dict(value)
 
     def object(self, value: Any, family: str) -> Any:
         """An object of a namespace: a name, or a record in one of two old forms."""
@@ -388,7 +396,7 @@ class _Upgrade:
         layers = []
         for record in config["layers"]:
             nodes = record.get("inbound_nodes") or []
-            row_of = record["class_name"] in ("TFOpLambda", "SlicingOpLambda")
+            row_of = record["class_name"] in FUNCTIONS
             declared = None if "module" in record else _op_of(record)
             if row_of:
                 made, calls = self._function(record, nodes, names)

@@ -12,7 +12,6 @@ has several paths is saved under the first; a variable that several layers share
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -28,7 +27,7 @@ from lamina.layers import Layer
 from lamina.layers.state import file_variables, listed_layers, writes_itself
 from lamina.optimizers.base import BaseOptimizer
 from lamina.random import SeedGenerator
-from lamina.saving.safetensors import bytes_of
+from lamina.saving.safetensors import digest_of
 from lamina.serialization.registry import stem_of
 
 _CONTAINERS = (list, tuple, dict, Mapping, set)
@@ -252,14 +251,6 @@ class Stored(Protocol):
         ...
 
 
-def digest_of(array: np.ndarray) -> str:
-    """The SHA-256 of an array's bytes, little-endian and in C order, in hexadecimal digits."""
-    value = np.asarray(array, order="C")
-    if value.dtype.byteorder == ">":
-        value = value.astype(value.dtype.newbyteorder("<"))
-    return hashlib.sha256(bytes_of(value)).hexdigest()
-
-
 class Verified:
     """A file whose arrays are compared with digests when they are read.
 
@@ -277,8 +268,8 @@ class Verified:
         if names != digests.keys():
             raise CorruptFileError(
                 f"{self.where} was altered: its arrays are not those that were saved."
-                + _listed("missing from the file", sorted(digests.keys() - names))
-                + _listed("added to the file", sorted(names - digests.keys()))
+                + listed("missing from the file", sorted(digests.keys() - names))
+                + listed("added to the file", sorted(names - digests.keys()))
             )
 
     def names(self) -> list[str]:
@@ -335,13 +326,13 @@ def fill(
     if (missing or wrong or unknown) and not skip_mismatch:
         raise error(
             f"{stored.where} does not match the model, which is unchanged."
-            + _listed("missing from the file", missing) + _listed("of another shape", wrong)
-            + _listed("not in the model", unknown) + "\n" + way_out
+            + listed("missing from the file", missing) + listed("of another shape", wrong)
+            + listed("not in the model", unknown) + "\n" + way_out
         )  # fmt: skip
     if missing or wrong:
         warn(
             f"Some weights in {stored.where} were skipped; those of the model are unchanged."
-            + _listed("missing from the file", missing) + _listed("of another shape", wrong),
+            + listed("missing from the file", missing) + listed("of another shape", wrong),
             SavingWarning,
         )  # fmt: skip
     values = [(v, stored.read(name).astype(v.dtype, copy=False)) for v, name in fitting.items()]
@@ -363,7 +354,8 @@ def fill(
         layer.load_own_variables(store)
 
 
-def _listed(what: str, entries: list[str]) -> str:
+def listed(what: str, entries: list[str]) -> str:
+    """The first of some entries, as a part of a message; "" if there are none."""
     if not entries:
         return ""
     more = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
