@@ -55,9 +55,7 @@ def total(fn: Callable[..., Any], *structs: Any) -> tuple[int, int, int]:
     for equation, _, times in _equations(fn, structs):
         equations += 1
         operations += 0 if programs_in(equation) else times * _count(equation)
-        size += sum(
-            math.prod(x.aval.shape) * jnp.dtype(x.aval.dtype).itemsize for x in equation.outvars
-        )
+        size += sum(math.prod(x.aval.shape) * x.aval.dtype.itemsize for x in equation.outvars)
     return operations, size, equations
 
 

@@ -123,7 +123,7 @@ class KerasFileEditor:
         waiting = [("", self.weights_dict, top)]
         while waiting:
             path, objects, node = waiting.pop()
-            for name, value in objects.items():
+            for name, value in sorted(objects.items(), key=_numeric):
                 if isinstance(value, dict):
                     own = self.object_metadata.get(f"{path}/{name}", {}).get("name")
                     label = Text.assemble((name, "bold"), f" ({own!r})" if own else "")
@@ -302,6 +302,11 @@ def _without_vars(name: str) -> list[str]:
     """The parts of an array's path without the ``vars`` that precedes its name in an object."""
     *path, key = name.split("/")
     return [*path[:-1], key] if len(path) > 1 and path[-1] == _VARS else [*path, key]
+
+
+def _numeric(entry: tuple[str, Any]) -> tuple[int, str]:
+    """A key that sorts numbers by value, and leaves names in their order."""
+    return (len(entry[0]), entry[0]) if entry[0].isdigit() else (0, "")
 
 
 def _digests(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:

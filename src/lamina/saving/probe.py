@@ -7,6 +7,7 @@ when the model is loaded, if that costs no more than the budget of the load allo
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lamina.core.scope import Scope, entered
 from lamina.dtype_policies.dtypes import is_float
 from lamina.errors import ArgumentError, CorruptFileError, SavingWarning
 from lamina.runtime import budget, cost
+from lamina.runtime.files import Window
 from lamina.saving import safetensors
 from lamina.saving.checkpoint import decode, encode
 from lamina.saving.members import PROBE, Members
@@ -67,7 +69,8 @@ def check_probe(model: Any, structure: Any, members: Members) -> None:
     """
     if not budget.allows("probe_operations", 1):
         return
-    with safetensors.File(members.window(PROBE), f"{members.where}: {PROBE}") as stored:
+    where = f"{members.where}: {PROBE}"
+    with safetensors.File(Window(io.BytesIO(members.read(PROBE)), where), where) as stored:
         arrays = {name: stored.read(name) for name in stored.names()}
     inputs = decode(structure, arrays)
     structs = nested.map_structure(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)
