@@ -136,6 +136,8 @@ class KerasFileEditor:
     def compare(self, reference_model: Any) -> dict[str, Any]:
         """Compare the weights with those of a model, and print what differs.
 
+        The state of the optimizer is compared if the file has one.
+
         Args:
             reference_model: A built model.
 
@@ -146,7 +148,7 @@ class KerasFileEditor:
         """
         arrays = locate(reference_model).arrays()
         state = reference_model.optimizer
-        if state is not None and state.built:
+        if "optimizer" in self.weights_dict and state is not None and state.built:
             arrays |= optimizer.variables_of(state)
         expected: _Tree = {}
         for name, value in arrays.items():
