@@ -182,7 +182,7 @@ class Configurable(Captured):
         """Create an object from the data that :meth:`get_config` returned, of Keras 1 to 3 too."""
         try:
             return cls(**{k: _revive(v) for k, v in config.items()})
-        except LaminaError:
+        except (LaminaError, TypeError, ValueError):
             declared = registry.registration_of(cls)
             if declared is None or declared.namespace is None:
                 raise
