@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables
 """The editor of weights files, next to Keras's on the same files."""
 
 import inspect
@@ -7,7 +8,6 @@ import numpy as np
 import pytest
 
 import lamina as keras
-from lamina import layers
 from lamina.errors import ArgumentError, CorruptFileError, UnknownNameError, UnsafeFileError
 from lamina.saving import KerasFileEditor
 

@@ -479,7 +479,9 @@ def test_damaged_files(change, error, said, tmp_path):
         change(h5)
     with pytest.raises(error, match=said):
         load_model(path)
-    if said != "twice" and "JSON" not in said and "architecture" not in said:  # what is wrong is in the weights
+    if (
+        said != "twice" and "JSON" not in said and "architecture" not in said
+    ):  # what is wrong is in the weights
         with pytest.raises((error, StructureError)):
             model.load_weights(path)
         if "lists" in said:

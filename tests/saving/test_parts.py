@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables
 """Models in several files: weights with an index, members in a folder; and probes."""
 
 import hashlib
@@ -167,7 +168,9 @@ def of_another_save(folder, name):
 
 
 def swapped(folder, name):
-    a, b, *_ = sorted(p for p in folder.iterdir() if p.name[:6] == first_file(folder, name).name[:6])
+    a, b, *_ = sorted(
+        p for p in folder.iterdir() if p.name[:6] == first_file(folder, name).name[:6]
+    )
     content = a.read_bytes()
     a.write_bytes(b.read_bytes())
     b.write_bytes(content)
@@ -290,8 +293,8 @@ def test_folders_of_others_stay_as_they_are(tmp_path):
     (tmp_path / "assets" / "logo.png").write_bytes(b"mine")
     with pytest.raises(FileExistsError, match=r"assets.*not the folder of a model"):
         build(keras).save(tmp_path, zipped=False)
+    (tmp_path / "file").write_text("mine")
     with pytest.raises(NotADirectoryError):
-        (tmp_path / "file").write_text("mine")
         build(keras).save(tmp_path / "file", zipped=False)
     assert files_in(tmp_path) == {"assets/logo.png": b"mine", "file": b"mine"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ import numpy as np
 
 from lamina.errors import CorruptFileError
 from lamina.runtime import budget, processes
+
+_ALIGNMENT = 64  # in bytes, of the arrays that XLA uses as they are
 
 
 @contextmanager
@@ -173,3 +176,16 @@ class Window:
             if not count:
                 raise CorruptFileError(f"{self.where} became shorter while it was read.")
             view = view[count:]
+
+
+def room_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """An array to read into, whose memory JAX takes on CPU instead of copying it.
+
+    Args:
+        shape: Its shape.
+        dtype: Its dtype.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)

@@ -20,8 +20,9 @@ register_keras_serializable = register_serializable
 custom_object_scope = CustomObjectScope
 
 __all__ = [
-    "Budget", "CustomObjectScope", "FileReport", "KerasFileEditor", "custom_object_scope", "deserialize_keras_object",
-    "get_custom_objects", "get_registered_name", "get_registered_object", "inspect", "load_model",
-    "load_weights", "register_keras_serializable", "register_serializable", "save_model",
-    "save_weights", "serialize_keras_object",
+    "Budget", "CustomObjectScope", "FileReport", "KerasFileEditor", "custom_object_scope",
+    "deserialize_keras_object", "get_custom_objects", "get_registered_name",
+    "get_registered_object", "inspect", "load_model", "load_weights",
+    "register_keras_serializable", "register_serializable", "save_model", "save_weights",
+    "serialize_keras_object",
 ]  # fmt: skip

@@ -290,10 +290,11 @@ class KerasFileEditor:
             )
         may_write(path, True)
         arrays = {
-            (f"{owner}/{name}" if owner in ("", _VARS) else f"{owner}/{_VARS}/{name}").lstrip("/"): x
-            for owner, tree in self._objects() for name, x in tree.items()
+            _with_vars(owner, name): x
+            for owner, tree in self._objects()
+            for name, x in tree.items()
             if not isinstance(x, dict)
-        }  # fmt: skip
+        }
         with replacing(path) as part:
             hdf5.write(part, arrays)
 
@@ -304,6 +305,11 @@ def _without_vars(name: str) -> list[str]:
     """The parts of an array's path without the ``vars`` that precedes its name in an object."""
     *path, key = name.split("/")
     return [*path[:-1], key] if len(path) > 1 and path[-1] == _VARS else [*path, key]
+
+
+def _with_vars(path: str, name: str) -> str:
+    """The path of an array in a file, of an object and its name there."""
+    return f"{path}/{name}".lstrip("/") if path in ("", _VARS) else f"{path}/{_VARS}/{name}"
 
 
 def _numeric(entry: tuple[str, Any]) -> tuple[int, str]:

@@ -37,13 +37,12 @@ _MOST_FILES, _DEEPEST = 20_000, 64
 
 
 class Target(Protocol):
-    """Where the members of a model are written: :class:`Zipped` and :class:`Unzipped`.
+    """Where the members of a model are written: :class:`Zipped` and :class:`Unzipped`."""
 
-    Attributes:
-        digests: The digests of the members so far, without weights; None where there are checksums.
-    """
-
-    digests: dict[str, str] | None
+    @property
+    def digests(self) -> dict[str, str] | None:
+        """The digests of the members so far, without weights; None where there are checksums."""
+        ...
 
     def file(self, name: str) -> contextlib.AbstractContextManager[Path]:
         """Yield a path, to which a member is written inside the block."""
@@ -237,4 +236,3 @@ class Folder:
     def window(self, name: str) -> Window:
         """The content of a file, which is open until this folder is closed."""
         return self._opened.enter_context(Window.of(self._path / name, f"{self.where}: {name}"))
-

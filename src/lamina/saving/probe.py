@@ -79,6 +79,11 @@ def check_probe(model: Any, structure: Any, members: Members) -> None:
         with entered(Scope(pure=True, abstract=True, key=prng.base_key(0))):
             return model(x)
 
+    expected = [x for name, x in sorted(arrays.items(), key=lambda e: (len(e[0]), e[0]))
+                if name.startswith("outputs/")]  # fmt: skip
+    shapes = [x.shape for x in nested.flatten(jax.eval_shape(run, structs))]
+    if shapes != [x.shape for x in expected]:
+        raise _differs(members, f"shapes {[x.shape for x in expected]}", f"shapes {shapes}")
     operations, size, equations = cost.total(run, structs)
     operations += _TO_COMPILE * equations
     if not budget.allows("probe_operations", operations):
@@ -89,13 +94,7 @@ def check_probe(model: Any, structure: Any, members: Members) -> None:
         )  # fmt: skip
         return
     budget.charge(allocated=size)
-    expected = [x for name, x in sorted(arrays.items(), key=lambda e: (len(e[0]), e[0]))
-                if name.startswith("outputs/")]  # fmt: skip
-    found = _outputs(model, inputs)
-    if [x.shape for x in found] != [x.shape for x in expected]:
-        raise _differs(members, f"shapes {[x.shape for x in expected]}",
-                       f"shapes {[x.shape for x in found]}")  # fmt: skip
-    for i, (a, b) in enumerate(zip(expected, found, strict=True)):
+    for i, (a, b) in enumerate(zip(expected, _outputs(model, inputs), strict=True)):
         allowed, largest = _difference(a, b)
         if not largest <= allowed:
             raise _differs(members, f"a difference of at most {allowed:.3g}",

@@ -20,7 +20,7 @@ import numpy as np
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, SerializationError
 from lamina.runtime import budget
-from lamina.runtime.files import Window
+from lamina.runtime.files import Window, room_for
 from lamina.serialization import text
 
 _DTYPES: dict[str, Any] = {
@@ -144,7 +144,7 @@ class File:
         """The array of that name."""
         kind, shape, begin = self._entries[name]
         budget.charge(allocated=math.prod(shape) * kind.itemsize)
-        value = np.empty(shape, kind)
+        value = room_for(shape, kind)
         self._data.read_into(begin, value)
         return value
 

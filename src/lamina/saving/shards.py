@@ -34,7 +34,7 @@ class Layout(NamedTuple):
     """How weights are split into files.
 
     Attributes:
-        index: How the name of an index ends.
+        suffix: How the name of an index ends.
         single: How the names of the other files end.
         name: The name of a file, for the stem of the index, its number, and how many there are.
         key: What the index has for the name of an array.
@@ -42,7 +42,7 @@ class Layout(NamedTuple):
         write: Writes a file, and returns the digests of its arrays.
     """
 
-    index: str
+    suffix: str
     single: str
     name: Callable[[str, int, int], str]
     key: Callable[[str], str]
@@ -66,7 +66,7 @@ LAYOUTS = (
 
 def layout_of(path: Path) -> Layout | None:
     """The layout of the weights whose index has that name; None for the names of other files."""
-    return next((x for x in LAYOUTS if path.name.endswith(x.index)), None)
+    return next((x for x in LAYOUTS if path.name.endswith(x.suffix)), None)
 
 
 # ---- writing -------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def write(
         FileExistsError: One of the files exists, and must not be replaced.
     """
     parts, total = _split(arrays, largest)
-    stem = path.name.removesuffix(layout.index)
+    stem = path.name.removesuffix(layout.suffix)
     paths = [path.with_name(layout.name(stem, i, len(parts))) for i in range(len(parts))]
     for x in (path, *paths):
         may_write(x, overwrite)

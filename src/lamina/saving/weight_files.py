@@ -76,7 +76,7 @@ def _index_of(path: Path) -> Path:
     """The path of the index where a user gave that of a single file, as Keras allows."""
     for layout in shards.LAYOUTS:
         if path.name.endswith(layout.single):
-            index = path.with_name(path.name.removesuffix(layout.single) + layout.index)
+            index = path.with_name(path.name.removesuffix(layout.single) + layout.suffix)
             warn(f"With `max_shard_size` the weights are written to several files. Their index, "
                  f"which `load_weights` takes, is {str(index)!r}.", SavingWarning)  # fmt: skip
             return index

@@ -12,7 +12,7 @@ has several paths is saved under the first; a variable that several layers share
 from __future__ import annotations
 
 import functools
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -33,8 +33,8 @@ from lamina.serialization.registry import stem_of
 _CONTAINERS = (list, tuple, dict, Mapping, set)
 _Saved = Layer | SeedGenerator | BaseOptimizer
 _SAVED = (Layer, SeedGenerator, BaseOptimizer)
-# Number of arrays that are transferred to the device in one call.
-_AT_A_TIME = 64
+# The most arrays, and about the most bytes, that are transferred to the device in one call.
+_AT_A_TIME, _BYTES = 64, 2**24
 
 
 @runtime_checkable
@@ -335,7 +335,7 @@ def fill(
             + listed("missing from the file", missing) + listed("of another shape", wrong),
             SavingWarning,
         )  # fmt: skip
-    values = [(v, stored.read(name).astype(v.dtype, copy=False)) for v, name in fitting.items()]
+    values = list(_read(stored, fitting))
     stores = [
         (
             layer,
@@ -343,15 +343,30 @@ def fill(
         )
         for start, layer in places.stores.items()
     ]
-    while values:
-        variables, arrays = zip(*values[-_AT_A_TIME:], strict=True)
-        del values[-_AT_A_TIME:]
-        if all(v.layout is None for v in variables):
-            arrays = jax.device_put(arrays)  # others send each device its own part
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
+    for variable, array in values:
+        variable.assign(array)
     for layer, store in stores:
         layer.load_own_variables(store)
+
+
+def _read(stored: Stored, names: Mapping[Variable, str]) -> Iterator[tuple[Variable, Any]]:
+    """The values of variables, on the device, so that there is no second copy of all of them.
+
+    Args:
+        stored: The file.
+        names: The names of the arrays.
+    """
+    batch: list[tuple[Variable, np.ndarray]] = []
+    waiting = deque(names.items())
+    while waiting or batch:
+        while waiting and len(batch) < _AT_A_TIME and sum(a.nbytes for _, a in batch) < _BYTES:
+            variable, name = waiting.popleft()
+            batch.append((variable, stored.read(name).astype(variable.dtype, copy=False)))
+        variables, arrays = zip(*batch, strict=True)
+        batch = []
+        if all(v.layout is None for v in variables):
+            arrays = jax.device_put(arrays)  # others send each device its own part
+        yield from zip(variables, arrays, strict=True)
 
 
 def listed(what: str, entries: list[str]) -> str:
