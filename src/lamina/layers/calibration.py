@@ -11,9 +11,8 @@ import jax.numpy as jnp
 from lamina.core.scope import Scope, entered
 from lamina.errors import ArgumentError
 from lamina.layers.base import Layer
-from lamina.layers.matrices import MatrixLayer, calibrate, rows_of
+from lamina.layers.matrices import MatrixLayer, calibrate
 from lamina.layers.state import flatten_layers
-from lamina.quantizers.calibration import Statistics
 from lamina.quantizers.configs import CalibratedConfig
 from lamina.tree import nested
 
@@ -47,7 +46,7 @@ def quantize_blocks(
     before, blocks = _read_structure(structure, config.mode, name)
     inputs: list[Any] = [jnp.asarray(x) for x in config.calibration_samples()]
     for layer in before:
-        inputs, _ = _run(layer, inputs, [])
+        inputs, _ = _run(layer, inputs)
     count = 0
     for i, block in enumerate(blocks):
         chosen = [
@@ -56,12 +55,12 @@ def quantize_blocks(
             and is_chosen(x)
         ]  # fmt: skip
         if chosen:
-            _, statistics = _run(block, inputs, chosen)
-            for layer, seen in zip(chosen, statistics, strict=True):
-                calibrate(layer, config, type_check, seen)
+            _, kept = _run(block, inputs, config, chosen)
+            for x in chosen:
+                calibrate(x, config, type_check, kept.get(x))
         count += len(chosen)
         if i + 1 < len(blocks):
-            inputs, _ = _run(block, inputs, [])
+            inputs, _ = _run(block, inputs)
     return count
 
 
@@ -84,32 +83,35 @@ def _read_structure(structure: Any, mode: str, name: str) -> tuple[list[Layer], 
 
 
 def _run(
-    layer: Layer, inputs: Sequence[Any], watched: Sequence[MatrixLayer]
-) -> tuple[list[Any], list[Statistics]]:
-    """The outputs of a layer for each of several inputs, and the statistics of inner inputs."""
+    layer: Layer,
+    inputs: Sequence[Any],
+    config: CalibratedConfig | None = None,
+    watched: Sequence[MatrixLayer] = (),
+) -> tuple[list[Any], dict[MatrixLayer, Any]]:
+    """The outputs of a layer for several inputs, and what the config keeps of inner inputs."""
     variables = layer.variables
 
-    def call(values: Sequence[Any], x: Any) -> tuple[Any, dict[int, Statistics]]:
-        seen: dict[int, Statistics] = {}
+    def call(values: Sequence[Any], x: Any) -> tuple[Any, dict[int, Any]]:
+        kept: dict[int, Any] = {}
 
         def hook(inner: Any, received: Mapping[str, Any], result: Any) -> Any:
-            if inner in watched:
-                i = watched.index(inner)
-                found = Statistics.of(inner.input_rows(next(iter(received.values()))))
-                seen[i] = jax.tree.map(jnp.add, seen[i], found) if i in seen else found
+            if config is not None and inner in watched:
+                i, rows = watched.index(inner), inner.input_rows(next(iter(received.values())))
+                more = config.observe(rows.astype("float32"))
+                kept[i] = config.join(kept[i], more) if i in kept else more
             return result
 
         bound = dict(zip(variables, values, strict=True))
         with entered(Scope(bound, pure=True, hook=hook)):
-            return nested.flatten(layer(x))[0], seen
+            return nested.flatten(layer(x))[0], kept
 
     if all(x.supports_jit for x in flatten_layers(layer)):
         call = jax.jit(call)
     values, outputs = [v.value for v in variables], []
-    totals = [Statistics.empty(rows_of(x)) for x in watched]
-    for x in inputs:
+    total: dict[MatrixLayer, Any] = {}
+    for sample in inputs:
         try:
-            y, seen = call(values, x)
+            y, kept = call(values, sample)
         except jax.errors.UnexpectedTracerError as e:
             raise ArgumentError(
                 f"Layers inside {layer.name!r} run in a loop, such as the steps of a recurrent "
@@ -118,9 +120,10 @@ def _run(
                 layer=layer.name,
             ) from e
         outputs.append(y)
-        for i, found in seen.items():
-            totals[i] = jax.tree.map(jnp.add, totals[i], found)
-    return outputs, totals
+        for i, more in kept.items():
+            x = watched[i]
+            total[x] = config.join(total[x], more) if config and x in total else more
+    return outputs, total
 
 
 __all__ = ["quantize_blocks"]

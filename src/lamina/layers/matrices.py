@@ -30,9 +30,9 @@ from lamina.quantizers import (
     pack_int4,
     unpack_int4,
 )
-from lamina.quantizers.calibration import Calibrated, Statistics
+from lamina.quantizers.calibration import Calibrated
 from lamina.quantizers.configs import CalibratedConfig, read_config
-from lamina.quantizers.float8 import rounded, with_rounded_gradient
+from lamina.quantizers.float8 import round_to_float8, with_rounded_gradient
 from lamina.serialization import registry
 from lamina.serialization.fields import field
 from lamina.serialization.registry import builtin
@@ -132,8 +132,9 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
                 if attribute == "g_idx":
                     first = functools.partial(_as_given, array)
                 name = "kernel" if attribute == "quantized_kernel" else attribute.lstrip("_")
+                dtype = None if is_scale else array.dtype
                 setattr(self, attribute, self.add_weight(
-                    array.shape, first, None if is_scale else array.dtype, trainable=False, name=name,
+                    array.shape, first, dtype, trainable=False, name=name,
                 ))  # fmt: skip
 
     def _matrix(self) -> Any:
@@ -211,9 +212,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
             )
         self._quantize(config, type_check, None)
 
-    def _quantize(
-        self, config: QuantizationConfig, type_check: bool, statistics: Statistics | None
-    ) -> None:
+    def _quantize(self, config: QuantizationConfig, type_check: bool, kept: Any) -> None:
         who, kind = f"Layer {self.name!r} ({type(self).__name__})", config.mode
         self._check_mode(kind)
         if not self.built:
@@ -248,7 +247,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         values: dict[str, Any] = {}
         try:
             for m in () if kind == "float8" else self._matrices:
-                values |= self._quantized(m, vars(self)[m.attribute].numpy(), kind, statistics)
+                values |= self._quantized(m, vars(self)[m.attribute].numpy(), kind, kept)
         except BaseException:
             self.quantization_config = before
             raise
@@ -316,14 +315,13 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         return unpack_int4(integers, self._matrices[0].grid[1], 0, "uint8")
 
     def _quantized(
-        self, m: Matrix, value: np.ndarray, mode: str, statistics: Statistics | None = None
+        self, m: Matrix, value: np.ndarray, mode: str, kept: Any = None
     ) -> dict[str, Any]:
         """The arrays of the quantized form of a matrix, by the attributes that hold them."""
         config = self.quantization_config
         if isinstance(config, CalibratedConfig):
             weights = jnp.asarray(value.reshape(m.grid).T)
-            seen = Statistics.empty(m.grid[0]) if statistics is None else statistics
-            return self._stored(config.calibrate(weights, seen), mode)
+            return self._stored(config.calibrate(weights, kept), mode)
         of_weights = QuantizationConfig.weight_quantizer_or_default
         if mode == "int8":
             quantizer = of_weights(self.quantization_config, AbsMaxQuantizer(axis=m.axes))
@@ -419,7 +417,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
             return project(x, own[m.attribute].value)
         if mode == "float8":
             x, matrix = (
-                rounded(v, own[f"{name}_scale"].value, own[f"{name}_amax_history"].value)
+                round_to_float8(v, own[f"{name}_scale"].value, own[f"{name}_amax_history"].value)
                 for name, v in (("inputs", x), ("kernel", own[m.attribute].value))
             )
             return with_rounded_gradient(
@@ -550,16 +548,9 @@ def _as_given(array: Any, shape: Any, dtype: Any) -> Any:
     return array
 
 
-def rows_of(layer: MatrixLayer) -> int:
-    """The number of rows of the first matrix of a layer."""
-    return layer._matrices[0].grid[0]
+def calibrate(layer: MatrixLayer, config: CalibratedConfig, type_check: bool, kept: Any) -> None:
+    """Quantize a layer with what the config has kept of its inputs."""
+    layer._quantize(config, type_check, kept)
 
 
-def calibrate(
-    layer: MatrixLayer, config: CalibratedConfig, type_check: bool, statistics: Statistics
-) -> None:
-    """Quantize a layer with the statistics of its inputs."""
-    layer._quantize(config, type_check, statistics)
-
-
-__all__ = ["CALIBRATED", "Matrix", "MatrixLayer", "calibrate", "rows_of"]
+__all__ = ["CALIBRATED", "Matrix", "MatrixLayer", "calibrate"]

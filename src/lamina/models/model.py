@@ -378,8 +378,8 @@ class Model(StatelessTrainer):
         the model on data, and quantize only the layers of its blocks, in their order.
 
         Args:
-            mode: ``"int8"``, ``"int4"``, ``"gptq"``, ``"awq"``, or ``"float8"`` for training with 8-bit
-                products.
+            mode: ``"int8"``, ``"int4"``, ``"gptq"``, ``"awq"``, or ``"float8"`` for training with
+                8-bit products.
             config: Such as :class:`lamina.quantizers.Int8QuantizationConfig`, instead of a mode;
                 :class:`lamina.quantizers.GPTQConfig` and ``AWQConfig`` are needed for their modes.
             filters: A regular expression, or several, one of which is found in a layer's name, or a

@@ -13,31 +13,6 @@ from lamina.errors import ArgumentError
 _BLOCK = 128  # number of rows whose errors are carried over to all later ones together
 
 
-class Statistics(NamedTuple):
-    """Sums over the inputs ``x`` of a layer, each a vector.
-
-    Attributes:
-        count: Number of inputs.
-        gram: The sum of ``x x^T``.
-        magnitude: The sum of ``abs(x)``.
-    """
-
-    count: Any
-    gram: Any
-    magnitude: Any
-
-    @classmethod
-    def of(cls, inputs: Any) -> Statistics:
-        """The statistics of inputs ``(count, rows)``."""
-        x = inputs.astype("float32")
-        return cls(jnp.float32(x.shape[0]), x.T @ x, jnp.abs(x).sum(0))
-
-    @classmethod
-    def empty(cls, rows: int) -> Statistics:
-        """The statistics of no inputs."""
-        return cls.of(jnp.zeros((0, rows)))
-
-
 class Calibrated(NamedTuple):
     """A matrix as integers; ``(integers - zero) * scale / factors`` is its transpose.
 
@@ -101,11 +76,6 @@ def _rounded(weights: Any, scale: Any, zero: Any, bits: int) -> Any:
     return jnp.clip(jnp.round(weights / scale + zero), 0, 2**bits - 1)
 
 
-def _by_row(x: Any, rows: int, size: int) -> Any:
-    """Numbers of groups as numbers of rows."""
-    return jnp.repeat(x, rows if size == -1 else size, axis=1)[:, :rows]
-
-
 @functools.partial(jax.jit, static_argnames=("bits", "size", "symmetric", "per_channel"))
 def _rounded_in_turn(
     weights: Any, factor: Any, bits: int, size: int, symmetric: bool, per_channel: bool
@@ -157,7 +127,7 @@ def _rounded_in_turn(
 
 def gptq(
     weights: Any,
-    statistics: Statistics,
+    moments: Any,
     bits: int = 4,
     group_size: int = -1,
     symmetric: bool = False,
@@ -167,16 +137,15 @@ def gptq(
 ) -> Calibrated:
     """Round weights one row after another, and correct the later rows for the error of each.
 
-    With the second moments ``H = 2 / count * sum(x x^T)`` of the inputs, row ``i`` is rounded, and
+    With the second moments ``H`` of the inputs, the mean of ``2 x x^T``, row ``i`` is rounded, and
     its error ``e`` is subtracted from every later row ``j``, times ``U[i, j] / U[i, i]``, where
     ``U`` is the upper triangular factor of ``H^-1 = U^T U``: of all changes of the later rows, this
-    one changes the outputs least. Frantar et al. 2022, arXiv:2210.17323. Without any inputs,
-    weights are rounded to the nearest. Keras leaves out the factorization and uses ``H^-1`` for
-    ``U``, whose rows would have to be updated after each row.
+    one changes the outputs least. Frantar et al. 2022, arXiv:2210.17323. Keras takes ``H^-1`` for
+    ``U``, which is right for the first row only, and can do worse than rounding to the nearest.
 
     Args:
         weights: ``(columns, rows)``: the transposed matrix that inputs are multiplied by.
-        statistics: The statistics of these inputs.
+        moments: ``H``, ``(rows, rows)``.
         bits: Number of bits.
         group_size: Number of rows that share a scale; -1 for all.
         symmetric: Whether the zero point is the middle of the range.
@@ -185,17 +154,15 @@ def gptq(
         by_magnitude: Whether to begin with the rows of the largest inputs.
 
     Raises:
-        ArgumentError: The moments cannot be inverted.
+        ArgumentError: ``H`` cannot be inverted.
 
-    >>> x = jnp.array([[1.0, 1.0], [2.0, 2.0]])
-    >>> found = gptq(jnp.array([[0.4, 0.4, -1.0]])[:, :2], Statistics.of(x), bits=2)
-    >>> found.integers.shape, found.scale.shape
-    ((1, 2), (1, 1))
+    >>> weights, alike = jnp.array([[0.4, 0.4, 0.4, -1.0, 1.0]]), jnp.ones((5, 5))
+    >>> found = gptq(weights, alike, bits=2)
+    >>> found.integers.tolist(), found.scale.round(2).tolist()
+    ([[2.0, 3.0, 2.0, 0.0, 3.0]], [[0.67]])
     """
     w, rows = weights.astype("float32"), weights.shape[1]
-    h = statistics.gram * 2 / jnp.maximum(statistics.count, 1)
-    unused = jnp.diag(h) == 0
-    h = h + jnp.diag(jnp.where(unused, 1.0, 0.0))
+    h = moments + jnp.diag(jnp.where(jnp.diag(moments) == 0, 1.0, 0.0))
     h = h + damping * jnp.mean(jnp.diag(h)) * jnp.eye(rows)
     order = jnp.argsort(-jnp.diag(h)) if by_magnitude else jnp.arange(rows)
     w, h = w[:, order], h[order][:, order]
@@ -205,7 +172,7 @@ def gptq(
     if not bool(jnp.isfinite(u).all()):
         raise ArgumentError(
             "GPTQ cannot invert the second moments of the inputs of a layer.",
-            received=f"{int(statistics.count)} inputs of {rows} numbers, hessian_damping={damping}",
+            received=f"a matrix with {rows} rows, hessian_damping={damping}",
             cure="Take more or longer sequences, or a larger `hessian_damping`. If the inputs "
             "themselves are not finite, look for the layer that makes them so.",
         )
@@ -217,51 +184,48 @@ def gptq(
     return Calibrated(integers[:, back], scale, zero, groups[back], jnp.ones(rows))
 
 
-def awq(weights: Any, statistics: Statistics, group_size: int = -1, points: int = 20) -> Calibrated:
+def awq(weights: Any, largest: Any, group_size: int = -1, points: int = 20) -> Calibrated:
     """Round weights to 4 bits after multiplying each row by a power of its inputs' magnitude.
 
     The products ``W * s`` are rounded to the nearest, and ``s`` is divided by afterwards, so that
-    rows with large factors have small errors. Of ``s = m ** (k / points)``, where ``m`` is the mean
-    of ``abs(x)`` and ``k`` is ``0, ..., points``, the one is taken with which the outputs change
-    least. Lin et al. 2023, arXiv:2306.00978. Without any inputs, all factors are 1. Keras takes the
-    maximum of ``abs(x)`` for ``m``, and for the change of the outputs the sum of the squared errors
-    of the weights, times ``m ** 2``.
+    rows with large factors have small errors. Of ``s = m ** (k / points)``, where ``m`` is the
+    magnitude of the inputs and ``k`` is ``0, ..., points``, the one is taken for which the sum of
+    the squared errors of the weights, times ``m ** 2``, is least. Lin et al. 2023,
+    arXiv:2306.00978; there, ``m`` is the mean of ``abs(x)``, and the error is that of the outputs.
+    As in Keras, it is the maximum here, and inputs count as independent of one another.
 
     Args:
         weights: ``(columns, rows)``: the transposed matrix that inputs are multiplied by.
-        statistics: The statistics of these inputs.
+        largest: The maximum of ``abs(x)`` over these inputs, ``(rows,)``.
         group_size: Number of rows that share a scale; -1 for all.
         points: Number of exponents that are tried, besides 0.
 
-    >>> x = jnp.array([[0.1, 8.0], [0.2, -9.0]])
-    >>> awq(jnp.array([[0.9, 0.31]]), Statistics.of(x)).factors.round(1).tolist()
-    [0.3..., 2.9...]
+    >>> awq(jnp.array([[0.9, 0.31]]), jnp.array([0.2, 9.0])).factors.round(1).tolist()
+    [0.1..., 6.7...]
     """
     w, rows = weights.astype("float32"), weights.shape[1]
-    mean = statistics.magnitude / jnp.maximum(statistics.count, 1)
-    mean = jnp.where(mean < 1e-8, 1.0, mean)
-
-    def factors(exponent: Any) -> Any:
-        s = jnp.maximum(mean**exponent, 1e-4)
-        return s / jnp.sqrt(s.max() * s.min())
-
-    def parts(s: Any) -> tuple[Any, Any, Any]:
-        scale, zero = scales_of(w * s, 4, group_size)
-        spread = (_by_row(x, rows, group_size) for x in (scale, zero))
-        return _rounded(w * s, *spread, 4), scale, zero
-
-    @jax.jit
-    def change(exponent: Any) -> Any:
-        s = factors(exponent)
-        integers, scale, zero = parts(s)
-        scale, zero = (_by_row(x, rows, group_size) for x in (scale, zero))
-        error = (integers - zero) * scale / s - w
-        return jnp.sum((error @ statistics.gram) * error)
-
-    exponents = [k / points for k in range(points + 1)]
-    best = factors(min(exponents, key=lambda e: float(change(e))))
+    m = jnp.where(largest < 1e-8, 1.0, largest)
+    candidates = [_factors(m, k / points) for k in range(points + 1)]
+    best = min(candidates, key=lambda s: float(_scaled(w, s, group_size)[1] @ m**2))
     groups = jnp.arange(rows) // (rows if group_size == -1 else group_size)
-    return Calibrated(*parts(best), groups, best)
+    return Calibrated(*_scaled(w, best, group_size)[0], groups, best)
 
 
-__all__ = ["Calibrated", "Statistics", "awq", "gptq", "scales_of"]
+@jax.jit
+def _factors(magnitude: Any, exponent: Any) -> Any:
+    s = jnp.maximum(magnitude**exponent, 1e-4)
+    return s / jnp.sqrt(s.max() * s.min())
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _scaled(w: Any, s: Any, size: int) -> tuple[tuple[Any, Any, Any], Any]:
+    """Integers, scales and zero points of weights times factors, and the squared error by row."""
+    scale, zero = scales_of(w * s, 4, size)
+    by_row = [jnp.repeat(x, w.shape[1] if size == -1 else size, axis=1) for x in (scale, zero)]
+    of_rows, zeros = (x[:, : w.shape[1]] for x in by_row)
+    integers = _rounded(w * s, of_rows, zeros, 4)
+    error = (integers - zeros) * of_rows / s - w
+    return (integers, scale, zero), jnp.sum(error**2, axis=0)
+
+
+__all__ = ["Calibrated", "awq", "gptq", "scales_of"]

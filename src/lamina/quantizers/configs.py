@@ -6,11 +6,13 @@ import functools
 from collections.abc import Iterable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.variable import value_of
 from lamina.errors import ArgumentError
-from lamina.quantizers.calibration import Calibrated, Statistics, awq, gptq
+from lamina.quantizers.calibration import Calibrated, awq, gptq
 from lamina.quantizers.integers import AbsMaxQuantizer, Quantizer
 from lamina.serialization import registry
 from lamina.serialization.fields import (
@@ -220,8 +222,16 @@ class CalibratedConfig(_FixedQuantizers):
 
     weight_bits: int
 
-    def calibrate(self, weights: Any, statistics: Statistics) -> Calibrated:
-        """Quantize the transpose of a matrix with the statistics of its inputs."""
+    def observe(self, inputs: Any) -> Any:
+        """What is kept of the inputs of a matrix, ``(count, rows)`` floats."""
+        raise NotImplementedError
+
+    def join(self, kept: Any, more: Any) -> Any:
+        """What is kept of the inputs of two calls."""
+        raise NotImplementedError
+
+    def calibrate(self, weights: Any, kept: Any) -> Calibrated:
+        """Quantize the transpose of a matrix, with what was kept of its inputs, or None."""
         raise NotImplementedError
 
     def dtype_policy_string(self) -> str:
@@ -341,9 +351,16 @@ class GPTQConfig(CalibratedConfig, kw_only=True):
     activation_order: bool = False
     mode: ClassVar[str] = "gptq"
 
-    def calibrate(self, weights: Any, statistics: Statistics) -> Calibrated:
+    def observe(self, inputs: Any) -> Any:
+        return inputs.shape[0], inputs.T @ inputs
+
+    def join(self, kept: Any, more: Any) -> Any:
+        return jax.tree.map(jnp.add, kept, more)
+
+    def calibrate(self, weights: Any, kept: Any) -> Calibrated:
+        count, products = (1, jnp.zeros((weights.shape[1],) * 2)) if kept is None else kept
         return gptq(
-            weights, statistics, self.weight_bits, self.group_size, self.symmetric,
+            weights, products * (2 / count), self.weight_bits, self.group_size, self.symmetric,
             self.per_channel, self.hessian_damping, self.activation_order,
         )  # fmt: skip
 
@@ -378,8 +395,15 @@ class AWQConfig(CalibratedConfig, kw_only=True):
     num_grid_points: int = _COUNT(default=20)
     mode: ClassVar[str] = "awq"
 
-    def calibrate(self, weights: Any, statistics: Statistics) -> Calibrated:
-        return awq(weights, statistics, self.group_size, self.num_grid_points)
+    def observe(self, inputs: Any) -> Any:
+        return jnp.abs(inputs).max(0)
+
+    def join(self, kept: Any, more: Any) -> Any:
+        return jnp.maximum(kept, more)
+
+    def calibrate(self, weights: Any, kept: Any) -> Calibrated:
+        largest = jnp.ones(weights.shape[1]) if kept is None else kept
+        return awq(weights, largest, self.group_size, self.num_grid_points)
 
 
 _DEFAULTS = {c.mode: c for c in (Int8QuantizationConfig, Int4QuantizationConfig,

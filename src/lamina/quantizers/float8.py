@@ -71,7 +71,7 @@ def quantize_and_dequantize(
 
 
 @jax.custom_vjp
-def rounded(x: Any, scale: Any, history: Any) -> Any:
+def round_to_float8(x: Any, scale: Any, history: Any) -> Any:
     """Floats rounded to 8 bits; the gradients of the scale and the history are their new values."""
     return quantize_and_dequantize(x, scale, "float8_e4m3fn", x.dtype)
 
@@ -82,14 +82,14 @@ def _round_forward(x: Any, scale: Any, history: Any) -> Any:
         compute_float8_scale(jnp.max(history), scale, most),
         compute_float8_amax_history(x, history),
     )
-    return rounded(x, scale, history), new
+    return round_to_float8(x, scale, history), new
 
 
 def _round_backward(new: Any, g: Any) -> Any:
     return g, *new
 
 
-rounded.defvjp(_round_forward, _round_backward)
+round_to_float8.defvjp(_round_forward, _round_backward)
 
 
 @jax.custom_vjp
