@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -16,11 +16,13 @@ from lamina.dtype_policies.policy import (
     CalibratedDTypePolicy,
     DTypePolicy,
     Int4DTypePolicy,
+    QuantizedDTypePolicy,
     QuantizedFloat8DTypePolicy,
     get_policy,
 )
 from lamina.errors import ArgumentError, NotBuiltError
 from lamina.layers.adapters import AdaptedLayer, Matrix
+from lamina.layers.base import Layer
 from lamina.layers.weights import add_weight
 from lamina.quantizers import (
     AbsMaxQuantizer,
@@ -252,14 +254,29 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
             self.quantization_config = before
             raise
         if values:
-            for m in self._matrices:
-                self._own_weights.remove(vars(self)[m.attribute])
-                delattr(self, m.attribute)
+            self._remove_floats()
         self.quantized_build(self._matrices[0].shape, kind, config)
         for attribute, value in values.items():
             vars(self)[attribute].assign(value)
         if self.dtype_policy.quantization_mode is None:
             self.dtype_policy = new
+
+    def _remove_floats(self) -> None:
+        for m in self._matrices:
+            self._own_weights.remove(vars(self)[m.attribute])
+            delattr(self, m.attribute)
+
+    def _take_form(self, policy: QuantizedDTypePolicy, config: Any) -> None:
+        """Have the variables of a quantized form, whose values follow."""
+        mode = policy.quantization_mode
+        self._check_mode(mode)
+        self.quantization_config = config
+        self._is_quantized = self.built  # so that setting the policy does not quantize
+        self.dtype_policy = policy
+        if self.built:
+            if mode != "float8":
+                self._remove_floats()
+            self.quantized_build(self._matrices[0].shape, mode, config)
 
     def _quantize_for(self, policy: DTypePolicy) -> None:
         config = None
@@ -553,4 +570,30 @@ def calibrate(layer: MatrixLayer, config: CalibratedConfig, type_check: bool, ke
     layer._quantize(config, type_check, kept)
 
 
-__all__ = ["CALIBRATED", "Matrix", "MatrixLayer", "calibrate"]
+def forms_of(layers: Sequence[Layer]) -> list[list[Any]]:
+    """How layers are quantized, as data: the position, the policy and the config of each.
+
+    Files of models contain it, for the layers inside others, which have no configs of their own.
+    """
+    return [
+        [i, registry.serialize(x._own_policy), registry.serialize(x.quantization_config)]
+        for i, x in enumerate(layers) if isinstance(x, MatrixLayer) and x._is_quantized
+    ]  # fmt: skip
+
+
+def take_forms(layers: Sequence[Layer], forms: Any) -> None:
+    """Give layers the forms that :func:`forms_of` described, for weights that follow.
+
+    Layers that have such a form already are left as they are, and so is what is no such data.
+    """
+    for form in forms if isinstance(forms, list) else ():
+        if not isinstance(form, list) or len(form) != 3 or type(form[0]) is not int:
+            continue
+        layer = layers[form[0]] if 0 <= form[0] < len(layers) else None
+        if isinstance(layer, MatrixLayer) and layer.quantization_mode is None:
+            policy = registry.deserialize(form[1])
+            if isinstance(policy, QuantizedDTypePolicy):
+                layer._take_form(policy, _read_config(form[2]))
+
+
+__all__ = ["CALIBRATED", "MatrixLayer", "calibrate", "forms_of", "take_forms"]

@@ -7,13 +7,14 @@ from typing import Any, Protocol
 from lamina.core.variable import Variable
 from lamina.dtype_policies.policy import DTypePolicy
 from lamina.errors import ArgumentError
-from lamina.serialization.registry import defined_by_user
+from lamina.serialization.registry import builtin, defined_by_user
 
 
 class _AddsWeights(Protocol):
     def add_weight(self, shape: Any = None, initializer: Any = None, **kwargs: Any) -> Variable: ...
 
 
+@builtin()
 class LayerMethods:
     """Another name for a method, and what layers without a quantized form answer."""
 

@@ -27,6 +27,7 @@ from lamina.errors import (
     StructureError,
 )
 from lamina.layers import Layer
+from lamina.layers.matrices import forms_of, take_forms
 from lamina.layers.state import (
     flatten_layers,
     has_automatic_name,
@@ -166,6 +167,8 @@ def _description(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "steps": model.steps_taken,
         "automatic_names": [has_automatic_name(x) for x in flatten_layers(model)],
     }
+    if forms := forms_of(flatten_layers(model)):
+        own["quantized"] = forms
     return registry.serialize(model), own
 
 
@@ -352,6 +355,7 @@ def _checked(model: Any, own: Any, where: str) -> dict[str, Any]:
         raise CorruptFileError(f"{where} contains a {type(model).__name__}, not a model.")
     own = own if isinstance(own, dict) else {}
     name_automatically(model, own.get("automatic_names"))
+    take_forms(flatten_layers(model), own.get("quantized"))
     return own
 
 
