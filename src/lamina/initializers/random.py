@@ -419,5 +419,5 @@ def with_axes(initializer: Any, input_axes: Sequence[int], output_axes: Sequence
         initializer.input_axes, initializer.output_axes,
     ):  # fmt: skip
         return initializer
-    config = initializer.get_config()
-    return type(initializer)(**config | {"input_axes": input_axes, "output_axes": output_axes})
+    axes = {"input_axes": input_axes, "output_axes": output_axes}
+    return initializer.from_config(initializer.get_config() | axes)

@@ -51,11 +51,10 @@ class AdaptedLayer(Layer, trailing=True, kw_only=True):
     lora_rank: int | None = _RANK
     lora_alpha: float | None = _ALPHA
 
-    _matrices: tuple[Matrix, ...]
-
     def __post_init__(self) -> None:
         super().__post_init__()
         self.lora_enabled = False
+        self._matrices: tuple[Matrix, ...] = ()
         if self.lora_alpha is None:
             self.lora_alpha = self.lora_rank
 

@@ -67,7 +67,7 @@ def quantize_blocks(
 def _read_structure(structure: Any, mode: str, name: str) -> tuple[list[Layer], list[Layer]]:
     parts: list[list[Layer]] = []
     for key in ("pre_block_layers", "sequential_blocks"):
-        found = structure.get(key, []) if isinstance(structure, Mapping) else None
+        found: Any = structure.get(key, []) if isinstance(structure, Mapping) else None
         wrong = not isinstance(found, Sequence) or not all(isinstance(x, Layer) for x in found)
         if wrong or (key == "sequential_blocks" and not found):
             raise ArgumentError(

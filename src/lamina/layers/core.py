@@ -220,7 +220,7 @@ def Input(
 
 
 @builtin("layers")
-class Dense(MatrixLayer, KernelAndBias):
+class Dense(MatrixLayer, KernelAndBias):  # pyright: ignore[reportIncompatibleMethodOverride]
     """A fully connected layer: ``activation(inputs @ kernel + bias)``.
 
     Args:
@@ -342,7 +342,9 @@ class Embedding(
     def _matrices_of(self, shape: tuple[int, ...]) -> tuple[Matrix, ...]:
         return (Matrix("embeddings", shape, (1,), (shape[0], shape[1]), axis=1),)
 
-    def quantized_build(self, embeddings_shape: Any, mode: str, config: Any = None) -> None:
+    def quantized_build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, embeddings_shape: Any, mode: str, config: Any = None
+    ) -> None:
         """Add the variables of the quantized form; :meth:`build` and :meth:`quantize` call this.
 
         Args:

@@ -180,7 +180,9 @@ class EinsumDense(
         first = random.with_axes(self.kernel_initializer, m.axes, outputs)
         return add_weight(self, m.name, m.shape, initializer=first)
 
-    def quantized_build(self, kernel_shape: Any, mode: str, config: Any = None) -> None:
+    def quantized_build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, kernel_shape: Any, mode: str, config: Any = None
+    ) -> None:
         super().quantized_build(kernel_shape, mode, config)
         if mode == "gptq":
             self.gptq_unpacked_column_size = self._matrices[0].grid[1]

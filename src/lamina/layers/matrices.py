@@ -69,7 +69,6 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.inputs_quantizer = None
-        self._matrices = ()
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments by name, without those of adapters that there are not."""
@@ -373,9 +372,9 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         """The matrix as floats of the compute dtype in a call, else of the dtype of the weights."""
         own, mode = vars(self), self.quantization_mode
         if mode in CALIBRATED:
-            parts = (self._calibrated_integers(), own["kernel_scale"].value,
-                     own["kernel_zero"].value)  # fmt: skip
-            floats = self._restored(*map(value_of, parts), 1).T
+            integers = value_of(self._calibrated_integers())
+            scale, zero = own["kernel_scale"].value, own["kernel_zero"].value
+            floats = self._restored(integers, scale, zero, 1).T
             if mode == "awq":
                 floats = floats / own["awq_scales"].value[:, None]
             return floats.reshape(m.shape)

@@ -68,7 +68,7 @@ def scales_of(
     scale = (high - low) / top
     zero = jnp.full_like(scale, (top + 1) / 2) if symmetric else jnp.round(-low / scale)
     shape = (columns, parts.shape[1])
-    return tuple(jnp.broadcast_to(x[..., 0], shape) for x in (scale, zero))
+    return jnp.broadcast_to(scale[..., 0], shape), jnp.broadcast_to(zero[..., 0], shape)
 
 
 def _rounded(weights: Any, scale: Any, zero: Any, bits: int) -> Any:
@@ -208,7 +208,8 @@ def awq(weights: Any, largest: Any, group_size: int = -1, points: int = 20) -> C
     candidates = [_factors(m, k / points) for k in range(points + 1)]
     best = min(candidates, key=lambda s: float(_scaled(w, s, group_size)[1] @ m**2))
     groups = jnp.arange(rows) // (rows if group_size == -1 else group_size)
-    return Calibrated(*_scaled(w, best, group_size)[0], groups, best)
+    integers, scale, zero = _scaled(w, best, group_size)[0]
+    return Calibrated(integers, scale, zero, groups, best)
 
 
 @jax.jit

@@ -202,7 +202,7 @@ def _bits(*choices: int) -> Any:
             raise ArgumentError(f"expected one of {list(choices)}. Received: {value!r}.")
         return int(value)
 
-    return field(default=4, convert=read)
+    return field(default=4, convert=read, kw_only=True)
 
 
 _GIVEN: Any = field()
@@ -215,12 +215,11 @@ class CalibratedConfig(_FixedQuantizers):
 
     dataset: Any = _GIVEN
     tokenizer: Any = _GIVEN
+    weight_bits: int = _bits(2, 3, 4, 8)
     num_samples: int = _COUNT(default=128, kw_only=True)
     sequence_length: int = _COUNT(default=512, kw_only=True)
     group_size: int = field(default=128, convert=_read_group, kw_only=True)
     quantization_layer_structure: Any = field(default=None, kw_only=True)
-
-    weight_bits: int
 
     def observe(self, inputs: Any) -> Any:
         """What is kept of the inputs of a matrix, ``(count, rows)`` floats."""
@@ -344,7 +343,6 @@ class GPTQConfig(CalibratedConfig, kw_only=True):
     'gptq/4/128_from_float32'
     """
 
-    weight_bits: int = _bits(2, 3, 4, 8)
     per_channel: bool = True
     hessian_damping: float = field(default=0.01, convert=number("[0, 1]"))
     symmetric: bool = False
