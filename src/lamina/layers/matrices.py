@@ -262,7 +262,6 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
 
     def _remove_floats(self) -> None:
         for m in self._matrices:
-            self._own_weights.remove(vars(self)[m.attribute])
             delattr(self, m.attribute)
 
     def _take_form(self, policy: QuantizedDTypePolicy, config: Any) -> None:

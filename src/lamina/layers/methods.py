@@ -23,6 +23,14 @@ class LayerMethods:
     quantization_mode: Any
     call: Any
     _sublayers: Any
+    _own_weights: Any
+
+    def __delattr__(self, name: str) -> None:
+        """Delete an attribute; a variable is no weight of the layer any more then."""
+        value = vars(self).get(name)
+        if isinstance(value, Variable) and value in self._own_weights:
+            self._own_weights.remove(value)
+        super().__delattr__(name)
 
     def add_variable(
         self: _AddsWeights,
