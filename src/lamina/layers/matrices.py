@@ -145,8 +145,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
                 f"Layer {self.name!r} ({type(self).__name__}) has no weights yet. Call it, or its "
                 "`build(input_shape)`, first."
             )
-        m = self._matrices[0]
-        mode = self.quantization_mode
+        m, mode = self._matrices[0], self.quantization_mode
         if mode in CALIBRATED:
             return self._calibrated_integers()
         variable = vars(self)[m.attribute]
@@ -263,6 +262,10 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
     def _remove_floats(self) -> None:
         for m in self._matrices:
             delattr(self, m.attribute)
+
+    def _form(self) -> list[Any]:
+        """How the layer is quantized, as data."""
+        return [registry.serialize(x) for x in (self._own_policy, self.quantization_config)]
 
     def _take_form(self, policy: QuantizedDTypePolicy, config: Any) -> None:
         """Have the variables of a quantized form, whose values follow."""
@@ -574,7 +577,7 @@ def forms_of(layers: Sequence[Layer]) -> list[list[Any]]:
     Files of models contain it, for the layers inside others, which have no configs of their own.
     """
     return [
-        [i, registry.serialize(x._own_policy), registry.serialize(x.quantization_config)]
+        [i, *x._form()]
         for i, x in enumerate(layers) if isinstance(x, MatrixLayer) and x._is_quantized
     ]  # fmt: skip
 
