@@ -19,6 +19,7 @@ from lamina.core.operation import Op, Operation, any_symbolic
 from lamina.core.scope import Scope, current, entered, get_mask
 from lamina.core.tracking import replaceable
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
+from lamina.execution.program import Program
 from lamina.layers import Lambda, Layer
 from lamina.layers.arguments import call_signature, shapes_of
 from lamina.layers.calibration import quantize_blocks
@@ -241,23 +242,23 @@ class Model(StatelessTrainer):
         if self._layer_graph is not None and self._layer_graph.host is not None:
             if any_symbolic(args):
                 return self._layer_graph.inlined(args[0])
-            if current() is None and self._may_run_compiled():
+            if current() is None and self._program_of_call() is not None:
                 args = (self._layer_graph.host.prepare(args[0]), *args[1:])
         if (
             self._layer_graph is not None and current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
             and all(isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, jax.core.Tracer)
                     and get_mask(x) is None for x in nested.flatten(args[0]))
-            and self._may_run_compiled()
+            and (program := self._program_of_call()) is not None
         ):  # fmt: skip
-            outputs = loop.predict_now(self, args[0])
+            outputs = loop.predict_now(self, program, args[0])
             self._losses_of_call = []
             return outputs
         return super().__call__(*args, **kwargs)
 
-    def _may_run_compiled(self) -> bool:
-        """Whether a call has no side effects, which a compiled run would lose."""
-        self._trains()
+    def _program_of_call(self) -> Program | None:
+        """What computes a call; None if a call may have side effects, which it would lose."""
+        program = self.program_for("predict")  # and discards what is out of date
         if self._call_is_pure is None:
             graph = self._need_graph("layers")
             self._call_is_pure = (
@@ -273,7 +274,7 @@ class Model(StatelessTrainer):
                     for x in flatten_layers(self) if x is not self
                 )
             )  # fmt: skip
-        return self._call_is_pure and not self._run_eagerly
+        return program if self._call_is_pure and not self._run_eagerly else None
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Run the graph; a subclass without a graph overrides this."""
