@@ -75,13 +75,13 @@ def check_probe(model: Any, structure: Any, members: Members) -> None:
     inputs = decode(structure, arrays)
     structs = nested.map_structure(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)
 
-    def run(x: Any) -> Any:
+    def run(x: Any) -> list[Any]:  # in the order of the outputs; JAX would sort dicts
         with entered(Scope(pure=True, abstract=True, key=prng.base_key(0))):
-            return model(x)
+            return nested.flatten(model(x))
 
     expected = [x for name, x in sorted(arrays.items(), key=lambda e: (len(e[0]), e[0]))
                 if name.startswith("outputs/")]  # fmt: skip
-    shapes = [x.shape for x in nested.flatten(jax.eval_shape(run, structs))]
+    shapes = [x.shape for x in jax.eval_shape(run, structs)]
     if shapes != [x.shape for x in expected]:
         raise _differs(members, f"shapes {[x.shape for x in expected]}", f"shapes {shapes}")
     operations, size, equations = cost.total(run, structs)
