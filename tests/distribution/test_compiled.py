@@ -183,11 +183,14 @@ def test_the_transformer_by_hand_is_the_same(layout):
         return {a: jax.device_put(np.zeros_like(v), layouts[a][0]) for a, v in named.items()}
 
     weights = {a: jax.device_put(v, layouts[a][0]) for a, v in named.items()}
-    state = (weights, zeros(), zeros(), *jax.device_put((0.0, 0.0, 0.0), NamedSharding(mesh, PartitionSpec())))
+    counters = jax.device_put((0.0, 0.0, 0.0), NamedSharding(mesh, PartitionSpec()))
+    state = (weights, zeros(), zeros(), *counters)
     step = _step_by_hand(layouts)
     for _ in range(3):
         state = step(*state, *jax.device_put((x, y), split))
     losses = model.fit(x, y, batch_size=16, epochs=3, verbose=0).history["loss"]
     np.testing.assert_allclose(float(state[4]) / float(state[5]), np.mean(losses), rtol=1e-5)
     for address, (variable, _) in model.named_variables().items():
+        if address.endswith("key/bias"):  # softmax cancels it: its gradient is rounding alone
+            continue
         np.testing.assert_allclose(state[0][address], variable, rtol=1e-3, atol=1e-4)

@@ -264,6 +264,8 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
         variable = self._earlier.get((name, reference))
         if variable is None:
             variable = make()
+            if reference is not None and reference.shape == variable.shape:
+                variable.lay_out(reference.layout)
         self._slots[key], self._slot_of[key] = variable, (name, reference)
         return variable
 
