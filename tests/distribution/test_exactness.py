@@ -1,5 +1,7 @@
 """What goes wrong in sharded training elsewhere: other bits, whole copies, silent replication."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -94,29 +96,39 @@ def _fit(model, folder, cut=(9, 9)):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("after", [(4, 2), (8,), (2, 2), None])
-def test_a_training_goes_on_where_it_was_on_any_mesh(after, tmp_path):
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A training on 4 x 2 devices, its history, and the folder of the same that was cut."""
+    folder = tmp_path_factory.mktemp("runs")
     whole = _model(_by(4, 2))
-    expected = _fit(whole, tmp_path / "whole").history
+    history = _fit(whole, folder / "whole").history
     with pytest.raises(Cut):
-        _fit(_model(_by(4, 2)), tmp_path / "cut", (1, 3))
+        _fit(_model(_by(4, 2)), folder / "cut", (1, 3))
+    return whole.get_weights(), history, folder / "cut"
+
+
+@pytest.mark.parametrize("after", [(4, 2), (8,), None])
+def test_a_training_goes_on_where_it_was_on_any_mesh(after, interrupted, tmp_path):
+    weights, expected, folder = interrupted
+    shutil.copytree(folder, tmp_path / "run")
     model = _model(None if after is None else _by(*after), seed=5)
-    found = _fit(model, tmp_path / "cut").history
+    found = _fit(model, tmp_path / "run").history
     exact = after == (4, 2)
     for log, values in expected.items():
         if exact:
             assert found[log] == values, log
         else:
             np.testing.assert_allclose(found[log], values, rtol=1e-5, atol=1e-6, err_msg=log)
-    for mine, theirs in zip(model.get_weights(), whole.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=0 if exact else 1e-4, atol=0 if exact else 1e-5)
+    rtol, atol = (0, 0) if exact else (1e-4, 1e-5)
+    for mine, theirs in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=rtol, atol=atol)
 
 
 # ---- never whole, never copied -------------------------------------------------------------------
 
 
 def test_weights_and_slots_are_never_whole_on_a_device(monkeypatch):
-    seen = []
+    seen, before = [], {id(a) for a in (old := jax.live_arrays())}
     put = jax.device_put
 
     def noted(x, device=None, **options):
@@ -132,8 +144,9 @@ def test_weights_and_slots_are_never_whole_on_a_device(monkeypatch):
     for v in (kernel, *slots):
         assert {s.data.shape for s in v.value.addressable_shards} == {(16, 8)}, v.path
     assert (16, 64) not in seen
-    whole = [a for a in jax.live_arrays() if a.shape == (16, 64) and a.is_fully_replicated]
-    assert not whole
+    shapes = {a.shape for a in jax.live_arrays() if id(a) not in before and a.is_fully_replicated}
+    assert (16, 64) not in shapes
+    del old
 
 
 def test_rules_for_renamed_layers_are_an_error():
