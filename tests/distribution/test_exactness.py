@@ -128,7 +128,8 @@ def test_a_training_goes_on_where_it_was_on_any_mesh(after, interrupted, tmp_pat
 
 
 def test_weights_and_slots_are_never_whole_on_a_device(monkeypatch):
-    seen, before = [], {id(a) for a in (old := jax.live_arrays())}
+    seen, old = [], jax.live_arrays()
+    before = set(map(id, old))
     put = jax.device_put
 
     def noted(x, device=None, **options):
@@ -146,7 +147,6 @@ def test_weights_and_slots_are_never_whole_on_a_device(monkeypatch):
     assert (16, 64) not in seen
     shapes = {a.shape for a in jax.live_arrays() if id(a) not in before and a.is_fully_replicated}
     assert (16, 64) not in shapes
-    del old
 
 
 def test_rules_for_renamed_layers_are_an_error():
