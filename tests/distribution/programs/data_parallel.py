@@ -44,4 +44,6 @@ print(model.predict(x_train[:16], batch_size=16, verbose=0)[:2])
 keras.distribution.set_distribution(None)
 with keras.distribution.DataParallel(devices=devices[:4]).scope():
     small = keras.Sequential([keras.Input((12,)), keras.layers.Dense(1)])
+    small.compile("sgd", "mse")
+    small.fit(x_train, y_train, batch_size=16, verbose=0)
 print(len(small.layers[0].kernel.value.sharding.device_set), keras.distribution.distribution())
