@@ -14,7 +14,14 @@ import numpy as np
 from lamina import settings
 from lamina.core import naming
 from lamina.core.scope import Scope, current
-from lamina.core.sharding import Layout, current_distribution, gathered, put_parts, whole
+from lamina.core.sharding import (
+    Layout,
+    current_distribution,
+    gathered,
+    on_devices,
+    put_parts,
+    whole,
+)
 from lamina.core.sharding import put as put_on_mesh
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
@@ -210,9 +217,9 @@ class Variable(Trackable):
 
     def _own(self) -> Any:
         if self._live is not None:
-            return self._live.lend(self._group, self._address)
+            return on_devices(self._live.lend(self._group, self._address), self.layout)
         self._lent = True
-        return self._array()
+        return on_devices(self._array(), self.layout)
 
     def _array(self) -> Any:
         if self._value is None:

@@ -71,6 +71,7 @@ class Program:
         self.metrics: list[Any] = []
         self.output_structure: Any = None
         self.keeps_chunk = self.placement is not None and self.placement.spans_processes
+        self._offloads = purpose == "train" and bool(distribution and distribution.offload_optimizer)
         self.chunk, self.ran = _STEPS_OF_PROCESSES if self.keeps_chunk else 1, False
         self.seen: Any = None
         self._checked: Any = None
@@ -246,6 +247,8 @@ class Program:
 
     def _recorded_step(self, state: TrainState, batch: Any) -> Any:
         """The step; while it is traced, the changed variables are recorded."""
+        if self.placement is not None:
+            state = self.placement.fetch(state, self._shardings)
         new, outputs, logs = self._step(state, batch)
         moving = (a for a, x in state.non_trainable.items() if new.non_trainable[a] is not x)
         self._moving = tuple(moving)
@@ -405,7 +408,7 @@ class Program:
         if self.eager:
             return None
         traced = self._trace(state, batch)
-        if traced.slow_in_loop or traced.calls_python:
+        if traced.slow_in_loop or traced.calls_python or self._offloads:
             return None
         if self.purpose == "predict":
             size = nested.flatten(batch)[0].shape[0]

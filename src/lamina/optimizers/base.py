@@ -16,6 +16,7 @@ from lamina import initializers
 from lamina.core import naming
 from lamina.core.naming import snake_case
 from lamina.core.tracking import Trackable, Versioned
+from lamina.core.sharding import on_devices
 from lamina.core.variable import Variable, read
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError, StructureError
 from lamina.optimizers.schedules.base import LearningRateSchedule
@@ -379,7 +380,8 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
             )
         state = self.state_variables
         values = {self._address_of(v): v.value for v in targets}
-        values, new_state = self._compiled(gradients, values, read(state))
+        slots = {a: on_devices(x, state[a].layout) for a, x in read(state).items()}
+        values, new_state = self._compiled(gradients, values, slots)
         for address, value in values.items():
             self._parameters[address].assign(value)
         for address, value in new_state.items():
