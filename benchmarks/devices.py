@@ -1,10 +1,10 @@
-"""What several devices cost. JAX counts its devices once, so each part runs in processes of its own:
+"""What several devices cost. JAX counts its devices once, so each part has processes of its own:
 
     python -m benchmarks.devices one|weak|host SECONDS
 
-``one`` compares ``distribution="data"`` on a single device with none; ``weak`` trains in one process
-or, under ``lamina launch``, in two, each of them on a core of its own and with as many samples per
-step; ``host`` measures the processor time of the thread that dispatches to eight devices.
+``one`` compares ``distribution="data"`` on a single device with none; ``weak`` trains in one
+process or, under ``lamina launch``, in two, each of them on a core of its own and with as many
+samples per step; ``host`` measures the processor time of the thread that dispatches to eight devices.
 """
 
 from __future__ import annotations
@@ -137,7 +137,9 @@ def host(seconds: float) -> dict[str, float]:
             began = time.thread_time()
             run()
             found[name].append(1e3 * (time.thread_time() - began) / len(rows))
-    return {name: statistics.median(times[1:]) for name, times in found.items()}  # without compiling
+    return {
+        name: statistics.median(times[1:]) for name, times in found.items()
+    }  # without compiling
 
 
 def _by_hand(features: int) -> tuple[Callable[..., Any], Any]:

@@ -139,7 +139,7 @@ CALLS = {
 """The calls to time, with their names in the tables."""
 
 DEVICES = {
-    "data_on_one": ("one device: time of `fit` with `\"data\"`, divided by that without", False),
+    "data_on_one": ('one device: time of `fit` with `"data"`, divided by that without', False),
     "weak_one": ("transformer, one process on a core: steps per second", True),
     "weak_two": ("two processes on a core each, twice the samples: steps per second", True),
     "weak_share": ("the second divided by the first", True),

@@ -106,7 +106,7 @@ def test_outputs_with_a_layout_are_shown():
     graph = model_to_dot(model, show_layer_names=True, show_sharding=True)
     label = html.unescape(graph.get_node("dense").attr["label"])
     assert "output ('batch', 'model')" in label
-    assert '["Output split","(\'batch\', \'model\')"]' in to_html(model)
+    assert "[\"Output split\",\"('batch', 'model')\"]" in to_html(model)
 
 
 def test_steps_that_run_eagerly_are_not_analyzed():

@@ -79,7 +79,11 @@ def main(folder):
                 print(f"{program}: Keras itself does not run it: {told['error']}")
                 continue
             lines = told["printed"].splitlines()
-            entry = {"program": digest(program, folder), "keras": version("keras"), "printed": lines}
+            entry = {
+                "program": digest(program, folder),
+                "keras": version("keras"),
+                "printed": lines,
+            }
             print(f"{program}: recorded")
         entries[program] = entry
     worker.end()

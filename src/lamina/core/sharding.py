@@ -220,8 +220,9 @@ def in_host_memory(sharding: Sharding) -> bool:
 
 def on_devices(value: Any, layout: Layout | None) -> Any:
     """An array for computing with it, which cannot be done in the memory of the host."""
-    stays = layout is None or not in_host_memory(layout.stored)
-    return value if stays else jax.device_put(value, layout.used)
+    if layout is None or not in_host_memory(layout.stored):
+        return value
+    return jax.device_put(value, layout.used)
 
 
 # ---- the arrays of a step ------------------------------------------------------------------------
@@ -308,7 +309,6 @@ class Placement:
             layouts: The same with the sharding of each array.
         """
 
-
         def keep(x: Any, sharding: NamedSharding) -> Any:
             move = jax.device_put if in_host_memory(sharding) else jax.lax.with_sharding_constraint
             return move(x, sharding)
@@ -322,10 +322,12 @@ class Placement:
             state: A pytree of arrays.
             layouts: The same with the sharding of each array.
         """
-        return jax.tree.map(
-            lambda x, s: jax.device_put(x, s.with_memory_kind("device")) if in_host_memory(s) else x,
-            state, layouts,
-        )  # fmt: skip
+
+        def send(x: Any, sharding: NamedSharding) -> Any:
+            on_host = in_host_memory(sharding)
+            return jax.device_put(x, sharding.with_memory_kind("device")) if on_host else x
+
+        return jax.tree.map(send, state, layouts)
 
     def replicate(self, arrays: Any) -> Any:
         """Traced outputs, of which each process gets a copy if there are several."""

@@ -71,7 +71,9 @@ class Program:
         self.metrics: list[Any] = []
         self.output_structure: Any = None
         self.keeps_chunk = self.placement is not None and self.placement.spans_processes
-        self._offloads = purpose == "train" and bool(distribution and distribution.offload_optimizer)
+        self._offloads = purpose == "train" and bool(
+            distribution and distribution.offload_optimizer
+        )
         self.chunk, self.ran = _STEPS_OF_PROCESSES if self.keeps_chunk else 1, False
         self.seen: Any = None
         self._checked: Any = None
@@ -318,7 +320,7 @@ class Program:
     def _placed(
         self, state: TrainState, batch: Any, size: int | None = None
     ) -> tuple[TrainState, Any]:  # fmt: skip
-        """The state and a batch where they belong; a block of batches of ``size`` if it is given."""
+        """The state and a batch where they belong; a block of batches if ``size`` is given."""
         to = self.placement
         if to is None:
             return state, batch

@@ -15,8 +15,8 @@ import numpy as np
 from lamina import initializers
 from lamina.core import naming
 from lamina.core.naming import snake_case
-from lamina.core.tracking import Trackable, Versioned
 from lamina.core.sharding import on_devices
+from lamina.core.tracking import Trackable, Versioned
 from lamina.core.variable import Variable, read
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError, StructureError
 from lamina.optimizers.schedules.base import LearningRateSchedule

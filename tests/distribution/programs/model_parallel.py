@@ -1,4 +1,4 @@
-"""Model parallelism: a map from the paths of weights to layouts on a mesh of two by four devices."""
+"""Model parallelism: layouts by the paths of weights, on a mesh of two by four devices."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A training loop of one's own on eight devices: a jitted step, and shardings for what it is given."""
+"""A training loop of one's own on eight devices: a jitted step, and shardings of its arguments."""
 
 import os
 
