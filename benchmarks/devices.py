@@ -2,9 +2,9 @@
 
     python -m benchmarks.devices one|weak|host SECONDS
 
-``one`` compares ``distribution="data"`` on a single device with none; ``weak`` trains in one
-process or, under ``lamina launch``, in two, each of them on a core of its own and with as many
-samples per step; ``host`` measures the processor time of the thread that dispatches to eight devices.
+``one`` compares ``distribution="data"`` on a single device with none. ``weak`` trains in one process
+or, under ``lamina launch``, in two, each on a core of its own and with as many samples per step.
+``host`` measures the processor time of the thread that dispatches to eight devices.
 """
 
 from __future__ import annotations
