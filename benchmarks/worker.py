@@ -205,6 +205,12 @@ class Worker:
         fixed = fixed_cost(found["fit"], found.pop("fit_long"), self.workload.steps)
         return found | {"fit_fixed": max(fixed, RESOLUTION)}
 
+    def time_devices(self, seconds: float) -> dict[str, Any]:
+        """Measure trainings on several devices, in processes of their own."""
+        from benchmarks import devices  # imports NumPy, as the libraries do
+
+        return devices.measure(seconds)
+
     def warm_files(self) -> dict[str, Any]:
         """Build, save and load once, for compilation."""
         self.files()

@@ -18,6 +18,7 @@ from lamina.core.sharding import (
     Layout,
     current_distribution,
     gathered,
+    on_devices,
     put_parts,
     read_layout,
     whole,
@@ -220,9 +221,9 @@ class Variable(Trackable):
 
     def _own(self) -> Any:
         if self._live is not None:
-            return self._live.lend(self._group, self._address)
+            return on_devices(self._live.lend(self._group, self._address), self.layout)
         self._lent = True
-        return self._array()
+        return on_devices(self._array(), self.layout)
 
     def _array(self) -> Any:
         if self._value is None:
