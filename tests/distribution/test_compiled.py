@@ -135,3 +135,25 @@ def test_communication_is_that_of_a_transformer_by_hand(layout):
     assert {k: n for k, (n, _) in found.items()} == {k: n for k, (n, _) in expected.items()}
     for kind, (_, size) in expected.items():
         assert abs(found[kind][1] - size) <= 64, kind
+
+
+def test_a_variable_keeps_the_layout_it_was_created_with():
+    mesh = dist.DeviceMesh((8,), ["batch"])
+
+    class Scaled(layers.Layer):
+        def build(self, shape):
+            self.scale = keras.Variable(
+                np.arange(shape[-1]) + 1.0, layout=dist.TensorLayout(("batch",), mesh)
+            )
+
+        def call(self, x):
+            return x * self.scale
+
+    x = np.ones((16, 8), "float32")
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, Scaled()(inputs))
+    model.compile("sgd", "mse", distribution=dist.DataParallel(mesh))
+    model.fit(x, 0 * x, verbose=0)
+    value = model.layers[1].scale.value
+    assert [s.data.shape for s in value.addressable_shards] == [(1,)] * 8
+    assert (value < np.arange(8) + 1).all()

@@ -11,13 +11,15 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+
+from lamina.errors import ArgumentError
 
 # ---- what the engine needs of a distribution -----------------------------------------------------
 
@@ -45,6 +47,27 @@ class Layout:
 
     stored: NamedSharding
     used: NamedSharding
+
+
+@runtime_checkable
+class _HasSharding(Protocol):
+    """What `lamina.distribution.TensorLayout` offers."""
+
+    @property
+    def backend_layout(self) -> NamedSharding: ...
+
+
+def read_layout(value: Any, name: str) -> Layout | None:
+    """The layout that a user gave for a variable, or None."""
+    sharding = value.backend_layout if isinstance(value, _HasSharding) else value
+    if sharding is None:
+        return None
+    if not isinstance(sharding, NamedSharding):
+        raise ArgumentError(
+            f"Variable {name!r}: `layout` is a TensorLayout with a mesh, or a NamedSharding. "
+            f"Received: {value!r} (of type {type(value).__name__})."
+        )
+    return Layout(sharding, sharding)
 
 
 class Distribution(Protocol):

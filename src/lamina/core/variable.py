@@ -14,7 +14,14 @@ import numpy as np
 from lamina import settings
 from lamina.core import naming
 from lamina.core.scope import Scope, current
-from lamina.core.sharding import Layout, current_distribution, gathered, put_parts, whole
+from lamina.core.sharding import (
+    Layout,
+    current_distribution,
+    gathered,
+    put_parts,
+    read_layout,
+    whole,
+)
 from lamina.core.sharding import put as put_on_mesh
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
@@ -96,6 +103,8 @@ class Variable(Trackable):
         synchronization: When they are to do it: ``"on_read"``, ``"on_write"``, ``"auto"``, or
             ``"none"``; recorded likewise.
         name: Name within the owner.
+        layout: How the value is split over devices: a ``lamina.distribution.TensorLayout`` or a
+            ``jax.sharding.NamedSharding``; what a distribution decides when None.
         overwrite_with_gradient: Whether an optimizer sets the variable to its gradient, instead of
             descending along it: for statistics that the backward pass computes.
         regularizer: Penalty on the value, added to the loss.
@@ -104,8 +113,8 @@ class Variable(Trackable):
         draw_path: Path that determines the random initial values; that of the variable when None.
 
     Attributes:
-        layout: How the value lies on a mesh of devices; None for a single device. It is set by
-            :meth:`lay_out`.
+        layout: How the value lies on a mesh of devices; None for a single device. It is the given
+            one, or else set by :meth:`lay_out`.
 
     >>> v = Variable(np.zeros(3, "float32"), name="total")
     >>> v.assign(np.ones(3))
@@ -115,10 +124,10 @@ class Variable(Trackable):
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_draw", "_group", "_lent", "_live", "_owner", "_scopes",
-        "_value", "aggregation", "autocast", "constraint", "dtype", "initializer", "is_weight",
-        "layout", "name", "overwrite_with_gradient", "regularizer", "shape", "synchronization",
-        "trainable",
+        "__weakref__", "_address", "_draw", "_given_layout", "_group", "_lent", "_live", "_owner",
+        "_scopes", "_value", "aggregation", "autocast", "constraint", "dtype", "initializer",
+        "is_weight", "layout", "name", "overwrite_with_gradient", "regularizer", "shape",
+        "synchronization", "trainable",
     )  # fmt: skip
     tracked_as = "variable"
 
@@ -132,6 +141,7 @@ class Variable(Trackable):
         aggregation: str | None = "none",
         synchronization: str | None = "auto",
         name: str | None = None,
+        layout: Any = None,
         *,
         overwrite_with_gradient: bool = False,
         regularizer: Any = None,
@@ -148,7 +158,7 @@ class Variable(Trackable):
         self.aggregation = _one_of("aggregation", aggregation, _AGGREGATIONS)
         self.synchronization = _one_of("synchronization", synchronization, _SYNCHRONIZATIONS)
         self.regularizer, self.constraint = regularizer, constraint
-        self.layout: Layout | None = None
+        self.layout = self._given_layout = read_layout(layout, self.name)
         self._live: LiveState | None = None
         self._group = self._address = ""
         self._value: Any = None
@@ -232,8 +242,10 @@ class Variable(Trackable):
     def lay_out(self, layout: Layout | None) -> None:
         """Keep the value on a mesh of devices, or on a single device if ``layout`` is None.
 
-        A value that does not exist yet is created there, and so never is on one device as a whole.
+        A variable that was created with a layout keeps that one. A value that does not exist yet is
+        created there, and so never is on one device as a whole.
         """
+        layout = self._given_layout or layout
         if layout == self.layout:
             return
         self.layout = layout
