@@ -29,7 +29,7 @@ from lamina.models.functional import Graph
 from lamina.models.stateless import StatelessTrainer
 from lamina.quantizers.configs import CalibratedConfig, read_config
 from lamina.runtime.budget import Budget
-from lamina.saving import archive, upgrade
+from lamina.saving import archive, upgrade, weight_files
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
@@ -438,16 +438,29 @@ class Model(StatelessTrainer):
 
     # ---- files ---------------------------------------------------------------------------------
 
-    def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
+    def save(
+        self,
+        filepath: Any,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        include_optimizer: bool = True,
+        *,
+        probe: Any = None,
+    ) -> None:
         """Save architecture, weights, compile settings and optimizer state in one ``.keras`` file.
 
         The file is written atomically. See :func:`lamina.saving.save_model`.
         """
-        archive.save_model(self, filepath, overwrite, include_optimizer)
+        archive.save_model(self, filepath, overwrite, zipped, include_optimizer, probe=probe)
 
-    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Save only the weights, as ``.weights.h5`` or ``.safetensors``."""
-        archive.save_weights(self, filepath, overwrite)
+    def save_weights(
+        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+    ) -> None:
+        """Save only the weights, as ``.weights.h5`` or ``.safetensors``, in one or several files.
+
+        See :func:`lamina.saving.save_weights`.
+        """
+        weight_files.save_weights(self, filepath, overwrite, max_shard_size)
 
     def load_weights(
         self,
@@ -461,7 +474,7 @@ class Model(StatelessTrainer):
 
         See :func:`lamina.saving.load_weights`.
         """
-        archive.load_weights(self, filepath, skip_mismatch, by_name, budget=budget)
+        weight_files.load_weights(self, filepath, skip_mismatch, by_name, budget=budget)
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as a JSON string, for ``lamina.models.model_from_json``.
