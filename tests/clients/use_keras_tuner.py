@@ -18,7 +18,7 @@ def build(hp):
         with hp.conditional_scope("layers", list(range(i + 1, 3))):
             model.add(
                 keras.layers.Dense(
-                    hp.Choice(f"units_{i}", [2, 4]), hp.Choice("act", ["relu", "tanh"])
+                    hp.Choice(f"units_{i}", [2, 4]), hp.Choice(f"act_{i}", ["relu", "tanh"])
                 )
             )
     if hp.Boolean("dropout"):
