@@ -54,6 +54,7 @@ def main():
                 told[name] = last_line(e)
                 if "-v" in sys.argv:
                     traceback.print_exc(file=sys.__stderr__)
+            jax.clear_caches()  # of compiled programs, which take gigabytes else
     print(json.dumps({"told": told, "returned": returned}), file=out)
 
 

@@ -171,11 +171,14 @@ class CallSignature:
         self.by_name = () if rest else (bool, int, float, str, type(None))
         default = self.signature.parameters["training"].default if self.takes_training else None
         self.training_default = default if isinstance(default, bool) else False
-        build = inspect.signature(inspect.unwrap(cls.build))  # pyright: ignore[reportAttributeAccessIssue]
-        self.build_names = [
-            p.name for p in list(build.parameters.values())[1:]
-            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        ]  # fmt: skip
+        self.build_names = shape_parameters(cls.build)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def shape_parameters(method: Callable[..., Any]) -> list[str]:
+    """The names of the parameters of a class's ``build`` or ``compute_output_shape``."""
+    parameters = inspect.signature(inspect.unwrap(method)).parameters.values()
+    return [p.name for p in list(parameters)[1:]
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]  # fmt: skip
 
 
 def call_signature(cls: type) -> CallSignature:

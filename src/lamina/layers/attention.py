@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -440,6 +441,32 @@ class MultiHeadAttention(_Attention):
 
     def _attribute(self, role: str) -> str:
         return f"_{role}_dense" if role == "gate" else f"{role}_dense"
+
+    # What subclasses that compute keys and values themselves, from a cache, use of Keras's layer.
+    _query_dense = property(attrgetter("query_dense"))
+    _key_dense = property(attrgetter("key_dense"))
+    _value_dense = property(attrgetter("value_dense"))
+    _output_dense = property(attrgetter("output_dense"))
+
+    def _compute_attention(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        attention_mask: Any = None,
+        training: bool | None = None,
+        return_attention_scores: bool = False,
+    ) -> tuple[Any, Any]:
+        """The attention between projections ``(batch, sequence, heads, size)``, and its scores."""
+        mask = attention_mask
+        if mask is not None:
+            mask = jnp.asarray(mask, bool)
+            mask = mask[:, None] if mask.ndim == 3 else mask
+        return attend(
+            query, key, value, scale=self._heads.size**-0.5, mask=mask,
+            drop=self._drop if training and self._heads.dropout else None,
+            return_scores=return_attention_scores,
+        )  # fmt: skip
 
 
 @builtin("layers", stem="grouped_query_attention")
