@@ -86,7 +86,7 @@ def set_backend(backend: str) -> None:
 def global_seed() -> int:
     """The seed of all random numbers; drawn at random once per process if none was set."""
     if _settings["seed"] is None:
-        _settings["seed"] = random.getrandbits(32)  # noqa: S311 - nothing is kept secret by it
+        _settings["seed"] = random.getrandbits(32)
     return int(_settings["seed"])  # pyright: ignore[reportArgumentType]
 
 
@@ -96,7 +96,7 @@ def seed_of_new() -> int:
     If it was not, each takes a new one from Python's generator, as in Keras: programs that only
     call ``random.seed`` repeat their results too.
     """
-    return global_seed() if times_seeded() else random.getrandbits(32)  # noqa: S311 - likewise
+    return global_seed() if times_seeded() else random.getrandbits(32)
 
 
 def set_global_seed(seed: int) -> None:

@@ -113,7 +113,8 @@ BACKBONES = {
     "RWKV7": {"vocabulary_size": WORDS, "hidden_size": 8, "head_size": 4, "num_layers": 2,
               "intermediate_dim": 16, "gate_lora": 4, "mv_lora": 4, "aaa_lora": 4, "decay_lora": 4},
     "ResNet": IMAGES | {
-        "input_conv_filters": [64], "input_conv_kernel_sizes": [3], "stackwise_num_filters": [64, 16],
+        "input_conv_filters": [64], "input_conv_kernel_sizes": [3],
+        "stackwise_num_filters": [64, 16],
         "stackwise_num_blocks": [1, 1], "stackwise_num_strides": [1, 2],
         "block_type": "basic_block",
     },

@@ -32,6 +32,8 @@ PRIVATE: Final[dict[str, tuple[str | None, tuple[str, ...]]]] = {
 PRIVATE_ATTRIBUTES: Final[dict[str, str]] = {
     "Layer._flatten_layers": "keras-hub",
     "Model._loss_tracker": "bayesflow",
+    "MultiHeadAttention._compute_attention": "keras-hub",
+    "MultiHeadAttention._{query,key,value,output}_dense": "keras-hub",
 }
 
 # Names that Lamina does not have for a reason, or that something else replaces. A text holds for

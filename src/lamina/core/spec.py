@@ -377,7 +377,7 @@ def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) 
     """
     try:
         return _sampled_as(fn, specs, names, _LARGE)
-    except Exception as e:
+    except Exception as e:  # noqa: BLE001 - it is raised unless smaller numbers do
         try:  # a sequence may have a maximum length, such as that of position embeddings
             return _sampled_as(fn, specs, names, _SMALL)
         except Exception:  # noqa: BLE001 - the first error is of more usual dimensions

@@ -432,7 +432,7 @@ class Layer(LayerState):
             given = self._shapes_for(names, arguments)
             shape = self.compute_output_shape(**given)
             if is_symbolic(inputs) and shape is next(iter(given.values()), None):
-                return TensorSpec(inputs.spec.dims_raw, self.compute_dtype)
+                return TensorSpec(nested.flatten(inputs)[0].spec.dims_raw, self.compute_dtype)
             tensors = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
             batch = next((x.spec.dims_raw[:1] for x in tensors if x.ndim), (spec.BATCH,))
 
