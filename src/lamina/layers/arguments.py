@@ -263,3 +263,12 @@ def path_to(x: Any) -> str:
         node = node.inputs[0].node if node.inputs else None
     names.reverse()
     return " -> ".join(names if len(names) <= 6 else [*names[:2], "...", *names[-3:]])
+
+
+def shapes_for(cls: type, names: list[str], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The shapes that a method with parameters of these names takes for the arguments of a call."""
+    if len(names) <= 1:
+        first = call_signature(cls).first or ""
+        return {names[0]: shapes_of(arguments.get(first))} if names else {}
+    wanted = (n for n in names if n.endswith("_shape"))
+    return {n: shapes_of(arguments.get(n.removesuffix("_shape"))) for n in wanted}

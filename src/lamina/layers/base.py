@@ -40,6 +40,7 @@ from lamina.layers.arguments import (
     masks_of,
     may_carry_mask,
     shape_parameters,
+    shapes_for,
     shapes_of,
 )
 from lamina.layers.calls import check_inputs, explained, observed
@@ -136,18 +137,8 @@ class Layer(LayerState):
 
     def _build_for(self, arguments: Mapping[str, Any]) -> None:
         names = call_signature(type(self)).build_names
-        self.build(**self._shapes_for(names, arguments))
+        self.build(**shapes_for(type(self), names, arguments))
         self.built = True
-
-    def _shapes_for(self, names: list[str], arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The shapes that a method with parameters of these names takes for the arguments."""
-        if len(names) <= 1:
-            first = call_signature(type(self)).first or ""
-            return {names[0]: shapes_of(arguments.get(first))} if names else {}
-        return {
-            n: shapes_of(arguments.get(n.removesuffix("_shape"))) for n in names
-            if n.endswith("_shape")
-        }  # fmt: skip
 
     # ---- calling -------------------------------------------------------------------------------
 
@@ -429,7 +420,7 @@ class Layer(LayerState):
             return nested.map_structure(lambda x: x.spec if is_symbolic(x) else x, answer)
         if registry.defined_by_user(cls, "compute_output_shape"):
             names = shape_parameters(cls.compute_output_shape)
-            given = self._shapes_for(names, arguments)
+            given = shapes_for(type(self), names, arguments)
             shape = self.compute_output_shape(**given)
             if is_symbolic(inputs) and shape is next(iter(given.values()), None):
                 return TensorSpec(nested.flatten(inputs)[0].spec.dims_raw, self.compute_dtype)

@@ -252,11 +252,6 @@ class Trainer(_Attributes, Distributed):
         return list({id(m): m for m in (*compiled, *super().metrics)}.values())
 
     @property
-    def _loss_tracker(self) -> Any:
-        """The metric of the loss, by the name under which steps of users' classes know it."""
-        return self.training_objective.trackers["loss"]
-
-    @property
     def metrics_names(self) -> list[str]:
         """The names of the metrics in the logs."""
         return list(self.get_metrics_result())
