@@ -41,7 +41,6 @@ from lamina.layers.arguments import (
     may_carry_mask,
     shape_parameters,
     shapes_for,
-    shapes_of,
 )
 from lamina.layers.calls import check_inputs, explained, observed
 from lamina.layers.state import LayerState, names_inside
