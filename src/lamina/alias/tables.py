@@ -32,7 +32,9 @@ PRIVATE: Final[dict[str, tuple[str | None, tuple[str, ...]]]] = {
 PRIVATE_ATTRIBUTES: Final[dict[str, str]] = {
     "Layer._flatten_layers": "keras-hub",
     "Model._loss_tracker": "bayesflow",
-    "MultiHeadAttention._compute_attention": "keras-hub",
+    "MultiHeadAttention._{build,compute}_attention": "keras-hub",
+    "MultiHeadAttention._get_common_kwargs_for_sublayer": "keras-hub",
+    "MultiHeadAttention._{num_heads,key_dim,value_dim,use_bias,output_shape}": "keras-hub",
     "MultiHeadAttention._{query,key,value,output}_dense": "keras-hub",
 }
 

@@ -139,6 +139,11 @@ class _Layout:
 # ---- the layers ----------------------------------------------------------------------------------
 
 
+def _alias(name: str) -> Any:
+    """A second name of an attribute."""
+    return property(attrgetter(name), lambda self, value: setattr(self, name, value))
+
+
 class _Heads(NamedTuple):
     """The dimensions that the two layers define under different names."""
 
@@ -206,10 +211,7 @@ class _Attention(KernelAndBias, trailing=True, kw_only=True):
             "value": ((value,), (heads.groups, heads.value_size)),
             "output": (results, self._output_sizes(query)),
         }
-        arguments: dict[str, Any] = {
-            n: vars(self)[n] for n in fields_of(KernelAndBias, beyond=Layer)
-        }
-        arguments["dtype"] = self.dtype_policy
+        arguments = self._get_common_kwargs_for_sublayer()
         for role, (rows, columns) in kernels.items():
             if role == "gate" and not self.use_gate:
                 continue
@@ -219,6 +221,11 @@ class _Attention(KernelAndBias, trailing=True, kw_only=True):
             projection.build()
         self._features = {"query": query, "key": key, "value": value}
         self.input_spec = InputSpec(min_ndim=3, axes={-1: query})
+
+    def _get_common_kwargs_for_sublayer(self) -> dict[str, Any]:
+        """The arguments that all projections share; subclasses use this name of Keras's."""
+        shared = {n: vars(self)[n] for n in fields_of(KernelAndBias, beyond=Layer)}
+        return {**shared, "dtype": self.dtype_policy}
 
     def call(
         self,
@@ -442,11 +449,19 @@ class MultiHeadAttention(_Attention):
     def _attribute(self, role: str) -> str:
         return f"_{role}_dense" if role == "gate" else f"{role}_dense"
 
-    # What subclasses that compute keys and values themselves, from a cache, use of Keras's layer.
-    _query_dense = property(attrgetter("query_dense"))
-    _key_dense = property(attrgetter("key_dense"))
-    _value_dense = property(attrgetter("value_dense"))
-    _output_dense = property(attrgetter("output_dense"))
+    # What subclasses that make their projections, or compute keys and values from a cache, use of
+    # Keras's layer.
+    _query_dense, _key_dense = _alias("query_dense"), _alias("key_dense")
+    _value_dense, _output_dense = _alias("value_dense"), _alias("output_dense")
+    _num_heads, _key_dim = _alias("num_heads"), _alias("key_dim")
+    _use_bias, _output_shape = _alias("use_bias"), _alias("output_shape")
+
+    @property
+    def _value_dim(self) -> int:
+        return self._heads.value_size
+
+    def _build_attention(self, rank: int) -> None:
+        """Part of a ``build``; the products need no preparation at any rank."""
 
     def _compute_attention(
         self,
