@@ -175,7 +175,7 @@ class Variable(Trackable):
             self.initializer = initializer
             self.shape = tuple(int(d) for d in shape)
             self.dtype = canonical(standardize_dtype(dtype))
-            self._draw = (settings.global_seed(), naming.draw_name(draw_path or self.path))
+            self._draw = (settings.seed_of_new(), naming.draw_name(draw_path or self.path))
         else:
             value = initializer if isinstance(initializer, jax.Array) else np.asarray(initializer)
             wanted = dtype or (settings.floatx() if value.dtype == np.float64 else value.dtype)

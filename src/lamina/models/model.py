@@ -78,7 +78,7 @@ class Model(StatelessTrainer):
         self._run_eagerly, self._jit_compile, self.steps_per_execution = False, "auto", 1
         self.stop_training, self.history = False, None
         self._step_programs, self._layer_snapshot, self._call_is_pure = {}, None, None
-        self._draw_seed, self._times_seeded = settings.global_seed(), settings.times_seeded()
+        self._draw_seed, self._times_seeded = settings.seed_of_new(), settings.times_seeded()
         self._steps_taken = self._draw_runs = 0
         self._live_state = None
         return self  # pyright: ignore[reportReturnType]
@@ -325,6 +325,11 @@ class Model(StatelessTrainer):
         except BaseException:
             self.built = False
             raise
+
+    @property
+    def _loss_tracker(self) -> Any:
+        """The metric of the loss, by the name under which steps of users' classes know it."""
+        return self.training_objective.trackers["loss"]
 
     # ---- description ---------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.execution.program import Program, struct_of
 from lamina.execution.state import NEVER, Live, Loose, TrainState
+from lamina.layers.state import flatten_layers
 from lamina.runtime import xla
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids, check_images
@@ -42,8 +43,10 @@ _BATCHES_WORTH_A_LOOP = 16
 
 
 def _build(model: Any, batch: Any) -> None:
-    """Create the weights of an unbuilt model, from the shapes of a batch."""
-    if model.built and model.layer_graph is not None:
+    """Create the weights that are missing, from the shapes of a batch."""
+    if model.built and (
+        model.layer_graph is not None or all(x.built for x in flatten_layers(model))
+    ):
         return
     own_call = defined_by_user(type(model), "call")
     if defined_by_user(type(model), "train_step") and not (own_call or model.layer_graph):
@@ -51,7 +54,7 @@ def _build(model: Any, batch: Any) -> None:
     elif model.run_eagerly and model.layer_graph is None:
         with entered(Scope(pure=True, key=prng.base_key(0))):  # its computation depends on values
             model(batch[0])
-    elif not model.built or model.layer_graph is None:
+    else:
         specs = nested.map_structure(
             lambda a: None if a is None else spec.TensorSpec((spec.BATCH, *a.shape[1:]), a.dtype),
             batch[0],
