@@ -45,8 +45,8 @@ class Discretization(
         epsilon: Error of adapted boundaries, as a fraction of the data.
         output_mode: ``"int"`` for the numbers of bins, int32 of the shape of the inputs;
             ``"one_hot"`` for vectors of size ``bins`` along a new last axis, which replaces one of
-            size 1; ``"multi_hot"`` or ``"count"`` for one vector for each sample, which replaces
-            axis 1.
+            size 1; ``"multi_hot"`` or ``"count"`` for one vector for each sample, which replaces the
+            last axis (as Keras's documentation says, which adds along the second one).
         sparse: Must be False: the result is dense.
 
     Attributes:

@@ -22,10 +22,10 @@ from lamina.errors import (
 )
 from lamina.layers.base import Layer
 from lamina.layers.preprocessing.adapting import AdaptingLayer
-from lamina.layers.preprocessing.category_encoding import encode
 from lamina.layers.preprocessing.host import HostLayer
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
+from lamina.transforms.numbers import encode
 
 _FILE, _FULL = "vocabulary.txt", "vocabulary.json"
 
@@ -279,9 +279,9 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         if self.output_mode == "int":
             return numbers
         if self.output_mode != "tf_idf":
-            return encode(numbers, self.output_mode, self.depth, "int32")
+            return encode(jnp, numbers, self.depth, self.output_mode, "int32")
         floatx = settings.floatx()
-        counts = encode(numbers, "count", self.depth, floatx)
+        counts = encode(jnp, numbers, self.depth, "count", floatx)
         weights = np.zeros(self.depth) if self._idf is None else self._idf
         return counts * jnp.asarray(np.pad(weights, (0, self.depth - len(weights))), floatx)
 
