@@ -79,9 +79,7 @@ class CategoryEncoding(Layer):
         if count_weights is not None:
             weights = jnp.asarray(count_weights, self.compute_dtype)
         indices = jnp.asarray(inputs).astype("int32")
-        return encode(
-            jnp, indices, self.num_tokens, self.output_mode, self.compute_dtype, weights
-        )
+        return encode(jnp, indices, self.num_tokens, self.output_mode, self.compute_dtype, weights)
 
 
 __all__ = ["CategoryEncoding"]
