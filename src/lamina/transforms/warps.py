@@ -20,10 +20,12 @@ FILL_MODES = ("reflect", "wrap", "constant", "nearest")
 
 def _inside(xp: Any, index: Any, size: Any, fill_mode: str) -> Any:
     """Indices within an axis, for any integers."""
+    near = xp is np and -size <= index.min() and index.max() < 2 * size
     if fill_mode == "wrap":
         return index % size
     if fill_mode == "reflect":  # about the border of the first and last entry
-        index = index % (2 * size)
+        # Of negative integers, `^` gives -1 - index: divisions are slower.
+        index = index ^ (index >> 31) if near else index % (2 * size)
         return xp.minimum(index, 2 * size - 1 - index)
     if fill_mode == "mirror":  # about their center
         period = max(2 * size - 2, 1)
@@ -47,28 +49,57 @@ def sample(
         fill_value: Value out of bounds for ``"constant"``.
     """
     n, height, width, channels = x.shape
+    is_numpy = xp is np
+    if is_numpy and n > 1:  # one image after the other, which the processor's caches hold
+        rows, columns = (np.broadcast_to(i, (n, *i.shape[1:])) for i in (rows, columns))
+        each = zip(x, rows, columns, strict=True)
+        return np.stack([
+            sample(xp, *(a[None] for a in one), interpolation, fill_mode, fill_value)[0]
+            for one in each
+        ])  # fmt: skip
     flat = x.reshape(-1, channels)
+    if is_numpy:  # whose loops are fast along the last axis only: one channel after the other
+        flat = np.ascontiguousarray(flat.T)
+    axis, integer, mode = (1, "intp", "raise") if is_numpy else (0, "int32", "clip")
     start = (xp.arange(n) * (height * width))[:, None, None]
 
-    def at(row: Any, column: Any) -> Any:
-        place = _inside(xp, row, height, fill_mode) * width
-        place = place + _inside(xp, column, width, fill_mode)
-        found = xp.take(flat, start + place, axis=0, mode="clip")
+    def at(row: Any, column: Any, place: Any) -> Any:
+        found = xp.take(flat, place, axis=axis, mode=mode)
         if fill_mode != "constant":
             return found
         known = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        return xp.where(known[..., None], found, xp.asarray(fill_value, x.dtype))
+        return xp.where(_for_channels(known), found, xp.asarray(fill_value, x.dtype))
+
+    def _for_channels(a: Any) -> Any:
+        return a if is_numpy else a[..., None]
+
+    def between(a: Any, b: Any, weight: Any) -> Any:
+        b -= a  # in place where arrays can be changed
+        b *= weight
+        b += a
+        return b
+
+    def inside(row: Any, column: Any) -> tuple[Any, Any]:
+        row = start + _inside(xp, row, height, fill_mode) * width
+        return row, _inside(xp, column, width, fill_mode)
 
     if interpolation == "nearest":
         half = np.float32(0.5)  # ties are rounded away from zero
-        places = (xp.sign(i) * xp.floor(abs(i) + half) for i in (rows, columns))
-        return at(*(i.astype("int32") for i in places))
-    top, left = xp.floor(rows), xp.floor(columns)
-    down, right = ((a - b)[..., None].astype(x.dtype) for a, b in ((rows, top), (columns, left)))
-    top, left = top.astype("int32"), left.astype("int32")
-    above = at(top, left) * (1 - right) + at(top, left + 1) * right
-    below = at(top + 1, left) * (1 - right) + at(top + 1, left + 1) * right
-    return above * (1 - down) + below * down
+        rows, columns = (
+            (xp.sign(i) * xp.floor(abs(i) + half)).astype(integer) for i in (rows, columns)
+        )
+        found = at(rows, columns, sum(inside(rows, columns)))
+    else:
+        top, left = xp.floor(rows), xp.floor(columns)
+        down, right = (
+            _for_channels((a - b).astype(x.dtype)) for a, b in ((rows, top), (columns, left))
+        )
+        top, left = top.astype(integer), left.astype(integer)
+        (i, j), (k, m) = inside(top, left), inside(top + 1, left + 1)
+        above = between(at(top, left, i + j), at(top, left + 1, i + m), right)
+        below = between(at(top + 1, left, k + j), at(top + 1, left + 1, k + m), right)
+        found = between(above, below, down)
+    return np.ascontiguousarray(np.moveaxis(found, 0, -1)) if is_numpy else found
 
 
 def grid(xp: Any, height: Any, width: Any) -> tuple[Any, Any]:
