@@ -49,57 +49,61 @@ def sample(
         fill_value: Value out of bounds for ``"constant"``.
     """
     n, height, width, channels = x.shape
-    is_numpy = xp is np
-    if is_numpy and n > 1:  # one image after the other, which the processor's caches hold
+    if xp is np and n > 1:  # one image after the other, which the processor's caches hold
         rows, columns = (np.broadcast_to(i, (n, *i.shape[1:])) for i in (rows, columns))
-        each = zip(x, rows, columns, strict=True)
-        return np.stack([
-            sample(xp, *(a[None] for a in one), interpolation, fill_mode, fill_value)[0]
-            for one in each
-        ])  # fmt: skip
-    flat = x.reshape(-1, channels)
-    if is_numpy:  # whose loops are fast along the last axis only: one channel after the other
-        flat = np.ascontiguousarray(flat.T)
-    axis, integer, mode = (1, "intp", "raise") if is_numpy else (0, "int32", "clip")
+        each = ((a[None] for a in one) for one in zip(x, rows, columns, strict=True))
+        return np.concatenate(
+            [sample(xp, *one, interpolation, fill_mode, fill_value) for one in each]
+        )
     start = (xp.arange(n) * (height * width))[:, None, None]
+    integer = "intp" if xp is np else "int32"
 
-    def at(row: Any, column: Any, place: Any) -> Any:
-        found = xp.take(flat, place, axis=axis, mode=mode)
-        if fill_mode != "constant":
-            return found
-        known = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        return xp.where(_for_channels(known), found, xp.asarray(fill_value, x.dtype))
-
-    def _for_channels(a: Any) -> Any:
-        return a if is_numpy else a[..., None]
-
-    def between(a: Any, b: Any, weight: Any) -> Any:
-        b -= a  # in place where arrays can be changed
-        b *= weight
-        b += a
-        return b
-
-    def inside(row: Any, column: Any) -> tuple[Any, Any]:
-        row = start + _inside(xp, row, height, fill_mode) * width
-        return row, _inside(xp, column, width, fill_mode)
+    def neighbors(*corners: tuple[Any, Any]) -> list[tuple[Any, Any]]:
+        """Where pixels are in a table of all, and whether they are within the image."""
+        inside = [(start + _inside(xp, row, height, fill_mode) * width,
+                   _inside(xp, column, width, fill_mode)) for row, column in corners]  # fmt: skip
+        within = [((row >= 0) & (row < height), (column >= 0) & (column < width))
+                  for row, column in corners] if fill_mode == "constant" else None  # fmt: skip
+        pairs = [(i, j) for i in range(len(corners)) for j in range(len(corners))]
+        return [(inside[i][0] + inside[j][1], within and within[i][0] & within[j][1])
+                for i, j in pairs]  # fmt: skip
 
     if interpolation == "nearest":
         half = np.float32(0.5)  # ties are rounded away from zero
-        rows, columns = (
-            (xp.sign(i) * xp.floor(abs(i) + half)).astype(integer) for i in (rows, columns)
+        places = neighbors(
+            tuple((xp.sign(i) * xp.floor(abs(i) + half)).astype(integer) for i in (rows, columns))
         )
-        found = at(rows, columns, sum(inside(rows, columns)))
+        weights = ()
     else:
-        top, left = xp.floor(rows), xp.floor(columns)
-        down, right = (
-            _for_channels((a - b).astype(x.dtype)) for a, b in ((rows, top), (columns, left))
-        )
-        top, left = top.astype(integer), left.astype(integer)
-        (i, j), (k, m) = inside(top, left), inside(top + 1, left + 1)
-        above = between(at(top, left, i + j), at(top, left + 1, i + m), right)
-        below = between(at(top + 1, left, k + j), at(top + 1, left + 1, k + m), right)
-        found = between(above, below, down)
-    return np.ascontiguousarray(np.moveaxis(found, 0, -1)) if is_numpy else found
+        lower = [xp.floor(i) for i in (rows, columns)]
+        weights = [(i - j).astype(x.dtype) for i, j in zip((rows, columns), lower, strict=True)]
+        top, left = (i.astype(integer) for i in lower)
+        places = neighbors((top, left), (top + 1, left + 1))
+
+    def mixed(table: Any, form: Any) -> Any:
+        def at(place: Any, known: Any) -> Any:
+            found = xp.take(table, place, axis=0, mode="raise" if xp is np else "clip")
+            fill = xp.asarray(fill_value, x.dtype)
+            return found if known is None else xp.where(form(known), found, fill)
+
+        def between(a: Any, b: Any, weight: Any) -> Any:
+            b -= a  # in place where arrays can be changed
+            b *= form(weight)
+            b += a
+            return b
+
+        values = [at(*place) for place in places]
+        if not weights:
+            return values[0]
+        down, right = weights
+        return between(between(*values[:2], right), between(*values[2:], right), down)
+
+    if xp is not np:
+        return mixed(x.reshape(-1, channels), lambda a: a[..., None])
+    result = np.empty((*rows.shape, channels), x.dtype)
+    for i in range(channels):  # NumPy's loops are fast along the last axis only
+        result[..., i] = mixed(np.ascontiguousarray(x[..., i]).ravel(), lambda a: a)
+    return result
 
 
 def grid(xp: Any, height: Any, width: Any) -> tuple[Any, Any]:
