@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -237,11 +238,13 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         raise NotImplementedError
 
     def update_state(self, data: Any) -> None:
+        if self.output_mode != "tf_idf":
+            self._counts.update(itertools.chain.from_iterable(self.documents(data)))
+            return
         for document in self.documents(data):
             self._counts.update(document)
-            if self.output_mode == "tf_idf":
-                self._document_counts.update(set(document))
-                self._documents += 1
+            self._document_counts.update(set(document))
+            self._documents += 1
 
     def finalize_state(self) -> None:
         counts = {self._decoded(t): n for t, n in self._counts.items()}
