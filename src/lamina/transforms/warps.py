@@ -51,9 +51,9 @@ def sample(
     n, height, width, channels = x.shape
     if xp is np and n > 1:  # one image after the other, which the processor's caches hold
         rows, columns = (np.broadcast_to(i, (n, *i.shape[1:])) for i in (rows, columns))
-        each = ((a[None] for a in one) for one in zip(x, rows, columns, strict=True))
+        each = ((a[None], b[None], c[None]) for a, b, c in zip(x, rows, columns, strict=True))
         return np.concatenate(
-            [sample(xp, *one, interpolation, fill_mode, fill_value) for one in each]
+            [sample(xp, a, b, c, interpolation, fill_mode, fill_value) for a, b, c in each]
         )
     start = (xp.arange(n) * (height * width))[:, None, None]
     integer = "intp" if xp is np else "int32"
@@ -92,11 +92,11 @@ def sample(
             b += a
             return b
 
-        values = [at(*place) for place in places]
         if not weights:
-            return values[0]
+            return at(*places[0])
         down, right = weights
-        return between(between(*values[:2], right), between(*values[2:], right), down)
+        a, b, c, d = (at(*place) for place in places)
+        return between(between(a, b, right), between(c, d, right), down)
 
     if xp is not np:
         return mixed(x.reshape(-1, channels), lambda a: a[..., None])

@@ -20,7 +20,7 @@ _MOVED = "boxes and masks move along, and boxes that are left outside get the la
 
 
 @builtin()
-class _Warp(RandomLayer):
+class _Warp(RandomLayer, kw_only=True):
     interpolation: str = INTERPOLATION
     fill_mode: str = field(default="reflect", convert=one_of(*warps.FILL_MODES))
     fill_value: float = 0.0
