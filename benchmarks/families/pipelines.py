@@ -32,12 +32,14 @@ def images(folder: Path, framework: str) -> Measure:
         keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.1),
         keras.layers.RandomCrop(*CROP),
     ])  # fmt: skip
-    data = data.map(lambda x, y: (change(x, training=True), y), num_parallel_calls=-1).prefetch(-1)
+    data = data.map(lambda x, y: (change(x, training=True), y), num_parallel_calls=-1)
+    data = data.prefetch(-1)
     held = [tuple(map(np.asarray, batch)) for batch in itertools.islice(data, 8)]
     model = keras.Sequential([
         keras.Input((*CROP, 3)), keras.layers.Rescaling(1 / 255),
         keras.layers.Conv2D(16, 5, strides=2, activation="relu"),
-        keras.layers.Conv2D(32, 3, strides=2, activation="relu"), keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Conv2D(32, 3, strides=2, activation="relu"),
+        keras.layers.GlobalAveragePooling2D(),
         keras.layers.Dense(10),
     ])  # fmt: skip
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

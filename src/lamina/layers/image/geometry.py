@@ -20,10 +20,12 @@ _MOVED = "boxes and masks move along, and boxes that are left outside get the la
 
 
 @builtin()
-class _Warp(RandomLayer, kw_only=True):
-    interpolation: str = INTERPOLATION
-    fill_mode: str = field(default="reflect", convert=one_of(*warps.FILL_MODES))
-    fill_value: float = 0.0
+class _Warp(RandomLayer):
+    interpolation: str = field(
+        default="bilinear", convert=one_of("bilinear", "nearest"), kw_only=True
+    )
+    fill_mode: str = field(default="reflect", convert=one_of(*warps.FILL_MODES), kw_only=True)
+    fill_value: float = field(default=0.0, kw_only=True)
 
 
 @builtin("layers")
