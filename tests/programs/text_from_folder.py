@@ -1,5 +1,6 @@
 """Reviews as text files in folders: a vocabulary, a classifier, and one model that takes strings."""
 
+import json
 import os
 import sys
 import tempfile
@@ -9,39 +10,54 @@ import numpy as np
 from keras import layers
 
 SEEDS = range(int(sys.argv[1])) if len(sys.argv) > 1 else ()
-WORDS = {"neg": "dull sad Poor, cold grey", "pos": "great fun Lovely! warm bright"}
+REAL = os.path.join(sys.argv[2], "imdb") if len(sys.argv) > 2 else None
+OPINIONS = {"neg": "dull sad Poor, cold grey", "pos": "great fun Lovely! warm bright"}
 
 
-def write(folder, files, rng):
+def made_up(folder, files, rng):
     """Most opinions in a review, but not all, are those of its class."""
-    for name in WORDS:
+    for name, other in (("neg", "pos"), ("pos", "neg")):
         os.makedirs(os.path.join(folder, name))
         for i in range(files):
-            opinions = WORDS[name if rng.random() < 0.9 else "neg pos".replace(name, "").strip()]
+            opinions = OPINIONS[name if rng.random() < 0.9 else other].split()
             words = [f"word{w}" for w in rng.integers(0, 30, rng.integers(6, 14))]
-            words += rng.choice(opinions.split(), 2).tolist()
+            words += rng.choice(opinions, 2).tolist()
             with open(os.path.join(folder, name, f"{i}.txt"), "w") as file:
                 file.write(" ".join(rng.permutation(words)) + ".\n")
 
 
-def network(words):
+def published(folder, files):
+    """Reviews of films, as many of each class."""
+    with open(os.path.join(REAL, "imdb_word_index.json")) as file:
+        words = {rank: word for word, rank in json.load(file).items()}
+    data = np.load(os.path.join(REAL, "imdb_flat.npz"))
+    ids, offsets, labels = (data[k] for k in ("x_train_ids", "x_train_offsets", "y_train"))
+    for label, name in enumerate(("neg", "pos")):
+        os.makedirs(os.path.join(folder, name))
+        for i in np.flatnonzero(labels == label)[:files]:
+            text = " ".join(words[r] for r in ids[offsets[i] : offsets[i + 1]])
+            with open(os.path.join(folder, name, f"{i}.txt"), "w", encoding="utf-8") as file:
+                file.write(text)
+
+
+def network(words, width):
     text = keras.Input((None,), dtype="int64", name="words")
-    h = layers.Embedding(words, 8, name="embedding")(text)
+    h = layers.Embedding(words, width, name="embedding")(text)
     h = layers.Conv1D(12, 3, padding="same", activation="relu", name="convolution")(h)
     h = layers.GlobalMaxPooling1D()(h)
     model = keras.Model(text, layers.Dense(1, activation="sigmoid", name="opinion")(h))
-    model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy", metrics=["accuracy"])
+    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy"])
     return model
 
 
-def learn(folder, batch_size, epochs, weights=None):
+def learn(folder, batch_size, epochs, words=40, length=12, width=8, weights=None):
     options = {"batch_size": batch_size, "validation_split": 0.25, "seed": 5, "verbose": False}
     train, test = keras.utils.text_dataset_from_directory(folder, subset="both", **options)
     print(train.class_names, len(train), len(test))
-    vectorize = layers.TextVectorization(max_tokens=40, output_sequence_length=12)
+    vectorize = layers.TextVectorization(max_tokens=words, output_sequence_length=length)
     vectorize.adapt(train.map(lambda text, label: text))
-    print(vectorize.get_vocabulary())
-    model = network(40)
+    print(len(vectorize.get_vocabulary()), vectorize.get_vocabulary()[:40])
+    model = network(words, width)
     if weights is not None:
         model.set_weights([weights.normal(0, 0.3, w.shape) for w in model.get_weights()])
     history = model.fit(
@@ -54,19 +70,17 @@ def learn(folder, batch_size, epochs, weights=None):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    write(os.path.join(folder, "few"), 40, np.random.default_rng(1))
-    vectorize, model, history = learn(
-        os.path.join(folder, "few"), 80, 3, np.random.default_rng(2)
-    )  # in one batch, whose order does not matter
+    few, many = os.path.join(folder, "few"), os.path.join(folder, "many")
+    made_up(few, 40, np.random.default_rng(1))
+    # In one batch, whose order does not matter.
+    vectorize, model, history = learn(few, 80, 3, weights=np.random.default_rng(2))
     print({k: [round(float(v), 4) for v in vs] for k, vs in sorted(history.items())})
 
     whole = keras.Sequential([keras.Input((1,), dtype="string"), vectorize, model])
     whole.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
     opinions = keras.ops.convert_to_tensor([["great fun"], ["A sad, cold word7"], ["never seen"]])
     print(whole.predict(opinions, verbose=0).round(3))
-    raw = keras.utils.text_dataset_from_directory(
-        os.path.join(folder, "few"), shuffle=False, verbose=False
-    )
+    raw = keras.utils.text_dataset_from_directory(few, shuffle=False, verbose=False)
     print([round(float(v), 4) for v in whole.evaluate(raw, verbose=0)])
     path = os.path.join(folder, "whole.keras")
     whole.save(path)
@@ -74,8 +88,11 @@ with tempfile.TemporaryDirectory() as folder:
     print(loaded.layers[0].get_vocabulary() == vectorize.get_vocabulary())
     print(loaded.predict(opinions, verbose=0).round(3))
 
-    if SEEDS:
-        write(os.path.join(folder, "many"), 400, np.random.default_rng(3))
+    if REAL is not None:
+        published(many, 2000)
+    elif SEEDS:
+        made_up(many, 400, np.random.default_rng(3))
     for seed in SEEDS:
         keras.utils.set_random_seed(seed)
-        print("accuracy", learn(os.path.join(folder, "many"), 32, 6)[2]["val_accuracy"][-1])
+        sizes = {} if REAL is None else {"words": 5000, "length": 200, "width": 16}
+        print("accuracy", learn(many, 32, 4, **sizes)[2]["val_accuracy"][-1])
