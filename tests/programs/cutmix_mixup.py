@@ -65,7 +65,8 @@ for cls, kinds in ((layers.CutMix, 3), (layers.MixUp, 100)):
     data = layer({"images": flat, "labels": flat_labels}, training=True)
     x, y = np.asarray(data["images"]), np.asarray(data["labels"])
     print(x.shape, x.dtype, y.shape, y.dtype, y.sum(-1).round(4).tolist())
-    print(np.allclose(x.mean((1, 2, 3)), y @ np.arange(3.0), atol=1e-4))
+    if cls is layers.MixUp:  # Keras mixes labels by the size of a window before it is rounded
+        print(np.allclose(x.mean((1, 2, 3)), y @ np.arange(3.0), atol=1e-4))
     print(bool(len(np.unique(x.round(3))) <= kinds), bool(np.any(y != flat_labels)))
     same = layer({"images": flat, "labels": flat_labels}, training=False)
     print(np.array_equal(np.asarray(same["images"]), flat))

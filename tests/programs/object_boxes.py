@@ -23,7 +23,7 @@ def rectangles(count, height, width, rng):
 
 
 def shown(data):
-    boxes = {k: np.asarray(v).round(3) for k, v in data["bounding_boxes"].items()}
+    boxes = {k: np.asarray(v, "float64").round(3) for k, v in data["bounding_boxes"].items()}
     return np.asarray(data["images"]).shape, boxes["boxes"][0].tolist(), boxes["labels"].tolist()
 
 
@@ -47,7 +47,7 @@ convert = keras.utils.bounding_boxes.convert_format
 for name in ("xyxy", "yxyx", "xywh", "center_xywh", "rel_xyxy"):
     given = np.asarray(convert(boxes, "xyxy", name, height=24, width=32))
     data = {"images": images, "bounding_boxes": {"boxes": given, "labels": labels}}
-    print(name, given[0, 0].round(3).tolist())
+    print(name, given[0, 0].astype("float64").round(3).tolist())
     for layer in (
         layers.Resizing(12, 16, bounding_box_format=name),
         layers.Resizing(16, 16, pad_to_aspect_ratio=True, bounding_box_format=name),

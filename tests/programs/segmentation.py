@@ -46,7 +46,7 @@ def network():
     up = layers.Conv2DTranspose(8, 2, strides=2, name="up")(inner)
     last = block(layers.Concatenate()([first, up]), 8, "last")
     model = keras.Model(inputs, layers.Conv2D(2, 1, activation="softmax", name="classes")(last))
-    iou = keras.metrics.OneHotMeanIoU(2, sparse_y_true=True, name="iou", sparse_y_pred=False)
+    iou = keras.metrics.MeanIoU(2, sparse_y_pred=False, name="iou")
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=[iou])
     return model
 

@@ -51,7 +51,7 @@ def network():
 
 
 def sounds(folder, batch_size):
-    options = {"validation_split": 0.25, "subset": "both", "seed": 3, "verbose": False}
+    options = {"validation_split": 0.25, "subset": "both", "seed": 3}
     train, test = keras.utils.audio_dataset_from_directory(
         folder, batch_size=batch_size, output_sequence_length=SAMPLES, **options
     )

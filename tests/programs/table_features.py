@@ -13,12 +13,13 @@ SEEDS = range(int(sys.argv[1])) if len(sys.argv) > 1 else ()
 
 
 def table(rows, rng):
-    age, pressure = rng.integers(20, 80, rows), rng.normal(130, 20, rows).astype("float32")
+    age, pressure = rng.uniform(20, 80, rows), rng.normal(130, 20, rows)
     kind, sex = rng.choice(["a", "b", "c"], rows), rng.integers(0, 2, rows)
     risk = (age - 50) / 15 + (pressure - 130) / 20 + np.where(kind == "b", 2.0, -0.6)
     risk += np.where((sex == 1) & (kind == "c"), 2.0, 0.0)
     target = (risk + rng.normal(0, 0.7, rows) > 0).astype("float32")
-    return {"age": age, "pressure": pressure, "kind": kind, "sex": sex}, target[:, None]
+    numbers = {"age": age.astype("float32"), "pressure": pressure.astype("float32")}
+    return {**numbers, "kind": kind, "sex": sex}, target[:, None]
 
 
 def space_of(columns):
@@ -48,7 +49,8 @@ def network(space):
 rng = np.random.default_rng(6)
 columns, target = table(120, rng)
 space = space_of(columns)
-print(space.preprocessors["kind"].get_vocabulary(), space.preprocessors["sex"].get_vocabulary())
+for name in ("kind", "sex"):
+    print([str(token) for token in space.preprocessors[name].get_vocabulary()])
 print(np.asarray(space.preprocessors["age"].bin_boundaries).round(2))
 encoded = np.asarray(space(columns))
 print(encoded.shape, encoded.sum(0).round(3))
@@ -57,7 +59,7 @@ training.set_weights([rng.normal(0, 0.4, w.shape) for w in training.get_weights(
 history = training.fit(encoded, target, batch_size=40, epochs=3, shuffle=False, verbose=0).history
 print({k: [round(float(v), 4) for v in vs] for k, vs in sorted(history.items())})
 
-sample = {"age": 63, "pressure": 150.0, "kind": "b", "sex": 1}
+sample = {"age": 63.5, "pressure": 150.0, "kind": "b", "sex": 1}
 batch = {k: keras.ops.convert_to_tensor([v]) for k, v in sample.items()}
 print(inference.predict(batch, verbose=0).round(4))
 with tempfile.TemporaryDirectory() as folder:

@@ -40,7 +40,7 @@ def preprocessing(columns):
     scale = layers.Normalization(name="scale")
     scale.adapt(columns["numbers"])
     inputs = {
-        "text": keras.Input((1,), dtype="string", name="text"),
+        "text": keras.Input((), dtype="string", name="text"),
         "plan": keras.Input((1,), dtype="string", name="plan"),
         "numbers": keras.Input((2,), name="numbers"),
     }
@@ -66,17 +66,18 @@ def network(inputs, encoded):
     return head, whole
 
 
-def as_column(data):
-    return {k: keras.ops.convert_to_tensor(v[:, None] if v.ndim == 1 else v) for k, v in data.items()}
+def as_columns(data):
+    columns = {**data, "plan": data["plan"][:, None]}
+    return {k: keras.ops.convert_to_tensor(v) for k, v in columns.items()}
 
 
 rng = np.random.default_rng(18)
 columns, answers = tickets(96, rng)
 inputs, encoded, (words, plans, scale) = preprocessing(columns)
-print(words.get_vocabulary(), plans.get_vocabulary())
+print([str(token) for layer in (words, plans) for token in layer.get_vocabulary()])
 print(np.asarray(scale.mean).round(3), np.asarray(scale.variance).round(3))
 encoder = keras.Model(inputs, encoded)
-features = encoder.predict(as_column(columns), verbose=0)
+features = encoder.predict(as_columns(columns), verbose=0)
 print(features.shape, features.sum(0).round(2))
 head, whole = network(inputs, encoded)
 head.set_weights([rng.normal(0, 0.3, w.shape) for w in head.get_weights()])
@@ -87,12 +88,12 @@ new = {
     "plan": np.array(["team", "free"], object),
     "numbers": np.array([[20.0, 3.0], [2.0, 0.0]], "float32"),
 }
-found = whole.predict(as_column(new), verbose=0)
-print({k: found[k].round(3).tolist() for k in sorted(found)})
+found = whole.predict(as_columns(new), verbose=0)
+print({k: found[k].astype("float64").round(3).tolist() for k in sorted(found)})
 with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "tickets.keras")
     whole.save(path)
-    again = keras.models.load_model(path).predict(as_column(new), verbose=0)
+    again = keras.models.load_model(path).predict(as_columns(new), verbose=0)
     print(all(np.allclose(again[k], found[k], atol=1e-6) for k in found))
 
 for seed in SEEDS:
@@ -101,9 +102,9 @@ for seed in SEEDS:
     train = part(columns, slice(600))
     inputs, encoded, _ = preprocessing(train)
     head, whole = network(inputs, encoded)
-    features = keras.Model(inputs, encoded).predict(as_column(columns), verbose=0)
+    features = keras.Model(inputs, encoded).predict(as_columns(columns), verbose=0)
     head.fit(features[:600], part(answers, slice(600)), epochs=10, verbose=0)
-    found = whole.predict(as_column(part(columns, slice(600, None))), verbose=0)
+    found = whole.predict(as_columns(part(columns, slice(600, None))), verbose=0)
     right = found["topic"].argmax(-1) == answers["topic"][600:]
     hurry = (found["urgent"] > 0.5) == answers["urgent"][600:]
     print("accuracy", float((right.mean() + hurry.mean()) / 2))

@@ -40,25 +40,28 @@ def published(folder, files):
                 file.write(text)
 
 
-def network(words, width):
+def network(words, width, optimizer):
     text = keras.Input((None,), dtype="int64", name="words")
     h = layers.Embedding(words, width, name="embedding")(text)
     h = layers.Conv1D(12, 3, padding="same", activation="relu", name="convolution")(h)
     h = layers.GlobalMaxPooling1D()(h)
     model = keras.Model(text, layers.Dense(1, activation="sigmoid", name="opinion")(h))
-    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy"])
+    model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
     return model
 
 
 def learn(folder, batch_size, epochs, words=40, length=12, width=8, weights=None):
-    options = {"batch_size": batch_size, "validation_split": 0.25, "seed": 5, "verbose": False}
+    options = {"batch_size": batch_size, "validation_split": 0.25, "seed": 5}
     train, test = keras.utils.text_dataset_from_directory(folder, subset="both", **options)
     print(train.class_names, len(train), len(test))
     vectorize = layers.TextVectorization(max_tokens=words, output_sequence_length=length)
     vectorize.adapt(train.map(lambda text, label: text))
-    print(len(vectorize.get_vocabulary()), vectorize.get_vocabulary()[:40])
-    model = network(words, width)
+    vocabulary = [str(word) for word in vectorize.get_vocabulary()]
+    print(len(vocabulary), vocabulary[:40])
+    model = network(words, width, keras.optimizers.Adam(0.01))
     if weights is not None:
+        # Not Adam: with TensorFlow, Keras gives its moments the rows of an embedding one by one.
+        model = network(words, width, keras.optimizers.SGD(0.3))
         model.set_weights([weights.normal(0, 0.3, w.shape) for w in model.get_weights()])
     history = model.fit(
         train.map(lambda text, label: (vectorize(text), label)).cache().prefetch(2),
