@@ -102,9 +102,10 @@ def main():
                     entry = _entry(worker, program, backend, data) or entry
             if entry:
                 entries[program] = entry
+                told = {p: e for p, e in {**known, **entries}.items() if p in PROGRAMS}
+                RECORD.write_text(json.dumps(dict(sorted(told.items())), indent=1) + "\n")
         if worker is not None:
             worker.end()
-    RECORD.write_text(json.dumps(dict(sorted(entries.items())), indent=1) + "\n")
 
 
 def _entry(worker, program, backend, data):

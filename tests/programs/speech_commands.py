@@ -45,7 +45,7 @@ def network():
     h = layers.Flatten()(h)
     model = keras.Model(inputs, layers.Dense(3, activation="softmax")(h))
     model.compile(
-        keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        keras.optimizers.Adam(0.005), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     return model
 
@@ -81,10 +81,10 @@ with tempfile.TemporaryDirectory() as folder:
     print(np.allclose(loaded.predict(first, verbose=0), model.predict(first, verbose=0), atol=1e-5))
 
     if SEEDS:
-        write(os.path.join(folder, "many"), 100, 0.3, np.random.default_rng(11))
+        write(os.path.join(folder, "many"), 120, 0.15, np.random.default_rng(11))
     for seed in SEEDS:
         keras.utils.set_random_seed(seed)
         train, test = sounds(os.path.join(folder, "many"), 16)
         model = network()
-        model.fit(train, epochs=8, verbose=0)
+        model.fit(train, epochs=15, verbose=0)
         print("accuracy", model.evaluate(test, verbose=0)[1])

@@ -83,6 +83,8 @@ with tempfile.TemporaryDirectory() as folder:
     whole.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
     opinions = keras.ops.convert_to_tensor([["great fun"], ["A sad, cold word7"], ["never seen"]])
     print(whole.predict(opinions, verbose=0).round(3))
+    short = keras.Sequential([vectorize, model])  # without an Input
+    print(np.asarray(short(opinions)).round(3))
     raw = keras.utils.text_dataset_from_directory(few, shuffle=False, verbose=False)
     print([round(float(v), 4) for v in whole.evaluate(raw, verbose=0)])
     path = os.path.join(folder, "whole.keras")

@@ -61,6 +61,6 @@ for seed in SEEDS:
     keras.utils.set_random_seed(seed)
     model, _ = network(long[:1200])
     shuffled = windows(long[:1200], None, None, batch_size=64, shuffle=True, seed=seed)
-    model.fit(shuffled, epochs=8, verbose=0)
+    model.fit(shuffled, epochs=20, verbose=0)
     error = model.evaluate(windows(long, 1200, 1476, batch_size=64), verbose=0)[1]
     print("accuracy", 1 - error / np.abs(np.diff(long[1200:, 0])).mean())
