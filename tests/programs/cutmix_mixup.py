@@ -41,9 +41,7 @@ def network(size, classes, filters):
         model.add(layers.MaxPooling2D())
     model.add(layers.Flatten())
     model.add(layers.Dense(classes, activation="softmax"))
-    model.compile(
-        keras.optimizers.Adam(0.003), "categorical_crossentropy", metrics=["accuracy"]
-    )
+    model.compile(keras.optimizers.Adam(0.003), "categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

@@ -85,7 +85,9 @@ with tempfile.TemporaryDirectory() as folder:
     write(few, 4, rng)
     data = pictures(few, batch_size=12, seed=1)  # one batch, whose order does not matter
     images, labels = next(iter(pictures(few, batch_size=12, shuffle=False)))
-    print(data.class_names, tuple(images.shape), np.asarray(labels), float(np.asarray(images).mean()))
+    print(
+        data.class_names, tuple(images.shape), np.asarray(labels), float(np.asarray(images).mean())
+    )
     base = backbone(rng)
     print(base.name, len(base.layers), base.count_params(), base.output_shape)
     model = network(base)

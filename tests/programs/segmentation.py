@@ -36,7 +36,9 @@ class Augmented(keras.utils.PyDataset):
 
 def block(x, filters, name):
     x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_convolution")(x)
-    return layers.Activation("relu")(layers.BatchNormalization(momentum=0.9, name=f"{name}_normalization")(x))
+    return layers.Activation("relu")(
+        layers.BatchNormalization(momentum=0.9, name=f"{name}_normalization")(x)
+    )
 
 
 def network():

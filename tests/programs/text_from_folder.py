@@ -1,4 +1,4 @@
-"""Reviews as text files in folders: a vocabulary, a classifier, and one model that takes strings."""
+"""Reviews as text files in folders: a vocabulary, a classifier, one model that takes strings."""
 
 import json
 import os

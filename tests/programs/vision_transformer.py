@@ -40,9 +40,7 @@ class PatchEncoder(layers.Layer):
         super().__init__(**kwargs)
         self.num_patches = num_patches
         self.projection = layers.Dense(units=projection_dim)
-        self.position_embedding = layers.Embedding(
-            input_dim=num_patches, output_dim=projection_dim
-        )
+        self.position_embedding = layers.Embedding(input_dim=num_patches, output_dim=projection_dim)
 
     def call(self, patch):
         positions = ops.expand_dims(ops.arange(start=0, stop=self.num_patches, step=1), axis=0)

@@ -150,8 +150,11 @@ def test_split_dataset_keeps_parts_of_data_sets_apart(shuffle):
         ({"left_size": 1.0}, ArgumentError, "gives 10 and 0"),
         ({"left_size": 0.5, "preferred_backend": "theano"}, ArgumentError, "Received: 'theano'"),
         ({"left_size": 0.5, "preferred_backend": "torch"}, ArgumentError, "`import torch`"),
-        ({"left_size": 0.5, "preferred_backend": "torch", "dataset": Dataset(X)},
-         ArgumentError, "does not match a data set of Lamina"),
+        (
+            {"left_size": 0.5, "preferred_backend": "torch", "dataset": Dataset(X)},
+            ArgumentError,
+            "does not match a data set of Lamina",
+        ),
         ({"left_size": 0.5, "dataset": [1, 2, 3]}, DataError, r"a list of \['int'\]"),
         ({"left_size": 0.5, "dataset": object()}, DataError, r"a object of \['object'\]"),
         ({"left_size": 0.5, "dataset": {"a": X, "b": Y[:4]}}, DataError, r"'a': 10, 'b': 4"),
