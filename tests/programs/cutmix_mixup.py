@@ -87,7 +87,7 @@ for seed in SEEDS:
     else:
         x, y = photographs("data_batch_1_first4000.bin")
         test_x, test_y = photographs("test_batch_first1000.bin")
-        model, epochs = network(32, 10, (16, 32, 32)), 8
+        model, epochs = network(32, 10, (12, 24, 24)), 5
     order = np.random.default_rng(seed)
     for epoch in range(epochs):
         layer = (layers.CutMix, layers.MixUp)[epoch % 2](seed=10 * seed + epoch)

@@ -2,7 +2,7 @@
 
 Keras takes most of the time of the comparison, and answers the same each time. A program that
 changed, or that is new, is run again; `--all` runs all of them, after an update of Keras. Programs
-of `ON_TENSORFLOW` are recorded where TensorFlow is installed, and left as they were elsewhere.
+of `ON_TENSORFLOW`, and what is learned, are recorded only where TensorFlow is installed.
 """
 
 import ast
@@ -85,51 +85,56 @@ def recorded():
 
 
 def main():
-    known = recorded()
-    data = os.environ.get("LAMINA_TEST_DATA")
-    entries = {}
+    entries = {} if "--all" in sys.argv else recorded()
+    entries = {p: e for p, e in entries.items() if p in PROGRAMS and e["program"] == digest(p)}
+    new = [p for p in PROGRAMS if p not in entries]
     for backend in ("jax", "tensorflow"):
         worker = None
-        for program in PROGRAMS:
-            if (program in ON_TENSORFLOW) != (backend == "tensorflow"):
+        for program in new:
+            if backend != _backend(program):
                 continue
-            entry = known.get(program, {})
-            if "--all" in sys.argv or entry.get("program") != digest(program):
-                if find_spec("tensorflow" if backend == "tensorflow" else "jax") is None:
-                    print(f"{program}: not recorded, for lack of {backend}")
-                else:
-                    worker = worker or Worker("keras", backend)
-                    entry = _entry(worker, program, backend, data) or entry
-            if entry:
-                entries[program] = entry
-                told = {p: e for p, e in {**known, **entries}.items() if p in PROGRAMS}
-                RECORD.write_text(json.dumps(dict(sorted(told.items())), indent=1) + "\n")
+            if find_spec(backend) is None:
+                print(f"{program}: not recorded, for lack of {backend}")
+                continue
+            worker = worker or Worker("keras", backend)
+            told = worker.run(program)
+            if told["error"] is not None:
+                print(f"{program}: Keras itself does not run it: {told['error']}")
+                continue
+            by = version("keras") + ("" if backend == "jax" else " on TensorFlow")
+            lines = told["printed"].splitlines()
+            entries[program] = {"program": digest(program), "keras": by, "printed": lines}
+            _write(entries, program)
         if worker is not None:
             worker.end()
+    if find_spec("tensorflow") is not None:
+        _record_accuracies(entries)
 
 
-def _entry(worker, program, backend, data):
-    told = worker.run(program)
-    if told["error"] is not None:
-        print(f"{program}: Keras itself does not run it: {told['error']}")
-        return None
-    keras = f"{version('keras')}" + (" on TensorFlow" if backend == "tensorflow" else "")
-    entry = {"program": digest(program), "keras": keras, "printed": told["printed"].splitlines()}
-    if program in LEARNING:
-        entry["accuracy"] = accuracies(_learned(program, backend))
-    if program in REAL and data is not None:
-        entry["accuracy on real data"] = accuracies(_learned(program, backend, data))
-    print(f"{program}: recorded")
-    return entry
+def _backend(program):
+    return "tensorflow" if program in ON_TENSORFLOW else "jax"
 
 
-def _learned(program, backend, *arguments):
-    worker = Worker("keras", backend, quick=False)
-    told = worker.run(program, SEEDS, *arguments)
-    worker.end()
-    if told["error"] is not None:
-        raise RuntimeError(f"{program}: {told['error']}")
-    return told
+def _record_accuracies(entries):
+    """What programs learn, for those of which it is not known; Keras is fastest on TensorFlow."""
+    data = os.environ.get("LAMINA_TEST_DATA")
+    wanted = [("accuracy", p, ()) for p in LEARNING]
+    wanted += [("accuracy on real data", p, (data,)) for p in REAL if data is not None]
+    for kind, program, folder in wanted:
+        if program in entries and kind not in entries[program]:
+            worker = Worker("keras", "tensorflow")
+            told = worker.run(program, SEEDS, *folder)
+            worker.end()
+            if told["error"] is not None:
+                print(f"{program}: {told['error']}")
+                continue
+            entries[program][kind] = accuracies(told)
+            _write(entries, program)
+
+
+def _write(entries, program):
+    RECORD.write_text(json.dumps(dict(sorted(entries.items())), indent=1) + "\n")
+    print(f"{program}: recorded", flush=True)
 
 
 if __name__ == "__main__":
