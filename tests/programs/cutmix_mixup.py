@@ -54,10 +54,10 @@ def mixed(images, labels, layer, batch_size, rng):
 
 
 rng = np.random.default_rng(14)
-images, labels = shapes(48, rng)
+images, labels = shapes(32, rng)
 # Images whose pixels are their class: what is mixed of them is what is mixed of the labels.
-flat = np.ones((8, 16, 16, 1), "float32") * np.arange(8)[:, None, None, None] % 3
-flat_labels = np.eye(3, dtype="float32")[np.arange(8) % 3]
+flat = np.ones((16, 16, 16, 3), "float32") * np.arange(16)[:, None, None, None] % 3
+flat_labels = np.eye(3, dtype="float32")[np.arange(16) % 3]
 for cls, kinds in ((layers.CutMix, 3), (layers.MixUp, 100)):
     layer = cls(seed=1)
     data = layer({"images": flat, "labels": flat_labels}, training=True)
