@@ -19,6 +19,7 @@ from lamina.core.operation import Op, Operation, any_symbolic
 from lamina.core.scope import Scope, current, entered, get_mask
 from lamina.core.tracking import replaceable
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
+from lamina.execution.program import Program
 from lamina.layers import Lambda, Layer
 from lamina.layers.arguments import call_signature, shapes_of
 from lamina.layers.matrices import MatrixLayer
@@ -28,7 +29,7 @@ from lamina.models.functional import Graph
 from lamina.models.stateless import StatelessTrainer
 from lamina.quantizers.configs import read_config
 from lamina.runtime.budget import Budget
-from lamina.saving import archive, upgrade
+from lamina.saving import archive, upgrade, weight_files
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
@@ -242,23 +243,23 @@ class Model(StatelessTrainer):
         if graph is not None and graph.host is not None:
             if any_symbolic(args):
                 return graph.inlined(args[0])
-            if current() is None and self._may_run_compiled():
+            if current() is None and self._program_of_call() is not None:
                 args = (graph.host.prepare(args[0]), *args[1:])
         if (
             self._layer_graph is not None and current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
             and all(isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, jax.core.Tracer)
                     and get_mask(x) is None for x in nested.flatten(args[0]))
-            and self._may_run_compiled()
+            and (program := self._program_of_call()) is not None
         ):  # fmt: skip
-            outputs = loop.predict_now(self, args[0])
+            outputs = loop.predict_now(self, program, args[0])
             self._losses_of_call = []
             return outputs
         return super().__call__(*args, **kwargs)
 
-    def _may_run_compiled(self) -> bool:
-        """Whether a call has no side effects, which a compiled run would lose."""
-        self._trains()
+    def _program_of_call(self) -> Program | None:
+        """What computes a call; None if a call may have side effects, which it would lose."""
+        program = self.program_for("predict")  # and discards what is out of date
         if self._call_is_pure is None:
             graph = self._need_graph("layers")
             self._call_is_pure = (
@@ -274,7 +275,7 @@ class Model(StatelessTrainer):
                     for x in flatten_layers(self) if x is not self
                 )
             )  # fmt: skip
-        return self._call_is_pure and not self._run_eagerly
+        return program if self._call_is_pure and not self._run_eagerly else None
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Run the graph; a subclass without a graph overrides this."""
@@ -417,16 +418,29 @@ class Model(StatelessTrainer):
 
     # ---- files ---------------------------------------------------------------------------------
 
-    def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
+    def save(
+        self,
+        filepath: Any,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        include_optimizer: bool = True,
+        *,
+        probe: Any = None,
+    ) -> None:
         """Save architecture, weights, compile settings and optimizer state in one ``.keras`` file.
 
         The file is written atomically. See :func:`lamina.saving.save_model`.
         """
-        archive.save_model(self, filepath, overwrite, include_optimizer)
+        archive.save_model(self, filepath, overwrite, zipped, include_optimizer, probe=probe)
 
-    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Save only the weights, as ``.weights.h5`` or ``.safetensors``."""
-        archive.save_weights(self, filepath, overwrite)
+    def save_weights(
+        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+    ) -> None:
+        """Save only the weights, as ``.weights.h5`` or ``.safetensors``, in one or several files.
+
+        See :func:`lamina.saving.save_weights`.
+        """
+        weight_files.save_weights(self, filepath, overwrite, max_shard_size)
 
     def load_weights(
         self,
@@ -440,7 +454,7 @@ class Model(StatelessTrainer):
 
         See :func:`lamina.saving.load_weights`.
         """
-        archive.load_weights(self, filepath, skip_mismatch, by_name, budget=budget)
+        weight_files.load_weights(self, filepath, skip_mismatch, by_name, budget=budget)
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as a JSON string, for ``lamina.models.model_from_json``.

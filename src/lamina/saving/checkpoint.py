@@ -31,7 +31,7 @@ from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import sync
 from lamina.runtime.locks import FolderLock
 from lamina.saving import safetensors
-from lamina.saving.weights import digest_of
+from lamina.saving.safetensors import digest_of
 from lamina.serialization.text import parse
 
 WEIGHTS, TRAINING = "weights", "training"
@@ -218,9 +218,9 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     for name in _ARRAYS:
         table = checkpoint.arrays.get(name, {})
         path = folder / f"{name}.safetensors"
-        safetensors.write(path, table)
+        digests = safetensors.write(path, table)
         sync(path)
-        arrays[name] = {key: _description(value) for key, value in table.items()}
+        arrays[name] = {key: _description(table[key], digests[key]) for key in table}
     for name, content in zip(_TEXTS, (checkpoint.host, checkpoint.data), strict=True):
         text = json.dumps(content).encode()
         _write_text(folder / f"{name}.json", text)
@@ -240,10 +240,8 @@ def _write_text(path: Path, text: bytes) -> None:
     sync(path)
 
 
-def _description(array: np.ndarray) -> dict[str, Any]:
-    return {
-        "shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest_of(array),
-    }  # fmt: skip
+def _description(array: np.ndarray, digest: str) -> dict[str, Any]:
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -317,7 +315,7 @@ def _read_arrays(folder: Path, name: str, described: Mapping[str, Any]) -> dict[
             raise CorruptFileError(f"{path} contains other arrays than the manifest says.")
         arrays = {key: stored.read(key) for key in described}
     for key, array in arrays.items():
-        if _description(array) != described[key]:
+        if _description(array, digest_of(array)) != described[key]:
             raise CorruptFileError(f"{path}: the array {key!r} differs from its digest.")
     return arrays
 

@@ -33,8 +33,9 @@ from typing import Any, ClassVar, Self, SupportsFloat, dataclass_transform
 from lamina.core.arguments import Captured
 from lamina.core.graph import is_symbolic
 from lamina.core.tracking import same
-from lamina.errors import ArgumentError, SignatureError, unknown_name
+from lamina.errors import ArgumentError, LaminaError, SignatureError, unknown_name
 from lamina.serialization import registry
+from lamina.serialization.deferred import converted
 from lamina.serialization.text import reads_config
 
 MISSING: Any = object()
@@ -178,8 +179,18 @@ class Configurable(Captured):
     @classmethod
     @reads_config
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Create an object from the data that :meth:`get_config` returned."""
-        return cls(**{k: _revive(v) for k, v in config.items()})
+        """Create an object from the data that :meth:`get_config` returned, of Keras 1 to 3 too."""
+        try:
+            return cls(**{k: _revive(v) for k, v in config.items()})
+        except (LaminaError, TypeError, ValueError):
+            declared = registry.registration_of(cls)
+            if declared is None or declared.namespace is None:
+                raise
+            record = {"class_name": declared.name, "config": config}
+            old = converted(record, declared.namespace)
+            if old is None or old["class_name"] != declared.name:
+                raise
+            return cls(**{k: _revive(v) for k, v in old["config"].items()})
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{k}={v}" for k, v in self._repr_items())

@@ -9,8 +9,6 @@ from a file.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +33,7 @@ from lamina.errors import (
 )
 from lamina.runtime import budget
 from lamina.serialization import text
+from lamina.serialization.deferred import complete_table, converted
 
 _T = TypeVar("_T")
 _REGISTERED = re.compile(r"[^>\x00-\x1f]{0,200}>[^>\x00-\x1f]{1,200}")
@@ -442,21 +441,8 @@ def _is_made_of(known: Any, fn: Any) -> bool:
     return known is fn
 
 
-# The namespaces that files may refer to. The list is fixed: no file can extend it.
-_IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
-             "layers", "models", "quantizers", "random", "distillation",
-             "utils.feature_space")  # fmt: skip
-
-
-@functools.cache
-def _complete_table() -> None:
-    """Import every namespace, so that all built-in classes are registered in a new process."""
-    for namespace in _IN_FILES:
-        importlib.import_module(f"lamina.{namespace}")
-
-
 def _lookup(record: Mapping[str, Any]) -> Any:
-    _complete_table()
+    complete_table()
     module, name = record.get("module"), record["class_name"]
     is_function = name == "function"
     if is_function:
@@ -557,7 +543,13 @@ def _revive(config: Any) -> Any:
                 "In the program that saves the file, define the function with `def`, register it "
                 "with `@keras.saving.register_keras_serializable()`, and save again."
             )
-        found = _lookup(config)
+        try:
+            found = _lookup(config)
+        except SerializationError:
+            old = None if "module" in config else converted(config, "layers")
+            if old is None:
+                raise
+            return _revive(old)
         if name == "function":
             return found
         if not inspect.isclass(found):

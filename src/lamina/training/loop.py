@@ -577,11 +577,11 @@ def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: b
 def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
     x, *_ = one_batch(x, None, None, model)
-    return nested.map_structure(np.asarray, predict_now(model, x))
-
-
-def predict_now(model: Any, x: Any) -> Any:
-    """The outputs for a batch (prepared, if text is part of it), as JAX arrays in structure."""
     program = _program(model, (x, None, None), "predict")
+    return nested.map_structure(np.asarray, predict_now(model, program, x))
+
+
+def predict_now(model: Any, program: Program, x: Any) -> Any:
+    """The outputs for a batch (prepared, if text is part of it), as JAX arrays in structure."""
     outputs = _predict_one(program, program.variables.read(model.run_key("predict"), 0), x)
     return nested.unflatten(program.output_structure, outputs)
