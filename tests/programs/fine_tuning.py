@@ -12,17 +12,17 @@ import numpy as np
 from keras import layers
 
 SEEDS = range(int(sys.argv[1])) if len(sys.argv) > 1 else ()
-CLASSES = {"brick": 0.25, "grass": 0.5, "sand": 1.0}
+CLASSES = {"brick": (0.25, [60, 0, 0]), "grass": (0.5, [0, 60, 0]), "sand": (1.0, [60, 60, 0])}
 
 
 def write(folder, files, rng):
-    """Noise of three scales, in similar colours."""
-    for name, scale in CLASSES.items():
+    """Noise of three scales, in colours that overlap."""
+    for name, (scale, color) in CLASSES.items():
         os.makedirs(os.path.join(folder, name))
         for i in range(files):
             noise = rng.normal(0, 1, (round(32 * scale), round(32 * scale), 3))
             grid = (np.arange(32) * scale).astype(int)
-            image = 60 * noise[grid][:, grid] + rng.uniform(80, 170, 3)
+            image = 60 * noise[grid][:, grid] + color + rng.uniform(40, 130, 3)
             path = os.path.join(folder, name, f"{i}.png")
             keras.utils.save_img(path, image.clip(0, 255), scale=False)
 
@@ -110,7 +110,7 @@ with tempfile.TemporaryDirectory() as folder:
         turned = [layers.RandomFlip("horizontal", seed=1), layers.RandomRotation(0.1, seed=2)]
         model = network(base, turned)
         compile(model, 0.003)
-        learn(model, train, 4)
+        learn(model, train, 8)
         thaw(base)
         compile(model, 0.0003)
         learn(model, train, 3)

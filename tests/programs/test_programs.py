@@ -71,18 +71,21 @@ def test_program(worker, program):
 @pytest.mark.long
 @pytest.mark.parametrize("program", LEARNING)
 def test_learns_as_well_as_on_keras(long_worker, program):
-    _compare(long_worker.run(program, SEEDS), recorded()[program]["accuracy"])
+    _compare(long_worker, program, "accuracy")
 
 
 @pytest.mark.long
 @pytest.mark.skipif("LAMINA_TEST_DATA" not in os.environ, reason="needs LAMINA_TEST_DATA")
 @pytest.mark.parametrize("program", REAL)
 def test_learns_from_real_data_as_well_as_on_keras(long_worker, program):
-    told = long_worker.run(program, SEEDS, os.environ["LAMINA_TEST_DATA"])
-    _compare(told, recorded()[program]["accuracy on real data"])
+    _compare(long_worker, program, "accuracy on real data", os.environ["LAMINA_TEST_DATA"])
 
 
-def _compare(told, wanted):
+def _compare(worker, program, kind, *folder):
+    wanted = recorded()[program].get(kind)
+    if wanted is None:
+        pytest.skip("Keras's is not recorded: `python -m tests.programs.record` with TensorFlow")
+    told = worker.run(program, SEEDS, *folder)
     assert told["error"] is None, told["error"]
     found = accuracies(told)
     print(f"Lamina {np.round(found, 3)}, Keras {np.round(wanted, 3)}")
