@@ -239,11 +239,12 @@ class Model(StatelessTrainer):
         On arrays, a functional model of built-in layers runs compiled, as in :meth:`predict`; a
         model with custom layers, or a call with ``training=True``, runs layer by layer.
         """
-        if self._layer_graph is not None and self._layer_graph.host is not None:
+        graph = self.layer_graph
+        if graph is not None and graph.host is not None:
             if any_symbolic(args):
-                return self._layer_graph.inlined(args[0])
+                return graph.inlined(args[0])
             if current() is None and self._program_of_call() is not None:
-                args = (self._layer_graph.host.prepare(args[0]), *args[1:])
+                args = (graph.host.prepare(args[0]), *args[1:])
         if (
             self._layer_graph is not None and current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}

@@ -50,6 +50,7 @@ class CutMix(RandomLayer, positional="factor seed data_format"):
     __doc__ = described("""Replace a window of each image by that of another image.
 
     The share of the window is from a beta distribution, whose parameter is drawn for a batch.
+    Labels are mixed by the pixels of the window. (In Keras, by its size before it is rounded.)
 
     Args:
         factor: Smallest and largest parameter of the distribution, from 0 to 1; one number ``f``
