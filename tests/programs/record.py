@@ -31,6 +31,13 @@ SEEDS = "3"
 class Worker:
     """A process that runs programs on one of the two libraries.
 
+    Args:
+        library: `"keras"` or `"lamina"`.
+        folder: The folder of the programs; those for several devices have eight.
+        backend: Keras's backend.
+        quick: Whether to compile fast, for programs that run few steps.
+    """
+
     def __init__(self, library, folder=FOLDER, backend="jax", quick=True):
         self._folder = folder
         fast = (
