@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import ml_dtypes
 import numpy as np
@@ -65,6 +65,29 @@ def bytes_of(array: np.ndarray) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
+class Place(NamedTuple):
+    """Where an array is in a file, which need not be open.
+
+    Attributes:
+        path: The file.
+        dtype: Dtype of the array.
+        shape: Its shape.
+        start: Position of its first byte.
+    """
+
+    path: Path
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    start: int
+
+    def read(self) -> np.ndarray:
+        """The array."""
+        value = np.empty(self.shape, self.dtype)
+        with Window.of(self.path, str(self.path)) as window:
+            window.read_into(self.start, value)
+        return value
+
+
 class File:
     """An open file of named arrays.
 
@@ -77,7 +100,7 @@ class File:
     """
 
     def __init__(self, path: Path, where: str) -> None:
-        self.where = where
+        self.where, self._path = where, path
         self._opened = contextlib.ExitStack()
         with contextlib.ExitStack() as opened:
             window = opened.enter_context(Window.of(path, where))
@@ -124,6 +147,11 @@ class File:
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of the array of that name, or None if there is no such array."""
         return self._entries[name][1] if name in self._entries else None
+
+    def place(self, name: str) -> Place:
+        """Where the array of that name is."""
+        kind, shape, begin = self._entries[name]
+        return Place(self._path, kind, shape, self._data.start + begin)
 
     def read(self, name: str) -> np.ndarray:
         """The array of that name."""

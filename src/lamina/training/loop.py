@@ -23,7 +23,7 @@ from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.execution.program import Program, struct_of
 from lamina.execution.state import NEVER, Live, Loose, TrainState
-from lamina.runtime import xla
+from lamina.runtime import stalls, xla
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids, check_images
 from lamina.training.data.inplace import InPlace
@@ -245,6 +245,11 @@ def _train(
     return history
 
 
+def _watched(program: Program, batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches, which other processes wait for."""
+    return stalls.each(batches, "making a batch") if program.keeps_chunk else batches
+
+
 def _rows(order: np.ndarray | None, start: int, stop: int) -> np.ndarray | slice:
     return slice(start, stop) if order is None else order[start:stop]
 
@@ -392,7 +397,8 @@ class _Runner:
 
     def _epoch_in_steps(self) -> None:
         count = self.done
-        for count, batch in enumerate(self.data.batches(), self.done + 1):
+        batches = _watched(self.program, self.data.batches())
+        for count, batch in enumerate(batches, self.done + 1):
             self._step(count - 1, batch)
             if self.by_batch and self.program.must_stop(True):
                 break
@@ -437,7 +443,7 @@ def _evaluate(
                 logs = program.test_many(live, block, data.batch_size, count)
                 done += count
                 report(done)
-        for i, batch in enumerate(batches(), done):
+        for i, batch in enumerate(_watched(program, batches()), done):
             if by_batch:
                 hooks.on_test_batch_begin(i)
             logs = program.test(live, batch)
@@ -514,7 +520,7 @@ def _predictions(
                 done += count
                 progress.update(done, dict)
                 yield outputs, count * data.batch_size
-    for i, (x, _, _) in enumerate(batches(), done):
+    for i, (x, _, _) in enumerate(_watched(program, batches()), done):
         if by_batch:
             hooks.on_predict_batch_begin(i)
         # Read again for each batch, as a hook may have changed weights.
