@@ -1,9 +1,12 @@
 """A program that several processes run; each writes what it has seen to a folder."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +99,80 @@ def main(folder):
     model = compiled("data")
     history = model.fit(*rows(60), epochs=5, verbose=2, callbacks=[Leave(), logger])
     found["epochs"] = history.epoch
+    model, history = resumable(fsdp())
+    found["resumable"] = {"history": history, "digest": digest(state_of(model))}
     (folder / f"{number}.json").write_text(json.dumps(found))
+
+
+def state_of(model):
+    return [*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)]
+
+
+def digest(arrays):
+    return hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in arrays)).hexdigest()
+
+
+class Interrupt(keras.callbacks.Callback):
+    """In one process, sends it a signal (or has it hang) after a step of an epoch."""
+
+    every_batch = False
+
+    def __init__(self, epoch, batch, what):
+        super().__init__()
+        self.where, self.what = (epoch, batch), what
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) < self.where:
+            return
+        if self.what is None:
+            time.sleep(0.3)  # JAX looks each second whether there was a signal
+        elif self.what == "hang":
+            signal.pause()
+        else:
+            os.kill(os.getpid(), getattr(signal, self.what))
+            self.what = None
+
+
+def resumed(spec):
+    """Train with checkpoints; ``spec`` says how, and what happens in which attempt."""
+    import jax
+
+    spec = json.loads(spec)
+    folder = Path(spec["folder"])
+    number = int(os.environ["KERAS_DISTRIBUTION_PROCESS_ID"])
+    attempts = sorted(folder.glob("attempt*"))
+    dist.initialize(stall_seconds=spec.get("stall_seconds", 40))
+    from jax.experimental import multihost_utils
+
+    multihost_utils.sync_global_devices("attempts counted")
+    if number == 0:
+        (folder / f"attempt{len(attempts)}").touch()
+        if (folder / "run").exists():
+            shutil.copytree(folder / "run", folder / f"copy{len(attempts)}")
+    multihost_utils.sync_global_devices("attempt noted")
+    events = spec.get("events", [])
+    event = events[len(attempts)] if len(attempts) < len(events) else None
+    callbacks = [keras.callbacks.EarlyStopping("loss", patience=9)]
+    if event is not None and event[0] == number:
+        callbacks.append(Interrupt(*event[1:]))
+    by = fsdp() if spec["layout"] == "fsdp" else spec["layout"]
+    model, history = resumable(by, callbacks, resume=folder / "run", **spec.get("options", {}))
+    arrays = state_of(model)
+    found = {"history": history, "digest": digest(arrays), "processes": jax.process_count(),
+             "weights": [float(np.abs(w).sum()) for w in arrays]}  # fmt: skip
+    (folder / f"result{number}.json").write_text(json.dumps(found))
+
+
+def resumable(by, callbacks=(), epochs=4, batch_size=12, **options):
+    model = compiled(by)
+    history = model.fit(
+        *rows(60), batch_size, epochs=epochs, verbose=0, validation_data=rows(20),
+        callbacks=list(callbacks), **options,
+    )  # fmt: skip
+    return model, history.history
 
 
 def fail(folder):
@@ -115,4 +191,4 @@ def fail(folder):
 
 
 if __name__ == "__main__":
-    {"main": main, "fail": fail}[sys.argv[1]](sys.argv[2])
+    {"main": main, "fail": fail, "resumed": resumed}[sys.argv[1]](sys.argv[2])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,94 @@ def test_if_one_dies_all_are_ended_and_started_again(tmp_path):
     assert sorted(line for line in done.stdout.splitlines() if "trained" in line) == [
         "[0] trained", "[1] trained",
     ]  # fmt: skip
+
+
+# ---- interrupted, and continued ------------------------------------------------------------------
+
+
+def _resumed(folder, processes, devices=1, restarts=0, **spec):
+    """Train with checkpoints in the folder; return how it ended, and the result of each process."""
+    folder.mkdir(exist_ok=True)
+    spec = {"folder": str(folder), "layout": "fsdp", "options": {"checkpoint_every": 2}, **spec}
+    done = _launch(
+        "--processes", processes, "--devices-per-process", devices, "--restarts", restarts,
+        HERE / "program.py", "resumed", json.dumps(spec),
+    )  # fmt: skip
+    found = [folder / f"result{i}.json" for i in range(processes)]
+    return done, [json.loads(p.read_text()) for p in found if p.exists()]
+
+
+def _like_one_process(found, model, history):
+    for log, values in history.items():
+        np.testing.assert_allclose(found["history"][log], values, rtol=1e-5, atol=1e-6)
+    weights = [float(np.abs(w).sum()) for w in program.state_of(model)]
+    np.testing.assert_allclose(found["weights"], weights, rtol=1e-5)
+
+
+def test_after_signals_to_one_process_all_continue_to_the_same_bits(two, tmp_path):
+    events = [[1, 1, 1, "SIGTERM"], [0, 2, 3, "SIGKILL"]]
+    done, results = _resumed(tmp_path, 2, devices=2, restarts=2, events=events)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[0] Training was stopped by a signal after step" in done.stdout
+    assert "ended with exit status 143" in done.stderr
+    assert "process 0 of 2 ended with signal SIGKILL" in done.stderr
+    for found in results:
+        assert {k: found[k] for k in ("history", "digest")} == two[0][0]["resumable"]
+    assert len(list(tmp_path.glob("copy*"))) == 2  # there was something to continue from
+    # One process goes on from what two have written within an epoch, each a part of it.
+    copy = tmp_path / "copy2"
+    newest = max(p for p in copy.iterdir() if p.name.isdigit())
+    assert int(newest.name) % 5
+    assert (newest / "weights-1.safetensors").exists()
+    model, history = program.resumable(None, resume=copy)
+    _like_one_process(results[0], model, history)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("after", [1, 2, 3, 4])
+@pytest.mark.parametrize("layout", ["data", "fsdp"])
+def test_of_four_processes_one_dies_and_others_continue(layout, after, tmp_path):
+    events = [[2, 2, 1, "SIGKILL"]]
+    done, results = _resumed(tmp_path, 4, devices=2, layout=layout, events=events)
+    assert done.returncode == 128 + 9
+    assert "process 2 of 4 ended with signal SIGKILL" in done.stderr
+    assert not results
+    done, results = _resumed(tmp_path, after, devices=1 + (after != 3), layout=layout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [found["processes"] for found in results] == [after] * after
+    assert all(found == results[0] for found in results)
+    model, history = program.resumable(None)
+    _like_one_process(results[0], model, history)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("event", ["hang", "SIGSTOP"])
+def test_a_process_that_hangs_ends_all_and_is_named(event, tmp_path):
+    began = time.monotonic()
+    done, _ = _resumed(tmp_path, 3, events=[[1, 1, 1, event]], stall_seconds=10)
+    assert done.returncode
+    if event == "hang":
+        assert "[1] Process 1 of 3 has been in the hook `on_train_batch_end`" in done.stdout
+        assert "on_train_batch_end" in done.stdout.partition("Its threads are at:")[2]
+        assert "process 1 of 3 ended with exit status 75" in done.stderr
+    else:
+        assert "task:1" in done.stdout or "Task 1" in done.stdout
+    assert time.monotonic() - began < 90
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+def test_processes_do_not_outlive_the_launcher():
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", "lamina", "launch", "--processes", "2", HERE / "outlive.py"],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with launcher:
+        numbers = [int(launcher.stdout.readline().split()[-1]) for _ in range(2)]
+        launcher.kill()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{n}").exists() for n in numbers):
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize("arguments", [[], ["--processes", "0", "x.py"], ["x.py"]])

@@ -44,11 +44,21 @@ def launch(
     Returns:
         0, or the exit status of the process that failed first in the last attempt.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return _attempts(program, arguments, processes, devices_per_process, restarts)
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        return _attempts(program, arguments, processes, devices_per_process, restarts)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _attempts(
+    program: str, arguments: Sequence[str], processes: int, devices: int | None, restarts: int
+) -> int:
     status = 1
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _leave)
     for attempt in range(restarts + 1):
-        number, status = _run(program, arguments, processes, devices_per_process)
+        number, status = _run(program, arguments, processes, devices)
         if status == 0:
             return 0
         why = f"exit status {status}" if status > 0 else f"signal {signal.Signals(-status).name}"

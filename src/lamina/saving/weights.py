@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from lamina.core.boundary import warn
+from lamina.core.sharding import put_parts
 from lamina.core.tracking import attributes_held
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, SavingWarning, SerializationError
@@ -344,7 +345,9 @@ def fill(
             + _listed("missing from the file", missing) + _listed("of another shape", wrong),
             SavingWarning,
         )  # fmt: skip
-    values = [(v, stored.read(name).astype(v.dtype, copy=False)) for v, name in fitting.items()]
+    values = [
+        (v, _placed(stored.read(name).astype(v.dtype, copy=False), v)) for v, name in fitting.items()
+    ]
     stores = [
         (
             layer,
@@ -361,6 +364,15 @@ def fill(
             variable.assign(array)
     for layer, store in stores:
         layer.load_own_variables(store)
+
+
+def _placed(array: np.ndarray, variable: Variable) -> Any:
+    """An array where the variable will hold it: of one that is split, no process keeps the whole."""
+    if variable.layout is None:
+        return array
+    return put_parts(
+        array.shape, array.dtype, variable.layout.stored, lambda index: np.array(array[index])
+    )
 
 
 def _listed(what: str, entries: list[str]) -> str:
