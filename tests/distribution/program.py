@@ -128,7 +128,7 @@ class Interrupt(keras.callbacks.Callback):
         if (self.epoch, batch) < self.where:
             return
         if self.what is None:
-            time.sleep(0.3)  # JAX looks each second whether there was a signal
+            time.sleep(0.4)  # JAX looks each second whether there was a signal
         elif self.what == "hang":
             signal.pause()
         else:
@@ -175,20 +175,5 @@ def resumable(by, callbacks=(), epochs=4, batch_size=12, **options):
     return model, history.history
 
 
-def fail(folder):
-    """Process 1 dies in the first attempt; in the second one, all end."""
-    mark = Path(folder) / "mark"
-    number = int(os.environ["KERAS_DISTRIBUTION_PROCESS_ID"])
-    again = mark.exists()
-    dist.initialize()
-    if number == 1 and not again:
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    print("trained" if again else "waiting", flush=True)
-    if not again:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pause()
-
-
 if __name__ == "__main__":
-    {"main": main, "fail": fail, "resumed": resumed}[sys.argv[1]](sys.argv[2])
+    {"main": main, "resumed": resumed}[sys.argv[1]](sys.argv[2])
