@@ -14,11 +14,19 @@ import numpy as np
 from lamina import settings
 from lamina.core import naming
 from lamina.core.scope import Scope, current
-from lamina.core.sharding import Layout, current_distribution, gathered, put_parts, whole
+from lamina.core.sharding import (
+    Layout,
+    current_distribution,
+    gathered,
+    is_on_mesh,
+    put_parts,
+    whole,
+)
 from lamina.core.sharding import put as put_on_mesh
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.errors import ArgumentError, ShapeError, StateError
+from lamina.runtime import processes
 
 _AGGREGATIONS = ("none", "mean", "sum", "only_first_replica")
 _SYNCHRONIZATIONS = ("none", "on_read", "on_write", "auto")
@@ -399,6 +407,11 @@ def _moved(value: Any, layout: Layout | None) -> Any:
 
 def copied(values: Any) -> Any:
     """Copies of arrays in any nesting, on the same devices, without compiling a program."""
+    if processes.are_several():  # JAX wants to be told where parts of other processes lie
+        return jax.tree.map(
+            lambda x: jax.device_put(x, x.sharding if is_on_mesh(x) else None, may_alias=False),
+            values,
+        )
     return jax.device_put(values, may_alias=False)
 
 

@@ -157,9 +157,10 @@ def _end(processes: list[subprocess.Popen[str]], grace: float) -> None:
     for process in processes:
         process.terminate()
     last = time.monotonic() + grace
-    for process in processes:
+    for i, process in enumerate(processes):
         try:
             process.wait(timeout=max(0.0, last - time.monotonic()))
         except subprocess.TimeoutExpired:
+            _say(f"process {i} of {len(processes)} did not end by itself; it is killed.")
             process.kill()
             process.wait()

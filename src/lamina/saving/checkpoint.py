@@ -92,10 +92,14 @@ class StoredArray:
     def __post_init__(self) -> None:
         inside = all(
             len(start) == len(self.shape)
-            and all(0 <= a and a + n <= m for a, n, m in zip(start, p.shape, self.shape, strict=True))
+            and all(
+                0 <= a and a + n <= m for a, n, m in zip(start, p.shape, self.shape, strict=True)
+            )
             for start, p in self.parts.items()
         )
-        if not inside or sum(math.prod(p.shape) for p in self.parts.values()) != math.prod(self.shape):
+        if not inside or sum(math.prod(p.shape) for p in self.parts.values()) != math.prod(
+            self.shape
+        ):
             raise CorruptFileError(f"The parts of an array do not fill its shape, {self.shape}.")
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray:

@@ -346,7 +346,8 @@ def fill(
             SavingWarning,
         )  # fmt: skip
     values = [
-        (v, _placed(stored.read(name).astype(v.dtype, copy=False), v)) for v, name in fitting.items()
+        (v, _placed(stored.read(name).astype(v.dtype, copy=False), v))
+        for v, name in fitting.items()
     ]
     stores = [
         (

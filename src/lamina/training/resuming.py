@@ -201,7 +201,8 @@ class Checkpoints:
         runner = self._runner
         runner.done, runner.trained = host["batch"], host["trained"]
         runner.last_logs = {
-            name.removeprefix("logs/"): np.asarray(x) for name, x in arrays.items()
+            name.removeprefix("logs/"): np.asarray(x)
+            for name, x in arrays.items()
             if name.startswith("logs/")
         }
         self._latest = saved.step, host["epoch"]
