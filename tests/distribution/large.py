@@ -1,5 +1,6 @@
 """A model whose state is large, in one process or in several; each reports its peak memory."""
 
+import gc
 import json
 import resource
 import sys
@@ -59,10 +60,17 @@ def main(folder, number):
     model.save(folder / "model.keras")
     found["saved"] = peak()
     del model
-    loaded = keras.models.load_model(folder / "model.keras", compile=False)
+    gc.collect()
+    if by:
+        mesh = dist.DeviceMesh((len(jax.devices()),), ["batch"])
+        dist.set_distribution(dist.Sharded(mesh, fsdp_axis="batch"))
+    loaded = keras.models.load_model(folder / "model.keras")
     found["loaded"] = peak()
-    found["sum"] = float(sum(np.abs(w.numpy()).sum(dtype="float64") for w in loaded.variables))
-    del loaded
+    arrays = [*loaded.variables, *loaded.optimizer.variables]
+    found["sum"] = float(sum(np.abs(v.numpy()).sum(dtype="float64") for v in arrays))
+    dist.set_distribution(None)
+    del loaded, arrays
+    gc.collect()
     model = compiled(DEPTH)
     found["loss"] += model.fit(x, y, **{**options, "epochs": 3}).history["loss"]
     found["resumed"] = peak()

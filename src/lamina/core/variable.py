@@ -224,13 +224,18 @@ class Variable(Trackable):
 
     def _array(self) -> Any:
         if self._value is None:
-            distribution = current_distribution()
-            if distribution is not None and self.layout is None:
-                self.layout = distribution.layouts({self.path: self})[self.path]
+            self.find_layout()
             self._value = self._initial()
             # A user's function may return an array that it keeps.
             self._lent = self._lent or not isinstance(self.initializer, DrawsFor)
         return self._value
+
+    def find_layout(self) -> Layout | None:
+        """The layout; that of the current distribution if no other was chosen before."""
+        distribution = current_distribution()
+        if distribution is not None and self.layout is None:
+            self.layout = distribution.layouts({self.path: self})[self.path]
+        return self.layout
 
     def _set(self, value: Any) -> None:
         """Set the value; an array that may be referenced elsewhere counts as lent."""

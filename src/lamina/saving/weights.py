@@ -368,12 +368,11 @@ def fill(
 
 
 def _placed(array: np.ndarray, variable: Variable) -> Any:
-    """An array where the variable will hold it: of one that is split, no process keeps the whole."""
-    if variable.layout is None:
+    """An array where the variable will hold it; if it is split, no process keeps the whole."""
+    layout = variable.layout if variable.is_initialized else variable.find_layout()
+    if layout is None:
         return array
-    return put_parts(
-        array.shape, array.dtype, variable.layout.stored, lambda index: np.array(array[index])
-    )
+    return put_parts(array.shape, array.dtype, layout.stored, lambda index: np.array(array[index]))
 
 
 def _listed(what: str, entries: list[str]) -> str:

@@ -257,11 +257,11 @@ class Checkpoints:
             stored = {k: x for k, x in stored.items() if k not in metrics}
             wanted = {k: place for k, place in wanted.items() if k not in metrics}
         self._check_structure(state, wanted, frozen, stored)
-        new = {group: dict(state.group(group)) for group in GROUPS}
+        del state  # so that each array makes room for the next
         for key, (group, address) in wanted.items():
-            new[group][address] = _placed(stored[key], new[group][address])
-        self._live.state = state.replace(
-            **new, step=np.int32(saved.step),
+            self._live.replace(group, address, _placed(stored[key], self._live.get(group, address)))
+        self._live.state = self._live.state.replace(
+            step=np.int32(saved.step),
             first_nonfinite=np.asarray(stored[TRAINING, "first_nonfinite"]),
         )  # fmt: skip
         for name, variable in frozen.items():
