@@ -12,7 +12,7 @@ import lamina as keras
 from lamina import distribution as dist
 from lamina import layers
 
-WIDTH, DEPTH = 1024, 24  # 100 MB of weights, and twice as much of Adam's
+WIDTH, DEPTH = 1024, 24  # 100 MB of weights, and three times as much of Adam's
 
 
 def peak():
@@ -45,7 +45,7 @@ def main(folder, number):
 
     def compiled(depth):
         model = build(depth)
-        model.compile(keras.optimizers.Adam(1e-4), "mse", distribution=by)
+        model.compile(keras.optimizers.Adam(1e-4, amsgrad=True), "mse", distribution=by)
         return model
 
     compiled(1).fit(x, y, epochs=2, verbose=0)  # what is loaded for any training
@@ -57,6 +57,9 @@ def main(folder, number):
     options = {"epochs": 2, "batch_size": 8, "verbose": 0, "resume": folder / "run"}
     found["loss"] = model.fit(x, y, **options).history["loss"]
     found["trained"] = peak()
+    arrays = [*model.variables, *model.optimizer.variables]
+    found["state"] = sum(v.size * 4 for v in arrays) // 2**20
+    del arrays
     model.save(folder / "model.keras")
     found["saved"] = peak()
     del model

@@ -45,6 +45,20 @@ class Numbered(keras.utils.PyDataset):
         return self.x[8 * i : 8 * i + 8], self.y[8 * i : 8 * i + 8]
 
 
+class Parts(keras.utils.PyDataset):
+    """The rows of one of several processes: all of them together have batches of 12."""
+
+    def __init__(self, number, count):
+        super().__init__()
+        self.part = slice(number, None, count)
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        return tuple(a[12 * i : 12 * i + 12][self.part] for a in rows(60))
+
+
 def compiled(by):
     model = build()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -94,7 +108,9 @@ def main(folder):
     found["dataset"] = train("data", Numbered(60), shuffle=False)[1]
     own = sum(ROWS[:number])
     joined = dist.DataParallel(auto_shard_dataset=False)
-    found["joined"] = train(joined, Numbered(ROWS[number], own), shuffle=False)[1]
+    model, found["joined"] = train(joined, Numbered(ROWS[number], own), shuffle=False)
+    found["joined evaluate"] = model.evaluate(Numbered(ROWS[number], own), verbose=0)
+    found["joined predict"] = model.predict(Numbered(ROWS[number], own), verbose=0).tolist()
     logger = keras.callbacks.CSVLogger(folder / f"log{number}.csv")
     model = compiled("data")
     history = model.fit(*rows(60), epochs=5, verbose=2, callbacks=[Leave(), logger])
@@ -158,22 +174,42 @@ def resumed(spec):
     callbacks = [keras.callbacks.EarlyStopping("loss", patience=9)]
     if event is not None and event[0] == number:
         callbacks.append(Interrupt(*event[1:]))
-    by = fsdp() if spec["layout"] == "fsdp" else spec["layout"]
-    model, history = resumable(by, callbacks, resume=folder / "run", **spec.get("options", {}))
+    by, own = fsdp() if spec["layout"] == "fsdp" else spec["layout"], {}
+    if by == "own":  # each process has the rows of every so-manieth batch
+        by = dist.DataParallel(auto_shard_dataset=False)
+        own = {"data": Parts(jax.process_index(), jax.process_count()), "batch_size": None}
+    options = {"resume": folder / "run", **own, **spec.get("options", {})}
+    model, history = resumable(by, callbacks, **options)
     arrays = state_of(model)
     found = {"history": history, "digest": digest(arrays), "processes": jax.process_count(),
              "weights": [float(np.abs(w).sum()) for w in arrays]}  # fmt: skip
     (folder / f"result{number}.json").write_text(json.dumps(found))
 
 
-def resumable(by, callbacks=(), epochs=4, batch_size=12, **options):
+def resumable(by, callbacks=(), epochs=4, batch_size=12, data=None, **options):
     model = compiled(by)
     history = model.fit(
-        *rows(60), batch_size, epochs=epochs, verbose=0, validation_data=rows(20),
+        *(rows(60) if data is None else (data, None)), batch_size, epochs=epochs, verbose=0, validation_data=rows(20),
         callbacks=list(callbacks), **options,
     )  # fmt: skip
     return model, history.history
 
 
+def orbax(folder):
+    """Save with Orbax, each process its parts; restore onto another layout."""
+    import jax
+
+    dist.initialize()
+    saver = keras.callbacks.OrbaxCheckpoint(Path(folder) / "orbax")
+    saved, _ = resumable(fsdp(), [saver], epochs=2)
+    found = {"saved": digest(state_of(saved))}
+    for name, by in (("fsdp", fsdp()), ("data", "data")):
+        model = compiled(by)
+        model.evaluate(*rows(20), verbose=0)
+        saver.restore(model)
+        found[name] = digest(state_of(model))
+    Path(folder, f"{jax.process_index()}.json").write_text(json.dumps(found))
+
+
 if __name__ == "__main__":
-    {"main": main, "resumed": resumed}[sys.argv[1]](sys.argv[2])
+    {"main": main, "orbax": orbax, "resumed": resumed}[sys.argv[1]](sys.argv[2])

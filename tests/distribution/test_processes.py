@@ -20,8 +20,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
-def _launch(*arguments, cache=None):
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+def _launch(*arguments, cache=None, **settings):
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", **settings}
     if cache is not None:
         environment |= {
             "JAX_ENABLE_COMPILATION_CACHE": "true", "JAX_COMPILATION_CACHE_DIR": str(cache),
@@ -86,9 +86,15 @@ def test_each_process_may_have_its_own_data(two):
             found = [p[i] for p in parts if i < len(p)]
             return tuple(np.concatenate(same) for same in zip(*found, strict=True))
 
-    _, history = program.train(None, Joined(), shuffle=False)
+    found = two[0][0]
+    model, history = program.train(None, Joined(), shuffle=False)
     for log in ("loss", "accuracy"):
-        np.testing.assert_allclose(two[0][0]["joined"][log], history[log], rtol=1e-5)
+        np.testing.assert_allclose(found["joined"][log], history[log], rtol=1e-5)
+    expected = model.evaluate(Joined(), verbose=0)
+    np.testing.assert_allclose(found["joined evaluate"], expected, rtol=1e-5)
+    outputs = model.predict(Joined(), verbose=0)
+    assert len(outputs) == sum(program.ROWS)
+    np.testing.assert_allclose(found["joined predict"], outputs, rtol=1e-3, atol=1e-5)
 
 
 def test_the_first_process_writes(two):
@@ -165,6 +171,46 @@ def test_of_four_processes_one_dies_and_others_continue(layout, after, tmp_path)
 
 
 @pytest.mark.long
+def test_data_of_their_own_continues_in_as_many_processes(tmp_path):
+    spec = {"layout": "own", "options": {"checkpoint_every": 2, "shuffle": False}}
+    done, results = _resumed(tmp_path, 2, restarts=1, events=[[1, 3, 4, "SIGKILL"]], **spec)
+    assert done.returncode == 0, done.stdout + done.stderr
+    alone = {"data": program.Parts(0, 1), "batch_size": None}
+    model, history = program.resumable(None, **alone, shuffle=False)
+    _like_one_process(results[0], model, history)
+    (tmp_path / "three").mkdir()
+    (tmp_path / "copy1").rename(tmp_path / "three" / "run")
+    done, _ = _resumed(tmp_path / "three", 3, **spec)
+    assert done.returncode == 1
+    assert re.search(r"expected: .*'processes': 2(.|\n)*received: .*'processes': 3", done.stdout)
+
+
+@pytest.mark.long
+def test_orbax_saves_from_and_restores_to_all_processes(tmp_path):
+    done = _launch("--processes", 2, HERE / "program.py", "orbax", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for i in range(2):
+        found = json.loads((tmp_path / f"{i}.json").read_text())
+        assert found["fsdp"] == found["data"] == found["saved"]
+
+
+@pytest.mark.long
+def test_no_process_ever_holds_the_whole_state(tmp_path):
+    """Created, trained, saved, loaded and resumed in less memory than the state takes."""
+    # Each array is returned to the system when it is freed, and gradients are summed one by one.
+    settings = {
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+        "XLA_FLAGS": "--xla_disable_hlo_passes=cpu-all-reduce-combiner",
+    }
+    done = _launch("--processes", 4, HERE / "large.py", tmp_path, **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for i in range(4):
+        found = json.loads((tmp_path / f"{i}.json").read_text())
+        assert found["resumed"] - found["before"] < found["state"]
+        assert np.isfinite(found["loss"]).all()
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("event", ["hang", "SIGSTOP"])
 def test_a_process_that_hangs_ends_all_and_is_named(event, tmp_path):
     began = time.monotonic()
@@ -178,6 +224,27 @@ def test_a_process_that_hangs_ends_all_and_is_named(event, tmp_path):
         assert re.search(r"stopped sending heartbeats\):\n\[\d\] 1\n", done.stdout)
         assert "process 1 of 3 did not end by itself" in done.stderr
     assert time.monotonic() - began < 90
+
+
+def test_a_process_that_stalls_shows_where_and_ends():
+    code = """
+import time
+from lamina.runtime import stalls
+stalls.set_limit(0.5, "Process 1 of 2")
+with stalls.watched("a hook"):
+    with stalls.waiting():
+        time.sleep(2)
+    print("has waited for others", flush=True)
+    time.sleep(60)  # the line that is shown
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert done.returncode == 75
+    assert done.stdout == "has waited for others\n"
+    assert "Process 1 of 2 has been in a hook for more than 0.5 seconds" in done.stderr
+    assert 'File "<string>", line 9 in <module>' in done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
