@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import resource
 import sys
 from pathlib import Path
@@ -33,6 +34,12 @@ def build(depth):
     return keras.Model(x, layers.Dense(1)(y))
 
 
+def compiled(depth, by):
+    model = build(depth)
+    model.compile(keras.optimizers.Adam(1e-4, amsgrad=True), "mse", distribution=by)
+    return model
+
+
 def main(folder, number):
     import jax
 
@@ -41,47 +48,37 @@ def main(folder, number):
     by = None if number is None else "fsdp"
     x = np.random.default_rng(0).normal(size=(8, WIDTH)).astype("float32") / 32
     y = x[:, :1]
-    folder = Path(folder)
-
-    def compiled(depth):
-        model = build(depth)
-        model.compile(keras.optimizers.Adam(1e-4, amsgrad=True), "mse", distribution=by)
-        return model
-
-    compiled(1).fit(x, y, epochs=2, verbose=0)  # what is loaded for any training
+    compiled(1, by).fit(x, y, epochs=2, verbose=0)  # what is loaded for any training
     found = {"before": peak()}
-    model = compiled(DEPTH)
+    resumes = (folder / "run").exists()
+    model = compiled(DEPTH, by)
     for variable in model.variables:
         jax.block_until_ready(variable.value)
     found["created"] = peak()
-    options = {"epochs": 2, "batch_size": 8, "verbose": 0, "resume": folder / "run"}
+    options = {"epochs": 2 + resumes, "batch_size": 8, "verbose": 0, "resume": folder / "run"}
     found["loss"] = model.fit(x, y, **options).history["loss"]
     found["trained"] = peak()
     arrays = [*model.variables, *model.optimizer.variables]
     found["state"] = sum(v.size * 4 for v in arrays) // 2**20
     del arrays
-    model.save(folder / "model.keras")
-    found["saved"] = peak()
-    del model
-    gc.collect()
-    if by:
-        mesh = dist.DeviceMesh((len(jax.devices()),), ["batch"])
-        dist.set_distribution(dist.Sharded(mesh, fsdp_axis="batch"))
-    loaded = keras.models.load_model(folder / "model.keras")
-    found["loaded"] = peak()
-    arrays = [*loaded.variables, *loaded.optimizer.variables]
-    found["sum"] = float(sum(np.abs(v.numpy()).sum(dtype="float64") for v in arrays))
-    dist.set_distribution(None)
-    del loaded, arrays
-    gc.collect()
-    model = compiled(DEPTH)
-    found["loss"] += model.fit(x, y, **{**options, "epochs": 3}).history["loss"]
-    found["resumed"] = peak()
-    (folder / f"{number or 0}.json").write_text(json.dumps(found))
+    if not resumes:
+        model.save(folder / "model.keras")
+        found["saved"] = peak()
+        del model
+        gc.collect()
+        if by:
+            mesh = dist.DeviceMesh((len(jax.devices()),), ["batch"])
+            dist.set_distribution(dist.Sharded(mesh, fsdp_axis="batch"))
+        loaded = keras.models.load_model(folder / "model.keras")
+        found["loaded"] = peak()
+        arrays = [*loaded.variables, *loaded.optimizer.variables]
+        found["sum"] = float(sum(np.abs(v.numpy()).sum(dtype="float64") for v in arrays))
+    found["peak"] = peak()
+    (folder / f"{'resumed' if resumes else 'trained'}{number or 0}.json").write_text(
+        json.dumps(found)
+    )
 
 
 if __name__ == "__main__":
-    import os
-
     own = os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID")
-    main(sys.argv[1], None if own is None else int(own))
+    main(Path(sys.argv[1]), None if own is None else int(own))

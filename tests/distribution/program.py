@@ -50,7 +50,7 @@ class Parts(keras.utils.PyDataset):
 
     def __init__(self, number, count):
         super().__init__()
-        self.part = slice(number, None, count)
+        self.part = slice(12 * number // count, 12 * (number + 1) // count)
 
     def __len__(self):
         return 5
@@ -174,6 +174,7 @@ def resumed(spec):
     callbacks = [keras.callbacks.EarlyStopping("loss", patience=9)]
     if event is not None and event[0] == number:
         callbacks.append(Interrupt(*event[1:]))
+        callbacks[-1].every_batch = spec["layout"] == "own"  # its steps are dispatched one by one
     by, own = fsdp() if spec["layout"] == "fsdp" else spec["layout"], {}
     if by == "own":  # each process has the rows of every so-manieth batch
         by = dist.DataParallel(auto_shard_dataset=False)
