@@ -23,7 +23,7 @@ from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.execution.program import Program, struct_of
 from lamina.execution.state import NEVER, Live, Loose, TrainState
-from lamina.runtime import stalls, xla
+from lamina.runtime import processes, stalls, xla
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids, check_images
 from lamina.training.data.inplace import InPlace
@@ -250,6 +250,12 @@ def _watched(program: Program, batches: Iterator[Any]) -> Iterator[Any]:
     return stalls.each(batches, "making a batch") if program.keeps_chunk else batches
 
 
+def _wants_batches(program: Program, hooks: CallbackList, mode: str) -> bool:
+    """Whether to run batch by batch; all processes do if a callback of one of them wants it."""
+    wants = hooks.wants_batches(mode)
+    return processes.any_of(wants) if program.keeps_chunk else wants
+
+
 def _rows(order: np.ndarray | None, start: int, stop: int) -> np.ndarray | slice:
     return slice(start, stop) if order is None else order[start:stop]
 
@@ -266,7 +272,7 @@ class _Runner:
         self.check_nans, self.checkpoints = check_nans, checkpoints
         self.warned = False
         self.compiled = False
-        self.by_batch = hooks.wants_batches("train")
+        self.by_batch = _wants_batches(program, hooks, "train")
         self.token: Any = None
         self.done = 0  # batches of the next epoch that were trained on before an interruption
         self.trained = False  # whether these are all of its batches
@@ -420,7 +426,7 @@ def _evaluate(
 ) -> dict[str, float]:
     """The logs of a pass over ``data``; the metrics keep their state."""
     program = _program(model, data.peek(), "test")
-    by_batch = hooks.wants_batches("test")
+    by_batch = _wants_batches(program, hooks, "test")
     with _testing(program) as live:
         hooks.on_test_begin()
         logs: Any = {}
@@ -505,7 +511,7 @@ def _predictions(
     program: Program, data: ArrayData | StreamData, hooks: CallbackList, progress: Progress
 ) -> Iterator[tuple[list[Any], int | None]]:
     """The leaves of the outputs, by groups of batches, with the number of valid rows."""
-    by_batch = hooks.wants_batches("predict")
+    by_batch = _wants_batches(program, hooks, "predict")
     key = program.model.run_key("predict")
     done, batches = 0, data.batches
     if isinstance(data, ArrayData) and data.has_blocks and not by_batch:
