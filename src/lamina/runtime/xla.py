@@ -16,9 +16,9 @@ import numpy as np
 from lamina import settings
 
 # XLA:CPU fuses operations into library calls. For convolutions that is 2 to 3 times slower than its
-# # older code path, for reductions over leading axes (batch normalization) 4 to 15 times faster:
-# use # the library for reductions only. LLVM's highest optimization level makes no step faster than
-# the # first level, but compilation of convolutional networks takes 20 % longer.
+# older code path, for reductions over leading axes (batch normalization) 4 to 15 times faster: use
+# the library for reductions only. LLVM's highest optimization level makes no step faster than the
+# first level, but compilation of convolutional networks takes 20 % longer.
 _OPTIONS = {
     "cpu": {
         "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
@@ -31,7 +31,7 @@ _MIB = 1 << 20
 # Parameters of glibc's `mallopt` (malloc.h): their number and the value.
 _MALLOC = {
     # Only the first heap serves blocks above 64 MiB, and the more heaps there are, the fewer
-    # threads # use it; with a single heap, the threads of small models wait for each other.
+    # threads use it; with a single heap, the threads of small models wait for each other.
     "M_ARENA_MAX": (-8, 3),
     "M_MMAP_THRESHOLD": (-3, 256 * _MIB),  # blocks up to this size come from a heap ...
     "M_TRIM_THRESHOLD": (-1, 512 * _MIB),  # ... which keeps free memory up to this,
