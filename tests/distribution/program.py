@@ -190,8 +190,8 @@ def resumed(spec):
 def resumable(by, callbacks=(), epochs=4, batch_size=12, data=None, **options):
     model = compiled(by)
     history = model.fit(
-        *(rows(60) if data is None else (data, None)), batch_size, epochs=epochs, verbose=0, validation_data=rows(20),
-        callbacks=list(callbacks), **options,
+        *(rows(60) if data is None else (data, None)), batch_size, epochs=epochs, verbose=0,
+        validation_data=rows(20), callbacks=list(callbacks), **options,
     )  # fmt: skip
     return model, history.history
 

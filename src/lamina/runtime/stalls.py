@@ -1,9 +1,9 @@
 """Ends a process that stalls while others wait for it, as they cannot tell which one it is.
 
 A process that has died is missed by JAX's coordination service, which ends the others and names it.
-One that is stuck in a data set or a callback still sends heartbeats. So each process watches itself:
-while it trains together with others, nothing of the user's may take longer than a limit. Then it
-shows where it is, and ends, which the others are told.
+One that is stuck in a data set or a callback still sends heartbeats. So each process watches
+itself: in a training of several, nothing of the user's may take longer than a limit. Then it shows
+where it is, and ends, which the others are told.
 """
 
 from __future__ import annotations

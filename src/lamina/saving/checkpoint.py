@@ -93,7 +93,7 @@ class StoredArray:
         inside = all(
             len(start) == len(self.shape)
             and all(
-                0 <= a and a + n <= m for a, n, m in zip(start, p.shape, self.shape, strict=True)
+                a >= 0 and a + n <= m for a, n, m in zip(start, p.shape, self.shape, strict=True)
             )
             for start, p in self.parts.items()
         )
@@ -508,15 +508,15 @@ def _read_arrays(
             for part in parts[name, key]:
                 wanted.setdefault(part["file"], {})[part["name"]] = part
     places = {}
-    for file in wanted:
+    for file, table in wanted.items():
         if not _FILE.fullmatch(file):
             raise CorruptFileError(f"{folder}: the manifest names a file {file[:100]!r}.")
         with safetensors.File(path := folder / f"{file}.safetensors", str(path)) as stored:
-            if set(stored.names()) != set(wanted[file]):
+            if set(stored.names()) != set(table):
                 raise CorruptFileError(f"{path} contains other arrays than the manifest says.")
-            for i, key in enumerate(sorted(wanted[file])):
+            for i, key in enumerate(sorted(table)):
                 places[file, key] = place = stored.place(key)
-                entry = {k: wanted[file][key][k] for k in ("shape", "dtype", "sha256")}
+                entry = {k: table[key][k] for k in ("shape", "dtype", "sha256")}
                 is_own = i % several == number
                 if (
                     (list(place.shape), str(place.dtype)) != (entry["shape"], entry["dtype"])

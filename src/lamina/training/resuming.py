@@ -408,9 +408,11 @@ class Checkpoints:
             "validation": encode(held, own, f"data{number}/validation"),
         }
         if number:  # what all processes have, process 0 writes
-            arrays[TRAINING] = {k: x for k, x in own.items()
-                                if isinstance(x, Split) or k.startswith(f"data{number}/")}  # fmt: skip
-            arrays[WEIGHTS] = {k: x for k, x in arrays[WEIGHTS].items() if isinstance(x, Split)}
+            arrays = {
+                file: {k: x for k, x in table.items()
+                       if isinstance(x, Split) or k.startswith(f"data{number}/")}
+                for file, table in arrays.items()
+            }  # fmt: skip
         self._folder.save(Checkpoint(step, arrays, host, data, score))
         self._latest, self._saved_at = (step, epoch), time.monotonic()
 
