@@ -38,7 +38,14 @@ def two(tmp_path_factory):
     """What two processes with two devices each have seen, and what they printed."""
     folder = tmp_path_factory.mktemp("two")
     done = _launch(
-        "--processes", 2, "--devices-per-process", 2, HERE / "program.py", "main", folder
+        "--processes",
+        2,
+        "--devices-per-process",
+        2,
+        HERE / "program.py",
+        "main",
+        folder,
+        cache=folder / "xla",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     results = [json.loads((folder / f"{i}.json").read_text()) for i in range(2)]
@@ -115,13 +122,13 @@ def test_all_stop_if_one_wants_to(two):
 # ---- interrupted, and continued ------------------------------------------------------------------
 
 
-def _resumed(folder, processes, devices=1, restarts=0, **spec):
+def _resumed(folder, processes, devices=1, restarts=0, cache=None, **spec):
     """Train with checkpoints in the folder; return how it ended, and the result of each process."""
     folder.mkdir(exist_ok=True)
     spec = {"folder": str(folder), "layout": "fsdp", "options": {"checkpoint_every": 2}, **spec}
     done = _launch(
         "--processes", processes, "--devices-per-process", devices, "--restarts", restarts,
-        HERE / "program.py", "resumed", json.dumps(spec), cache=folder / "xla",
+        HERE / "program.py", "resumed", json.dumps(spec), cache=cache or folder / "xla",
     )  # fmt: skip
     found = [folder / f"result{i}.json" for i in range(processes)]
     return done, [json.loads(p.read_text()) for p in found if p.exists()]
@@ -136,7 +143,8 @@ def _like_one_process(found, model, history):
 
 def test_after_signals_to_one_process_all_continue_to_the_same_bits(two, tmp_path):
     events = [[1, 0, 1, "SIGTERM"], [0, 3, 4, "SIGKILL"]]
-    done, results = _resumed(tmp_path, 2, devices=2, restarts=2, events=events)
+    cache = two[2] / "xla"
+    done, results = _resumed(tmp_path, 2, devices=2, restarts=2, events=events, cache=cache)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[0] Training was stopped by a signal after step" in done.stdout
     assert "ended with exit status 143" in done.stderr
@@ -149,7 +157,8 @@ def test_after_signals_to_one_process_all_continue_to_the_same_bits(two, tmp_pat
     newest = max(p for p in copy.iterdir() if p.name.isdigit())
     assert int(newest.name) % 5
     assert (newest / "weights-1.safetensors").exists()
-    model, history = program.resumable(None, resume=copy)
+    stop = keras.callbacks.EarlyStopping("loss", patience=9)
+    model, history = program.resumable(None, [stop], resume=copy)
     _like_one_process(results[0], model, history)
 
 
