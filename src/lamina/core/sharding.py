@@ -20,6 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from lamina.errors import ArgumentError
+from lamina.runtime import stalls
 
 # ---- what the engine needs of a distribution -----------------------------------------------------
 
@@ -177,7 +178,8 @@ def whole(value: Any) -> np.ndarray:
     ):
         from jax.experimental import multihost_utils
 
-        return np.asarray(multihost_utils.process_allgather(value, tiled=True))
+        with stalls.waiting():
+            return np.asarray(multihost_utils.process_allgather(value, tiled=True))
     return np.asarray(value)
 
 

@@ -18,6 +18,7 @@ from lamina.core.sharding import (
     Layout,
     current_distribution,
     gathered,
+    is_on_mesh,
     on_devices,
     put_parts,
     read_layout,
@@ -27,6 +28,7 @@ from lamina.core.sharding import put as put_on_mesh
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.errors import ArgumentError, ShapeError, StateError
+from lamina.runtime import processes
 
 _AGGREGATIONS = ("none", "mean", "sum", "only_first_replica")
 _SYNCHRONIZATIONS = ("none", "on_read", "on_write", "auto")
@@ -227,13 +229,18 @@ class Variable(Trackable):
 
     def _array(self) -> Any:
         if self._value is None:
-            distribution = current_distribution()
-            if distribution is not None and self.layout is None:
-                self.layout = distribution.layouts({self.path: self})[self.path]
+            self.find_layout()
             self._value = self._initial()
             # A user's function may return an array that it keeps.
             self._lent = self._lent or not isinstance(self.initializer, DrawsFor)
         return self._value
+
+    def find_layout(self) -> Layout | None:
+        """The layout; that of the current distribution if no other was chosen before."""
+        distribution = current_distribution()
+        if distribution is not None and self.layout is None:
+            self.layout = distribution.layouts({self.path: self})[self.path]
+        return self.layout
 
     def _set(self, value: Any) -> None:
         """Set the value; an array that may be referenced elsewhere counts as lent."""
@@ -412,6 +419,11 @@ def _moved(value: Any, layout: Layout | None) -> Any:
 
 def copied(values: Any) -> Any:
     """Copies of arrays in any nesting, on the same devices, without compiling a program."""
+    if processes.are_several():  # JAX wants to be told where parts of other processes lie
+        return jax.tree.map(
+            lambda x: jax.device_put(x, x.sharding if is_on_mesh(x) else None, may_alias=False),
+            values,
+        )
     return jax.device_put(values, may_alias=False)
 
 
