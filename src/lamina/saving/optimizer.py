@@ -46,7 +46,7 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
     weights = parameters_of(model, optimized)
     model.optimizer.build(weights)
     state = model.optimizer.state_variables
-    for key, layout in slot_layouts(state, weights).items():
+    for key, layout in slot_layouts(state, weights, on_host=False).items():  # training moves them
         state[key].lay_out(layout)
     variables = variables_of(model.optimizer)
     shapes = {n: stored.shape(n) for n in variables}
