@@ -18,6 +18,8 @@ from lamina.core.sharding import (
     Layout,
     current_distribution,
     gathered,
+    is_on_mesh,
+    on_devices,
     put_parts,
     read_layout,
     whole,
@@ -26,6 +28,7 @@ from lamina.core.sharding import put as put_on_mesh
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.errors import ArgumentError, ShapeError, StateError
+from lamina.runtime import processes
 
 _AGGREGATIONS = ("none", "mean", "sum", "only_first_replica")
 _SYNCHRONIZATIONS = ("none", "on_read", "on_write", "auto")
@@ -174,7 +177,7 @@ class Variable(Trackable):
             self.initializer = initializer
             self.shape = tuple(int(d) for d in shape)
             self.dtype = canonical(standardize_dtype(dtype))
-            self._draw = (settings.global_seed(), naming.draw_name(draw_path or self.path))
+            self._draw = (settings.seed_of_new(), naming.draw_name(draw_path or self.path))
         else:
             value = initializer if isinstance(initializer, jax.Array) else np.asarray(initializer)
             wanted = dtype or (settings.floatx() if value.dtype == np.float64 else value.dtype)
@@ -220,19 +223,24 @@ class Variable(Trackable):
 
     def _own(self) -> Any:
         if self._live is not None:
-            return self._live.lend(self._group, self._address)
+            return on_devices(self._live.lend(self._group, self._address), self.layout)
         self._lent = True
-        return self._array()
+        return on_devices(self._array(), self.layout)
 
     def _array(self) -> Any:
         if self._value is None:
-            distribution = current_distribution()
-            if distribution is not None and self.layout is None:
-                self.layout = distribution.layouts({self.path: self})[self.path]
+            self.find_layout()
             self._value = self._initial()
             # A user's function may return an array that it keeps.
             self._lent = self._lent or not isinstance(self.initializer, DrawsFor)
         return self._value
+
+    def find_layout(self) -> Layout | None:
+        """The layout; that of the current distribution if no other was chosen before."""
+        distribution = current_distribution()
+        if distribution is not None and self.layout is None:
+            self.layout = distribution.layouts({self.path: self})[self.path]
+        return self.layout
 
     def _set(self, value: Any) -> None:
         """Set the value; an array that may be referenced elsewhere counts as lent."""
@@ -411,6 +419,11 @@ def _moved(value: Any, layout: Layout | None) -> Any:
 
 def copied(values: Any) -> Any:
     """Copies of arrays in any nesting, on the same devices, without compiling a program."""
+    if processes.are_several():  # JAX wants to be told where parts of other processes lie
+        return jax.tree.map(
+            lambda x: jax.device_put(x, x.sharding if is_on_mesh(x) else None, may_alias=False),
+            values,
+        )
     return jax.device_put(values, may_alias=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -97,6 +98,11 @@ class _Layout:
 # ---- the layers ----------------------------------------------------------------------------------
 
 
+def _alias(name: str) -> Any:
+    """A second name of an attribute."""
+    return property(attrgetter(name), lambda self, value: setattr(self, name, value))
+
+
 class _Heads(NamedTuple):
     """The dimensions that the two layers define under different names."""
 
@@ -164,10 +170,7 @@ class _Attention(KernelAndBias, trailing=True, kw_only=True):
             "value": (value_shape, (heads.groups, heads.value_size)),
             "output": ((*query_shape[:-1], *results), self._output_sizes(query)),
         }
-        arguments: dict[str, Any] = {
-            n: vars(self)[n] for n in fields_of(KernelAndBias, beyond=Layer)
-        }
-        arguments["dtype"] = self.dtype_policy
+        arguments = self._get_common_kwargs_for_sublayer()
         for role, (shape, sizes) in columns.items():
             if role == "gate" and not self.use_gate:
                 continue
@@ -182,6 +185,11 @@ class _Attention(KernelAndBias, trailing=True, kw_only=True):
             projection.build(shape)
         self._features = {"query": query, "key": key, "value": value}
         self.input_spec = InputSpec(min_ndim=3, axes={-1: query})
+
+    def _get_common_kwargs_for_sublayer(self) -> dict[str, Any]:
+        """The arguments that all projections share; subclasses use this name of Keras's."""
+        shared = {n: vars(self)[n] for n in fields_of(KernelAndBias, beyond=Layer)}
+        return {**shared, "dtype": self.dtype_policy}
 
     def call(
         self,
@@ -404,6 +412,40 @@ class MultiHeadAttention(_Attention):
 
     def _attribute(self, role: str) -> str:
         return f"_{role}_dense" if role == "gate" else f"{role}_dense"
+
+    # What subclasses that make their projections, or compute keys and values from a cache, use of
+    # Keras's layer.
+    _query_dense, _key_dense = _alias("query_dense"), _alias("key_dense")
+    _value_dense, _output_dense = _alias("value_dense"), _alias("output_dense")
+    _num_heads, _key_dim = _alias("num_heads"), _alias("key_dim")
+    _use_bias, _output_shape = _alias("use_bias"), _alias("output_shape")
+
+    @property
+    def _value_dim(self) -> int:
+        return self._heads.value_size
+
+    def _build_attention(self, rank: int) -> None:
+        """Part of a ``build``; the products need no preparation at any rank."""
+
+    def _compute_attention(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        attention_mask: Any = None,
+        training: bool | None = None,
+        return_attention_scores: bool = False,
+    ) -> tuple[Any, Any]:
+        """The attention between projections ``(batch, sequence, heads, size)``, and its scores."""
+        mask = attention_mask
+        if mask is not None:
+            mask = jnp.asarray(mask, bool)
+            mask = mask[:, None] if mask.ndim == 3 else mask
+        return attend(
+            query, key, value, scale=self._heads.size**-0.5, mask=mask,
+            drop=self._drop if training and self._heads.dropout else None,
+            return_scores=return_attention_scores,
+        )  # fmt: skip
 
 
 @builtin("layers", stem="grouped_query_attention")

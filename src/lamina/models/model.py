@@ -78,7 +78,7 @@ class Model(StatelessTrainer):
         self._run_eagerly, self._jit_compile, self.steps_per_execution = False, "auto", 1
         self.stop_training, self.history = False, None
         self._step_programs, self._layer_snapshot, self._call_is_pure = {}, None, None
-        self._draw_seed, self._times_seeded = settings.global_seed(), settings.times_seeded()
+        self._draw_seed, self._times_seeded = settings.seed_of_new(), settings.times_seeded()
         self._steps_taken = self._draw_runs = 0
         self._live_state = None
         return self  # pyright: ignore[reportReturnType]
@@ -239,11 +239,12 @@ class Model(StatelessTrainer):
         On arrays, a functional model of built-in layers runs compiled, as in :meth:`predict`; a
         model with custom layers, or a call with ``training=True``, runs layer by layer.
         """
-        if self._layer_graph is not None and self._layer_graph.host is not None:
+        graph = self.layer_graph
+        if graph is not None and graph.host is not None:
             if any_symbolic(args):
-                return self._layer_graph.inlined(args[0])
+                return graph.inlined(args[0])
             if current() is None and self._program_of_call() is not None:
-                args = (self._layer_graph.host.prepare(args[0]), *args[1:])
+                args = (graph.host.prepare(args[0]), *args[1:])
         if (
             self._layer_graph is not None and current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
@@ -325,6 +326,11 @@ class Model(StatelessTrainer):
         except BaseException:
             self.built = False
             raise
+
+    @property
+    def _loss_tracker(self) -> Any:
+        """The metric of the loss, by the name under which steps of users' classes know it."""
+        return self.training_objective.trackers["loss"]
 
     # ---- description ---------------------------------------------------------------------------
 

@@ -406,7 +406,7 @@ def _read_hdf5(stored: hdf5.File, custom_objects: Mapping[str, Any] | None, comp
 
 
 def _must_be_model(model: Any, own: Mapping[str, Any], where: str) -> None:
-    """Check that a file described a model, and use the names that Lamina stored."""
+    """Check that a file described a model; use the names and quantized forms in it."""
     if not (isinstance(model, Layer) and isinstance(model, Compiles)):
         raise CorruptFileError(f"{where} contains a {type(model).__name__}, not a model.")
     name_automatically(model, own.get("automatic_names"))

@@ -506,21 +506,30 @@ def is_known(record: Mapping[str, Any]) -> bool:
 
 
 def deserialize(
-    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
-) -> Any:
+    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True, *,
+    module_objects: Mapping[str, Any] | None = None, printable_module_name: str = "object",
+) -> Any:  # fmt: skip
     """Recreate the object from the data that :func:`serialize` returned.
 
     Args:
         config: JSON data; dicts with ``class_name`` and ``config`` become objects.
         custom_objects: Your own classes and functions, by the names that the config uses.
         safe_mode: Accepted for compatibility with Keras. Code in a config is never run.
+        module_objects: Those of a library: a ``config`` that is a name alone is one of these.
+        printable_module_name: What ``module_objects`` are, for messages.
 
     Raises:
         SerializationError: A class that is neither built in, registered nor passed.
+        UnknownNameError: A name alone that ``module_objects`` does not have.
     """
+    known = {**(module_objects or {}), **(custom_objects or {})}
+    if isinstance(config, str) and module_objects is not None:
+        if config not in known:
+            raise unknown_name(printable_module_name, config, list(known))
+        return known[config]() if inspect.isclass(known[config]) else known[config]
     if not isinstance(config, (list, tuple, Mapping)):
         return config
-    with text.reading(config, "The config"), CustomObjectScope(custom_objects or {}):
+    with text.reading(config, "The config"), CustomObjectScope(known):
         return _revive(config)
 
 
