@@ -2,8 +2,9 @@
 
     python -m benchmarks.devices one|weak|host SECONDS
 
-``one`` compares ``distribution="data"`` on a single device with none. ``weak`` trains in one process
-or, under ``lamina launch``, in two, each on a core of its own and with as many samples per step.
+``one`` compares ``distribution="data"`` on a single device with none. ``weak`` trains in one
+process or, under ``lamina launch``, in two, each on a core of its own and with as many samples per
+step.
 ``host`` measures the processor time of the thread that dispatches to eight devices.
 """
 

@@ -37,6 +37,11 @@ MEASURES = {
     "build_s": ("Building the model, s", "{:.3f}", 0),
     "save_s": ("Saving, s", "{:.3f}", 0),
     "load_s": ("Loading, s", "{:.3f}", 0),
+    "images_per_s": ("Images per second: decoded, resized, flipped, rotated, cropped", "{:.0f}", 1),
+    "step_ms": ("Step of a model of these images, batch of 32 in memory, ms", "{:.3g}", 0),
+    "waiting_ms": ("What it waits for a batch from the folder, ms", "{:.3g}", 0),
+    "adapt_tokens_per_s": ("Tokens per second: `adapt`", "{:,.0f}", 1),
+    "call_tokens_per_s": ("Tokens per second: calls with 1,000 texts", "{:,.0f}", 1),
     "peak_mb": ("Peak memory of training, MB", "{:.0f}", 0),
     "import_s": ("Import, s", "{:.2f}", 0),
 }

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.families.pipelines import write_files
 from benchmarks.peers import Peer, SetupError
 from benchmarks.processes import PeerError, Process
 from benchmarks.quiet import Watch
@@ -119,6 +120,12 @@ class Bench:
 
     def _devices(self, turns: _Turns, folder: Path) -> None:
         turns.rounds(self.settings.rounds, do="time_devices", seconds=self.settings.seconds)
+
+    def _data(self, turns: _Turns, folder: Path) -> None:
+        if turns.model == "images":
+            write_files(folder)
+        turns.once(do="prepare_data", folder=str(folder))
+        turns.rounds(self.settings.rounds, do="time_data")
 
     def _cold_starts(self, model: str, names: list[str], folder: Path) -> list[str]:
         """Measure cold starts in new processes; returns the contestants that succeeded."""

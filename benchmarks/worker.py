@@ -211,6 +211,16 @@ class Worker:
 
         return devices.measure(seconds)
 
+    def prepare_data(self, folder: str) -> dict[str, Any]:
+        """Create the pipeline, and run it until everything is compiled."""
+        pipelines = importlib.import_module("benchmarks.families.pipelines")
+        self.pipeline = getattr(pipelines, self.model)(Path(folder), **self.peer.options)
+        return {}
+
+    def time_data(self) -> dict[str, Any]:
+        """The measures of the pipeline."""
+        return self.pipeline()
+
     def warm_files(self) -> dict[str, Any]:
         """Build, save and load once, for compilation."""
         self.files()

@@ -21,8 +21,8 @@ class Workload:
     Attributes:
         title: Its name in the tables.
         kind: ``"train"``, ``"infer"`` (only predictions are timed), ``"files"`` (building, saving
-            and loading), ``"calls"`` (single calls are timed) or ``"devices"`` (several devices, of
-            Lamina alone).
+            and loading), ``"calls"`` (single calls are timed), ``"devices"`` (several devices, of
+            Lamina alone) or ``"data"`` (a data pipeline is).
         inputs: Function that creates a number of samples of each input.
         targets: Function that creates a number of samples of each target.
         batch: Batch size.
@@ -34,7 +34,7 @@ class Workload:
 
     title: str
     kind: str
-    inputs: Callable[[np.random.Generator, int], Arrays]
+    inputs: Callable[[np.random.Generator, int], Arrays] = lambda _, __: []
     targets: Callable[[np.random.Generator, int], Arrays] = lambda _, __: []
     batch: int = 1
     steps: int = 1
@@ -117,6 +117,9 @@ WORKLOADS = {
     "deep": Workload("200 Dense layers", "train", _images(8), _images(8), batch=64, steps=1000),
     "blocks": Workload("200 layers, in files", "files", _images(32, 32, 64)),
     "devices": Workload("several devices", "devices", _images(1)),
+    # data pipelines, see benchmarks/families/pipelines.py
+    "images": Workload("JPEGs from a folder, augmented", "data", family="with_keras"),
+    "texts": Workload("`TextVectorization` on one core", "data", family="with_keras"),
     # the overhead of calls with almost no computation
     **{
         f"mlp{depth}": Workload(

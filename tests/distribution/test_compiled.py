@@ -211,3 +211,25 @@ def test_the_transformer_by_hand_is_the_same():
         if address.endswith("key/bias"):  # softmax cancels it: its gradient is rounding alone
             continue
         np.testing.assert_allclose(state[0][address], variable, rtol=1e-3, atol=1e-4)
+
+
+def test_a_variable_keeps_the_layout_it_was_created_with():
+    mesh = dist.DeviceMesh((8,), ["batch"])
+
+    class Scaled(layers.Layer):
+        def build(self, shape):
+            self.scale = keras.Variable(
+                np.arange(shape[-1]) + 1.0, layout=dist.TensorLayout(("batch",), mesh)
+            )
+
+        def call(self, x):
+            return x * self.scale
+
+    x = np.ones((16, 8), "float32")
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, Scaled()(inputs))
+    model.compile("sgd", "mse", distribution=dist.DataParallel(mesh))
+    model.fit(x, 0 * x, verbose=0)
+    value = model.layers[1].scale.value
+    assert [s.data.shape for s in value.addressable_shards] == [(1,)] * 8
+    assert (value < np.arange(8) + 1).all()

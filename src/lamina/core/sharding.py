@@ -11,13 +11,16 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+
+from lamina.errors import ArgumentError
+from lamina.runtime import stalls
 
 # ---- what the engine needs of a distribution -----------------------------------------------------
 
@@ -45,6 +48,27 @@ class Layout:
 
     stored: NamedSharding
     used: NamedSharding
+
+
+@runtime_checkable
+class _HasSharding(Protocol):
+    """What `lamina.distribution.TensorLayout` offers."""
+
+    @property
+    def backend_layout(self) -> NamedSharding: ...
+
+
+def read_layout(value: Any, name: str) -> Layout | None:
+    """The layout that a user gave for a variable, or None."""
+    sharding = value.backend_layout if isinstance(value, _HasSharding) else value
+    if sharding is None:
+        return None
+    if not isinstance(sharding, NamedSharding):
+        raise ArgumentError(
+            f"Variable {name!r}: `layout` is a TensorLayout with a mesh, or a NamedSharding. "
+            f"Received: {value!r} (of type {type(value).__name__})."
+        )
+    return Layout(sharding, sharding)
 
 
 class Distribution(Protocol):
@@ -154,7 +178,8 @@ def whole(value: Any) -> np.ndarray:
     ):
         from jax.experimental import multihost_utils
 
-        return np.asarray(multihost_utils.process_allgather(value, tiled=True))
+        with stalls.waiting():
+            return np.asarray(multihost_utils.process_allgather(value, tiled=True))
     return np.asarray(value)
 
 
