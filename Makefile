@@ -8,7 +8,7 @@
 #              (BENCH=--quick: six minutes of it; BENCH=--noisy: look, record nothing;
 #              BENCH="--quick --against REV": this checkout beside that commit)
 #
-# make test-clients   KerasTuner, SciKeras, Keras RS, BayesFlow: on Keras, and on Lamina
+# make test-clients   KerasTuner, KerasHub, SciKeras, Keras RS, BayesFlow: on Keras, and on Lamina
 #
 # make test-data   the tests that need PyTorch, TensorFlow, grain, datasets, pandas and polars
 #                  (several GB on Linux, where PyTorch's wheel brings the CUDA libraries)
@@ -75,10 +75,12 @@ test-clients: $(CLIENTS_STAMP)
 $(STAMP): EXTRA := dev
 $(DATA_STAMP): EXTRA := test-data
 $(CLIENTS_STAMP): EXTRA := test-clients
+$(CLIENTS_STAMP): ALONE := keras-hub==0.32.0  # what it asks for includes all of TensorFlow
 $(STAMP) $(DATA_STAMP) $(CLIENTS_STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Lamina needs Python 3.11 or newer, and '$(PYTHON)' is not." \
 	    "Choose another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'
+	$(if $(ALONE),$(@D)/bin/python -m pip install --quiet --no-deps $(ALONE))
 	@touch $@

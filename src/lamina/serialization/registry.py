@@ -370,6 +370,11 @@ def _describe(obj: Any) -> Any:
         }
     if isinstance(obj, (np.dtype,)):
         return obj.name
+    if isinstance(obj, bytes):
+        try:
+            return {"class_name": "__bytes__", "config": {"value": obj.decode()}}
+        except UnicodeDecodeError as e:
+            raise SerializationError(f"Bytes are saved as text of UTF-8, not {obj!r}.") from e
     if isinstance(obj, slice):
         config = {"start": obj.start, "stop": obj.stop, "step": obj.step}
         return {"class_name": "__slice__", "config": _describe(config)}
@@ -489,7 +494,7 @@ def _lookup(record: Mapping[str, Any]) -> Any:
 
 
 # Records that stand for values, and the tensors of a graph.
-_VALUES = ("__numpy__", "__tensor__", "__slice__", "__ellipsis__", "__keras_tensor__")
+_VALUES = ("__numpy__", "__bytes__", "__tensor__", "__slice__", "__ellipsis__", "__keras_tensor__")
 
 
 def is_known(record: Mapping[str, Any]) -> bool:
@@ -501,21 +506,30 @@ def is_known(record: Mapping[str, Any]) -> bool:
 
 
 def deserialize(
-    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
-) -> Any:
+    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True, *,
+    module_objects: Mapping[str, Any] | None = None, printable_module_name: str = "object",
+) -> Any:  # fmt: skip
     """Recreate the object from the data that :func:`serialize` returned.
 
     Args:
         config: JSON data; dicts with ``class_name`` and ``config`` become objects.
         custom_objects: Your own classes and functions, by the names that the config uses.
         safe_mode: Accepted for compatibility with Keras. Code in a config is never run.
+        module_objects: Those of a library: a ``config`` that is a name alone is one of these.
+        printable_module_name: What ``module_objects`` are, for messages.
 
     Raises:
         SerializationError: A class that is neither built in, registered nor passed.
+        UnknownNameError: A name alone that ``module_objects`` does not have.
     """
+    known = {**(module_objects or {}), **(custom_objects or {})}
+    if isinstance(config, str) and module_objects is not None:
+        if config not in known:
+            raise unknown_name(printable_module_name, config, list(known))
+        return known[config]() if inspect.isclass(known[config]) else known[config]
     if not isinstance(config, (list, tuple, Mapping)):
         return config
-    with text.reading(config, "The config"), CustomObjectScope(custom_objects or {}):
+    with text.reading(config, "The config"), CustomObjectScope(known):
         return _revive(config)
 
 
@@ -533,6 +547,8 @@ def _revive(config: Any) -> Any:
     try:
         if name in ("__numpy__", "__tensor__"):
             return np.array(inner["value"], dtype=standardize_dtype(inner["dtype"]))
+        if name == "__bytes__":
+            return inner["value"].encode()
         if name == "__slice__":
             return slice(inner["start"], inner["stop"], inner["step"])
         if name == "__ellipsis__":
