@@ -90,7 +90,7 @@ class H5IOStore:
             f"{path}/vars/{own}".lstrip("/"): value
             for path, group in self._groups.items() for own, value in group.items()
         }  # fmt: skip
-        hdf5.write(str(self._path), arrays)
+        hdf5.write(Path(self._path), arrays)
 
 
 def class_weight_to_sample_weights(y: Any, class_weight: Mapping[int, float]) -> np.ndarray:

@@ -231,7 +231,7 @@ def slot_layouts(
         while weight is None and "/" in rest:
             rest = rest.partition("/")[2]
             weight = weights.get(rest)
-        if weight is not None and weight.shape == slot.shape:
+        if weight is not None and weight.layout is not None and weight.shape == slot.shape:
             stored = weight.layout.stored
             place = stored.with_memory_kind(_HOST) if on_host else stored
             found[key] = Layout(place, stored)

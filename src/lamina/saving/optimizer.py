@@ -46,7 +46,9 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
     weights = parameters_of(model, optimized)
     model.optimizer.build(weights)
     state = model.optimizer.state_variables
-    for key, layout in slot_layouts(state, weights).items():
+    by = model.distributed_by
+    on_host = by is not None and by.offload_optimizer
+    for key, layout in slot_layouts(state, weights, on_host).items():
         state[key].lay_out(layout)
     variables = variables_of(model.optimizer)
     shapes = {n: stored.shape(n) for n in variables}

@@ -44,9 +44,8 @@ _BATCHES_WORTH_A_LOOP = 16
 
 def _build(model: Any, batch: Any) -> None:
     """Create the weights that are missing, from the shapes of a batch."""
-    if model.built and (
-        model.layer_graph is not None or all(x.built for x in flatten_layers(model))
-    ):
+    whole = model.layer_graph is not None or all(x.built for x in flatten_layers(model))
+    if model.built and whole:
         return
     own_call = defined_by_user(type(model), "call")
     if defined_by_user(type(model), "train_step") and not (own_call or model.layer_graph):
@@ -243,9 +242,8 @@ def _train(
                 break
         model.optimizer.finalize_variable_values(list(program.variables.trainable.values()))
         hooks.on_train_end(logs)
-    history = hooks.history or History()  # there is one: `add_history`
-    model.history = history
-    return history
+    model.history = hooks.history or History()  # there is one: `add_history`
+    return model.history
 
 
 def _watched(program: Program, batches: Iterator[Any]) -> Iterator[Any]:

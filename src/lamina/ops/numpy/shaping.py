@@ -312,7 +312,8 @@ def pad(
     if mode not in _PAD_MODES:
         raise ArgumentError(f"pad(): `mode` expects one of {_PAD_MODES}. Received: {mode!r}.")
     if not isinstance(pad_width, int):
-        pad_width = tuple(tuple(w) if isinstance(w, (list, tuple)) else w for w in pad_width)
+        given: Any = pad_width
+        pad_width = tuple(tuple(w) if isinstance(w, (list, tuple)) else w for w in given)
         if len(pad_width) == 2 and all(isinstance(w, int) for w in pad_width):
             pad_width = (pad_width,) * x.ndim
         pad_width = tuple(w * 2 if isinstance(w, tuple) and len(w) == 1 else w for w in pad_width)
