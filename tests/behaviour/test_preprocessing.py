@@ -259,6 +259,16 @@ def test_mixed_boxes_keep_their_labels():
     np.testing.assert_array_equal(both["boxes"][..., 0] / 4, both["labels"])
 
 
+def test_cut_labels_are_shares_of_pixels():
+    classes = np.arange(16) % 3
+    images = np.ones((16, 5, 7, 1), "float32") * classes[:, None, None, None]
+    data = {"images": images, "labels": np.eye(3)[classes]}
+    mixed = layers.CutMix(seed=1)(data)
+    shares = mixed["labels"] @ np.arange(3.0)
+    assert len(set(np.asarray(shares).tolist())) > 6
+    np.testing.assert_allclose(mixed["images"].mean((1, 2, 3)), shares, atol=1e-5)
+
+
 def test_results_stay_in_the_range_of_values():
     for low, high in ((0, 255), (0, 1), (-1, 1)):
         x = PIXELS / 255 * (high - low) + low

@@ -1,9 +1,12 @@
 """A program that several processes run; each writes what it has seen to a folder."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +43,20 @@ class Numbered(keras.utils.PyDataset):
 
     def __getitem__(self, i):
         return self.x[8 * i : 8 * i + 8], self.y[8 * i : 8 * i + 8]
+
+
+class Parts(keras.utils.PyDataset):
+    """The rows of one of several processes: all of them together have batches of 12."""
+
+    def __init__(self, number, count):
+        super().__init__()
+        self.part = slice(12 * number // count, 12 * (number + 1) // count)
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        return tuple(a[12 * i : 12 * i + 12][self.part] for a in rows(60))
 
 
 def compiled(by):
@@ -91,28 +108,109 @@ def main(folder):
     found["dataset"] = train("data", Numbered(60), shuffle=False)[1]
     own = sum(ROWS[:number])
     joined = dist.DataParallel(auto_shard_dataset=False)
-    found["joined"] = train(joined, Numbered(ROWS[number], own), shuffle=False)[1]
+    model, found["joined"] = train(joined, Numbered(ROWS[number], own), shuffle=False)
+    found["joined evaluate"] = model.evaluate(Numbered(ROWS[number], own), verbose=0)
+    found["joined predict"] = model.predict(Numbered(ROWS[number], own), verbose=0).tolist()
     logger = keras.callbacks.CSVLogger(folder / f"log{number}.csv")
     model = compiled("data")
     history = model.fit(*rows(60), epochs=5, verbose=2, callbacks=[Leave(), logger])
     found["epochs"] = history.epoch
+    model, history = resumable(fsdp())
+    found["resumable"] = {"history": history, "digest": digest(state_of(model))}
     (folder / f"{number}.json").write_text(json.dumps(found))
 
 
-def fail(folder):
-    """Process 1 dies in the first attempt; in the second one, all end."""
-    mark = Path(folder) / "mark"
+def state_of(model):
+    return [*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)]
+
+
+def digest(arrays):
+    return hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in arrays)).hexdigest()
+
+
+class Interrupt(keras.callbacks.Callback):
+    """In one process, sends it a signal (or has it hang) after a step of an epoch."""
+
+    every_batch = False
+
+    def __init__(self, epoch, batch, what):
+        super().__init__()
+        self.where, self.what = (epoch, batch), what
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) < self.where:
+            return
+        if self.what is None:
+            time.sleep(0.4)  # JAX looks each second whether there was a signal
+        elif self.what == "hang":
+            signal.pause()
+        else:
+            os.kill(os.getpid(), getattr(signal, self.what))
+            self.what = None
+
+
+def resumed(spec):
+    """Train with checkpoints; ``spec`` says how, and what happens in which attempt."""
+    import jax
+
+    spec = json.loads(spec)
+    folder = Path(spec["folder"])
     number = int(os.environ["KERAS_DISTRIBUTION_PROCESS_ID"])
-    again = mark.exists()
+    attempts = sorted(folder.glob("attempt*"))
+    dist.initialize(stall_seconds=spec.get("stall_seconds", 40))
+    from jax.experimental import multihost_utils
+
+    multihost_utils.sync_global_devices("attempts counted")
+    if number == 0:
+        (folder / f"attempt{len(attempts)}").touch()
+        if (folder / "run").exists():
+            shutil.copytree(folder / "run", folder / f"copy{len(attempts)}")
+    multihost_utils.sync_global_devices("attempt noted")
+    events = spec.get("events", [])
+    event = events[len(attempts)] if len(attempts) < len(events) else None
+    callbacks = [keras.callbacks.EarlyStopping("loss", patience=9)]
+    if event is not None and event[0] == number:
+        callbacks.append(Interrupt(*event[1:]))
+        callbacks[-1].every_batch = spec["layout"] == "own"  # its steps are dispatched one by one
+    by, own = fsdp() if spec["layout"] == "fsdp" else spec["layout"], {}
+    if by == "own":  # each process has the rows of every so-manieth batch
+        by = dist.DataParallel(auto_shard_dataset=False)
+        own = {"data": Parts(jax.process_index(), jax.process_count()), "batch_size": None}
+    options = {"resume": folder / "run", **own, **spec.get("options", {})}
+    model, history = resumable(by, callbacks, **options)
+    arrays = state_of(model)
+    found = {"history": history, "digest": digest(arrays), "processes": jax.process_count(),
+             "weights": [float(np.abs(w).sum()) for w in arrays]}  # fmt: skip
+    (folder / f"result{number}.json").write_text(json.dumps(found))
+
+
+def resumable(by, callbacks=(), epochs=4, batch_size=12, data=None, **options):
+    model = compiled(by)
+    history = model.fit(
+        *(rows(60) if data is None else (data, None)), batch_size, epochs=epochs, verbose=0,
+        validation_data=rows(20), callbacks=list(callbacks), **options,
+    )  # fmt: skip
+    return model, history.history
+
+
+def orbax(folder):
+    """Save with Orbax, each process its parts; restore onto another layout."""
+    import jax
+
     dist.initialize()
-    if number == 1 and not again:
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    print("trained" if again else "waiting", flush=True)
-    if not again:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pause()
+    saver = keras.callbacks.OrbaxCheckpoint(Path(folder) / "orbax")
+    saved, _ = resumable(fsdp(), [saver], epochs=2)
+    found = {"saved": digest(state_of(saved))}
+    for name, by in (("fsdp", fsdp()), ("data", "data")):
+        model = compiled(by)
+        model.evaluate(*rows(20), verbose=0)
+        saver.restore(model)
+        found[name] = digest(state_of(model))
+    Path(folder, f"{jax.process_index()}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    {"main": main, "fail": fail}[sys.argv[1]](sys.argv[2])
+    {"main": main, "orbax": orbax, "resumed": resumed}[sys.argv[1]](sys.argv[2])

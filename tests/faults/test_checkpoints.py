@@ -753,7 +753,9 @@ def test_a_clock_that_goes_back_changes_nothing(tmp_path, monkeypatch):
     assert_equal(model, history, again, rest)
 
 
-def test_several_processes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("lamina.runtime.processes.are_several", lambda: True)
-    with pytest.raises(StateError, match=r"several processes(.|\n)*ModelCheckpoint"):
-        BackupAndRestore(tmp_path).open(make())
+def test_a_folder_that_processes_do_not_share_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("lamina.runtime.processes.differing", lambda _: [1, 3])
+    with pytest.raises(StateError, match=r"not the same folder for all processes: \[1, 3\]"):
+        fit(make(), "loops over arrays", resume=tmp_path)
+    monkeypatch.undo()
+    fit(make(), "loops over arrays", epochs=1, resume=tmp_path)  # nothing is locked

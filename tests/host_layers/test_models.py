@@ -10,7 +10,7 @@ import pytest
 
 import lamina
 from lamina import layers
-from lamina.errors import CorruptFileError, GraphError
+from lamina.errors import CorruptFileError, DTypeError, GraphError
 from lamina.utils import Dataset, PyDataset
 from tests.host_layers.table import COLUMN, RECORD, TEXTS
 
@@ -289,3 +289,49 @@ def test_two_models_may_share_a_layer_of_text():
     assert [m.predict(X, verbose=0).shape for m in models] == [(64, 1), (64, 2)]
     with pytest.raises(GraphError):
         lamina.Model(lamina.Input((1,), dtype="string"), models[0].output)
+
+
+@pytest.mark.parametrize("form", [X.tolist(), X, X.astype(str), tuple(X)])
+def test_text_is_converted_to_what_models_take(form):
+    found = lamina.ops.convert_to_tensor(form)
+    assert (found.dtype, found.tolist()) == (np.dtype(object), X.tolist())
+    assert lamina.ops.convert_to_tensor(found, "string").shape == X.shape
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(["1"], "int32"), ([1], "string")])
+def test_conversion_does_not_turn_text_into_numbers(value, dtype):
+    with pytest.raises(DTypeError, match="numbers to numbers, and text to text"):
+        lamina.ops.convert_to_tensor(value, dtype)
+
+
+def test_inputs_of_64_bits_take_integers_without_a_warning():
+    indices = lamina.Input((None,), dtype="int64")
+    model = lamina.Model(indices, layers.Embedding(5, 2)(indices))
+    x = np.ones((2, 3), "int64")
+    np.testing.assert_array_equal(model(x), model.predict(x.astype("int32"), verbose=0))
+
+
+def test_a_sequential_model_that_begins_with_text_needs_no_input(tmp_path):
+    def made(words):
+        return lamina.Sequential(
+            [words, layers.Embedding(20, 2), layers.GlobalAveragePooling1D(), layers.Dense(1)]
+        )
+
+    model = made(vectorization())
+    model.compile("adam", "mse")
+    model.fit(Dataset((X, Y)).batch(16), verbose=0)
+    found = model.predict(X[:3], verbose=0)
+    assert made(vectorization())(X[:3].tolist()).shape == (3, 1)
+    model.save(tmp_path / "model.keras")
+    loaded = lamina.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded(X[:3]), found, rtol=1e-5)
+    later = made(layers.TextVectorization(name="words"))
+    later.layers[0].adapt(X)
+    text = lamina.Input((), dtype="string")
+    assert lamina.Model(text, later(text)).predict(X[:2], verbose=0).shape == (2, 1)
+
+
+def test_models_of_numbers_tell_how_text_is_read():
+    model = lamina.Sequential([layers.Dense(1)])
+    with pytest.raises(DTypeError, match="TextVectorization"):
+        model.predict(X, verbose=0)

@@ -3,12 +3,22 @@
 What Keras prints is recorded; `python -m tests.programs.record` runs it for programs that changed.
 """
 
+import os
 import re
 
 import numpy as np
 import pytest
 
-from tests.programs.record import PROGRAMS, Worker, digest, recorded
+from tests.programs.record import (
+    LEARNING,
+    PROGRAMS,
+    REAL,
+    SEEDS,
+    Worker,
+    accuracies,
+    digest,
+    recorded,
+)
 
 # Programs that Lamina does not run yet, or whose results differ, and why.
 NOT_YET = {
@@ -16,12 +26,21 @@ NOT_YET = {
 }
 # What XLA's own order of sums leaves of float32, through a few steps of training.
 RTOL, ATOL = 2e-3, 2e-4
+# How far the mean accuracies of three seeds may be apart: the libraries draw different numbers.
+MARGIN = 0.03
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 @pytest.fixture(scope="module")
 def worker():
     started = Worker("lamina")
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def long_worker():
+    started = Worker("lamina", quick=False)
     yield started
     started.end()
 
@@ -47,6 +66,31 @@ def test_program(worker, program):
     wanted_text, wanted = parts("\n".join(recorded()[program]["printed"]))
     assert text == wanted_text
     np.testing.assert_allclose(numbers, wanted, rtol=RTOL, atol=ATOL)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("program", LEARNING)
+def test_learns_as_well_as_on_keras(long_worker, program):
+    _compare(long_worker, program, "accuracy")
+
+
+@pytest.mark.long
+@pytest.mark.skipif("LAMINA_TEST_DATA" not in os.environ, reason="needs LAMINA_TEST_DATA")
+@pytest.mark.parametrize("program", REAL)
+def test_learns_from_real_data_as_well_as_on_keras(long_worker, program):
+    _compare(long_worker, program, "accuracy on real data", os.environ["LAMINA_TEST_DATA"])
+
+
+def _compare(worker, program, kind, *folder):
+    wanted = recorded()[program].get(kind)
+    if wanted is None:
+        pytest.skip("Keras's is not recorded: `python -m tests.programs.record` with TensorFlow")
+    told = worker.run(program, SEEDS, *folder)
+    assert told["error"] is None, told["error"]
+    found = accuracies(told)
+    print(f"Lamina {np.round(found, 3)}, Keras {np.round(wanted, 3)}")
+    assert len(found) == len(wanted) == int(SEEDS)
+    assert abs(np.mean(found) - np.mean(wanted)) <= MARGIN
 
 
 def test_the_record_is_of_these_programs():

@@ -1,6 +1,7 @@
 """Runs the programs that it is told by lines on its input, one after the other, in one process.
 
-What a program prints, or the exception that ends it, goes out as a line of JSON.
+A line is a list in JSON: the path of a program, and its arguments. What a program prints, or the
+exception that ends it, goes out as a line of JSON.
 """
 
 import contextlib
@@ -12,9 +13,10 @@ import traceback
 import warnings
 
 
-def run(path):
+def run(path, *arguments):
     printed = io.StringIO()
     error = None
+    sys.argv = [path, *arguments]
     try:
         with contextlib.redirect_stdout(printed):
             runpy.run_path(path, run_name="__main__")
@@ -35,7 +37,7 @@ def main():
 
     out = sys.stdout
     for line in sys.stdin:
-        told = json.dumps(run(line.strip()))
+        told = json.dumps(run(*json.loads(line)))
         keras.utils.clear_session()
         print(told, file=out, flush=True)
 

@@ -436,8 +436,22 @@ def test_a_probe_that_costs_much_is_not_computed(tmp_path):
         load_model(tmp_path / "w.keras")
 
 
-@pytest.mark.parametrize("probe", [np.array([["a"]]), "text", X[:, :5]])
+@pytest.mark.parametrize("probe", [np.array([["a"]]), "text", X[:, :5], [X, X], {"other": X}])
 def test_probes_are_inputs_of_the_model(probe, tmp_path):
-    with pytest.raises(LaminaError):
+    with pytest.raises(ArgumentError, match="probe"):
         build(keras).save(tmp_path / "m.keras", probe=probe)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_layers_of_the_host_have_no_probe(tmp_path):
+    inputs = keras.Input((1,), dtype="int64")
+    model = keras.Model(inputs, layers.Hashing(num_bins=3)(inputs))
+    with pytest.raises(ArgumentError, match="on the host"):
+        model.save(tmp_path / "m.keras", probe=np.ones((2, 1), "int64"))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_probes_of_short_floats(dtype, tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, dtype=dtype)])
+    model.save(tmp_path / "m.keras", probe=X[:, :4])
+    load_model(tmp_path / "m.keras")

@@ -103,3 +103,13 @@ def test_features_without_adapting():
 def test_refusals(use, error, message):
     with pytest.raises(error, match=message):
         use()
+
+
+def test_boundaries_are_those_of_keras():
+    ages = np.random.default_rng(6).integers(20, 80, 120)
+    made = FeatureSpace({"age": FeatureSpace.float_discretized(6)})
+    for data in ({"age": ages}, Dataset({"age": ages})):
+        made.adapt(data)
+        found = made.preprocessors["age"].bin_boundaries
+        wanted = [31.266674042, 43.000045776, 51.00005722, 61.733364105, 70.0]
+        np.testing.assert_allclose(found, wanted, rtol=1e-7)

@@ -9,7 +9,7 @@ import pytest
 
 import lamina
 from lamina.errors import ArgumentError, DataError
-from lamina.utils import pad_sequences, split_dataset
+from lamina.utils import Dataset, pad_sequences, split_dataset
 
 ROWS = [[1], [2, 3], [4, 5, 6], []]
 VECTORS = [[[1, 2]], [[3, 4], [5, 6]], []]
@@ -126,6 +126,18 @@ def test_shuffling_follows_the_seed_of_the_program():
     assert first != second
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_split_dataset_keeps_parts_of_data_sets_apart(shuffle):
+    data = Dataset((X, Y), class_names=["a", "b"]).shuffle(seed=1).batch(2)
+    left, right = split_dataset(data, left_size=3, shuffle=shuffle, seed=4)
+    assert (len(left), len(right), left.class_names) == (3, len(data) - 3, ["a", "b"])
+    for _ in range(2):  # epochs
+        parts = [np.concatenate([y for _, y in part]) for part in (left, right)]
+        assert sorted(np.concatenate(parts).tolist()) == Y.tolist()
+        order = np.concatenate([y for _, y in data.take(3)])
+        assert (parts[0].tolist() == order.tolist()) != shuffle
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -138,6 +150,11 @@ def test_shuffling_follows_the_seed_of_the_program():
         ({"left_size": 1.0}, ArgumentError, "gives 10 and 0"),
         ({"left_size": 0.5, "preferred_backend": "theano"}, ArgumentError, "Received: 'theano'"),
         ({"left_size": 0.5, "preferred_backend": "torch"}, ArgumentError, "`import torch`"),
+        (
+            {"left_size": 0.5, "preferred_backend": "torch", "dataset": Dataset(X)},
+            ArgumentError,
+            "does not match a data set of Lamina",
+        ),
         ({"left_size": 0.5, "dataset": [1, 2, 3]}, DataError, r"a list of \['int'\]"),
         ({"left_size": 0.5, "dataset": object()}, DataError, r"a object of \['object'\]"),
         ({"left_size": 0.5, "dataset": {"a": X, "b": Y[:4]}}, DataError, r"'a': 10, 'b': 4"),

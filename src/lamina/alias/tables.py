@@ -42,8 +42,7 @@ PRIVATE_ATTRIBUTES: Final[dict[str, str]] = {
 # everything below its path, unless a longer path has its own.
 INSTEAD: Final[dict[str, str]] = {
     "keras.Layer.add_metric": "In Keras 3 it only raises an error: metrics go to `compile`.",
-    "keras.Layer.quantized_build": "A step of `quantize`, which adds the variables itself.",
-    "keras.Operation.quantized_call": "A step of a call inside Keras: layers quantize in `call`.",
+    "keras.Operation.quantized_call": "A method of layers: `keras.layers.Layer.quantized_call`.",
     "keras.Operation.rematerialized_call": "A step of a call inside Keras: use `keras.remat`.",
     "keras.callbacks.TensorBoard.summary": "A module of TensorFlow, which is not needed here.",
     "keras.layers.TFSMLayer": "It runs TensorFlow's SavedModels, and Lamina runs on JAX alone.",

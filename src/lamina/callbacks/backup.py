@@ -10,7 +10,6 @@ from typing import Any
 
 from lamina.callbacks.monitoring import MonitorCallback
 from lamina.errors import ArgumentError, StateError
-from lamina.runtime import processes
 from lamina.saving.checkpoint import CheckpointFolder
 from lamina.serialization.fields import is_integer
 from lamina.serialization.registry import builtin
@@ -49,6 +48,10 @@ class BackupAndRestore(MonitorCallback):
     an interruption, if its data is the same. (Keras repeats the epoch, and its history begins
     there.) SIGTERM and Ctrl-C make ``fit`` write a checkpoint after the current step and stop.
 
+    Several processes write one checkpoint, each the parts of arrays that it has, into a folder that
+    all of them share. Any number of processes continues from it: to the same bits if it is the same
+    number, else up to rounding. A signal to one of them stops all.
+
     ``fit(resume="run")`` is short for this callback with ``double_checkpoint=True`` and
     ``delete_checkpoint=False``.
 
@@ -68,7 +71,7 @@ class BackupAndRestore(MonitorCallback):
     Raises:
         ArgumentError: A wrong ``save_freq``, or no folder; in ``fit``, data that differs from that
             of the interrupted training.
-        StateError: Another training writes into the folder.
+        StateError: Another training writes into the folder, or processes do not share it.
         StructureError: In ``fit``, a checkpoint of another model.
         CorruptFileError: In ``fit``, no checkpoint is undamaged.
 
@@ -112,12 +115,6 @@ class BackupAndRestore(MonitorCallback):
 
     def open(self, model: Any) -> CheckpointFolder:
         """The folder, for the training of ``model`` alone; ``fit`` calls it at its beginning."""
-        if processes.are_several():
-            raise StateError(
-                "A training in several processes cannot write checkpoints that continue it to the "
-                "same bits.",
-                cure="Save the model with `ModelCheckpoint`, whose files process 0 writes.",
-            )
         self.set_model(model)
         self._folder = CheckpointFolder(
             self.backup_dir, 1 + self.double_checkpoint, self.keep_best,
@@ -125,15 +122,16 @@ class BackupAndRestore(MonitorCallback):
         )  # fmt: skip
         return self._folder
 
-    def close(self, completed: bool) -> None:
+    def close(self, completed: bool, failed: bool = False) -> None:
         """Complete the last checkpoint; ``fit`` calls it at its end.
 
         Args:
             completed: Whether training has reached its end.
+            failed: Whether it ends by an error.
         """
         if self._folder is not None:
             folder, self._folder = self._folder, None
-            folder.close(remove=completed and self.delete_checkpoint)
+            folder.close(remove=completed and self.delete_checkpoint, failed=failed)
 
     def expect_logs(self, names: Collection[str]) -> None:
         if self.keep_best:

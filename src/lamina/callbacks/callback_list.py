@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from lamina.callbacks.base import Callback, History
 from lamina.callbacks.progress import ProgbarLogger
 from lamina.errors import ArgumentError
+from lamina.runtime import stalls
 from lamina.runtime.processes import is_first
 from lamina.serialization.registry import defined_by_user
 from lamina.tree import nested
@@ -170,8 +171,9 @@ class CallbackList:
         if listeners:
             logs = logs() if callable(logs) else logs
             logs = {} if logs is None else logs
-            for listener in listeners:
-                listener(*position, logs)
+            with stalls.watched(f"the hook `{hook}` of a callback"):
+                for listener in listeners:
+                    listener(*position, logs)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Check the monitored names if those of the logs are known, then call the hooks."""

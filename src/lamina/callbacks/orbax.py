@@ -11,7 +11,7 @@ import jax
 from lamina.callbacks.checkpoint import SavingCallback
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, CorruptFileError, NotBuiltError, StructureError
-from lamina.runtime import optional
+from lamina.runtime import optional, stalls
 from lamina.serialization.registry import builtin
 
 _NUMBERS = ("seed", "steps")
@@ -128,10 +128,13 @@ class OrbaxCheckpoint(SavingCallback):
             "seed": self.model.run_seed, "steps": self.model.steps_taken, "shapes": _shapes(groups)
         }  # fmt: skip
         args = self._orbax.args
-        self._manager.save(
-            step,
-            args=args.Composite(state=args.StandardSave(state), training=args.JsonSave(training)),
-        )
+        with stalls.waiting():
+            self._manager.save(
+                step,
+                args=args.Composite(
+                    state=args.StandardSave(state), training=args.JsonSave(training)
+                ),
+            )
         return self.directory / str(step)
 
     def wait_until_finished(self) -> None:
@@ -153,7 +156,8 @@ class OrbaxCheckpoint(SavingCallback):
     def _close(self) -> None:
         """Release Orbax's threads, once all checkpoints are complete."""
         if self._open is not None and not self._training:
-            self._open.close()
+            with stalls.waiting():
+                self._open.close()
             self._open = None
 
     def all_steps(self) -> list[int]:

@@ -14,11 +14,21 @@ import numpy as np
 from lamina import settings
 from lamina.core import naming
 from lamina.core.scope import Scope, current
-from lamina.core.sharding import Layout, current_distribution, gathered, put_parts, whole
+from lamina.core.sharding import (
+    Layout,
+    current_distribution,
+    gathered,
+    is_on_mesh,
+    on_devices,
+    put_parts,
+    read_layout,
+    whole,
+)
 from lamina.core.sharding import put as put_on_mesh
 from lamina.core.tracking import Trackable
 from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.errors import ArgumentError, ShapeError, StateError
+from lamina.runtime import processes
 
 _AGGREGATIONS = ("none", "mean", "sum", "only_first_replica")
 _SYNCHRONIZATIONS = ("none", "on_read", "on_write", "auto")
@@ -96,6 +106,8 @@ class Variable(Trackable):
         synchronization: When they are to do it: ``"on_read"``, ``"on_write"``, ``"auto"``, or
             ``"none"``; recorded likewise.
         name: Name within the owner.
+        layout: How the value is split over devices: a ``lamina.distribution.TensorLayout`` or a
+            ``jax.sharding.NamedSharding``; what a distribution decides when None.
         overwrite_with_gradient: Whether an optimizer sets the variable to its gradient, instead of
             descending along it: for statistics that the backward pass computes.
         regularizer: Penalty on the value, added to the loss.
@@ -104,8 +116,8 @@ class Variable(Trackable):
         draw_path: Path that determines the random initial values; that of the variable when None.
 
     Attributes:
-        layout: How the value lies on a mesh of devices; None for a single device. It is set by
-            :meth:`lay_out`.
+        layout: How the value lies on a mesh of devices; None for a single device. It is the given
+            one, or else set by :meth:`lay_out`.
 
     >>> v = Variable(np.zeros(3, "float32"), name="total")
     >>> v.assign(np.ones(3))
@@ -115,10 +127,10 @@ class Variable(Trackable):
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_draw", "_group", "_lent", "_live", "_owner", "_scopes",
-        "_value", "aggregation", "autocast", "constraint", "dtype", "initializer", "is_weight",
-        "layout", "name", "overwrite_with_gradient", "regularizer", "shape", "synchronization",
-        "trainable",
+        "__weakref__", "_address", "_draw", "_given_layout", "_group", "_lent", "_live", "_owner",
+        "_scopes", "_value", "aggregation", "autocast", "constraint", "dtype", "initializer",
+        "is_weight", "layout", "name", "overwrite_with_gradient", "regularizer", "shape",
+        "synchronization", "trainable",
     )  # fmt: skip
     tracked_as = "variable"
 
@@ -132,6 +144,7 @@ class Variable(Trackable):
         aggregation: str | None = "none",
         synchronization: str | None = "auto",
         name: str | None = None,
+        layout: Any = None,
         *,
         overwrite_with_gradient: bool = False,
         regularizer: Any = None,
@@ -148,7 +161,7 @@ class Variable(Trackable):
         self.aggregation = _one_of("aggregation", aggregation, _AGGREGATIONS)
         self.synchronization = _one_of("synchronization", synchronization, _SYNCHRONIZATIONS)
         self.regularizer, self.constraint = regularizer, constraint
-        self.layout: Layout | None = None
+        self.layout = self._given_layout = read_layout(layout, self.name)
         self._live: LiveState | None = None
         self._group = self._address = ""
         self._value: Any = None
@@ -210,19 +223,24 @@ class Variable(Trackable):
 
     def _own(self) -> Any:
         if self._live is not None:
-            return self._live.lend(self._group, self._address)
+            return on_devices(self._live.lend(self._group, self._address), self.layout)
         self._lent = True
-        return self._array()
+        return on_devices(self._array(), self.layout)
 
     def _array(self) -> Any:
         if self._value is None:
-            distribution = current_distribution()
-            if distribution is not None and self.layout is None:
-                self.layout = distribution.layouts({self.path: self})[self.path]
+            self.find_layout()
             self._value = self._initial()
             # A user's function may return an array that it keeps.
             self._lent = self._lent or not isinstance(self.initializer, DrawsFor)
         return self._value
+
+    def find_layout(self) -> Layout | None:
+        """The layout; that of the current distribution if no other was chosen before."""
+        distribution = current_distribution()
+        if distribution is not None and self.layout is None:
+            self.layout = distribution.layouts({self.path: self})[self.path]
+        return self.layout
 
     def _set(self, value: Any) -> None:
         """Set the value; an array that may be referenced elsewhere counts as lent."""
@@ -232,8 +250,10 @@ class Variable(Trackable):
     def lay_out(self, layout: Layout | None) -> None:
         """Keep the value on a mesh of devices, or on a single device if ``layout`` is None.
 
-        A value that does not exist yet is created there, and so never is on one device as a whole.
+        A variable that was created with a layout keeps that one. A value that does not exist yet is
+        created there, and so never is on one device as a whole.
         """
+        layout = self._given_layout or layout
         if layout == self.layout:
             return
         self.layout = layout
@@ -399,6 +419,11 @@ def _moved(value: Any, layout: Layout | None) -> Any:
 
 def copied(values: Any) -> Any:
     """Copies of arrays in any nesting, on the same devices, without compiling a program."""
+    if processes.are_several():  # JAX wants to be told where parts of other processes lie
+        return jax.tree.map(
+            lambda x: jax.device_put(x, x.sharding if is_on_mesh(x) else None, may_alias=False),
+            values,
+        )
     return jax.device_put(values, may_alias=False)
 
 

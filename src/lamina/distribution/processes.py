@@ -10,11 +10,14 @@ import numpy as np
 
 from lamina import settings
 from lamina.errors import ArgumentError, StateError
+from lamina.runtime import stalls
 
 # Names of environment variables of Keras.
 _VARIABLES = "KERAS_DISTRIBUTION_"
 # A process that has died is noticed after this many seconds; JAX's default is 100.
-HEARTBEAT_SECONDS = 30
+HEARTBEAT_SECONDS = 20
+# Together with the time above, the others end within a minute.
+STALL_SECONDS = 40.0
 
 
 def list_devices(device_type: str | None = None) -> list[str]:
@@ -63,6 +66,8 @@ def initialize(
     job_addresses: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
+    *,
+    stall_seconds: float | None = STALL_SECONDS,
 ) -> None:
     """Connect this process with the others that run the same program.
 
@@ -73,13 +78,16 @@ def initialize(
     variables ``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``KERAS_DISTRIBUTION_NUM_PROCESSES`` and
     ``KERAS_DISTRIBUTION_PROCESS_ID``, as ``python -m lamina launch`` does.
 
-    When a process has died, JAX ends the others after 30 seconds.
+    When a process has died, JAX ends the others within 20 seconds. A process that is stuck, in a
+    callback or in making a batch of the data, shows where and ends itself.
 
     Args:
         job_addresses: ``"host:port"`` of process 0, optionally followed by those of the others,
             separated by commas.
         num_processes: Number of processes.
         process_id: Number of this process, from 0.
+        stall_seconds: How long a hook of the callbacks, or making a batch of the data, may take in
+            `fit`, `evaluate` and `predict` of several processes; None for any time.
 
     Raises:
         ArgumentError: The arguments contradict each other.
@@ -113,6 +121,8 @@ def initialize(
             "outside of a cluster manager that JAX knows, pass all three arguments.",
         ) from e
     if jax.process_count() > 1:
+        number, count = jax.process_index(), jax.process_count()
+        stalls.set_limit(stall_seconds, f"Process {number} of {count}")
         from jax.experimental import multihost_utils
 
         digits = np.frombuffer(settings.global_seed().to_bytes(16, "little"), np.uint8)

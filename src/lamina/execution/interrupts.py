@@ -8,6 +8,10 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
+from lamina.core.boundary import warn
+from lamina.errors import TrainingWarning
+from lamina.runtime import processes
+
 
 class Uninterrupted:
     """Context manager that delays ``KeyboardInterrupt`` until its end.
@@ -46,6 +50,8 @@ class StopRequests:
     in the main thread only, so elsewhere nothing is installed. Handlers of the user's own are
     called by :meth:`leave`; a signal that is ignored stays ignored.
 
+    Several processes stop together. There, JAX notices SIGTERM, and Ctrl-C is passed on to it.
+
     Attributes:
         received: Number of the signal that asked to stop, or None.
         installed: Whether signals are noted.
@@ -55,10 +61,19 @@ class StopRequests:
         self.received: int | None = None
         self.installed = threading.current_thread() is threading.main_thread()
         self._process = os.getpid()
+        self._interrupted = False
         self._earlier: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGTERM, signal.SIGINT) if self.installed else ():
+        several = processes.are_several()
+        if several and callable(signal.getsignal(signal.SIGTERM)):
+            warn(
+                "A handler of SIGTERM that was installed after `initialize()` takes the place of "
+                "JAX's, by which the processes agree to stop: SIGTERM writes no checkpoint.",
+                TrainingWarning,
+            )
+        numbers = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
+        for number in numbers if self.installed else ():
             earlier = signal.getsignal(number)
             interrupts = earlier is signal.default_int_handler
             terminates = number == signal.SIGTERM and earlier not in (None, signal.SIG_IGN)
@@ -70,10 +85,19 @@ class StopRequests:
         if os.getpid() != self._process:  # a process that was forked meanwhile
             signal.signal(number, self._earlier[number])
             signal.raise_signal(number)
-        elif number == signal.SIGINT and self.received == number:
+        elif number == signal.SIGINT and self._interrupted:
             raise KeyboardInterrupt
+        elif processes.are_several():
+            self._interrupted = True
+            signal.raise_signal(signal.SIGTERM)
         elif self.received is None:
-            self.received = number
+            self.received, self._interrupted = number, number == signal.SIGINT
+
+    def are_due(self) -> bool:
+        """Whether to stop here; several processes, which all call this, agree on it."""
+        if processes.are_several() and processes.are_asked_to_leave():
+            self.received = signal.SIGINT if self._interrupted else signal.SIGTERM
+        return self.received is not None
 
     def __exit__(self, *_: object) -> None:
         for number, earlier in self._earlier.items():

@@ -261,14 +261,15 @@ class Layer(LayerState):
         if signature.takes_mask and arguments.get("mask") is not None and previous is None:
             previous = arguments["mask"]
         positional, keywords = self._split(arguments)
-        outputs = self.call(*positional, **keywords)
+        run = self.call if self.quantization_mode is None else self.quantized_call
+        outputs = run(*positional, **keywords)
         if outputs is None:
             raise StructureError(
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned None. Is a "
                 "`return` missing?"
             )
         if scope.hook is not None or self.output_sharding is not None:
-            outputs = observed(self, outputs, scope.hook)
+            outputs = observed(self, arguments, outputs, scope.hook)
         if self.activity_regularizer is not None:
             for x in nested.flatten(outputs):
                 self.add_loss(self.activity_regularizer(x) / x.shape[0])

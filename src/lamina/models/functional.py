@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -242,16 +243,17 @@ def _conform(
             f"Input {name!r} expects {'text' if text else f'numbers ({x.dtype})'}. Received an "
             f"array of dtype {value.dtype}."
         )
-    dims, given = x.spec.dims_raw, value
+    dims, shape = x.spec.dims_raw, tuple(value.shape)
     if value.ndim == len(dims) - 1 and dims[-1] == 1:
         value = value[..., None]
     elif value.ndim == len(dims) + 1 and value.shape[-1] == 1 and len(dims) > 1:
         value = value[..., 0]
-    _check_sizes(value, x, name, sizes, tuple(given.shape))
+    _check_sizes(value, x, name, sizes, shape)
     if raw:
         return value
-    if str(value.dtype) != x.dtype and not (is_float(str(value.dtype)) and is_float(x.dtype)):
-        value = jnp.asarray(value, x.dtype)
+    given, wanted = str(value.dtype), x.dtype
+    if given != wanted and not (is_float(given) and is_float(wanted)):
+        value = jnp.asarray(value, jax.dtypes.canonicalize_dtype(wanted))  # int32 for int64
     value = jnp.asarray(value)
     if mask is not None:
         set_mask(value, mask)

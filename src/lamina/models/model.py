@@ -22,12 +22,12 @@ from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
 from lamina.execution.program import Program
 from lamina.layers import Lambda, Layer
 from lamina.layers.arguments import call_signature, shapes_of
-from lamina.layers.matrices import MatrixLayer
+from lamina.layers.calibration import quantize_blocks
 from lamina.layers.state import flatten_layers, has_automatic_name, set_trainable_alone
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.models.stateless import StatelessTrainer
-from lamina.quantizers.configs import read_config
+from lamina.quantizers.configs import CalibratedConfig, read_config
 from lamina.runtime.budget import Budget
 from lamina.saving import archive, upgrade, weight_files
 from lamina.serialization import registry
@@ -239,11 +239,12 @@ class Model(StatelessTrainer):
         On arrays, a functional model of built-in layers runs compiled, as in :meth:`predict`; a
         model with custom layers, or a call with ``training=True``, runs layer by layer.
         """
-        if self._layer_graph is not None and self._layer_graph.host is not None:
+        graph = self.layer_graph
+        if graph is not None and graph.host is not None:
             if any_symbolic(args):
-                return self._layer_graph.inlined(args[0])
+                return graph.inlined(args[0])
             if current() is None and self._program_of_call() is not None:
-                args = (self._layer_graph.host.prepare(args[0]), *args[1:])
+                args = (graph.host.prepare(args[0]), *args[1:])
         if (
             self._layer_graph is not None and current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
@@ -380,17 +381,20 @@ class Model(StatelessTrainer):
     ) -> None:
         """Quantize the weights of all inner layers that have such a form: :meth:`Layer.quantize`.
 
-        Other layers stay as they are, and so do layers that are quantized already.
+        Other layers stay as they are, and so do layers that are quantized already. GPTQ and AWQ run
+        the model on data, and quantize only the layers of its blocks, in their order.
 
         Args:
-            mode: ``"int8"``, ``"int4"``, or ``"float8"`` for training with 8-bit products.
-            config: Such as :class:`lamina.quantizers.Int8QuantizationConfig`, instead of a mode.
+            mode: ``"int8"``, ``"int4"``, ``"gptq"``, ``"awq"``, or ``"float8"`` for training with
+                8-bit products.
+            config: Such as :class:`lamina.quantizers.Int8QuantizationConfig`, instead of a mode;
+                :class:`lamina.quantizers.GPTQConfig` and ``AWQConfig`` are needed for their modes.
             filters: A regular expression, or several, one of which is found in a layer's name, or a
                 function from a layer to whether to quantize it; None for all.
             type_check: Whether to leave out users' subclasses of layers.
 
         Raises:
-            ArgumentError: An unknown mode, or no layer to quantize.
+            ArgumentError: An unknown mode, no layer to quantize, or for GPTQ and AWQ no blocks.
 
         >>> from lamina import Sequential, layers
         >>> model = Sequential([layers.Input((2,)), layers.Dense(1, name="out")])
@@ -406,19 +410,37 @@ class Model(StatelessTrainer):
                 return names is None or names(layer)
             return any(re.search(pattern, layer.name) for pattern in names)
 
-        chosen = [
-            x for x in flatten_layers(self)
-            if isinstance(x, MatrixLayer) and x.can_be_quantized(config.mode, type_check)
-            and is_chosen(x)
-        ]  # fmt: skip
-        if not chosen:
+        if isinstance(config, CalibratedConfig):
+            structure = config.quantization_layer_structure
+            if structure is None:
+                structure = self.get_quantization_layer_structure(config.mode)
+            count = quantize_blocks(config, structure, is_chosen, type_check, self.name)
+        else:
+            chosen = [
+                x for x in flatten_layers(self)
+                if x is not self and x.can_be_quantized(config.mode, type_check) and is_chosen(x)
+            ]  # fmt: skip
+            count = len(chosen)
+            for layer in chosen:
+                layer.quantize(config.mode, type_check, config)
+        if not count:
             raise ArgumentError(
                 f"Model {self.name!r} has no layer to quantize to {config.mode!r}"
                 + (f" that `filters={filters!r}` selects." if filters is not None else ".")
                 + " Dense, EinsumDense, Embedding and ReversibleEmbedding can be, once."
             )
-        for layer in chosen:
-            layer.quantize(config.mode, type_check, config)
+
+    def get_quantization_layer_structure(self, mode: str | None = None) -> dict[str, Any] | None:
+        """The layers that GPTQ and AWQ run and quantize one after another; override it.
+
+        Args:
+            mode: ``"gptq"`` or ``"awq"``.
+
+        Returns:
+            A dict of lists of layers, ``{"pre_block_layers": [...], "sequential_blocks": [...]}``;
+            None if the config has to name them.
+        """
+        return None
 
     # ---- files ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from lamina.core.graph import is_symbolic
 from lamina.core.operation import nodes_of
 from lamina.errors import ArgumentError, GraphError, LaminaError, StructureError, unknown_name
 from lamina.layers import Input, InputLayer, Layer
+from lamina.layers.preprocessing.text_vectorization import TextVectorization
 from lamina.layers.state import given_batch_shape, set_trainable_alone
 from lamina.models.functional import Graph
 from lamina.models.model import Model
@@ -180,9 +181,18 @@ class Sequential(Model):
             raise unknown_name(f"layer of {self.name!r}", name, [x.name for x in self._stack])
         return super().get_layer(name, index)
 
+    @property
+    def layer_graph(self) -> Graph | None:
+        """The graph; that of a model which begins with adapted text needs no data to be created."""
+        first = self._stack[0] if self._stack and not self._tensors else None
+        if isinstance(first, TextVectorization) and first.split and first.get_vocabulary(False):
+            self._tensors = [Input((1,), dtype="string")]
+            self._extend()
+        return self._layer_graph
+
     def build(self, input_shape: Any = None) -> None:
         """Create all weights for an input shape with the batch (None for unknown dimensions)."""
-        if self._layer_graph is None and not self._tensors and input_shape is not None:
+        if self.layer_graph is None and not self._tensors and input_shape is not None:
             self._tensors = [Input(batch_shape=tuple(input_shape))]
         if self._layer_graph is None and self._tensors:
             self._extend()

@@ -120,8 +120,7 @@ def charge(*, read: int = 0, allocated: int = 0, nodes: int = 0, json: int = 0) 
     spending = _active.get()
     if spending is None:
         return
-    if json and spending.sets_time:
-        spending.limits["seconds"] += json / 2**14
+    extend(json / 2**14)
     for what, count in (("bytes_read", read), ("bytes_allocated", allocated), ("nodes", nodes)):
         if count:
             spending.used[what] += count
@@ -129,6 +128,13 @@ def charge(*, read: int = 0, allocated: int = 0, nodes: int = 0, json: int = 0) 
                 raise spending.refuse(what, spending.used[what])
     if spending.thread == threading.get_ident() and spending.elapsed() > spending.limits["seconds"]:
         raise spending.refuse("seconds", spending.elapsed())
+
+
+def extend(seconds: float) -> None:
+    """Give the load in progress more time, unless its budget says how much it has."""
+    spending = _active.get()
+    if spending is not None and spending.sets_time:
+        spending.limits["seconds"] += seconds
 
 
 def allows(what: str, amount: float) -> bool:

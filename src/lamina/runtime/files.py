@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from lamina.errors import CorruptFileError
-from lamina.runtime import budget, processes
+from lamina.runtime import budget, processes, stalls
 
 _ALIGNMENT = 64  # in bytes, of the arrays that XLA uses as they are
 
@@ -35,7 +35,7 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(target)
     if not processes.is_first():
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, stalls.waiting():
             yield Path(folder) / target.name
         processes.wait_for_all(f"written {target}")
         return
@@ -44,8 +44,9 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
     os.close(handle)
     part = Path(name)
     try:
-        yield part
-        sync(part)
+        with stalls.waiting():  # a large file takes long
+            yield part
+            sync(part)
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
         part.chmod(mode)
         part.replace(target)

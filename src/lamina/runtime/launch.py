@@ -9,10 +9,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 _GRACE_SECONDS = 10
+_LEAVING_SECONDS = 60  # for the last checkpoint, after a signal
 _COUNT_FLAG = "--xla_force_host_platform_device_count"
 
 
@@ -26,7 +29,9 @@ def launch(
     """Run a Python program in several processes that find each other on the loopback interface.
 
     The program calls :func:`lamina.distribution.initialize` first. Each line of output is printed
-    with the number of its process. If a process fails, the others are ended.
+    with the number of its process. If a process fails, the others are ended. SIGTERM and Ctrl-C are
+    passed on, so that a training with ``resume=`` writes a checkpoint. On Linux, the processes do
+    not outlive this one, however it ends.
 
     Args:
         program: Path of the program.
@@ -39,9 +44,21 @@ def launch(
     Returns:
         0, or the exit status of the process that failed first in the last attempt.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return _attempts(program, arguments, processes, devices_per_process, restarts)
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        return _attempts(program, arguments, processes, devices_per_process, restarts)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _attempts(
+    program: str, arguments: Sequence[str], processes: int, devices: int | None, restarts: int
+) -> int:
     status = 1
     for attempt in range(restarts + 1):
-        number, status = _run(program, arguments, processes, devices_per_process)
+        number, status = _run(program, arguments, processes, devices)
         if status == 0:
             return 0
         why = f"exit status {status}" if status > 0 else f"signal {signal.Signals(-status).name}"
@@ -67,10 +84,11 @@ def _run(
     ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
     running: list[subprocess.Popen[str]] = []
     threads: list[threading.Thread] = []
+    grace = _GRACE_SECONDS
     try:
         for i in range(count):
             process = subprocess.Popen(  # noqa: S603 - the user's own program
-                [sys.executable, program, *arguments],
+                [sys.executable, *_bound(), program, *arguments],
                 env=_environment(os.environ, address, count, i, devices),
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             )  # fmt: skip
@@ -82,8 +100,11 @@ def _run(
             if status != 0:
                 return number, status
         return 0, 0
+    except (KeyboardInterrupt, SystemExit):
+        grace = _LEAVING_SECONDS
+        raise
     finally:
-        _end(running)
+        _end(running, grace)
         for thread in threads:
             thread.join(timeout=_GRACE_SECONDS)
 
@@ -112,13 +133,34 @@ def _follow(number: int, process: Any, ended: queue.SimpleQueue[tuple[int, int]]
     ended.put((number, process.wait()))
 
 
-def _end(processes: list[subprocess.Popen[str]]) -> None:
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+# Run by each process first: the kernel will end it together with this one. This is no function that
+# is called between fork and exec, which is unsafe in a program with threads.
+_BIND = """\
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def _bound() -> list[str]:
+    """Arguments of Python by which a program does not outlive this process; none but on Linux."""
+    return ["-I", "-S", "-c", _BIND, str(os.getpid())] if sys.platform == "linux" else []
+
+
+def _end(processes: list[subprocess.Popen[str]], grace: float) -> None:
     """End what still runs: by SIGTERM, and then by SIGKILL."""
     for process in processes:
         process.terminate()
-    for process in processes:
+    last = time.monotonic() + grace
+    for i, process in enumerate(processes):
         try:
-            process.wait(timeout=_GRACE_SECONDS)
+            process.wait(timeout=max(0.0, last - time.monotonic()))
         except subprocess.TimeoutExpired:
+            _say(f"process {i} of {len(processes)} did not end by itself; it is killed.")
             process.kill()
             process.wait()

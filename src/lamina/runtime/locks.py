@@ -26,6 +26,12 @@ _NAME = ".lock"
 _held: dict[Path, FolderLock] = {}  # a process may take its own file lock twice
 
 
+def holder(folder: Path) -> bytes:
+    """Who holds, or last held, the lock of a folder; empty if nobody did."""
+    path = folder / _NAME
+    return path.read_bytes() if path.exists() else b""
+
+
 class FolderLock:
     """The right to write into a folder.
 

@@ -21,6 +21,7 @@ from lamina.errors import (
     SerializationError,
 )
 from lamina.layers import Layer
+from lamina.layers.matrices import forms_of, take_forms
 from lamina.layers.state import (
     flatten_layers,
     has_automatic_name,
@@ -204,6 +205,8 @@ def _description(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "steps": model.steps_taken,
         "automatic_names": [has_automatic_name(x) for x in flatten_layers(model)],
     }
+    if forms := forms_of(flatten_layers(model)):
+        own["quantized"] = forms
     return registry.serialize(model), own
 
 
@@ -403,10 +406,11 @@ def _read_hdf5(stored: hdf5.File, custom_objects: Mapping[str, Any] | None, comp
 
 
 def _must_be_model(model: Any, own: Mapping[str, Any], where: str) -> None:
-    """Check that a file described a model, and use the names that Lamina stored."""
+    """Check that a file described a model; use the names and quantized forms in it."""
     if not (isinstance(model, Layer) and isinstance(model, Compiles)):
         raise CorruptFileError(f"{where} contains a {type(model).__name__}, not a model.")
     name_automatically(model, own.get("automatic_names"))
+    take_forms(flatten_layers(model), own.get("quantized"))
 
 
 def _count_outputs(model: Any) -> int:

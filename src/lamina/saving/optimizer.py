@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lamina.core.boundary import warn
+from lamina.core.sharding import slot_layouts
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, LaminaError, SavingWarning, SerializationError
 from lamina.layers.state import saved_addresses
@@ -42,7 +43,11 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
     count = sum(n.startswith("optimizer/vars/") for n in stored.names())
     if not count:
         return
-    model.optimizer.build(parameters_of(model, optimized))
+    weights = parameters_of(model, optimized)
+    model.optimizer.build(weights)
+    state = model.optimizer.state_variables
+    for key, layout in slot_layouts(state, weights).items():
+        state[key].lay_out(layout)
     variables = variables_of(model.optimizer)
     shapes = {n: stored.shape(n) for n in variables}
     if count != len(variables) or any(shapes[n] != v.shape for n, v in variables.items()):

@@ -27,9 +27,10 @@ from lamina.saving.members import PROBE, Members
 from lamina.tree import nested
 
 # The largest difference, as a part of the largest output: other machines sum in another order.
-_TOLERANCES = {2: 0.05, 4: 1e-3, 8: 1e-3}
+_TOLERANCE, _OF_SHORT_FLOATS = 1e-3, 0.05
 # Compiling takes about as long for one operation of a program as computing that many.
 _TO_COMPILE = 10**7
+_PER_SECOND = 5e9  # on a slow machine
 
 
 def write_probe(model: Any, inputs: Any, path: Path) -> Any:
@@ -47,6 +48,13 @@ def write_probe(model: Any, inputs: Any, path: Path) -> Any:
     inputs = nested.map_structure(np.asarray, inputs)
     if any(x.dtype.kind not in "biufV" for x in nested.flatten(inputs)):
         raise ArgumentError("A probe consists of numbers.", received=str(inputs)[:200])
+    try:
+        jax.eval_shape(*_program(model, inputs))
+    except Exception as e:
+        raise ArgumentError(
+            f"A probe is a batch that {model.name!r} takes, and a model with one can be traced "
+            f"as a whole, without layers that run on the host. {e}"
+        ) from e
     structure = encode(inputs, arrays, "inputs")
     arrays |= {f"outputs/{i}": x for i, x in enumerate(_outputs(model, inputs))}
     safetensors.write(path, arrays)
@@ -73,18 +81,13 @@ def check_probe(model: Any, structure: Any, members: Members) -> None:
     with safetensors.File(Window(io.BytesIO(members.read(PROBE)), where), where) as stored:
         arrays = {name: stored.read(name) for name in stored.names()}
     inputs = decode(structure, arrays)
-    structs = nested.map_structure(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)
-
-    def run(x: Any) -> Any:
-        with entered(Scope(pure=True, abstract=True, key=prng.base_key(0))):
-            return model(x)
-
+    program = _program(model, inputs)
     expected = [x for name, x in sorted(arrays.items(), key=lambda e: (len(e[0]), e[0]))
                 if name.startswith("outputs/")]  # fmt: skip
-    shapes = [x.shape for x in nested.flatten(jax.eval_shape(run, structs))]
+    shapes = [x.shape for x in jax.eval_shape(*program)]
     if shapes != [x.shape for x in expected]:
         raise _differs(members, f"shapes {[x.shape for x in expected]}", f"shapes {shapes}")
-    operations, size, equations = cost.total(run, structs)
+    operations, size, equations = cost.total(*program)
     operations += _TO_COMPILE * equations
     if not budget.allows("probe_operations", operations):
         warn(
@@ -94,11 +97,22 @@ def check_probe(model: Any, structure: Any, members: Members) -> None:
         )  # fmt: skip
         return
     budget.charge(allocated=size)
+    budget.extend(operations / _PER_SECOND)
     for i, (a, b) in enumerate(zip(expected, _outputs(model, inputs), strict=True)):
         allowed, largest = _difference(a, b)
         if not largest <= allowed:
             raise _differs(members, f"a difference of at most {allowed:.3g}",
                            f"{largest:.3g} in output {i}, of shape {a.shape}")  # fmt: skip
+
+
+def _program(model: Any, inputs: Any) -> tuple[Any, Any]:
+    """The model as a pure function with a list of outputs, and the specs of the inputs."""
+
+    def run(x: Any) -> list[Any]:
+        with entered(Scope(pure=True, abstract=True, key=prng.base_key(0))):
+            return nested.flatten(model(x))
+
+    return run, nested.map_structure(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)
 
 
 def _outputs(model: Any, inputs: Any) -> list[np.ndarray]:
@@ -121,7 +135,8 @@ def _difference(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
     if not is_float(expected.dtype.name):
         return 0.0, float(differences.max())
     scale = np.abs(a[np.isfinite(a)]).max(initial=0.0)
-    return _TOLERANCES[expected.dtype.itemsize] * float(scale), float(differences.max())
+    allowed = _TOLERANCE if expected.dtype.itemsize >= 4 else _OF_SHORT_FLOATS
+    return allowed * float(scale), float(differences.max())
 
 
 def _differs(members: Members, expected: str, received: str) -> CorruptFileError:

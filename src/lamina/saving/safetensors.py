@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import ml_dtypes
 import numpy as np
@@ -78,6 +78,29 @@ def digest_of(array: np.ndarray) -> str:
     return hashlib.sha256(bytes_of(value)).hexdigest()
 
 
+class Place(NamedTuple):
+    """Where an array is in a file, which need not be open.
+
+    Attributes:
+        path: The file.
+        dtype: Dtype of the array.
+        shape: Its shape.
+        start: Position of its first byte.
+    """
+
+    path: Path
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    start: int
+
+    def read(self) -> np.ndarray:
+        """The array."""
+        value = np.empty(self.shape, self.dtype)
+        with Window.of(self.path, str(self.path)) as window:
+            window.read_into(self.start, value)
+        return value
+
+
 class File:
     """An open file of named arrays.
 
@@ -90,7 +113,7 @@ class File:
     """
 
     def __init__(self, source: Path | Window, where: str) -> None:
-        self.where = where
+        self.where, self._path = where, source if isinstance(source, Path) else None
         self._opened = contextlib.ExitStack()
         with contextlib.ExitStack() as opened:
             window = source
@@ -139,6 +162,12 @@ class File:
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of the array of that name, or None if there is no such array."""
         return self._entries[name][1] if name in self._entries else None
+
+    def place(self, name: str) -> Place:
+        """Where the array of that name is."""
+        assert self._path is not None  # noqa: S101 - parts of other files are not asked for
+        kind, shape, begin = self._entries[name]
+        return Place(self._path, kind, shape, self._data.start + begin)
 
     def read(self, name: str) -> np.ndarray:
         """The array of that name."""

@@ -130,6 +130,8 @@ def rebuild(
 @converts_old
 def _converted(record: Mapping[str, Any], family: str) -> Config | None:
     """The record of today for one that cannot be read as it is; None if it is no old one."""
+    if any("module" in x and "class_name" in x for x in _mappings(record)):
+        return None
     try:
         new, notes = upgrade(record, family=family)
     except LaminaError:  # the record is damaged, whatever its version
@@ -474,17 +476,21 @@ def _branches(record: Mapping[str, Any]) -> Any:
     return record["config"].get("layers") if is_merge else None
 
 
-def _values(x: Any, key: str) -> Iterator[str]:
-    """The texts under a key anywhere in a config."""
+def _mappings(x: Any) -> Iterator[Mapping[str, Any]]:
+    """A config, if it is a dict, and all dicts inside."""
     stack = [x]
     while stack:
         x = stack.pop()
         if isinstance(x, Mapping):
-            if isinstance(x.get(key), str):
-                yield x[key]
+            yield x
             stack.extend(x.values())
         elif isinstance(x, list):
             stack.extend(x)
+
+
+def _values(x: Any, key: str) -> Iterator[str]:
+    """The texts under a key anywhere in a config."""
+    return (m[key] for m in _mappings(x) if isinstance(m.get(key), str))
 
 
 def _name_of(record: Mapping[str, Any]) -> str:

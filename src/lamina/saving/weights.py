@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from lamina.core.boundary import warn
+from lamina.core.sharding import put_parts
 from lamina.core.tracking import attributes_held
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, SavingWarning, SerializationError
@@ -364,9 +365,16 @@ def _read(stored: Stored, names: Mapping[Variable, str]) -> Iterator[tuple[Varia
             batch.append((variable, stored.read(name).astype(variable.dtype, copy=False)))
         variables, arrays = zip(*batch, strict=True)
         batch = []
-        if all(v.layout is None for v in variables):
-            arrays = jax.device_put(arrays)  # others send each device its own part
-        yield from zip(variables, arrays, strict=True)
+        layouts = [v.layout if v.is_initialized else v.find_layout() for v in variables]
+        if all(x is None for x in layouts):
+            arrays = jax.device_put(arrays)
+        for variable, layout, array in zip(variables, layouts, arrays, strict=True):
+            yield variable, array if layout is None else _in_parts(array, layout.stored)
+
+
+def _in_parts(array: np.ndarray, sharding: Any) -> Any:
+    """An array on the devices of a sharding, of which no process keeps the whole."""
+    return put_parts(array.shape, array.dtype, sharding, lambda index: np.array(array[index]))
 
 
 def listed(what: str, entries: list[str]) -> str:

@@ -370,6 +370,11 @@ def _describe(obj: Any) -> Any:
         }
     if isinstance(obj, (np.dtype,)):
         return obj.name
+    if isinstance(obj, bytes):
+        try:
+            return {"class_name": "__bytes__", "config": {"value": obj.decode()}}
+        except UnicodeDecodeError as e:
+            raise SerializationError(f"Bytes are saved as text of UTF-8, not {obj!r}.") from e
     if isinstance(obj, slice):
         config = {"start": obj.start, "stop": obj.stop, "step": obj.step}
         return {"class_name": "__slice__", "config": _describe(config)}
@@ -489,7 +494,7 @@ def _lookup(record: Mapping[str, Any]) -> Any:
 
 
 # Records that stand for values, and the tensors of a graph.
-_VALUES = ("__numpy__", "__tensor__", "__slice__", "__ellipsis__", "__keras_tensor__")
+_VALUES = ("__numpy__", "__bytes__", "__tensor__", "__slice__", "__ellipsis__", "__keras_tensor__")
 
 
 def is_known(record: Mapping[str, Any]) -> bool:
@@ -542,6 +547,8 @@ def _revive(config: Any) -> Any:
     try:
         if name in ("__numpy__", "__tensor__"):
             return np.array(inner["value"], dtype=standardize_dtype(inner["dtype"]))
+        if name == "__bytes__":
+            return inner["value"].encode()
         if name == "__slice__":
             return slice(inner["start"], inner["stop"], inner["step"])
         if name == "__ellipsis__":

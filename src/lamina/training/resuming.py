@@ -16,13 +16,22 @@ from lamina.callbacks import BackupAndRestore, Callback, CallbackList
 from lamina.callbacks.backup import check_frequency
 from lamina.callbacks.callback_list import flatten_callbacks
 from lamina.core.boundary import warn
+from lamina.core.sharding import is_on_mesh, put_parts
 from lamina.core.variable import Variable, copied, read
 from lamina.errors import ArgumentError, CorruptFileError, StructureError, TrainingWarning
 from lamina.execution.interrupts import StopRequests
 from lamina.execution.state import GROUPS, Live, TrainState
 from lamina.layers.state import saved_addresses
-from lamina.runtime import messages, xla
-from lamina.saving.checkpoint import TRAINING, WEIGHTS, Checkpoint, decode, encode
+from lamina.runtime import messages, processes, xla
+from lamina.saving.checkpoint import (
+    TRAINING,
+    WEIGHTS,
+    Checkpoint,
+    Split,
+    StoredArray,
+    decode,
+    encode,
+)
 from lamina.saving.optimizer import addresses_of
 from lamina.training.data.samples import ArrayData
 from lamina.training.data.stream import StreamData
@@ -87,7 +96,7 @@ class Checkpoints:
             if self._saved is not None:
                 _check_host(self._saved)
         except BaseException:
-            self._backup.close(completed=False)
+            self._backup.close(completed=False, failed=True)
             raise
         if not self._requests.installed:
             warn(
@@ -100,7 +109,7 @@ class Checkpoints:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._backup.close(completed=kind is None)
+            self._backup.close(completed=kind is None, failed=kind is not None)
             if kind is None and self._requests.received is not None:
                 self._requests.leave()
         finally:
@@ -192,7 +201,9 @@ class Checkpoints:
         runner = self._runner
         runner.done, runner.trained = host["batch"], host["trained"]
         runner.last_logs = {
-            name.removeprefix("logs/"): x for name, x in arrays.items() if name.startswith("logs/")
+            name.removeprefix("logs/"): np.asarray(x)
+            for name, x in arrays.items()
+            if name.startswith("logs/")
         }
         self._latest = saved.step, host["epoch"]
         self._saved, self._logs = None, decode(host["logs"], arrays)
@@ -246,19 +257,19 @@ class Checkpoints:
             stored = {k: x for k, x in stored.items() if k not in metrics}
             wanted = {k: place for k, place in wanted.items() if k not in metrics}
         self._check_structure(state, wanted, frozen, stored)
-        new = {group: dict(state.group(group)) for group in GROUPS}
+        del state  # so that each array makes room for the next
         for key, (group, address) in wanted.items():
-            new[group][address] = stored[key]
-        self._live.state = state.replace(
-            **copied(new), step=np.int32(saved.step),
-            first_nonfinite=stored[TRAINING, "first_nonfinite"],
+            self._live.replace(group, address, _placed(stored[key], self._live.get(group, address)))
+        self._live.state = self._live.state.replace(
+            step=np.int32(saved.step),
+            first_nonfinite=np.asarray(stored[TRAINING, "first_nonfinite"]),
         )  # fmt: skip
         for name, variable in frozen.items():
-            variable.assign(stored[TRAINING, name])
+            variable.assign(_placed(stored[TRAINING, name], variable.value))
 
     def _check_structure(
         self, state: TrainState, wanted: Mapping[tuple[str, str], tuple[str, str]],
-        frozen: Mapping[str, Variable], stored: Mapping[tuple[str, str], np.ndarray],
+        frozen: Mapping[str, Variable], stored: Mapping[tuple[str, str], StoredArray],
     ) -> None:  # fmt: skip
         """Check that the arrays of the checkpoint are those of this training."""
         expected = {key: state.group(g)[a] for key, (g, a) in wanted.items()}
@@ -312,13 +323,15 @@ class Checkpoints:
         self._done = done
         step = self._first + done
         due = self._steps is not None and step % self._steps == 0
-        if self._requests.received is not None:
+        if self._requests.are_due():
             self._stop(self._epoch, done)
         elif due or self._is_time():
             self._save(self._epoch, done)
 
     def _is_time(self) -> bool:
-        return self._seconds is not None and time.monotonic() - self._saved_at >= self._seconds
+        if self._seconds is None:
+            return False
+        return processes.any_of(time.monotonic() - self._saved_at >= self._seconds)
 
     def validation_begins(self) -> None:
         """Note what a validation changes: one that is interrupted is repeated as a whole."""
@@ -326,7 +339,7 @@ class Checkpoints:
 
     def in_validation(self) -> None:
         """Stop if a signal asks to, in a state from which the validation is repeated."""
-        if self._requests.received is not None:
+        if self._requests.are_due():
             self._stop(self._epoch, self._done, trained=True)
 
     def epoch_ended(self, epoch: int, logs: Mapping[str, Any], last: bool) -> None:
@@ -340,7 +353,7 @@ class Checkpoints:
         self._folder.check()
         self._before_validation, self._logs = None, logs
         score = self._backup.current(logs) if self._backup.keep_best else None
-        if self._requests.received is not None and not last:
+        if self._requests.are_due() and not last:
             self._stop(epoch + 1, 0, score=score)
         if last or self._backup.save_freq == "epoch" or self._is_time():
             self._save(epoch + 1, 0, score=score)
@@ -377,6 +390,7 @@ class Checkpoints:
         own["first_nonfinite"] = state.first_nonfinite
         arrays = _on_host(tables)
         own = arrays[TRAINING]
+        number = processes.number()
         states, runs, held = self._before_validation or self._host_parts()
         host = {
             "epoch": epoch, "batch": batch, "seed": model.run_seed, "runs": runs,
@@ -390,15 +404,36 @@ class Checkpoints:
             ],
         }  # fmt: skip
         data = {
-            "training": encode(self._training.get_state(), own, "data/training"),
-            "validation": encode(held, own, "data/validation"),
+            "training": encode(self._training.get_state(), own, f"data{number}/training"),
+            "validation": encode(held, own, f"data{number}/validation"),
         }
+        if number:  # what all processes have, process 0 writes
+            arrays = {
+                file: {k: x for k, x in table.items()
+                       if isinstance(x, Split) or k.startswith(f"data{number}/")}
+                for file, table in arrays.items()
+            }  # fmt: skip
         self._folder.save(Checkpoint(step, arrays, host, data, score))
         self._latest, self._saved_at = (step, epoch), time.monotonic()
 
 
-def _on_host(tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
-    """Copies of arrays in the host's memory, complete before the next step consumes the arrays."""
+def _placed(stored: StoredArray, current: Any) -> Any:
+    """A stored array where the current one lies; each process reads what its devices need."""
+    if is_on_mesh(current):
+        return put_parts(stored.shape, stored.dtype, current.sharding, stored.read)
+    return copied(np.asarray(stored))
+
+
+def _on_host(tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Copies of arrays in the host's memory, complete before the next step consumes the arrays.
+
+    Of an array that is split over several processes, it is the parts of this one.
+    """
+    if processes.are_several():
+        return {
+            file: {name: y for name, x in table.items() if (y := _own_parts(x)) is not None}
+            for file, table in tables.items()
+        }
     if not xla.has_own_memory():
         # The copies are seen by NumPy, not the arrays: those could not be donated any more.
         tables = jax.block_until_ready(copied(tables))
@@ -407,6 +442,21 @@ def _on_host(tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, np.ndarra
         if isinstance(x, jax.Array):
             x.copy_to_host_async()
     return jax.tree.map(np.array, tables)
+
+
+def _own_parts(x: Any) -> Any:
+    """A copy of what this process writes of an array; None if another one writes all of it."""
+    if not isinstance(x, jax.Array):
+        return np.array(x) if processes.is_first() else None
+    # They are copied by JAX, as what NumPy has seen could not be donated any more.
+    if x.is_fully_replicated:
+        return np.asarray(copied(x.addressable_data(0))) if processes.is_first() else None
+    parts = {}
+    for shard in x.addressable_shards:
+        if shard.replica_id == 0:
+            start = tuple(s.indices(n)[0] for s, n in zip(shard.index, x.shape, strict=True))
+            parts[start] = np.asarray(copied(shard.data))
+    return Split(x.shape, np.dtype(x.dtype), parts)
 
 
 def _check_host(saved: Checkpoint) -> None:

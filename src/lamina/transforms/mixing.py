@@ -15,20 +15,18 @@ from lamina.transforms.warps import grid
 Pair = tuple[float, float]
 
 
-def _windows(draws: Draws, shape: Shape, width_ratio: Any, height_ratio: Any) -> tuple[Any, Any]:
-    """Random windows: for each image, which pixels are inside, and its share of the image."""
+def _windows(draws: Draws, shape: Shape, width_ratio: Any, height_ratio: Any) -> Any:
+    """Random windows: for each image, which pixels are inside."""
     xp, (n, height, width, _) = draws.xp, shape
     inside: list[Any] = []
-    share: Any = 1
     for size, ratio in ((width, width_ratio), (height, height_ratio)):
         length = ratio * np.float32(size)
         start = draws.unit((n,)) * (size - length)
         inside.append((start[:, None, None], (start + length)[:, None, None]))
-        share = share * length / size
     rows, columns = grid(xp, height, width)
     (left, right), (top, bottom) = inside
     mask = (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
-    return mask[..., None], share
+    return mask[..., None]
 
 
 def mixed(xp: Any, x: Any, other: Any, weight: Any) -> Any:
@@ -84,9 +82,10 @@ class CutMix(_Mixing):
     def draw(self, draws: Draws, shape: Shape) -> Params:
         alpha = draws.uniform((), *self.factor) + np.float32(1e-6)
         ratio = draws.xp.sqrt(1 - draws.beta((shape[0],), alpha))
-        mask, share = _windows(draws, shape, ratio, ratio)
+        mask = _windows(draws, shape, ratio, ratio)
+        weight = 1 - mask.astype("float32").mean((1, 2, 3))  # of pixels, as in the images
         order = draws.permutation(shape[0])
-        return {"permutation_order": order, "batch_masks": mask, "mix_weight": 1 - share}
+        return {"permutation_order": order, "batch_masks": mask, "mix_weight": weight}
 
     def images(self, xp: Any, x: Any, params: Params) -> Any:
         other = xp.take(x, params["permutation_order"], axis=0)
@@ -112,7 +111,7 @@ class Erasing(Transform):
     def draw(self, draws: Draws, shape: Shape) -> Params:
         xp = draws.xp
         ratios = xp.sqrt(draws.uniform((shape[0], 2), *self.scale))
-        mask, _ = _windows(draws, shape, ratios[:, 0], ratios[:, 1])
+        mask = _windows(draws, shape, ratios[:, 0], ratios[:, 1])
         chosen = draws.happens((shape[0],), self.factor)
         if self.fill_value is None:
             fill = draws.normal(shape) * np.float32(self.value_range[1])

@@ -23,6 +23,7 @@ from lamina.training.data.dataset import Dataset
 from lamina.tree import nested
 
 _FILE_MODULE = "keras.src.layers.preprocessing.feature_space"
+_BATCH = 32  # as in Keras: boundaries of bins depend on it
 
 
 @builtin(file_module=_FILE_MODULE)
@@ -439,14 +440,14 @@ def _column(values: Any) -> np.ndarray:
 
 def _batches(data: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(data, Mapping):
-        yield data
+        yield from Dataset({k: _column(v) for k, v in data.items()}).batch(_BATCH)
         return
     if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
         raise DataError(f"adapt() takes a dict of columns, or batches of them. Received: {data!r}.")
     if isinstance(data, Dataset) and len(data):
         first = _features_of(data[0])
         if any(np.ndim(v) == 0 for v in first.values()):
-            data = data.batch(256)
+            data = data.batch(_BATCH)
     yield from map(_features_of, data)
 
 

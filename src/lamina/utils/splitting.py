@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from lamina.errors import ArgumentError, DataError
+from lamina.training.data.dataset import Dataset
 from lamina.tree import nested
 
 _LIBRARIES = ("tensorflow", "torch")
@@ -29,8 +30,9 @@ def split_dataset(
 
     Args:
         dataset: An array whose first axis is that of the samples, or a nested structure (lists,
-            tuples, dicts) of such arrays; a ``tf.data.Dataset``, which is split between its
-            elements (split it before batching); or a ``torch.utils.data.Dataset`` with a length.
+            tuples, dicts) of such arrays; a :class:`lamina.utils.Dataset` or ``tf.data.Dataset``,
+            which is split between its elements (split it before batching); or a
+            ``torch.utils.data.Dataset`` with a length.
         left_size: A number of samples, or a fraction of them as a float in ``[0, 1]``; when None,
             all samples that are not in the right part.
         right_size: Likewise. If both sizes are given, samples between the two parts are unused.
@@ -43,6 +45,8 @@ def split_dataset(
 
     Returns:
         ``(left, right)``, each nested like ``dataset``; NumPy arrays without ``shuffle`` are views.
+        Of a :class:`lamina.utils.Dataset`, they are the elements of its first epoch, so that no
+        shuffling of it brings those of one part into the other.
 
     Raises:
         ArgumentError: If a size is missing or invalid, if one part would be empty, if there are not
@@ -62,10 +66,11 @@ def split_dataset(
         )
     given = _library_of(dataset)
     wanted = preferred_backend or given
-    if given not in ("jax", wanted):
+    if given not in ("jax", wanted) or (wanted in _LIBRARIES and isinstance(dataset, Dataset)):
         raise ArgumentError(
-            f"`preferred_backend={preferred_backend!r}` does not match a data set of {given}. "
-            f"Pass {given!r} or None, or arrays as `dataset`."
+            f"`preferred_backend={preferred_backend!r}` does not match a data set of "
+            f"{'Lamina' if given == 'jax' else given}. Pass {given!r} or None, or arrays as "
+            "`dataset`."
         )
     dataset = _to_library(dataset, wanted) if wanted != given else dataset
     total = _length(dataset, wanted)
@@ -81,7 +86,7 @@ def split_dataset(
 
 
 def _library_of(dataset: Any) -> str:
-    """The library of a data set, ``"jax"`` for arrays, determined without importing any."""
+    """The library of a data set, ``"jax"`` for others, determined without importing any."""
     tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch.utils.data")
     if tensorflow is not None and isinstance(dataset, tensorflow.data.Dataset):
         return "tensorflow"
@@ -137,6 +142,8 @@ def _arrays(dataset: Any) -> Any:
 
 
 def _length(dataset: Any, library: str) -> int:
+    if isinstance(dataset, Dataset):
+        return len(dataset)
     if library == "jax":
         return len(nested.flatten(_arrays(dataset))[0])
     if library == "tensorflow":
@@ -156,10 +163,26 @@ def _length(dataset: Any, library: str) -> int:
         ) from error
 
 
+class _Chosen:
+    """Some elements of the first epoch of a data set."""
+
+    def __init__(self, dataset: Dataset, chosen: Sequence[int]) -> None:
+        self._dataset, self._chosen = dataset, chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._dataset[self._chosen[index]]
+
+
 def _part(dataset: Any, library: str, start: int, stop: int, order: list[int] | None) -> Any:
     if library == "torch":
         chosen = range(start, stop) if order is None else order[start:stop]
         return sys.modules["torch.utils.data"].Subset(dataset, list(chosen))
+    if isinstance(dataset, Dataset):
+        chosen = range(start, stop) if order is None else order[start:stop]
+        return Dataset(_Chosen(dataset, chosen), class_names=dataset.class_names)
     if library == "jax":
         chosen = slice(start, stop) if order is None else np.asarray(order[start:stop])
         return nested.map_structure(lambda array: array[chosen], _arrays(dataset))

@@ -14,7 +14,7 @@ from lamina.core.graph import is_symbolic
 from lamina.core.spec import is_array
 from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, DTypeError
 from lamina.ops.templates import as_array, optional_dtype, refuse_sparse
 
 FILE_MODULE = "core"  # of Keras's files
@@ -67,14 +67,18 @@ def convert_to_tensor(
 ) -> Any:
     """Convert ``x`` (numbers, lists, NumPy arrays, variables) to an array; keep symbolic tensors.
 
+    Text, which JAX has no dtype for, becomes a NumPy array of objects, as layers of text take it.
+
     Args:
         x: The object to convert.
-        dtype: Dtype of the result; that of ``x`` when None.
+        dtype: Dtype of the result; that of ``x`` when None. For text, only None or ``"string"``.
         sparse: Must be None or False: the result is dense.
         ragged: Must be None or False: the result has a single size along each axis.
 
     >>> convert_to_tensor([1, 2])
     Array([1, 2], dtype=int32)
+    >>> convert_to_tensor(["red", "blue"])
+    array(['red', 'blue'], dtype=object)
     """
     refuse_sparse("convert_to_tensor", sparse)
     if ragged:
@@ -84,7 +88,25 @@ def convert_to_tensor(
         )
     if is_symbolic(x):
         return x if dtype is None or x.dtype == standardize_dtype(dtype) else cast(x, dtype)
-    return as_array(x, optional_dtype(dtype))
+    wanted = optional_dtype(dtype)
+    if not _is_text(x) and wanted != "string":
+        return as_array(x, wanted)
+    if not _is_text(x) or wanted not in (None, "string"):
+        raise DTypeError(
+            "convert_to_tensor() converts numbers to numbers, and text to text.",
+            expected="text" if wanted == "string" else 'text with dtype=None or dtype="string"',
+            received=f"{'text' if _is_text(x) else 'numbers'} with dtype={dtype!r}",
+            cure="Layers such as StringLookup and TextVectorization turn text into numbers.",
+        )
+    return np.array(x, object)
+
+
+def _is_text(x: Any) -> bool:
+    while isinstance(x, (list, tuple)) and x:
+        x = x[0]
+    if isinstance(x, np.ndarray) and x.dtype.kind == "O" and x.size:
+        x = x.flat[0]
+    return isinstance(x, (str, bytes)) or (isinstance(x, np.ndarray) and x.dtype.kind in "UST")
 
 
 def convert_to_numpy(x: Tensor) -> np.ndarray:

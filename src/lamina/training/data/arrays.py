@@ -229,6 +229,8 @@ def _dtype(array: Any, given: Any = None) -> np.dtype[Any]:
         "It may hold text, missing values, or rows of different length; a column of arrays of one "
         "length becomes an array by `np.stack(column)`.",
     )
+    if dtype.kind == "O" and array.size and isinstance(np.asarray(array).flat[0], (str, bytes)):
+        hint = _TEXT
     raise DTypeError(f"Data for a model is numbers. Received a {what} of dtype {dtype}. {hint}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,11 @@ class JoinedData(StreamData):
         source: Gives the batches of this process.
         over: The settings of the pass.
     """
+
+    def get_state(self) -> dict[str, Any]:
+        state = super().get_state()
+        # Another number of processes would not have the same data.
+        return {**state, "data": {**state["data"], "processes": processes.count()}}
 
     def batches(self) -> Iterator[Batch]:
         """The joined batches of one pass."""
