@@ -28,7 +28,9 @@ FINDS = {
     "from keras.src.saving.saving_lib import load_model as f; found = f.__name__": "load_model",
     "from keras.src.backend import get_keras_mask, set_keras_mask as s; import keras; x = "
     "keras.ops.ones((2, 3)); s(x, x > 0); found = get_keras_mask(x).tolist()": [[True] * 3] * 2,
-    "from keras.src.losses.losses import LossFunctionWrapper as w; found = w('mae').name": "mae",
+    "from keras.src.losses.losses import LossFunctionWrapper as w; found = w('huber').name": (
+        "huber"
+    ),
     "from keras.src.saving import serialization_lib as s; found = s.in_safe_mode()": False,
     "from keras.src.distribution import distribution_lib as d; found = d.distribution()": None,
     "import keras; found = keras.src.saving.saving_lib.H5IOStore.__name__": "H5IOStore",

@@ -44,8 +44,7 @@ _BATCHES_WORTH_A_LOOP = 16
 
 def _build(model: Any, batch: Any) -> None:
     """Create the weights that are missing, from the shapes of a batch."""
-    whole = model.layer_graph is not None or all(x.built for x in flatten_layers(model))
-    if model.built and whole:
+    if model.built and (model.layer_graph or all(x.built for x in flatten_layers(model))):
         return
     own_call = defined_by_user(type(model), "call")
     if defined_by_user(type(model), "train_step") and not (own_call or model.layer_graph):
