@@ -8,7 +8,7 @@
 #              (BENCH=--quick: six minutes of it; BENCH=--noisy: look, record nothing;
 #              BENCH="--quick --against REV": this checkout beside that commit)
 #
-# make test-clients   KerasTuner, SciKeras, Keras RS, BayesFlow: on Keras, and on Lamina
+# make test-clients   KerasTuner, KerasHub, SciKeras, Keras RS, BayesFlow: on Keras, and on Lamina
 #
 # make test-data   the tests that need PyTorch, TensorFlow, grain, datasets, pandas and polars
 #                  (several GB on Linux, where PyTorch's wheel brings the CUDA libraries)
@@ -25,8 +25,9 @@ JOBS ?= 2
 
 # Tests that run thousands of small programs once each. They compare numbers, which are the same
 # however well XLA optimizes; the others run with XLA's defaults, as users do.
-NUMBERS := tests/behaviour tests/differential tests/distillation tests/faults tests/host_layers \
-  tests/laws tests/ops tests/property tests/saving tests/security tests/utils tests/wrappers
+NUMBERS := tests/applications tests/behaviour tests/differential tests/distillation tests/faults \
+  tests/host_layers tests/laws tests/lowering tests/ops tests/property tests/saving \
+  tests/security tests/utils tests/wrappers tests/test_docs.py
 # Tests that need eight devices.
 DEVICES := tests/distribution
 QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
@@ -74,10 +75,12 @@ test-clients: $(CLIENTS_STAMP)
 $(STAMP): EXTRA := dev
 $(DATA_STAMP): EXTRA := test-data
 $(CLIENTS_STAMP): EXTRA := test-clients
+$(CLIENTS_STAMP): ALONE := keras-hub==0.32.0  # what it asks for includes all of TensorFlow
 $(STAMP) $(DATA_STAMP) $(CLIENTS_STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Lamina needs Python 3.11 or newer, and '$(PYTHON)' is not." \
 	    "Choose another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA)]'
+	$(if $(ALONE),$(@D)/bin/python -m pip install --quiet --no-deps $(ALONE))
 	@touch $@

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.peers import PEERS, ROOT, Peer
 from benchmarks.ratios import compare, tally
 from benchmarks.report import MEASURES, Found
-from benchmarks.workloads import CALLS, WORKLOADS
+from benchmarks.workloads import CALLS, DEVICES, WORKLOADS
 
 NOW, THEN = "now", "then"
 
@@ -53,6 +53,7 @@ def table(found: Found, then: str) -> str:
         f"| | {then} | now | times better now | quartiles | |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     measures = MEASURES | {call: (f"{text}, ms", "{:.3g}", 0) for call, text in CALLS.items()}
+    measures |= {name: (text, "{:.3g}", more) for name, (text, more) in DEVICES.items()}
     comparisons = []
     for model, values in found["values"].items():
         for measure, (heading, form, more) in measures.items():

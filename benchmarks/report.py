@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.peers import PEERS
 from benchmarks.ratios import Comparison, compare, tally
-from benchmarks.workloads import CALLS, WORKLOADS
+from benchmarks.workloads import CALLS, DEVICES, WORKLOADS
 
 Found = dict[str, Any]
 Form = Callable[[float], str]
@@ -37,6 +37,11 @@ MEASURES = {
     "build_s": ("Building the model, s", "{:.3f}", 0),
     "save_s": ("Saving, s", "{:.3f}", 0),
     "load_s": ("Loading, s", "{:.3f}", 0),
+    "images_per_s": ("Images per second: decoded, resized, flipped, rotated, cropped", "{:.0f}", 1),
+    "step_ms": ("Step of a model of these images, batch of 32 in memory, ms", "{:.3g}", 0),
+    "waiting_ms": ("What it waits for a batch from the folder, ms", "{:.3g}", 0),
+    "adapt_tokens_per_s": ("Tokens per second: `adapt`", "{:,.0f}", 1),
+    "call_tokens_per_s": ("Tokens per second: calls with 1,000 texts", "{:,.0f}", 1),
     "peak_mb": ("Peak memory of training, MB", "{:.0f}", 0),
     "import_s": ("Import, s", "{:.2f}", 0),
 }
@@ -73,6 +78,14 @@ def _call_rows(found: Found) -> Iterator[Row]:
             values = {peer: v[call] for peer, v in peers.items() if v.get(call)}
             if values:
                 yield f"{WORKLOADS[model].title}: {text}", model, values
+
+
+def _device_rows(found: Found) -> Iterator[Row]:
+    peers = found["values"].get("devices", {})
+    for name, (text, _) in DEVICES.items():
+        values = {peer: v[name] for peer, v in peers.items() if v.get(name)}
+        if values:
+            yield text, "devices", values
 
 
 def _against(values: dict[str, list[float]], peer: str, more: int) -> Comparison | None:
@@ -121,8 +134,9 @@ def _table(
         cells = _cells(row, peers, found, form, more, quartiles)
         yield f"| {row[0]} | " + " | ".join(cells) + " |"
     comparisons = [_against(values, peer, more) for _, _, values in table for peer in peers]
-    yield ""
-    yield f"Lamina: {tally([c for c in comparisons if c])}."
+    if compared := [c for c in comparisons if c]:
+        yield ""
+        yield f"Lamina: {tally(compared)}."
 
 
 def _conditions(found: Found) -> str:
@@ -179,6 +193,7 @@ same weights.
     tables = [(heading, form, more, list(rows(found, measure)))
               for measure, (heading, form, more) in MEASURES.items()]  # fmt: skip
     tables.insert(1, ("Time per call, ms", "{:.3g}", 0, list(_call_rows(found))))
+    tables.insert(2, ("Several devices", "{:.3g}", 0, list(_device_rows(found))))
     for heading, form, more, table in tables:
         if table:
             lines += [f"## {heading}", "", *_table(found, table, form.format, more), ""]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.families.pipelines import write_files
 from benchmarks.peers import Peer, SetupError
 from benchmarks.processes import PeerError, Process
 from benchmarks.quiet import Watch
@@ -87,6 +88,7 @@ class Bench:
             names = [
                 n for n, p in self.contestants.items()
                 if (p.calls or workload.kind != "calls") and workload.family in (None, p.family)
+                and (p.source or workload.kind != "devices")
             ]  # fmt: skip
             if workload.kind in ("train", "infer"):
                 names = self._cold_starts(model, names, folder)
@@ -115,6 +117,15 @@ class Bench:
     def _calls(self, turns: _Turns, folder: Path) -> None:
         turns.once(do="prepare_calls")
         turns.rounds(self.settings.rounds, do="time_calls", seconds=self.settings.seconds / 6)
+
+    def _devices(self, turns: _Turns, folder: Path) -> None:
+        turns.rounds(self.settings.rounds, do="time_devices", seconds=self.settings.seconds)
+
+    def _data(self, turns: _Turns, folder: Path) -> None:
+        if turns.model == "images":
+            write_files(folder)
+        turns.once(do="prepare_data", folder=str(folder))
+        turns.rounds(self.settings.rounds, do="time_data")
 
     def _cold_starts(self, model: str, names: list[str], folder: Path) -> list[str]:
         """Measure cold starts in new processes; returns the contestants that succeeded."""

@@ -56,14 +56,15 @@ def main(devices: int, name: str, depth: int = LAYERS, per_device: int = 1) -> N
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     model = decoder(depth)
     by: object = name
+    parts = {"fsdp": 1, "tensor": devices}.get(name, 8 if devices >= 64 else 2)
     if name == "fsdp+tensor":
-        mesh = dist.DeviceMesh((devices // 8, 8), ["batch", "model"])
-        by = dist.Sharded(mesh, dist.tensor_rules(model, "model", 8), fsdp_axis="batch")
+        mesh = dist.DeviceMesh((devices // parts, parts), ["batch", "model"])
+        by = dist.Sharded(mesh, dist.tensor_rules(model, "model", parts), fsdp_axis="batch")
     model.compile(
         keras.optimizers.AdamW(3e-4),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True), distribution=by,
     )  # fmt: skip
-    size = devices * per_device if name == "fsdp" else max(devices // 8 * per_device, 1)
+    size = devices // parts * per_device
     ids = jax.ShapeDtypeStruct((size, LENGTH), "int32")
     began = time.perf_counter()
     found = model.analyze_step((ids, ids, None))

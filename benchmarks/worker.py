@@ -205,6 +205,22 @@ class Worker:
         fixed = fixed_cost(found["fit"], found.pop("fit_long"), self.workload.steps)
         return found | {"fit_fixed": max(fixed, RESOLUTION)}
 
+    def time_devices(self, seconds: float) -> dict[str, Any]:
+        """Measure trainings on several devices, in processes of their own."""
+        from benchmarks import devices  # imports NumPy, as the libraries do
+
+        return devices.measure(seconds)
+
+    def prepare_data(self, folder: str) -> dict[str, Any]:
+        """Create the pipeline, and run it until everything is compiled."""
+        pipelines = importlib.import_module("benchmarks.families.pipelines")
+        self.pipeline = getattr(pipelines, self.model)(Path(folder), **self.peer.options)
+        return {}
+
+    def time_data(self) -> dict[str, Any]:
+        """The measures of the pipeline."""
+        return self.pipeline()
+
     def warm_files(self) -> dict[str, Any]:
         """Build, save and load once, for compilation."""
         self.files()

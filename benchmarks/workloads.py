@@ -21,7 +21,8 @@ class Workload:
     Attributes:
         title: Its name in the tables.
         kind: ``"train"``, ``"infer"`` (only predictions are timed), ``"files"`` (building, saving
-            and loading) or ``"calls"`` (single calls are timed).
+            and loading), ``"calls"`` (single calls are timed), ``"devices"`` (several devices, of
+            Lamina alone) or ``"data"`` (a data pipeline is).
         inputs: Function that creates a number of samples of each input.
         targets: Function that creates a number of samples of each target.
         batch: Batch size.
@@ -33,7 +34,7 @@ class Workload:
 
     title: str
     kind: str
-    inputs: Callable[[np.random.Generator, int], Arrays]
+    inputs: Callable[[np.random.Generator, int], Arrays] = lambda _, __: []
     targets: Callable[[np.random.Generator, int], Arrays] = lambda _, __: []
     batch: int = 1
     steps: int = 1
@@ -115,6 +116,10 @@ WORKLOADS = {
     },
     "deep": Workload("200 Dense layers", "train", _images(8), _images(8), batch=64, steps=1000),
     "blocks": Workload("200 layers, in files", "files", _images(32, 32, 64)),
+    "devices": Workload("several devices", "devices", _images(1)),
+    # data pipelines, see benchmarks/families/pipelines.py
+    "images": Workload("JPEGs from a folder, augmented", "data", family="with_keras"),
+    "texts": Workload("`TextVectorization` on one core", "data", family="with_keras"),
     # the overhead of calls with almost no computation
     **{
         f"mlp{depth}": Workload(
@@ -135,3 +140,14 @@ CALLS = {
     "gan": "GAN: critic on, its step, critic off, the step of both",
 }
 """The calls to time, with their names in the tables."""
+
+DEVICES = {
+    "data_on_one": ('one device: time of `fit` with `"data"`, divided by that without', False),
+    "weak_one": ("transformer, one process on a core: steps per second", True),
+    "weak_two": ("two processes on a core each, twice the samples: steps per second", True),
+    "weak_share": ("the second divided by the first", True),
+    "host_hand": ("8 devices, thread that dispatches: ms per step of a loop in JAX", False),
+    "host_fit": ("the same: ms per step of `fit`", False),
+    "host_steps": ("the same: ms per step of `fit` with a callback after each", False),
+}
+"""What is measured on several devices: its name in the tables, and whether more is better."""

@@ -13,7 +13,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests of distribution need eight devices, which share the CPU. Each call costs more with them, so
 # these tests run in processes of their own.
 _DEVICES = "--xla_force_host_platform_device_count"
-if any("distribution" in a for a in sys.argv) and _DEVICES not in os.environ.get("XLA_FLAGS", ""):
+_asked = [a for a in sys.argv[1:] if not a.startswith("-")]
+if any("distribution" in a for a in _asked) and _DEVICES not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}=8"
 # Tests compile anew: what an earlier run left in the user's cache must not decide them.
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")

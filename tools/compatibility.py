@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lamina.alias.messages import reason
-from lamina.alias.tables import KERAS_VERSION
+from lamina.alias.tables import KERAS_VERSION, PRIVATE, PRIVATE_ATTRIBUTES
 from tools import surface
 
 _TOP = """\
@@ -23,6 +23,16 @@ the installed Keras and Lamina, and a test holds it: nothing here is a promise.
 |---|---:|---:|---:|---:|
 """
 
+_PRIVATE = """
+## Private names
+
+`keras.src` is private to Keras. Libraries on top of it use some names all the same, which
+`python -m lamina run` and `alias_keras()` have; `make test-clients` runs these libraries.
+
+| Private | Here |
+|---|---|
+"""
+
 
 def page(found: surface.Gaps) -> str:
     """The page, from the gaps that were found."""
@@ -36,7 +46,17 @@ def page(found: surface.Gaps) -> str:
         sections.append(_section(path, groups, found.get(path, {})))
     rows.append(_row("**all**", total))
     top = _TOP.format(version=KERAS_VERSION)
-    return top + "\n".join([*rows, ""]) + "".join(sections)
+    return top + "\n".join([*rows, ""]) + "".join(sections) + _private()
+
+
+def _private() -> str:
+    """The names private to Keras that the alias has, since libraries use them."""
+    parts = [_PRIVATE]
+    for path, (public, names) in PRIVATE.items():
+        has = [f"all of `{public}`"] if public is not None else []
+        parts.append(f"| `{path}` | {', '.join([*has, *(f'`{n}`' for n in names)])} |\n")
+    parts += [f"| `{n}` | itself, for {library} |\n" for n, library in PRIVATE_ATTRIBUTES.items()]
+    return "".join(parts)
 
 
 def _row(first: str, counts: list[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
+import random
 from pathlib import Path
 
 from lamina.errors import ArgumentError
@@ -86,8 +86,17 @@ def set_backend(backend: str) -> None:
 def global_seed() -> int:
     """The seed of all random numbers; drawn at random once per process if none was set."""
     if _settings["seed"] is None:
-        _settings["seed"] = secrets.randbits(32)
+        _settings["seed"] = random.getrandbits(32)
     return int(_settings["seed"])  # pyright: ignore[reportArgumentType]
+
+
+def seed_of_new() -> int:
+    """The seed of a new weight, generator or model: the global seed if it was set.
+
+    If it was not, each takes a new one from Python's generator, as in Keras: programs that only
+    call ``random.seed`` repeat their results too.
+    """
+    return global_seed() if times_seeded() else random.getrandbits(32)
 
 
 def set_global_seed(seed: int) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 import lamina as keras
 from lamina import layers
-from lamina.errors import TrainingWarning
+from lamina.errors import GraphError, TrainingWarning
+from lamina.models import sequential
+from lamina.models.functional import Graph
 
 X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(12, 1)).astype("float32")
@@ -326,3 +328,32 @@ def test_columns_of_the_summary_end_where_they_are_told(positions):
     assert [i for i, c in enumerate(header) if c in "┃|"][1:] == ends
     with pytest.raises(keras.errors.ArgumentError, match="positions"):
         line().summary(positions=[10])
+
+
+def test_a_stack_makes_its_graph_once(monkeypatch, tmp_path):
+    """Not for each layer that is added, which takes quadratic time."""
+    made = []
+    monkeypatch.setattr(sequential, "Graph", lambda *tensors: made.append(1) or Graph(*tensors))
+    model = keras.Sequential([keras.Input((4,)), *(layers.Dense(4) for _ in range(20))])
+    model.add(layers.Dense(3))
+    assert model.built
+    assert made == []
+    assert model.output_shape == (None, 3)
+    model.save(tmp_path / "m.keras")
+    assert len(made) == 1
+    keras.saving.load_model(tmp_path / "m.keras")
+    assert len(made) == 2
+    model.pop()
+    model.add(layers.Dense(5))
+    assert (model.output_shape, len(made)) == ((None, 5), 3)
+
+
+@pytest.mark.parametrize("taken", ["x", "first"])
+def test_names_in_a_stack_differ(taken):
+    model = keras.Sequential([keras.Input((4,), name="x"), layers.Dense(4, name="first")])
+    with pytest.raises(GraphError, match=f"already has a layer called '{taken}'"):
+        model.add(layers.Dense(4, name=taken))
+    assert model.output_shape == (None, 4)
+    model.get_layer("first").name = "renamed"
+    model.add(layers.Dense(2, name="first"))
+    assert [x.name for x in model.layers] == ["renamed", "first"]

@@ -194,6 +194,23 @@ def test_variables_record_what_replicas_do():
         lamina.Variable(np.ones(2), synchronization="later")
 
 
+def test_a_variable_with_a_layout():
+    layout = lamina.distribution.TensorLayout(
+        ("a", None), lamina.distribution.DeviceMesh((1,), ["a"], ["cpu:0"])
+    )
+    for given in (layout, layout.backend_layout):
+        for first in (np.ones((2, 3)), lamina.initializers.Ones()):
+            v = lamina.Variable(first, (2, 3), "float32", layout=given)
+            assert v.value.sharding == layout.backend_layout
+            assert v.assign(np.zeros((2, 3))).sharding == layout.backend_layout
+            v.lay_out(None)  # what a distribution would have it do
+            assert v.value.sharding == layout.backend_layout
+    with pytest.raises(ArgumentError, match="`layout` is a TensorLayout"):
+        lamina.Variable(np.ones(2), layout=("a",))
+    with pytest.raises(ArgumentError, match="has no mesh"):
+        lamina.Variable(np.ones(2), layout=lamina.distribution.TensorLayout(("a",)))
+
+
 @pytest.mark.parametrize(
     "make",
     [

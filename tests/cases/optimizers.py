@@ -2,6 +2,7 @@
 
 import optax
 
+from lamina import optimizers
 from lamina.optimizers import SGD, OptimizerMap, RMSprop
 
 OPTIMIZERS = {
@@ -82,3 +83,9 @@ SCHEDULES = {
         },
     ],
 }  # fmt: skip
+
+
+def make(name, arguments):
+    """An optimizer that shares nothing with the rows above, whose variables tests change."""
+    optimizer = getattr(optimizers, name)(**arguments)
+    return optimizer if name == "Optax" else optimizers.deserialize(optimizers.serialize(optimizer))

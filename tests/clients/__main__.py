@@ -11,19 +11,36 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 FOLDER = Path(__file__).parent
 KNOWN = FOLDER / "known.json"
 CLIENTS = sorted(p.stem.removeprefix("use_") for p in FOLDER.glob("use_*.py"))
 
 
 def run(library, client):
+    """What became of each use, and the arrays that the uses returned."""
     made = subprocess.run(
         [sys.executable, "-m", "tests.clients.worker", library, client],
         check=False, stdout=subprocess.PIPE, text=True,
         env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     lines = made.stdout.strip().splitlines()
-    return json.loads(lines[-1]) if lines else {"import": f"ended with {made.returncode}"}
+    if not lines:
+        return {"import": f"ended with {made.returncode}"}, {}
+    result = json.loads(lines[-1])
+    return result["told"], result["returned"]
+
+
+def difference(theirs, ours):
+    """What differs between the arrays that one use returned on either, or nothing."""
+    shapes = [[shape for shape, _ in arrays] for arrays in (theirs, ours)]
+    if shapes[0] != shapes[1]:
+        return f"other shapes: {shapes[1]}, on Keras {shapes[0]}"
+    for (_, a), (_, b) in zip(theirs, ours, strict=True):
+        if not np.allclose(b, a, rtol=1e-3, atol=1e-4, equal_nan=True):
+            return f"other numbers, by {np.max(np.abs(np.subtract(a, b))):.2g}"
+    return ""
 
 
 def main():
@@ -32,17 +49,19 @@ def main():
     found = {}
     print(f"{'library':<12} {'use':<36} {'Keras':<6} {'Lamina':<7} why not")
     for client in asked:
-        theirs, ours = run("keras", client), run("lamina", client)
+        (theirs, on_keras), (ours, on_lamina) = run("keras", client), run("lamina", client)
         failures = found[client] = {}
         passed = 0
         for use in sorted(theirs | ours):
-            on_keras = theirs.get(use, theirs.get("import", ""))
+            there = theirs.get(use, theirs.get("import", ""))
             here = ours.get(use, ours.get("import", ""))
-            marks = ["-" if e else "passes" for e in (on_keras, here)]
-            why = here or (on_keras and f"Keras: {on_keras}")
-            print(f"{client:<12} {use:<36} {marks[0]:<6} {marks[1]:<7} {why[:160]}")
+            if use in on_keras and use in on_lamina:
+                here = difference(on_keras[use], on_lamina[use])
+            marks = ["-" if e else "passes" for e in (there, here)]
+            why = here or (there and f"Keras: {there}")
+            print(f"{client:<12} {use:<36} {marks[0]:<6} {marks[1]:<7} {why[:160]}".rstrip())
             passed += not here
-            if here and not on_keras and use in theirs:
+            if here and not there and use in theirs:
                 failures[use] = here
         print(f"{client:<12} {passed} of {len(theirs)} pass here\n")
     if "--accept" in sys.argv:

@@ -1,10 +1,13 @@
 """The public classes of KerasTuner, each on a small search."""
 
+import functools
 import tempfile
+from unittest import mock
 
 import keras
 import keras_tuner as kt
 import numpy as np
+from keras_tuner.src.applications import efficientnet
 from sklearn import ensemble, metrics
 
 rng = np.random.default_rng(0)
@@ -18,7 +21,7 @@ def build(hp):
         with hp.conditional_scope("layers", list(range(i + 1, 3))):
             model.add(
                 keras.layers.Dense(
-                    hp.Choice(f"units_{i}", [2, 4]), hp.Choice("act", ["relu", "tanh"])
+                    hp.Choice(f"units_{i}", [2, 4]), hp.Choice(f"act_{i}", ["relu", "tanh"])
                 )
             )
     if hp.Boolean("dropout"):
@@ -150,6 +153,45 @@ def use_sklearn_tuner():
         assert tuner.get_best_models()[0].predict(x).shape == (40,)
 
 
+class Scored(kt.Tuner):
+    """Its trials are scored by their hyperparameters alone."""
+
+    def run_trial(self, trial, *args, **kwargs):
+        hp = trial.hyperparameters
+        return {"score": hp.Float("x", 0.0, 1.0, step=0.25) + hp.Int("n", 0, 3)}
+
+
+def _add_oracle(name, **limits):
+    def use():
+        oracle = getattr(kt.oracles, name)(objective=kt.Objective("score", "max"), seed=2, **limits)
+        with tempfile.TemporaryDirectory() as folder:
+            tuner = Scored(oracle=oracle, hypermodel=build, directory=folder, project_name="p")
+            tuner.search()
+        scores = [trial.score for trial in oracle.get_best_trials(3)]
+        return sorted(scores, reverse=True)
+
+    globals()[f"use_{name}"] = use
+
+
+_add_oracle("BayesianOptimizationOracle", max_trials=4, num_initial_points=2)
+_add_oracle("GridSearchOracle", max_trials=4)
+_add_oracle("HyperbandOracle", max_epochs=4, factor=2)
+_add_oracle("RandomSearchOracle", max_trials=4)
+
+
+def use_kinds_of_hyperparameters():
+    hp = kt.HyperParameters()
+    hp.Fixed("a", 3), hp.Boolean("b"), hp.Choice("c", [1, 2]), hp.Int("d", 1, 9, step=2)
+    hp.Float("e", 0.1, 10.0, sampling="log")
+    with hp.name_scope("f"):
+        hp.Float("g", 0.0, 1.0)
+    for one in hp.space:
+        again = type(one).from_config(one.get_config())
+        assert again.random_sample(1) == one.random_sample(1)
+        assert again.value_to_prob(one.default) == one.value_to_prob(one.default)
+    return [one.random_sample(1) for one in hp.space]
+
+
 def _application(kind, **kwargs):
     hypermodel = kind(input_shape=(32, 32, 3), classes=3, **kwargs)
     assert hypermodel.build(kt.HyperParameters()).output_shape == (None, 3)
@@ -164,7 +206,10 @@ def use_hyper_xception():
 
 
 def use_hyper_efficientnet():
-    _application(kt.applications.HyperEfficientNet)
+    """Without the weights that it downloads."""
+    models = {"B0": functools.partial(keras.applications.EfficientNetB0, weights=None)}
+    with mock.patch.dict(efficientnet.EFFICIENTNET_MODELS, models):
+        _application(kt.applications.HyperEfficientNet)
 
 
 def use_hyper_image_augment():

@@ -59,3 +59,20 @@ def test_workers_of_torch():
     layer.adapt(torch.utils.data.DataLoader(torch.utils.data.TensorDataset(
         torch.from_numpy(PIXELS)), 5))  # fmt: skip
     assert lamina.ops.shape(layer.mean) == (1, 1, 1, 3)
+
+
+def test_text_in_the_data_sets_of_torch():
+    torch = pytest.importorskip("torch")
+    words, size = layers.TextVectorization(output_sequence_length=3), layers.Resizing(4, 5)
+    words.adapt(["a b", "b"])
+
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(PIXELS)
+
+        def __getitem__(self, i):
+            return np.asarray(words(["b a"])[0]), np.asarray(size(PIXELS[i]))
+
+    text, images = next(iter(torch.utils.data.DataLoader(Pairs(), 12)))
+    np.testing.assert_array_equal(text, [[2, 3, 0]] * 12)
+    np.testing.assert_allclose(images, size(PIXELS), rtol=1e-5)

@@ -6,6 +6,7 @@ import pytest
 
 import lamina
 from lamina import layers, quantizers
+from lamina.errors import ArgumentError
 from lamina.serialization import registry
 
 CONFIGS = {
@@ -184,3 +185,157 @@ def test_training_agrees(kind):
         assert [v.name for v in ours.trainable_variables] == [
             "bias", "lora_kernel_a", "lora_kernel_b", "lora_kernel_a", "lora_kernel_b",
         ]  # fmt: skip
+
+
+# ---- layers inside others, and users' classes ----------------------------------------------------
+
+
+def attending():
+    """A model whose projections are inside other layers, one of them nested."""
+    x = lamina.Input((5, 8), name="x")
+    y = layers.MultiHeadAttention(2, 3, name="mha")(x, x)
+    inside = lamina.Input((5, 8))
+    z = layers.GroupQueryAttention(4, 4, 2, use_gate=True, name="gqa")(inside, inside)
+    y = layers.add([y, lamina.Model(inside, z, name="nested")(y)])
+    model = lamina.Model(x, layers.Dense(4, name="out")(y))
+    rng = np.random.default_rng(6)
+    model.set_weights([rng.normal(size=w.shape) / 2 for w in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_projections_of_attention(mode, tmp_path):
+    x = np.random.default_rng(7).normal(size=(2, 5, 8)).astype("float32")
+    attending().save(tmp_path / "model.keras")
+    both = [library.models.load_model(tmp_path / "model.keras") for library in (lamina, keras)]
+    for model in both:
+        model.quantize(mode, filters=["query|key|value|gate", "^attention_output$"])
+    ours, expected = (model.predict(x, verbose=0) for model in both)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
+    assert both[0].get_layer("out").quantization_mode is None
+    query = both[0].get_layer("mha").query_dense
+    assert query.dtype_policy.name.startswith(f"{mode}")
+    # Keras writes and reads such files without telling how the inner layers are quantized.
+    for suffix in ("keras", "h5"):
+        both[0].save(tmp_path / f"quantized.{suffix}")
+        loaded = lamina.models.load_model(tmp_path / f"quantized.{suffix}")
+        np.testing.assert_array_equal(loaded.predict(x, verbose=0), ours)
+        with pytest.raises(ArgumentError, match="no layer to quantize"):
+            loaded.quantize(mode, filters="query")
+
+
+def test_time_steps_are_multiplied_by_the_quantized_weights():
+    """In Keras, they are multiplied by the integers."""
+    dense = layers.Dense(3)
+    x = np.random.default_rng(8).normal(size=(2, 5, 4)).astype("float32")
+    model = lamina.Sequential([lamina.Input((5, 4)), layers.TimeDistributed(dense)])
+    exact = model.predict(x, verbose=0)
+    model.quantize("int8", filters=lambda layer: layer is dense)
+    found = model.predict(x, verbose=0)
+    assert 0 < np.abs(found - exact).max() < 0.02 * np.abs(exact).max()
+
+
+def halving(library):
+    """A user's layer with a quantized form of its own."""
+
+    class Halving(library.layers.Layer):
+        def build(self, input_shape):
+            if self.quantization_mode is not None:
+                self.quantized_build(input_shape, self.quantization_mode)
+            else:
+                self.scale = self.add_weight(shape=input_shape[-1:], name="scale")
+
+        def call(self, inputs):
+            return inputs * self.scale
+
+        def quantized_build(self, input_shape, mode):
+            self.halves = self.add_weight(
+                shape=tuple(input_shape[-1:]), dtype="int8", trainable=False, name="halves",
+                initializer="zeros",
+            )  # fmt: skip
+            self._is_quantized = True
+
+        def quantize(self, mode=None, type_check=True, config=None):
+            halves = np.round(2 * np.asarray(self.scale))
+            del self.scale
+            self.quantized_build((None, len(halves)), mode)
+            self.halves.assign(halves)
+            self.dtype_policy = library.dtype_policies.get(f"{mode}_from_{self.dtype_policy.name}")
+
+        def compute_output_shape(self, input_shape):  # Keras would ask `call`
+            return input_shape
+
+        def quantized_call(self, inputs):
+            return inputs * library.ops.cast(self.halves, inputs.dtype) / 2
+
+    return Halving
+
+
+def test_a_quantized_form_of_a_user_s_layer(tmp_path):
+    found, x = [], np.ones((1, 3), "float32")
+    for library in (lamina, keras):
+        cls = halving(library)
+        model = library.Sequential([library.Input((3,)), cls(name="own")])
+        model.set_weights([np.array([0.6, -1.2, 2.1])])
+        model.quantize("int8", filters="own")
+        found.append(model.predict(x, verbose=0))
+        model.save(tmp_path / "model.keras")
+        for load in (lamina.models.load_model, keras.models.load_model):
+            # The class of the library that loads.
+            own = {"Halving": halving(lamina if load is lamina.models.load_model else keras)}
+            loaded = load(tmp_path / "model.keras", custom_objects=own)
+            np.testing.assert_array_equal(loaded.predict(x, verbose=0), [[0.5, -1.0, 2.0]])
+    np.testing.assert_array_equal(*found)
+
+
+def test_subclasses_of_layers_with_a_quantized_form():
+    class Doubled(layers.Dense):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    class Counted(layers.Dense):
+        def quantized_build(self, kernel_shape, mode, config=None):
+            super().quantized_build(kernel_shape, mode, config)
+            self.asked = (tuple(kernel_shape), mode)
+
+    model = lamina.Sequential([lamina.Input((3,)), Doubled(2, name="a"), Counted(2, name="b")])
+    x = np.eye(3, dtype="float32")
+    with pytest.raises(ArgumentError, match="no layer to quantize"):
+        model.quantize("int8")
+    with pytest.raises(ArgumentError, match="of your own class"):
+        model.get_layer("a").quantize("int8")
+    before = model.predict(x, verbose=0)
+    model.quantize("int8", type_check=False)
+    np.testing.assert_allclose(model.predict(x, verbose=0), before, atol=0.05)
+    assert model.get_layer("b").asked == ((2, 2), "int8")
+
+
+def test_training_continues_after_quantization():
+    """The integers stay, and the biases learn."""
+    model = lamina.Sequential([lamina.Input((3,)), layers.Dense(4), layers.Dense(2)])
+    model.compile("adam", "mse")
+    x, y = np.ones((8, 3), "float32"), np.ones((8, 2), "float32")
+    model.fit(x, y, verbose=0)
+    model.quantize("int8")
+    model.compile("adam", "mse")
+    kernels = [layer.kernel.numpy() for layer in model.layers]
+    losses = model.fit(x, y, epochs=3, verbose=0).history["loss"]
+    assert losses[2] < losses[0]
+    for layer, kernel in zip(model.layers, kernels, strict=True):
+        np.testing.assert_array_equal(layer.kernel.numpy(), kernel)
+    copied = lamina.models.clone_model(model)
+    copied.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copied.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_kernels_of_einsum_dense_are_scaled_by_their_inputs_and_outputs():
+    found = []
+    for library in (lamina, keras):
+        layer = library.layers.EinsumDense(
+            "abc,bcde->ade", (40, 30),
+            kernel_initializer=library.initializers.VarianceScaling(mode="fan_in", seed=1),
+        )  # fmt: skip
+        layer.build((None, 10, 20))
+        found.append(float(np.std(np.asarray(layer.kernel))))
+    np.testing.assert_allclose(*found, rtol=0.02)
+    np.testing.assert_allclose(found[0], 200**-0.5, rtol=0.02)

@@ -107,3 +107,57 @@ def test_large_weights_are_drawn_in_parts_with_the_same_bits():
     part = rows.draw_part((), shape, "float32", (slice(1, 3), slice(5, 9)))
     np.testing.assert_array_equal(part, whole[1:3, 5:9])
     assert not np.array_equal(whole[0], whole[2])
+
+
+# ---- the optimizer's slots in the memory of the host ---------------------------------------------
+
+
+def _offloaded(*shape):
+    mesh = dist.DeviceMesh(shape, ["batch"], dist.list_devices()[: np.prod(shape)])
+    return dist.Sharded(mesh, fsdp_axis="batch", min_size=32, offload_optimizer=True)
+
+
+def _memories(model):
+    """Where the arrays of the slots lie: the state of a step holds them as they are stored."""
+    state = model.program_for("train").variables.read(None, 0)
+    return {x.sharding.memory_kind for k, x in state.optimizer.items() if "/" in k}
+
+
+@pytest.mark.parametrize("count", [8, 1])
+def test_slots_lie_in_the_memory_of_the_host(count, tmp_path):
+    _, expected = _train(None, _adam)
+    model, found = _train(_offloaded(count), _adam)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert _memories(model) == {"pinned_host"}
+    weights = sum(v.value.addressable_shards[0].data.nbytes for v in model.weights)
+    analysis = model.analyze_step()
+    assert analysis.host_bytes == 2 * weights
+    assert f"In host memory: {2 * weights / 1024:.2f} KB" in str(analysis)
+    assert analysis.state_bytes < weights + 64
+
+    # Outside of a step, they are read and written as usual.
+    slot = model.optimizer.state_variables["momentum/dense/kernel"]
+    np.testing.assert_allclose(slot.value + 0, slot.numpy())
+    model.optimizer.apply([np.ones(v.shape, "float32") for v in model.trainable_variables])
+    slot.assign(slot.numpy() * 0.5)
+    half = slot.numpy()
+    model.fit(X, Y, 16, verbose=0, callbacks=[OrbaxCheckpoint(tmp_path / "run")])
+    assert np.abs(slot.numpy() - half).max() > 0
+    assert _memories(model) == {"pinned_host"}
+
+    model.save(tmp_path / "model.keras")
+    alone = keras.models.load_model(tmp_path / "model.keras")
+    other, _ = _train(_offloaded(count), _adam, epochs=1)
+    OrbaxCheckpoint(tmp_path / "run").restore(other)
+    for loaded in (alone, other):
+        for key, value in model.optimizer.state_variables.items():
+            mine = loaded.optimizer.state_variables[key].numpy()
+            np.testing.assert_array_equal(mine, value.numpy(), err_msg=key)
+    assert _memories(other) == {"pinned_host"}
+
+
+def test_slots_come_back_to_the_devices():
+    model, _ = _train(_offloaded(8), _adam, epochs=1)
+    model.compile(model.optimizer, "mse", distribution=_by(8))
+    model.fit(X, Y, 16, verbose=0)
+    assert _memories(model) == {"device"}

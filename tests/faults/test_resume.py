@@ -9,6 +9,7 @@ import pytest
 import lamina as keras
 from lamina import layers
 from tests.cases.optimizers import COMMON, OPTIMIZERS
+from tests.cases.optimizers import make as make_optimizer
 
 X = np.random.default_rng(0).normal(size=(70, 6)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 70)
@@ -77,7 +78,7 @@ def test_a_file_holds_the_state_of_every_optimizer(name, tmp_path):
     common = COMMON if name == "SGD" else []
     for options in [*OPTIMIZERS[name], *common]:
         model = keras.Sequential([keras.Input((6,)), layers.Dense(4), layers.Dense(3)])
-        optimizer = getattr(keras.optimizers, name)(**options)
+        optimizer = make_optimizer(name, options)
         model.compile(optimizer, "mse")
         optimizer.build(model.trainable_variables)
         for variable in optimizer.variables:

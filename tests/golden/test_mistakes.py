@@ -1147,7 +1147,7 @@ def weights_of_other_shapes():
 @mistake("""\
 ArgumentError: The file of a model must end in '.keras', '.h5' or '.hdf5'. Received:
     'model.ckpt'. For weights only, use `model.save_weights('name.weights.h5')` or
-    '.safetensors'.
+    '.safetensors'; for a folder, pass `zipped=False`.
 """)
 def a_file_of_another_kind():
     classifier().save("model.ckpt")

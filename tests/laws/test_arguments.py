@@ -77,6 +77,10 @@ NEEDED = {
     "CategoryEncoding": {"num_tokens": 4}, "Discretization": {"num_bins": 3},
     "Hashing": {"num_bins": 3}, "HashedCrossing": {"num_bins": 3}, "Progbar": {"target": 3},
     "Int4DTypePolicy": {"mode": "int4/8", "source_name": "float32"},
+    "GPTQDTypePolicy": {"mode": "gptq/4/8", "source_name": "float32"},
+    "AWQDTypePolicy": {"mode": "awq/4/8", "source_name": "float32"},
+    "GPTQConfig": {"dataset": None, "tokenizer": None},
+    "AWQConfig": {"dataset": None, "tokenizer": None},
     "InverseTimeDecay": {"initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.5},
     "IoU": {"num_classes": 3, "target_class_ids": [0]},
     "LearningRateScheduler": {"schedule": abs},
@@ -216,6 +220,9 @@ VALUES = {
         block_size=None, activation_quantizer=quantizers.AbsMaxQuantizer()),
     "activation_quantizer": quantizers.AbsMaxQuantizer(0), "default_policy": "float16",
     "policy_map": {"a": "float16"}, "source_name": "bfloat16", "Int4DTypePolicy.mode": "int4/16",
+    "GPTQDTypePolicy.mode": "gptq/3/8", "AWQDTypePolicy.mode": "awq/4/16", "dataset": [[1]],
+    "tokenizer": str, "weight_bits": 8, "quantization_layer_structure": {"sequential_blocks": []},
+    "gptq_unpacked_column_size": 4,
     "QuantizedDTypePolicy.mode": "int4", "QuantizedFloat8DTypePolicy.mode": "int8",
     "distillation_loss_weights": [2.0], "loss": "mae", "teacher_layer_name": "a",
     "student_layer_name": "b", "teacher": stack("x"), "student": stack("y"),
@@ -231,7 +238,8 @@ ENDINGS = {
 # Abstract, or made of other objects alone.
 NOT_MADE = {"Dataset", "FeatureSpace", "PyDataset", "Sequence"}
 # Only the defaults are supported, and others are refused.
-ONLY = {"Resizing.fill_mode", "IntegerLookup.vocabulary_dtype"}  # of one value in Keras too
+# Of one value in Keras too.
+ONLY = {"Resizing.fill_mode", "IntegerLookup.vocabulary_dtype", "AWQConfig.weight_bits"}
 REFUSED = {"sparse", "ragged"}
 
 

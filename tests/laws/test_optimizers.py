@@ -14,16 +14,10 @@ from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
 from lamina.optimizers import schedules
 from lamina.serialization.registry import serialize
-from tests.cases.optimizers import COMMON, OPTIMIZERS, SCHEDULES
+from tests.cases.optimizers import COMMON, OPTIMIZERS, SCHEDULES, make
 
 ROWS = [(name, arguments) for name, rows in OPTIMIZERS.items() for arguments in rows]
 CONFIGURED = [row for row in ROWS if row[0] != "Optax"]
-
-
-def make(name, arguments):
-    """An optimizer that shares none of its arguments, which would keep the state of other tests."""
-    optimizer = getattr(optimizers, name)(**arguments)
-    return optimizer if name == "Optax" else optimizers.deserialize(optimizers.serialize(optimizer))
 
 
 def problem(optimizer, dtype="float32"):

@@ -7,8 +7,9 @@ import pytest
 
 import lamina as keras
 from lamina.core.declaration import DECLARATIONS
-from lamina.errors import SerializationError
+from lamina.errors import LaminaError, SerializationError
 from lamina.saving import migration, upgrade
+from lamina.serialization import registry
 
 REFUSED = None
 
@@ -277,6 +278,43 @@ def test_a_row(what, monkeypatch):
     else:
         made = upgraded(family, *old)
         assert (made["class_name"], made["config"]) != new
+
+
+FAMILIES = {"layers": keras.layers, "optimizers": keras.optimizers, "metrics": keras.metrics}
+
+
+# A config that is one of today's too is read as that.
+READ_AS_TODAY = {"GRU: no reset_after"}
+
+
+@pytest.mark.filterwarnings("ignore:.*has no effect")
+@pytest.mark.parametrize("what", [x for x in (*EXAMPLES, *COMPILED) if x not in READ_AS_TODAY])
+def test_records_without_a_version(what):
+    """What `inspect` says of an old class, `deserialize` of its record, `from_config` of both."""
+    family, (name, config), new = COMPILED.get(what) or ("layers", *EXAMPLES[what])
+    record = {"class_name": name, "config": config}
+    known = migration.has_counterpart(record, None)
+    assert known == (new is not REFUSED)
+    if new is REFUSED:
+        with pytest.raises(SerializationError):
+            FAMILIES[family].deserialize(record)
+        return
+    expected = registry.serialize(registry.deserialize(upgraded(family, name, config)))
+    made = FAMILIES[family].deserialize(record)
+    own = [made]
+    if name == expected["class_name"]:
+        own.append(type(made).from_config(config))
+    for x in own:
+        found = registry.serialize(x)
+        assert found["class_name"] == expected["class_name"]
+        differing = {k for k, v in expected["config"].items() if found["config"][k] != v}
+        assert differing <= {"name", "layer", "backward_layer"}  # automatic names are numbered
+
+
+def test_a_name_that_was_misspelled_is_not_an_old_one():
+    for config in ({"unit": 3}, {"units": 3, "init_": "zero"}, {"units": -1, "output_dim": 3}):
+        with pytest.raises(LaminaError):
+            keras.layers.Dense.from_config(config)
 
 
 def test_rows_of_keras_1_leave_later_files_alone():

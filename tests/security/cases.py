@@ -10,7 +10,9 @@ import base64
 import io
 import json
 import marshal
+import os
 import pickle
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -463,6 +465,124 @@ OLD = {
 }  # fmt: skip
 
 
+# ---- models in several files: changes of a folder ------------------------------------------------
+
+
+def link(name, target):
+    """A link in place of a file of the folder, to a file outside."""
+
+    def change(path, folder):
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).unlink(missing_ok=True)
+        (path / name).symlink_to(target.format(folder=folder))
+
+    return change
+
+
+def pipe(name):
+    def change(path, folder):
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).unlink(missing_ok=True)
+        os.mkfifo(path / name)
+
+    return change
+
+
+def described(change, name=METADATA):
+    """A change of a text in the folder, whose digests are removed."""
+
+    def edit(path, folder):
+        metadata = json.loads((path / METADATA).read_text())
+        del metadata["lamina"]["files"]
+        (path / METADATA).write_text(json.dumps(metadata))
+        content = json.loads((path / name).read_text())
+        change(content, folder)
+        (path / name).write_text(json.dumps(content))
+
+    return edit
+
+
+def probe(**entry):
+    """Another header of the probe."""
+    header = json.dumps({"inputs": {"dtype": "F32", "shape": [1, 4], "data_offsets": [0, 16],
+                                    **entry}}).encode()  # fmt: skip
+
+    def change(path, folder):
+        described(lambda c, _: None)(path, folder)
+        (path / "probe.safetensors").write_bytes(_tensors(header, bytes(16)))
+
+    return change
+
+
+def deep_folders(path, _):
+    here = path / "assets"
+    for _ in range(70):
+        here /= "a"
+    here.mkdir(parents=True)
+
+
+UNCHANGED = {"unchanged": lambda path, folder: None}
+FOLDERS = {
+    "18 metadata is a link": link(METADATA, "{folder}/secret.txt"),
+    "18 config is a link": link(CONFIG, "{folder}/secret.txt"),
+    "18 weights are a link": link(WEIGHTS, "{folder}/secret.h5"),
+    "18 link to itself": link(WEIGHTS, WEIGHTS),
+    "18 probe is a link": link("probe.safetensors", "{folder}/secret.txt"),
+    "18 assets are a link": link("assets", "{folder}"),
+    "18 asset is a link": link("assets/x", "{folder}/secret.txt"),
+    "18 config is a pipe": pipe(CONFIG),
+    "18 asset is a pipe": pipe("assets/x"),
+    "18 config is a folder": lambda p, f: ((p / CONFIG).unlink(), (p / CONFIG).mkdir()),
+    "26 a checkpoint": lambda p, f: ((p / CONFIG).rename(p / "host.json"), (p / METADATA).rename(p / "manifest.json")),
+    "02 function": described(first(module="canary_mod", class_name="fire"), CONFIG),
+    "31 deep folders": deep_folders,
+    "33 key twice": lambda p, f: (p / METADATA).write_text('{"lamina": {}, "lamina": {}}'),
+    "34 probe of a petabyte": probe(shape=[2**40, 4]),
+    "34 probe of texts": probe(dtype="O"),
+    "34 probe without outputs": probe(),
+    "34 probe of another structure": described(lambda c, _: c["lamina"].update(probe={"dict": [[{"dict": []}, 1]]})),
+    "34 probe that is deep": described(lambda c, _: c["lamina"].update(probe=nested(100))),
+    "34 probe of other arrays": described(lambda c, _: c["lamina"].update(probe={"array": "x"})),
+    "34 costly program for a probe": described(op("Tile", lambda r: [tensor(r)], config={"repeats": [10**6, 10**6]}), CONFIG),
+}  # fmt: skip
+
+
+def table(change):
+    """A change of the table of files in an index."""
+
+    def edit(path, folder):
+        index = json.loads((path / "model.weights.json").read_text())
+        change(index["weight_map"], folder)
+        (path / "model.weights.json").write_text(json.dumps(index))
+
+    return edit
+
+
+def to(name):
+    """Another name in place of all that the index has."""
+    return table(lambda t, f: t.update(dict.fromkeys(t, name.format(folder=f))))
+
+
+INDEXES = {
+    "19 upwards": to("../../secret.h5"),
+    "19 absolute": to("{folder}/secret.h5"),
+    "19 through a link": lambda p, f: (link("way", "{folder}")(p, f), to("way/secret.h5")(p, f)),
+    "19 backslash": to("..\\..\\secret.h5"),
+    "19 NUL": to("model_00000.weights.h5\0"),
+    "19 the folder": to("."),
+    "19 nothing": to(""),
+    "19 itself": to("model.weights.json"),
+    "19 not a text": table(lambda t, f: t.update(dict.fromkeys(t, 7))),
+    "19 deep lists": table(lambda t, f: t.update(dict.fromkeys(t, nested(200)))),
+    "19 shard is a link": link("model_00000.weights.h5", "{folder}/secret.h5"),
+    "19 shard is a pipe": pipe("model_00000.weights.h5"),
+    "19 shard is missing": lambda p, f: (p / "model_00000.weights.h5").unlink(),
+    "19 key twice": lambda p, f: (p / "model.weights.json").write_text('{"weight_map": {"a": "b", "a": "c"}}'),
+    "19 array twice": lambda p, f: (p / "model_00001.weights.h5").write_bytes((p / "model_00000.weights.h5").read_bytes()),
+    "33 deep": lambda p, f: (p / "model.weights.json").write_text(deep(10**5)),
+}  # fmt: skip
+
+
 def write_all(folder: Path) -> None:
     """Write the harmless files and, for each case, the hostile one."""
     small = model()
@@ -496,6 +616,16 @@ def write_all(folder: Path) -> None:
     tensors = (folder / "model.safetensors").read_bytes()
     for name, change in TENSORS.items():
         _path(folder, "tensors", name, "safetensors").write_bytes(change(tensors))
+    shards = folder / "shards" / "model.weights.json"
+    shards.parent.mkdir()
+    small.save_weights(shards, max_shard_size=60 / 2**30)
+    small.save(folder / "model", zipped=False, probe=np.ones((1, 4), "float32"))
+    for source, made in ((folder / "model", "folder"), (shards.parent, "index")):
+        for kind in (made, f"harmless {made}"):
+            for name, change in _TABLES[kind].items():
+                path = _path(folder, kind, name, "folder")
+                shutil.copytree(source, path)
+                change(path, folder)
     for name, change in OLD.items():
         path = _path(folder, "old", name, "h5")
         path.write_bytes((folder / "model.h5").read_bytes())
@@ -503,12 +633,17 @@ def write_all(folder: Path) -> None:
             change(h5, folder)
 
 
+_TABLES = {
+    "config": CONFIGS, "compiled": COMPILED, "harmless": HARMLESS, "text": TEXTS, "arrays": ARRAYS,
+    "archive": ARCHIVES, "tensors": TENSORS, "old": OLD, "folder": FOLDERS, "index": INDEXES,
+    "harmless folder": UNCHANGED, "harmless index": UNCHANGED,
+}  # fmt: skip
+
+
 def _path(folder: Path, kind: str, name: str, suffix: str) -> Path:
     target = folder / kind
     target.mkdir(exist_ok=True)
-    table = {"config": CONFIGS, "compiled": COMPILED, "harmless": HARMLESS, "text": TEXTS,
-             "arrays": ARRAYS, "archive": ARCHIVES, "tensors": TENSORS, "old": OLD}[kind]  # fmt: skip
-    return target / f"{list(table).index(name):03}.{suffix}"
+    return target / f"{list(_TABLES[kind]).index(name):03}.{suffix}"
 
 
 def _write(folder: Path, kind: str, name: str, members: dict) -> None:

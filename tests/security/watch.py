@@ -42,8 +42,9 @@ def install() -> None:
 
 
 def escapes(events: list[str], allowed: str) -> list[str]:
-    """The events that a load of the file ``allowed`` must not cause."""
+    """The events that a load of ``allowed``, a file or a folder of files, must not cause."""
     found = []
+    allowed = os.path.realpath(allowed)
     for event in events:
         kind, _, rest = event.partition(" ")
         if kind == "import":
@@ -51,7 +52,9 @@ def escapes(events: list[str], allowed: str) -> list[str]:
                 found.append(event)
         elif kind == "open":
             name, mode = rest.rpartition(" ")[::2]
-            if (any(c in mode for c in "wax+") or name != allowed) and not name.startswith(_OWN):
+            real = os.path.realpath(name)
+            is_allowed = real == allowed or real.startswith(f"{allowed}/")
+            if (any(c in mode for c in "wax+") or not is_allowed) and not name.startswith(_OWN):
                 found.append(event)
         else:
             found.append(event)
@@ -63,7 +66,7 @@ def watched(call, allowed: str = "") -> dict:
 
     Args:
         call: The function, without arguments.
-        allowed: The only file that it may open.
+        allowed: The only file that it may open, or the folder of all that it may open.
     """
     from lamina.errors import LaminaError
 

@@ -74,6 +74,16 @@ def entry_points(keras):
         "load_weights": lambda p, _: target.load_weights(p),
         "[skip_mismatch]": lambda p, _: target.load_weights(p, skip_mismatch=True),
     }
+    folder = {
+        "load_model": archive["load_model"],
+        "safe_mode=False": archive["safe_mode=False"],
+        "a thread": archive["a thread"],
+        "[inspect]": lambda p, _: keras.inspect(p),
+    }
+    index = {
+        name: lambda p, _, call=call: call(p / "model.weights.json", _)
+        for name, call in (*weights.items(), ("inspect", folder["[inspect]"]))
+    }
     return {
         "harmless": {**archive, **text},
         "config": {**archive, **text, **parts},
@@ -85,6 +95,10 @@ def entry_points(keras):
             "load_model": lambda p, _: load(_archive_of(p)),
         },
         "tensors": weights,
+        "folder": folder,
+        "harmless folder": folder,
+        "index": index,
+        "harmless index": index,
         "old": {
             "load_weights": weights["load_weights"],
             "by_name": lambda p, _: target.load_weights(p, by_name=True),

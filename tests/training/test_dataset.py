@@ -13,8 +13,14 @@ from lamina.utils import Dataset
 TEN = np.arange(10)
 
 
+def plain(element):
+    if isinstance(element, tuple):
+        return [plain(x) for x in element]
+    return np.asarray(element).tolist()
+
+
 def lists(dataset):
-    return [np.asarray(x).tolist() for x in dataset]
+    return [plain(x) for x in dataset]
 
 
 class Squares:
@@ -45,6 +51,13 @@ CHAINS = {
     "shard": (lambda d: d.shard(1, 3), [1, 4, 7]),
     "shard_batches": (lambda d: d.batch(4).shard(1, 2), [[1, 3], [5, 7], [9]]),
     "shard_mapped": (lambda d: d.batch(5).map(np.flip).shard(0, 2), [[4, 2, 0], [9, 7, 5]]),
+    "filter": (lambda d: d.filter(lambda x: x % 3 == 0).batch(3), [[0, 3, 6], [9]]),
+    "filter_mapped": (lambda d: d.map(lambda x: 2 * x).filter(lambda x: x > 14), [16, 18]),
+    "filter_batches": (lambda d: d.batch(4).filter(lambda x: len(x) < 4), [[8, 9]]),
+    "filter_endless": (lambda d: d.repeat().filter(lambda x: x > 7).take(3), [8, 9, 8]),
+    "filter_none": (lambda d: d.filter(lambda x: x > 10).batch(2), []),
+    "zip": (lambda d: Dataset.zip(d, d.skip(8)), [[0, 8], [1, 9]]),
+    "zip_batches": (lambda d: Dataset.zip((d.batch(3), d.batch(2))).skip(3), [[[9], [6, 7]]]),
     "prefetch": (lambda d: d.batch(5).prefetch(2), [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]),
     "threads": (lambda d: d.map(lambda x: x + 1, num_parallel_calls=3).batch(5),
                 [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]),
@@ -57,7 +70,7 @@ def test_elements_length_and_access(chain):
     dataset = make(Dataset(TEN, class_names=["a"], file_paths=["f"]))
     assert lists(dataset) == expected
     assert len(dataset) == len(expected)
-    assert [np.asarray(dataset[i]).tolist() for i in range(len(dataset))] == expected
+    assert [plain(dataset[i]) for i in range(len(dataset))] == expected
     assert (dataset.class_names, dataset.file_paths) == (["a"], ["f"])
     assert bool(dataset) == bool(expected)
 
@@ -86,6 +99,8 @@ def test_specs():
     assert data.batch(5).element_spec[0].shape == (5, 3)
     assert data.batch(4, drop_remainder=True).element_spec[0].shape == (4, 3)
     assert data.element_spec[0].shape == (3,)
+    both = Dataset.zip(data.batch(4), data.batch(4))
+    assert [s.shape for s in both.filter(lambda *_: True).element_spec[1]] == [(None, 3), (None,)]
     sounds = Dataset(TEN[1:]).map(lambda n: np.ones((n, 2))).batch(2, pad=True)
     assert sounds.element_spec.shape == (None, None, 2)
 
@@ -125,6 +140,42 @@ def test_without_a_seed_the_program_decides():
     lamina.utils.set_random_seed(5)
     assert [order(), order()] == first
     assert first[0] != first[1]
+
+
+def test_what_is_filtered_is_shuffled_again_and_tested_once():
+    calls = []
+    data = Dataset((TEN, TEN * 10)).shuffle(4, seed=1).map(lambda x, y: (x + 1, y))
+    even = data.filter(lambda x, y: not calls.append(x) and x % 2 == 0).batch(2)
+    first, second = lists(even), lists(even)
+    assert len(calls) == 10
+    assert len(even) == 3
+    assert first != second
+    for batches in (first, second):
+        x, y = (np.concatenate(part).tolist() for part in zip(*batches, strict=True))
+        assert sorted(x) == [2, 4, 6, 8, 10]
+        assert [10 * (a - 1) for a in x] == y
+
+
+def test_a_filtered_and_zipped_position_is_resumed():
+    def make(kept=5):
+        some = Dataset(TEN).shuffle(seed=2).filter(lambda x: x < kept)
+        return Dataset.zip(some, Dataset(TEN).shuffle(seed=3)).batch(2)
+
+    data = make()
+    whole = [lists(data), lists(data)]
+    assert len({len(w) for w in whole}) == 1
+    running = iter(data)
+    state = [next(running), data.get_state()][1]
+    again = make()
+    again.set_state({**state, "epoch": 1})
+    assert lists(again) == whole[1][1:]
+    with pytest.raises(DataError, match="another data set"):
+        make(6).set_state(state)
+
+
+def test_a_cache_of_a_shuffled_set_can_be_filtered():
+    data = Dataset(TEN).shuffle(seed=2).cache().filter(lambda x: x < 4)
+    assert lists(data) == lists(data)
 
 
 def test_repetitions_have_their_own_order():
@@ -253,6 +304,10 @@ def test_threads_end_with_the_loop():
         (lambda: Dataset(TEN).batch(0), ArgumentError, "`batch_size`"),
         (lambda: Dataset(TEN).take(-2), ArgumentError, "`count`"),
         (lambda: Dataset(TEN).shard(2, 2), ArgumentError, "from 0 to 1. Received: 2"),
+        (lambda: Dataset(TEN).filter(lambda x: x), DataError, "True or False"),
+        (lambda: Dataset(TEN).shuffle().take(3).filter(bool), DataError, "differ between epochs"),
+        (lambda: Dataset(TEN).repeat().batch(3).filter(bool), DataError, "do not end"),
+        (lambda: Dataset.zip(TEN), ArgumentError, "takes data sets"),
         (lambda: Dataset(TEN).unbatch(), DataError, r"Call `batch\(\.\.\.\)` first"),
         (lambda: list(Dataset(TEN).batch(4).repeat(2).unbatch()), DataError, "unbatch"),
         (lambda: list(Dataset(TEN).map(np.ones).batch(3)), DataError, "pad=True"),

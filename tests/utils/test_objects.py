@@ -260,3 +260,11 @@ def test_nothing_else_is_called(identifier, error, message):
         legacy.deserialize_keras_object(identifier, TABLE, printable_module_name="layer")
     assert isinstance(caught.value, LaminaError)
     assert Tool.calls == calls
+
+
+def test_bytes_are_text_in_configs():
+    for library, other in ((lamina, keras), (keras, lamina)):
+        written = library.utils.serialize_keras_object({"words": [b"caf\xc3\xa9"]})
+        assert other.utils.deserialize_keras_object(written) == {"words": [b"caf\xc3\xa9"]}
+    with pytest.raises(SerializationError, match="UTF-8"):
+        lamina.utils.serialize_keras_object(b"\xff")

@@ -10,19 +10,39 @@ KERAS_VERSION: Final = "3.15.0"
 # Private modules that libraries on top of Keras import: the public module of Keras that has the
 # names, if any, and the names that `lamina.alias.private` adds.
 PRIVATE: Final[dict[str, tuple[str | None, tuple[str, ...]]]] = {
-    "keras.src.backend": ("keras.backend", ("standardize_shape",)),  # keras-rs
+    "keras.src.backend": (
+        "keras.backend", ("get_keras_mask", "set_keras_mask", "standardize_shape"),
+    ),  # keras-hub, keras-rs
     "keras.src.callbacks": ("keras.callbacks", ()),  # bayesflow
+    "keras.src.distribution.distribution_lib": ("keras.distribution", ()),  # keras-hub
+    "keras.src.losses.losses": ("keras.losses", ("LossFunctionWrapper",)),  # keras-hub
     "keras.src.ops": ("keras.ops", ()),  # keras-tuner
-    "keras.src.saving.saving_lib": (None, ("load_model", "save_model")),  # scikeras
+    "keras.src.saving": ("keras.saving", ()),  # keras-hub
+    "keras.src.saving.saving_lib": (
+        None, ("H5IOStore", "load_model", "save_model"),
+    ),  # keras-hub, scikeras
+    "keras.src.saving.serialization_lib": ("keras.saving", ("in_safe_mode",)),  # keras-hub
+    "keras.src.trainers.data_adapters.data_adapter_utils": (
+        None, ("class_weight_to_sample_weights",),
+    ),  # keras-hub
+    "keras.src.utils.backend_utils": (None, ("in_grain_data_pipeline",)),  # keras-hub
     "keras.src.utils.tracking": (None, ("no_automatic_dependency_tracking",)),  # keras-rs
+}  # fmt: skip
+# Private attributes of layers and models that libraries use, which Lamina has under these names.
+PRIVATE_ATTRIBUTES: Final[dict[str, str]] = {
+    "Layer._flatten_layers": "keras-hub",
+    "Model._loss_tracker": "bayesflow",
+    "MultiHeadAttention._{build,compute}_attention": "keras-hub",
+    "MultiHeadAttention._get_common_kwargs_for_sublayer": "keras-hub",
+    "MultiHeadAttention._{num_heads,key_dim,value_dim,use_bias,output_shape}": "keras-hub",
+    "MultiHeadAttention._{query,key,value,output}_dense": "keras-hub",
 }
 
 # Names that Lamina does not have for a reason, or that something else replaces. A text holds for
 # everything below its path, unless a longer path has its own.
 INSTEAD: Final[dict[str, str]] = {
     "keras.Layer.add_metric": "In Keras 3 it only raises an error: metrics go to `compile`.",
-    "keras.Layer.quantized_build": "A step of `quantize`, which adds the variables itself.",
-    "keras.Operation.quantized_call": "A step of a call inside Keras: layers quantize in `call`.",
+    "keras.Operation.quantized_call": "A method of layers: `keras.layers.Layer.quantized_call`.",
     "keras.Operation.rematerialized_call": "A step of a call inside Keras: use `keras.remat`.",
     "keras.callbacks.TensorBoard.summary": "A module of TensorFlow, which is not needed here.",
     "keras.layers.TFSMLayer": "It runs TensorFlow's SavedModels, and Lamina runs on JAX alone.",

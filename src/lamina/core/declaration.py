@@ -152,6 +152,8 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         leaves = nested.flatten((args, kwargs))
+        if any(isinstance(x, np.integer) for x in leaves):
+            args, kwargs = _with_plain_integers(declaration, args, kwargs)
         if any(is_symbolic(x) for x in leaves):
             return _record_op(declaration, args, kwargs)
         if any(isinstance(x, Variable) for x in leaves):
@@ -178,6 +180,20 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
     for i, method in enumerate(declaration.operators):
         install_operator(method, call, reflected=i == 1)
     return call
+
+
+def _with_plain_integers(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
+    """The arguments, with NumPy's integers among the static ones as Python's."""
+    try:
+        bound = declaration.signature.bind(*args, **kwargs)
+    except TypeError:  # the op itself tells what is wrong
+        return args, kwargs
+    for name, value in bound.arguments.items():
+        if name not in declaration.tensors:
+            bound.arguments[name] = nested.map_structure(
+                lambda x: int(x) if isinstance(x, np.integer) else x, value
+            )
+    return bound.args, bound.kwargs
 
 
 def _explained(e: Exception, declaration: OpDeclaration, args: Any, kwargs: Any) -> LaminaError:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import jax
 
+from lamina import settings
 from lamina.errors import ArgumentError
 
 _BAD = re.compile(r"[/\\\x00-\x1f:]|^\.+$|^\s*$")
@@ -85,8 +86,11 @@ def numbered(names: Iterable[str]) -> list[str]:
 def draw_name(name: str) -> str:
     """A unique name for random draws: equal names are numbered since the seed was last set.
 
-    Hence the same code draws the same numbers after the same seed, whatever ran before.
+    Hence the same code draws the same numbers after the same seed, whatever ran before. Before a
+    seed is set, nothing is numbered: every weight has a seed of its own.
     """
+    if not settings.times_seeded():
+        return name
     n = _draws[name]
     _draws[name] += 1
     return f"{name}:{n}" if n else name

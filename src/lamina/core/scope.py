@@ -54,7 +54,7 @@ class Scope:
         pure: Whether new values of variables go to the record instead of the variables.
         abstract: Whether only shapes are needed; variables then read as zeros.
         building: The layer whose weights are being created.
-        hook: Called with each layer and its outputs; its result replaces the outputs.
+        hook: Called with each layer, its arguments and outputs; its result replaces the outputs.
         record: Collects what the call produces besides its result.
     """
 

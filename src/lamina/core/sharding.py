@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.core
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from lamina.errors import ArgumentError
 from lamina.runtime import stalls
 
 # ---- what the engine needs of a distribution -----------------------------------------------------
@@ -49,6 +50,27 @@ class Layout:
     used: NamedSharding
 
 
+@runtime_checkable
+class _HasSharding(Protocol):
+    """What `lamina.distribution.TensorLayout` offers."""
+
+    @property
+    def backend_layout(self) -> NamedSharding: ...
+
+
+def read_layout(value: Any, name: str) -> Layout | None:
+    """The layout that a user gave for a variable, or None."""
+    sharding = value.backend_layout if isinstance(value, _HasSharding) else value
+    if sharding is None:
+        return None
+    if not isinstance(sharding, NamedSharding):
+        raise ArgumentError(
+            f"Variable {name!r}: `layout` is a TensorLayout with a mesh, or a NamedSharding. "
+            f"Received: {value!r} (of type {type(value).__name__})."
+        )
+    return Layout(sharding, sharding)
+
+
 class Distribution(Protocol):
     """What decides the layouts of variables and of data."""
 
@@ -60,6 +82,11 @@ class Distribution(Protocol):
     @property
     def batch_dim_name(self) -> str | None:
         """The axis of the mesh over which the samples of a batch are split."""
+        ...
+
+    @property
+    def offload_optimizer(self) -> bool:
+        """Whether the optimizer's slots lie in the memory of the host between steps."""
         ...
 
     @property
@@ -92,7 +119,8 @@ def set_current_distribution(value: Distribution | None) -> None:
 def is_alone(distribution: Distribution) -> bool:
     """Whether a distribution has no other device than the default one, and so nothing to do."""
     devices = distribution.mesh.devices
-    return devices.size == 1 and devices.flat[0] == jax.devices()[0]
+    one = devices.size == 1 and devices.flat[0] == jax.devices()[0]
+    return one and not distribution.offload_optimizer
 
 
 # ---- arrays --------------------------------------------------------------------------------------
@@ -181,15 +209,21 @@ def gathered(value: Any, layout: Layout | None) -> Any:
     return _gathered(value, layout.used, layout.stored)
 
 
+_HOST = "pinned_host"
+
+
 # ---- the variables of a model --------------------------------------------------------------------
 
 
-def slot_layouts(slots: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Layout]:
+def slot_layouts(
+    slots: Mapping[str, Any], weights: Mapping[str, Any], on_host: bool
+) -> dict[str, Layout]:
     """The layouts of those of an optimizer's variables that have the shape of their weight.
 
     Args:
         slots: Variables by ``"<slot>/<address of the weight>"``, or other keys without a weight.
         weights: The trained variables by address.
+        on_host: Whether to store them in the memory of the host.
     """
     found: dict[str, Layout] = {}
     for key, slot in slots.items():
@@ -198,8 +232,22 @@ def slot_layouts(slots: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[s
             rest = rest.partition("/")[2]
             weight = weights.get(rest)
         if weight is not None and weight.shape == slot.shape:
-            found[key] = weight.layout
+            stored = weight.layout.stored
+            place = stored.with_memory_kind(_HOST) if on_host else stored
+            found[key] = Layout(place, stored)
     return found
+
+
+def in_host_memory(sharding: Sharding) -> bool:
+    """Whether arrays of that sharding lie in the memory of the host, not of the devices."""
+    return sharding.memory_kind == _HOST
+
+
+def on_devices(value: Any, layout: Layout | None) -> Any:
+    """An array for computing with it, which cannot be done in the memory of the host."""
+    if layout is None or not in_host_memory(layout.stored):
+        return value
+    return jax.device_put(value, layout.used)
 
 
 # ---- the arrays of a step ------------------------------------------------------------------------
@@ -285,7 +333,26 @@ class Placement:
             state: A pytree of arrays.
             layouts: The same with the sharding of each array.
         """
-        return jax.tree.map(jax.lax.with_sharding_constraint, state, layouts)
+
+        def keep(x: Any, sharding: NamedSharding) -> Any:
+            move = jax.device_put if in_host_memory(sharding) else jax.lax.with_sharding_constraint
+            return move(x, sharding)
+
+        return jax.tree.map(keep, state, layouts)
+
+    def fetch(self, state: Any, layouts: Any) -> Any:
+        """A traced state whose arrays in the memory of the host are sent to the devices.
+
+        Args:
+            state: A pytree of arrays.
+            layouts: The same with the sharding of each array.
+        """
+
+        def send(x: Any, sharding: NamedSharding) -> Any:
+            on_host = in_host_memory(sharding)
+            return jax.device_put(x, sharding.with_memory_kind("device")) if on_host else x
+
+        return jax.tree.map(send, state, layouts)
 
     def replicate(self, arrays: Any) -> Any:
         """Traced outputs, of which each process gets a copy if there are several."""
@@ -301,7 +368,11 @@ def is_on_mesh(x: Any) -> bool:
     return isinstance(x, jax.Array) and isinstance(x.sharding, NamedSharding)
 
 
-def bytes_per_device(shape: tuple[int, ...], dtype: Any, layout: Layout | None) -> int:
-    """Memory of an array on each device that holds a part of it."""
+def bytes_per_device(
+    shape: tuple[int, ...], dtype: Any, layout: Layout | None, on_host: bool = False
+) -> int:
+    """Memory of an array on each device that holds a part of it, or in the host's memory for it."""
+    if (layout is not None and in_host_memory(layout.stored)) != on_host:
+        return 0
     own = shape if layout is None else layout.stored.shard_shape(shape)
     return math.prod(own) * jnp.dtype(dtype).itemsize

@@ -375,10 +375,28 @@ def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) 
 
     This is for code such as ``range(x.shape[1])``, which does not work with symbols.
     """
-    # Named dimensions get distinct numbers, so that they stay different. Unknown ones share one
-    # with many factors of 2: what is halved and doubled again (as in a U-Net) is assumed to match.
+    try:
+        return _sampled_as(fn, specs, names, _LARGE)
+    except Exception as e:  # noqa: BLE001 - it is raised unless smaller numbers do
+        try:  # a sequence may have a maximum length, such as that of position embeddings
+            return _sampled_as(fn, specs, names, _SMALL)
+        except Exception:  # noqa: BLE001 - the first error is of more usual dimensions
+            raise e from None
+
+
+# Named dimensions get distinct numbers, so that they stay different: a start and a step. Unknown
+# ones share one, the last number. Of the large ones, it has many factors of 2: what is halved and
+# doubled again (as in a U-Net) is assumed to match.
+_LARGE = ((24, 7, 128), (31, 11, 192), (48, 5, 320))
+_SMALL = ((5, 2, 4), (7, 3, 6), (11, 1, 2))
+
+
+def _sampled_as(
+    fn: Callable[..., Any], specs: list[TensorSpec], names: list[str],
+    table: tuple[tuple[int, int, int], ...],
+) -> Any:  # fmt: skip
     samples = []
-    for start, step, shared in ((24, 7, 128), (31, 11, 192), (48, 5, 320)):
+    for start, step, shared in table:
         numbers = itertools.count(start, step)
         to: dict[str, str] = {}
         for n in _with_operands(names):

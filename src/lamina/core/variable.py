@@ -19,7 +19,9 @@ from lamina.core.sharding import (
     current_distribution,
     gathered,
     is_on_mesh,
+    on_devices,
     put_parts,
+    read_layout,
     whole,
 )
 from lamina.core.sharding import put as put_on_mesh
@@ -104,6 +106,8 @@ class Variable(Trackable):
         synchronization: When they are to do it: ``"on_read"``, ``"on_write"``, ``"auto"``, or
             ``"none"``; recorded likewise.
         name: Name within the owner.
+        layout: How the value is split over devices: a ``lamina.distribution.TensorLayout`` or a
+            ``jax.sharding.NamedSharding``; what a distribution decides when None.
         overwrite_with_gradient: Whether an optimizer sets the variable to its gradient, instead of
             descending along it: for statistics that the backward pass computes.
         regularizer: Penalty on the value, added to the loss.
@@ -112,8 +116,8 @@ class Variable(Trackable):
         draw_path: Path that determines the random initial values; that of the variable when None.
 
     Attributes:
-        layout: How the value lies on a mesh of devices; None for a single device. It is set by
-            :meth:`lay_out`.
+        layout: How the value lies on a mesh of devices; None for a single device. It is the given
+            one, or else set by :meth:`lay_out`.
 
     >>> v = Variable(np.zeros(3, "float32"), name="total")
     >>> v.assign(np.ones(3))
@@ -123,10 +127,10 @@ class Variable(Trackable):
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_draw", "_group", "_lent", "_live", "_owner", "_scopes",
-        "_value", "aggregation", "autocast", "constraint", "dtype", "initializer", "is_weight",
-        "layout", "name", "overwrite_with_gradient", "regularizer", "shape", "synchronization",
-        "trainable",
+        "__weakref__", "_address", "_draw", "_given_layout", "_group", "_lent", "_live", "_owner",
+        "_scopes", "_value", "aggregation", "autocast", "constraint", "dtype", "initializer",
+        "is_weight", "layout", "name", "overwrite_with_gradient", "regularizer", "shape",
+        "synchronization", "trainable",
     )  # fmt: skip
     tracked_as = "variable"
 
@@ -140,6 +144,7 @@ class Variable(Trackable):
         aggregation: str | None = "none",
         synchronization: str | None = "auto",
         name: str | None = None,
+        layout: Any = None,
         *,
         overwrite_with_gradient: bool = False,
         regularizer: Any = None,
@@ -156,7 +161,7 @@ class Variable(Trackable):
         self.aggregation = _one_of("aggregation", aggregation, _AGGREGATIONS)
         self.synchronization = _one_of("synchronization", synchronization, _SYNCHRONIZATIONS)
         self.regularizer, self.constraint = regularizer, constraint
-        self.layout: Layout | None = None
+        self.layout = self._given_layout = read_layout(layout, self.name)
         self._live: LiveState | None = None
         self._group = self._address = ""
         self._value: Any = None
@@ -172,7 +177,7 @@ class Variable(Trackable):
             self.initializer = initializer
             self.shape = tuple(int(d) for d in shape)
             self.dtype = canonical(standardize_dtype(dtype))
-            self._draw = (settings.global_seed(), naming.draw_name(draw_path or self.path))
+            self._draw = (settings.seed_of_new(), naming.draw_name(draw_path or self.path))
         else:
             value = initializer if isinstance(initializer, jax.Array) else np.asarray(initializer)
             wanted = dtype or (settings.floatx() if value.dtype == np.float64 else value.dtype)
@@ -218,9 +223,9 @@ class Variable(Trackable):
 
     def _own(self) -> Any:
         if self._live is not None:
-            return self._live.lend(self._group, self._address)
+            return on_devices(self._live.lend(self._group, self._address), self.layout)
         self._lent = True
-        return self._array()
+        return on_devices(self._array(), self.layout)
 
     def _array(self) -> Any:
         if self._value is None:
@@ -245,8 +250,10 @@ class Variable(Trackable):
     def lay_out(self, layout: Layout | None) -> None:
         """Keep the value on a mesh of devices, or on a single device if ``layout`` is None.
 
-        A value that does not exist yet is created there, and so never is on one device as a whole.
+        A variable that was created with a layout keeps that one. A value that does not exist yet is
+        created there, and so never is on one device as a whole.
         """
+        layout = self._given_layout or layout
         if layout == self.layout:
             return
         self.layout = layout

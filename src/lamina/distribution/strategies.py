@@ -53,6 +53,7 @@ class Distribution:
         if batch_dim_name is not None:
             check_axes((batch_dim_name,), device_mesh)
         self.device_mesh, self.batch_dim_name = device_mesh, batch_dim_name
+        self.offload_optimizer = False
         self.auto_shard_dataset = auto_shard_dataset
 
     @property
@@ -226,6 +227,9 @@ class Sharded(Distribution):
         batch_dim_name: The axis over which batches are split; the first of the mesh when None.
         fsdp_axis: The axis over which weights are split by size; None for the rules alone.
         min_size: Number of elements from which on a weight is split by size.
+        offload_optimizer: Whether the optimizer's slots lie in the memory of the host between
+            steps, each part with its device: less memory of the devices, and more time, as each
+            step sends them to the device and back. It works with one device, too.
         auto_shard_dataset: Whether each process is given the same data; see :class:`Distribution`.
 
     Raises:
@@ -247,6 +251,7 @@ class Sharded(Distribution):
         batch_dim_name: str | None = None,
         fsdp_axis: str | None = None,
         min_size: int = MIN_SIZE,
+        offload_optimizer: bool = False,
         auto_shard_dataset: bool = True,
     ) -> None:
         names = device_mesh.axis_names if isinstance(device_mesh, DeviceMesh) else [None]
@@ -255,6 +260,7 @@ class Sharded(Distribution):
         for _, axes in [*self.rules, ("", (fsdp_axis,))]:
             check_axes(axes, device_mesh)
         self.fsdp_axis, self.min_size = fsdp_axis, min_size
+        self.offload_optimizer = offload_optimizer
 
     def get_variable_layout(self, variable: Any) -> TensorLayout:
         return TensorLayout(self._axes(variable.path, variable.shape)[0], self.device_mesh)

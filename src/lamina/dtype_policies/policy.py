@@ -16,7 +16,7 @@ from lamina.dtype_policies.dtypes import is_float, standardize_dtype
 from lamina.errors import ArgumentError
 from lamina.patterns import PatternMap
 
-QUANTIZATION_MODES = ("int8", "int4", "float8")
+QUANTIZATION_MODES = ("int8", "int4", "float8", "gptq", "awq")
 
 
 @runtime_checkable
@@ -63,7 +63,7 @@ class DTypePolicy:
 
     @property
     def quantization_mode(self) -> str | None:
-        """``"int8"``, ``"int4"`` or ``"float8"``; None if weights are not quantized."""
+        """``"int8"``, ``"int4"``, ``"float8"``, ``"gptq"`` or ``"awq"``; None if not quantized."""
         return None
 
     def convert_input(self, x: Any, autocast: bool, dtype: Any) -> Any:
@@ -151,6 +151,11 @@ class QuantizedDTypePolicy(DTypePolicy):
                 f"{type(self).__name__}() expects `mode` to be one of {list(QUANTIZATION_MODES)}. "
                 f"Received: {mode!r}."
             )
+        if mode in ("gptq", "awq"):
+            raise ArgumentError(
+                f"A policy of mode {mode!r} has a number of bits and a group size: "
+                f"`{mode.upper()}DTypePolicy('{mode}/4/128')`. Received: mode={mode!r}."
+            )
         if kind == "int8" and self.compute_dtype == "float16":
             raise ArgumentError(
                 "Mode 'int8' needs computation in float32 or bfloat16, because float16 overflows "
@@ -208,7 +213,38 @@ class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
         return {**super().get_config(), "amax_history_length": self.amax_history_length}
 
 
-class Int4DTypePolicy(QuantizedDTypePolicy):
+class SizedDTypePolicy(QuantizedDTypePolicy):
+    """Base class of policies whose mode contains sizes, such as ``"gptq/4/128"``."""
+
+    _kind: ClassVar[str]
+    # The sizes by name: what they may be, and an example.
+    _sizes: ClassVar[dict[str, tuple[str, int]]]
+
+    def __init__(self, mode: str, source_name: str | None = None) -> None:
+        allowed = (f"({pattern})" for pattern, _ in self._sizes.values())
+        match = re.fullmatch("/".join((self._kind, *allowed)), mode)
+        if match is None:
+            example = "/".join((self._kind, *(str(n) for _, n in self._sizes.values())))
+            raise ArgumentError(
+                f"{type(self).__name__}() expects `mode` to be like {example!r}: {self._kind!r}, "
+                + "".join(f"{name} ({pattern}), " for name, (pattern, _) in self._sizes.items())
+                + f"separated by slashes. Received: {mode!r}."
+            )
+        for name, size in zip(self._sizes, match.groups(), strict=True):
+            vars(self)[name] = int(size)
+        self.mode = self._kind
+        super().__init__(mode, source_name)
+
+    @property
+    def quantization_mode(self) -> str:
+        """How weights are quantized."""
+        return self.mode
+
+
+_GROUP = "-1|[1-9][0-9]*"
+
+
+class Int4DTypePolicy(SizedDTypePolicy):
     """The policy of a layer with 4-bit weights whose scales are those of blocks of inputs.
 
     Args:
@@ -224,20 +260,52 @@ class Int4DTypePolicy(QuantizedDTypePolicy):
     (128, 'int4')
     """
 
-    def __init__(self, mode: str, source_name: str | None = None) -> None:
-        match = re.fullmatch(r"int4/(-1|[1-9][0-9]*)", mode)
-        if match is None:
-            raise ArgumentError(
-                "Int4DTypePolicy() expects `mode` to be 'int4/' and a block size, a positive "
-                f"integer or -1. Received: {mode!r}."
-            )
-        self.block_size, self.mode = int(match[1]), "int4"
-        super().__init__(mode, source_name)
+    _kind, _sizes = "int4", {"block_size": (_GROUP, 128)}
+    block_size: int
 
-    @property
-    def quantization_mode(self) -> str:
-        """``"int4"``."""
-        return self.mode
+
+class CalibratedDTypePolicy(SizedDTypePolicy):
+    """Base class of the policies of weights that are quantized with the inputs of their layer."""
+
+    weight_bits: int
+    group_size: int
+
+
+class GPTQDTypePolicy(CalibratedDTypePolicy):
+    """The policy of a layer whose weights were quantized by GPTQ.
+
+    Args:
+        mode: ``"gptq/4/128"`` for 4 bits (or 2, 3 or 8), and one scale for each output and each
+            group of 128 inputs; ``"gptq/4/-1"`` for one scale for each output.
+        source_name: Name of the policy without quantization; that of the default policy when None.
+
+    Raises:
+        ArgumentError: Another mode.
+
+    >>> policy = GPTQDTypePolicy("gptq/4/128", "float32")
+    >>> policy.weight_bits, policy.group_size, policy.name
+    (4, 128, 'gptq/4/128_from_float32')
+    """
+
+    _kind, _sizes = "gptq", {"weight_bits": ("[2348]", 4), "group_size": (_GROUP, 128)}
+
+
+class AWQDTypePolicy(CalibratedDTypePolicy):
+    """The policy of a layer whose weights were quantized by AWQ.
+
+    Args:
+        mode: ``"awq/4/128"`` for 4 bits, and one scale for each output and each group of 128
+            inputs; ``"awq/4/-1"`` for one scale for each output.
+        source_name: Name of the policy without quantization; that of the default policy when None.
+
+    Raises:
+        ArgumentError: Another mode.
+
+    >>> AWQDTypePolicy("awq/4/-1", "float32").group_size
+    -1
+    """
+
+    _kind, _sizes = "awq", {"weight_bits": ("4", 4), "group_size": (_GROUP, 128)}
 
 
 class DTypePolicyMap(DTypePolicy, PatternMap[DTypePolicy]):
@@ -318,8 +386,9 @@ class DTypePolicyMap(DTypePolicy, PatternMap[DTypePolicy]):
 CLASSES: dict[str, type[DTypePolicy]] = {
     cls.__name__: cls
     for cls in (DTypePolicy, FloatDTypePolicy, QuantizedDTypePolicy, QuantizedFloat8DTypePolicy,
-                Int4DTypePolicy, DTypePolicyMap)
+                Int4DTypePolicy, GPTQDTypePolicy, AWQDTypePolicy, DTypePolicyMap)
 }  # fmt: skip
+_BY_MODE = {"float8": QuantizedFloat8DTypePolicy, "gptq": GPTQDTypePolicy, "awq": AWQDTypePolicy}
 _default: ContextVar[DTypePolicy | None] = ContextVar("lamina_dtype_policy", default=None)
 
 
@@ -356,9 +425,8 @@ def get_policy(identifier: Any) -> DTypePolicy:
     mode, separator, source = name.partition("_from_")
     if not separator:
         return DTypePolicy(name)
-    if mode == "float8":
-        return QuantizedFloat8DTypePolicy(mode, source)
-    return (Int4DTypePolicy if "/" in mode else QuantizedDTypePolicy)(mode, source)
+    other = Int4DTypePolicy if "/" in mode else QuantizedDTypePolicy
+    return _BY_MODE.get(mode.partition("/")[0], other)(mode, source)
 
 
 def serialize(dtype_policy: DTypePolicy) -> dict[str, Any]:

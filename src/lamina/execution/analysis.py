@@ -39,16 +39,19 @@ class StepAnalysis:
         state_bytes: Bytes of weights, optimizer state and metrics on one device.
         temporary_bytes: Bytes of intermediate values on one device.
         operations: Arithmetic operations of one device.
+        host_bytes: Bytes of the optimizer's slots in the memory of the host, for one device.
     """
 
     collectives: dict[str, tuple[int, int]]
     state_bytes: int
     temporary_bytes: int
     operations: float
+    host_bytes: int = 0
 
     def __str__(self) -> str:
         lines = [
             f"State per device: {cost.readable(self.state_bytes)}",
+            *([f"In host memory: {cost.readable(self.host_bytes)}"] if self.host_bytes else []),
             f"Intermediate values per device: {cost.readable(self.temporary_bytes)}",
             f"Operations per device and step: {self.operations:.4g}",
         ]
@@ -86,15 +89,13 @@ def analyze(program: Program, batch: Any) -> StepAnalysis:
     """
     compiled = program.lower(batch).compile()
     memory, costs = compiled.memory_analysis(), compiled.cost_analysis() or {}
-    state = sum(
-        bytes_per_device(v.shape, v.dtype, v.layout)
-        for table in program.variables.groups().values() for v in table.values()
-    )  # fmt: skip
+    variables = [v for table in program.variables.groups().values() for v in table.values()]
     return StepAnalysis(
         collectives(compiled.as_text()),
-        state,
+        sum(bytes_per_device(v.shape, v.dtype, v.layout) for v in variables),
         int(memory.temp_size_in_bytes) if memory is not None else 0,
         float(costs.get("flops", 0.0)),
+        sum(bytes_per_device(v.shape, v.dtype, v.layout, on_host=True) for v in variables),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
@@ -20,7 +20,7 @@ from lamina.execution.batches import Static, batch_of
 from lamina.execution.interrupts import Uninterrupted
 from lamina.execution.protocols import Executable, Objective
 from lamina.execution.state import Arrays, Loose, TrainState, Variables
-from lamina.runtime import processes, xla
+from lamina.runtime import processes, stalls, xla
 from lamina.runtime.cost import uses
 from lamina.serialization.registry import defined_by_user
 from lamina.tree import nested
@@ -71,6 +71,9 @@ class Program:
         self.metrics: list[Any] = []
         self.output_structure: Any = None
         self.keeps_chunk = self.placement is not None and self.placement.spans_processes
+        self._offloads = purpose == "train" and bool(
+            distribution and distribution.offload_optimizer
+        )
         self.chunk, self.ran = _STEPS_OF_PROCESSES if self.keeps_chunk else 1, False
         self.seen: Any = None
         self._checked: Any = None
@@ -246,6 +249,8 @@ class Program:
 
     def _recorded_step(self, state: TrainState, batch: Any) -> Any:
         """The step; while it is traced, the changed variables are recorded."""
+        if self.placement is not None:
+            state = self.placement.fetch(state, self._shardings)
         new, outputs, logs = self._step(state, batch)
         moving = (a for a, x in state.non_trainable.items() if new.non_trainable[a] is not x)
         self._moving = tuple(moving)
@@ -312,13 +317,21 @@ class Program:
 
     # ---- dispatches ----------------------------------------------------------------------------
 
+    def _placed(
+        self, state: TrainState, batch: Any, size: int | None = None
+    ) -> tuple[TrainState, Any]:  # fmt: skip
+        """The state and a batch where they belong; a block of batches if ``size`` is given."""
+        to = self.placement
+        if to is None:
+            return state, batch
+        return state.on_mesh(to), to.batch(batch) if size is None else to.block(batch, size)
+
     def train(self, live: Loose, batch: Any) -> tuple[steps.Logs, Any]:
         """One training step; returns its logs and a token to wait on."""
         # A program that calls Python may raise after its buffers are donated, so they are not.
         may_raise = not self.eager and self._trace(live.state, batch).calls_python
         run = self._train if may_raise else self._train_consuming
-        if self.placement is not None:
-            live.state, batch = live.state.on_mesh(self.placement), self.placement.batch(batch)
+        live.state, batch = self._placed(live.state, batch)
         with Uninterrupted():
             state = live.state if may_raise else live.reclaim()
             new, logs, token = run(state, batch)
@@ -331,9 +344,7 @@ class Program:
         self, live: Loose, block: Any, size: int, count: int
     ) -> tuple[steps.Logs, Any]:  # fmt: skip
         """Training steps over the first ``count`` batches of a block of data."""
-        if self.placement is not None:
-            live.state = live.state.on_mesh(self.placement)
-            block = self.placement.block(block, size)
+        live.state, block = self._placed(live.state, block, size)
         with Uninterrupted():
             live.state, logs, token = self._train_many(
                 live.reclaim(), block, Static(size), np.int32(count)
@@ -342,25 +353,21 @@ class Program:
 
     def test(self, live: Loose, batch: Any) -> steps.Logs:
         """One step of an evaluation."""
-        if self.placement is not None:
-            live.state, batch = live.state.on_mesh(self.placement), self.placement.batch(batch)
+        live.state, batch = self._placed(live.state, batch)
         moved, metrics, _, logs = self._other(live.state, batch)
         live.advance(moved, metrics, 1)
         return logs
 
     def test_many(self, live: Loose, block: Any, size: int, count: int) -> steps.Logs:
         """Steps of an evaluation over the first ``count`` batches of a block of data."""
-        if self.placement is not None:
-            live.state = live.state.on_mesh(self.placement)
-            block = self.placement.block(block, size)
+        live.state, block = self._placed(live.state, block, size)
         moved, metrics, logs = self._test_many(live.state, block, Static(size), np.int32(count))
         live.advance(moved, metrics, count)
         return logs
 
     def predict(self, state: TrainState, x: Any) -> tuple[list[Any], Arrays]:
         """The leaves of the outputs for a batch, and the weights that the call changed."""
-        if self.placement is not None:
-            state, x = state.on_mesh(self.placement), self.placement.batch(x)
+        state, x = self._placed(state, x)
         moved, _, leaves, _ = self._other(state, x)
         return leaves, moved
 
@@ -378,6 +385,14 @@ class Program:
             state = jax.tree.map(_with_sharding, state, self._shardings)
             batch = self.placement.structs(batch)
         return self._train_consuming.lower(state, batch)
+
+    def watched(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches, for which other processes wait."""
+        return stalls.each(batches, "making a batch") if self.keeps_chunk else batches
+
+    def any_wants(self, value: bool) -> bool:
+        """Whether ``value`` is true, in any of several processes."""
+        return processes.any_of(value) if self.keeps_chunk else value
 
     def must_stop(self, together: bool) -> bool:
         """Whether training is to stop: several processes stop if one of them wants to.
@@ -403,7 +418,7 @@ class Program:
         if self.eager:
             return None
         traced = self._trace(state, batch)
-        if traced.slow_in_loop or traced.calls_python:
+        if traced.slow_in_loop or traced.calls_python or self._offloads:
             return None
         if self.purpose == "predict":
             size = nested.flatten(batch)[0].shape[0]

@@ -108,7 +108,8 @@ class Variables:
         layouts = placement.distribution.layouts(weights)
         for address, variable in weights.items():
             variable.lay_out(layouts.get(address, everywhere))
-        layouts = slot_layouts(self.optimizer, self.trainable)
+        on_host = placement.distribution.offload_optimizer
+        layouts = slot_layouts(self.optimizer, self.trainable, on_host)
         for key, variable in self.optimizer.items():
             variable.lay_out(layouts.get(key, everywhere))
         for variable in self.metrics.values():

@@ -41,7 +41,7 @@ def pure_scope(
         variables: The variables.
         state: Their values.
         training: Whether layers are in training mode; None if unspecified.
-        hook: Called with each layer and its outputs.
+        hook: Called with each layer, its arguments and its outputs.
         key: The key for the random draws of the step; that of the state when None.
     """
     outer = current()

@@ -62,8 +62,9 @@ class Initializer(Configurable):
             The array: with an integer ``seed`` the same one in each call, otherwise a new one.
         """
         name = canonical(standardize_dtype(dtype))
-        count = prng.eager_draw("initializer") if self._seed() is None else 0
-        parts = (settings.global_seed(), "initializer", count)
+        numbered = self._seed() is None and settings.times_seeded()
+        count = prng.eager_draw("initializer") if numbered else 0
+        parts = (settings.seed_of_new(), "initializer", count)
         return jnp.asarray(self.draw_for(parts, tuple(shape), name), name)
 
     def draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:

@@ -408,3 +408,16 @@ class LecunNormal(_Preset):
     """
 
     scale, mode, distribution = 1.0, "fan_in", "truncated_normal"
+
+
+def with_axes(initializer: Any, input_axes: Sequence[int], output_axes: Sequence[int]) -> Any:
+    """An initializer that scales by the numbers of inputs and outputs, with the axes of a kernel.
+
+    Any other, and one that was given axes, is returned unchanged.
+    """
+    if not isinstance(initializer, (VarianceScaling, _Preset)) or None not in (
+        initializer.input_axes, initializer.output_axes,
+    ):  # fmt: skip
+        return initializer
+    axes = {"input_axes": input_axes, "output_axes": output_axes}
+    return initializer.from_config(initializer.get_config() | axes)

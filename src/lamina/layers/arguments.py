@@ -171,11 +171,14 @@ class CallSignature:
         self.by_name = () if rest else (bool, int, float, str, type(None))
         default = self.signature.parameters["training"].default if self.takes_training else None
         self.training_default = default if isinstance(default, bool) else False
-        build = inspect.signature(inspect.unwrap(cls.build))  # pyright: ignore[reportAttributeAccessIssue]
-        self.build_names = [
-            p.name for p in list(build.parameters.values())[1:]
-            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        ]  # fmt: skip
+        self.build_names = shape_parameters(cls.build)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def shape_parameters(method: Callable[..., Any]) -> list[str]:
+    """The names of the parameters of a class's ``build`` or ``compute_output_shape``."""
+    parameters = inspect.signature(inspect.unwrap(method)).parameters.values()
+    return [p.name for p in list(parameters)[1:]
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]  # fmt: skip
 
 
 def call_signature(cls: type) -> CallSignature:
@@ -260,3 +263,12 @@ def path_to(x: Any) -> str:
         node = node.inputs[0].node if node.inputs else None
     names.reverse()
     return " -> ".join(names if len(names) <= 6 else [*names[:2], "...", *names[-3:]])
+
+
+def shapes_for(cls: type, names: list[str], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The shapes that a method with parameters of these names takes for the arguments of a call."""
+    if len(names) <= 1:
+        first = call_signature(cls).first or ""
+        return {names[0]: shapes_of(arguments.get(first))} if names else {}
+    wanted = (n for n in names if n.endswith("_shape"))
+    return {n: shapes_of(arguments.get(n.removesuffix("_shape"))) for n in wanted}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -38,7 +39,8 @@ from lamina.layers.arguments import (
     map_shapes,
     masks_of,
     may_carry_mask,
-    shapes_of,
+    shape_parameters,
+    shapes_for,
 )
 from lamina.layers.calls import check_inputs, explained, observed
 from lamina.layers.state import LayerState, names_inside
@@ -134,15 +136,7 @@ class Layer(LayerState):
 
     def _build_for(self, arguments: Mapping[str, Any]) -> None:
         names = call_signature(type(self)).build_names
-        first = call_signature(type(self)).first
-        if len(names) <= 1:
-            shapes = {names[0]: shapes_of(arguments.get(first or ""))} if names else {}
-        else:
-            shapes = {
-                n: shapes_of(arguments.get(n.removesuffix("_shape"))) for n in names
-                if n.endswith("_shape")
-            }  # fmt: skip
-        self.build(**shapes)
+        self.build(**shapes_for(type(self), names, arguments))
         self.built = True
 
     # ---- calling -------------------------------------------------------------------------------
@@ -267,14 +261,15 @@ class Layer(LayerState):
         if signature.takes_mask and arguments.get("mask") is not None and previous is None:
             previous = arguments["mask"]
         positional, keywords = self._split(arguments)
-        outputs = self.call(*positional, **keywords)
+        run = self.call if self.quantization_mode is None else self.quantized_call
+        outputs = run(*positional, **keywords)
         if outputs is None:
             raise StructureError(
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned None. Is a "
                 "`return` missing?"
             )
         if scope.hook is not None or self.output_sharding is not None:
-            outputs = observed(self, outputs, scope.hook)
+            outputs = observed(self, arguments, outputs, scope.hook)
         if self.activity_regularizer is not None:
             for x in nested.flatten(outputs):
                 self.add_loss(self.activity_regularizer(x) / x.shape[0])
@@ -360,7 +355,10 @@ class Layer(LayerState):
     def _infer(self, arguments: dict[str, Any], training: bool | None) -> tuple[Any, Any]:
         """Specs of the outputs, and for each output leaf the spec of its mask, or None."""
         overridden = self._user_spec(arguments)
-        if overridden is not None:
+        waiting = not registry.defined_by_user(type(self), "build") and not all(
+            x.built for x in self._sublayers()
+        )
+        if overridden is not None and not waiting:
             return overridden, self._mask_specs(arguments, overridden)
         symbolic = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
         specs = [x.spec for x in symbolic]
@@ -384,6 +382,12 @@ class Layer(LayerState):
                     outputs = self._run(filled)
                 return outputs, [get_mask(x) for x in nested.flatten(outputs)]
 
+        if overridden is not None:
+            # The call builds the inner layers. Where it cannot be evaluated without values, which
+            # may be why the class computes its shapes, the first call on arrays does.
+            with contextlib.suppress(Exception):
+                spec.evaluate(run, [*specs, *present])
+            return overridden, self._mask_specs(arguments, overridden)
         key = self._evaluation_key(arguments, training, [m is not None for m in mask_specs])
         outputs, masks = spec.evaluate_cached(key, run, [*specs, *present])
         if not any(isinstance(x, TensorSpec) for x in nested.flatten(outputs)):
@@ -415,7 +419,11 @@ class Layer(LayerState):
             answer = self.compute_output_spec(inputs)
             return nested.map_structure(lambda x: x.spec if is_symbolic(x) else x, answer)
         if registry.defined_by_user(cls, "compute_output_shape"):
-            shape = self.compute_output_shape(shapes_of(inputs))
+            names = shape_parameters(cls.compute_output_shape)
+            given = shapes_for(type(self), names, arguments)
+            shape = self.compute_output_shape(**given)
+            if is_symbolic(inputs) and shape is next(iter(given.values()), None):
+                return TensorSpec(nested.flatten(inputs)[0].spec.dims_raw, self.compute_dtype)
             tensors = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
             batch = next((x.spec.dims_raw[:1] for x in tensors if x.ndim), (spec.BATCH,))
 

@@ -116,9 +116,9 @@ def explained(e: Exception, layer: LayerState, arguments: Mapping[str, Any]) -> 
 __all__ = ["check_inputs", "explained"]
 
 
-def observed(layer: LayerState, outputs: Any, hook: Any) -> Any:
+def observed(layer: LayerState, arguments: Mapping[str, Any], outputs: Any, hook: Any) -> Any:
     """The outputs of a call, in the sharding that the layer has for them, and after a hook."""
     sharding = layer.output_sharding
     if sharding is not None:
         outputs = jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding), outputs)
-    return outputs if hook is None else hook(layer, outputs)
+    return outputs if hook is None else hook(layer, arguments, outputs)

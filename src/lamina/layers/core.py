@@ -19,9 +19,10 @@ from lamina.core.symbolic import SymbolicTensor
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import get_policy
 from lamina.errors import ArgumentError, SerializationError, ShapeError
+from lamina.layers.adapters import Matrix
 from lamina.layers.arguments import map_shapes, shapes_of
 from lamina.layers.base import InputSpec, Layer
-from lamina.layers.matrices import Matrix, MatrixLayer
+from lamina.layers.matrices import MatrixLayer
 from lamina.layers.weights import (
     KernelAndBias,
     add_weight,
@@ -219,7 +220,7 @@ def Input(
 
 
 @builtin("layers")
-class Dense(MatrixLayer, KernelAndBias):
+class Dense(MatrixLayer, KernelAndBias):  # pyright: ignore[reportIncompatibleMethodOverride]
     """A fully connected layer: ``activation(inputs @ kernel + bias)``.
 
     Args:
@@ -261,8 +262,7 @@ class Dense(MatrixLayer, KernelAndBias):
     def build(self, input_shape: Any) -> None:
         """Add ``kernel`` and ``bias``."""
         features = known_size(self, input_shape, -1)
-        shape = (features, self.units)
-        self._build_matrices(Matrix("kernel", shape, (0,), shape))
+        self._build_matrices((features, self.units))
         self.bias = add_weight(self, "bias", (self.units,)) if self.use_bias else None
         self._add_adapter()
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
@@ -331,8 +331,7 @@ class Embedding(
 
     def build(self, input_shape: Any = None) -> None:
         """Add the table."""
-        shape = (self.input_dim, self.output_dim)
-        self._build_matrices(Matrix("embeddings", shape, (1,), shape, axis=1), *self._further())
+        self._build_matrices((self.input_dim, self.output_dim))
         if self._given_weights is not None:
             table = self._given_weights
             table = table[0] if isinstance(table, (list, tuple)) else table
@@ -340,9 +339,20 @@ class Embedding(
             self._given_weights = None
         self._add_adapter()
 
-    def _further(self) -> tuple[Matrix, ...]:
-        """Matrices besides the table."""
-        return ()
+    def _matrices_of(self, shape: tuple[int, ...]) -> tuple[Matrix, ...]:
+        return (Matrix("embeddings", shape, (1,), (shape[0], shape[1]), axis=1),)
+
+    def quantized_build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, embeddings_shape: Any, mode: str, config: Any = None
+    ) -> None:
+        """Add the variables of the quantized form; :meth:`build` and :meth:`quantize` call this.
+
+        Args:
+            embeddings_shape: Shape of the table as floats.
+            mode: How to quantize.
+            config: A config; that of the layer when None.
+        """
+        super().quantized_build(embeddings_shape, mode, config)
 
     def _names_of_matrices(self) -> tuple[str, ...]:
         return ("embeddings",)

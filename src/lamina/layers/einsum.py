@@ -11,12 +11,15 @@ import jax.numpy as jnp
 
 from lamina import activations
 from lamina.core.spec import show_dims
+from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, ShapeError
+from lamina.initializers import random
+from lamina.layers.adapters import Matrix
 from lamina.layers.base import InputSpec
 from lamina.layers.core import known_size
-from lamina.layers.matrices import Matrix, MatrixLayer
+from lamina.layers.matrices import CALIBRATED, MatrixLayer
 from lamina.layers.weights import KernelAndBias, add_weight
-from lamina.serialization.fields import field, integers, is_integer
+from lamina.serialization.fields import field, integers, is_integer, optional, positive_int
 from lamina.serialization.registry import builtin
 
 _EQUATION = re.compile(r"(\.\.\.)?([A-Za-z]+)(\.\.\.)?,([A-Za-z]+)->(\.\.\.)?([A-Za-z]+)(\.\.\.)?")
@@ -36,7 +39,7 @@ class EinsumDense(
     KernelAndBias,
     positional="equation output_shape activation bias_axes kernel_initializer bias_initializer "
     "kernel_regularizer bias_regularizer kernel_constraint bias_constraint lora_rank lora_alpha "
-    "quantization_config",
+    "gptq_unpacked_column_size quantization_config",
 ):
     """A fully connected layer between any axes: ``activation(einsum(inputs, kernel) + bias)``.
 
@@ -63,6 +66,8 @@ class EinsumDense(
             :meth:`enable_lora`.
         lora_alpha: The difference is multiplied by ``lora_alpha / lora_rank``; ``lora_rank`` when
             None.
+        gptq_unpacked_column_size: Number of columns of the kernel as a matrix, which files of GPTQ
+            weights contain; it is compared with that of the kernel.
         quantization_config: How to quantize the weights, where the dtype policy is a quantized one.
 
     Raises:
@@ -80,6 +85,7 @@ class EinsumDense(
     output_shape: Any = field(convert=_read_shape)
     activation: Any = field(default=None, convert=activations.get)
     bias_axes: str | None = None
+    gptq_unpacked_column_size: int | None = field(default=None, convert=optional(positive_int))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,10 +146,8 @@ class EinsumDense(
                 f"{self.equation!r}, which the input does not have. Received: {self.output_shape}."
             )
         shape = tuple(sizes[a] for a in self._weights)
-        summed = tuple(i for i, a in enumerate(self._weights) if a not in self._outputs)
-        rows = math.prod(shape[i] for i in summed)
         self._elided = len(input_shape) - rank
-        self._build_matrices(Matrix("kernel", shape, summed, (rows, math.prod(shape) // rows)))
+        self._build_matrices(shape)
         self.bias = None
         if self.bias_axes:
             first = min(map(self._outputs.index, self.bias_axes))
@@ -152,6 +156,50 @@ class EinsumDense(
                 shape += [1] * (len(input_shape) - rank)
             self.bias = add_weight(self, "bias", shape)
         self._add_adapter()
+
+    def _matrices_of(self, shape: tuple[int, ...]) -> tuple[Matrix, ...]:
+        summed = self._summed
+        rows = math.prod(shape[i] for i in summed)
+        grid = (rows, math.prod(shape) // rows)
+        if self.quantization_mode == "gptq" and self.gptq_unpacked_column_size not in (
+            None, grid[1],
+        ):  # fmt: skip
+            raise ArgumentError(
+                f"EinsumDense(): the kernel {shape} of {self.equation!r} has {grid[1]} columns. "
+                f"Received: gptq_unpacked_column_size={self.gptq_unpacked_column_size}."
+            )
+        return (Matrix("kernel", shape, summed, grid),)
+
+    @property
+    def _summed(self) -> tuple[int, ...]:
+        """The axes of the kernel that a product sums over."""
+        return tuple(i for i, a in enumerate(self._weights) if a not in self._outputs)
+
+    def _add_floats(self, m: Matrix) -> Variable:
+        outputs = [i for i in range(len(m.shape)) if i not in m.axes]
+        first = random.with_axes(self.kernel_initializer, m.axes, outputs)
+        return add_weight(self, m.name, m.shape, initializer=first)
+
+    def quantized_build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, kernel_shape: Any, mode: str, config: Any = None
+    ) -> None:
+        super().quantized_build(kernel_shape, mode, config)
+        if mode == "gptq":
+            self.gptq_unpacked_column_size = self._matrices[0].grid[1]
+
+    def _takes(self, mode: str) -> bool:
+        # GPTQ and AWQ are of a matrix: rows first, and the same one for all inputs.
+        summed, kept = self._summed, {*self._weights} & {*self._inputs} & {*self._outputs}
+        return super()._takes(mode) and (
+            mode not in CALIBRATED or (summed == tuple(range(len(summed))) and not kept)
+        )
+
+    def input_rows(self, x: Any) -> Any:
+        inputs, _ = self._letters(x.ndim - len(self._inputs))
+        summed = "".join(self._weights[i] for i in self._summed)
+        others = "".join(a for a in inputs if a not in summed)
+        x = jnp.einsum(f"{inputs}->{others}{summed}", x)
+        return x.reshape(-1, math.prod(x.shape[len(others) :]))
 
     @property
     def kernel(self) -> Any:

@@ -76,7 +76,7 @@ class _PureModel(Layer):
         known = self._input_dtypes or [self.compute_dtype] * len(shapes)
         scope = current()
         place = (self.name,) if scope is None else scope.draw_path
-        drawn = (settings.global_seed(), *place) if self.seed is None else (self.seed,)
+        drawn = (settings.seed_of_new(), *place) if self.seed is None else (self.seed,)
         with jax.ensure_compile_time_eval():  # a model may be built while it is traced
             leaves = [jnp.ones(s, d) for s, d in zip(shapes, known, strict=True)]
             structure = map_shapes(lambda shape: None, input_shape)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, ClassVar, NamedTuple
+import functools
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import initializers
 from lamina.core.boundary import public
-from lamina.core.variable import Variable
+from lamina.core.variable import Variable, value_of
 from lamina.dtype_policies.policy import (
+    CalibratedDTypePolicy,
     DTypePolicy,
     Int4DTypePolicy,
+    QuantizedDTypePolicy,
     QuantizedFloat8DTypePolicy,
     get_policy,
 )
 from lamina.errors import ArgumentError, NotBuiltError
+from lamina.layers.adapters import AdaptedLayer, Matrix
 from lamina.layers.base import Layer
 from lamina.layers.weights import add_weight
 from lamina.quantizers import (
@@ -26,43 +29,18 @@ from lamina.quantizers import (
     Int4QuantizationConfig,
     QuantizationConfig,
     abs_max_quantize_grouped_with_zero_point,
-    compute_float8_amax_history,
-    compute_float8_scale,
     pack_int4,
-    quantize_and_dequantize,
     unpack_int4,
 )
-from lamina.quantizers.configs import read_config
+from lamina.quantizers.calibration import Calibrated
+from lamina.quantizers.configs import CalibratedConfig, read_config
+from lamina.quantizers.float8 import round_to_float8, with_rounded_gradient
 from lamina.serialization import registry
-from lamina.serialization.fields import field, number, optional, positive_int
+from lamina.serialization.fields import field
 from lamina.serialization.registry import builtin
 
 _FLOAT8 = ("inputs", "kernel", "outputs_grad")
-
-
-class Matrix(NamedTuple):
-    """A matrix of weights, and how it is quantized.
-
-    Attributes:
-        name: Its name, which files use.
-        shape: Its shape.
-        axes: The axes that a product sums over; along the others, 8-bit weights have scales.
-        grid: The rows and columns that it is packed as with 4 bits.
-        axis: The axis of the grid along which 4-bit weights share scales, all or in blocks.
-        packed: The axis of the grid along which two of them share a byte.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    axes: tuple[int, ...]
-    grid: tuple[int, int]
-    axis: int = 0
-    packed: int = 1
-
-    @property
-    def attribute(self) -> str:
-        """The attribute of the layer that holds its variable."""
-        return f"_{self.name}" if self.name in ("kernel", "embeddings") else self.name
+CALIBRATED = ("gptq", "awq")  # modes that see what inputs the layers have
 
 
 def _read_config(value: Any) -> Any:
@@ -75,72 +53,61 @@ def _read_config(value: Any) -> Any:
     return value
 
 
-# By their own names, because type checkers take `field(...)` in a class for a positional argument.
-_RANK: Any = field(default=None, convert=optional(positive_int))
-_ALPHA: Any = field(default=None, convert=optional(number("(0, inf)")))
+# By its own name, because type checkers take `field(...)` in a class for a positional argument.
 _CONFIG: Any = field(default=None, convert=_read_config)
 
 
 @builtin()
-class MatrixLayer(Layer, trailing=True, kw_only=True):
+class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
     """The last arguments of layers with a matrix, which can be adapted and quantized."""
 
-    lora_rank: int | None = _RANK
-    lora_alpha: float | None = _ALPHA
     quantization_config: Any = _CONFIG
 
-    _modes: ClassVar[tuple[str, ...]] = ("int8", "int4", "float8")
+    _modes: ClassVar[tuple[str, ...]] = ("int8", "int4", "float8", *CALIBRATED)
     _after_first: ClassVar[tuple[str, ...]] = ("bias",)  # in files, before what quantization adds
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.lora_enabled = False
         self.inputs_quantizer = None
-        self._matrices: tuple[Matrix, ...] = ()
-        if self.lora_alpha is None:
-            self.lora_alpha = self.lora_rank
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments by name, without those of adapters that there are not."""
-        optional = ("lora_rank", "lora_alpha", "quantization_config")
+        optional = ("lora_rank", "lora_alpha", "gptq_unpacked_column_size", "quantization_config")
         return {k: v for k, v in super().get_config().items() if v is not None or k not in optional}
 
     # ---- building ------------------------------------------------------------------------------
 
-    def _build_matrices(self, *matrices: Matrix) -> None:
+    def _matrices_of(self, shape: tuple[int, ...]) -> tuple[Matrix, ...]:
+        """The matrices, the first of which has this shape."""
+        return (Matrix("kernel", shape, (0,), (shape[0], shape[1])),)
+
+    def _build_matrices(self, shape: tuple[int, ...]) -> None:
         """Add the variables of the matrices, quantized if the policy says so."""
-        self._matrices = matrices
+        self._matrices = self._matrices_of(shape)
         mode = self.quantization_mode
-        if mode not in ("int8", "int4"):
-            for m in matrices:
+        if mode is None or mode == "float8":
+            for m in self._matrices:
                 setattr(self, m.attribute, self._add_floats(m))
         if mode is not None:
-            self._check_mode(mode)
-            self._add_quantized(mode, {})
+            self.quantized_build(shape, mode, self.quantization_config)
 
     def _add_floats(self, m: Matrix) -> Variable:
         return add_weight(self, m.name, m.shape)
 
-    def _add_adapter(self, a_initializer: Any = "he_uniform", b_initializer: Any = "zeros") -> None:
-        """Add the adapter if there is a rank; the matrix itself is frozen then."""
-        rank = self.lora_rank
-        if rank is None:
-            return
-        m = self._matrices[0]
-        for part, shape, initializer in (
-            ("a", (*m.shape[:-1], rank), a_initializer), ("b", (rank, m.shape[-1]), b_initializer),
-        ):  # fmt: skip
-            name = f"lora_{m.name}_{part}"
-            setattr(self, name, self.add_weight(
-                shape, initializers.get(initializer), "float32", name=name,
-                regularizer=vars(self)[f"{m.name}_regularizer"],
-            ))  # fmt: skip
-        frozen = vars(self)[m.attribute]
-        frozen.trainable = frozen.is_weight = False
-        self.lora_enabled = True
+    def quantized_build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, kernel_shape: Any, mode: str, config: Any = None
+    ) -> None:
+        """Add the variables of the quantized form; :meth:`build` and :meth:`quantize` call this.
 
-    def _add_quantized(self, mode: str, values: Mapping[Matrix, dict[str, Any]]) -> None:
-        """Add the variables of the quantized form, with the given values if there are any."""
+        Args:
+            kernel_shape: Shape of the first matrix as floats.
+            mode: How to quantize.
+            config: A config; that of the layer when None.
+        """
+        self._check_mode(mode)
+        if config is not None:
+            self.quantization_config = config
+        self._matrices = self._matrices_of(tuple(kernel_shape))
         self._is_quantized = True
         if mode == "float8":
             policy = self._own_policy
@@ -160,79 +127,16 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
         of_inputs = QuantizationConfig.activation_quantizer_or_default
         self.inputs_quantizer = of_inputs(self.quantization_config, default)
         for m in self._matrices:
-            arrays = values.get(m) or self._quantized(m, np.zeros(m.shape, self.dtype), mode)
-            for suffix, array in arrays.items():
-                name, is_scale = f"{m.name}{suffix}", suffix == "_scale"
-                variable = self.add_weight(
-                    array.shape, "ones" if is_scale else "zeros",
-                    None if is_scale else array.dtype, trainable=False, name=name,
-                )  # fmt: skip
-                if m in values:
-                    variable.assign(array)
-                setattr(self, name if suffix else m.attribute, variable)
-        block = self._block_size if mode == "int4" else None
-        if block is not None:
-            m = self._matrices[0]
-            groups = np.arange(m.grid[m.axis]) // block
-            self.g_idx = self.add_weight(
-                groups.shape, lambda shape, dtype: jnp.asarray(groups, dtype), "float32",
-                trainable=False, name="g_idx",
-            )  # fmt: skip
-
-    # ---- low-rank adaptation -------------------------------------------------------------------
-
-    @public
-    def enable_lora(
-        self,
-        rank: int,
-        lora_alpha: float | None = None,
-        a_initializer: Any = "he_uniform",
-        b_initializer: Any = "zeros",
-    ) -> None:
-        """Freeze the matrix, and train the difference to it as a product of two small ones.
-
-        The layer computes with ``matrix + lora_alpha / rank * a @ b``. Files contain this sum in
-        place of the matrix; a layer that is loaded from one starts with ``b = 0``. Hu et al. 2021,
-        arXiv:2106.09685.
-
-        Args:
-            rank: Number of columns of ``a`` and rows of ``b``.
-            lora_alpha: The difference is multiplied by ``lora_alpha / rank``; ``rank`` when None.
-            a_initializer: Initializer of ``a``, of the shape of the matrix but for the last axis.
-            b_initializer: Initializer of ``b``.
-
-        Raises:
-            NotBuiltError: The layer has no weights yet.
-            ArgumentError: It has an adapter already, or a constraint, which the sum would not meet.
-        """
-        who = f"Layer {self.name!r} ({type(self).__name__})"
-        if not self.built:
-            raise NotBuiltError(
-                f"{who} has no weights yet. Call it, or its `build(input_shape)`, before "
-                "`enable_lora`, or pass `lora_rank` to its constructor.",
-                layer=self.name,
-            )
-        if self.lora_enabled:
-            raise ArgumentError(
-                f"{who} has an adapter of rank {self.lora_rank} already.", layer=self.name
-            )
-        name = self._matrices[0].name
-        if vars(self)[f"{name}_constraint"] is not None:
-            raise ArgumentError(
-                f"{who} has a `{name}_constraint`, which its matrix with an adapter would not "
-                "meet. Create it without.",
-                layer=self.name,
-            )
-        self.lora_rank = positive_int(rank)
-        self.lora_alpha = rank if lora_alpha is None else lora_alpha
-        self._add_adapter(a_initializer, b_initializer)
-
-    def _adapter(self, cast: bool = True) -> tuple[Any, Any, float]:
-        """The two small matrices, and the factor of their product."""
-        name, own = self._matrices[0].name, vars(self)
-        a, b = own[f"lora_{name}_a"], own[f"lora_{name}_b"]
-        factor = (self.lora_alpha or 1) / (self.lora_rank or 1)
-        return (a.value, b.value, factor) if cast else (a, b, factor)
+            for attribute, array in self._blank(m, mode).items():
+                is_scale = attribute.endswith(("_scale", "_scales"))
+                first: Any = "ones" if is_scale else "zeros"
+                if attribute == "g_idx":
+                    first = functools.partial(_as_given, array)
+                name = "kernel" if attribute == "quantized_kernel" else attribute.lstrip("_")
+                dtype = None if is_scale else array.dtype
+                setattr(self, attribute, self.add_weight(
+                    array.shape, first, dtype, trainable=False, name=name,
+                ))  # fmt: skip
 
     def _matrix(self) -> Any:
         """The variable of the first matrix; with an adapter or 4 bits, what it stands for."""
@@ -241,17 +145,24 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
                 f"Layer {self.name!r} ({type(self).__name__}) has no weights yet. Call it, or its "
                 "`build(input_shape)`, first."
             )
-        m = self._matrices[0]
-        variable, mode = vars(self)[m.attribute], self.quantization_mode
+        m, mode = self._matrices[0], self.quantization_mode
+        if mode in CALIBRATED:
+            return self._calibrated_integers()
+        variable = vars(self)[m.attribute]
         if self.lora_enabled:
             return self._adapted(m).astype(self.compute_dtype)
         if mode == "int4":
             return unpack_int4(variable, m.grid[m.packed], m.packed).reshape(m.shape)
         return variable
 
-    def _adapted(self, m: Matrix) -> Any:
-        a, b, factor = self._adapter()
-        return self._floats(m) + factor * jnp.matmul(a, b)
+    def _may_adapt(self) -> None:
+        if self.quantization_mode in CALIBRATED:
+            raise ArgumentError(
+                f"Layer {self.name!r} ({type(self).__name__}) is quantized by "
+                f"{self.quantization_mode!r}, which has no adapters. Enable LoRA with 'int8' or "
+                "'int4' weights, or without quantization.",
+                layer=self.name,
+            )
 
     # ---- quantization --------------------------------------------------------------------------
 
@@ -265,11 +176,15 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
             size = policy.block_size
         return None if size == -1 else size
 
+    def _takes(self, mode: str) -> bool:
+        """Whether the layer has a form of this mode."""
+        return mode in self._modes
+
     def _check_mode(self, mode: str) -> None:
-        if mode not in self._modes:
+        if not self._takes(mode):
             raise ArgumentError(
                 f"Layer {self.name!r} ({type(self).__name__}) can be quantized to "
-                f"{list(self._modes)}. Received: {mode!r}.",
+                f"{[n for n in self._modes if self._takes(n)]}. Received: {mode!r}.",
                 layer=self.name,
             )
 
@@ -277,19 +192,28 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
         """Whether :meth:`quantize` accepts the mode, for the class itself or for users' too.
 
         Args:
-            mode: ``"int8"``, ``"int4"`` or ``"float8"``.
+            mode: Such as ``"int8"``.
             type_check: Whether to leave out classes of users, whose `call` may use the floats.
         """
         own = registry.registration_of(type(self)) is not None
-        return mode in self._modes and not self._is_quantized and (own or not type_check)
+        return self._takes(mode) and not self._is_quantized and (own or not type_check)
 
     @public
     def quantize(
         self, mode: str | None = None, type_check: bool = True, config: Any = None
     ) -> None:
-        who = f"Layer {self.name!r} ({type(self).__name__})"
         config = read_config(mode, config)
-        kind = config.mode
+        if isinstance(config, CalibratedConfig) and config.dataset is not None:
+            raise ArgumentError(
+                f"Layer {self.name!r} ({type(self).__name__}) alone cannot use the `dataset` of "
+                f"the {type(config).__name__}: what its inputs are is known by running a model. "
+                "Call `quantize` of the model; or pass `dataset=None` to round to the nearest.",
+                layer=self.name,
+            )
+        self._quantize(config, type_check, None)
+
+    def _quantize(self, config: QuantizationConfig, type_check: bool, kept: Any) -> None:
+        who, kind = f"Layer {self.name!r} ({type(self).__name__})", config.mode
         self._check_mode(kind)
         if not self.built:
             raise NotBuiltError(
@@ -307,46 +231,136 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
                 "does not, pass `type_check=False`.",
                 layer=self.name,
             )
-        block = f"/{config.block_size or -1}" if isinstance(config, Int4QuantizationConfig) else ""
-        new = get_policy(f"{kind}{block}_from_{self._own_policy.name}")
-        self.quantization_config = config
-        values = {} if kind == "float8" else {
-            m: self._quantized(m, vars(self)[m.attribute].numpy(), kind) for m in self._matrices
-        }  # fmt: skip
-        for m in values:
-            self._own_weights.remove(vars(self)[m.attribute])
-            delattr(self, m.attribute)
-        self._add_quantized(kind, values)
+        name = kind
+        if isinstance(config, Int4QuantizationConfig):
+            name = f"int4/{config.block_size or -1}"
+        elif isinstance(config, CalibratedConfig):
+            name, config = config.dtype_policy_string(), config.from_config(config.get_config())
+            if self.lora_enabled:
+                raise ArgumentError(
+                    f"{who} has an adapter, which {kind!r} weights cannot have. Save the model, "
+                    "whose file contains the sum of both, and quantize what is loaded from it.",
+                    layer=self.name,
+                )
+        new = get_policy(f"{name}_from_{self._own_policy.name}")
+        before, self.quantization_config = self.quantization_config, config
+        values: dict[str, Any] = {}
+        try:
+            for m in () if kind == "float8" else self._matrices:
+                values |= self._quantized(m, vars(self)[m.attribute].numpy(), kind, kept)
+        except BaseException:
+            self.quantization_config = before
+            raise
+        if values:
+            self._remove_floats()
+        self.quantized_build(self._matrices[0].shape, kind, config)
+        for attribute, value in values.items():
+            vars(self)[attribute].assign(value)
         if self.dtype_policy.quantization_mode is None:
             self.dtype_policy = new
 
+    def _remove_floats(self) -> None:
+        for m in self._matrices:
+            delattr(self, m.attribute)
+
+    def _form(self) -> list[Any]:
+        """How the layer is quantized, as data."""
+        return [registry.serialize(x) for x in (self._own_policy, self.quantization_config)]
+
+    def _take_form(self, policy: QuantizedDTypePolicy, config: Any) -> None:
+        """Have the variables of a quantized form, whose values follow."""
+        mode = policy.quantization_mode
+        self._check_mode(mode)
+        self.quantization_config = config
+        self._is_quantized = self.built  # so that setting the policy does not quantize
+        self.dtype_policy = policy
+        if self.built:
+            if mode != "float8":
+                self._remove_floats()
+            self.quantized_build(self._matrices[0].shape, mode, config)
+
     def _quantize_for(self, policy: DTypePolicy) -> None:
         config = None
+        if policy.quantization_mode in CALIBRATED:
+            raise ArgumentError(
+                f"Layer {self.name!r} ({type(self).__name__}) has weights already, which a policy "
+                f"of mode {policy.quantization_mode!r} does not calibrate. Call "
+                f"`quantize({policy.quantization_mode!r}, config=...)` of the model.",
+                layer=self.name,
+            )
         if policy.quantization_mode == "int4":
             size = policy.block_size if isinstance(policy, Int4DTypePolicy) else None
             config = Int4QuantizationConfig(block_size=size)
         self.quantize(policy.quantization_mode, config=config)
 
-    def _quantized(self, m: Matrix, value: np.ndarray, mode: str) -> dict[str, Any]:
-        """The arrays of the quantized form of a matrix by the suffix of their names."""
+    def _blank(self, m: Matrix, mode: str) -> dict[str, Any]:
+        """The arrays of the quantized form of a matrix of zeros, by attribute."""
+        if mode not in CALIBRATED:
+            return self._quantized(m, np.zeros(m.shape, self.dtype), mode)
+        (rows, columns), size = m.grid, self._calibration.group_size
+        zeros = np.zeros((columns, 1 if size == -1 else -(-rows // size)))
+        return self._stored(Calibrated(
+            np.zeros((columns, rows)), zeros, zeros, np.zeros(rows), np.ones(rows)
+        ), mode)  # fmt: skip
+
+    @property
+    def _calibration(self) -> CalibratedConfig | CalibratedDTypePolicy:
+        """What tells the number of bits and the size of groups."""
+        for found in (self.quantization_config, self._own_policy):
+            if isinstance(found, (CalibratedConfig, CalibratedDTypePolicy)):
+                return found
+        raise ArgumentError(
+            f"Layer {self.name!r} ({type(self).__name__}) needs a config, or a policy such as "
+            "'gptq/4/128_from_float32', that tells the number of bits.",
+            layer=self.name,
+        )
+
+    def _stored(self, found: Calibrated, mode: str) -> dict[str, Any]:
+        integers = np.asarray(found.integers).astype("uint8")
+        if self._calibration.weight_bits == 4:
+            integers = pack_int4(integers, 0, "uint8")[0]
+        return {
+            "quantized_kernel": integers, "kernel_scale": np.asarray(found.scale),
+            "kernel_zero": np.asarray(found.zero).astype("uint8"),
+            **({"awq_scales": np.asarray(found.factors)} if mode == "awq" else {}),
+            "g_idx": np.asarray(found.groups, "float32"),
+        }  # fmt: skip
+
+    def _calibrated_integers(self) -> Any:
+        integers = vars(self)["quantized_kernel"]
+        if self._calibration.weight_bits != 4:
+            return integers
+        return unpack_int4(integers, self._matrices[0].grid[1], 0, "uint8")
+
+    def _quantized(
+        self, m: Matrix, value: np.ndarray, mode: str, kept: Any = None
+    ) -> dict[str, Any]:
+        """The arrays of the quantized form of a matrix, by the attributes that hold them."""
+        config = self.quantization_config
+        if isinstance(config, CalibratedConfig):
+            weights = jnp.asarray(value.reshape(m.grid).T)
+            return self._stored(config.calibrate(weights, kept), mode)
         of_weights = QuantizationConfig.weight_quantizer_or_default
         if mode == "int8":
             quantizer = of_weights(self.quantization_config, AbsMaxQuantizer(axis=m.axes))
             integers, scale = _integers(quantizer, value, m.axes)
-            return {"": integers, "_scale": self._stored_scale(m, scale)}
+            scale = self._stored_scale(m, scale)
+            return {m.attribute: integers, f"{m.name}_scale": scale}
         grid, block = value.reshape(m.grid), self._block_size
         if block is not None:
             parts = abs_max_quantize_grouped_with_zero_point(
                 grid.T if m.axis else grid, block, to_numpy=True
             )
             integers, scale, zero = (jnp.transpose(x) for x in parts) if m.axis else parts
-            arrays = {"_scale": scale, "_zero": zero}
+            arrays = {f"{m.name}_scale": scale, f"{m.name}_zero": zero}
+            if m is self._matrices[0]:
+                arrays["g_idx"] = np.float32(np.arange(m.grid[m.axis]) // block)
         else:
             default = AbsMaxQuantizer(axis=m.axis, value_range=(-8, 7))
             quantizer = of_weights(self.quantization_config, default)
             integers, scale = _integers(quantizer, grid, m.axis)
-            arrays = {"_scale": jnp.squeeze(scale, m.axis)}
-        return {"": pack_int4(integers, m.packed)[0], **arrays}
+            arrays = {f"{m.name}_scale": jnp.squeeze(scale, m.axis)}
+        return {m.attribute: pack_int4(integers, m.packed)[0], **arrays}
 
     def _stored_scale(self, m: Matrix, scale: Any) -> Any:
         """A scale with size 1 along ``m.axes``, in the form in which it is stored."""
@@ -359,6 +373,13 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
     def _floats(self, m: Matrix) -> Any:
         """The matrix as floats of the compute dtype in a call, else of the dtype of the weights."""
         own, mode = vars(self), self.quantization_mode
+        if mode in CALIBRATED:
+            integers = value_of(self._calibrated_integers())
+            scale, zero = own["kernel_scale"].value, own["kernel_zero"].value
+            floats = self._restored(integers, scale, zero, 1).T
+            if mode == "awq":
+                floats = floats / own["awq_scales"].value[:, None]
+            return floats.reshape(m.shape)
         values = own[m.attribute].value
         if mode not in ("int8", "int4"):
             return values
@@ -376,6 +397,10 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
         groups = vars(self)["g_idx"].value.astype("int32")
         zero, scale = (jnp.take(jnp.asarray(x), groups, axis) for x in (zero, scale))
         return (integers - zero.astype(scale.dtype)) * scale
+
+    def input_rows(self, x: Any) -> Any:
+        """The inputs of a call as vectors that the first matrix is multiplied by: a matrix."""
+        return x.reshape(-1, x.shape[-1])
 
     # ---- products ------------------------------------------------------------------------------
 
@@ -410,10 +435,10 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
             return project(x, own[m.attribute].value)
         if mode == "float8":
             x, matrix = (
-                _rounded(v, own[f"{name}_scale"].value, own[f"{name}_amax_history"].value)
+                round_to_float8(v, own[f"{name}_scale"].value, own[f"{name}_amax_history"].value)
                 for name, v in (("inputs", x), ("kernel", own[m.attribute].value))
             )
-            return _with_rounded_gradient(
+            return with_rounded_gradient(
                 project(x, matrix), own["outputs_grad_scale"].value,
                 own["outputs_grad_amax_history"].value,
             )  # fmt: skip
@@ -476,6 +501,10 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
             suffixes = {"int8": ["_scale"], "int4": ["_scale", "_zero"]}.get(mode or "", [])
             names = [first, *self._after_first, *(f"{first}{s}" for s in suffixes)]
             names += ["g_idx"] if mode == "int4" else []
+            if mode in CALIBRATED:
+                scales = ["awq_scales"] if mode == "awq" else []
+                names = [*self._after_first, "quantized_kernel", "kernel_scale", "kernel_zero",
+                         *scales, "g_idx"]  # fmt: skip
             if mode == "float8":
                 names += [f"{n}_{s}" for n in _FLOAT8 for s in ("scale", "amax_history")]
             for name in others:
@@ -502,11 +531,11 @@ class MatrixLayer(Layer, trailing=True, kw_only=True):
         if self.lora_enabled:  # the sum of the matrix and its adapter takes the matrix's place
             m = self._matrices[0]
             value, mode = np.asarray(self._adapted(m)), self.quantization_mode
-            arrays = {"": value}
+            arrays = {m.attribute: value}
             if mode in ("int8", "int4"):
                 arrays = self._quantized(m, value, mode)
-            for suffix, array in arrays.items():
-                variable = vars(self)[f"{m.name}{suffix}" if suffix else m.attribute]
+            for attribute, array in arrays.items():
+                variable = vars(self)[attribute]
                 merged[variable] = np.asarray(array).astype(variable.dtype)
         for i, variable in enumerate(self._file_variables()):
             store[str(i)] = merged[variable] if variable in merged else variable.numpy()
@@ -532,50 +561,40 @@ def _integers(quantizer: Any, value: Any, axes: Any) -> tuple[Any, Any]:
     return quantizer(value, axes if quantizer.axis is None else None, to_numpy=True)
 
 
-# ---- products of 8-bit floats --------------------------------------------------------------------
+def _as_given(array: Any, shape: Any, dtype: Any) -> Any:
+    """An array as an initializer."""
+    return array
 
 
-@jax.custom_vjp
-def _rounded(x: Any, scale: Any, history: Any) -> Any:
-    """Floats rounded to 8 bits; the gradients of the scale and the history are their new values."""
-    return quantize_and_dequantize(x, scale, "float8_e4m3fn", x.dtype)
+def calibrate(layer: MatrixLayer, config: CalibratedConfig, type_check: bool, kept: Any) -> None:
+    """Quantize a layer with what the config has kept of its inputs."""
+    layer._quantize(config, type_check, kept)
 
 
-def _rounded_forward(x: Any, scale: Any, history: Any) -> Any:
-    most = float(jnp.finfo("float8_e4m3fn").max)
-    new = (
-        compute_float8_scale(jnp.max(history), scale, most),
-        compute_float8_amax_history(x, history),
-    )
-    return _rounded(x, scale, history), new
+def forms_of(layers: Sequence[Layer]) -> list[list[Any]]:
+    """How layers are quantized, as data: the position, the policy and the config of each.
+
+    Files of models contain it, for the layers inside others, which have no configs of their own.
+    """
+    return [
+        [i, *x._form()]
+        for i, x in enumerate(layers) if isinstance(x, MatrixLayer) and x._is_quantized
+    ]  # fmt: skip
 
 
-def _rounded_backward(new: Any, g: Any) -> Any:
-    return g, *new
+def take_forms(layers: Sequence[Layer], forms: Any) -> None:
+    """Give layers the forms that :func:`forms_of` described, for weights that follow.
+
+    Layers that have such a form already are left as they are, and so is what is no such data.
+    """
+    for form in forms if isinstance(forms, list) else ():
+        if not isinstance(form, list) or len(form) != 3 or type(form[0]) is not int:
+            continue
+        layer = layers[form[0]] if 0 <= form[0] < len(layers) else None
+        if isinstance(layer, MatrixLayer) and layer.quantization_mode is None:
+            policy = registry.deserialize(form[1])
+            if isinstance(policy, QuantizedDTypePolicy):
+                layer._take_form(policy, _read_config(form[2]))
 
 
-_rounded.defvjp(_rounded_forward, _rounded_backward)
-
-
-@jax.custom_vjp
-def _with_rounded_gradient(y: Any, scale: Any, history: Any) -> Any:
-    """``y``, whose gradient is rounded to 8 bits."""
-    return y
-
-
-def _unrounded_forward(y: Any, scale: Any, history: Any) -> Any:
-    return y, (scale, history)
-
-
-def _unrounded_backward(kept: Any, g: Any) -> Any:
-    scale, history = kept
-    most = float(jnp.finfo("float8_e5m2").max)
-    new_scale = compute_float8_scale(jnp.max(history), scale, most)
-    rounded = quantize_and_dequantize(g, scale, "float8_e5m2", g.dtype)
-    return rounded, new_scale, compute_float8_amax_history(g, history)
-
-
-_with_rounded_gradient.defvjp(_unrounded_forward, _unrounded_backward)
-
-
-__all__ = ["Matrix", "MatrixLayer"]
+__all__ = ["CALIBRATED", "MatrixLayer", "calibrate", "forms_of", "take_forms"]

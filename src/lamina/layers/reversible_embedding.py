@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import standardize_dtype
+from lamina.layers.adapters import Matrix
 from lamina.layers.core import Embedding
-from lamina.layers.matrices import Matrix
 from lamina.serialization.fields import field, number, optional
 from lamina.serialization.registry import builtin
 
@@ -61,11 +61,12 @@ class ReversibleEmbedding(
     def _names_of_matrices(self) -> tuple[str, ...]:
         return ("embeddings",) if self.tie_weights else ("embeddings", "reverse_embeddings")
 
-    def _further(self) -> tuple[Matrix, ...]:
+    def _matrices_of(self, shape: tuple[int, ...]) -> tuple[Matrix, ...]:
+        tables = super()._matrices_of(shape)
         if self.tie_weights:
-            return ()
-        shape = (self.output_dim, self.input_dim)
-        return (Matrix("reverse_embeddings", shape, (0,), shape, packed=0),)
+            return tables
+        turned = (shape[1], shape[0])
+        return (*tables, Matrix("reverse_embeddings", turned, (0,), turned, packed=0))
 
     def _add_floats(self, m: Matrix) -> Variable:
         if m.name == "embeddings":

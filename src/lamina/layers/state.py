@@ -325,7 +325,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         """The direct inner layers, in the order of creation."""
         return held_as(self, "layer")
 
-    def _flatten_layers(self) -> list[Any]:
+    def _flatten_layers(self, include_self: bool = True) -> list[Any]:
         """This layer and all inner layers without duplicates, outer layers first."""
         order: dict[Any, None] = {}
         stack: list[LayerState] = [self]
@@ -334,7 +334,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
             if layer not in order:
                 order[layer] = None
                 stack.extend(reversed(layer._sublayers()))
-        return list(order)
+        return list(order)[not include_self :]
 
     def _names_of(self, inner: Any) -> tuple[str, str]:
         """The names of an inner layer in this one: for tables and messages, and for addresses.

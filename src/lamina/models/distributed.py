@@ -7,7 +7,7 @@ from typing import Any
 from lamina import distribution
 from lamina.core.sharding import current_distribution, is_alone
 from lamina.distribution.strategies import check_distribution, named_distribution
-from lamina.errors import NotBuiltError
+from lamina.errors import NotBuiltError, StateError
 from lamina.execution.analysis import StepAnalysis, analyze
 from lamina.layers import Layer
 from lamina.layers.state import flatten_layers
@@ -77,6 +77,7 @@ class Distributed(_Attributes, Layer):
 
         Raises:
             NotBuiltError: There was no training, and no ``batch`` is given.
+            StateError: Steps run eagerly.
 
         >>> import numpy as np
         >>> import lamina
@@ -86,6 +87,11 @@ class Distributed(_Attributes, Layer):
         StepAnalysis(collectives={}, state_bytes=56, ...)
         """
         program = self.program_for("train")
+        if program.eager:
+            raise StateError(
+                f"The steps of {self.name!r} run eagerly, so there is no program to analyze.",
+                cure="Compile the model without `run_eagerly=True`.",
+            )
         batch = program.seen if batch is None else batch
         if batch is None:
             raise NotBuiltError(

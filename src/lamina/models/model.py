@@ -19,16 +19,17 @@ from lamina.core.operation import Op, Operation, any_symbolic
 from lamina.core.scope import Scope, current, entered, get_mask
 from lamina.core.tracking import replaceable
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
+from lamina.execution.program import Program
 from lamina.layers import Lambda, Layer
 from lamina.layers.arguments import call_signature, shapes_of
-from lamina.layers.matrices import MatrixLayer
+from lamina.layers.calibration import quantize_blocks
 from lamina.layers.state import flatten_layers, has_automatic_name, set_trainable_alone
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
 from lamina.models.stateless import StatelessTrainer
-from lamina.quantizers.configs import read_config
+from lamina.quantizers.configs import CalibratedConfig, read_config
 from lamina.runtime.budget import Budget
-from lamina.saving import archive, upgrade
+from lamina.saving import archive, upgrade, weight_files
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
@@ -77,7 +78,7 @@ class Model(StatelessTrainer):
         self._run_eagerly, self._jit_compile, self.steps_per_execution = False, "auto", 1
         self.stop_training, self.history = False, None
         self._step_programs, self._layer_snapshot, self._call_is_pure = {}, None, None
-        self._draw_seed, self._times_seeded = settings.global_seed(), settings.times_seeded()
+        self._draw_seed, self._times_seeded = settings.seed_of_new(), settings.times_seeded()
         self._steps_taken = self._draw_runs = 0
         self._live_state = None
         return self  # pyright: ignore[reportReturnType]
@@ -241,23 +242,23 @@ class Model(StatelessTrainer):
         if self._layer_graph is not None and self._layer_graph.host is not None:
             if any_symbolic(args):
                 return self._layer_graph.inlined(args[0])
-            if current() is None and self._may_run_compiled():
+            if current() is None and self._program_of_call() is not None:
                 args = (self._layer_graph.host.prepare(args[0]), *args[1:])
         if (
             self._layer_graph is not None and current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
             and all(isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, jax.core.Tracer)
                     and get_mask(x) is None for x in nested.flatten(args[0]))
-            and self._may_run_compiled()
+            and (program := self._program_of_call()) is not None
         ):  # fmt: skip
-            outputs = loop.predict_now(self, args[0])
+            outputs = loop.predict_now(self, program, args[0])
             self._losses_of_call = []
             return outputs
         return super().__call__(*args, **kwargs)
 
-    def _may_run_compiled(self) -> bool:
-        """Whether a call has no side effects, which a compiled run would lose."""
-        self._trains()
+    def _program_of_call(self) -> Program | None:
+        """What computes a call; None if a call may have side effects, which it would lose."""
+        program = self.program_for("predict")  # and discards what is out of date
         if self._call_is_pure is None:
             graph = self._need_graph("layers")
             self._call_is_pure = (
@@ -273,7 +274,7 @@ class Model(StatelessTrainer):
                     for x in flatten_layers(self) if x is not self
                 )
             )  # fmt: skip
-        return self._call_is_pure and not self._run_eagerly
+        return program if self._call_is_pure and not self._run_eagerly else None
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Run the graph; a subclass without a graph overrides this."""
@@ -325,6 +326,11 @@ class Model(StatelessTrainer):
             self.built = False
             raise
 
+    @property
+    def _loss_tracker(self) -> Any:
+        """The metric of the loss, by the name under which steps of users' classes know it."""
+        return self.training_objective.trackers["loss"]
+
     # ---- description ---------------------------------------------------------------------------
 
     def summary(
@@ -374,17 +380,20 @@ class Model(StatelessTrainer):
     ) -> None:
         """Quantize the weights of all inner layers that have such a form: :meth:`Layer.quantize`.
 
-        Other layers stay as they are, and so do layers that are quantized already.
+        Other layers stay as they are, and so do layers that are quantized already. GPTQ and AWQ run
+        the model on data, and quantize only the layers of its blocks, in their order.
 
         Args:
-            mode: ``"int8"``, ``"int4"``, or ``"float8"`` for training with 8-bit products.
-            config: Such as :class:`lamina.quantizers.Int8QuantizationConfig`, instead of a mode.
+            mode: ``"int8"``, ``"int4"``, ``"gptq"``, ``"awq"``, or ``"float8"`` for training with
+                8-bit products.
+            config: Such as :class:`lamina.quantizers.Int8QuantizationConfig`, instead of a mode;
+                :class:`lamina.quantizers.GPTQConfig` and ``AWQConfig`` are needed for their modes.
             filters: A regular expression, or several, one of which is found in a layer's name, or a
                 function from a layer to whether to quantize it; None for all.
             type_check: Whether to leave out users' subclasses of layers.
 
         Raises:
-            ArgumentError: An unknown mode, or no layer to quantize.
+            ArgumentError: An unknown mode, no layer to quantize, or for GPTQ and AWQ no blocks.
 
         >>> from lamina import Sequential, layers
         >>> model = Sequential([layers.Input((2,)), layers.Dense(1, name="out")])
@@ -400,32 +409,63 @@ class Model(StatelessTrainer):
                 return names is None or names(layer)
             return any(re.search(pattern, layer.name) for pattern in names)
 
-        chosen = [
-            x for x in flatten_layers(self)
-            if isinstance(x, MatrixLayer) and x.can_be_quantized(config.mode, type_check)
-            and is_chosen(x)
-        ]  # fmt: skip
-        if not chosen:
+        if isinstance(config, CalibratedConfig):
+            structure = config.quantization_layer_structure
+            if structure is None:
+                structure = self.get_quantization_layer_structure(config.mode)
+            count = quantize_blocks(config, structure, is_chosen, type_check, self.name)
+        else:
+            chosen = [
+                x for x in flatten_layers(self)
+                if x is not self and x.can_be_quantized(config.mode, type_check) and is_chosen(x)
+            ]  # fmt: skip
+            count = len(chosen)
+            for layer in chosen:
+                layer.quantize(config.mode, type_check, config)
+        if not count:
             raise ArgumentError(
                 f"Model {self.name!r} has no layer to quantize to {config.mode!r}"
                 + (f" that `filters={filters!r}` selects." if filters is not None else ".")
                 + " Dense, EinsumDense, Embedding and ReversibleEmbedding can be, once."
             )
-        for layer in chosen:
-            layer.quantize(config.mode, type_check, config)
+
+    def get_quantization_layer_structure(self, mode: str | None = None) -> dict[str, Any] | None:
+        """The layers that GPTQ and AWQ run and quantize one after another; override it.
+
+        Args:
+            mode: ``"gptq"`` or ``"awq"``.
+
+        Returns:
+            A dict of lists of layers, ``{"pre_block_layers": [...], "sequential_blocks": [...]}``;
+            None if the config has to name them.
+        """
+        return None
 
     # ---- files ---------------------------------------------------------------------------------
 
-    def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
+    def save(
+        self,
+        filepath: Any,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        include_optimizer: bool = True,
+        *,
+        probe: Any = None,
+    ) -> None:
         """Save architecture, weights, compile settings and optimizer state in one ``.keras`` file.
 
         The file is written atomically. See :func:`lamina.saving.save_model`.
         """
-        archive.save_model(self, filepath, overwrite, include_optimizer)
+        archive.save_model(self, filepath, overwrite, zipped, include_optimizer, probe=probe)
 
-    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Save only the weights, as ``.weights.h5`` or ``.safetensors``."""
-        archive.save_weights(self, filepath, overwrite)
+    def save_weights(
+        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+    ) -> None:
+        """Save only the weights, as ``.weights.h5`` or ``.safetensors``, in one or several files.
+
+        See :func:`lamina.saving.save_weights`.
+        """
+        weight_files.save_weights(self, filepath, overwrite, max_shard_size)
 
     def load_weights(
         self,
@@ -439,7 +479,7 @@ class Model(StatelessTrainer):
 
         See :func:`lamina.saving.load_weights`.
         """
-        archive.load_weights(self, filepath, skip_mismatch, by_name, budget=budget)
+        weight_files.load_weights(self, filepath, skip_mismatch, by_name, budget=budget)
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as a JSON string, for ``lamina.models.model_from_json``.

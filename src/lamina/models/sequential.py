@@ -41,13 +41,28 @@ class Sequential(Model):
     """
 
     lists_input = False
-    _untracked = Model._untracked | {"_stack", "_tensors"}
+    _untracked = Model._untracked | {"_stack", "_tensors", "_names"}
     _made_by_data: bool  # whether the input's dimensions are those of the first data
+    _awaits_graph: bool  # whether the graph is made when it is needed
+    _names: set[str]  # those that layers had when they were added
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
         self._stack, self._tensors, self._made_by_data = [], [], False
+        self._names = set()
         return self
+
+    @property
+    def _layer_graph(self) -> Graph | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        # Made when it is needed, not by each `add`, which would take time for all layers before.
+        if self._awaits_graph:
+            self._set_graph(Graph(self._tensors[0], self._tensors[-1]))
+        return self.__dict__["_layer_graph"]
+
+    @_layer_graph.setter
+    def _layer_graph(self, graph: Graph | None) -> None:
+        self._awaits_graph = False
+        self.__dict__["_layer_graph"] = graph
 
     def __init__(
         self,
@@ -93,11 +108,13 @@ class Sequential(Model):
                     f"{len(self._stack)} layers."
                 )
             self._tensors = [layer.output]
+            self._names.add(layer.name)
             return
-        if any(layer.name == other.name for other in self._stack):
+        if layer.name in self._names and any(layer.name == x.name for x in self._operations()):
             raise GraphError(
                 f"{self.name!r} already has a layer called {layer.name!r}. Give one another `name`."
             )
+        self._names.add(layer.name)
         given = given_batch_shape(layer)
         if not self._tensors and not self._stack and given is not None:
             self._tensors = [Input(batch_shape=given)]
@@ -123,7 +140,8 @@ class Sequential(Model):
                 )
             self._tensors.append(output)
         if self._stack:
-            self._set_graph(Graph(self._tensors[0], self._tensors[-1]))
+            self._set_graph(None)
+            self.built = self._awaits_graph = True
 
     def pop(self, rebuild: bool = True) -> Layer:
         """Remove the last layer and return it.
@@ -148,6 +166,10 @@ class Sequential(Model):
 
     def _sublayers(self) -> list[Layer]:
         return list(self._stack)
+
+    def _operations(self) -> list[Any]:
+        """The input, if there is one, and the layers."""
+        return [*(x.node.operation for x in self._tensors[:1]), *self._stack]
 
     def _listed_layers(self) -> tuple[list[Layer], bool]:
         return list(self._stack), True
@@ -229,7 +251,7 @@ class Sequential(Model):
 
     def get_config(self) -> dict[str, Any]:
         """The layers as data, starting with the input if there is one."""
-        layers = [*([x.node.operation for x in self._tensors[:1]]), *self._stack]
+        layers = self._operations()
         config: dict[str, Any] = {
             "name": self.name, "trainable": self.trainable, "dtype": self.dtype_policy,
             "layers": [{**registry.serialize(x), "name": x.name} for x in layers],

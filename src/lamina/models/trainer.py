@@ -73,7 +73,7 @@ class Trainer(_Attributes, Distributed):
     def run_seed(self) -> int:
         """The seed of shuffling and of random draws in steps.
 
-        It is the global seed when the model was created, or the seed in the model's file, unless a
+        It is the seed that the model got when it was created, or that in the model's file, unless a
         seed was set afterwards.
         """
         if self._times_seeded != settings.times_seeded():

@@ -176,6 +176,16 @@ class Nadam(Optimizer):
     def _mu(self, step: jax.Array) -> jax.Array:
         return self.beta_1 * (1 - 0.5 * 0.96**step)
 
+    def product_after(self, steps: int) -> float:
+        """``p`` after a number of steps, which files of old versions do not contain.
+
+        >>> Nadam(beta_1=0.5).product_after(2)  # 0.26 * 0.2696
+        0.070096
+        """
+        exactly = min(steps, 1000)  # after that, mu is beta_1
+        product = math.prod(self.beta_1 * (1 - 0.5 * 0.96**t) for t in range(1, exactly + 1))
+        return product * self.beta_1 ** max(steps - 1000, 0)
+
     def shared(self, state: Arrays, step: jax.Array) -> Arrays:
         return {"u_product": state["u_product"] * self._mu(step)}
 

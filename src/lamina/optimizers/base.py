@@ -15,6 +15,7 @@ import numpy as np
 from lamina import initializers
 from lamina.core import naming
 from lamina.core.naming import snake_case
+from lamina.core.sharding import on_devices
 from lamina.core.tracking import Trackable, Versioned
 from lamina.core.variable import Variable, read
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError, StructureError
@@ -264,6 +265,8 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
         variable = self._earlier.get((name, reference))
         if variable is None:
             variable = make()
+            if reference is not None and reference.shape == variable.shape:
+                variable.lay_out(reference.layout)
         self._slots[key], self._slot_of[key] = variable, (name, reference)
         return variable
 
@@ -377,7 +380,8 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
             )
         state = self.state_variables
         values = {self._address_of(v): v.value for v in targets}
-        values, new_state = self._compiled(gradients, values, read(state))
+        slots = {a: on_devices(x, state[a].layout) for a, x in read(state).items()}
+        values, new_state = self._compiled(gradients, values, slots)
         for address, value in values.items():
             self._parameters[address].assign(value)
         for address, value in new_state.items():

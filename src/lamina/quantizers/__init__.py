@@ -1,7 +1,9 @@
 """Quantizers: floats as small integers and scales, and the configs of quantized layers."""
 
 from lamina.quantizers.configs import (
+    AWQConfig,
     Float8QuantizationConfig,
+    GPTQConfig,
     Int4QuantizationConfig,
     Int8QuantizationConfig,
     QuantizationConfig,
@@ -26,8 +28,9 @@ get, serialize, deserialize = accessors("quantizers", "quantizer")
 serialize = renamed(serialize, quantizer="initializer")  # as Keras calls it
 
 __all__ = [
-    "AbsMaxQuantizer", "Float8QuantizationConfig", "Int4QuantizationConfig",
-    "Int8QuantizationConfig", "QuantizationConfig", "Quantizer", "abs_max_quantize",
+    "AWQConfig", "AbsMaxQuantizer", "Float8QuantizationConfig", "GPTQConfig",
+    "Int4QuantizationConfig", "Int8QuantizationConfig", "QuantizationConfig", "Quantizer",
+    "abs_max_quantize",
     "abs_max_quantize_grouped_with_zero_point", "compute_float8_amax_history",
     "compute_float8_scale", "deserialize", "fake_quant_with_min_max_vars", "get", "pack_int4",
     "quantize_and_dequantize", "serialize", "unpack_int4",

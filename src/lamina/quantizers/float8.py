@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from lamina.core.variable import value_of
@@ -64,3 +65,49 @@ def quantize_and_dequantize(
     scale = jnp.asarray(value_of(scale), compute_dtype)
     x = jnp.clip(jnp.asarray(value_of(inputs)) / scale, -most, most).astype(quantized_dtype)
     return x.astype(compute_dtype) * scale
+
+
+# ---- products of 8-bit floats --------------------------------------------------------------------
+
+
+@jax.custom_vjp
+def round_to_float8(x: Any, scale: Any, history: Any) -> Any:
+    """Floats rounded to 8 bits; the gradients of the scale and the history are their new values."""
+    return quantize_and_dequantize(x, scale, "float8_e4m3fn", x.dtype)
+
+
+def _round_forward(x: Any, scale: Any, history: Any) -> Any:
+    most = float(jnp.finfo("float8_e4m3fn").max)
+    new = (
+        compute_float8_scale(jnp.max(history), scale, most),
+        compute_float8_amax_history(x, history),
+    )
+    return round_to_float8(x, scale, history), new
+
+
+def _round_backward(new: Any, g: Any) -> Any:
+    return g, *new
+
+
+round_to_float8.defvjp(_round_forward, _round_backward)
+
+
+@jax.custom_vjp
+def with_rounded_gradient(y: Any, scale: Any, history: Any) -> Any:
+    """``y``, whose gradient is rounded to 8 bits."""
+    return y
+
+
+def _unrounded_forward(y: Any, scale: Any, history: Any) -> Any:
+    return y, (scale, history)
+
+
+def _unrounded_backward(kept: Any, g: Any) -> Any:
+    scale, history = kept
+    most = float(jnp.finfo("float8_e5m2").max)
+    new_scale = compute_float8_scale(jnp.max(history), scale, most)
+    smaller = quantize_and_dequantize(g, scale, "float8_e5m2", g.dtype)
+    return smaller, new_scale, compute_float8_amax_history(g, history)
+
+
+with_rounded_gradient.defvjp(_unrounded_forward, _unrounded_backward)

@@ -64,7 +64,7 @@ class SeedGenerator(Trackable):
         start = self._seed
         if start is None:
             own = naming.draw_name("seed_generator")
-            start = prng.digest(settings.global_seed(), "seed_generator", own) % _LIMIT
+            start = prng.digest(settings.seed_of_new(), "seed_generator", own) % _LIMIT
         self.state = Variable(
             np.array([start, 0], np.uint32), trainable=False, name="seed_generator_state",
             owner=self,

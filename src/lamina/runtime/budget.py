@@ -35,6 +35,8 @@ class Budget:
         depth: Levels of nesting in JSON texts and configs.
         seconds: Processor time; when None, 15 seconds, one for each 16 KiB of JSON, and one for
             each 16 MiB of the file.
+        probe_operations: Arithmetic operations to check a probe (see
+            :func:`lamina.saving.save_model`), which is not checked if it needs more; 0 skips it.
 
     >>> from lamina.saving import Budget
     >>> Budget(seconds=600, depth=200).nodes
@@ -46,6 +48,7 @@ class Budget:
     nodes: int = 2_000_000
     depth: int = 128
     seconds: float | None = None
+    probe_operations: float = 1e11
 
 
 class _Spending:
@@ -66,6 +69,7 @@ class _Spending:
             "nodes": budget.nodes,
             "depth": budget.depth,
             "seconds": _or(budget.seconds, 15 + size / (16 * _MIB)),
+            "probe_operations": budget.probe_operations,
         }
         self.sets_time = budget.seconds is None
         self.thread, self.was_stopped = threading.get_ident(), False
@@ -116,8 +120,7 @@ def charge(*, read: int = 0, allocated: int = 0, nodes: int = 0, json: int = 0) 
     spending = _active.get()
     if spending is None:
         return
-    if json and spending.sets_time:
-        spending.limits["seconds"] += json / 2**14
+    extend(json / 2**14)
     for what, count in (("bytes_read", read), ("bytes_allocated", allocated), ("nodes", nodes)):
         if count:
             spending.used[what] += count
@@ -125,6 +128,19 @@ def charge(*, read: int = 0, allocated: int = 0, nodes: int = 0, json: int = 0) 
                 raise spending.refuse(what, spending.used[what])
     if spending.thread == threading.get_ident() and spending.elapsed() > spending.limits["seconds"]:
         raise spending.refuse("seconds", spending.elapsed())
+
+
+def extend(seconds: float) -> None:
+    """Give the load in progress more time, unless its budget says how much it has."""
+    spending = _active.get()
+    if spending is not None and spending.sets_time:
+        spending.limits["seconds"] += seconds
+
+
+def allows(what: str, amount: float) -> bool:
+    """Whether the load in progress may use that much of what a field of :class:`Budget` limits."""
+    spending = _active.get()
+    return spending is not None and amount <= spending.limits[what]
 
 
 def check_depth(depth: int) -> None:

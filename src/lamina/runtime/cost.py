@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -33,20 +33,46 @@ def operations(fn: Callable[..., Any], *structs: Any) -> dict[str, Any]:
     {'': 48}
     """
     counts: dict[str, Any] = defaultdict(int)
+    for equation, path, times in _equations(fn, structs):
+        if not programs_in(equation):
+            counts[path] += times * _count(equation)
+    return {path: n for path, n in counts.items() if not (isinstance(n, int) and n == 0)}
+
+
+def total(fn: Callable[..., Any], *structs: Any) -> tuple[int, int, int]:
+    """Arithmetic operations of ``fn``, bytes of all intermediate results, and number of equations.
+
+    Nothing is compiled or computed, so this is quick for a program that would not be.
+
+    Args:
+        fn: A traceable function.
+        structs: Specs of its arguments, without unknown dimensions.
+
+    >>> total(lambda x: jnp.exp(x) + 1, jax.ShapeDtypeStruct((2, 3), "float32"))
+    (12, 48, 2)
+    """
+    operations = size = equations = 0
+    for equation, _, times in _equations(fn, structs):
+        equations += 1
+        operations += 0 if programs_in(equation) else times * _count(equation)
+        size += sum(math.prod(x.aval.shape) * x.aval.dtype.itemsize for x in equation.outvars)
+    return operations, size, equations
+
+
+def _equations(fn: Callable[..., Any], structs: Any) -> Iterator[tuple[Any, str, int]]:
+    """All equations of a traced function, with the path of the layer and the number of runs."""
     stack = [(jax.make_jaxpr(fn)(*structs).jaxpr, "", 1)]
     while stack:
         jaxpr, prefix, times = stack.pop()
         for equation in jaxpr.eqns:
             path = "/".join(filter(None, (prefix, str(equation.source_info.name_stack))))
+            yield equation, path, times
             inner = programs_in(equation)
             if equation.primitive.name == "cond":  # only one branch runs; assume equal costs
                 inner = inner[-1:]
             for program in inner:
                 repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
                 stack.append((program, path, times * repeats))
-            if not inner:
-                counts[path] += times * _count(equation)
-    return {path: n for path, n in counts.items() if not (isinstance(n, int) and n == 0)}
 
 
 def programs_in(equation: Any) -> list[Any]:

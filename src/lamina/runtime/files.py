@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -13,6 +15,8 @@ import numpy as np
 
 from lamina.errors import CorruptFileError
 from lamina.runtime import budget, processes, stalls
+
+_ALIGNMENT = 64  # in bytes, of the arrays that XLA uses as they are
 
 
 @contextmanager
@@ -48,6 +52,53 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+    processes.wait_for_all(f"written {target}")
+
+
+@contextmanager
+def replacing_entries(target: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a temporary folder, which becomes the folder ``target`` when the block ends.
+
+    If the block raises, the process dies or the disk is full, ``target`` is unchanged. In a folder
+    that exists, only what has the given names is replaced or, if it is not made again, removed: one
+    after the other, so what is read last by those names should verify the others. Processes are as
+    in :func:`replacing`.
+
+    Args:
+        target: The folder; the folder that contains it must exist.
+        names: The names of what may be made, in the order of replacing it.
+
+    Raises:
+        OSError: A folder is missing or not writable.
+    """
+    if not processes.is_first():
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        processes.wait_for_all(f"written {target}")
+        return
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name[:60]}.", suffix=".part",
+                                 dir=target.parent))  # fmt: skip
+    try:
+        yield part
+        for path in (*part.rglob("*"), part):
+            sync(path)
+        part.chmod(0o777 & ~_umask())
+        if target.exists():
+            for name in names:
+                old, new = target / name, part / name
+                if new.is_file() and not old.is_dir():
+                    new.replace(old)
+                    continue
+                if old.is_symlink() or old.exists():
+                    old.rename(part / f"{name}.old")
+                if new.exists():
+                    new.rename(old)
+            sync(target)
+        else:
+            part.rename(target)
+            sync(target.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     processes.wait_for_all(f"written {target}")
 
 
@@ -126,3 +177,16 @@ class Window:
             if not count:
                 raise CorruptFileError(f"{self.where} became shorter while it was read.")
             view = view[count:]
+
+
+def room_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """An array to read into, whose memory JAX takes on CPU instead of copying it.
+
+    Args:
+        shape: Its shape.
+        dtype: Its dtype.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)

@@ -1,9 +1,4 @@
-"""The ``.keras`` archive, and weights files.
-
-The archive is a zip file with three members: ``metadata.json``, ``config.json`` (the architecture
-and the arguments of ``compile``) and ``model.weights.h5``; the files of layers that define
-``save_assets`` follow under ``assets/``. It contains no code. Writing is atomic.
-"""
+"""Whole models: the ``.keras`` archive, its members as a folder, and HDF5. They contain no code."""
 
 from __future__ import annotations
 
@@ -24,33 +19,40 @@ from lamina.errors import (
     NotBuiltError,
     SavingWarning,
     SerializationError,
-    StructureError,
 )
 from lamina.layers import Layer
+from lamina.layers.matrices import forms_of, take_forms
 from lamina.layers.state import (
     flatten_layers,
     has_automatic_name,
     name_automatically,
-    saved_addresses,
 )
 from lamina.runtime.budget import Budget, loading
-from lamina.runtime.files import replacing
-from lamina.saving import hdf5, hdf5_format, legacy, optimizer, safetensors
+from lamina.runtime.files import replacing, replacing_entries
+from lamina.saving import hdf5, hdf5_format, legacy, optimizer
 from lamina.saving.container import Archive
-from lamina.saving.upgrade import is_old, rebuild, upgrade_training
-from lamina.saving.weights import (
-    Assets,
-    Places,
-    Stored,
-    Verified,
-    fill,
-    locate,
-    locate_in,
+from lamina.saving.members import (
+    ASSETS,
+    CONFIG,
+    ENTRIES,
+    METADATA,
+    PROBE,
+    REQUIRED,
+    WEIGHTS,
+    Folder,
+    Members,
+    Target,
+    Unzipped,
+    Zipped,
+    belongs_to_others,
 )
+from lamina.saving.paths import as_path, may_write, must_exist
+from lamina.saving.probe import check_probe, write_probe
+from lamina.saving.upgrade import is_old, rebuild, upgrade_training
+from lamina.saving.weight_files import refuse_stores
+from lamina.saving.weights import Assets, Stored, Verified, fill, locate, locate_in
 from lamina.serialization import registry, text
 
-METADATA, CONFIG, WEIGHTS = _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
-ASSETS = "assets/"
 _MAX_JSON = 64 * 2**20
 # The Keras release whose file layout is written.
 _LAYOUT = "3.15.1"
@@ -71,7 +73,13 @@ class Compiles(Protocol):
 
 @public
 def save_model(
-    model: Any, filepath: Any, overwrite: bool = True, include_optimizer: bool = True
+    model: Any,
+    filepath: Any,
+    overwrite: bool = True,
+    zipped: bool | None = None,
+    include_optimizer: bool = True,
+    *,
+    probe: Any = None,
 ) -> None:
     """Save the architecture, weights, compile arguments and optimizer state in one file.
 
@@ -80,13 +88,19 @@ def save_model(
     Args:
         model: A built model.
         filepath: Path that ends in ``.keras``; or in ``.h5`` or ``.hdf5``, for the HDF5 layout that
-            Keras 1 to 3 read.
-        overwrite: Whether an existing file may be replaced.
+            Keras 1 to 3 read; or the path of a folder, with ``zipped=False``.
+        overwrite: Whether an existing file may be replaced. In an existing folder, only the files
+            of a model are.
+        zipped: Whether the members of the archive are zipped, which is the default, or files in a
+            folder.
         include_optimizer: Whether to save the optimizer's state.
+        probe: A small batch of inputs for the model. It is saved with the outputs, and
+            :func:`load_model` checks that the loaded model computes the same.
 
     Raises:
         ArgumentError: Another suffix.
-        FileExistsError: The file exists and ``overwrite`` is False.
+        FileExistsError: The file exists and ``overwrite`` is False; or the folder contains files
+            of the same names that are not of a model.
         NotBuiltError: The model has no weights yet.
         SerializationError: A layer that cannot be serialized; the message names its class.
 
@@ -105,33 +119,57 @@ def save_model(
     """
     path = as_path(filepath)
     is_hdf5 = path.suffix in (".h5", ".hdf5") and not path.name.endswith(".weights.h5")
-    if path.suffix != ".keras" and not is_hdf5:
+    is_folder = zipped is False
+    if is_folder and (is_hdf5 or path.suffix == ".keras"):
+        raise ArgumentError(
+            "With `zipped=False` a model is saved in a folder, whose name does not end in "
+            f"{path.suffix!r}. Received: {str(path)!r}."
+        )
+    if not is_folder and path.suffix != ".keras" and not is_hdf5:
         raise ArgumentError(
             "The file of a model must end in '.keras', '.h5' or '.hdf5'. Received: "
             f"{str(path)!r}. For weights only, use `model.save_weights('name.weights.h5')` or "
-            "'.safetensors'."
+            "'.safetensors'; for a folder, pass `zipped=False`."
         )
-    _may_write(path, overwrite)
+    if is_hdf5 and (zipped or probe is not None):
+        raise ArgumentError(
+            f"HDF5 files ({path.suffix!r}) are not zipped and have no probe. Save the model under "
+            f"a name that ends in '.keras'. Received: {str(path)!r}."
+        )
+    may_write(path, overwrite)
+    if is_folder and path.is_dir() and (strangers := belongs_to_others(path)):
+        raise FileExistsError(
+            f"The folder {str(path)!r} contains {strangers}, which saving would replace, and is "
+            "not the folder of a model. Save into a new folder."
+        )
+    if is_folder:
+        with replacing_entries(path, ENTRIES) as part:
+            _write(model, Unzipped(part), include_optimizer, probe)
+        return
     with replacing(path) as part:
-        (_write_hdf5 if is_hdf5 else _write)(model, part, include_optimizer, path.parent)
+        if is_hdf5:
+            _write_hdf5(model, part, include_optimizer)
+        else:
+            _write_zip(model, part, path.parent, include_optimizer, probe)
 
 
 def to_bytes(model: Any) -> bytes:
     """The bytes that :func:`save_model` writes to a file."""
     file = io.BytesIO()
-    _write(model, file, True, None)
+    _write_zip(model, file, None)
     return file.getvalue()
 
 
-def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None) -> None:
-    """Write the archive.
+def _write_zip(
+    model: Any, target: Any, folder: Path | None, include_optimizer: bool = True, probe: Any = None
+) -> None:
+    """Write the archive to ``target``, a path or a binary file object."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        _write(model, Zipped(archive, folder), include_optimizer, probe)
 
-    Args:
-        model: A built model.
-        target: A path or a binary file object.
-        include_optimizer: Whether to save the optimizer's state.
-        folder: Folder for a temporary file; the system's when None.
-    """
+
+def _write(model: Any, target: Target, include_optimizer: bool, probe: Any) -> None:
+    """Write the members, the metadata last."""
     config, own = _description(model)
     config["compile_config"] = settings = _compile_config(model, include_optimizer)
     places = locate(model)
@@ -139,20 +177,21 @@ def _write(model: Any, target: Any, include_optimizer: bool, folder: Path | None
     if include_optimizer and settings and model.optimizer is not None and model.optimizer.built:
         arrays |= optimizer.variables_of(model.optimizer)
         own["optimizer_addresses"] = optimizer.addresses_of(model)
+    with target.file(WEIGHTS) as path:
+        own["sha256"] = hdf5.write(path, arrays)
+    target.text(CONFIG, json.dumps(config))
+    if probe is not None:
+        with target.file(PROBE) as path:
+            own["probe"] = write_probe(model, probe, path)
+    _write_assets(places.assets, target)
+    if target.digests is not None:
+        own["files"] = target.digests
     metadata = {
         "keras_version": _LAYOUT,
         "date_saved": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d@%H:%M:%S"),
         "lamina": own,
     }
-    with (
-        tempfile.NamedTemporaryFile(dir=folder, prefix=".weights.", suffix=".part") as weights,
-        zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive,
-    ):
-        own["sha256"] = hdf5.write(weights.name, arrays)
-        archive.writestr(METADATA, json.dumps(metadata))
-        archive.writestr(CONFIG, json.dumps(config))
-        archive.write(weights.name, WEIGHTS)
-        _write_assets(places.assets, archive)
+    target.text(METADATA, json.dumps(metadata))
 
 
 def _description(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -166,22 +205,24 @@ def _description(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "steps": model.steps_taken,
         "automatic_names": [has_automatic_name(x) for x in flatten_layers(model)],
     }
+    if forms := forms_of(flatten_layers(model)):
+        own["quantized"] = forms
     return registry.serialize(model), own
 
 
-def _write_hdf5(model: Any, target: Any, include_optimizer: bool, _: Path) -> None:
-    """Write a whole model as one file of HDF5; arguments as in :func:`_write`."""
+def _write_hdf5(model: Any, target: Path, include_optimizer: bool) -> None:
+    """Write a whole model as one file of HDF5."""
     record, own = _description(model)
-    _refuse_stores(locate(model), ".h5")
+    refuse_stores(locate(model), ".h5")
     settings, state = _compile_config(model, True) if include_optimizer else {}, {}
     if settings and model.optimizer is not None and model.optimizer.built:
         state = model.optimizer.state_variables
         own["optimizer_addresses"] = optimizer.addresses_of(model)
     attributes, arrays = legacy.describe(model, record, settings, state, _LAYOUT, own)
-    hdf5.write(str(target), arrays, attributes)
+    hdf5.write(target, arrays, attributes)
 
 
-def _write_assets(assets: Mapping[str, Assets], archive: zipfile.ZipFile) -> None:
+def _write_assets(assets: Mapping[str, Assets], target: Target) -> None:
     """Write the files of layers that have some, under ``assets/`` and the path of the layer."""
     for path, layer in assets.items():
         with tempfile.TemporaryDirectory(prefix="lamina-assets-") as folder:
@@ -193,24 +234,25 @@ def _write_assets(assets: Mapping[str, Assets], archive: zipfile.ZipFile) -> Non
                         "file. Write files and folders only."
                     )
                 if file.is_file():
-                    archive.write(file, f"{ASSETS}{path}{file.relative_to(folder).as_posix()}")
+                    target.copy(file, f"{ASSETS}/{path}{file.relative_to(folder).as_posix()}")
 
 
-def _read_assets(assets: Mapping[str, Assets], archive: Archive) -> None:
+def _read_assets(assets: Mapping[str, Assets], members: Members) -> None:
     """Give the layers their files, in a folder that exists while they read them."""
-    names = [n for n in archive.names() if n.startswith(ASSETS)]
+    start = f"{ASSETS}/"
+    names = [n for n in members.names() if n.startswith(start)]
     # The file of a layer inside another with assets is that of the innermost.
-    owners = {n: max((p for p in assets if n[len(ASSETS) :].startswith(p)), key=len, default=None)
+    owners = {n: max((p for p in assets if n.startswith(start + p)), key=len, default=None)
               for n in names}  # fmt: skip
     if strangers := [n for n, owner in owners.items() if owner is None]:
-        warn(f"{archive.where} contains files that belong to no layer and were ignored: "
+        warn(f"{members.where} contains files that belong to no layer and were ignored: "
              f"{strangers[:5]}.", SavingWarning)  # fmt: skip
-    for start, layer in assets.items():
+    for path, layer in assets.items():
         with tempfile.TemporaryDirectory(prefix="lamina-assets-") as folder:
-            for name in (n for n, owner in owners.items() if owner == start):
-                target = Path(folder, name[len(ASSETS) + len(start) :])
+            for name in (n for n, owner in owners.items() if owner == path):
+                target = Path(folder, name[len(start) + len(path) :])
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(archive.read(name))
+                target.write_bytes(members.read(name))
             layer.load_assets(folder)
 
 
@@ -229,7 +271,8 @@ def load_model(
     read.
 
     Args:
-        filepath: A ``.keras`` archive, or HDF5, of Keras 1.1 to 3, whatever the name.
+        filepath: A ``.keras`` archive, its members as a folder, or HDF5, of Keras 1.1 to 3,
+            whatever the name.
         custom_objects: Your own classes and functions by name, unless they are registered.
         compile: Whether to compile the model with the saved arguments.
         safe_mode: Kept for compatibility: code in a file is never executed.
@@ -246,6 +289,9 @@ def load_model(
         SavingWarning: The file contains an optimizer state that does not match.
     """
     path = as_path(filepath)
+    if path.is_dir():
+        with Folder(path) as folder, loading(str(path), budget, folder.total):
+            return _assemble(folder, custom_objects, compile)
     must_exist(path)
     with path.open("rb") as file:
         if file.read(8) != hdf5_format.SIGNATURE:
@@ -280,40 +326,51 @@ def _read(
             raise CorruptFileError(
                 f"{where} is neither a '.keras' archive (a zip file) nor HDF5. Is it truncated?"
             )
-        archive = Archive(file, where)
-        missing = [n for n in _MEMBERS if n not in archive.names()]
-        if missing:
-            raise CorruptFileError(f"{where} lacks {missing}. It contains {archive.names()[:10]}.")
-        metadata, config = json_member(archive, METADATA), json_member(archive, CONFIG)
-        version = metadata.get("keras_version")
-        model = rebuild(config, version, custom_objects, where)
-        own = _checked(model, metadata.get("lamina"), where)
-        settings = config.get("compile_config") if compile else None
-        if isinstance(settings, dict) and settings and is_old(config, version):
-            settings = upgrade_training(settings, version, custom_objects, _count_outputs(model))
-        if settings:
-            optimizer.compile_with(model, settings, custom_objects, where)
-        _must_be_built(model, where)
-        with hdf5.File(archive.window(WEIGHTS), f"{where}: {WEIGHTS}") as file_of_arrays:
-            old = legacy.Renamed(file_of_arrays) if is_old(config, version) else None
-            digests = own.get("sha256")
-            stored: Stored = old or file_of_arrays
-            if isinstance(digests, dict) and old is None:
-                stored = Verified(file_of_arrays, digests)
-            places = locate_in(stored, model)
-            fill(
-                stored, places, error=CorruptFileError,
-                way_out="Was the code of a class in it changed since it was saved?",
-            )  # fmt: skip
-            if settings and old is not None:
-                legacy.read_state(old, model, old.optimizer_paths(), is_current=False)
-                if not old.optimizer_paths():  # of the optimizers from before tf.keras 2.11
-                    warn(f"{where} contains no state of the optimizer, which starts anew.",
-                         SavingWarning)  # fmt: skip
-            elif settings and model.optimizer is not None:
-                optimizer.read(stored, model, own.get("optimizer_addresses"))
-        _read_assets(places.assets, archive)
-        _resume(model, own)
+        return _assemble(Archive(file, where), custom_objects, compile)
+
+
+def _assemble(members: Members, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
+    """The model that the members describe; see :func:`load_model`."""
+    where = members.where
+    missing = [n for n in REQUIRED if n not in members.names()]
+    if missing:
+        raise CorruptFileError(f"{where} lacks {missing}. It contains {members.names()[:10]}.")
+    metadata = json_member(members, METADATA)
+    own, version = metadata.get("lamina"), metadata.get("keras_version")
+    own = own if isinstance(own, dict) else {}
+    if isinstance(members, Folder) and isinstance(own.get("files"), dict):
+        members.expect(own["files"])
+    config = json_member(members, CONFIG)
+    model = rebuild(config, version, custom_objects, where)
+    _must_be_model(model, own, where)
+    settings = config.get("compile_config") if compile else None
+    if isinstance(settings, dict) and settings and is_old(config, version):
+        settings = upgrade_training(settings, version, custom_objects, _count_outputs(model))
+    if settings:
+        optimizer.compile_with(model, settings, custom_objects, where)
+    _must_be_built(model, where)
+    with hdf5.File(members.window(WEIGHTS), f"{where}: {WEIGHTS}") as file_of_arrays:
+        old = legacy.Renamed(file_of_arrays) if is_old(config, version) else None
+        digests = own.get("sha256")
+        stored: Stored = old or file_of_arrays
+        if isinstance(digests, dict) and old is None:
+            stored = Verified(file_of_arrays, digests)
+        places = locate_in(stored, model)
+        fill(
+            stored, places, error=CorruptFileError,
+            way_out="Was the code of a class in it changed since it was saved?",
+        )  # fmt: skip
+        if settings and old is not None:
+            legacy.read_state(old, model, old.optimizer_paths(), is_current=False)
+            if not old.optimizer_paths():  # of the optimizers from before tf.keras 2.11
+                warn(f"{where} contains no state of the optimizer, which starts anew.",
+                     SavingWarning)  # fmt: skip
+        elif settings and model.optimizer is not None:
+            optimizer.read(stored, model, own.get("optimizer_addresses"))
+    _read_assets(places.assets, members)
+    _resume(model, own)
+    if "probe" in own:
+        check_probe(model, own["probe"], members)
     return model
 
 
@@ -327,7 +384,9 @@ def _read_hdf5(stored: hdf5.File, custom_objects: Mapping[str, Any] | None, comp
             "in code and load them: `model.load_weights(...)`."
         )
     model = rebuild(record, version, custom_objects, where)
-    own = _checked(model, legacy.json_in(stored, "lamina"), where)
+    own = legacy.json_in(stored, "lamina")
+    own = own if isinstance(own, dict) else {}
+    _must_be_model(model, own, where)
     training = legacy.json_in(stored, "training_config") if compile else None
     if isinstance(training, dict) and training:
         settings = upgrade_training(training, version, custom_objects, _count_outputs(model))
@@ -346,13 +405,12 @@ def _read_hdf5(stored: hdf5.File, custom_objects: Mapping[str, Any] | None, comp
     return model
 
 
-def _checked(model: Any, own: Any, where: str) -> dict[str, Any]:
-    """Check that a file described a model, and use the names that Lamina stored."""
+def _must_be_model(model: Any, own: Mapping[str, Any], where: str) -> None:
+    """Check that a file described a model; use the names and quantized forms in it."""
     if not (isinstance(model, Layer) and isinstance(model, Compiles)):
         raise CorruptFileError(f"{where} contains a {type(model).__name__}, not a model.")
-    own = own if isinstance(own, dict) else {}
     name_automatically(model, own.get("automatic_names"))
-    return own
+    take_forms(flatten_layers(model), own.get("quantized"))
 
 
 def _count_outputs(model: Any) -> int:
@@ -408,162 +466,13 @@ def _is_describable(settings: Any) -> bool:
 # ---- reading the zip -----------------------------------------------------------------------------
 
 
-def as_path(filepath: Any) -> Path:
-    """The path that a user gave, as text, bytes or a path object."""
-    try:
-        return Path(os.fsdecode(filepath))
-    except TypeError as e:
-        raise ArgumentError(
-            f"A file is given by its path. Received: {type(filepath).__name__}.",
-            cure="Write the content of an open file to disk, and pass its path.",
-        ) from e
-
-
-def must_exist(path: Path) -> None:
-    """Raise an error if there is no such file, or if it is no regular one."""
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    if not path.is_file():
-        raise CorruptFileError(f"{path} is not a regular file.")
-
-
-def json_member(archive: Archive, name: str) -> dict[str, Any]:
-    """The JSON object in a member of an archive."""
-    where = f"{archive.where}: {name}"
-    if archive.size(name) > _MAX_JSON:
+def json_member(members: Members, name: str) -> dict[str, Any]:
+    """The JSON object in a member of a model."""
+    where = f"{members.where}: {name}"
+    if members.size(name) > _MAX_JSON:
         raise CorruptFileError(f"{where} is larger than {_MAX_JSON} bytes.")
     # Configs may contain infinity, as an argument; metadata has no use for it.
-    value = text.parse(archive.read(name), where, CorruptFileError, finite=name == METADATA)
+    value = text.parse(members.read(name), where, CorruptFileError, finite=name == METADATA)
     if not isinstance(value, dict):
         raise CorruptFileError(f"{where} is not a JSON object.")
     return value
-
-
-# ---- weights files -------------------------------------------------------------------------------
-
-
-@public
-def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
-    """Save the weights only.
-
-    Args:
-        model: A built model or layer.
-        filepath: Path that ends in ``.weights.h5`` (Keras's layout) or ``.safetensors``.
-        overwrite: Whether an existing file may be replaced.
-
-    Raises:
-        ArgumentError: Another suffix.
-        FileExistsError: The file exists and ``overwrite`` is False.
-        NotBuiltError: The model has no weights yet.
-    """
-    path = as_path(filepath)
-    kind = _weights_kind(path, writing=True)
-    _may_write(path, overwrite)
-    if not model.built:
-        raise NotBuiltError(f"{model.name!r} has no weights yet. Call it on data before saving.")
-    with replacing(path) as part:
-        if kind == "h5":
-            hdf5.write(str(part), locate(model).arrays())
-        else:
-            safetensors.write(part, _addressed(model).arrays())
-
-
-@public
-def load_weights(
-    model: Any,
-    filepath: Any,
-    skip_mismatch: bool = False,
-    by_name: bool = False,
-    *,
-    budget: Budget | None = None,
-) -> None:
-    """Load weights from a file of :func:`save_weights`. If that fails, the model is unchanged.
-
-    Args:
-        model: A built model or layer of the same architecture.
-        filepath: Path that ends in ``.weights.h5`` or ``.safetensors``; other ``.h5`` files are
-            read in the layout of Keras 1 and 2, which published weights have.
-        skip_mismatch: Whether to skip weights whose array is missing or of another shape.
-        by_name: For the layout of Keras 1 and 2: whether to load only the layers whose names are in
-            both the file and the model.
-        budget: What loading may use; the default suits all but extraordinary files.
-
-    Raises:
-        StructureError: An array is missing, has another shape, or does not belong to the model.
-        CorruptFileError: The file is damaged.
-        UnsafeFileError: The file refers to other files.
-
-    Warns:
-        SavingWarning: Weights were skipped because of ``skip_mismatch``.
-    """
-    path = as_path(filepath)
-    kind = _weights_kind(path)
-    if by_name and kind != "legacy":
-        raise ArgumentError(
-            "`by_name` is only for files in the layout of Keras 1 and 2, which end in '.h5'. "
-            f"Received: {str(path)!r}. Use `skip_mismatch=True` to load what matches."
-        )
-    must_exist(path)
-    if not model.built:
-        raise NotBuiltError(
-            f"{model.name!r} has no weights yet. Call it on data, or `build` it, before loading."
-        )
-    module = safetensors if kind == "safetensors" else hdf5
-    with (
-        loading(str(path), budget, path.stat().st_size), module.File(path, str(path)) as stored
-    ):  # fmt: skip
-        if kind == "h5":
-            places = locate_in(stored, model)
-        elif isinstance(stored, safetensors.File):
-            places = _addressed(model)
-        else:
-            stored, places = legacy.locate(stored, model, by_name)
-        fill(
-            stored, places, error=StructureError, skip_mismatch=skip_mismatch,
-            whole=kind != "legacy",
-            way_out="Load it into the architecture that it was saved from, or pass "
-            "`skip_mismatch=True` to load what matches.",
-        )  # fmt: skip
-
-
-def _addressed(model: Any) -> Places:
-    """The variables by address, for safetensors files."""
-    found = locate(model)
-    _refuse_stores(found, ".safetensors")
-    states = set(found.optional.values())
-    optional = {a: v for a, (v, _) in model.named_variables().items() if v in states}
-    return Places.of(saved_addresses(model))._replace(optional=optional)
-
-
-def _refuse_stores(places: Places, suffix: str) -> None:
-    """Raise an error if a layer saves arrays of its own, for which the format has no place."""
-    own = [x for x in places.stores.values()
-           if registry.defined_by_user(type(x), "save_own_variables")]  # fmt: skip
-    if own:
-        layer = own[0]
-        better = ".keras" if suffix == ".h5" else ".weights.h5"
-        raise SerializationError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
-            f"{suffix!r} files do not support. Use a name that ends in {better!r}."
-        )
-
-
-def _weights_kind(path: Path, writing: bool = False) -> str:
-    if path.name.endswith(".weights.h5"):
-        return "h5"
-    if path.suffix == ".safetensors":
-        return "safetensors"
-    if path.suffix in (".h5", ".hdf5") and not writing:
-        return "legacy"
-    hint = " A whole model is loaded with `load_model`." if path.suffix == ".keras" else ""
-    raise ArgumentError(
-        "A weights file must end in '.weights.h5' or '.safetensors'. "
-        f"Received: {str(path)!r}.{hint}"
-    )
-
-
-def _may_write(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{str(path)!r} exists. Pass overwrite=True to replace it.")
-    if not os.path.isdir(path.parent):
-        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to save into.")

@@ -39,7 +39,7 @@ from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import sync
 from lamina.runtime.locks import FolderLock, holder
 from lamina.saving import safetensors
-from lamina.saving.weights import digest_of
+from lamina.saving.safetensors import digest_of
 from lamina.serialization.text import parse
 
 WEIGHTS, TRAINING = "weights", "training"
@@ -367,26 +367,30 @@ def _write(folder: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for name in _ARRAYS:
         table: dict[str, np.ndarray] = {}
+        described: list[tuple[str, dict[str, Any]]] = []
         arrays[name] = {}
         for key, value in checkpoint.arrays.get(name, {}).items():
             if not (number or isinstance(value, Split)):
-                table[key], arrays[name][key] = value, _description(value)
+                table[key] = value
+                described.append((key, arrays[name].setdefault(key, {})))
                 continue
             split = value if isinstance(value, Split) else Split.of(value)
             parts = []
             for start, part in split.parts.items():
                 stored = f"{key}@{','.join(map(str, start))}"
                 table[stored] = part
-                parts.append({"file": name + own, "name": stored, "start": list(start),
-                              **_description(part)})  # fmt: skip
+                parts.append({"file": name + own, "name": stored, "start": list(start)})
+                described.append((stored, parts[-1]))
             if parts:
                 arrays[name][key] = {
                     "shape": list(split.shape), "dtype": str(split.dtype), "parts": parts
                 }  # fmt: skip
         if table or not number:
             path = folder / f"{name}{own}.safetensors"
-            safetensors.write(path, table)
+            digests = safetensors.write(path, table)
             sync(path)
+            for stored, entry in described:
+                entry |= _description(table[stored], digests[stored])
     files = {}
     for name, content in zip(_TEXTS, (checkpoint.host, checkpoint.data), strict=True):
         if number and name == "host":
@@ -411,10 +415,8 @@ def _write_text(path: Path, text: bytes) -> None:
     sync(path)
 
 
-def _description(array: np.ndarray) -> dict[str, Any]:
-    return {
-        "shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest_of(array),
-    }  # fmt: skip
+def _description(array: np.ndarray, digest: str) -> dict[str, Any]:
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -520,7 +522,7 @@ def _read_arrays(
                 is_own = i % several == number
                 if (
                     (list(place.shape), str(place.dtype)) != (entry["shape"], entry["dtype"])
-                    or (is_own and _description(stored.read(key)) != entry)
+                    or (is_own and digest_of(stored.read(key)) != entry["sha256"])
                 ):  # fmt: skip
                     raise CorruptFileError(f"{path}: the array {key!r} differs from its digest.")
     for (name, key), pieces in parts.items():

@@ -14,7 +14,7 @@ import numpy as np
 from lamina.errors import CorruptFileError
 from lamina.runtime.files import Window
 from lamina.saving.hdf5_format import Dataset, Group, Tree
-from lamina.saving.weights import digest_of
+from lamina.saving.safetensors import digest_of
 
 # How Keras stores bfloat16, which HDF5 does not have: opaque pairs of bytes, and an attribute.
 _BFLOAT16 = np.dtype("V2")
@@ -24,7 +24,7 @@ _MOST_IN_ATTRIBUTE = 32 * 1024
 
 
 def write(
-    path: str, arrays: Mapping[str, Any], attributes: Mapping[str, Mapping[str, Any]] | None = None
+    path: Path, arrays: Mapping[str, Any], attributes: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, str]:
     """Write a file of named arrays, and return their digests by name.
 

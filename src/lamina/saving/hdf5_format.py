@@ -25,7 +25,7 @@ import numpy as np
 
 from lamina.errors import CorruptFileError, LaminaError, UnsafeFileError
 from lamina.runtime import budget
-from lamina.runtime.files import Window
+from lamina.runtime.files import Window, room_for
 from lamina.saving import hdf5_dense
 from lamina.saving.hdf5_messages import (
     DEFLATE,
@@ -434,7 +434,7 @@ class Dataset(_Object):
 
     def _allocated(self, shape: tuple[int, ...], size: int) -> np.ndarray[Any, Any]:
         budget.charge(allocated=size)
-        return np.empty(shape, self.dtype)
+        return room_for(shape, self.dtype)
 
     def _read_chunks(
         self, layout: bytes, shape: tuple[int, ...], size: int

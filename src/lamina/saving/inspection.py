@@ -11,9 +11,23 @@ from typing import Any
 from lamina.core.boundary import public
 from lamina.errors import CorruptFileError
 from lamina.runtime.budget import Budget, loading
-from lamina.saving import archive, code, hdf5, hdf5_format, legacy, operations, safetensors
+from lamina.saving import (
+    archive,
+    code,
+    hdf5,
+    hdf5_format,
+    legacy,
+    operations,
+    safetensors,
+    shards,
+)
 from lamina.saving.container import Archive
-from lamina.saving.weights import Stored, digest_of
+from lamina.saving.members import ASSETS, CONFIG, METADATA, WEIGHTS, Folder, Members
+from lamina.saving.migration import has_counterpart, version_of
+from lamina.saving.paths import as_path, must_exist
+from lamina.saving.safetensors import digest_of
+from lamina.saving.upgrade import is_old
+from lamina.saving.weights import Stored
 from lamina.serialization import registry, text
 
 _SHOWN = 40  # number of entries of a list that are printed
@@ -127,7 +141,8 @@ def inspect(filepath: Any, *, budget: Budget | None = None) -> FileReport:
     Nothing is built, imported or executed. The arrays are read one at a time, for their digests.
 
     Args:
-        filepath: A ``.keras`` archive, an HDF5 or safetensors file, or a config as JSON.
+        filepath: A ``.keras`` archive or its members as a folder, an HDF5 or safetensors file, the
+            index of several, or a config as JSON.
         budget: What reading may use; the default suits all but extraordinary files.
 
     Returns:
@@ -149,21 +164,30 @@ def inspect(filepath: Any, *, budget: Budget | None = None) -> FileReport:
     >>> report.layers[-1].name
     'scores'
     """
-    path = archive.as_path(filepath)
-    archive.must_exist(path)
+    path = as_path(filepath)
+    if path.is_dir():
+        with Folder(path) as folder, loading(str(path), budget, folder.total):
+            return _model(folder, "folder of a model", folder.total)
+    must_exist(path)
+    layout = shards.layout_of(path)
+    if layout is not None:
+        index = shards.read_index(path, layout, budget)
+        kind = f"weights in several files ({layout.single})"
+        with loading(str(path), budget, index.size), index.opened() as stored:
+            return FileReport(str(path), kind, index.size, {}, arrays=_arrays(stored))
     size, where = path.stat().st_size, str(path)
     with loading(where, budget, size):
         with path.open("rb") as file:
             start = file.read(8)
-        if start[:4] == b"PK\x03\x04":
-            return _archive(path, size)
+            if start[:4] == b"PK\x03\x04":
+                return _model(Archive(file, where), "archive of a model (.keras)", size)
         if start == hdf5_format.SIGNATURE:
             with hdf5.File(path, where) as stored:
                 return _hdf5_file(stored, path, size)
         if start[:1] in (b"{", b"["):
             config = text.parse(path.read_bytes(), where, CorruptFileError)
             return FileReport(
-                where, "config as JSON", size, _versions(config), **_described(config)
+                where, "config as JSON", size, _versions(config), **_described(config, None)
             )
         if path.suffix == ".safetensors":
             with safetensors.File(path, where) as stored:
@@ -175,23 +199,20 @@ def inspect(filepath: Any, *, budget: Budget | None = None) -> FileReport:
     )
 
 
-def _archive(path: Path, size: int) -> FileReport:
-    with path.open("rb") as file:
-        members = Archive(file, str(path))
-        metadata, config = (
-            archive.json_member(members, name) if name in members.names() else None
-            for name in (archive.METADATA, archive.CONFIG)
-        )
-        arrays: tuple[StoredArray, ...] = ()
-        if archive.WEIGHTS in members.names():
-            window = members.window(archive.WEIGHTS)
-            with hdf5.File(window, f"{path}: {archive.WEIGHTS}") as stored:
-                arrays = _arrays(stored)
-        return FileReport(
-            str(path), "archive of a model (.keras)", size, _versions(metadata), arrays=arrays,
-            assets=tuple(n for n in members.names() if n.startswith(archive.ASSETS)),
-            **_described(config),
-        )  # fmt: skip
+def _model(members: Members, kind: str, size: int) -> FileReport:
+    metadata, config = (
+        archive.json_member(members, name) if name in members.names() else None
+        for name in (METADATA, CONFIG)
+    )
+    arrays: tuple[StoredArray, ...] = ()
+    if WEIGHTS in members.names():
+        with hdf5.File(members.window(WEIGHTS), f"{members.where}: {WEIGHTS}") as stored:
+            arrays = _arrays(stored)
+    return FileReport(
+        members.where, kind, size, _versions(metadata), arrays=arrays,
+        assets=tuple(n for n in members.names() if n.startswith(f"{ASSETS}/")),
+        **_described(config, (metadata or {}).get("keras_version")),
+    )  # fmt: skip
 
 
 def _hdf5_file(stored: hdf5.File, path: Path, size: int) -> FileReport:
@@ -203,8 +224,9 @@ def _hdf5_file(stored: hdf5.File, path: Path, size: int) -> FileReport:
         config = {**config, "compile_config": settings}
     stated = {name: legacy.attribute(stored, name) for name in ("keras_version", "backend")}
     return FileReport(
-        str(path), kind, size, _versions(stated), arrays=_arrays(stored), **_described(config)
-    )
+        str(path), kind, size, _versions(stated), arrays=_arrays(stored),
+        **_described(config, legacy.version_in(stored)),
+    )  # fmt: skip
 
 
 def _versions(stated: Any) -> dict[str, str]:
@@ -222,8 +244,17 @@ def _arrays(stored: Stored) -> tuple[StoredArray, ...]:
     return tuple(map(one, stored.names()))
 
 
-def _described(config: Any) -> dict[str, Any]:
-    """The fields of a report that come from a config."""
+def _described(config: Any, version: Any) -> dict[str, Any]:
+    """The fields of a report that come from a config, of a version of Keras if it is known."""
+    old = is_old(config, version)
+    known = version_of(version or config.get("keras_version")) if old else None
+
+    def is_custom(record: Mapping[str, Any]) -> bool:
+        return not (
+            code.is_code(record) or registry.is_known(record) or operations.is_op(record)
+            or (old and has_counterpart(record, known))
+        )  # fmt: skip
+
     records = list(_records(config))
     objects = [(_object(record, position), record) for position, record in records]
     return {
@@ -232,10 +263,7 @@ def _described(config: Any) -> dict[str, Any]:
             if x.position.endswith("]") and x.position.rpartition("[")[0].endswith("layers")
         ),
         "compiled": isinstance(config, Mapping) and bool(config.get("compile_config")),
-        "custom": tuple(
-            x for x, record in objects
-            if not (code.is_code(record) or registry.is_known(record) or operations.is_op(record))
-        ),
+        "custom": tuple(x for x, record in objects if is_custom(record)),
         "code": tuple(x for x, record in objects if code.is_code(record)),
     }  # fmt: skip
 

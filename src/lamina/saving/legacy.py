@@ -21,6 +21,7 @@ from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, SavingWarning, StructureError
 from lamina.layers import Layer
 from lamina.layers.state import file_variables, flatten_layers
+from lamina.optimizers import Nadam
 from lamina.saving.migration import ARRAYS, GATED, ArrayRow, is_before, version_of
 from lamina.saving.optimizer import parameters_of
 from lamina.saving.weights import Places, Stored, fill
@@ -428,18 +429,23 @@ def read_state(
         )
         return
     fill(stored, Places.of(pairs), error=CorruptFileError, way_out="", whole=False)
+    if not is_current and isinstance(optimizer, Nadam):
+        product = optimizer.product_after(int(optimizer.iterations))
+        optimizer.state_variables["u_product"].assign(product)
 
 
 def _order_of(optimizer: Any, shapes: list[Any], by_slot: bool) -> list[Variable | None]:
     """The variable of each array, None for arrays that mean nothing today; [] if uncertain."""
     state = optimizer.state_variables
-    slotted = [v for k, v in state.items() if k not in ("iteration", "learning_rate")]
+    slotted = [v for k, v in state.items() if "/" in k]
     addresses = list(dict.fromkeys(k.partition("/")[2] for k in state if "/" in k))
     weights = len(optimizer.parameters)
     scalars = next((i for i, s in enumerate(shapes) if s != ()), len(shapes))
     rest, name = len(shapes) - scalars, type(optimizer).__name__
-    first: list[Variable | None] = [state["iteration"]] * scalars
-    if name not in _SLOTS or not weights or rest % weights or scalars > 1:
+    first: list[Variable | None] = [state["iteration"], None][:scalars]
+    # Later versions of Keras 2 store Nadam's product too: that of the formula of then.
+    most = 2 if name == "Nadam" and by_slot else 1
+    if name not in _SLOTS or not weights or rest % weights or scalars > most:
         return []
     if not slotted:  # SGD has its slots even where there is no momentum
         return [*first, *[None] * rest]

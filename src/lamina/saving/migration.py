@@ -20,6 +20,7 @@ import numpy as np
 
 from lamina.saving.changes import (
     Change,
+    Old,
     accuracy_by_name,
     became,
     decay,
@@ -48,6 +49,12 @@ from lamina.saving.changes import (
     unpackaged,
     value,
 )
+from lamina.serialization import registry
+
+# Records of functions of TensorFlow, and of dtype policies.
+FUNCTIONS, POLICIES = ("TFOpLambda", "SlicingOpLambda"), ("Policy", "PolicyV1")
+_FAMILIES = ("layers", "models", "initializers", "regularizers", "constraints", "losses", "metrics",
+             "optimizers", "optimizers.schedules")  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -409,3 +416,29 @@ OPS: dict[str, OpRow] = {
     **_rows("gather=take", {"axis": 0}, params="x", indices="indices", axis="axis"),
     **_rows("one_hot", indices="x", depth="num_classes", axis="axis", dtype="dtype"),
 }
+
+
+def has_counterpart(record: Mapping[str, Any], version: tuple[int, ...] | None) -> bool:
+    """Whether the table knows what becomes of a class or a function; nothing is created.
+
+    Args:
+        record: A dict with ``class_name`` and ``config``.
+        version: The version of the file, if it is known.
+
+    >>> has_counterpart({"class_name": "TimeDistributedDense", "config": {}}, (1, 1))
+    True
+    >>> has_counterpart({"class_name": "MaxoutDense", "config": {}}, (1, 1))
+    False
+    """
+    name, config = str(record["class_name"]), record["config"]
+    config = dict(config) if isinstance(config, Mapping) else {}
+    if name in FUNCTIONS:
+        return config.get("function") in OPS
+    old = Old(name, config, name)
+    try:
+        for row in CONFIGS:
+            if row.applies(old.name, version):
+                row.change(old)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):  # refused, or damaged
+        return False
+    return name in POLICIES or any(registry.find_builtin(f, old.name) for f in _FAMILIES)

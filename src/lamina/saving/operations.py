@@ -162,3 +162,25 @@ def read(record: Mapping[str, Any]) -> Callable[..., Any] | None:
         elif key != "name" and value not in (None, False):
             raise SerializationError(f"lamina.ops.{declared.name} does not take {key}={value!r}.")
     return Described(declared, static, renamed)
+
+
+def record_of(declared: OpDeclaration) -> dict[str, Any]:
+    """The record of an op whose arguments are all in its calls."""
+    return {
+        "module": f"{_PACKAGE}.{declared.module_name}", "class_name": declared.class_name,
+        "config": {}, "registered_name": None,
+    }  # fmt: skip
+
+
+@functools.cache
+def _ops_by_class() -> dict[str, OpDeclaration]:
+    return {declared.class_name: declared for declared in DECLARATIONS.values()}
+
+
+def op_of_old(record: Mapping[str, Any]) -> OpDeclaration | None:
+    """The op that a record without a module describes: one without the arguments of layers."""
+    if not isinstance(record["config"], Mapping) or "trainable" in record["config"]:
+        return None
+    is_layer = isinstance(registry.find_builtin("layers", str(record["class_name"])), type)
+    declared = _ops_by_class().get(str(record["class_name"]))
+    return None if is_layer and "dtype" in record["config"] else declared

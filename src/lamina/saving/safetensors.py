@@ -7,6 +7,7 @@ little-endian; the header; the arrays, without gaps).
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import numpy as np
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, SerializationError
 from lamina.runtime import budget
-from lamina.runtime.files import Window
+from lamina.runtime.files import Window, room_for
 from lamina.serialization import text
 
 _DTYPES: dict[str, Any] = {
@@ -32,8 +33,8 @@ _CODES = {np.dtype(v): k for k, v in _DTYPES.items()}
 _MAX_HEADER = 100 * 2**20
 
 
-def write(path: Path, arrays: Mapping[str, Variable | np.ndarray]) -> None:
-    """Write arrays, or the values of variables, under their names.
+def write(path: Path, arrays: Mapping[str, Variable | np.ndarray]) -> dict[str, str]:
+    """Write arrays, or the values of variables, under their names, and return their digests.
 
     Raises:
         SerializationError: The format has no such dtype.
@@ -53,11 +54,15 @@ def write(path: Path, arrays: Mapping[str, Variable | np.ndarray]) -> None:
         at += size
     written = json.dumps(header).encode()
     written += b" " * (-len(written) % 8)
+    digests: dict[str, str] = {}
     with path.open("wb") as file:
         file.write(len(written).to_bytes(8, "little"))
         file.write(written)
-        for v in arrays.values():
-            file.write(bytes_of(v.numpy() if isinstance(v, Variable) else v))
+        for name, v in arrays.items():
+            value = np.asarray(v)
+            file.write(bytes_of(value))
+            digests[name] = digest_of(value)
+    return digests
 
 
 def bytes_of(array: np.ndarray) -> memoryview:
@@ -88,22 +93,33 @@ class Place(NamedTuple):
         return value
 
 
+def digest_of(array: np.ndarray) -> str:
+    """The SHA-256 of an array's bytes, little-endian and in C order, in hexadecimal digits."""
+    value = np.asarray(array, order="C")
+    if value.dtype.byteorder == ">":
+        value = value.astype(value.dtype.newbyteorder("<"))
+    return hashlib.sha256(bytes_of(value)).hexdigest()
+
+
 class File:
     """An open file of named arrays.
 
     Args:
-        path: The file.
+        source: A path, or the bytes of a file, which stay open.
         where: Its name in messages.
 
     Raises:
         CorruptFileError: The header is damaged, or arrays overlap or leave gaps.
     """
 
-    def __init__(self, path: Path, where: str) -> None:
-        self.where, self._path = where, path
+    def __init__(self, source: Path | Window, where: str) -> None:
+        self.where = where
+        self._path = source if isinstance(source, Path) else None
         self._opened = contextlib.ExitStack()
         with contextlib.ExitStack() as opened:
-            window = opened.enter_context(Window.of(path, where))
+            window = source
+            if isinstance(window, Path):
+                window = opened.enter_context(Window.of(window, where))
             length = int.from_bytes(window.read(0, min(8, window.size)), "little")
             if window.size < 8 or length > min(_MAX_HEADER, window.size - 8):
                 raise CorruptFileError(f"{where} is truncated or not a safetensors file.")
@@ -149,7 +165,13 @@ class File:
         return self._entries[name][1] if name in self._entries else None
 
     def place(self, name: str) -> Place:
-        """Where the array of that name is."""
+        """Where the array of that name is.
+
+        Raises:
+            SerializationError: The arrays are in a part of another file.
+        """
+        if self._path is None:
+            raise SerializationError(f"{self.where} is not a file of its own.")
         kind, shape, begin = self._entries[name]
         return Place(self._path, kind, shape, self._data.start + begin)
 
@@ -157,7 +179,7 @@ class File:
         """The array of that name."""
         kind, shape, begin = self._entries[name]
         budget.charge(allocated=math.prod(shape) * kind.itemsize)
-        value = np.empty(shape, kind)
+        value = room_for(shape, kind)
         self._data.read_into(begin, value)
         return value
 

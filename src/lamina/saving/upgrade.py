@@ -7,17 +7,26 @@ loss and optimizer.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lamina.core.boundary import warn
-from lamina.core.declaration import DECLARATIONS, OpDeclaration
+from lamina.core.declaration import DECLARATIONS
 from lamina.errors import LaminaError, SavingWarning, SerializationError, UnsafeFileError
 from lamina.saving.changes import Old
 from lamina.saving.code import with_functions
-from lamina.saving.migration import CONFIGS, OPS, WORDS, is_before, version_of
+from lamina.saving.migration import (
+    CONFIGS,
+    FUNCTIONS,
+    OPS,
+    POLICIES,
+    WORDS,
+    is_before,
+    version_of,
+)
+from lamina.saving.operations import op_of_old, record_of
 from lamina.serialization import registry
+from lamina.serialization.deferred import converts_old
 
 Config = dict[str, Any]
 _CONTAINERS = ("Sequential", "Model", "Functional")
@@ -56,6 +65,7 @@ def upgrade(
     record: Mapping[str, Any],
     version: Any = None,
     custom_objects: Mapping[str, Any] | None = None,
+    family: str = "layers",
 ) -> tuple[Config, list[str]]:
     """Convert a record of a model or layer to the form of today.
 
@@ -64,6 +74,7 @@ def upgrade(
         version: The version of Keras that wrote it, as a text.
         custom_objects: Your own classes and functions by name; functions of ``Lambda`` layers whose
             code is in the file by the name of the layer.
+        family: The namespace of the class.
 
     Returns:
         The new record, and what a user should know about the conversion.
@@ -81,7 +92,7 @@ def upgrade(
         record = with_functions(record, custom_objects)
         orderings = set(_values(record, "dim_ordering"))
         walker.ordering = orderings.pop() if len(orderings) == 1 else None
-        return walker.record(record), walker.notes
+        return walker.record(record, family), walker.notes
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError, ValueError) as e:
         if isinstance(e, LaminaError):
             raise
@@ -114,6 +125,22 @@ def rebuild(
     if notes:
         _warn_of(notes, f"{where or 'The config'} (written by {author})")
     return made
+
+
+@converts_old
+def _converted(record: Mapping[str, Any], family: str) -> Config | None:
+    """The record of today for one that cannot be read as it is; None if it is no old one."""
+    if any("module" in x and "class_name" in x for x in _mappings(record)):
+        return None
+    try:
+        new, notes = upgrade(record, family=family)
+    except LaminaError:  # the record is damaged, whatever its version
+        return None
+    if (new["class_name"], new["config"]) == (record["class_name"], record["config"]):
+        return None
+    if notes:
+        _warn_of(notes, "The config")
+    return new
 
 
 def upgrade_config(
@@ -260,7 +287,7 @@ class _Upgrade:
     def _dtype(self, value: Mapping[str, Any]) -> Any:
         """The name of a dtype policy, which older versions wrote as ``Policy``."""
         name = value.get("config", {}).get("name")
-        return name if value.get("class_name") in ("Policy", "PolicyV1") else dict(value)
+        return name if value.get("class_name") in POLICIES else dict(value)
 
     def object(self, value: Any, family: str) -> Any:
         """An object of a namespace: a name, or a record in one of two old forms."""
@@ -388,12 +415,12 @@ class _Upgrade:
         layers = []
         for record in config["layers"]:
             nodes = record.get("inbound_nodes") or []
-            row_of = record["class_name"] in ("TFOpLambda", "SlicingOpLambda")
-            declared = None if "module" in record else _op_of(record)
+            row_of = record["class_name"] in FUNCTIONS
+            declared = None if "module" in record else op_of_old(record)
             if row_of:
                 made, calls = self._function(record, nodes, names)
             elif declared is not None:
-                made, calls = {**_op_record(declared), "config": record["config"]}, list(nodes)
+                made, calls = {**record_of(declared), "config": record["config"]}, list(nodes)
             else:
                 made = self.record(record)
                 more = self.calls
@@ -435,7 +462,7 @@ class _Upgrade:
                     )
             defaults = {k: v for k, v in row.defaults.items() if arguments.get(k) is None}
             calls.append({"args": [], "kwargs": {**arguments, **defaults}})
-        return _op_record(DECLARATIONS[row.op]), calls
+        return record_of(DECLARATIONS[row.op]), calls
 
 
 def _is_model(record: Mapping[str, Any]) -> bool:
@@ -449,17 +476,21 @@ def _branches(record: Mapping[str, Any]) -> Any:
     return record["config"].get("layers") if is_merge else None
 
 
-def _values(x: Any, key: str) -> Iterator[str]:
-    """The texts under a key anywhere in a config."""
+def _mappings(x: Any) -> Iterator[Mapping[str, Any]]:
+    """A config, if it is a dict, and all dicts inside."""
     stack = [x]
     while stack:
         x = stack.pop()
         if isinstance(x, Mapping):
-            if isinstance(x.get(key), str):
-                yield x[key]
+            yield x
             stack.extend(x.values())
         elif isinstance(x, list):
             stack.extend(x)
+
+
+def _values(x: Any, key: str) -> Iterator[str]:
+    """The texts under a key anywhere in a config."""
+    return (m[key] for m in _mappings(x) if isinstance(m.get(key), str))
 
 
 def _name_of(record: Mapping[str, Any]) -> str:
@@ -567,24 +598,3 @@ def _ends(x: Any, names: Mapping[str, int], single: bool) -> Any:
         return {k: _ends(v, names, single) for k, v in x.items()}
     ends = [_ends(v, names, single) for v in x]
     return ends[0] if single and len(ends) == 1 and _is_reference(ends[0]) else ends
-
-
-def _op_record(declared: OpDeclaration) -> Config:
-    return {
-        "module": f"keras.src.ops.{declared.module_name}", "class_name": declared.class_name,
-        "config": {}, "registered_name": None,
-    }  # fmt: skip
-
-
-@functools.cache
-def _ops_by_class() -> dict[str, OpDeclaration]:
-    return {declared.class_name: declared for declared in DECLARATIONS.values()}
-
-
-def _op_of(record: Mapping[str, Any]) -> OpDeclaration | None:
-    """The op that a record without a module describes: one without the arguments of layers."""
-    if not isinstance(record["config"], Mapping) or "trainable" in record["config"]:
-        return None
-    is_layer = isinstance(registry.find_builtin("layers", str(record["class_name"])), type)
-    declared = _ops_by_class().get(str(record["class_name"]))
-    return None if is_layer and "dtype" in record["config"] else declared

@@ -12,8 +12,7 @@ has several paths is saved under the first; a variable that several layers share
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -29,14 +28,14 @@ from lamina.layers import Layer
 from lamina.layers.state import file_variables, listed_layers, writes_itself
 from lamina.optimizers.base import BaseOptimizer
 from lamina.random import SeedGenerator
-from lamina.saving.safetensors import bytes_of
+from lamina.saving.safetensors import digest_of
 from lamina.serialization.registry import stem_of
 
 _CONTAINERS = (list, tuple, dict, Mapping, set)
 _Saved = Layer | SeedGenerator | BaseOptimizer
 _SAVED = (Layer, SeedGenerator, BaseOptimizer)
-# Number of arrays that are transferred to the device in one call.
-_AT_A_TIME = 64
+# The most arrays, and about the most bytes, that are transferred to the device in one call.
+_AT_A_TIME, _BYTES = 64, 2**24
 
 
 @runtime_checkable
@@ -253,14 +252,6 @@ class Stored(Protocol):
         ...
 
 
-def digest_of(array: np.ndarray) -> str:
-    """The SHA-256 of an array's bytes, little-endian and in C order, in hexadecimal digits."""
-    value = np.asarray(array, order="C")
-    if value.dtype.byteorder == ">":
-        value = value.astype(value.dtype.newbyteorder("<"))
-    return hashlib.sha256(bytes_of(value)).hexdigest()
-
-
 class Verified:
     """A file whose arrays are compared with digests when they are read.
 
@@ -278,8 +269,8 @@ class Verified:
         if names != digests.keys():
             raise CorruptFileError(
                 f"{self.where} was altered: its arrays are not those that were saved."
-                + _listed("missing from the file", sorted(digests.keys() - names))
-                + _listed("added to the file", sorted(names - digests.keys()))
+                + listed("missing from the file", sorted(digests.keys() - names))
+                + listed("added to the file", sorted(names - digests.keys()))
             )
 
     def names(self) -> list[str]:
@@ -336,19 +327,16 @@ def fill(
     if (missing or wrong or unknown) and not skip_mismatch:
         raise error(
             f"{stored.where} does not match the model, which is unchanged."
-            + _listed("missing from the file", missing) + _listed("of another shape", wrong)
-            + _listed("not in the model", unknown) + "\n" + way_out
+            + listed("missing from the file", missing) + listed("of another shape", wrong)
+            + listed("not in the model", unknown) + "\n" + way_out
         )  # fmt: skip
     if missing or wrong:
         warn(
             f"Some weights in {stored.where} were skipped; those of the model are unchanged."
-            + _listed("missing from the file", missing) + _listed("of another shape", wrong),
+            + listed("missing from the file", missing) + listed("of another shape", wrong),
             SavingWarning,
         )  # fmt: skip
-    values = [
-        (v, _placed(stored.read(name).astype(v.dtype, copy=False), v))
-        for v, name in fitting.items()
-    ]
+    values = list(_read(stored, fitting))
     stores = [
         (
             layer,
@@ -356,26 +344,43 @@ def fill(
         )
         for start, layer in places.stores.items()
     ]
-    while values:
-        variables, arrays = zip(*values[-_AT_A_TIME:], strict=True)
-        del values[-_AT_A_TIME:]
-        if all(v.layout is None for v in variables):
-            arrays = jax.device_put(arrays)  # others send each device its own part
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
+    for variable, array in values:
+        variable.assign(array)
     for layer, store in stores:
         layer.load_own_variables(store)
 
 
-def _placed(array: np.ndarray, variable: Variable) -> Any:
-    """An array where the variable will hold it; if it is split, no process keeps the whole."""
-    layout = variable.layout if variable.is_initialized else variable.find_layout()
-    if layout is None:
-        return array
-    return put_parts(array.shape, array.dtype, layout.stored, lambda index: np.array(array[index]))
+def _read(stored: Stored, names: Mapping[Variable, str]) -> Iterator[tuple[Variable, Any]]:
+    """The values of variables, on the device, so that there is no second copy of all of them.
+
+    Args:
+        stored: The file.
+        names: The names of the arrays.
+    """
+    batch: list[tuple[Variable, np.ndarray]] = []
+    waiting = deque(names.items())
+    while waiting or batch:
+        while waiting and len(batch) < _AT_A_TIME and sum(a.nbytes for _, a in batch) < _BYTES:
+            variable, name = waiting.popleft()
+            array = stored.read(name).astype(variable.dtype, copy=False)
+            layout = variable.layout if variable.is_initialized else variable.find_layout()
+            if layout is None:
+                batch.append((variable, array))
+            else:  # of what is split, no process keeps the whole
+                yield (
+                    variable,
+                    put_parts(
+                        array.shape, array.dtype, layout.stored, lambda i, a=array: np.array(a[i])
+                    ),
+                )
+        if batch:
+            variables, arrays = zip(*batch, strict=True)
+            batch = []
+            yield from zip(variables, jax.device_put(arrays), strict=True)
 
 
-def _listed(what: str, entries: list[str]) -> str:
+def listed(what: str, entries: list[str]) -> str:
+    """The first of some entries, as a part of a message; "" if there are none."""
     if not entries:
         return ""
     more = f" and {len(entries) - 5} more" if len(entries) > 5 else ""

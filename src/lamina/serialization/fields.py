@@ -16,7 +16,8 @@ keyword-only. With ``trailing=True`` they come after those of derived classes, s
 with which the signatures of many classes end are declared once. Type checkers cannot express this
 order (see PEP 681), so such a class adds ``kw_only=True``, which then affects type checkers only.
 ``positional="units activation"`` names the fields that come first and may be passed by position,
-where Keras's order follows no other rule; it also applies to derived classes.
+where Keras's order follows no other rule; it also applies to derived classes, and so does
+``without="activation"``, which takes inherited fields away.
 
 For a class with its own ``__init__``, the arguments of each construction are recorded instead, so
 it has a ``get_config`` too.
@@ -33,8 +34,9 @@ from typing import Any, ClassVar, Self, SupportsFloat, dataclass_transform
 from lamina.core.arguments import Captured
 from lamina.core.graph import is_symbolic
 from lamina.core.tracking import same
-from lamina.errors import ArgumentError, SignatureError, unknown_name
+from lamina.errors import ArgumentError, LaminaError, SignatureError, unknown_name
 from lamina.serialization import registry
+from lamina.serialization.deferred import converted
 from lamina.serialization.text import reads_config
 
 MISSING: Any = object()
@@ -124,13 +126,17 @@ class Configurable(Captured):
     _fields: ClassVar[dict[str, Field]] = {}
     _own_fields: ClassVar[dict[str, Field]] = {}
     _positional: ClassVar[tuple[str, ...]] = ()
+    _without: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(
-        cls, *, trailing: bool = False, kw_only: bool = False, positional: str = "", **kwargs: Any
-    ) -> None:
+        cls, *, trailing: bool = False, kw_only: bool = False, positional: str = "",
+        without: str = "", **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init_subclass__(**kwargs)
         if positional:
             cls._positional = tuple(positional.split())
+        if without:
+            cls._without = tuple(without.split())
         owner = next(c for c in cls.__mro__ if "__init__" in c.__dict__)
         if owner is not Configurable and (owner is cls or not is_field_class(owner)):
             return
@@ -139,6 +145,7 @@ class Configurable(Captured):
         if (
             not cls._own_fields
             and not positional
+            and not without
             and len([b for b in cls.__bases__ if issubclass(b, Configurable)]) < 2
         ):
             return
@@ -147,6 +154,8 @@ class Configurable(Captured):
             for name, declared in base.__dict__["_own_fields"].items():
                 merged.pop(name, None)
                 merged[name] = declared
+        for name in cls._without:
+            del merged[name]
         first = {name: merged.pop(name).by_position() for name in cls._positional}
         rest = sorted(merged.values(), key=lambda f: (f.kw_only, f.trailing))
         cls._fields = {**first, **{f.name: f for f in rest}}
@@ -178,8 +187,18 @@ class Configurable(Captured):
     @classmethod
     @reads_config
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Create an object from the data that :meth:`get_config` returned."""
-        return cls(**{k: _revive(v) for k, v in config.items()})
+        """Create an object from the data that :meth:`get_config` returned, of Keras 1 to 3 too."""
+        try:
+            return cls(**{k: _revive(v) for k, v in config.items()})
+        except (LaminaError, TypeError, ValueError):
+            declared = registry.registration_of(cls)
+            if declared is None or declared.namespace is None:
+                raise
+            record = {"class_name": declared.name, "config": config}
+            old = converted(record, declared.namespace)
+            if old is None or old["class_name"] != declared.name:
+                raise
+            return cls(**{k: _revive(v) for k, v in old["config"].items()})
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{k}={v}" for k, v in self._repr_items())

@@ -9,8 +9,6 @@ from a file.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +33,7 @@ from lamina.errors import (
 )
 from lamina.runtime import budget
 from lamina.serialization import text
+from lamina.serialization.deferred import complete_table, converted
 
 _T = TypeVar("_T")
 _REGISTERED = re.compile(r"[^>\x00-\x1f]{0,200}>[^>\x00-\x1f]{1,200}")
@@ -371,6 +370,11 @@ def _describe(obj: Any) -> Any:
         }
     if isinstance(obj, (np.dtype,)):
         return obj.name
+    if isinstance(obj, bytes):
+        try:
+            return {"class_name": "__bytes__", "config": {"value": obj.decode()}}
+        except UnicodeDecodeError as e:
+            raise SerializationError(f"Bytes are saved as text of UTF-8, not {obj!r}.") from e
     if isinstance(obj, slice):
         config = {"start": obj.start, "stop": obj.stop, "step": obj.step}
         return {"class_name": "__slice__", "config": _describe(config)}
@@ -442,21 +446,8 @@ def _is_made_of(known: Any, fn: Any) -> bool:
     return known is fn
 
 
-# The namespaces that files may refer to. The list is fixed: no file can extend it.
-_IN_FILES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers",
-             "layers", "models", "quantizers", "random", "distillation",
-             "utils.feature_space")  # fmt: skip
-
-
-@functools.cache
-def _complete_table() -> None:
-    """Import every namespace, so that all built-in classes are registered in a new process."""
-    for namespace in _IN_FILES:
-        importlib.import_module(f"lamina.{namespace}")
-
-
 def _lookup(record: Mapping[str, Any]) -> Any:
-    _complete_table()
+    complete_table()
     module, name = record.get("module"), record["class_name"]
     is_function = name == "function"
     if is_function:
@@ -503,7 +494,7 @@ def _lookup(record: Mapping[str, Any]) -> Any:
 
 
 # Records that stand for values, and the tensors of a graph.
-_VALUES = ("__numpy__", "__tensor__", "__slice__", "__ellipsis__", "__keras_tensor__")
+_VALUES = ("__numpy__", "__bytes__", "__tensor__", "__slice__", "__ellipsis__", "__keras_tensor__")
 
 
 def is_known(record: Mapping[str, Any]) -> bool:
@@ -515,21 +506,30 @@ def is_known(record: Mapping[str, Any]) -> bool:
 
 
 def deserialize(
-    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
-) -> Any:
+    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True, *,
+    module_objects: Mapping[str, Any] | None = None, printable_module_name: str = "object",
+) -> Any:  # fmt: skip
     """Recreate the object from the data that :func:`serialize` returned.
 
     Args:
         config: JSON data; dicts with ``class_name`` and ``config`` become objects.
         custom_objects: Your own classes and functions, by the names that the config uses.
         safe_mode: Accepted for compatibility with Keras. Code in a config is never run.
+        module_objects: Those of a library: a ``config`` that is a name alone is one of these.
+        printable_module_name: What ``module_objects`` are, for messages.
 
     Raises:
         SerializationError: A class that is neither built in, registered nor passed.
+        UnknownNameError: A name alone that ``module_objects`` does not have.
     """
+    known = {**(module_objects or {}), **(custom_objects or {})}
+    if isinstance(config, str) and module_objects is not None:
+        if config not in known:
+            raise unknown_name(printable_module_name, config, list(known))
+        return known[config]() if inspect.isclass(known[config]) else known[config]
     if not isinstance(config, (list, tuple, Mapping)):
         return config
-    with text.reading(config, "The config"), CustomObjectScope(custom_objects or {}):
+    with text.reading(config, "The config"), CustomObjectScope(known):
         return _revive(config)
 
 
@@ -547,6 +547,8 @@ def _revive(config: Any) -> Any:
     try:
         if name in ("__numpy__", "__tensor__"):
             return np.array(inner["value"], dtype=standardize_dtype(inner["dtype"]))
+        if name == "__bytes__":
+            return inner["value"].encode()
         if name == "__slice__":
             return slice(inner["start"], inner["stop"], inner["step"])
         if name == "__ellipsis__":
@@ -557,7 +559,13 @@ def _revive(config: Any) -> Any:
                 "In the program that saves the file, define the function with `def`, register it "
                 "with `@keras.saving.register_keras_serializable()`, and save again."
             )
-        found = _lookup(config)
+        try:
+            found = _lookup(config)
+        except SerializationError:
+            old = None if "module" in config else converted(config, "layers")
+            if old is None:
+                raise
+            return _revive(old)
         if name == "function":
             return found
         if not inspect.isclass(found):

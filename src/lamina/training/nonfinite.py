@@ -78,7 +78,7 @@ def _recorder(seen: dict[Any, Any]) -> Any:
     """A hook that records the outputs of all layers, except inside compiled loops."""
     counts: dict[str, int] = {}
 
-    def hook(layer: Any, outputs: Any) -> Any:
+    def hook(layer: Any, _: Any, outputs: Any) -> Any:
         scope = current()
         path = "/".join(scope.path[1:] if scope is not None else ())
         leaves = [x for x in nested.flatten(outputs) if is_array(x)]
@@ -101,7 +101,7 @@ def _output_gradients(
     def loss(added: Any) -> Any:
         counts: dict[str, int] = {}
 
-        def hook(_: Any, outputs: Any) -> Any:
+        def hook(_: Any, received: Any, outputs: Any) -> Any:
             scope = current()
             path = "/".join(scope.path[1:] if scope is not None else ())
             n = counts[path] = counts.get(path, -1) + 1

@@ -132,7 +132,7 @@ def report(model: Any, program: Program, batch: Any) -> Report:
     calls: dict[tuple[str, ...], int] = {}
     outputs: list[Any] = []
 
-    def hook(layer: Any, result: Any) -> Any:
+    def hook(layer: Any, _: Any, result: Any) -> Any:
         scope = current()
         path = scope.path if scope is not None else ()
         leaves = [x for x in nested.flatten(result) if spec.is_array(x)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lamina.transforms.base import Params, Shape, Transform
 from lamina.transforms.draws import Draws
 
@@ -19,7 +21,10 @@ class Flip(Transform):
     def images(self, xp: Any, x: Any, params: Params) -> Any:
         y = x[:, :, ::-1] if "horizontal" in self.mode else x
         y = y[:, ::-1] if "vertical" in self.mode else y
-        return xp.where(params["flips"].reshape(-1, 1, 1, 1), y, x)
+        flips = params["flips"].reshape(-1, 1, 1, 1)
+        if xp is not np:
+            return xp.where(flips, y, x)
+        return np.stack([b if flip else a for flip, a, b in zip(flips.ravel(), x, y, strict=True)])
 
     masks = images
 

@@ -8,21 +8,9 @@ import numpy as np
 
 from lamina.transforms.base import Params, Shape
 from lamina.transforms.colors import Color
+from lamina.transforms.numbers import counts
 
 _LEVELS = 256
-
-
-def counts(xp: Any, values: Any, size: int) -> Any:
-    """How often each integer below ``size`` occurs along the last axis."""
-    batch = values.shape[:-1]
-    rows = values.reshape(-1, values.shape[-1])
-    n = rows.shape[0]
-    places = rows + (xp.arange(n) * size)[:, None]
-    if xp is np:
-        found = np.bincount(places.ravel(), minlength=n * size)
-    else:
-        found = xp.zeros(n * size, "int32").at[places.ravel()].add(1)
-    return found.reshape(*batch, size)
 
 
 class AutoContrast(Color):

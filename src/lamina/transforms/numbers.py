@@ -66,31 +66,61 @@ class Discretize(Values):
     def values(self, xp: Any, x: Any) -> Any:
         bins = xp.asarray(self.bin_boundaries, "float32")
         found = xp.searchsorted(bins, x.astype("float32"), side="right").astype("int32")
-        return encode(xp, found, len(self.bin_boundaries) + 1, self.output_mode, self.dtype)
+        dtype = "int32" if self.output_mode == "int" else self.dtype
+        return encode(xp, found, len(self.bin_boundaries) + 1, self.output_mode, dtype)
 
 
-def encode(xp: Any, indices: Any, size: int, mode: str, dtype: str) -> Any:
-    """Class indices as ``"int"``, ``"one_hot"``, ``"multi_hot"`` or ``"count"``.
+def counts(xp: Any, values: Any, size: int, weights: Any = None) -> Any:
+    """How often each integer below ``size`` occurs along the last axis; others are left out.
 
     Args:
         xp: The array module.
-        indices: Integers ``(batch, n, ...)``, ``(n,)`` or ``()``.
+        values: Integers ``(..., n)``.
+        size: Length of the new last axis.
+        weights: What each of them counts, in the dtype of the result; 1 when None.
+    """
+    rows = values.reshape(-1, values.shape[-1])
+    one = xp.ones((), "int32") if weights is None else weights.reshape(rows.shape)
+    n = rows.shape[0]
+    if xp is np:
+        rows = np.where((rows < 0) | (rows >= size), size, rows)
+        places = rows + (np.arange(n) * (size + 1))[:, None]
+        given = None if weights is None else one.ravel()
+        found = np.bincount(places.ravel(), given, n * (size + 1)).reshape(n, -1)[:, :size]
+        found = found.astype(one.dtype)
+    else:
+        rows = xp.where(rows < 0, size, rows)  # JAX counts negative indices from the end
+        found = xp.zeros((n, size), one.dtype)
+        found = found.at[xp.arange(n)[:, None], rows].add(one, mode="drop")
+    return found.reshape(*values.shape[:-1], size)
+
+
+def encode(xp: Any, indices: Any, size: int, mode: str, dtype: str, weights: Any = None) -> Any:
+    """Encode class indices; those outside ``[0, size)`` count nowhere.
+
+    With three or more axes, Keras's numbers are those along the second axis, in a shape that its
+    documentation contradicts; here they are those along the last axis, as it says.
+
+    Args:
+        xp: The array module.
+        indices: Integers ``(..., n)`` or ``()``.
         size: Number of classes.
-        mode: ``"one_hot"`` adds an axis, or replaces a last axis of size 1; the other two replace
-            the axis ``n``.
-        dtype: Dtype of the encodings.
+        mode: ``"int"`` for the indices themselves; ``"one_hot"`` for shape ``(..., n, size)``, or
+            ``(..., size)`` if ``n`` is 1 and not the only axis; ``"multi_hot"`` or ``"count"`` for
+            shape ``(..., size)``.
+        dtype: Dtype of the result.
+        weights: What each index counts, for ``"count"``.
     """
     if mode == "int":
-        return indices
+        return cast(xp, indices, dtype)
     if indices.ndim == 0:
         indices = indices[None]
-    if mode == "one_hot" and indices.ndim > 1 and indices.shape[-1] == 1:
-        indices = indices[..., 0]
-    hot = cast(xp, indices[..., None] == xp.arange(size), dtype)
     if mode == "one_hot":
-        return hot
-    axis = 1 if indices.ndim > 1 else 0
-    return hot.max(axis) if mode == "multi_hot" else hot.sum(axis)
+        if indices.ndim > 1 and indices.shape[-1] == 1:
+            indices = indices[..., 0]
+        return cast(xp, indices[..., None] == xp.arange(size), dtype)
+    found = counts(xp, indices, size, weights)
+    return cast(xp, found > 0 if mode == "multi_hot" else found, dtype)
 
 
 # ---- what data is summarized by ------------------------------------------------------------------
@@ -175,5 +205,6 @@ class Quantiles:
 
 
 __all__ = [
-    "Discretize", "Moments", "Normalize", "Quantiles", "Rescale", "Values", "deviation", "encode",
+    "Discretize", "Moments", "Normalize", "Quantiles", "Rescale", "Values", "counts", "deviation",
+    "encode",
 ]  # fmt: skip

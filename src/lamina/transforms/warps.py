@@ -20,10 +20,12 @@ FILL_MODES = ("reflect", "wrap", "constant", "nearest")
 
 def _inside(xp: Any, index: Any, size: Any, fill_mode: str) -> Any:
     """Indices within an axis, for any integers."""
+    near = xp is np and -size <= index.min() and index.max() < 2 * size
     if fill_mode == "wrap":
         return index % size
     if fill_mode == "reflect":  # about the border of the first and last entry
-        index = index % (2 * size)
+        # Of negative integers, `^` gives -1 - index: divisions are slower.
+        index = index ^ (index >> 31) if near else index % (2 * size)
         return xp.minimum(index, 2 * size - 1 - index)
     if fill_mode == "mirror":  # about their center
         period = max(2 * size - 2, 1)
@@ -47,28 +49,61 @@ def sample(
         fill_value: Value out of bounds for ``"constant"``.
     """
     n, height, width, channels = x.shape
-    flat = x.reshape(-1, channels)
+    if xp is np and n > 1:  # one image after the other, which the processor's caches hold
+        rows, columns = (np.broadcast_to(i, (n, *i.shape[1:])) for i in (rows, columns))
+        each = ((a[None], b[None], c[None]) for a, b, c in zip(x, rows, columns, strict=True))
+        return np.concatenate(
+            [sample(xp, a, b, c, interpolation, fill_mode, fill_value) for a, b, c in each]
+        )
     start = (xp.arange(n) * (height * width))[:, None, None]
+    integer = "intp" if xp is np else "int32"
 
-    def at(row: Any, column: Any) -> Any:
-        place = _inside(xp, row, height, fill_mode) * width
-        place = place + _inside(xp, column, width, fill_mode)
-        found = xp.take(flat, start + place, axis=0, mode="clip")
-        if fill_mode != "constant":
-            return found
-        known = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        return xp.where(known[..., None], found, xp.asarray(fill_value, x.dtype))
+    def neighbors(*corners: tuple[Any, Any]) -> list[tuple[Any, Any]]:
+        """Where pixels are in a table of all, and whether they are within the image."""
+        inside = [(start + _inside(xp, row, height, fill_mode) * width,
+                   _inside(xp, column, width, fill_mode)) for row, column in corners]  # fmt: skip
+        within = [((row >= 0) & (row < height), (column >= 0) & (column < width))
+                  for row, column in corners] if fill_mode == "constant" else None  # fmt: skip
+        pairs = [(i, j) for i in range(len(corners)) for j in range(len(corners))]
+        return [(inside[i][0] + inside[j][1], within and within[i][0] & within[j][1])
+                for i, j in pairs]  # fmt: skip
 
     if interpolation == "nearest":
         half = np.float32(0.5)  # ties are rounded away from zero
-        places = (xp.sign(i) * xp.floor(abs(i) + half) for i in (rows, columns))
-        return at(*(i.astype("int32") for i in places))
-    top, left = xp.floor(rows), xp.floor(columns)
-    down, right = ((a - b)[..., None].astype(x.dtype) for a, b in ((rows, top), (columns, left)))
-    top, left = top.astype("int32"), left.astype("int32")
-    above = at(top, left) * (1 - right) + at(top, left + 1) * right
-    below = at(top + 1, left) * (1 - right) + at(top + 1, left + 1) * right
-    return above * (1 - down) + below * down
+        places = neighbors(
+            tuple((xp.sign(i) * xp.floor(abs(i) + half)).astype(integer) for i in (rows, columns))
+        )
+        weights = ()
+    else:
+        lower = [xp.floor(i) for i in (rows, columns)]
+        weights = [(i - j).astype(x.dtype) for i, j in zip((rows, columns), lower, strict=True)]
+        top, left = (i.astype(integer) for i in lower)
+        places = neighbors((top, left), (top + 1, left + 1))
+
+    def mixed(table: Any, form: Any) -> Any:
+        def at(place: Any, known: Any) -> Any:
+            found = xp.take(table, place, axis=0, mode="raise" if xp is np else "clip")
+            fill = xp.asarray(fill_value, x.dtype)
+            return found if known is None else xp.where(form(known), found, fill)
+
+        def between(a: Any, b: Any, weight: Any) -> Any:
+            b -= a  # in place where arrays can be changed
+            b *= form(weight)
+            b += a
+            return b
+
+        if not weights:
+            return at(*places[0])
+        down, right = weights
+        a, b, c, d = (at(*place) for place in places)
+        return between(between(a, b, right), between(c, d, right), down)
+
+    if xp is not np:
+        return mixed(x.reshape(-1, channels), lambda a: a[..., None])
+    result = np.empty((*rows.shape, channels), x.dtype)
+    for i in range(channels):  # NumPy's loops are fast along the last axis only
+        result[..., i] = mixed(np.ascontiguousarray(x[..., i]).ravel(), lambda a: a)
+    return result
 
 
 def grid(xp: Any, height: Any, width: Any) -> tuple[Any, Any]:

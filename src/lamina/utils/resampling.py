@@ -21,9 +21,17 @@ def _along(image: np.ndarray, target: int, axis: int, method: str) -> np.ndarray
     shape = (target, *image.shape[1:]) if axis == 0 else (image.shape[0], target, image.shape[2])
     # As a table, so that NumPy's inner loops are over rows rather than over channels.
     shares = weights[:, :, None] if axis == 0 else np.repeat(weights, image.shape[2], 1)
-    total = np.zeros((shape[0], shape[1] * shape[2]), np.float32)
-    for pixels, share in zip(index, shares, strict=True):
-        part = np.take(image, pixels, axis, mode="clip").reshape(total.shape).astype(np.float32)
+    parts = (np.take(image, pixels, axis, mode="clip").reshape(shape[0], -1).astype(np.float32)
+             for pixels in index)  # fmt: skip
+    total = next(parts)
+    if len(index) == 2:  # whose weights add up to 1
+        difference = next(parts)
+        difference -= total
+        difference *= shares[1]
+        total += difference
+        return total.reshape(shape)
+    total *= shares[0]
+    for part, share in zip(parts, shares[1:], strict=True):
         part *= share
         total += part
     return total.reshape(shape)

@@ -22,8 +22,10 @@ from lamina.core.operation import Op
 from lamina.core.variable import Variable
 from lamina.layers import InputLayer, Layer
 from lamina.layers.arguments import call_signature
+from lamina.runtime import cost
 from lamina.runtime.files import replacing
 from lamina.serialization.fields import arguments_shown
+from lamina.visualization.devices import axes_of, device_bytes, mesh_of, notes
 from lamina.visualization.diagram import (
     Box,
     Diagram,
@@ -93,6 +95,8 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     facts = [type(model).__name__, f"{total:,} parameters"]
     if trains != total:
         facts.append(f"{trains:,} of them trainable")
+    distributed = bool(mesh_of(model))
+    facts += notes(model) if distributed else []
     graph = graph_of(model)
     outputs = graph.output_names if graph is not None and len(graph.outputs) > 1 else []
     data = {
@@ -107,7 +111,7 @@ def to_html(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     )
     page = Template(page).substitute(
         name=html.escape(model.name), facts=html.escape(" · ".join(facts)), data=text,
-        style=style, script=script, table=repr_html(model) if isinstance(model, Layer) else "",
+        style=style, script=script, table=_table(model, distributed),
         policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
                "base-uri 'none'; form-action 'none'",
     )  # fmt: skip
@@ -127,8 +131,12 @@ def repr_html(model: Any) -> str:
     >>> "dense" in repr_html(Sequential([layers.Input((4,)), layers.Dense(3)]))
     True
     """
-    table = summarize(model, expand_nested=True)._repr_html_()
-    return f'<div style="max-height: 32em; overflow: auto">{table}</div>'
+    return _table(model, show_sharding=False)
+
+
+def _table(model: Any, show_sharding: bool) -> str:
+    summary = summarize(model, expand_nested=True, show_sharding=show_sharding)
+    return f'<div style="max-height: 32em; overflow: auto">{summary._repr_html_()}</div>'
 
 
 def _digest(text: str) -> str:
@@ -217,6 +225,7 @@ def _describe_box(box: Box, trains: dict[Variable, bool]) -> dict[str, Any]:
         ],
         "weights": [
             {"name": name, "text": f"{tuple(v.shape)} {v.dtype}", "trains": trains.get(v, False)}
+            | ({"split": axes} if (axes := axes_of(v)) else {})
             for name, (v, _) in variables
         ],
         "inside": None if box.inside is None else _describe(box.inside, trains, []),
@@ -269,6 +278,10 @@ def _facts(
         facts.append(("Call", "{} of {} of this model".format(*box.turn)))
     if layer is not None and params:
         facts += [("Parameters", f"{params:,}"), ("Trainable", _TRAINABLE[state])]
+    if layer is not None and any(v.layout is not None for v in layer.weights):
+        facts.append(("Per device", cost.readable(device_bytes(layer.weights))))
+    if layer is not None and layer.output_sharding is not None:
+        facts.append(("Output split", tuple(layer.output_sharding.spec)))
     if activation:
         facts.append(("Activation", activation))
     if layer is not None and not isinstance(layer, InputLayer):

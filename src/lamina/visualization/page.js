@@ -287,8 +287,9 @@ function show(box) {
       ...reads.map((port) => tensor("in", port)), ...gives.map((port) => tensor("out", port))));
   });
   if (box.weights.length) {
-    const weights = element("ul", "weights", ...box.weights.map(({ name, text, trains }) =>
+    const weights = element("ul", "weights", ...box.weights.map(({ name, text, trains, split }) =>
       element("li", "", element("code", "", `${name} ${text}`),
+        ...(split ? [element("small", "", `split ${split}`)] : []),
         ...(trains ? [] : [element("small", "", "not trained")]))));
     details.append(element("h3", "", "Weights"), weights);
   }

@@ -17,8 +17,10 @@ from lamina.core.boundary import warn
 from lamina.core.operation import Op
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
-from lamina.layers import InputLayer
+from lamina.layers import InputLayer, Layer
+from lamina.runtime import cost
 from lamina.runtime.files import replacing
+from lamina.visualization.devices import device_bytes, layouts_of, notes
 from lamina.visualization.diagram import (
     Box,
     Diagram,
@@ -50,6 +52,7 @@ class _Options(NamedTuple):
     activations: bool
     trains: dict[Variable, bool] | None
     rankdir: str
+    sharding: bool
 
 
 def model_to_dot(
@@ -64,6 +67,7 @@ def model_to_dot(
     show_layer_activations: bool = False,
     show_trainable: bool = False,
     splines: str = "spline",
+    show_sharding: bool = False,
 ) -> pygraphviz.AGraph:
     """Convert a model to a Graphviz graph: a box for each layer, an edge for each tensor.
 
@@ -84,6 +88,9 @@ def model_to_dot(
             ``partly frozen``.
         splines: How edges are drawn: ``"spline"``, ``"curved"``, ``"polyline"``, ``"line"`` or
             ``"ortho"``. Keras's default is ``"ortho"``, for which Graphviz ignores the ports.
+        show_sharding: Whether to show how a distribution splits the weights of each layer, their
+            bytes on each device, and below the graph the memory of each device; once the model was
+            trained, also the communication of a training step.
 
     Returns:
         The graph; its nodes are named by the path of layer names, such as ``"encoder/dense"``.
@@ -105,7 +112,7 @@ def model_to_dot(
     diagram = make_diagram(model, expand_nested=expand_nested)
     options = _Options(
         show_shapes, show_dtype, show_layer_names, show_layer_activations,
-        trainability(model) if show_trainable else None, rankdir,
+        trainability(model) if show_trainable else None, rankdir, show_sharding,
     )  # fmt: skip
     graph: Any = Graph(directed=True, strict=False, name="model")
     graph.graph_attr.update(
@@ -114,6 +121,9 @@ def model_to_dot(
     )  # fmt: skip
     graph.node_attr.update(shape="plain", fontname=_FONT, fontsize="11", fontcolor=_INK)
     graph.edge_attr.update(color=_MUTED, arrowsize="0.6")
+    if show_sharding:
+        lines = (f'{_small(note)}<br align="left"/>' for note in notes(model))
+        graph.graph_attr.update(label=f"<{''.join(lines)}>", labeljust="l")
     frame = _frame(graph, "", model.name) if subgraph else graph
     _draw_boxes(frame, diagram, options)
     leave, enter = _SIDES[rankdir]
@@ -138,6 +148,7 @@ def plot_model(
     show_layer_activations: bool = False,
     show_trainable: bool = False,
     splines: str = "spline",
+    show_sharding: bool = False,
 ) -> Any:
     """Draw a model as a PNG, SVG or PDF file, depending on the suffix.
 
@@ -157,6 +168,9 @@ def plot_model(
             ``partly frozen``.
         splines: How edges are drawn: ``"spline"``, ``"curved"``, ``"polyline"``, ``"line"`` or
             ``"ortho"``. Keras's default is ``"ortho"``, for which Graphviz ignores the ports.
+        show_sharding: Whether to show how a distribution splits the weights of each layer, their
+            bytes on each device, and below the graph the memory of each device; once the model was
+            trained, also the communication of a training step.
 
     Returns:
         In a notebook, an object that displays the picture; otherwise None.
@@ -183,7 +197,7 @@ def plot_model(
         model, show_shapes=show_shapes, show_dtype=show_dtype, show_layer_names=show_layer_names,
         rankdir=rankdir, expand_nested=expand_nested, dpi=dpi,
         show_layer_activations=show_layer_activations, show_trainable=show_trainable,
-        splines=splines,
+        splines=splines, show_sharding=show_sharding,
     )  # fmt: skip
     picture = _render(graph, kind, dpi)
     with replacing(path) as part:
@@ -438,12 +452,20 @@ def _head(box: Box, options: _Options) -> str:
     lines = [f"<b>{html.escape(box.name if options.names else box.kind)}</b>"]
     if any(facts):
         lines.append(_small(" · ".join(filter(None, facts))))
+    lines += map(_small, _sharding(box.operation) if options.sharding else ())
     rows = "".join(f"<tr><td>{line}</td></tr>" for line in lines)
     return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{rows}</table>'
 
 
 def _state(box: Box, options: _Options) -> str | None:
     return None if options.trains is None else state_of(box.operation, options.trains)
+
+
+def _sharding(operation: Any) -> list[str]:
+    if not isinstance(operation, Layer) or not operation.weights:
+        return []
+    size = cost.readable(device_bytes(operation.weights))
+    return [*layouts_of(operation), f"{size} per device"]
 
 
 def _small(text: str) -> str:

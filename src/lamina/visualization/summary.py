@@ -24,7 +24,6 @@ from rich.text import Text
 from lamina.core.graph import Node
 from lamina.core.operation import Op
 from lamina.core.scope import Scope, entered
-from lamina.core.sharding import bytes_per_device
 from lamina.core.spec import BATCH, TensorSpec, is_anonymous, show_dim
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, UnknownNameError
@@ -32,6 +31,7 @@ from lamina.layers import InputLayer
 from lamina.runtime import cost, messages
 from lamina.tree import nested
 from lamina.visualization.cells import JOINED, coloured, in_ascii, shrink, wrap
+from lamina.visualization.devices import device_bytes, layouts_of, notes
 from lamina.visualization.diagram import graph_of
 
 Shape = tuple[Any, ...]
@@ -57,7 +57,8 @@ class Row:
         operations: Arithmetic operations of all calls for one sample: a number, a formula of named
             dimensions, or None if unknown or not requested.
         activation_bytes: Size of the outputs for one sample in bytes, likewise.
-        sharding: For each weight its name and the axis of the mesh that splits each dimension.
+        sharding: For each weight that is split its name and the axis of the mesh that splits each
+            dimension; the same for the output if it has a layout. Empty if not requested.
         device_bytes: Size of the weights on each device in bytes.
     """
 
@@ -313,7 +314,8 @@ def summarize(
     ends = () if positions is None else tuple(positions)
     weights = set(model.weights)  # the states of seed generators are not parameters
     trains = {v: t for v, t in model.named_variables().values() if v in weights}
-    reader = _Reader(trains, expand_nested, _operations(model) if show_cost else None)
+    costs = _operations(model) if show_cost else None
+    reader = _Reader(trains, expand_nested, costs, show_sharding)
     rows = list(reader.rows(model, 0, "", layer_range))
     optimizer = model.optimizer
     state = optimizer.state_variables if optimizer is not None and optimizer.built else {}
@@ -333,7 +335,7 @@ def summarize(
         show_trainable=show_trainable,
         show_cost=show_cost,
         show_sharding=show_sharding,
-        notes=_notes(model, [*trains, *state.values()]) if show_sharding else (),
+        notes=tuple(notes(model)) if show_sharding else (),
         line_length=line_length,
         positions=ends,
     )
@@ -384,10 +386,11 @@ class _Reader:
     """Creates the rows, and records whether any graph has branches."""
 
     def __init__(
-        self, trains: dict[Variable, bool], expand_nested: bool, costs: dict[str, Any] | None
-    ) -> None:
+        self, trains: dict[Variable, bool], expand_nested: bool, costs: dict[str, Any] | None,
+        show_sharding: bool,
+    ) -> None:  # fmt: skip
         self.trains, self.expand_nested, self.branches = trains, expand_nested, False
-        self.costs = costs
+        self.costs, self.show_sharding = costs, show_sharding
 
     def rows(
         self, model: Any, depth: int, frame: str, layer_range: Sequence[str] | None = None,
@@ -431,26 +434,9 @@ class _Reader:
             frame=frame,
             operations=_total(self.costs, path) if calls and self.costs is not None else None,
             activation_bytes=_bytes_of_outputs(calls) if self.costs is not None else None,
-            sharding=tuple(f"{v.name} {axes}" for v in variables if (axes := _axes_of(v))),
-            device_bytes=sum(_device_bytes(v) for v in variables),
+            sharding=tuple(layouts_of(operation)) if self.show_sharding else (),
+            device_bytes=device_bytes(variables),
         )  # fmt: skip
-
-
-def _axes_of(variable: Variable) -> tuple[Any, ...]:
-    """The axes of the mesh that split the dimensions of a variable; empty if none does."""
-    spec = () if variable.layout is None else tuple(variable.layout.stored.spec)
-    return (*spec, *[None] * (variable.ndim - len(spec))) if any(spec) else ()
-
-
-def _device_bytes(variable: Variable) -> int:
-    return bytes_per_device(variable.shape, variable.dtype, variable.layout)
-
-
-def _notes(model: Any, variables: list[Variable]) -> tuple[str, ...]:
-    """What is known of the memory and the communication of each device."""
-    if model.compiled and model.program_for("train").seen is not None:
-        return tuple(str(model.analyze_step()).splitlines())
-    return (f"Params per device: {cost.readable(sum(map(_device_bytes, variables)))}",)
 
 
 def _operations(model: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from lamina import settings
 from lamina.core.scope import current, random_key
 from lamina.errors import ArgumentError, LaminaError
+from lamina.initializers.base import read_seed
 from lamina.layers.base import Layer
 from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.random.seed_generator import key_of
@@ -170,6 +171,15 @@ class ImageLayer(PreprocessingLayer):
 
 # ---- arguments ---------------------------------------------------------------------------------
 
+INTERPOLATION = field(default="bilinear", convert=one_of("bilinear", "nearest"))
+
+
+@builtin()
+class RandomLayer(ImageLayer):
+    """Base of the layers that draw random numbers."""
+
+    seed: int | None = field(default=None, convert=read_seed, kw_only=True)
+
 
 def between(interval: str, start: float | None = None, unit: str = "") -> Any:
     """Converter of a range: two numbers in an interval, or one.
@@ -221,6 +231,21 @@ def read_range(value: Any) -> tuple[Any, Any]:
     return low, high
 
 
+PART, SIGNED = between("[0, 1]"), between("[-1, 1]")
+
+
+@builtin()
+class RangedLayer(ImageLayer):
+    """Base of the layers that know the range of values of images."""
+
+    value_range: Any = field(default=(0, 255), convert=read_range, kw_only=True)
+
+
+@builtin()
+class RandomColor(RandomLayer, RangedLayer):
+    """Base of those that do both."""
+
+
 # ---- docstrings ----------------------------------------------------------------------------------
 
 _COMMON = {
@@ -265,4 +290,7 @@ def described(text: str, parts: str = "", random: bool = True) -> str:
     return text
 
 
-__all__ = ["ImageLayer", "JaxDraws", "between", "described", "read_range"]
+__all__ = [
+    "INTERPOLATION", "PART", "SIGNED", "ImageLayer", "JaxDraws", "RandomColor", "RandomLayer",
+    "RangedLayer", "between", "described",
+]  # fmt: skip

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina import settings
 from lamina.errors import ArgumentError
-from lamina.initializers.base import read_seed
-from lamina.layers.image.base import ImageLayer, between, described, read_range
+from lamina.layers.image.base import (
+    PART,
+    SIGNED,
+    RandomColor,
+    RandomLayer,
+    RangedLayer,
+    between,
+    described,
+)
 from lamina.serialization.fields import field, int_tuple, number, optional, positive_int
 from lamina.serialization.registry import builtin
 from lamina.transforms import colors, filters, histograms
-
-_SEED = field(default=None, convert=read_seed)
-_LAYOUT = field(default=None, convert=settings.standardize_data_format)
-_RANGE = field(default=(0, 255), convert=read_range)
-_PART, _SIGNED = between("[0, 1]"), between("[-1, 1]")
 
 _TEMPLATE = """$summary
 
@@ -49,20 +50,18 @@ def _range(meaning: str, one: str) -> str:
 
 
 @builtin("layers")
-class RandomBrightness(ImageLayer):
+class RandomBrightness(RandomColor, positional="factor value_range seed"):
     __doc__ = _doc(
         "RandomBrightness", "Make images brighter or darker at random.",
         "x + factor * (value_range[1] - value_range[0])",
         _range("Smallest and largest factor, from -1 to 1", "(-f, f)"),
     )  # fmt: skip
     transform_class = colors.Brightness
-    factor: Any = field(convert=_SIGNED)
-    value_range: Any = _RANGE
-    seed: int | None = _SEED
+    factor: Any = field(convert=SIGNED)
 
 
 @builtin("layers")
-class RandomContrast(ImageLayer):
+class RandomContrast(RandomColor, positional="factor value_range seed"):
     __doc__ = _doc(
         "RandomContrast", "Change the contrast of images at random.",
         "(x - mean) * strength + mean, with the mean of each channel",
@@ -70,33 +69,25 @@ class RandomContrast(ImageLayer):
         "number\n            ``f`` means ``(0, f)``",
     )  # fmt: skip
     transform_class = colors.Contrast
-    factor: Any = field(convert=_PART)
-    value_range: Any = _RANGE
-    seed: int | None = _SEED
+    factor: Any = field(convert=PART)
 
 
 @builtin("layers")
-class RandomColorDegeneration(ImageLayer):
+class RandomColorDegeneration(RandomColor, positional="factor value_range data_format seed"):
     __doc__ = _doc(
         "RandomColorDegeneration", "Mix images with their shades of grey at random.",
         "x + factor * (grey - x)",
         _range("Smallest and largest factor, from -1 to 1", "(-f, f)"),
     )  # fmt: skip
     transform_class = colors.ColorDegeneration
-    factor: Any = field(convert=_SIGNED)
-    value_range: Any = _RANGE
-    data_format: Any = _LAYOUT
-    seed: int | None = _SEED
+    factor: Any = field(convert=SIGNED)
 
 
 @builtin()
-class _WithPart(ImageLayer):
+class _WithPart(RandomColor, positional="factor value_range data_format seed"):
     """Base of the layers with a factor from 0 to 1."""
 
-    factor: Any = field(convert=_PART)
-    value_range: Any = _RANGE
-    data_format: Any = _LAYOUT
-    seed: int | None = _SEED
+    factor: Any = field(convert=PART)
 
 
 @builtin("layers")
@@ -131,7 +122,7 @@ class RandomSharpness(_WithPart):
 
 
 @builtin("layers")
-class RandomPosterization(ImageLayer):
+class RandomPosterization(RandomColor, positional="factor value_range data_format seed"):
     __doc__ = _doc(
         "RandomPosterization", "Keep only the upper bits of values at random.",
         "floor(x / 2**(8 - bits)) * 2**(8 - bits) of values from 0 to 255",
@@ -141,27 +132,21 @@ class RandomPosterization(ImageLayer):
     )  # fmt: skip
     transform_class = colors.Posterization
     factor: Any = field(convert=between("[1, 8]"))
-    value_range: Any = _RANGE
-    data_format: Any = _LAYOUT
-    seed: int | None = _SEED
 
 
 @builtin("layers")
-class RandomInvert(ImageLayer):
+class RandomInvert(RandomColor, positional="factor value_range seed data_format"):
     __doc__ = _doc(
         "RandomInvert", "Turn some of the images into their negatives.",
         "value_range[0] + value_range[1] - x",
         "Probability that an image is changed, or two numbers between which it is drawn",
     )  # fmt: skip
     transform_class = colors.Invert
-    factor: Any = field(default=1.0, convert=_PART)
-    value_range: Any = _RANGE
-    seed: int | None = _SEED
-    data_format: Any = _LAYOUT
+    factor: Any = field(default=1.0, convert=PART)
 
 
 @builtin("layers")
-class RandomGrayscale(ImageLayer):
+class RandomGrayscale(RandomLayer, positional="factor data_format seed"):
     __doc__ = described("""Turn some of the images into shades of grey, in all three channels.
 
     Args:
@@ -179,8 +164,6 @@ class RandomGrayscale(ImageLayer):
 
     transform_class = colors.Grayscale
     factor: float = field(default=0.5, convert=number("[0, 1]"))
-    data_format: Any = _LAYOUT
-    seed: int | None = _SEED
 
 
 def _read_window(value: Any) -> tuple[int, ...]:
@@ -191,7 +174,9 @@ def _read_window(value: Any) -> tuple[int, ...]:
 
 
 @builtin("layers")
-class RandomGaussianBlur(ImageLayer):
+class RandomGaussianBlur(
+    RandomColor, positional="factor kernel_size sigma value_range data_format seed"
+):
     __doc__ = described("""Blur some of the images; the strength is drawn for a batch.
 
     Args:
@@ -212,16 +197,16 @@ class RandomGaussianBlur(ImageLayer):
     """)
 
     transform_class = filters.GaussianBlur
-    factor: Any = field(default=1.0, convert=_PART)
+    factor: Any = field(default=1.0, convert=PART)
     kernel_size: Any = field(default=3, convert=_read_window)
-    sigma: Any = field(default=1.0, convert=_PART)
-    value_range: Any = _RANGE
-    data_format: Any = _LAYOUT
-    seed: int | None = _SEED
+    sigma: Any = field(default=1.0, convert=PART)
 
 
 @builtin("layers")
-class RandomColorJitter(ImageLayer):
+class RandomColorJitter(
+    RandomColor, positional="value_range brightness_factor contrast_factor saturation_factor "
+    "hue_factor seed data_format",
+):  # fmt: skip
     __doc__ = described("""Change brightness, contrast, saturation and hue at random, in this order.
 
     Args:
@@ -242,17 +227,14 @@ class RandomColorJitter(ImageLayer):
     """)
 
     transform_class = colors.ColorJitter
-    value_range: Any = _RANGE
-    brightness_factor: Any = field(default=None, convert=optional(_SIGNED))
-    contrast_factor: Any = field(default=None, convert=optional(_PART))
-    saturation_factor: Any = field(default=None, convert=optional(_PART))
-    hue_factor: Any = field(default=None, convert=optional(_PART))
-    seed: int | None = _SEED
-    data_format: Any = _LAYOUT
+    brightness_factor: Any = field(default=None, convert=optional(SIGNED))
+    contrast_factor: Any = field(default=None, convert=optional(PART))
+    saturation_factor: Any = field(default=None, convert=optional(PART))
+    hue_factor: Any = field(default=None, convert=optional(PART))
 
 
 @builtin("layers")
-class Solarization(ImageLayer):
+class Solarization(RandomColor, positional="addition_factor threshold_factor value_range seed"):
     __doc__ = described("""Invert the values that are not below a threshold.
 
     Values from 0 to 255 become ``y = clip(x + addition)`` if that is below the threshold, and
@@ -277,14 +259,12 @@ class Solarization(ImageLayer):
     """)
 
     transform_class = colors.Solarization
-    addition_factor: Any = field(default=0.0, convert=_PART)
-    threshold_factor: Any = field(default=0.0, convert=_PART)
-    value_range: Any = _RANGE
-    seed: int | None = _SEED
+    addition_factor: Any = field(default=0.0, convert=PART)
+    threshold_factor: Any = field(default=0.0, convert=PART)
 
 
 @builtin("layers")
-class AutoContrast(ImageLayer):
+class AutoContrast(RangedLayer, positional="value_range"):
     __doc__ = described("""Stretch the values of each channel to the whole range.
 
     It acts in training and otherwise.
@@ -304,11 +284,10 @@ class AutoContrast(ImageLayer):
     """, random=False)  # fmt: skip
 
     transform_class = histograms.AutoContrast
-    value_range: Any = _RANGE
 
 
 @builtin("layers")
-class Equalization(ImageLayer):
+class Equalization(RangedLayer, positional="value_range bins data_format"):
     __doc__ = described("""Make the values of each channel equally frequent, in training.
 
     As in Keras, the frequencies are those of the whole batch.
@@ -327,13 +306,13 @@ class Equalization(ImageLayer):
     """)
 
     transform_class = histograms.Equalization
-    value_range: Any = _RANGE
     bins: int = field(default=256, convert=positive_int)
-    data_format: Any = _LAYOUT
 
 
 @builtin("layers")
-class ContrastLimitedAdaptiveHistogramEqualization(ImageLayer):
+class ContrastLimitedAdaptiveHistogramEqualization(
+    RangedLayer, positional="value_range clip_limit tile_grid_size data_format"
+):
     __doc__ = described("""Increase the contrast of each part of an image (CLAHE).
 
     The image is divided into tiles, in each of which values become about equally frequent; the
@@ -359,10 +338,8 @@ class ContrastLimitedAdaptiveHistogramEqualization(ImageLayer):
     """, random=False)  # fmt: skip
 
     transform_class = histograms.Clahe
-    value_range: Any = _RANGE
     clip_limit: float = field(default=4.0, convert=number("[0, inf)"))
     tile_grid_size: Any = field(default=(8, 8), convert=int_tuple(2))
-    data_format: Any = _LAYOUT
 
 
 __all__ = [

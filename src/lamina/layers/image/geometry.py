@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina import settings
-from lamina.initializers.base import read_seed
-from lamina.layers.image.base import ImageLayer, between, described, read_range
+from lamina.layers.image.base import (
+    INTERPOLATION,
+    PART,
+    RandomColor,
+    RandomLayer,
+    between,
+    described,
+)
 from lamina.serialization.fields import field, number, one_of, optional
 from lamina.serialization.registry import builtin
 from lamina.transforms import flipping, warps
 
-_SEED = field(default=None, convert=read_seed)
-_LAYOUT = field(default=None, convert=settings.standardize_data_format)
-_FILL_MODE = field(default="reflect", convert=one_of(*warps.FILL_MODES))
-_INTERPOLATION = field(default="bilinear", convert=one_of("bilinear", "nearest"))
-_PART = between("[0, 1]")
 _MOVED = "boxes and masks move along, and boxes that are left outside get the label -1"
 
 
+@builtin()
+class _Warp(RandomLayer):
+    interpolation: str = field(
+        default="bilinear", convert=one_of("bilinear", "nearest"), kw_only=True
+    )
+    fill_mode: str = field(default="reflect", convert=one_of(*warps.FILL_MODES), kw_only=True)
+    fill_value: float = field(default=0.0, kw_only=True)
+
+
 @builtin("layers")
-class RandomFlip(ImageLayer):
+class RandomFlip(RandomLayer, positional="mode seed data_format"):
     __doc__ = described("""Flip half of the images.
 
     Args:
@@ -42,12 +51,12 @@ class RandomFlip(ImageLayer):
         default="horizontal_and_vertical",
         convert=one_of("horizontal", "vertical", "horizontal_and_vertical"),
     )
-    seed: int | None = _SEED
-    data_format: Any = _LAYOUT
 
 
 @builtin("layers")
-class RandomRotation(ImageLayer):
+class RandomRotation(
+    _Warp, positional="factor fill_mode interpolation seed fill_value data_format"
+):
     __doc__ = described("""Rotate images about their centers by random angles.
 
     Args:
@@ -73,15 +82,13 @@ class RandomRotation(ImageLayer):
     factor: Any = field(
         convert=between("[-1, 1]", unit="a fraction of a full turn (90 degrees are 0.25)")
     )
-    fill_mode: str = _FILL_MODE
-    interpolation: str = _INTERPOLATION
-    seed: int | None = _SEED
-    fill_value: float = 0.0
-    data_format: Any = _LAYOUT
 
 
 @builtin("layers")
-class RandomTranslation(ImageLayer):
+class RandomTranslation(
+    _Warp, positional="height_factor width_factor fill_mode interpolation seed fill_value "
+    "data_format",
+):  # fmt: skip
     __doc__ = described("""Translate images by random distances.
 
     Args:
@@ -107,18 +114,16 @@ class RandomTranslation(ImageLayer):
     transform_class = warps.Translation
     height_factor: Any = field(convert=between("[-1, 1]"))
     width_factor: Any = field(convert=between("[-1, 1]"))
-    fill_mode: str = _FILL_MODE
-    interpolation: str = _INTERPOLATION
-    seed: int | None = _SEED
-    fill_value: float = 0.0
-    data_format: Any = _LAYOUT
 
 
 _ZOOM = between("(-1, 1]")
 
 
 @builtin("layers")
-class RandomZoom(ImageLayer):
+class RandomZoom(
+    _Warp, positional="height_factor width_factor fill_mode interpolation seed fill_value "
+    "data_format",
+):  # fmt: skip
     __doc__ = described("""Zoom images about their centers by random factors.
 
     Args:
@@ -143,18 +148,15 @@ class RandomZoom(ImageLayer):
     transform_class = warps.Zoom
     height_factor: Any = field(convert=_ZOOM)
     width_factor: Any = field(default=None, convert=optional(_ZOOM))
-    fill_mode: str = _FILL_MODE
-    interpolation: str = _INTERPOLATION
-    seed: int | None = _SEED
-    fill_value: float = 0.0
-    data_format: Any = _LAYOUT
 
 
 _SHEAR = between("[-1, 1]", start=0)  # negative numbers are in files of Keras
 
 
 @builtin("layers")
-class RandomShear(ImageLayer):
+class RandomShear(
+    _Warp, positional="x_factor y_factor interpolation fill_mode fill_value data_format seed"
+):
     __doc__ = described("""Shear images by random amounts, about the upper left corner.
 
     Args:
@@ -179,15 +181,12 @@ class RandomShear(ImageLayer):
     transform_class = warps.Shear
     x_factor: Any = field(default=0.0, convert=_SHEAR)
     y_factor: Any = field(default=0.0, convert=_SHEAR)
-    interpolation: str = _INTERPOLATION
-    fill_mode: str = _FILL_MODE
-    fill_value: float = 0.0
-    data_format: Any = _LAYOUT
-    seed: int | None = _SEED
 
 
 @builtin("layers")
-class RandomPerspective(ImageLayer):
+class RandomPerspective(
+    RandomLayer, positional="factor scale interpolation fill_value seed data_format"
+):
     __doc__ = described("""Project some of the images, as if seen from random directions.
 
     Args:
@@ -208,16 +207,17 @@ class RandomPerspective(ImageLayer):
     """, _MOVED)  # fmt: skip
 
     transform_class = warps.Perspective
-    factor: Any = field(default=1.0, convert=_PART)
+    factor: Any = field(default=1.0, convert=PART)
     scale: float = field(default=1.0, convert=number("[0, 1]"))
-    interpolation: str = _INTERPOLATION
+    interpolation: str = INTERPOLATION
     fill_value: float = 0.0
-    seed: int | None = _SEED
-    data_format: Any = _LAYOUT
 
 
 @builtin("layers")
-class RandomElasticTransform(ImageLayer):
+class RandomElasticTransform(
+    RandomColor, positional="factor scale interpolation fill_mode fill_value value_range seed "
+    "data_format",
+):  # fmt: skip
     __doc__ = described("""Distort some of the images by smooth random displacements of the pixels.
 
     The displacements are Gaussian noise that is blurred: with a strength ``s``, which is drawn for
@@ -244,14 +244,11 @@ class RandomElasticTransform(ImageLayer):
     """, "masks are distorted along; bounding boxes cannot be")  # fmt: skip
 
     transform_class = warps.Elastic
-    factor: Any = field(default=1.0, convert=_PART)
-    scale: Any = field(default=1.0, convert=_PART)
-    interpolation: str = _INTERPOLATION
+    factor: Any = field(default=1.0, convert=PART)
+    scale: Any = field(default=1.0, convert=PART)
+    interpolation: str = INTERPOLATION
     fill_mode: str = field(default="reflect", convert=one_of(*warps.FILL_MODES, "mirror"))
     fill_value: float = 0.0
-    value_range: Any = field(default=(0, 255), convert=read_range)
-    seed: int | None = _SEED
-    data_format: Any = _LAYOUT
 
 
 __all__ = [

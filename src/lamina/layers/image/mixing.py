@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina import settings
-from lamina.initializers.base import read_seed
-from lamina.layers.image.base import ImageLayer, between, described, read_range
-from lamina.serialization.fields import field, is_integer, number, one_of, positive_int
+from lamina.layers.image.base import (
+    INTERPOLATION,
+    PART,
+    ImageLayer,
+    RandomColor,
+    RandomLayer,
+    described,
+)
+from lamina.serialization.fields import field, is_integer, number, positive_int
 from lamina.serialization.registry import builtin
 from lamina.transforms import mixing, policies
 
-_SEED = field(default=None, convert=read_seed)
-_LAYOUT = field(default=None, convert=settings.standardize_data_format)
-_RANGE = field(default=(0, 255), convert=read_range)
-_INTERPOLATION = field(default="bilinear", convert=one_of("bilinear", "nearest"))
-_PART = between("[0, 1]")
-
 
 @builtin("layers")
-class MixUp(ImageLayer):
+class MixUp(RandomLayer, positional="alpha data_format seed"):
     __doc__ = described("""Replace images by weighted means of pairs of images.
 
     ``weight * x + (1 - weight) * partner``, with a random partner and a weight from the beta
@@ -44,12 +43,10 @@ class MixUp(ImageLayer):
 
     transform_class = mixing.MixUp
     alpha: float = field(default=0.2, convert=number("(0, inf)"))
-    data_format: Any = _LAYOUT
-    seed: int | None = _SEED
 
 
 @builtin("layers")
-class CutMix(ImageLayer):
+class CutMix(RandomLayer, positional="factor seed data_format"):
     __doc__ = described("""Replace a window of each image by that of another image.
 
     The share of the window is from a beta distribution, whose parameter is drawn for a batch.
@@ -72,13 +69,11 @@ class CutMix(ImageLayer):
         "along; bounding boxes cannot be")  # fmt: skip
 
     transform_class = mixing.CutMix
-    factor: Any = field(default=1.0, convert=_PART)
-    seed: int | None = _SEED
-    data_format: Any = _LAYOUT
+    factor: Any = field(default=1.0, convert=PART)
 
 
 @builtin("layers")
-class RandomErasing(ImageLayer):
+class RandomErasing(RandomColor, positional="factor scale fill_value value_range seed data_format"):
     __doc__ = described("""Fill a window of some of the images.
 
     Args:
@@ -101,12 +96,9 @@ class RandomErasing(ImageLayer):
     """)
 
     transform_class = mixing.Erasing
-    factor: Any = field(default=1.0, convert=_PART)
-    scale: Any = field(default=(0.02, 0.33), convert=_PART)
+    factor: Any = field(default=1.0, convert=PART)
+    scale: Any = field(default=(0.02, 0.33), convert=PART)
     fill_value: Any = None
-    value_range: Any = _RANGE
-    seed: int | None = _SEED
-    data_format: Any = _LAYOUT
 
 
 def _read_fill(value: Any) -> int:
@@ -138,7 +130,9 @@ class MaxNumBoundingBoxes(ImageLayer):
 
 
 @builtin("layers")
-class RandAugment(ImageLayer):
+class RandAugment(
+    RandomColor, positional="value_range num_ops factor interpolation seed data_format"
+):
     __doc__ = described("""Apply random transforms, chosen for a batch, one after the other.
 
     The transforms are those of :class:`RandomShear`, :class:`RandomTranslation`,
@@ -166,16 +160,16 @@ class RandAugment(ImageLayer):
     """, "boxes and masks move along")  # fmt: skip
 
     transform_class = policies.RandAugment
-    value_range: Any = _RANGE
     num_ops: int = field(default=2, convert=positive_int)
-    factor: Any = field(default=0.5, convert=_PART)
-    interpolation: str = _INTERPOLATION
-    seed: int | None = _SEED
-    data_format: Any = _LAYOUT
+    factor: Any = field(default=0.5, convert=PART)
+    interpolation: str = INTERPOLATION
 
 
 @builtin("layers")
-class AugMix(ImageLayer):
+class AugMix(
+    RandomColor, positional="value_range num_chains chain_depth factor alpha all_ops "
+    "interpolation seed data_format",
+):  # fmt: skip
     __doc__ = described("""Mix images with results of several chains of random transforms.
 
     ``weight * x + (1 - weight) * sum of (chain_weight * chain(x))``, with weights from a beta and a
@@ -206,15 +200,12 @@ class AugMix(ImageLayer):
     """, "masks are mixed along, and\n    become floats; boxes stay as they are")  # fmt: skip
 
     transform_class = policies.AugMix
-    value_range: Any = _RANGE
     num_chains: int = field(default=3, convert=positive_int)
     chain_depth: int = field(default=3, convert=positive_int)
-    factor: Any = field(default=0.3, convert=_PART)
+    factor: Any = field(default=0.3, convert=PART)
     alpha: float = field(default=1.0, convert=number("(0, inf)"))
     all_ops: bool = field(default=True, convert=bool)
-    interpolation: str = _INTERPOLATION
-    seed: int | None = _SEED
-    data_format: Any = _LAYOUT
+    interpolation: str = INTERPOLATION
 
 
 __all__ = [

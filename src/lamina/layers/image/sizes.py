@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from lamina import settings
 from lamina.errors import ArgumentError
-from lamina.initializers.base import read_seed
-from lamina.layers.image.base import ImageLayer, described
+from lamina.layers.image.base import ImageLayer, RandomLayer, described
 from lamina.serialization.fields import field, one_of, positive_int
 from lamina.serialization.registry import builtin
 from lamina.transforms import sizes
 
-_LAYOUT = field(default=None, convert=settings.standardize_data_format)
 _CROPPED = "boxes and masks are cropped along, and boxes that are left outside get the label -1"
 
 
 @builtin("layers")
-class Resizing(ImageLayer):
+class Resizing(
+    ImageLayer, positional="height width interpolation crop_to_aspect_ratio pad_to_aspect_ratio "
+    "fill_mode fill_value antialias data_format",
+):  # fmt: skip
     __doc__ = described("""Resize images, in training and otherwise.
 
     Centers of pixels correspond: pixel ``i`` of the result is at ``(i + 0.5) * old / new - 0.5``.
@@ -53,7 +51,6 @@ class Resizing(ImageLayer):
     fill_mode: str = field(default="constant", convert=one_of("constant"))
     fill_value: float = 0.0
     antialias: bool = field(default=False, convert=bool)
-    data_format: Any = _LAYOUT
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,7 +62,7 @@ class Resizing(ImageLayer):
 
 
 @builtin("layers")
-class CenterCrop(ImageLayer):
+class CenterCrop(ImageLayer, positional="height width data_format"):
     __doc__ = described("""Crop images to their centers, in training and otherwise.
 
     Of images that are smaller, the largest centered window of the same aspect ratio is resized.
@@ -86,11 +83,10 @@ class CenterCrop(ImageLayer):
     transform_class = sizes.CenterCrop
     height: int = field(convert=positive_int)
     width: int = field(convert=positive_int)
-    data_format: Any = _LAYOUT
 
 
 @builtin("layers")
-class RandomCrop(ImageLayer, positional="height width seed data_format name"):
+class RandomCrop(RandomLayer, positional="height width seed data_format name"):
     __doc__ = described("""Crop images at a random position, which the images of a batch share.
 
     Outside training, the center is cropped, as :class:`CenterCrop` does, so that images always have
@@ -114,8 +110,6 @@ class RandomCrop(ImageLayer, positional="height width seed data_format name"):
     transform_class = sizes.RandomCrop
     height: int = field(convert=positive_int)
     width: int = field(convert=positive_int)
-    seed: int | None = field(default=None, convert=read_seed)
-    data_format: Any = _LAYOUT
 
 
 __all__ = ["CenterCrop", "RandomCrop", "Resizing"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from lamina.core.boundary import public
 from lamina.core.operation import stand_in
 from lamina.core.scope import entered, random_key
 from lamina.core.spec import TensorSpec
+from lamina.errors import DTypeError
 from lamina.layers.base import Layer
 from lamina.serialization.registry import builtin
 from lamina.transforms.base import Transform
@@ -30,6 +32,8 @@ class PreprocessingLayer(Layer):
             takes the data, and an integer or a key that determines the random numbers.
     """
 
+    takes_text = False
+
     @property
     def transform(self) -> Transform:
         """The layer's computation, for NumPy in any process."""
@@ -44,11 +48,24 @@ class PreprocessingLayer(Layer):
                 if not tensorflow.executing_eagerly():
                     return _in_graph(self, tensorflow, *args, **kwargs)
                 args = nested.map_structure(_as_numpy, args)
+        if args and not self.takes_text:
+            self._check_numbers(args[0])
         is_host = prng.is_drawing_for() and self.built and len(args) == 1
         if is_host and all(isinstance(x, np.ndarray) for x in nested.flatten(args[0])):
             with entered(self._scope(kwargs.get("training"))):
                 return self._on_host(args[0], **kwargs)
         return super().__call__(*args, **kwargs)
+
+    def _check_numbers(self, data: Any) -> None:
+        x = data.get("images") if isinstance(data, Mapping) else data
+        if isinstance(x, np.ndarray) and x.dtype.kind in "USTO":
+            raise DTypeError(
+                f"Layer {self.name!r} ({type(self).__name__}) takes numbers.",
+                layer=self.name,
+                received=f"an array of dtype {x.dtype}",
+                cure="For image files, see `utils.image_dataset_from_directory` and "
+                "`utils.load_img`; for text, TextVectorization and StringLookup.",
+            )
 
     def _on_host(self, data: Any, training: bool = True) -> Any:
         """The call on NumPy arrays of a data set, with the numbers that a call would draw."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from lamina.errors import ArgumentError
 from lamina.layers.base import Layer
 from lamina.serialization.fields import field, positive_int
 from lamina.serialization.registry import builtin
+from lamina.transforms.numbers import encode
 
 _SPELLINGS = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 
@@ -34,44 +34,6 @@ def dense(value: Any) -> bool:
             f"expected False: there are no sparse or ragged tensors in JAX. Received: {value!r}."
         )
     return False
-
-
-def encode(
-    indices: jax.Array, output_mode: str, depth: int, dtype: Any, weights: Any = None
-) -> jax.Array:
-    """Encode indices; those outside ``[0, depth)`` count nowhere.
-
-    Args:
-        indices: Integers of shape ``(..., n)``.
-        output_mode: ``"int"`` for the indices themselves; ``"one_hot"`` for shape
-            ``(..., n, depth)``, or ``(..., depth)`` if ``n`` is 1 and not the only axis;
-            ``"multi_hot"`` or ``"count"`` for shape ``(..., depth)``.
-        depth: Length of the new axis.
-        dtype: Dtype of the result.
-        weights: What each index counts, for ``"count"``.
-    """
-    if output_mode == "int":
-        return indices.astype(dtype)
-    if indices.ndim == 0:
-        indices = indices[None]
-    if output_mode == "one_hot":
-        if indices.ndim > 1 and indices.shape[-1] == 1:
-            indices = indices[..., 0]
-        return jax.nn.one_hot(indices, depth, dtype=dtype)
-    valid = jnp.where(indices < 0, depth, indices)  # JAX counts negative indices from the end
-    if weights is None:
-        weights = jnp.ones(indices.shape, dtype)
-
-    def of_sample(row: jax.Array, counts: jax.Array) -> jax.Array:
-        here = jnp.zeros(depth, counts.dtype).at[row]
-        if output_mode == "multi_hot":
-            return here.set(1, mode="drop")
-        return here.add(counts, mode="drop")
-
-    function = of_sample
-    for _ in range(indices.ndim - 1):
-        function = jax.vmap(function)
-    return function(valid, weights)
 
 
 @builtin("layers")
@@ -117,7 +79,7 @@ class CategoryEncoding(Layer):
         if count_weights is not None:
             weights = jnp.asarray(count_weights, self.compute_dtype)
         indices = jnp.asarray(inputs).astype("int32")
-        return encode(indices, self.output_mode, self.num_tokens, self.compute_dtype, weights)
+        return encode(jnp, indices, self.num_tokens, self.output_mode, self.compute_dtype, weights)
 
 
 __all__ = ["CategoryEncoding"]

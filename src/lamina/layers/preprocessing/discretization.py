@@ -12,7 +12,7 @@ from lamina.core.scope import current
 from lamina.errors import ArgumentError, NotBuiltError
 from lamina.layers.preprocessing.adapting import AdaptingLayer
 from lamina.layers.preprocessing.base import PreprocessingLayer
-from lamina.ops.templates import refuse_sparse
+from lamina.layers.preprocessing.category_encoding import dense
 from lamina.serialization.fields import field, number, one_of, optional, positive_int
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
@@ -45,9 +45,9 @@ class Discretization(
         epsilon: Error of adapted boundaries, as a fraction of the data.
         output_mode: ``"int"`` for the numbers of bins, int32 of the shape of the inputs;
             ``"one_hot"`` for vectors of size ``bins`` along a new last axis, which replaces one of
-            size 1; ``"multi_hot"`` or ``"count"`` for one vector for each sample, which replaces
-            axis 1.
-        sparse: Must be False: the result is dense.
+            size 1; ``"multi_hot"`` or ``"count"`` for one vector instead of the last axis, as the
+            documentation of Keras says (its numbers are those along the second one).
+        sparse: Only False: results are dense.
 
     Attributes:
         transform: The same computation on NumPy arrays, for data pipelines.
@@ -68,13 +68,12 @@ class Discretization(
     num_bins: int | None = field(default=None, convert=optional(positive_int))
     epsilon: float = field(default=0.01, convert=number("(0, 1]"))
     output_mode: str = field(default="int", convert=one_of("int", "one_hot", "multi_hot", "count"))
-    sparse: bool = False
+    sparse: bool = field(default=False, convert=dense)
 
     _quantiles: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_sparse("Discretization", self.sparse)
         if (self.bin_boundaries is None) == (self.num_bins is None):
             raise ArgumentError(
                 "Discretization() expects either `bin_boundaries` or `num_bins`. Received: "

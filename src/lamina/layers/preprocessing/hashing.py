@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.spec import agree, show_dims
 from lamina.dtype_policies import dtypes
 from lamina.errors import ArgumentError, DTypeError, ShapeError, StructureError
 from lamina.layers.arguments import dims_of
-from lamina.layers.preprocessing.category_encoding import dense, encode, mode
+from lamina.layers.preprocessing.category_encoding import dense, mode
 from lamina.layers.preprocessing.hashes import crossed, fingerprints
 from lamina.layers.preprocessing.host import HostLayer, as_bytes, integers_of, strings_of
 from lamina.layers.preprocessing.lookups import buckets, salt
 from lamina.serialization.fields import field, positive_int
 from lamina.serialization.registry import builtin
+from lamina.transforms.numbers import encode
 
 
 class _Arguments:
@@ -42,7 +44,7 @@ class _HashLayer(_Arguments, HostLayer):
 
     def encode(self, numbers: jax.Array) -> jax.Array:
         dtype = dtypes.canonical(self.compute_dtype)
-        return encode(numbers, self.output_mode, self.num_bins, dtype)
+        return encode(jnp, numbers, self.num_bins, self.output_mode, dtype)
 
 
 def _is_text(x: Any) -> bool:

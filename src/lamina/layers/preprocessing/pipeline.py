@@ -41,6 +41,8 @@ class Pipeline(PreprocessingLayer, positional="layers name"):
     (2, 2, 3)
     """
 
+    takes_text = True  # if its first layer does
+
     layers: Any = field(convert=_read_layers)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -189,8 +189,8 @@ class TextVectorization(
         name = self.standardize
         return _STANDARDIZE[name] if isinstance(name, str) else (None, b"")
 
-    def _tokens_of(self, texts: np.ndarray) -> list[list[bytes]]:
-        """The tokens of each of several texts."""
+    def _tokens_of(self, texts: np.ndarray) -> Iterator[list[bytes]]:
+        """The tokens of each of several texts, one after the other: few objects are fast."""
         values: Any = texts.tolist()
         if self.encoding.lower().replace("-", "") != "utf8" or callable(self.standardize):
             values = [v.decode(self.encoding) if isinstance(v, bytes) else v for v in values]
@@ -201,17 +201,17 @@ class TextVectorization(
             raw = [v.encode() if isinstance(v, str) else v for v in values]
             ready = np.array([v.translate(table, delete).decode() for v in raw], np.str_)
             rows: Any = self.split(ready)
-            tokens = [[t if isinstance(t, bytes) else str(t).encode() for t in row] for row in rows]
+            tokens = ([t if isinstance(t, bytes) else str(t).encode() for t in row] for row in rows)
         else:
             split = self._split_text
-            tokens = [split(v.encode() if isinstance(v, str) else v) for v in values]
+            tokens = (split(v.encode() if isinstance(v, str) else v) for v in values)
         if self.ngrams is None:
             return tokens
         widths = range(1, self.ngrams + 1) if is_integer(self.ngrams) else self.ngrams
-        return [
+        return (
             [b" ".join(row[i : i + n]) for n in widths for i in range(len(row) - n + 1)]
             for row in tokens
-        ]
+        )
 
     def _texts(self, inputs: Any) -> np.ndarray:
         texts = strings_of(inputs, self)
@@ -233,8 +233,7 @@ class TextVectorization(
         return self._tokens_of(texts.ravel())
 
     def _flat(self, texts: np.ndarray) -> list[bytes]:
-        rows = self._tokens_of(texts)
-        return [t for row in rows for t in row]
+        return list(itertools.chain.from_iterable(self._tokens_of(texts)))
 
     def _decoded(self, token: Any) -> Any:
         return token.decode("utf-8", "replace")
@@ -244,22 +243,27 @@ class TextVectorization(
     def numbers(self, inputs: Any) -> np.ndarray:
         self._need_vocabulary()
         texts = self._texts(inputs)
-        get = self._index.get
-        unknown = self._first_oov
-        rows = [
-            list(map(get, row, itertools.repeat(unknown))) for row in self._tokens_of(texts.ravel())
-        ]
+        lengths: list[int] = []
+
+        def rows() -> Iterator[list[bytes]]:
+            for row in self._tokens_of(texts.ravel()):
+                lengths.append(len(row))
+                yield row
+
+        tokens = itertools.chain.from_iterable(rows())
+        unknown = itertools.repeat(self._first_oov)
+        found = np.fromiter(map(self._index.get, tokens, unknown), np.int32)
+        padding = 0 if self.output_mode == "int" else -1
         if self.split is None and self.ngrams is None:
-            found = np.array(rows, np.int64).reshape(texts.shape)
-            blank = texts == ""
-            return np.where(blank, 0 if self.output_mode == "int" else -1, found)
+            return np.where(texts == "", padding, found.reshape(texts.shape))
         length = self.output_sequence_length
         if length is None:
-            length = max(map(len, rows), default=0)
-        result = np.full((len(rows), length), 0 if self.output_mode == "int" else -1, np.int32)
-        for target, row in zip(result, rows, strict=True):
-            kept = row[:length]
-            target[: len(kept)] = kept
+            length = max(lengths, default=0)
+        sizes = np.array(lengths, np.intp)[:, None]
+        places = (sizes.cumsum()[:, None] - sizes) + np.arange(length)
+        used = np.arange(length) < sizes
+        result = np.full(used.shape, padding, np.int32)
+        result[used] = found[places[used]]
         return result.reshape(*texts.shape, length)
 
     def dims(self, inputs: Any) -> tuple[Any, ...]:

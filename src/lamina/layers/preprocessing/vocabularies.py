@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -22,10 +23,10 @@ from lamina.errors import (
 )
 from lamina.layers.base import Layer
 from lamina.layers.preprocessing.adapting import AdaptingLayer
-from lamina.layers.preprocessing.category_encoding import encode
 from lamina.layers.preprocessing.host import HostLayer
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
+from lamina.transforms.numbers import encode
 
 _FILE, _FULL = "vocabulary.txt", "vocabulary.json"
 
@@ -237,11 +238,13 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         raise NotImplementedError
 
     def update_state(self, data: Any) -> None:
+        if self.output_mode != "tf_idf":
+            self._counts.update(itertools.chain.from_iterable(self.documents(data)))
+            return
         for document in self.documents(data):
             self._counts.update(document)
-            if self.output_mode == "tf_idf":
-                self._document_counts.update(set(document))
-                self._documents += 1
+            self._document_counts.update(set(document))
+            self._documents += 1
 
     def finalize_state(self) -> None:
         counts = {self._decoded(t): n for t, n in self._counts.items()}
@@ -279,9 +282,9 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         if self.output_mode == "int":
             return numbers
         if self.output_mode != "tf_idf":
-            return encode(numbers, self.output_mode, self.depth, "int32")
+            return encode(jnp, numbers, self.depth, self.output_mode, "int32")
         floatx = settings.floatx()
-        counts = encode(numbers, "count", self.depth, floatx)
+        counts = encode(jnp, numbers, self.depth, "count", floatx)
         weights = np.zeros(self.depth) if self._idf is None else self._idf
         return counts * jnp.asarray(np.pad(weights, (0, self.depth - len(weights))), floatx)
 

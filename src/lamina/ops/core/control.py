@@ -13,14 +13,15 @@ import jax.numpy as jnp
 
 from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError
-from lamina.ops.templates import as_array
+from lamina.ops.templates import as_array, tensor
 from lamina.tree import nested
 
 FILE_MODULE = "core"  # of Keras's files
 
 
 def _arrays(x: Any) -> Any:
-    return nested.map_structure(lambda leaf: None if leaf is None else as_array(leaf), x)
+    # Python numbers stay: JAX gives them the dtype that a loop carries in their place.
+    return nested.map_structure(lambda leaf: None if leaf is None else tensor(leaf), x)
 
 
 def _plain(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,8 +126,8 @@ def while_loop(
     Returns: The final loop variables. If the number of iterations is not known, the loop has no
     gradient; use :func:`scan` or :func:`fori_loop` then.
 
-    >>> while_loop(lambda i: i < 5, lambda i: (i + 2,), (0,))
-    (Array(6, dtype=int32),)
+    >>> int(while_loop(lambda i: i < 5, lambda i: i + 2, 0))
+    6
     """
     is_many = isinstance(loop_vars, (list, tuple))
     first = tuple(_arrays(v) for v in loop_vars) if is_many else (_arrays(loop_vars),)

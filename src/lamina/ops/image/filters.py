@@ -46,6 +46,8 @@ def gaussian_blur(
 ) -> jax.Array:
     """Gaussian blur; the image is padded with zeros.
 
+    As documented in Keras, whose backends take the first number of each pair for the width.
+
     Args:
         images: ``(height, width, channels)`` or ``(batch, height, width, channels)``; or with the
             channels before the height.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.random import threefry_2x32
+from jax.extend.random import threefry2x32_p
 
 
 def keep(key: jax.Array, rate: float, shape: tuple[Any, ...]) -> jax.Array:
@@ -41,10 +41,20 @@ def keep(key: jax.Array, rate: float, shape: tuple[Any, ...]) -> jax.Array:
 
 
 def _short_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Numbers of 16 random bits: both halves of Threefry's words."""
-    size = math.prod(shape)
-    words = threefry_2x32(jax.random.key_data(key), lax.iota("uint32", (size + 1) // 2))
-    return jnp.concatenate([words & 0xFFFF, words >> 16])[:size].reshape(shape)
+    """Numbers of 16 random bits: each pair of Threefry's words is used for four elements.
+
+    The four are apart along one of the last axes, not along the samples: devices that share these
+    draw their own parts, without communication.
+    """
+    axis = max(len(shape) - (2 if len(shape) > 2 and shape[-2] >= 4 else 1), 0)
+    sizes = shape or (1,)
+    counts = (*sizes[:axis], -(-sizes[axis] // 4), *sizes[axis + 1 :])
+    index = lax.iota("uint32", math.prod(counts))
+    keys = (jnp.broadcast_to(word, index.shape) for word in jax.random.key_data(key))
+    words = threefry2x32_p.bind(*keys, index, jnp.zeros_like(index))
+    parts = [bits.reshape(counts) for w in words for bits in (w & 0xFFFF, w >> 16)]
+    whole = jnp.concatenate(parts, axis)
+    return lax.slice_in_dim(whole, 0, sizes[axis], axis=axis).reshape(shape)
 
 
 def keep_factors(key: jax.Array, rate: float, shape: tuple[Any, ...], dtype: Any) -> jax.Array:

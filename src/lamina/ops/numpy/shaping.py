@@ -38,6 +38,8 @@ def reshape(x: Tensor, newshape: int | Sequence[int | None]) -> jax.Array:
     Array([[1, 2],
            [3, 4]], dtype=int32)
     """
+    if isinstance(newshape, np.ndarray):
+        newshape = newshape.tolist()
     dims = newshape if isinstance(newshape, (list, tuple)) else (newshape,)
     return jnp.reshape(as_array(x), tuple(-1 if d is None else d for d in dims))
 
@@ -293,7 +295,7 @@ def pad(
     Args:
         x: Tensor.
         pad_width: ``((before, after), ...)`` for each axis, one such pair for all axes, or one
-            number for all.
+            number for all; ``(width,)`` is a pair of equal numbers.
         mode: ``"constant"``, ``"reflect"`` (without the edge), ``"symmetric"`` (with the edge), or
             another mode of NumPy.
         constant_values: Padding value in mode ``"constant"``; 0 when None.
@@ -313,6 +315,7 @@ def pad(
         pad_width = tuple(tuple(w) if isinstance(w, (list, tuple)) else w for w in pad_width)
         if len(pad_width) == 2 and all(isinstance(w, int) for w in pad_width):
             pad_width = (pad_width,) * x.ndim
+        pad_width = tuple(w * 2 if isinstance(w, tuple) and len(w) == 1 else w for w in pad_width)
     known = {} if mode != "constant" else {"constant_values": tensor(constant_values or 0)}
     if constant_values is not None:
         known = {"constant_values": tensor(constant_values)}

@@ -40,11 +40,28 @@ class Node:
     size: int | None
 
     def __init__(self, kind: str, parent: Node | None, size: int | None, *details: Any) -> None:
-        self.size, self.parent = size, parent
+        self.size = size
+        # Whether a number stands for other elements in other epochs.
+        self.varies = parent is not None and parent.varies
         self.chain: tuple[Any, ...] = (*(() if parent is None else parent.chain), (kind, *details))
 
     def get(self, index: int, epoch: int) -> Any:
         raise TypeError(type(self))
+
+    def kept(self, test: Callable[[Any, int], bool]) -> Node:
+        """The same without the elements that fail a test, which takes an element and its number.
+
+        Raises:
+            DataError: There are elements without end, or other ones in other epochs.
+        """
+        if self.varies or self.size is None:
+            raise DataError(
+                "filter() tests each element once, but those of this data set "
+                + ("differ between epochs." if self.varies else "do not end."),
+                cure="Call `filter` before `shuffle()`, or directly after it.",
+            )
+        elements = ((i, self.get(i, 0)) for i in range(self.size))
+        return Chosen(self, [i for i, x in elements if x is not SKIPPED and test(x, i)])
 
     def many(self, indices: Sequence[int], epoch: int, pad: bool = False) -> Any:
         """Several elements as a batch."""
@@ -94,43 +111,152 @@ class FromItems(Node):
 class Reordered(Node):
     """Other numbers, and possibly other epochs, of the same elements."""
 
-    def __init__(
-        self, kind: str, parent: Node, size: int | None, *details: Any,
-        where: Callable[[int, int], tuple[int, int]],
-    ) -> None:  # fmt: skip
+    def __init__(self, kind: str, parent: Node, size: int | None, *details: Any) -> None:
         super().__init__(kind, parent, size, *details)
-        self._of, self._where = parent, where
+        self._of = parent
+
+    def where(self, index: int, epoch: int) -> tuple[int, int]:
+        """The number and the epoch of an element in the node before."""
+        raise TypeError(type(self))
 
     def get(self, index: int, epoch: int) -> Any:
-        return self._of.get(*self._where(index, epoch))
+        return self._of.get(*self.where(index, epoch))
 
     def many(self, indices: Sequence[int], epoch: int, pad: bool = False) -> Any:
-        places = [self._where(i, epoch) for i in indices]
+        places = [self.where(i, epoch) for i in indices]
         epochs = {e for _, e in places}
         if len(epochs) != 1:  # a batch across the end of a repetition
             return super().many(indices, epoch, pad)
         return self._of.many([i for i, _ in places], epochs.pop(), pad)
 
 
+class Strided(Reordered):
+    """Every ``step``-th element from ``start`` on, ``size`` of them."""
+
+    def __init__(
+        self, kind: str, parent: Node, size: int | None, *details: int, start: int = 0,
+        step: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__(kind, parent, size, *details)
+        self._start, self._step = start, step
+
+    def where(self, index: int, epoch: int) -> tuple[int, int]:
+        return self._start + index * self._step, epoch
+
+
+class Chosen(Reordered):
+    """The elements with some numbers."""
+
+    def __init__(self, parent: Node, places: list[int]) -> None:
+        super().__init__("filter", parent, len(places), prng.digest(places))
+        self._places = places
+
+    def where(self, index: int, epoch: int) -> tuple[int, int]:
+        return self._places[index], epoch
+
+
+class Shuffled(Reordered):
+    """The elements in a random order of each epoch."""
+
+    def __init__(self, parent: Node, buffer: int | None, seed: int, again: bool) -> None:
+        total: Any = parent.size
+        self._options, self._orders = (buffer, seed, again), {}
+        self._total, self._buffer = total, total if buffer is None else buffer
+        super().__init__("shuffle", parent, total, self._buffer, seed, again)
+        self.varies = self.varies or again
+
+    def where(self, index: int, epoch: int) -> tuple[int, int]:
+        _, seed, again = self._options
+        key = epoch if again else 0
+        order = self._orders.get(key)
+        if order is None:
+            order = _order(self._total, self._buffer, seed, key)
+            for old in list(self._orders)[:-1]:
+                self._orders.pop(old, None)
+            self._orders[key] = order
+        return int(order[index]), epoch
+
+    def kept(self, test: Callable[[Any, int], bool]) -> Node:
+        return Shuffled(self._of.kept(test), *self._options)
+
+
+def _order(total: int, buffer: int, seed: int, epoch: int) -> np.ndarray:
+    """The numbers of the elements in the order of an epoch."""
+    generator = prng.stream(seed, "shuffle", epoch)
+    if buffer >= total:
+        return generator.permutation(total)
+    draws = (generator.random(total) * np.minimum(buffer, total - np.arange(total))).astype(int)
+    held, order = list(range(buffer)), np.empty(total, np.int64)
+    for i, draw in enumerate(draws.tolist()):
+        order[i] = held[draw]
+        if i + buffer < total:
+            held[draw] = i + buffer
+        else:
+            held[draw] = held[-1]
+            held.pop()
+    return order
+
+
+class Repeated(Reordered):
+    """Several epochs as one; without end if ``laps`` is None."""
+
+    def __init__(self, parent: Node, laps: int | None) -> None:
+        total: Any = parent.size
+        size = 0 if total == 0 else None if laps is None else total * laps
+        super().__init__("repeat", parent, size, laps)
+        self._total, self._laps = total, laps
+
+    def where(self, index: int, epoch: int) -> tuple[int, int]:
+        lap, place = divmod(index, self._total)
+        return place, epoch * (2**32 if self._laps is None else self._laps) + lap
+
+    def kept(self, test: Callable[[Any, int], bool]) -> Node:
+        return Repeated(self._of.kept(test), self._laps)
+
+
+class Zipped(Node):
+    """Elements of several nodes with the same number, as tuples."""
+
+    def __init__(self, nodes: tuple[Node, ...]) -> None:
+        sizes = [n.size for n in nodes if n.size is not None]
+        super().__init__("zip", None, min(sizes, default=None), *(n.chain for n in nodes))
+        self._nodes = nodes
+        self.varies = any(n.varies for n in nodes)
+
+    def get(self, index: int, epoch: int) -> Any:
+        found = tuple(n.get(index, epoch) for n in self._nodes)
+        return SKIPPED if any(x is SKIPPED for x in found) else found
+
+
 class Mapped(Node):
     """The results of a function."""
 
-    def __init__(self, kind: str, parent: Node, function: Callable[..., Any]) -> None:
-        super().__init__(kind, parent, parent.size)
+    def __init__(self, parent: Node, function: Callable[..., Any]) -> None:
+        super().__init__("map", parent, parent.size)
         self._of, self._function = parent, function
 
     def get(self, index: int, epoch: int) -> Any:
-        element = self._of.get(index, epoch)
+        return self._made(self._of.get(index, epoch), index, epoch)
+
+    def _made(self, element: Any, index: int, epoch: int) -> Any:
         if element is SKIPPED:
             return element
-        arguments = element if type(element) is tuple else (element,)
         try:
             # Random layers draw the same in any thread, and in a program that goes on.
             with prng.drawing_for("element", epoch, index):
-                return self._function(*arguments)
+                return applied(self._function, element)
         except Exception as e:
             e.add_note(f"Raised by a mapped function, for element {index} of the data set.")
             raise
+
+    def kept(self, test: Callable[[Any, int], bool]) -> Node:
+        kept = self._of.kept(lambda x, i: test(self._made(x, i, 0), i))
+        return Mapped(kept, self._function)
+
+
+def applied(function: Callable[..., Any], element: Any) -> Any:
+    """The result of a function of an element; a tuple is passed as several arguments."""
+    return function(*(element if type(element) is tuple else (element,)))
 
 
 class Cached(Node):
@@ -138,6 +264,7 @@ class Cached(Node):
 
     def __init__(self, parent: Node) -> None:
         super().__init__("cache", parent, parent.size)
+        self.varies = False
         self._of = parent
         self._kept: dict[int, Any] = {}
 

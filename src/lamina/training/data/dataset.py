@@ -24,10 +24,14 @@ from lamina.training.data.chain import (
     Cached,
     Mapped,
     Node,
-    Reordered,
+    Repeated,
     RowsOfBatches,
+    Shuffled,
+    Strided,
     Tolerant,
     Unbatched,
+    Zipped,
+    applied,
     node_of,
 )
 from lamina.training.data.passes import whole_number
@@ -98,9 +102,6 @@ class Dataset:
             made._node = node
         return made
 
-    def _reordered(self, kind: str, size: int | None, *details: Any, where: Any) -> Self:
-        return self._with(Reordered(kind, self._node, size, *details, where=where))
-
     # ---- other data sets -----------------------------------------------------------------------
 
     def map(self, function: Callable[..., Any], num_parallel_calls: int | None = None) -> Self:
@@ -111,10 +112,69 @@ class Dataset:
             num_parallel_calls: Number of elements made at a time, by threads; -1 for one for each
                 core. The order of elements stays the same.
         """
-        made = self._with(Mapped("map", self._node, function))
+        made = self._with(Mapped(self._node, function))
         if num_parallel_calls is not None:
             made._workers = _count(num_parallel_calls, "num_parallel_calls", os.cpu_count() or 1)
         return made
+
+    def filter(self, predicate: Callable[..., bool]) -> Self:
+        """The elements for which a function returns True.
+
+        It is called once for each element, at once: so the length is known, batches are full, and
+        a position can be resumed. That takes a pass over the data; so filter before costly
+        functions are mapped. After :meth:`shuffle` or :meth:`repeat`, the elements that are left
+        are shuffled or repeated.
+
+        Args:
+            predicate: Takes an element, a tuple as several arguments.
+
+        Raises:
+            DataError: A function that returns something else than True or False; or a data set
+                with other elements in each epoch, such as the first of a random order.
+        """
+
+        def passes(element: Any, index: int) -> bool:
+            answer = np.asarray(applied(predicate, element))
+            if answer.ndim or answer.dtype != bool:
+                raise DataError(
+                    f"The function of filter() returned something else for element {index}.",
+                    expected="True or False",
+                    received=f"{answer!r}",
+                )
+            return bool(answer)
+
+        return self._with(self._node.kept(passes))
+
+    @staticmethod
+    def zip(*datasets: Dataset) -> Dataset:
+        """The elements of several data sets with the same number, as tuples.
+
+        The shortest one decides where it ends. ``class_names`` and ``file_paths`` are those of the
+        first that has them.
+
+        Args:
+            datasets: The data sets, or one tuple of them.
+
+        Raises:
+            ArgumentError: Something else than data sets.
+
+        >>> import numpy as np
+        >>> list(Dataset.zip(Dataset(np.arange(3)), Dataset(np.arange(9) * 10)))[1]
+        (np.int64(1), np.int64(10))
+        """
+        if len(datasets) == 1 and isinstance(datasets[0], (tuple, list)):
+            datasets = tuple(datasets[0])
+        if not datasets or not all(isinstance(d, Dataset) for d in datasets):
+            raise ArgumentError(f"zip() takes data sets, or a tuple of them. Received: {datasets}.")
+        return datasets[0]._with(
+            Zipped(tuple(d._node for d in datasets)),
+            class_names=next((d.class_names for d in datasets if d.class_names), None),
+            file_paths=next((d.file_paths for d in datasets if d.file_paths), None),
+            _batch_size=max(d._batch_size or 0 for d in datasets) or None,
+            _unknown=tuple({axis for d in datasets for axis in d._unknown}),
+            _workers=max(d._workers for d in datasets),
+            _buffer=max(d._buffer for d in datasets),
+        )
 
     def batch(self, batch_size: int, drop_remainder: bool = False, pad: bool = False) -> Self:
         """Batches of consecutive elements.
@@ -162,44 +222,24 @@ class Dataset:
         total = self._finite("shuffle")
         buffer = total if buffer_size is None else whole_number(buffer_size, "buffer_size")
         seed = drawn_seed() if seed is None else int(seed)
-        orders: dict[int, np.ndarray] = {}
-
-        def where(index: int, epoch: int) -> tuple[int, int]:
-            key = epoch if reshuffle_each_iteration else 0
-            order = orders.get(key)
-            if order is None:
-                order = _order(total, buffer, seed, key)
-                for old in list(orders)[:-1]:
-                    orders.pop(old, None)
-                orders[key] = order
-            return int(order[index]), epoch
-
-        details = buffer, seed, reshuffle_each_iteration
-        return self._reordered("shuffle", total, *details, where=where)
+        return self._with(Shuffled(self._node, buffer, seed, reshuffle_each_iteration))
 
     def take(self, count: int) -> Self:
         """The first elements; all for -1."""
         count = self._bounded(count, "count")
-        return self._reordered("take", count, count, where=lambda i, e: (i, e))
+        return self._with(Strided("take", self._node, count, count))
 
     def skip(self, count: int) -> Self:
         """The elements after the first ``count``; none for -1."""
         count = self._bounded(count, "count")
         size = None if self._node.size is None else self._node.size - count
-        return self._reordered("skip", size, count, where=lambda i, e: (i + count, e))
+        return self._with(Strided("skip", self._node, size, count, start=count))
 
     def repeat(self, count: int | None = None) -> Self:
         """Several epochs as one; without end when ``count`` is None or -1."""
-        total = self._finite("repeat")
+        self._finite("repeat")
         laps = None if count in (None, -1) else whole_number(count, "count", 0)
-        in_epoch = 2**32 if laps is None else laps
-
-        def where(index: int, epoch: int) -> tuple[int, int]:
-            lap, place = divmod(index, total)
-            return place, epoch * in_epoch + lap
-
-        size = 0 if total == 0 else None if laps is None else total * laps
-        return self._reordered("repeat", size, laps, where=where)
+        return self._with(Repeated(self._node, laps))
 
     def shard(self, index: int, count: int) -> Self:
         """The part of one of several processes: every ``count``-th sample from ``index`` on.
@@ -229,9 +269,7 @@ class Dataset:
         if self._batch_size is not None:
             return self._with(RowsOfBatches(node, part))
         size = None if node.size is None else len(range(node.size)[part])
-        return self._reordered(
-            "shard", size, index, count, where=lambda i, e: (index + i * count, e)
-        )
+        return self._with(Strided("shard", node, size, index, count, start=index, step=count))
 
     def cache(self) -> Self:
         """The elements of the first pass, kept in memory for later ones."""
@@ -396,23 +434,6 @@ def _count(value: int, name: str, automatic: int, least: int = 1) -> int:
 def drawn_seed() -> int:
     """A seed from NumPy's global generator, which :func:`lamina.utils.set_random_seed` seeds."""
     return int(np.random.randint(10**6))  # noqa: NPY002 - as in Keras, for the same order of files
-
-
-def _order(total: int, buffer: int, seed: int, epoch: int) -> np.ndarray:
-    """The numbers of the elements in the order of an epoch."""
-    generator = prng.stream(seed, "shuffle", epoch)
-    if buffer >= total:
-        return generator.permutation(total)
-    draws = (generator.random(total) * np.minimum(buffer, total - np.arange(total))).astype(int)
-    held, order = list(range(buffer)), np.empty(total, np.int64)
-    for i, draw in enumerate(draws.tolist()):
-        order[i] = held[draw]
-        if i + buffer < total:
-            held[draw] = i + buffer
-        else:
-            held[draw] = held[-1]
-            held.pop()
-    return order
 
 
 __all__ = ["Dataset", "drawn_seed"]

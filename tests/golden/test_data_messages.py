@@ -1,4 +1,4 @@
-"""Messages about text and categories, word for word; LAMINA_UPDATE_GOLDEN=1 writes the record."""
+"""Messages about data, word for word; LAMINA_UPDATE_GOLDEN=1 writes the record."""
 
 import os
 import pathlib
@@ -11,9 +11,15 @@ import pytest
 import lamina
 from lamina import layers
 from lamina.errors import LaminaError
-from lamina.utils import FeatureSpace
+from lamina.utils import (
+    Dataset,
+    FeatureSpace,
+    audio_dataset_from_directory,
+    image_dataset_from_directory,
+    text_dataset_from_directory,
+)
 
-RECORD = pathlib.Path(__file__).with_name("text_messages.txt")
+RECORD = pathlib.Path(__file__).with_name("data_messages.txt")
 V = {"vocabulary": ["a", "b"]}
 
 
@@ -49,6 +55,21 @@ def speaker():
 def scores():
     return lamina.Sequential([lamina.Input((1,)), layers.Dense(1)])
 
+
+def files(folder, *names, content=b"no such format"):
+    for name in names:
+        path = pathlib.Path(folder, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def images(folder, *names, **options):
+    return list(image_dataset_from_directory(files(folder, *names), verbose=False, **options))
+
+
+X = np.ones((2, 4, 5, 3), "float32")
+BOXES = {"boxes": np.ones((2, 1, 4)), "labels": np.ones((2, 1))}
 
 CASES = {
     "adapt_forgotten": lambda _: layers.TextVectorization(name="words")(["a"]),
@@ -92,7 +113,48 @@ CASES = {
     "space_without_column": lambda _: FeatureSpace({"age": "float_normalized"}, name="space").adapt(
         {"size": [1.0]}
     ),
-}
+    # images and what belongs to them
+    "image_without_channels": lambda _: layers.RandomFlip(name="flip")(X[0, 0]),
+    "image_of_text": lambda _: layers.RandomFlip(name="flip")(np.full((2, 4, 5, 3), "a")),
+    "two_channels": lambda _: layers.RandomHue(0.1, name="hue")(X[..., :2]),
+    "value_range_of_text": lambda _: layers.RandomBrightness(0.1, value_range="0-255"),
+    "empty_value_range": lambda _: layers.RandomBrightness(0.1, value_range=(1, 1)),
+    "angle_in_degrees": lambda _: layers.RandomRotation(90),
+    "unknown_fill_mode": lambda _: layers.RandomZoom(0.1, fill_mode="edge"),
+    "boxes_of_unknown_format": lambda _: layers.RandomFlip(name="flip")(
+        {"images": X, "bounding_boxes": BOXES}
+    ),
+    "boxes_without_labels": lambda _: layers.RandomFlip(name="flip", bounding_box_format="xyxy")(
+        {"images": X, "bounding_boxes": BOXES["boxes"]}
+    ),
+    "masks_without_channels": lambda _: layers.RandomFlip(name="flip")(
+        {"images": X, "segmentation_masks": X[..., 0]}
+    ),
+    "mixed_class_numbers": lambda _: layers.MixUp(name="mix")({"images": X, "labels": np.ones(2)}),
+    "mixed_boxes": lambda _: layers.CutMix(name="cut")({"images": X, "bounding_boxes": BOXES}),
+    "crop_and_pad": lambda _: layers.Resizing(
+        4, 4, crop_to_aspect_ratio=True, pad_to_aspect_ratio=True
+    ),
+    # folders and files
+    "no_folder": lambda folder: image_dataset_from_directory(pathlib.Path(folder, "none")),
+    "empty_folder": images,
+    "class_folders_missing": lambda folder: images(folder, "cat1.png", "dog1.png"),
+    "unknown_class": lambda folder: images(folder, "a/1.png", class_names=["a", "b"]),
+    "corrupt_image": lambda folder: images(folder, "a/1.png"),
+    "corrupt_text": lambda folder: list(text_dataset_from_directory(
+        files(folder, "a/1.txt", content=b"caf\xe9"), verbose=False)),
+    "corrupt_sound": lambda folder: list(audio_dataset_from_directory(
+        files(folder, "a/1.wav"), verbose=False)),
+    "split_without_seed": lambda folder: images(
+        folder, "a/1.png", validation_split=0.2, subset="training"
+    ),
+    # data sets
+    "endless": lambda _: len(Dataset(X).repeat()),
+    "different_shapes": lambda _: list(Dataset(np.arange(4)).map(np.ones).batch(2)),
+    "filter_of_numbers": lambda _: Dataset(np.arange(4)).filter(lambda x: x % 2),
+    "filter_of_the_first": lambda _: Dataset(np.arange(4)).shuffle().take(2).filter(bool),
+    "zip_of_arrays": lambda _: Dataset.zip(Dataset(np.arange(4)), [1, 2]),
+}  # fmt: skip
 
 
 def told(use):
@@ -100,7 +162,7 @@ def told(use):
         try:
             use(folder)
         except LaminaError as e:
-            text = f"{type(e).__name__}: {e}".replace(folder, "FOLDER")
+            text = f"{type(e).__name__}: {e}".replace(folder, "FOLDER").replace(os.getcwd(), "HERE")
             return "\n".join(x for x in text.splitlines() if not x.startswith("  called at"))
     return "no error"
 

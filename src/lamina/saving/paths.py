@@ -1,0 +1,70 @@
+"""The paths that users give, and the names of further files that a file contains."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from lamina.errors import ArgumentError, CorruptFileError, UnsafeFileError
+
+# A file next to another: letters, digits and what file systems allow everywhere.
+_PLAIN = re.compile(r"\w[\w .+=@()-]{0,250}")
+
+
+def as_path(filepath: Any) -> Path:
+    """The path that a user gave, as text, bytes or a path object."""
+    try:
+        return Path(os.fsdecode(filepath))
+    except TypeError as e:
+        raise ArgumentError(
+            f"A file is given by its path. Received: {type(filepath).__name__}.",
+            cure="Write the content of an open file to disk, and pass its path.",
+        ) from e
+
+
+def must_exist(path: Path) -> None:
+    """Raise an error if there is no such file, or if it is no regular one."""
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    if not path.is_file():
+        raise CorruptFileError(f"{path} is not a regular file.")
+
+
+def may_write(path: Path, overwrite: bool) -> None:
+    """Raise an error if a file or folder exists and must not be replaced, or has no folder."""
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{str(path)!r} exists. Pass overwrite=True to replace it.")
+    if not os.path.isdir(path.parent):
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to save into.")
+
+
+def beside(path: Path, name: Any) -> Path:
+    """The file that the file at ``path`` names, in the same folder.
+
+    Raises:
+        UnsafeFileError: It is not a plain name, or a link: it may lead out of the folder.
+        CorruptFileError: There is no such file, or it is no regular one.
+    """
+    if not isinstance(name, str) or not _PLAIN.fullmatch(name) or name.endswith((".", " ")):
+        raise UnsafeFileError(
+            f"{path} refers to {str(name)[:100]!r}, which is not the plain name of a file in its "
+            "folder."
+        )
+    found = path.with_name(name)
+    must_not_be_link(found)
+    if not found.exists():
+        raise CorruptFileError(f"{path} refers to {name!r}, which is not in its folder.")
+    if not found.is_file():
+        raise CorruptFileError(f"{found} is not a regular file.")
+    return found
+
+
+def must_not_be_link(path: Path) -> None:
+    """Raise an error if a file that another one refers to is a link, which is never followed."""
+    if path.is_symlink():
+        raise UnsafeFileError(
+            f"{path} is a link to another file. A model in several files must contain them itself.",
+            cure="If you trust the folder, copy it with the files that its links lead to.",
+        )

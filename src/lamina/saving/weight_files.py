@@ -1,0 +1,185 @@
+"""Files of weights only: HDF5 in the layouts of Keras 1 to 3, and safetensors, one or several."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from lamina.core.boundary import public, warn
+from lamina.errors import (
+    ArgumentError,
+    NotBuiltError,
+    SavingWarning,
+    SerializationError,
+    StructureError,
+)
+from lamina.layers.state import saved_addresses
+from lamina.runtime.budget import Budget, loading
+from lamina.runtime.files import replacing
+from lamina.saving import hdf5, legacy, safetensors, shards
+from lamina.saving.paths import as_path, may_write, must_exist
+from lamina.saving.weights import Places, fill, locate, locate_in
+from lamina.serialization import registry
+
+
+@public
+def save_weights(
+    model: Any, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+) -> None:
+    """Save the weights only.
+
+    Args:
+        model: A built model or layer.
+        filepath: Path that ends in ``.weights.h5`` (Keras's layout) or ``.safetensors``; with
+            ``max_shard_size`` in ``.weights.json`` or ``.safetensors.index.json``, for an index
+            with the files of weights next to it, as Keras and Hugging Face write them.
+        overwrite: Whether existing files may be replaced.
+        max_shard_size: The largest size of one file in GiB; one file for all weights when None.
+
+    Raises:
+        ArgumentError: Another suffix, or a weight that is larger than ``max_shard_size``.
+        FileExistsError: A file exists and ``overwrite`` is False.
+        NotBuiltError: The model has no weights yet.
+
+    Warns:
+        SavingWarning: The path was that of a single file; the message has that of the index.
+
+    >>> import os, tempfile
+    >>> from lamina import layers, models
+    >>> model = models.Sequential([layers.Input((256,)), layers.Dense(256), layers.Dense(256)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.weights.json")
+    ...     save_weights(model, path, max_shard_size=0.0003)
+    ...     print(sorted(os.listdir(folder)))
+    ...     load_weights(model, path)
+    ['model.weights.json', 'model_00000.weights.h5', 'model_00001.weights.h5']
+    """
+    path = as_path(filepath)
+    layout = None
+    if max_shard_size is not None:
+        path = _index_of(path)
+        layout = shards.layout_of(path)
+    kind = _kind(path, layout, writing=True)
+    may_write(path, overwrite)
+    if not model.built:
+        raise NotBuiltError(f"{model.name!r} has no weights yet. Call it on data before saving.")
+    arrays = (locate(model) if kind == "h5" else _addressed(model)).arrays()
+    if layout is not None and max_shard_size is not None:
+        shards.write(path, layout, arrays, max_shard_size, overwrite)
+        return
+    with replacing(path) as part:
+        (hdf5 if kind == "h5" else safetensors).write(part, arrays)
+
+
+def _index_of(path: Path) -> Path:
+    """The path of the index where a user gave that of a single file, as Keras allows."""
+    for layout in shards.LAYOUTS:
+        if path.name.endswith(layout.single):
+            index = path.with_name(path.name.removesuffix(layout.single) + layout.suffix)
+            warn(f"With `max_shard_size` the weights are written to several files. Their index, "
+                 f"which `load_weights` takes, is {str(index)!r}.", SavingWarning)  # fmt: skip
+            return index
+    return path
+
+
+@public
+def load_weights(
+    model: Any,
+    filepath: Any,
+    skip_mismatch: bool = False,
+    by_name: bool = False,
+    *,
+    budget: Budget | None = None,
+) -> None:
+    """Load weights from a file of :func:`save_weights`. If that fails, the model is unchanged.
+
+    Args:
+        model: A built model or layer of the same architecture.
+        filepath: Path that ends in ``.weights.h5`` or ``.safetensors``, or the index of several
+            files; other ``.h5`` files are read in the layout of Keras 1 and 2, which published
+            weights have.
+        skip_mismatch: Whether to skip weights whose array is missing or of another shape.
+        by_name: For the layout of Keras 1 and 2: whether to load only the layers whose names are in
+            both the file and the model.
+        budget: What loading may use; the default suits all but extraordinary files.
+
+    Raises:
+        StructureError: An array is missing, has another shape, or does not belong to the model.
+        CorruptFileError: The file is damaged.
+        UnsafeFileError: The file refers to other files.
+
+    Warns:
+        SavingWarning: Weights were skipped because of ``skip_mismatch``.
+    """
+    path = as_path(filepath)
+    layout = shards.layout_of(path)
+    kind = _kind(path, layout)
+    if by_name and kind != "legacy":
+        raise ArgumentError(
+            "`by_name` is only for files in the layout of Keras 1 and 2, which end in '.h5'. "
+            f"Received: {str(path)!r}. Use `skip_mismatch=True` to load what matches."
+        )
+    must_exist(path)
+    if not model.built:
+        raise NotBuiltError(
+            f"{model.name!r} has no weights yet. Call it on data, or `build` it, before loading."
+        )
+    index = None if layout is None else shards.read_index(path, layout, budget)
+    size = path.stat().st_size if index is None else index.size
+    with loading(str(path), budget, size), contextlib.ExitStack() as opened:
+        if index is not None:
+            stored = opened.enter_context(index.opened())
+        else:
+            module = safetensors if kind == "safetensors" else hdf5
+            stored = opened.enter_context(module.File(path, str(path)))
+        if kind == "legacy" and isinstance(stored, hdf5.File):
+            stored, places = legacy.locate(stored, model, by_name)
+        else:
+            places = locate_in(stored, model) if kind == "h5" else _addressed(model)
+        fill(
+            stored, places, error=StructureError, skip_mismatch=skip_mismatch,
+            whole=kind != "legacy",
+            way_out="Load it into the architecture that it was saved from, or pass "
+            "`skip_mismatch=True` to load what matches.",
+        )  # fmt: skip
+
+
+def _addressed(model: Any) -> Places:
+    """The variables by address, for safetensors files."""
+    found = locate(model)
+    refuse_stores(found, ".safetensors")
+    states = set(found.optional.values())
+    optional = {a: v for a, (v, _) in model.named_variables().items() if v in states}
+    return Places.of(saved_addresses(model))._replace(optional=optional)
+
+
+def refuse_stores(places: Places, suffix: str) -> None:
+    """Raise an error if a layer saves arrays of its own, for which the format has no place."""
+    own = [x for x in places.stores.values()
+           if registry.defined_by_user(type(x), "save_own_variables")]  # fmt: skip
+    if own:
+        layer = own[0]
+        better = ".keras" if suffix == ".h5" else ".weights.h5"
+        raise SerializationError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) has a `save_own_variables`, which "
+            f"{suffix!r} files do not support. Use a name that ends in {better!r}."
+        )
+
+
+def _kind(path: Path, layout: shards.Layout | None, writing: bool = False) -> str:
+    """The format: ``"h5"``, ``"safetensors"``, or ``"legacy"``."""
+    name = path.name if layout is None else layout.single
+    if name.endswith(".weights.h5"):
+        return "h5"
+    if name.endswith(".safetensors"):
+        return "safetensors"
+    if path.suffix in (".h5", ".hdf5") and not writing:
+        return "legacy"
+    hint = " A whole model is loaded with `load_model`." if path.suffix == ".keras" else ""
+    if writing and shards.layout_of(path) is not None:
+        hint = " An index of several files is written with `max_shard_size=`."
+    raise ArgumentError(
+        "A weights file must end in '.weights.h5' or '.safetensors'. "
+        f"Received: {str(path)!r}.{hint}"
+    )

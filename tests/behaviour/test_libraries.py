@@ -1,0 +1,192 @@
+"""What libraries on top of Keras rely on beyond its documented names."""
+
+import random as python_random
+import sys
+import types
+
+import numpy as np
+import pytest
+from keras.src.saving.saving_lib import H5IOStore as KerasStore
+from keras.src.trainers.data_adapters import data_adapter_utils
+
+import lamina
+from lamina import layers, ops, settings
+from lamina.alias import private
+from lamina.errors import UnknownNameError
+
+X = np.random.default_rng(0).normal(size=(4, 6, 8)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("loop", "expected"),
+    [
+        (
+            lambda: ops.while_loop(lambda n: n < 2, lambda n: n + ops.where(n > 5, 0.0, 0.75), 0),
+            2.25,
+        ),
+        (lambda: ops.fori_loop(0, 4, lambda i, x: x + i * 0.5, 0), 3.0),
+        (lambda: ops.scan(lambda s, x: (s + x, x), 0, ops.array([0.5, 1.0]))[0], 1.5),
+    ],
+    ids=["while", "for", "scan"],
+)
+def test_loops_promote_the_python_numbers_that_they_start_with(loop, expected):
+    assert float(loop()) == expected
+
+
+def test_without_a_seed_python_s_generator_decides(monkeypatch):
+    def trained():
+        python_random.seed(3)
+        model = lamina.Sequential(
+            [lamina.Input((8,)), layers.Dense(4), layers.Dropout(0.5), layers.Dense(4)]
+        )
+        model.compile("sgd", "mse")
+        model.fit(X[:, 0], X[:, 0, :4], batch_size=2, verbose=0)
+        drawn = lamina.random.normal((2,), seed=lamina.random.SeedGenerator())
+        return [*model.get_weights(), drawn, lamina.initializers.GlorotUniform()((2, 2))]
+
+    monkeypatch.setitem(settings._settings, "times_seeded", 0)
+    first, second = trained(), trained()
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    a, b = (layers.Dense(4) for _ in range(2))
+    a.build((None, 8)), b.build((None, 8))
+    assert not np.array_equal(a.kernel, b.kernel)
+
+
+class OwnStep(lamina.Model):
+    """A model that is built by hand, whose `call` is not for batches of data."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    def build(self, shapes):
+        self.dense.build(shapes["a"])
+
+    def call(self, inputs):
+        raise AssertionError("`call` was evaluated")
+
+    def train_step(self, state, data):
+        trainable, others, optimizer, metrics = state
+        with lamina.StatelessScope(zip(self.metrics_variables, metrics, strict=True)) as scope:
+            self._loss_tracker.update_state(3.0)
+        metrics = [scope.get_current_value(v) for v in self.metrics_variables]
+        return {"loss": self._loss_tracker.result()}, (trainable, others, optimizer, metrics)
+
+
+def test_a_model_that_is_built_is_not_called_to_build_it():
+    model = OwnStep()
+    model.build({"a": (None, 8)})
+    model.compile("sgd")
+    model.fit({"a": X[:, 0]}, verbose=0)
+    assert float(model.get_metrics_result()["loss"]) == 3.0
+
+
+class Cached(layers.MultiHeadAttention):
+    """Computes its keys and values itself, as with a cache."""
+
+    def call(self, query, value, mask=None):
+        q, k, v = self._query_dense(query), self._key_dense(value), self._value_dense(value)
+        return self._output_dense(self._compute_attention(q, k, v, mask, training=False)[0])
+
+
+@pytest.mark.parametrize("mask", [None, np.tril(np.ones((1, 6, 6), bool))], ids=["all", "causal"])
+def test_attention_can_be_computed_in_parts(mask):
+    cached, whole = Cached(2, 4), layers.MultiHeadAttention(2, 4)
+    result = cached(X, X, mask)
+    whole.build(X.shape, X.shape)
+    whole.set_weights(cached.get_weights())
+    np.testing.assert_allclose(result, whole(X, X, attention_mask=mask), rtol=1e-5, atol=1e-6)
+
+
+def test_names_of_module_objects():
+    deserialize = lamina.saving.deserialize_keras_object
+    objects = {"one": layers.Dropout, "two": len}
+    with pytest.raises(UnknownNameError, match="sampler"):
+        deserialize("three", module_objects=objects, printable_module_name="sampler")
+    assert deserialize("two", module_objects=objects) is len
+    layer = layers.ReLU(name="r")
+    config = lamina.saving.serialize_keras_object(layer) | {"class_name": "Mine", "module": None}
+    assert deserialize(config, module_objects={"Mine": layers.ReLU}).name == "r"
+
+
+class Positions(layers.Layer):
+    """Adds a part of a table that is as long as the longest sequence."""
+
+    def build(self, input_shape):
+        self.table = self.add_weight((6, input_shape[-1]), name="table")
+
+    def call(self, x):
+        return x + ops.slice(self.table, (0, 0), (x.shape[1], x.shape[2]))
+
+
+class Shaped(layers.Layer):
+    """Has an inner layer, and says its shapes."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x, other=None):
+        return self.layer(x)
+
+    def compute_output_shape(self, x_shape, other_shape=None):
+        return x_shape
+
+
+def test_sequences_may_have_a_maximum_length():
+    x = lamina.Input((None, 8))
+    model = lamina.Model(x, Positions()(x))
+    assert model.output_shape == (None, None, 8)
+    assert lamina.Model(x, model(x))(X).shape == X.shape
+
+
+def test_layers_that_say_their_shapes_build_what_they_contain():
+    x, other = lamina.Input((None, 8)), lamina.Input((3,))
+    layer = Shaped(layers.Dense(8))
+    assert layer(x, other).shape == (None, None, 8)
+    assert len(layer.weights) == 2
+
+
+def test_a_shape_that_is_returned_as_it_came_keeps_unknown_dimensions():
+    x = layers.Conv1D(8, 3, strides=2, padding="same")(lamina.Input((None, 8)))
+    assert layers.add([x, Shaped(Positions())(x)]).shape == (None, None, 8)
+
+
+def test_inner_layers_without_the_layer_itself():
+    model = lamina.Sequential([lamina.Input((3,)), Shaped(layers.Dense(3))])
+    assert model._flatten_layers()[1:] == model._flatten_layers(include_self=False)
+
+
+def test_stores_of_arrays_are_those_of_keras(tmp_path):
+    store = private.H5IOStore(tmp_path / "a.h5", mode="w")
+    store.make("lora")["rank"] = 2
+    store.make("lora/3")["kernel"] = X
+    store.close()
+    theirs, ours = (
+        cls(str(tmp_path / "a.h5"), mode="r") for cls in (KerasStore, private.H5IOStore)
+    )
+    for found in (theirs, ours):
+        assert int(found.get("lora")["rank"][()]) == 2
+        np.testing.assert_array_equal(found.get("lora/3")["kernel"], X)
+        found.close()
+    assert list(private.H5IOStore(tmp_path / "a.h5").get("lora")) == ["rank"]
+
+
+@pytest.mark.parametrize("y", [[0, 2, 1], [[0.0], [2.0], [1.0]], [[0, 1], [1, 0], [0, 1]]])
+def test_class_weights_of_samples(y):
+    weights = {0: 2.0, 1: 0.5}
+    expected = data_adapter_utils.class_weight_to_sample_weights(np.array(y), weights)
+    made = private.class_weight_to_sample_weights(np.array(y), weights)
+    np.testing.assert_array_equal(made, expected)
+    assert made.dtype == expected.dtype
+
+
+def test_code_outside_of_grain_is_told_apart(monkeypatch):
+    def caller(name):
+        return eval("ask()", {"__name__": name, "ask": private.in_grain_data_pipeline})
+
+    assert not caller("grain._src.python.dataset.dataset")  # it is not even imported
+    monkeypatch.setitem(sys.modules, "grain", types.ModuleType("grain"))
+    assert caller("grain._src.python.dataset.dataset")
+    assert not caller("grain_user")
