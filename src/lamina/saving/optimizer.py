@@ -46,7 +46,8 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
     weights = parameters_of(model, optimized)
     model.optimizer.build(weights)
     state = model.optimizer.state_variables
-    for key, layout in slot_layouts(state, weights).items():
+    laid_out = {address: v for address, v in weights.items() if v.layout is not None}
+    for key, layout in slot_layouts(state, laid_out, on_host=False).items():
         state[key].lay_out(layout)
     variables = variables_of(model.optimizer)
     shapes = {n: stored.shape(n) for n in variables}
