@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
@@ -20,7 +20,7 @@ from lamina.execution.batches import Static, batch_of
 from lamina.execution.interrupts import Uninterrupted
 from lamina.execution.protocols import Executable, Objective
 from lamina.execution.state import Arrays, Loose, TrainState, Variables
-from lamina.runtime import processes, xla
+from lamina.runtime import processes, stalls, xla
 from lamina.runtime.cost import uses
 from lamina.serialization.registry import defined_by_user
 from lamina.tree import nested
@@ -385,6 +385,14 @@ class Program:
             state = jax.tree.map(_with_sharding, state, self._shardings)
             batch = self.placement.structs(batch)
         return self._train_consuming.lower(state, batch)
+
+    def watched(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches, for which other processes wait."""
+        return stalls.each(batches, "making a batch") if self.keeps_chunk else batches
+
+    def any_wants(self, value: bool) -> bool:
+        """Whether ``value`` is true, in any of several processes."""
+        return processes.any_of(value) if self.keeps_chunk else value
 
     def must_stop(self, together: bool) -> bool:
         """Whether training is to stop: several processes stop if one of them wants to.

@@ -367,28 +367,30 @@ def _write(folder: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for name in _ARRAYS:
         table: dict[str, np.ndarray] = {}
-        entries: dict[str, dict[str, Any]] = {}  # by the name of the array in the file
+        described: list[tuple[str, dict[str, Any]]] = []
         arrays[name] = {}
         for key, value in checkpoint.arrays.get(name, {}).items():
             if not (number or isinstance(value, Split)):
-                table[key], arrays[name][key] = value, entries.setdefault(key, {})
+                table[key] = value
+                described.append((key, arrays[name].setdefault(key, {})))
                 continue
             split = value if isinstance(value, Split) else Split.of(value)
             parts = []
             for start, part in split.parts.items():
                 stored = f"{key}@{','.join(map(str, start))}"
                 table[stored] = part
-                entries[stored] = {"file": name + own, "name": stored, "start": list(start)}
-                parts.append(entries[stored])
+                parts.append({"file": name + own, "name": stored, "start": list(start)})
+                described.append((stored, parts[-1]))
             if parts:
                 arrays[name][key] = {
                     "shape": list(split.shape), "dtype": str(split.dtype), "parts": parts
                 }  # fmt: skip
         if table or not number:
             path = folder / f"{name}{own}.safetensors"
-            for stored, digest in safetensors.write(path, table).items():
-                entries[stored] |= _description(table[stored], digest)
+            digests = safetensors.write(path, table)
             sync(path)
+            for stored, entry in described:
+                entry |= _description(table[stored], digests[stored])
     files = {}
     for name, content in zip(_TEXTS, (checkpoint.host, checkpoint.data), strict=True):
         if number and name == "host":

@@ -70,14 +70,6 @@ def bytes_of(array: np.ndarray) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def digest_of(array: np.ndarray) -> str:
-    """The SHA-256 of an array's bytes, little-endian and in C order, in hexadecimal digits."""
-    value = np.asarray(array, order="C")
-    if value.dtype.byteorder == ">":
-        value = value.astype(value.dtype.newbyteorder("<"))
-    return hashlib.sha256(bytes_of(value)).hexdigest()
-
-
 class Place(NamedTuple):
     """Where an array is in a file, which need not be open.
 
@@ -101,6 +93,14 @@ class Place(NamedTuple):
         return value
 
 
+def digest_of(array: np.ndarray) -> str:
+    """The SHA-256 of an array's bytes, little-endian and in C order, in hexadecimal digits."""
+    value = np.asarray(array, order="C")
+    if value.dtype.byteorder == ">":
+        value = value.astype(value.dtype.newbyteorder("<"))
+    return hashlib.sha256(bytes_of(value)).hexdigest()
+
+
 class File:
     """An open file of named arrays.
 
@@ -113,7 +113,8 @@ class File:
     """
 
     def __init__(self, source: Path | Window, where: str) -> None:
-        self.where, self._path = where, source if isinstance(source, Path) else None
+        self.where = where
+        self._path = source if isinstance(source, Path) else None
         self._opened = contextlib.ExitStack()
         with contextlib.ExitStack() as opened:
             window = source
@@ -164,8 +165,13 @@ class File:
         return self._entries[name][1] if name in self._entries else None
 
     def place(self, name: str) -> Place:
-        """Where the array of that name is."""
-        assert self._path is not None  # noqa: S101 - parts of other files are not asked for
+        """Where the array of that name is.
+
+        Raises:
+            SerializationError: The arrays are in a part of another file.
+        """
+        if self._path is None:
+            raise SerializationError(f"{self.where} is not a file of its own.")
         kind, shape, begin = self._entries[name]
         return Place(self._path, kind, shape, self._data.start + begin)
 

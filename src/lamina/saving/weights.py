@@ -362,19 +362,21 @@ def _read(stored: Stored, names: Mapping[Variable, str]) -> Iterator[tuple[Varia
     while waiting or batch:
         while waiting and len(batch) < _AT_A_TIME and sum(a.nbytes for _, a in batch) < _BYTES:
             variable, name = waiting.popleft()
-            batch.append((variable, stored.read(name).astype(variable.dtype, copy=False)))
-        variables, arrays = zip(*batch, strict=True)
-        batch = []
-        layouts = [v.layout if v.is_initialized else v.find_layout() for v in variables]
-        if all(x is None for x in layouts):
-            arrays = jax.device_put(arrays)
-        for variable, layout, array in zip(variables, layouts, arrays, strict=True):
-            yield variable, array if layout is None else _in_parts(array, layout.stored)
-
-
-def _in_parts(array: np.ndarray, sharding: Any) -> Any:
-    """An array on the devices of a sharding, of which no process keeps the whole."""
-    return put_parts(array.shape, array.dtype, sharding, lambda index: np.array(array[index]))
+            array = stored.read(name).astype(variable.dtype, copy=False)
+            layout = variable.layout if variable.is_initialized else variable.find_layout()
+            if layout is None:
+                batch.append((variable, array))
+            else:  # of what is split, no process keeps the whole
+                yield (
+                    variable,
+                    put_parts(
+                        array.shape, array.dtype, layout.stored, lambda i, a=array: np.array(a[i])
+                    ),
+                )
+        if batch:
+            variables, arrays = zip(*batch, strict=True)
+            batch = []
+            yield from zip(variables, jax.device_put(arrays), strict=True)
 
 
 def listed(what: str, entries: list[str]) -> str:

@@ -24,7 +24,7 @@ from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.execution.program import Program, struct_of
 from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.layers.state import flatten_layers
-from lamina.runtime import processes, stalls, xla
+from lamina.runtime import xla
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids, check_images
 from lamina.training.data.inplace import InPlace
@@ -245,17 +245,6 @@ def _train(
     return model.history
 
 
-def _watched(program: Program, batches: Iterator[Any]) -> Iterator[Any]:
-    """The batches, which other processes wait for."""
-    return stalls.each(batches, "making a batch") if program.keeps_chunk else batches
-
-
-def _wants_batches(program: Program, hooks: CallbackList, mode: str) -> bool:
-    """Whether to run batch by batch; all processes do if a callback of one of them wants it."""
-    wants = hooks.wants_batches(mode)
-    return processes.any_of(wants) if program.keeps_chunk else wants
-
-
 def _rows(order: np.ndarray | None, start: int, stop: int) -> np.ndarray | slice:
     return slice(start, stop) if order is None else order[start:stop]
 
@@ -272,7 +261,7 @@ class _Runner:
         self.check_nans, self.checkpoints = check_nans, checkpoints
         self.warned = False
         self.compiled = False
-        self.by_batch = _wants_batches(program, hooks, "train")
+        self.by_batch = program.any_wants(hooks.wants_batches("train"))
         self.token: Any = None
         self.done = 0  # batches of the next epoch that were trained on before an interruption
         self.trained = False  # whether these are all of its batches
@@ -403,7 +392,7 @@ class _Runner:
 
     def _epoch_in_steps(self) -> None:
         count = self.done
-        batches = _watched(self.program, self.data.batches())
+        batches = self.program.watched(self.data.batches())
         for count, batch in enumerate(batches, self.done + 1):
             self._step(count - 1, batch)
             if self.by_batch and self.program.must_stop(True):
@@ -426,7 +415,7 @@ def _evaluate(
 ) -> dict[str, float]:
     """The logs of a pass over ``data``; the metrics keep their state."""
     program = _program(model, data.peek(), "test")
-    by_batch = _wants_batches(program, hooks, "test")
+    by_batch = program.any_wants(hooks.wants_batches("test"))
     with _testing(program) as live:
         hooks.on_test_begin()
         logs: Any = {}
@@ -449,7 +438,7 @@ def _evaluate(
                 logs = program.test_many(live, block, data.batch_size, count)
                 done += count
                 report(done)
-        for i, batch in enumerate(_watched(program, batches()), done):
+        for i, batch in enumerate(program.watched(batches()), done):
             if by_batch:
                 hooks.on_test_batch_begin(i)
             logs = program.test(live, batch)
@@ -511,7 +500,7 @@ def _predictions(
     program: Program, data: ArrayData | StreamData, hooks: CallbackList, progress: Progress
 ) -> Iterator[tuple[list[Any], int | None]]:
     """The leaves of the outputs, by groups of batches, with the number of valid rows."""
-    by_batch = _wants_batches(program, hooks, "predict")
+    by_batch = program.any_wants(hooks.wants_batches("predict"))
     key = program.model.run_key("predict")
     done, batches = 0, data.batches
     if isinstance(data, ArrayData) and data.has_blocks and not by_batch:
@@ -526,7 +515,7 @@ def _predictions(
                 done += count
                 progress.update(done, dict)
                 yield outputs, count * data.batch_size
-    for i, (x, _, _) in enumerate(_watched(program, batches()), done):
+    for i, (x, _, _) in enumerate(program.watched(batches()), done):
         if by_batch:
             hooks.on_predict_batch_begin(i)
         # Read again for each batch, as a hook may have changed weights.
