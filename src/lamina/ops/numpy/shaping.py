@@ -311,16 +311,16 @@ def pad(
         )
     if mode not in _PAD_MODES:
         raise ArgumentError(f"pad(): `mode` expects one of {_PAD_MODES}. Received: {mode!r}.")
-    if not isinstance(pad_width, int):
-        given: Any = pad_width
-        pad_width = tuple(tuple(w) if isinstance(w, (list, tuple)) else w for w in given)
-        if len(pad_width) == 2 and all(isinstance(w, int) for w in pad_width):
-            pad_width = (pad_width,) * x.ndim
-        pad_width = tuple(w * 2 if isinstance(w, tuple) and len(w) == 1 else w for w in pad_width)
+    widths: Any = pad_width
+    if not isinstance(widths, int):
+        widths = tuple(tuple(w) if isinstance(w, (list, tuple)) else w for w in widths)
+        if len(widths) == 2 and all(isinstance(w, int) for w in widths):
+            widths = (widths,) * x.ndim
+        widths = tuple(w * 2 if isinstance(w, tuple) and len(w) == 1 else w for w in widths)
     known = {} if mode != "constant" else {"constant_values": tensor(constant_values or 0)}
     if constant_values is not None:
         known = {"constant_values": tensor(constant_values)}
-    return jnp.pad(x, pad_width, mode, **known)  # pyright: ignore[reportArgumentType]
+    return jnp.pad(x, widths, mode, **known)
 
 
 # ---- order ---------------------------------------------------------------------------------------
