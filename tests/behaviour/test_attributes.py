@@ -13,7 +13,7 @@ NAMES = [
     "graph", "objective", "inputs", "outputs", "input_shape", "output_shape", "input_names",
     "output_names", "operations", "sizes", "nodes", "check", "_graph", "_objective", "_seed",
     "_policy", "_programs", "_structure", "_training", "_runs", "_built_in", "policy", "state",
-    "mode", "shape", "step", "epoch", "config", "scope", "data", "parameters",
+    "mode", "shape", "step", "epoch", "config", "scope", "data", "parameters", "_loss_tracker",
 ]  # fmt: skip
 
 

@@ -327,7 +327,7 @@ class Model(StatelessTrainer):
             self.built = False
             raise
 
-    @property
+    @replaceable
     def _loss_tracker(self) -> Any:
         """The metric of the loss, by the name under which steps of users' classes know it."""
         return self.training_objective.trackers["loss"]
