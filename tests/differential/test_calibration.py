@@ -124,7 +124,9 @@ def file(tmp_path_factory):
 X = np.stack([TOKENS, TOKENS[::-1]]).astype("int32")
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [
+    n if n.endswith("groups") else pytest.param(n, marks=pytest.mark.long) for n in CONFIGS
+])  # fmt: skip
 def test_keras_s_numbers(name, file, tmp_path, mended):
     ours = quantize(load_model(file), quantizers, name)
     theirs = quantize(keras.models.load_model(file), keras.quantizers, name,

@@ -19,7 +19,8 @@ CONFIGS = {
         activation_quantizer=q.AbsMaxQuantizer(), block_size=-1)),
     "float8": lambda q: ("float8", None),
 }  # fmt: skip
-MODES = list(CONFIGS)
+LONG = ("int8_weights", "int4_inputs", "int4_rows")
+MODES = [pytest.param(m, marks=pytest.mark.long if m in LONG else ()) for m in CONFIGS]
 
 
 def made():

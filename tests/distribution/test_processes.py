@@ -16,6 +16,7 @@ from lamina import distribution as dist
 from lamina.cli import main
 from tests.distribution import program
 
+pytestmark = pytest.mark.xdist_group("processes")  # that share what two processes have seen
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
@@ -38,15 +39,9 @@ def two(tmp_path_factory):
     """What two processes with two devices each have seen, and what they printed."""
     folder = tmp_path_factory.mktemp("two")
     done = _launch(
-        "--processes",
-        2,
-        "--devices-per-process",
-        2,
-        HERE / "program.py",
-        "main",
-        folder,
+        "--processes", 2, "--devices-per-process", 2, HERE / "program.py", "main", folder,
         cache=folder / "xla",
-    )
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     results = [json.loads((folder / f"{i}.json").read_text()) for i in range(2)]
     return results, done.stdout, folder
@@ -141,6 +136,7 @@ def _like_one_process(found, model, history):
     np.testing.assert_allclose(found["weights"], weights, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_after_signals_to_one_process_all_continue_to_the_same_bits(two, tmp_path):
     events = [[1, 0, 1, "SIGTERM"], [0, 3, 4, "SIGKILL"]]
     cache = two[2] / "xla"

@@ -150,6 +150,8 @@ DATA = {
     "a generator": lambda: {"x": generator(), "steps_per_epoch": 4},
     "an iterator with a position": lambda: {"x": Positioned(), "steps_per_epoch": 3},
 }
+LONG = ("steps over arrays", "a data set", "a data set without end", "an iterable",
+        "an iterable, in passes that are no epochs")  # fmt: skip
 SKIPS = ("an iterable", "an iterable, in passes that are no epochs", "a generator")
 
 
@@ -202,7 +204,9 @@ def assert_equal(model, history, other, again):
     assert again.history == history.history
 
 
-@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize(
+    "data", [pytest.param(d, marks=pytest.mark.long if d in LONG else ()) for d in DATA]
+)
 def test_any_data_continues_where_it_was(data, tmp_path):
     """After two interruptions, at the last step of an epoch too; saved after each step."""
     cuts = ((1, 2), (1, 3)) if data == "loops over arrays" else ((1, 2), (2, None))

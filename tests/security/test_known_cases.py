@@ -24,6 +24,7 @@ from lamina.errors import CorruptFileError, SerializationError, UnsafeFileError
 from lamina.saving import Budget, load_model
 from tests.security import cases
 
+pytestmark = pytest.mark.xdist_group("known cases")  # whose files are made once
 ROOT = Path(__file__).parents[2]
 TABLES = {
     "harmless": cases.HARMLESS, "config": cases.CONFIGS, "compiled": cases.COMPILED,
