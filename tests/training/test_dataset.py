@@ -353,3 +353,38 @@ def test_fit_needs_steps_for_endless_data():
         _fit(Dataset(TEN).repeat().batch(2))
     seen, *_ = _fit(Dataset(TEN).repeat().batch(4), steps_per_epoch=3)
     assert seen[:3] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]
+
+
+def test_one_data_set_after_another():
+    def make():
+        some = Dataset(TEN).shuffle(seed=2).map(lambda x: x + 100)
+        return some.concatenate(Dataset(TEN[:3])).batch(4)
+
+    data = make()
+    whole = [lists(data), lists(data)]
+    flat = [[x for batch in w for x in batch] for w in whole]
+    assert flat[0] != flat[1]
+    for found in flat:
+        assert sorted(found[:10]) == [x + 100 for x in TEN]
+        assert found[10:] == list(TEN[:3])
+    running = iter(data)
+    state = [next(running), data.get_state()][1]
+    again = make()
+    again.set_state({**state, "epoch": 1})
+    assert lists(again) == whole[1][1:]
+    endless = Dataset(TEN[:2]).concatenate(Dataset(TEN).repeat())
+    assert (data.cardinality(), endless.cardinality()) == (4, -1)
+    assert endless[12] == TEN[0]
+    with pytest.raises(DataError, match="without end"):
+        endless.concatenate(data)
+    with pytest.raises(DataError, match="same kind"):
+        data.concatenate(Dataset((TEN, TEN)))
+    with pytest.raises(ArgumentError, match="a data set"):
+        data.concatenate([1])
+
+
+def test_elements_with_numbers_and_as_numpy():
+    data = Dataset(TEN).enumerate(5).map(lambda i, x: (lamina.ops.convert_to_tensor(i), x))
+    found = list(data.as_numpy_iterator())
+    assert all(type(i) is np.ndarray for i, _ in found)
+    assert [(int(i), int(x)) for i, x in found] == list(zip(range(5, 15), TEN, strict=True))

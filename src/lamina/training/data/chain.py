@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -226,6 +228,33 @@ class Zipped(Node):
     def get(self, index: int, epoch: int) -> Any:
         found = tuple(n.get(index, epoch) for n in self._nodes)
         return SKIPPED if any(x is SKIPPED for x in found) else found
+
+
+class Joined(Node):
+    """The elements of several nodes, one node after another; only the last may have no end."""
+
+    def __init__(self, nodes: tuple[Node, ...]) -> None:
+        ends = list(itertools.accumulate(n.size or 0 for n in nodes))
+        size = None if nodes[-1].size is None else ends[-1]
+        super().__init__("concatenate", None, size, *(n.chain for n in nodes))
+        self._nodes, self._starts = nodes, [0, *ends[:-1]]
+        self.varies = any(n.varies for n in nodes)
+
+    def get(self, index: int, epoch: int) -> Any:
+        i = bisect.bisect_right(self._starts, index) - 1
+        return self._nodes[i].get(index - self._starts[i], epoch)
+
+
+class Numbered(Node):
+    """The elements, each with its number in the pass."""
+
+    def __init__(self, parent: Node, start: int) -> None:
+        super().__init__("enumerate", parent, parent.size, start)
+        self._of, self._start = parent, start
+
+    def get(self, index: int, epoch: int) -> Any:
+        found = self._of.get(index, epoch)
+        return SKIPPED if found is SKIPPED else (np.int64(self._start + index), found)
 
 
 class Mapped(Node):

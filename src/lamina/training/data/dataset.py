@@ -22,8 +22,10 @@ from lamina.training.data.chain import (
     SKIPPED,
     Batched,
     Cached,
+    Joined,
     Mapped,
     Node,
+    Numbered,
     Repeated,
     RowsOfBatches,
     Shuffled,
@@ -176,6 +178,41 @@ class Dataset:
             _buffer=max(d._buffer for d in datasets),
         )
 
+    def concatenate(self, dataset: Dataset) -> Self:
+        """The elements of this data set, then those of another one.
+
+        Args:
+            dataset: A data set of finite or infinite length, with elements of the same structure
+                and dtypes.
+
+        Raises:
+            DataError: This data set has no end, or the elements differ.
+
+        >>> import numpy as np
+        >>> list(Dataset(np.arange(2)).concatenate(Dataset(np.arange(5, 7))).as_numpy_iterator())
+        [array(0), array(1), array(5), array(6)]
+        """
+        if not isinstance(dataset, Dataset):
+            raise ArgumentError(f"concatenate() takes a data set. Received: {dataset!r}.")
+        self._finite("concatenate")
+        kinds = [
+            nested.map_structure(lambda s: s.dtype, d.element_spec) for d in (self, dataset) if d
+        ]
+        if len(kinds) == 2 and kinds[0] != kinds[1]:
+            raise DataError(
+                "concatenate() needs two data sets of the same kind.",
+                expected=f"elements of {kinds[0]}", received=f"elements of {kinds[1]}",
+            )  # fmt: skip
+        return self._with(
+            Joined((self._node, dataset._node)), file_paths=None,
+            _batch_size=max(self._batch_size or 0, dataset._batch_size or 0) or None,
+            _unknown=tuple({*self._unknown, *dataset._unknown}),
+        )  # fmt: skip
+
+    def enumerate(self, start: int = 0) -> Self:
+        """Tuples of a number, which counts from ``start``, and an element."""
+        return self._with(Numbered(self._node, start))
+
     def batch(self, batch_size: int, drop_remainder: bool = False, pad: bool = False) -> Self:
         """Batches of consecutive elements.
 
@@ -309,6 +346,14 @@ class Dataset:
                 cure="Give `repeat` a count, or limit it: `take(count)`.",
             )
         return self._node.size
+
+    def cardinality(self) -> int:
+        """The number of elements; -1 where they do not end."""
+        return -1 if self._node.size is None else self._node.size
+
+    def as_numpy_iterator(self) -> Iterator[Any]:
+        """One pass over the elements, as NumPy arrays."""
+        return (nested.map_structure(np.asarray, element) for element in self)
 
     def __bool__(self) -> bool:
         return self._node.size != 0
