@@ -379,8 +379,18 @@ def test_other_places(saved):
     (saved / "folder.keras").mkdir()
     with pytest.raises(CorruptFileError, match="not a regular file"):
         load_model(saved / "folder.keras")
-    with pytest.raises(ArgumentError, match="`load_model`"):
-        make().load_weights(saved / "model.keras")
+    with pytest.raises(ArgumentError, match="`save`"):
+        make().save_weights(saved / "model.keras")
+
+
+def test_the_weights_of_an_archive(saved):
+    whole, model = load_model(saved / "model.keras"), make()
+    model.set_weights([w + 1 for w in model.get_weights()])
+    model.load_weights(saved / "model.keras")
+    for a, b in zip(model.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(StructureError):
+        keras.Sequential([keras.Input((3,)), layers.Dense(2)]).load_weights(saved / "model.keras")
 
 
 @pytest.mark.parametrize("member", ["config.json", "metadata.json", "model.weights.h5"])

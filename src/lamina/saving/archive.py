@@ -45,15 +45,15 @@ from lamina.saving.members import (
     Unzipped,
     Zipped,
     belongs_to_others,
+    json_member,
 )
 from lamina.saving.paths import as_path, may_write, must_exist
 from lamina.saving.probe import check_probe, write_probe
 from lamina.saving.upgrade import is_old, rebuild, upgrade_training
-from lamina.saving.weight_files import refuse_stores
-from lamina.saving.weights import Assets, Stored, Verified, fill, locate, locate_in
-from lamina.serialization import registry, text
+from lamina.saving.weight_files import refuse_stores, weights_of
+from lamina.saving.weights import Assets, fill, locate, locate_in
+from lamina.serialization import registry
 
-_MAX_JSON = 64 * 2**20
 # The Keras release whose file layout is written.
 _LAYOUT = "3.15.1"
 
@@ -349,12 +349,8 @@ def _assemble(members: Members, custom_objects: Mapping[str, Any] | None, compil
     if settings:
         optimizer.compile_with(model, settings, custom_objects, where)
     _must_be_built(model, where)
-    with hdf5.File(members.window(WEIGHTS), f"{where}: {WEIGHTS}") as file_of_arrays:
-        old = legacy.Renamed(file_of_arrays) if is_old(config, version) else None
-        digests = own.get("sha256")
-        stored: Stored = old or file_of_arrays
-        if isinstance(digests, dict) and old is None:
-            stored = Verified(file_of_arrays, digests)
+    with weights_of(members, metadata, config) as stored:
+        old = stored if isinstance(stored, legacy.Renamed) else None
         places = locate_in(stored, model)
         fill(
             stored, places, error=CorruptFileError,
@@ -464,15 +460,3 @@ def _is_describable(settings: Any) -> bool:
 
 
 # ---- reading the zip -----------------------------------------------------------------------------
-
-
-def json_member(members: Members, name: str) -> dict[str, Any]:
-    """The JSON object in a member of a model."""
-    where = f"{members.where}: {name}"
-    if members.size(name) > _MAX_JSON:
-        raise CorruptFileError(f"{where} is larger than {_MAX_JSON} bytes.")
-    # Configs may contain infinity, as an argument; metadata has no use for it.
-    value = text.parse(members.read(name), where, CorruptFileError, finite=name == METADATA)
-    if not isinstance(value, dict):
-        raise CorruptFileError(f"{where} is not a JSON object.")
-    return value

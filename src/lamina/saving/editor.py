@@ -12,9 +12,8 @@ from lamina.errors import ArgumentError, CorruptFileError, unknown_name
 from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import replacing
 from lamina.saving import hdf5, optimizer
-from lamina.saving.archive import json_member
 from lamina.saving.container import Archive
-from lamina.saving.members import CONFIG, METADATA, WEIGHTS
+from lamina.saving.members import CONFIG, METADATA, WEIGHTS, json_member
 from lamina.saving.paths import as_path, may_write, must_exist
 from lamina.saving.weights import Stored, Verified, locate
 from lamina.tree import nested

@@ -12,7 +12,6 @@ from lamina.core.boundary import public
 from lamina.errors import CorruptFileError
 from lamina.runtime.budget import Budget, loading
 from lamina.saving import (
-    archive,
     code,
     hdf5,
     hdf5_format,
@@ -22,7 +21,7 @@ from lamina.saving import (
     shards,
 )
 from lamina.saving.container import Archive
-from lamina.saving.members import ASSETS, CONFIG, METADATA, WEIGHTS, Folder, Members
+from lamina.saving.members import ASSETS, CONFIG, METADATA, WEIGHTS, Folder, Members, json_member
 from lamina.saving.migration import has_counterpart, version_of
 from lamina.saving.paths import as_path, must_exist
 from lamina.saving.safetensors import digest_of
@@ -201,7 +200,7 @@ def inspect(filepath: Any, *, budget: Budget | None = None) -> FileReport:
 
 def _model(members: Members, kind: str, size: int) -> FileReport:
     metadata, config = (
-        archive.json_member(members, name) if name in members.names() else None
+        json_member(members, name) if name in members.names() else None
         for name in (METADATA, CONFIG)
     )
     arrays: tuple[StoredArray, ...] = ()

@@ -23,6 +23,7 @@ from lamina.runtime import budget
 from lamina.runtime.files import Window
 from lamina.saving.paths import must_not_be_link
 from lamina.saving.weights import listed
+from lamina.serialization import text
 
 METADATA, CONFIG, WEIGHTS, PROBE, ASSETS = (
     "metadata.json", "config.json", "model.weights.h5", "probe.safetensors", "assets",
@@ -31,6 +32,7 @@ METADATA, CONFIG, WEIGHTS, PROBE, ASSETS = (
 REQUIRED = (METADATA, CONFIG, WEIGHTS)
 ENTRIES = (ASSETS, PROBE, CONFIG, WEIGHTS, METADATA)
 _MOST_FILES, _DEEPEST = 20_000, 64
+_MAX_JSON = 64 * 2**20
 
 
 # ---- writing -------------------------------------------------------------------------------------
@@ -236,3 +238,15 @@ class Folder:
     def window(self, name: str) -> Window:
         """The content of a file, which is open until this folder is closed."""
         return self._opened.enter_context(Window.of(self._path / name, f"{self.where}: {name}"))
+
+
+def json_member(members: Members, name: str) -> dict[str, Any]:
+    """The JSON object in a member of a model."""
+    where = f"{members.where}: {name}"
+    if members.size(name) > _MAX_JSON:
+        raise CorruptFileError(f"{where} is larger than {_MAX_JSON} bytes.")
+    # Configs may contain infinity, as an argument; metadata has no use for it.
+    value = text.parse(members.read(name), where, CorruptFileError, finite=name == METADATA)
+    if not isinstance(value, dict):
+        raise CorruptFileError(f"{where} is not a JSON object.")
+    return value

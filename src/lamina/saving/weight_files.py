@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from lamina.layers.state import saved_addresses
 from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import replacing
 from lamina.saving import hdf5, legacy, safetensors, shards
+from lamina.saving.container import Archive
+from lamina.saving.members import CONFIG, METADATA, WEIGHTS, Members, json_member
 from lamina.saving.paths import as_path, may_write, must_exist
-from lamina.saving.weights import Places, fill, locate, locate_in
+from lamina.saving.upgrade import is_old
+from lamina.saving.weights import Places, Stored, Verified, fill, locate, locate_in
 from lamina.serialization import registry
 
 
@@ -96,9 +100,9 @@ def load_weights(
 
     Args:
         model: A built model or layer of the same architecture.
-        filepath: Path that ends in ``.weights.h5`` or ``.safetensors``, or the index of several
-            files; other ``.h5`` files are read in the layout of Keras 1 and 2, which published
-            weights have.
+        filepath: Path that ends in ``.weights.h5`` or ``.safetensors``, the index of several files,
+            or a ``.keras`` archive, of which only the weights are read; other ``.h5`` files are
+            read in the layout of Keras 1 and 2, which published weights have.
         skip_mismatch: Whether to skip weights whose array is missing or of another shape.
         by_name: For the layout of Keras 1 and 2: whether to load only the layers whose names are in
             both the file and the model.
@@ -130,19 +134,43 @@ def load_weights(
     with loading(str(path), budget, size), contextlib.ExitStack() as opened:
         if index is not None:
             stored = opened.enter_context(index.opened())
+        elif kind == "keras":
+            members = Archive(opened.enter_context(path.open("rb")), str(path))
+            metadata, config = (json_member(members, name) for name in (METADATA, CONFIG))
+            stored = opened.enter_context(weights_of(members, metadata, config))
         else:
             module = safetensors if kind == "safetensors" else hdf5
             stored = opened.enter_context(module.File(path, str(path)))
         if kind == "legacy" and isinstance(stored, hdf5.File):
             stored, places = legacy.locate(stored, model, by_name)
         else:
-            places = locate_in(stored, model) if kind == "h5" else _addressed(model)
+            places = _addressed(model) if kind == "safetensors" else locate_in(stored, model)
         fill(
             stored, places, error=StructureError, skip_mismatch=skip_mismatch,
             whole=kind != "legacy",
             way_out="Load it into the architecture that it was saved from, or pass "
             "`skip_mismatch=True` to load what matches.",
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def weights_of(
+    members: Members, metadata: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[Stored]:
+    """The weights of a saved model; those of tf.keras 2 under the names of Keras 3.
+
+    Args:
+        members: The model.
+        metadata: Its metadata, which may have digests.
+        config: Its config.
+    """
+    own = metadata.get("lamina")
+    digests = own.get("sha256") if isinstance(own, dict) else None
+    with hdf5.File(members.window(WEIGHTS), f"{members.where}: {WEIGHTS}") as stored:
+        if is_old(config, metadata.get("keras_version")):
+            yield legacy.Renamed(stored)
+        else:
+            yield Verified(stored, digests) if isinstance(digests, dict) else stored
 
 
 def _addressed(model: Any) -> Places:
@@ -168,7 +196,7 @@ def refuse_stores(places: Places, suffix: str) -> None:
 
 
 def _kind(path: Path, layout: shards.Layout | None, writing: bool = False) -> str:
-    """The format: ``"h5"``, ``"safetensors"``, or ``"legacy"``."""
+    """The format: ``"h5"``, ``"safetensors"``, ``"keras"`` or ``"legacy"``."""
     name = path.name if layout is None else layout.single
     if name.endswith(".weights.h5"):
         return "h5"
@@ -176,7 +204,9 @@ def _kind(path: Path, layout: shards.Layout | None, writing: bool = False) -> st
         return "safetensors"
     if path.suffix in (".h5", ".hdf5") and not writing:
         return "legacy"
-    hint = " A whole model is loaded with `load_model`." if path.suffix == ".keras" else ""
+    if path.suffix == ".keras" and not writing:
+        return "keras"
+    hint = " A whole model is saved with `save`." if path.suffix == ".keras" else ""
     if writing and shards.layout_of(path) is not None:
         hint = " An index of several files is written with `max_shard_size=`."
     raise ArgumentError(
