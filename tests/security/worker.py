@@ -60,6 +60,7 @@ def entry_points(keras):
         "an event loop": lambda p, _: in_event_loop(lambda: load(p))(),
         "from_bytes": lambda p, _: saving.archive.from_bytes(p.read_bytes()),
     }
+    hostile = {**archive, "[load_weights]": lambda p, _: target.load_weights(p)}
     text = {"model_from_json": lambda _, c: keras.models.model_from_json(c)}
     parts = {
         "[deserialize_keras_object]": lambda _, c: saving.deserialize_keras_object(c),
@@ -86,10 +87,10 @@ def entry_points(keras):
     }
     return {
         "harmless": {**archive, **text},
-        "config": {**archive, **text, **parts},
-        "compiled": archive,
-        "text": {**archive, **text},
-        "archive": archive,
+        "config": {**hostile, **text, **parts},
+        "compiled": hostile,
+        "text": {**hostile, **text},
+        "archive": hostile,
         "arrays": {
             **weights,
             "load_model": lambda p, _: load(_archive_of(p)),
@@ -136,7 +137,7 @@ def main(folder: Path) -> None:
 
 def _config(path, verb):
     described = path.with_suffix(".json")
-    if not described.exists():
+    if not described.exists() or verb == "[load_weights]":
         return None
     text = described.read_text("utf-8")
     return json.loads(text) if verb[0] == "[" else text
