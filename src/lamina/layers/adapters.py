@@ -62,6 +62,15 @@ class AdaptedLayer(Layer, trailing=True, kw_only=True):
         """The matrix as floats."""
         raise NotImplementedError
 
+    def _need_weights(self, before: str) -> None:
+        """Raise an error if there are no weights, which are to be created before something."""
+        if not self.built:
+            raise NotBuiltError(
+                f"Layer {self.name!r} ({type(self).__name__}) has no weights yet. Call it, or its "
+                f"`build(input_shape)`, before {before}.",
+                layer=self.name,
+            )
+
     def _may_adapt(self) -> None:
         """Raise an error if the matrix is in a form that cannot have an adapter."""
 
@@ -109,12 +118,7 @@ class AdaptedLayer(Layer, trailing=True, kw_only=True):
             ArgumentError: It has an adapter already, or a constraint, which the sum would not meet.
         """
         who = f"Layer {self.name!r} ({type(self).__name__})"
-        if not self.built:
-            raise NotBuiltError(
-                f"{who} has no weights yet. Call it, or its `build(input_shape)`, before "
-                "`enable_lora`, or pass `lora_rank` to its constructor.",
-                layer=self.name,
-            )
+        self._need_weights("`enable_lora`, or pass `lora_rank` to its constructor")
         if self.lora_enabled:
             raise ArgumentError(
                 f"{who} has an adapter of rank {self.lora_rank} already.", layer=self.name

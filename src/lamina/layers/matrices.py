@@ -20,7 +20,7 @@ from lamina.dtype_policies.policy import (
     QuantizedFloat8DTypePolicy,
     get_policy,
 )
-from lamina.errors import ArgumentError, NotBuiltError
+from lamina.errors import ArgumentError
 from lamina.layers.adapters import AdaptedLayer, Matrix
 from lamina.layers.base import Layer
 from lamina.layers.weights import add_weight
@@ -215,12 +215,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
     def _quantize(self, config: QuantizationConfig, type_check: bool, kept: Any) -> None:
         who, kind = f"Layer {self.name!r} ({type(self).__name__})", config.mode
         self._check_mode(kind)
-        if not self.built:
-            raise NotBuiltError(
-                f"{who} has no weights yet. Call it, or its `build(input_shape)`, before "
-                "`quantize`.",
-                layer=self.name,
-            )
+        self._need_weights("`quantize`")
         if self._is_quantized:
             raise ArgumentError(
                 f"{who} is quantized already: {self._own_policy.name!r}.", layer=self.name

@@ -15,7 +15,7 @@ from lamina.saving import hdf5, optimizer
 from lamina.saving.container import Archive
 from lamina.saving.members import CONFIG, METADATA, WEIGHTS, json_member
 from lamina.saving.paths import as_path, may_write, must_exist
-from lamina.saving.weights import Stored, Verified, locate
+from lamina.saving.weights import locate, verified
 from lamina.tree import nested
 
 _VARS = "vars"
@@ -80,16 +80,16 @@ class KerasFileEditor:
                 self.metadata = json_member(members, METADATA)
                 self.config = json_member(members, CONFIG)
                 with hdf5.File(members.window(WEIGHTS), self.filepath) as stored:
-                    self._read(stored, _digests(self.metadata))
+                    self._read(stored, self.metadata)
             else:
                 with hdf5.File(path, self.filepath) as stored:
-                    self._read(stored, None)
+                    self._read(stored, {})
         version = (self.metadata or {}).get("keras_version")
         self._print(f"{path.name}: {len(nested.flatten(self.weights_dict))} arrays"
                     + (f", saved by Keras {version}" if version else ""))  # fmt: skip
 
-    def _read(self, stored: hdf5.File, digests: Mapping[str, Any] | None) -> None:
-        source: Stored = stored if digests is None else Verified(stored, digests)
+    def _read(self, stored: hdf5.File, metadata: Mapping[str, Any]) -> None:
+        source = verified(stored, metadata)
         for name in source.names():
             *path, key = _without_vars(name)
             here = self.weights_dict
@@ -314,12 +314,6 @@ def _with_vars(path: str, name: str) -> str:
 def _numeric(entry: tuple[str, Any]) -> tuple[int, str]:
     """A key that sorts numbers by value, and leaves names in their order."""
     return (len(entry[0]), entry[0]) if entry[0].isdigit() else (0, "")
-
-
-def _digests(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    own = metadata.get("lamina")
-    digests = own.get("sha256") if isinstance(own, dict) else None
-    return digests if isinstance(digests, dict) else None
 
 
 def _checked(weights: Any) -> _Tree:

@@ -23,7 +23,7 @@ from lamina.saving.container import Archive
 from lamina.saving.members import CONFIG, METADATA, WEIGHTS, Members, json_member
 from lamina.saving.paths import as_path, may_write, must_exist
 from lamina.saving.upgrade import is_old
-from lamina.saving.weights import Places, Stored, Verified, fill, locate, locate_in
+from lamina.saving.weights import Places, Stored, fill, locate, locate_in, verified
 from lamina.serialization import registry
 
 
@@ -164,13 +164,9 @@ def weights_of(
         metadata: Its metadata, which may have digests.
         config: Its config.
     """
-    own = metadata.get("lamina")
-    digests = own.get("sha256") if isinstance(own, dict) else None
     with hdf5.File(members.window(WEIGHTS), f"{members.where}: {WEIGHTS}") as stored:
-        if is_old(config, metadata.get("keras_version")):
-            yield legacy.Renamed(stored)
-        else:
-            yield Verified(stored, digests) if isinstance(digests, dict) else stored
+        old = is_old(config, metadata.get("keras_version"))
+        yield legacy.Renamed(stored) if old else verified(stored, metadata)
 
 
 def _addressed(model: Any) -> Places:
