@@ -133,8 +133,10 @@ class Variables:
 
     def read(self, key: Any, step: int) -> TrainState:
         """The current state, for reading only: its arrays must not be donated or kept."""
-        groups = {g: read(variables) for g, variables in self.groups().items()}
-        return TrainState(**groups, key=key, step=np.int32(step))
+        return TrainState(
+            read(self.trainable), read(self.non_trainable), read(self.optimizer),
+            read(self.metrics), key=key, step=np.int32(step),
+        )  # fmt: skip
 
     def take(self, key: Any, step: int) -> TrainState:
         """The state, for a step to which its buffers are donated; :meth:`put` must follow."""

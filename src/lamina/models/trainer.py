@@ -55,7 +55,9 @@ class _Attributes:
     _draw_runs: int
 
 
-_run_key = functools.lru_cache(maxsize=64)(prng.key_data)
+@functools.lru_cache(maxsize=64)
+def _run_key(seed: int, purpose: str) -> list[int]:
+    return prng.key_data(seed, purpose).tolist()
 
 
 @builtin()
@@ -106,16 +108,12 @@ class Trainer(_Attributes, Distributed):
         self._draw_runs = self._draw_runs if runs is None else runs
 
     def run_key(self, purpose: Purpose) -> Any:
-        """Raw key data for the random draws of a run.
-
-        In training the draws depend on the seed and the step; other runs draw different numbers
-        each time.
-        """
+        """Raw key data for the random draws of a run: training's repeat, others differ each time."""
         if purpose == "train":
             return prng.key_data(self.run_seed, "fit")
         self.__dict__["_draw_runs"] += 1  # in each call of a model: quicker than an attribute
-        first, second = _run_key(self.run_seed, purpose).tolist()
-        return np.array([first, (second + self._draw_runs) & 0xFFFFFFFF], np.uint32)
+        first, second = _run_key(self.run_seed, purpose)
+        return np.array((first, (second + self._draw_runs) & 0xFFFFFFFF), np.uint32)
 
     def program_for(self, purpose: Purpose) -> Program:
         """The compiled steps for a purpose, cached until the model changes.

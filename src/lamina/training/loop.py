@@ -579,7 +579,8 @@ def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
     x, *_ = one_batch(x, None, None, model)
     program = _program(model, (x, None, None), "predict")
-    return nested.map_structure(np.asarray, predict_now(model, program, x))
+    outputs = _predict_one(program, program.variables.read(model.run_key("predict"), 0), x)
+    return nested.unflatten(program.output_structure, [np.asarray(a) for a in outputs])
 
 
 def predict_now(model: Any, program: Program, x: Any) -> Any:

@@ -62,6 +62,8 @@ def unflatten(like: Any, leaves: list[Any]) -> Any:
     >>> unflatten({"b": 0, "a": [0, 0]}, [1, 2, 3])
     {'b': 1, 'a': [2, 3]}
     """
+    if not is_nested(like):
+        return leaves[0]
     it = iter(leaves)
     return map_structure(lambda _: next(it), like)
 

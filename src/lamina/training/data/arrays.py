@@ -14,6 +14,10 @@ from lamina.errors import DataError, DTypeError
 from lamina.tree import nested
 
 _SCALARS = (bool, int, float, str, bytes, np.generic)
+# For single batches, where each microsecond counts: of these dtypes nothing need be asked.
+_USED_AS_IT_IS = frozenset(
+    np.dtype(x) for x in ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float32")
+)
 
 
 # ---- what arrays of other libraries are known by, so that none is imported ----------------------
@@ -145,8 +149,10 @@ def arrays_of(structure: Any, raw: bool = False) -> Any:
         raw: whether text and dtypes that JAX does not compute in are kept, for what reads them on
             the host.
     """
+    if structure is None:
+        return None
     if type(structure) is np.ndarray:
-        return as_array(structure, raw)
+        return structure if structure.dtype in _USED_AS_IT_IS else as_array(structure, raw)
     if isinstance(structure, (list, tuple)):
         if all(isinstance(v, _SCALARS) for v in nested.flatten(structure)):
             return as_array(structure, raw)
@@ -154,7 +160,7 @@ def arrays_of(structure: Any, raw: bool = False) -> Any:
         return nested.rebuild(structure, values)
     if isinstance(structure, Mapping):
         return {k: arrays_of(v, raw) for k, v in structure.items()}
-    return None if structure is None else as_array(structure, raw)
+    return as_array(structure, raw)
 
 
 def as_array(x: Any, raw: bool = False) -> Any:
