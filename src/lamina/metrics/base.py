@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import jax.numpy as jnp
@@ -82,6 +82,10 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
     name: str | None = None
 
     direction: ClassVar[Literal["min", "max"] | None] = None
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "name": "Name of the metric; derived from that of the class when None.",
+        "dtype": "Dtype or policy of the state; ``floatx`` when None.",
+    }
     tracked_as: ClassVar[str] = "metric"
     _untracked = frozenset(("_captured", "_own_variables"))
 

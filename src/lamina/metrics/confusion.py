@@ -155,8 +155,6 @@ class TruePositives(_SingleCount):
 
     Args:
         thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = TruePositives()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
@@ -173,8 +171,6 @@ class FalsePositives(_SingleCount):
 
     Args:
         thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = FalsePositives()
     >>> metric.update_state([0, 1, 0, 0], [0.9, 0.1, 0.8, 0.2])
@@ -191,8 +187,6 @@ class TrueNegatives(_SingleCount):
 
     Args:
         thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = TrueNegatives()
     >>> metric.update_state([0, 1, 0, 0], [0.9, 0.1, 0.8, 0.2])
@@ -209,8 +203,6 @@ class FalseNegatives(_SingleCount):
 
     Args:
         thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = FalseNegatives()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
@@ -274,8 +266,6 @@ class Precision(_Rate):
             no threshold with ``top_k``.
         top_k: Count only the k highest scores of each sample as positive.
         class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Precision()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
@@ -295,8 +285,6 @@ class Recall(_Rate):
             no threshold with ``top_k``.
         top_k: Count only the k highest scores of each sample as positive.
         class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Recall()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])

@@ -81,8 +81,6 @@ class AUC(_Curve):
         curve: ``"ROC"``, ``"PR"`` or ``"PRGAIN"``.
         summation_method: Height of the curve between two points: ``"interpolation"``,
             ``"minoring"`` (that of the lower one) or ``"majoring"`` (that of the higher one).
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
         thresholds: Thresholds from 0 to 1, instead of ``num_thresholds``.
         multi_label: Whether each label has its own curve; the result is the mean of the areas.
         num_labels: Number of labels, to create the state before the first batch.
@@ -282,8 +280,6 @@ class SensitivityAtSpecificity(_BestAt):
         specificity: From 0 to 1.
         num_thresholds: Number of evenly spaced thresholds to try.
         class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = SensitivityAtSpecificity(0.5)
     >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
@@ -310,8 +306,6 @@ class SpecificityAtSensitivity(_BestAt):
         sensitivity: From 0 to 1.
         num_thresholds: Number of evenly spaced thresholds to try.
         class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = SpecificityAtSensitivity(0.5)
     >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
@@ -338,8 +332,6 @@ class PrecisionAtRecall(_BestAt):
         recall: From 0 to 1.
         num_thresholds: Number of evenly spaced thresholds to try.
         class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = PrecisionAtRecall(0.5)
     >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
@@ -366,8 +358,6 @@ class RecallAtPrecision(_BestAt):
         precision: From 0 to 1.
         num_thresholds: Number of evenly spaced thresholds to try.
         class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = RecallAtPrecision(0.8)
     >>> metric.update_state([0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9])

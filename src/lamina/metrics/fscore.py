@@ -94,8 +94,6 @@ class FBetaScore(_FScore):
         beta: Weight of recall relative to precision, above 0.
         threshold: Predictions above it are positive; when None, the highest score of each sample
             is.
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = FBetaScore(beta=2.0, threshold=0.5)
     >>> metric.update_state(
@@ -125,8 +123,6 @@ class F1Score(_FScore):
             number of samples of each class.
         threshold: Predictions above it are positive; when None, the highest score of each sample
             is.
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = F1Score(threshold=0.5)
     >>> metric.update_state(

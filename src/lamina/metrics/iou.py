@@ -127,8 +127,6 @@ class IoU(_OverlapOfClasses):
     Args:
         num_classes: Number of classes.
         target_class_ids: The classes to average over.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
         ignore_class: A class index in ``y_true`` whose elements are ignored.
         sparse_y_true: Whether targets are class indices rather than one-hot.
         sparse_y_pred: Whether predictions are class indices rather than scores.
@@ -162,8 +160,6 @@ class MeanIoU(_OverlapOfClasses):
 
     Args:
         num_classes: Number of classes.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
         ignore_class: A class index in ``y_true`` whose elements are ignored.
         sparse_y_true: Whether targets are class indices rather than one-hot.
         sparse_y_pred: Whether predictions are class indices rather than scores.
@@ -194,8 +190,6 @@ class OneHotIoU(_OverlapOfClasses):
     Args:
         num_classes: Number of classes.
         target_class_ids: The classes to average over.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
         ignore_class: A class index in ``y_true`` whose elements are ignored.
         sparse_y_pred: Whether predictions are class indices rather than scores.
         axis: Axis of the classes of what is not sparse.
@@ -224,8 +218,6 @@ class OneHotMeanIoU(_OverlapOfClasses):
 
     Args:
         num_classes: Number of classes.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
         ignore_class: A class index in ``y_true`` whose elements are ignored.
         sparse_y_pred: Whether predictions are class indices rather than scores.
         axis: Axis of the classes of what is not sparse.
@@ -251,8 +243,6 @@ class BinaryIoU(_Overlap):
     Args:
         target_class_ids: The classes to average over: 0, 1 or both.
         threshold: Predictions of at least this mean 1.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = BinaryIoU(target_class_ids=[1], threshold=0.3)
     >>> metric.update_state([0, 1, 0, 1], [0.1, 0.2, 0.4, 0.7])
