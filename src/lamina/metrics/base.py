@@ -186,7 +186,17 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
             variable.assign(start(variable.shape, dtype=variable.dtype))
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Update the state with a batch: ``update_state(y_true, y_pred, sample_weight=None)``."""
+        """Update the state with a batch: ``update_state(y_true, y_pred, sample_weight=None)``.
+
+        Args:
+            y_true: Targets.
+            y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+                Masked ones are ignored.
+            sample_weight: Weights of that shape or of its first axes.
+
+        Raises:
+            ShapeError: Targets or weights whose shapes do not match those of the predictions.
+        """
         raise NotImplementedError(
             f"{type(self).__name__} does not implement `update_state(self, y_true, y_pred, "
             "sample_weight=None)`."

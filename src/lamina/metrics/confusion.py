@@ -128,16 +128,7 @@ class _SingleCount(DecisionMetric):
         self.accumulator = self.add_weight((len(self._points),), name="accumulator")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Zeros and ones of any shape.
-            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
-            sample_weight: Weights of that shape or of its first axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
+        """Update the state with a batch of zeros and ones, and of probabilities, of any shape."""
         found = counts(*self._aligned(y_true, y_pred, sample_weight), self._points)
         self.accumulator.assign_add(found._asdict()[self._counted])
 
@@ -237,16 +228,7 @@ class _Rate(DecisionMetric):
         self._errors = self.add_weight((len(self._points),), name=self._error)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Zeros and ones of any shape.
-            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
-            sample_weight: Weights of that shape or of its first axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
+        """Update the state with a batch of zeros and ones, and of probabilities, of any shape."""
         arrays = self._aligned(y_true, y_pred, sample_weight, self.top_k, self.class_id)
         found = counts(*arrays, self._points)
         self.true_positives.assign_add(found.true_positives)

@@ -250,16 +250,7 @@ class _BestAt(_Curve):
         self._add_counts(n)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Zeros and ones of any shape.
-            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
-            sample_weight: Weights of that shape or of its first axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
+        """Update the state with a batch of zeros and ones, and of probabilities, of any shape."""
         arrays = self._aligned(y_true, y_pred, sample_weight, class_id=self.class_id)
         self._accumulate(counts(*arrays, self._points))
 

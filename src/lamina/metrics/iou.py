@@ -55,16 +55,7 @@ class _Overlap(Metric):
         raise NotImplementedError
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Class indices of any shape, or one-hot.
-            y_pred: Predictions: class indices of the same shape, or scores.
-            sample_weight: Weights of the shape of the class indices or of its first axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
+        """Update the state with class indices of any shape, one-hot targets or scores."""
         mask = get_mask(y_pred)
         t, p = self._numbers(jnp.asarray(y_true), jnp.asarray(y_pred))
         t, p = t.astype("int32"), p.astype("int32")

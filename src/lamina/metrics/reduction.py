@@ -100,17 +100,6 @@ class FunctionMetric(Mean):
     def update_state(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Targets.
-            y_pred: Predictions. Masked ones are ignored.
-            sample_weight: Weights of the values of the function, with their shape or its first
-                axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
         mask = None if nested.is_nested(y_pred) else get_mask(y_pred)
         classes = kind_of(self._function) in ("classes", "labels")
         y_pred = tensors(y_pred, self._float_dtype())

@@ -16,7 +16,7 @@ _ENTRY = re.compile(r"^ {4}(\S+): ", re.MULTILINE)
 
 
 def entries(text: str | None) -> dict[str, str]:
-    """The descriptions of the arguments in a docstring, by their names.
+    r"""The descriptions of the arguments in a docstring, by their names.
 
     >>> entries('''Do it.
     ...
@@ -25,7 +25,7 @@ def entries(text: str | None) -> dict[str, str]:
     ...         y: Another
     ...             number.
     ...     ''')
-    {'x': 'A number.', 'y': 'Another\\n        number.'}
+    {'x': 'A number.', 'y': 'Another\n        number.'}
     """
     paragraphs, _ = _split(text)
     parts = _ENTRY.split(next((p for p in paragraphs if p.startswith("Args:\n")), ""))
