@@ -58,7 +58,7 @@ def binary_crossentropy(
         y_pred: Probabilities or logits of the same shape, or differing by one trailing axis of
             size 1.
         from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
-        label_smoothing: How far to move the targets towards 1/2, from 0 to 1.
+        label_smoothing: Fraction by which to move the targets towards 1/2, from 0 to 1.
         axis: Axis over which to average.
 
     >>> binary_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
@@ -93,7 +93,7 @@ def binary_focal_crossentropy(
         alpha: Weight of class 1.
         gamma: Focusing parameter: how much to down-weight easy elements; 0 for cross-entropy.
         from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
-        label_smoothing: How far to move the targets towards 1/2, from 0 to 1.
+        label_smoothing: Fraction by which to move the targets towards 1/2, from 0 to 1.
         axis: Axis over which to average.
 
     >>> binary_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
