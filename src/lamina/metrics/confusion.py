@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -117,6 +117,9 @@ class DecisionMetric(Metric):
 
 @builtin()
 class _SingleCount(DecisionMetric):
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "thresholds": "A number from 0 to 1, or a list of them for one count each; 1/2 when None.",
+    }
     _counted: ClassVar[str]
     thresholds: Any = THRESHOLDS
     name: str | None = None
@@ -144,9 +147,6 @@ def _one_or_all(values: Any) -> Any:
 class TruePositives(_SingleCount):
     """Number of elements that are 1 and predicted above the threshold.
 
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-
     >>> metric = TruePositives()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
     >>> metric.result()
@@ -159,9 +159,6 @@ class TruePositives(_SingleCount):
 @builtin("metrics")
 class FalsePositives(_SingleCount):
     """Number of elements that are 0 but predicted above the threshold.
-
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
 
     >>> metric = FalsePositives()
     >>> metric.update_state([0, 1, 0, 0], [0.9, 0.1, 0.8, 0.2])
@@ -176,9 +173,6 @@ class FalsePositives(_SingleCount):
 class TrueNegatives(_SingleCount):
     """Number of elements that are 0 and not predicted above the threshold.
 
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-
     >>> metric = TrueNegatives()
     >>> metric.update_state([0, 1, 0, 0], [0.9, 0.1, 0.8, 0.2])
     >>> metric.result()
@@ -191,9 +185,6 @@ class TrueNegatives(_SingleCount):
 @builtin("metrics")
 class FalseNegatives(_SingleCount):
     """Number of elements that are 1 but not predicted above the threshold.
-
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
 
     >>> metric = FalseNegatives()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
@@ -209,6 +200,12 @@ class FalseNegatives(_SingleCount):
 
 @builtin()
 class _Rate(DecisionMetric):
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "thresholds": "A number from 0 to 1, or a list of them for one result each; 1/2 when None, "
+        "or\n        no threshold with ``top_k``.",
+        "top_k": "Count only the k highest scores of each sample as positive.",
+        "class_id": "The only class, as an index of the last axis, to count.",
+    }
     """True positives divided by the sum of true positives and one kind of error."""
 
     direction = "max"
@@ -243,12 +240,6 @@ class _Rate(DecisionMetric):
 class Precision(_Rate):
     """Fraction of positive predictions that are correct: ``TP / (TP + FP)``, or 0 without any.
 
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one result each; 1/2 when None, or
-            no threshold with ``top_k``.
-        top_k: Count only the k highest scores of each sample as positive.
-        class_id: The only class, as an index of the last axis, to count.
-
     >>> metric = Precision()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
     >>> round(metric.result().item(), 4)
@@ -261,12 +252,6 @@ class Precision(_Rate):
 @builtin("metrics")
 class Recall(_Rate):
     """Fraction of positives that are predicted: ``TP / (TP + FN)``, or 0 without any.
-
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one result each; 1/2 when None, or
-            no threshold with ``top_k``.
-        top_k: Count only the k highest scores of each sample as positive.
-        class_id: The only class, as an index of the last axis, to count.
 
     >>> metric = Recall()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])

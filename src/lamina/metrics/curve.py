@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -238,6 +239,11 @@ NUM_THRESHOLDS: Any = field(default=200, convert=positive_int)
 class _BestAt(_Curve):
     """The maximum of one rate over the thresholds at which another is high enough."""
 
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "num_thresholds": "Number of evenly spaced thresholds to try.",
+        "class_id": "The only class, as an index of the last axis, to count.",
+    }
+
     _best: ClassVar[str]
     _held: ClassVar[str]
     num_thresholds: int = NUM_THRESHOLDS
@@ -269,8 +275,6 @@ class SensitivityAtSpecificity(_BestAt):
 
     Args:
         specificity: From 0 to 1.
-        num_thresholds: Number of evenly spaced thresholds to try.
-        class_id: The only class, as an index of the last axis, to count.
 
     >>> metric = SensitivityAtSpecificity(0.5)
     >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
@@ -295,8 +299,6 @@ class SpecificityAtSensitivity(_BestAt):
 
     Args:
         sensitivity: From 0 to 1.
-        num_thresholds: Number of evenly spaced thresholds to try.
-        class_id: The only class, as an index of the last axis, to count.
 
     >>> metric = SpecificityAtSensitivity(0.5)
     >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
@@ -321,8 +323,6 @@ class PrecisionAtRecall(_BestAt):
 
     Args:
         recall: From 0 to 1.
-        num_thresholds: Number of evenly spaced thresholds to try.
-        class_id: The only class, as an index of the last axis, to count.
 
     >>> metric = PrecisionAtRecall(0.5)
     >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
@@ -347,8 +347,6 @@ class RecallAtPrecision(_BestAt):
 
     Args:
         precision: From 0 to 1.
-        num_thresholds: Number of evenly spaced thresholds to try.
-        class_id: The only class, as an index of the last axis, to count.
 
     >>> metric = RecallAtPrecision(0.8)
     >>> metric.update_state([0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -27,6 +27,13 @@ TARGET_CLASS_IDS: Any = field(convert=_ids)
 @builtin()
 class _Overlap(Metric):
     """Base class: counts pairs of a target and a predicted class; other classes are ignored."""
+
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "num_classes": "Number of classes.",
+        "ignore_class": "A class index in ``y_true`` whose elements are ignored.",
+        "sparse_y_pred": "Whether predictions are class indices rather than scores.",
+        "axis": "Axis of the classes of what is not sparse.",
+    }
 
     direction = "max"
 
@@ -116,12 +123,8 @@ class IoU(_OverlapOfClasses):
     that are not a class are ignored. Jaccard 1901.
 
     Args:
-        num_classes: Number of classes.
         target_class_ids: The classes to average over.
-        ignore_class: A class index in ``y_true`` whose elements are ignored.
         sparse_y_true: Whether targets are class indices rather than one-hot.
-        sparse_y_pred: Whether predictions are class indices rather than scores.
-        axis: Axis of the classes of what is not sparse.
 
     >>> metric = IoU(num_classes=2, target_class_ids=[0])
     >>> metric.update_state([0, 0, 1, 1], [0, 1, 0, 1])
@@ -150,11 +153,7 @@ class MeanIoU(_OverlapOfClasses):
     """``TP / (TP + FP + FN)``, averaged over all classes that occur: see :class:`IoU`.
 
     Args:
-        num_classes: Number of classes.
-        ignore_class: A class index in ``y_true`` whose elements are ignored.
         sparse_y_true: Whether targets are class indices rather than one-hot.
-        sparse_y_pred: Whether predictions are class indices rather than scores.
-        axis: Axis of the classes of what is not sparse.
 
     >>> metric = MeanIoU(num_classes=2)
     >>> metric.update_state([0, 0, 1, 1], [0, 1, 1, 1])
@@ -179,11 +178,7 @@ class OneHotIoU(_OverlapOfClasses):
     """:class:`IoU` with one-hot targets.
 
     Args:
-        num_classes: Number of classes.
         target_class_ids: The classes to average over.
-        ignore_class: A class index in ``y_true`` whose elements are ignored.
-        sparse_y_pred: Whether predictions are class indices rather than scores.
-        axis: Axis of the classes of what is not sparse.
 
     >>> metric = OneHotIoU(num_classes=2, target_class_ids=[1])
     >>> metric.update_state([[1, 0], [0, 1]], [[0.4, 0.6], [0.1, 0.9]])
@@ -206,12 +201,6 @@ class OneHotIoU(_OverlapOfClasses):
 @builtin("metrics")
 class OneHotMeanIoU(_OverlapOfClasses):
     """:class:`MeanIoU` with one-hot targets.
-
-    Args:
-        num_classes: Number of classes.
-        ignore_class: A class index in ``y_true`` whose elements are ignored.
-        sparse_y_pred: Whether predictions are class indices rather than scores.
-        axis: Axis of the classes of what is not sparse.
 
     >>> metric = OneHotMeanIoU(num_classes=2)
     >>> metric.update_state([[1, 0], [0, 1]], [[0.4, 0.6], [0.1, 0.9]])
