@@ -285,8 +285,7 @@ def test_a_step_may_pass_all_arguments_on():
 
 
 def test_a_list_of_inputs_is_not_a_pair_of_inputs_and_targets():
-    packed = keras.utils.pack_x_y_sample_weight([1, 2])
-    assert keras.utils.unpack_x_y_sample_weight(packed) == ([1, 2], None, None)
+    assert keras.utils.pack_x_y_sample_weight([1, 2]) == ([1, 2],)
 
 
 @pytest.mark.parametrize("verb", ["predict", "evaluate"])
