@@ -325,8 +325,10 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         """The direct inner layers, in the order of creation."""
         return held_as(self, "layer")
 
-    def _flatten_layers(self, include_self: bool = True) -> list[Any]:
+    def _flatten_layers(self, recursive: bool = True, include_self: bool = True) -> list[Any]:
         """This layer and all inner layers without duplicates, outer layers first."""
+        if not recursive:
+            return [*([self] if include_self else []), *self._sublayers()]
         order: dict[Any, None] = {}
         stack: list[LayerState] = [self]
         while stack:
