@@ -53,7 +53,7 @@ class CellArguments(Layer, kw_only=True):
         "where\n        the state is multiplied by the recurrent kernel.",
         "seed": "Integer that, with the global seed, determines what is dropped.",
     }
-
+    _without_effect = ("implementation",)
     kernel_initializer: Any = initializer("glorot_uniform")
     recurrent_initializer: Any = initializer("orthogonal")
     bias_initializer: Any = initializer("zeros")
