@@ -213,7 +213,8 @@ def _explained(e: Exception, declaration: OpDeclaration, args: Any, kwargs: Any)
     bound = signature.bind(*args, **kwargs).arguments
     given = nested.flatten([v for k, v in bound.items() if k in declaration.tensors])
     texts += [None for k in declaration.tensors
-              if bound.get(k, 0) is None and signature.parameters[k].default is not None]  # fmt: skip
+              if bound.get(k, 0) is None
+              and signature.parameters[k].default is not None]  # fmt: skip
     if any(x is text for x in given for text in texts):
         return DTypeError(f"{what}: tensors are numbers. Received: {texts[0]!r}.")
     if _other_dtypes_would_do(declaration, args, kwargs):
