@@ -4,6 +4,7 @@ import copy
 import pickle
 import random
 
+import jax
 import numpy as np
 import pytest
 
