@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 import lamina as keras
 from lamina import distribution as dist
 from lamina.cli import main
+from lamina.core.variable import Variable
+from lamina.runtime import processes
 from tests.distribution import program
 
 pytestmark = pytest.mark.xdist_group("processes")  # that share what two processes have seen
@@ -279,3 +282,32 @@ def test_contradicting_addresses():
         dist.initialize("a:1,b:2", 3, 0)
     with pytest.raises(keras.errors.ArgumentError, match="integer"):
         dist.initialize("a:1", "two", 0)
+
+
+# ---- which of them write -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["a.keras", "a", "a.h5", "a.weights.h5", "a.safetensors", "a.weights.json"]
+)
+def test_other_processes_gather_in_the_same_order_and_write_nothing(name, tmp_path, monkeypatch):
+    model = program.compiled(None)
+    model.fit(*program.rows(20), verbose=0)
+    save = model.save_weights if re.search("weights|safe", name) else model.save
+    options = {"a": {"zipped": False, "probe": program.rows(2)[0]},
+               "a.weights.json": {"max_shard_size": 4e-6}}.get(name, {})  # fmt: skip
+    gathered, of = [], Variable.__array__
+    monkeypatch.setattr(
+        Variable, "__array__", lambda v, *a, **k: (gathered.append(v.path), of(v, *a, **k))[1]
+    )
+    (tmp_path / "first").mkdir()
+    save(tmp_path / "first" / name, **options)
+    first = gathered.copy()
+    gathered.clear()
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    (tmp_path / "other").mkdir()
+    save(tmp_path / "other" / name, **options)
+    assert gathered == first
+    assert {"dense/kernel", "batch_normalization/moving_mean"} <= set(first)
+    assert not list((tmp_path / "other").iterdir())
