@@ -235,6 +235,23 @@ def test_a_process_that_hangs_ends_all_and_is_named(event, tmp_path):
     assert time.monotonic() - began < 90
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("full", [0, 1])
+def test_a_full_disk_in_one_process_ends_all_and_the_last_checkpoint_serves(full, two, tmp_path):
+    spec = {"devices": 2, "events": [[full, 1, 3, "full"]], "cache": two[2] / "xla"}
+    done, results = _resumed(tmp_path, 2, **spec)
+    assert done.returncode == 1
+    assert not results
+    assert done.stdout.count("OSError") == 1
+    assert re.search(rf"\[{full}\] The checkpoint after step \d+ was not written", done.stdout)
+    assert f"process {full} of 2 ended with exit status 1" in done.stderr
+    done, results = _resumed(tmp_path, 2, **spec)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(tmp_path.glob("copy1/0*"))) >= 1  # there was something to continue from
+    for found in results:
+        assert {k: found[k] for k in ("history", "digest")} == two[0][0]["resumable"]
+
+
 def test_a_process_that_stalls_shows_where_and_ends():
     code = """
 import time
