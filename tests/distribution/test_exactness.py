@@ -17,10 +17,10 @@ X = RNG.normal(size=(48, 16)).astype("float32")
 Y = RNG.integers(0, 4, 48)
 
 
-def _by(*shape, rules=(), fsdp="batch"):
+def _by(*shape, rules=(), fsdp="batch", **options):
     names = ["batch", "model"][: len(shape)]
     mesh = dist.DeviceMesh(shape, names, dist.list_devices()[: np.prod(shape)])
-    return dist.Sharded(mesh, rules, fsdp_axis=fsdp, min_size=32)
+    return dist.Sharded(mesh, rules, fsdp_axis=fsdp, min_size=32, **options)
 
 
 def _fresh(seed=0):
@@ -113,7 +113,7 @@ _TENSOR = [("wide/kernel", (None, "model")), ("out/kernel", ("model", None))]
 @pytest.mark.parametrize(
     ("after", "options"),
     [
-        ([(4, 2)], {}), ([None], {}), ([(4,), (2,)], {}), ([(8,), None], {}),
+        ([(4, 2)], {}), ([(4, 2)], {"offload_optimizer": True}), ([None], {}), ([(4,), (2,)], {}), ([(8,), None], {}),
         ([(1, 4), (2, 2)], {"rules": _TENSOR, "fsdp": None}),
     ],
 )  # fmt: skip
