@@ -113,7 +113,8 @@ _TENSOR = [("wide/kernel", (None, "model")), ("out/kernel", ("model", None))]
 @pytest.mark.parametrize(
     ("after", "options"),
     [
-        ([(4, 2)], {}), ([(4, 2)], {"offload_optimizer": True}), ([None], {}), ([(4,), (2,)], {}), ([(8,), None], {}),
+        ([(4, 2)], {}), ([(4, 2)], {"offload_optimizer": True}), ([None], {}),
+        ([(4,), (2,)], {}), ([(8,), None], {}),
         ([(1, 4), (2, 2)], {"rules": _TENSOR, "fsdp": None}),
     ],
 )  # fmt: skip
