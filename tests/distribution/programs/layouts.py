@@ -1,4 +1,4 @@
-"""Layouts in other uses: chosen devices, a subclassed model, a table, layers' own tensors, files."""
+"""Layouts in other uses: chosen devices, a subclassed model, a table, own tensors, files."""
 
 import os
 
