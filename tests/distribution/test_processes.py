@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 import lamina as keras
 from lamina import distribution as dist
 from lamina.cli import main
+from lamina.core.variable import Variable
+from lamina.runtime import processes
 from tests.distribution import program
 
 pytestmark = pytest.mark.xdist_group("processes")  # that share what two processes have seen
@@ -232,6 +235,23 @@ def test_a_process_that_hangs_ends_all_and_is_named(event, tmp_path):
     assert time.monotonic() - began < 90
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("full", [0, 1])
+def test_a_full_disk_in_one_process_ends_all_and_the_last_checkpoint_serves(full, two, tmp_path):
+    spec = {"devices": 2, "events": [[full, 1, 3, "full"]], "cache": two[2] / "xla"}
+    done, results = _resumed(tmp_path, 2, **spec)
+    assert done.returncode == 1
+    assert not results
+    assert done.stdout.count("was not written") == 1
+    assert re.search(rf"\[{full}\] The checkpoint after step \d+ was not written", done.stdout)
+    assert f"process {full} of 2 ended with exit status 1" in done.stderr
+    done, results = _resumed(tmp_path, 2, **spec)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(tmp_path.glob("copy1/0*"))) >= 1  # there was something to continue from
+    for found in results:
+        assert {k: found[k] for k in ("history", "digest")} == two[0][0]["resumable"]
+
+
 def test_a_process_that_stalls_shows_where_and_ends():
     code = """
 import time
@@ -279,3 +299,32 @@ def test_contradicting_addresses():
         dist.initialize("a:1,b:2", 3, 0)
     with pytest.raises(keras.errors.ArgumentError, match="integer"):
         dist.initialize("a:1", "two", 0)
+
+
+# ---- which of them write -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["a.keras", "a", "a.h5", "a.weights.h5", "a.safetensors", "a.weights.json"]
+)
+def test_other_processes_gather_in_the_same_order_and_write_nothing(name, tmp_path, monkeypatch):
+    model = program.compiled(None)
+    model.fit(*program.rows(20), verbose=0)
+    save = model.save_weights if re.search("weights|safe", name) else model.save
+    options = {"a": {"zipped": False, "probe": program.rows(2)[0]},
+               "a.weights.json": {"max_shard_size": 4e-6}}.get(name, {})  # fmt: skip
+    gathered, of = [], Variable.__array__
+    monkeypatch.setattr(
+        Variable, "__array__", lambda v, *a, **k: (gathered.append(v.path), of(v, *a, **k))[1]
+    )
+    (tmp_path / "first").mkdir()
+    save(tmp_path / "first" / name, **options)
+    first = gathered.copy()
+    gathered.clear()
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    (tmp_path / "other").mkdir()
+    save(tmp_path / "other" / name, **options)
+    assert gathered == first
+    assert {"dense/kernel", "batch_normalization/moving_mean"} <= set(first)
+    assert not list((tmp_path / "other").iterdir())

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lamina.runtime import optional
+from lamina.runtime.files import NOWHERE
 from lamina.runtime.processes import is_first
 
 _VERSION = "brain.Event:2"
@@ -52,7 +53,7 @@ class EventWriter:
         unique = f"{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
         self._path = folder / f"events.out.tfevents.{int(time.time())}.{unique}.v2"
         if not is_first():  # its arrays are needed to gather those of the first process
-            self._path = Path(os.devnull)
+            self._path = NOWHERE
         self._waiting, self._flushed = io.BytesIO(), time.monotonic()
         self._records = records.RecordWriter(self._waiting)
         self._write(file_version=_VERSION)

@@ -17,6 +17,8 @@ from lamina.errors import CorruptFileError
 from lamina.runtime import budget, processes, stalls
 
 _ALIGNMENT = 64  # in bytes, of the arrays that XLA uses as they are
+# Where processes other than the first write: they only take part in gathering the arrays.
+NOWHERE = Path(os.devnull)
 
 
 @contextmanager
@@ -24,8 +26,8 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path next to ``target``, which replaces it when the block ends.
 
     If the block raises, the process dies or the disk is full, the target is unchanged. If several
-    processes run the program, all must come here, but only the file of process 0 is kept, and none
-    goes on before it is complete.
+    processes run the program, all must come here, but only process 0 writes the file: the path of
+    the others is ``NOWHERE``. None goes on before the file is complete.
 
     Args:
         target: The file to write; its folder must exist.
@@ -35,8 +37,8 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(target)
     if not processes.is_first():
-        with tempfile.TemporaryDirectory() as folder, stalls.waiting():
-            yield Path(folder) / target.name
+        with stalls.waiting():
+            yield NOWHERE
         processes.wait_for_all(f"written {target}")
         return
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".part",
@@ -72,8 +74,8 @@ def replacing_entries(target: Path, names: Sequence[str]) -> Iterator[Path]:
         OSError: A folder is missing or not writable.
     """
     if not processes.is_first():
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
+        with stalls.waiting():
+            yield NOWHERE
         processes.wait_for_all(f"written {target}")
         return
     part = Path(tempfile.mkdtemp(prefix=f".{target.name[:60]}.", suffix=".part",

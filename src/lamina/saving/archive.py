@@ -28,7 +28,7 @@ from lamina.layers.state import (
     name_automatically,
 )
 from lamina.runtime.budget import Budget, loading
-from lamina.runtime.files import replacing, replacing_entries
+from lamina.runtime.files import NOWHERE, replacing, replacing_entries
 from lamina.saving import hdf5, hdf5_format, legacy, optimizer
 from lamina.saving.container import Archive
 from lamina.saving.members import (
@@ -39,6 +39,7 @@ from lamina.saving.members import (
     PROBE,
     REQUIRED,
     WEIGHTS,
+    Discarded,
     Folder,
     Members,
     Target,
@@ -144,7 +145,8 @@ def save_model(
         )
     if is_folder:
         with replacing_entries(path, ENTRIES) as part:
-            _write(model, Unzipped(part), include_optimizer, probe)
+            target = Discarded() if part == NOWHERE else Unzipped(part)
+            _write(model, target, include_optimizer, probe)
         return
     with replacing(path) as part:
         if is_hdf5:
@@ -164,6 +166,9 @@ def _write_zip(
     model: Any, target: Any, folder: Path | None, include_optimizer: bool = True, probe: Any = None
 ) -> None:
     """Write the archive to ``target``, a path or a binary file object."""
+    if target == NOWHERE:
+        _write(model, Discarded(), include_optimizer, probe)
+        return
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         _write(model, Zipped(archive, folder), include_optimizer, probe)
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol, Self
 
 from lamina.errors import CorruptFileError, UnsafeFileError
 from lamina.runtime import budget
-from lamina.runtime.files import Window
+from lamina.runtime.files import NOWHERE, Window
 from lamina.saving.paths import must_not_be_link
 from lamina.saving.weights import listed
 from lamina.serialization import text
@@ -39,7 +39,7 @@ _MAX_JSON = 64 * 2**20
 
 
 class Target(Protocol):
-    """Where the members of a model are written: :class:`Zipped` and :class:`Unzipped`."""
+    """Where members are written: :class:`Zipped`, :class:`Unzipped` and :class:`Discarded`."""
 
     @property
     def digests(self) -> dict[str, str] | None:
@@ -113,6 +113,21 @@ class Unzipped:
     def text(self, name: str, content: str) -> None:
         with self.file(name) as target:
             target.write_text(content, "utf-8")
+
+
+class Discarded:
+    """Members that another process writes; this one takes part in gathering the arrays."""
+
+    digests = None
+
+    def file(self, name: str) -> contextlib.AbstractContextManager[Path]:
+        return contextlib.nullcontext(NOWHERE)
+
+    def copy(self, path: Path, name: str) -> None:
+        pass
+
+    def text(self, name: str, content: str) -> None:
+        pass
 
 
 def belongs_to_others(path: Path) -> list[str]:
