@@ -99,6 +99,56 @@ def test_attention_can_be_computed_in_parts(mask):
     np.testing.assert_allclose(result, whole(X, X, attention_mask=mask), rtol=1e-5, atol=1e-6)
 
 
+class Scored(layers.MultiHeadAttention):
+    """Makes its projections as usual, and the products of them by Keras's equations."""
+
+    def build(self, query_shape, value_shape):
+        super().build(query_shape, value_shape)
+        self._build_attention(len(query_shape) + 1)
+
+    def call(self, query, value, mask=None):
+        q, k, v = self._query_dense(query), self._key_dense(value), self._value_dense(value)
+        scores = ops.einsum(self._dot_product_equation, k, q) / self._key_dim**0.5
+        scores = self._dropout_layer(self._masked_softmax(scores, mask))
+        return self._output_dense(ops.einsum(self._combine_equation, scores, v))
+
+
+@pytest.mark.parametrize("axes", [None, (1,), (2,)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_scores_of_attention_can_be_computed_by_subclasses(axes, masked):
+    x = np.stack([X, X[:, ::-1]], 1)[:, :, :3]
+    lengths = [x.shape[a] for a in axes or (1, 2)]
+    others = [x.shape[0], *(x.shape[a] for a in (1, 2) if a not in (axes or (1, 2)))]
+    sizes = (*others, *lengths, *lengths)
+    mask = np.arange(np.prod(sizes)).reshape(sizes) % 3 != 1 if masked else None
+    scored, whole = (
+        cls(2, 4, attention_axes=axes, kernel_regularizer="l2")
+        for cls in (Scored, layers.MultiHeadAttention)
+    )
+    result = scored(x, x, mask)
+    whole.build(x.shape, x.shape)
+    whole.set_weights(scored.get_weights())
+    np.testing.assert_allclose(result, whole(x, x, attention_mask=mask), rtol=1e-5, atol=1e-6)
+    assert scored._kernel_regularizer is scored.kernel_regularizer
+
+
+class Second(layers.Layer):
+    """Declares two outputs, of which the second may be None; takes what another one returned."""
+
+    def call(self, x, other=None):
+        return x + 1 if other is None else x + other, None
+
+    def compute_output_shape(self, x_shape):
+        return x_shape, x_shape
+
+
+def test_an_output_that_is_declared_may_be_none():
+    x = lamina.Input((6, 8))
+    first, second = Second()(x)
+    model = lamina.Model(x, Second()(first, second)[0])
+    np.testing.assert_allclose(model.predict(X, verbose=0), X + 2, rtol=1e-6)
+
+
 def test_names_of_module_objects():
     deserialize = lamina.saving.deserialize_keras_object
     objects = {"one": layers.Dropout, "two": len}
