@@ -140,7 +140,8 @@ class EventWriter:
         diagram = make_diagram(model, expand_nested=True)
         nodes = {}
         for box in (b for d in diagram.walk() for b in d.boxes if b.inside is None):
-            node = nodes[box] = found.node.add(name=box.path, op=box.kind)
+            name = box.path.replace(":", ".")  # TensorBoard reads what follows a colon as an output
+            node = nodes[box] = found.node.add(name=name, op=box.kind)
             for call in box.calls:
                 for x in call.node.output_leaves:
                     dims = node.attr["_output_shapes"].list.shape.add().dim
@@ -148,7 +149,7 @@ class EventWriter:
                         dims.add(size=-1 if size is None else size)
         for start, stop in diagram.edges():
             output = start.port + sum(len(c.outputs) for c in start.box.calls[: start.call])
-            nodes[stop.box].input.append(f"{start.box.path}:{output}")
+            nodes[stop.box].input.append(f"{nodes[start.box].name}:{output}")
         self._write(graph_def=found.SerializeToString())
 
     def flush(self) -> None:

@@ -32,8 +32,8 @@ class TensorBoard(Callback):
     Training is the run ``train``, validation and ``evaluate`` the run ``validation``. The tags are
     Keras's: ``epoch_<log>`` by epoch, with ``epoch_learning_rate``; ``batch_<log>`` by training
     step of this ``fit``; ``evaluation_<log>_vs_iterations`` by update of the optimizer;
-    ``<path of the weight>/histogram`` and ``/image`` by epoch; and the model's graph. See it with
-    ``tensorboard --logdir logs``.
+    ``<path of the weight>/histogram`` and ``/image`` by epoch. The graph of layers, with nested
+    models as groups, is that of the run ``train``. See it with ``tensorboard --logdir logs``.
 
     Args:
         log_dir: Folder of the runs.
