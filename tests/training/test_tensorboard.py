@@ -1,5 +1,7 @@
 """What TensorBoard's own reader finds in the files."""
 
+import gzip
+import json
 import subprocess
 import sys
 
@@ -195,8 +197,12 @@ def test_steps_can_be_profiled(tmp_path):
         "model.fit(np.ones((12, 3)), np.ones((12, 1)), batch_size=4, verbose=0, callbacks=[board])"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    (profile,) = (tmp_path / "train" / "plugins" / "profile").rglob("*.xplane.pb")
-    assert b"step_num" in profile.read_bytes()  # steps are marked: their times are shown
+    folder = tmp_path / "train" / "plugins" / "profile"
+    assert list(folder.rglob("*.xplane.pb"))
+    (trace,) = folder.rglob("*.trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    steps = [e["args"]["step_num"] for e in events if e.get("name") == "train"]
+    assert steps == ["2", "3"]  # whose times the overview shows
 
 
 @pytest.mark.parametrize(
