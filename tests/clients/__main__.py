@@ -1,5 +1,7 @@
 """Libraries on top of Keras, on Keras and on Lamina: `make test-clients`, or with their names.
 
+CLIENTS="scikeras keras_hub:CLIP,XLNet" runs one library, and two uses of another.
+
 Prints what passes on which, and why not; ends with an error where a use of a library passes on
 Keras and not here, unless known.json lists it, or where what it lists passes. `--accept` writes
 that record and docs/clients.md. What Keras does is kept in the environment, until a library or the
@@ -34,10 +36,10 @@ those of Keras within 1e-4, relative or absolute; the last column has the larges
 """
 
 
-def run(library, client):
+def run(library, client, uses=()):
     """Of each use: the error, and the arrays that it returned."""
     made = subprocess.run(
-        [sys.executable, "-m", "tests.clients.worker", library, client],
+        [sys.executable, "-m", "tests.clients.worker", library, client, *uses],
         check=False, stdout=subprocess.PIPE, text=True,
         env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
@@ -47,8 +49,10 @@ def run(library, client):
     return found
 
 
-def run_on_keras(client):
-    """The same from Keras, or from the file in the environment that keeps it."""
+def run_on_keras(client, uses):
+    """The same from Keras; of all uses, from the file in the environment that keeps it."""
+    if uses:
+        return run("keras", client, uses)
     kept = Path(sys.prefix) / f"keras_{client}.json"
     parts = [(FOLDER / f"{name}.py").read_text() for name in (f"use_{client}", "worker")]
     parts += sorted(f"{x.name}=={x.version}" for x in metadata.distributions())
@@ -118,21 +122,23 @@ def main():
     known = json.loads(KNOWN.read_text())
     found, changed = {}, []
     print(f"{'library':<12} {'use':<36} {'Keras':<6} {'Lamina':<7} why not, or difference")
-    for client in asked:
+    for client, _, uses in (a.partition(":") for a in asked):
+        uses = uses.split(",") if uses else []
         with ThreadPoolExecutor() as pool:
-            theirs = pool.submit(run_on_keras, client)
-            ours = run("lamina", client)
+            theirs = pool.submit(run_on_keras, client, uses)
+            ours = run("lamina", client, uses)
         rows = compare(theirs.result(), ours)
         for use, (there, here, most) in rows.items():
             marks = ["-" if e else "passes" for e in (there, here)]
             why = here or (there and f"Keras: {there}") or ("" if most is None else f"{most:.1g}")
             print(f"{client:<12} {use:<36} {marks[0]:<6} {marks[1]:<7} {why[:160]}".rstrip())
         print(f"{client:<12} {sum(not row[1] for row in rows.values())} of {len(rows)} pass here\n")
-        before = failures(known[client][1]) if client in known else set()
+        kept = known[client][1] if client in known else {}
+        before = {use for use in failures(kept) if use in rows or not uses}
         for use in sorted(before ^ failures(rows)):
             state = "passes now" if use in before else "does not pass"
             changed.append(f"{client}: {use} {state}; see tests/clients/known.json")
-        found[client] = [metadata.version(client.replace("_", "-")), rows]
+        found[client] = [metadata.version(client.replace("_", "-")), (kept if uses else {}) | rows]
     if "--accept" in sys.argv:
         known = dict(sorted((json.loads(KNOWN.read_text()) | found).items()))
         KNOWN.write_text(json.dumps(known, indent=1) + "\n")
