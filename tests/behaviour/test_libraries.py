@@ -1,9 +1,11 @@
 """What libraries on top of Keras rely on beyond its documented names."""
 
+import functools
 import random as python_random
 import sys
 import types
 
+import keras
 import numpy as np
 import pytest
 from keras.src.saving.saving_lib import H5IOStore as KerasStore
@@ -147,6 +149,36 @@ def test_an_output_that_is_declared_may_be_none():
     first, second = Second()(x)
     model = lamina.Model(x, Second()(first, second)[0])
     np.testing.assert_allclose(model.predict(X, verbose=0), X + 2, rtol=1e-6)
+
+
+def _model_with_attributes(library):
+    """A subclass that makes its graph after some attributes, and before another one."""
+
+    class Mine(library.Model):
+        def __init__(self):
+            dense = functools.partial(library.layers.Dense, 4)
+            self.normalize = library.layers.LayerNormalization(name="normalize")
+            self.blocks = [dense(name="block_0"), dense(name="block_1")]
+            x = inputs = library.Input((4,), name="inputs")
+            shared = dense(name="shared")
+            for block in self.blocks:
+                x = shared(block(x))
+            super().__init__(inputs, self.normalize(dense(name="last")(x)))
+            self.later = dense(name="later")
+            self.later.build((None, 4))
+
+    return Mine()
+
+
+def test_weights_are_in_keras_s_order():
+    theirs, ours = map(_model_with_attributes, (keras, lamina))
+    assert [v.path for v in ours.weights] == [v.path for v in theirs.weights]
+    trained = [v.path for v in theirs.trainable_variables]
+    assert [v.path for v in ours.trainable_variables] == trained
+    assert [x.name for x in ours.layers] == [*(x.name for x in theirs.layers), "later"]
+    x = np.ones((2, 4), "float32")
+    ours.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(ours.predict(x, verbose=0), theirs(x), rtol=1e-5, atol=1e-6)
 
 
 def test_names_of_module_objects():
