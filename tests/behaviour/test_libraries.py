@@ -14,7 +14,7 @@ from keras.src.trainers.data_adapters import data_adapter_utils
 import lamina
 from lamina import layers, ops, settings
 from lamina.alias import private
-from lamina.errors import UnknownNameError
+from lamina.errors import ShapeError, UnknownNameError
 
 X = np.random.default_rng(0).normal(size=(4, 6, 8)).astype("float32")
 
@@ -221,6 +221,16 @@ def test_sequences_may_have_a_maximum_length():
     model = lamina.Model(x, Positions()(x))
     assert model.output_shape == (None, None, 8)
     assert lamina.Model(x, model(x))(X).shape == X.shape
+
+
+def test_unknown_dimensions_may_be_those_of_a_constant():
+    x, y = lamina.Input((None, 8)), lamina.Input((None, None, 8))
+    total = x + np.ones((1, 6, 8), "float32")
+    assert total.shape == (None, 6, 8)
+    assert (y * np.ones((1, 6, 1, 8))).shape == (None, 6, None, 8)
+    np.testing.assert_allclose(lamina.Model(x, total)(X[:, :1]), X[:, :1] + np.ones((1, 6, 8)))
+    with pytest.raises(ShapeError):
+        lamina.Input(("time", 8)) + np.ones((1, 6, 8))
 
 
 def test_layers_that_say_their_shapes_build_what_they_contain():

@@ -37,8 +37,8 @@ def data(model):
     return array("images", inputs)
 
 
-def backbone(name):
-    return fill(create(f"{name}Backbone", **BACKBONES[name]))
+def backbone(name, **arguments):
+    return fill(create(f"{name}Backbone", **BACKBONES[name], **arguments))
 
 
 def create(name, **arguments):
@@ -246,7 +246,9 @@ def use_generation_by_draws():
 
 
 def use_text_classifier():
-    model = keras_hub.models.BertTextClassifier(backbone("Bert"), num_classes=3, preprocessor=None)
+    model = keras_hub.models.BertTextClassifier(
+        backbone("Bert", dropout=0.0), num_classes=3, preprocessor=None, dropout=0.0
+    )
     fill(model).compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(data(model), np.array([0, 2]), epochs=2, shuffle=False, verbose=0)
     return model.get_weights()

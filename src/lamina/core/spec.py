@@ -9,6 +9,7 @@ where a call requires it, assumed to be equal to each other or to a known dimens
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
 import operator
 import re
@@ -357,6 +358,8 @@ def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
     try:
         return _sampled(fn, specs, names)
     except Exception as last:  # noqa: BLE001 - the more informative of both is raised
+        with contextlib.suppress(Exception):
+            return _broadcast(fn, specs, names)
         inconclusive = isinstance(first, jax.errors.InconclusiveDimensionOperation) or (
             isinstance(first, TypeError) and not _raised_by_jax(first)  # Python requires an integer
         )
@@ -415,6 +418,30 @@ def _sampled_as(
         return TensorSpec(dims, found[0].dtype)
 
     return nested.map_structure(merge, *(out for _, out in samples))
+
+
+def _broadcast(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) -> Any:
+    """Evaluate with 1 for unknown dimensions, and with a size that then is in the result.
+
+    This is for unknown dimensions that meet a known one inside ``fn``, such as that of a weight.
+    """
+
+    def evaluated(size: int) -> list[Any]:
+        to = {n: str(size) for n in names if _ANONYMOUS.match(n)}
+        return _evaluate_directly(fn, [substitute(s, to) for s in specs])
+
+    def merge(a: TensorSpec | None, b: TensorSpec | None) -> TensorSpec | None:
+        if a is None or b is None:
+            return None
+        pairs = zip(a.dims_raw, b.dims_raw, strict=True)
+        return TensorSpec((x if x == y else anonymous() for x, y in pairs), a.dtype)
+
+    of_one = evaluated(1)
+    found = (d for s in nested.flatten(of_one) if s for d in s.dims_raw)
+    for size in dict.fromkeys(d for d in found if isinstance(d, int) and d > 1):
+        with contextlib.suppress(Exception):
+            return nested.map_structure(merge, of_one, evaluated(size))
+    raise ArgumentError("No size of a result fits the unknown dimensions.")
 
 
 def _with_operands(names: Iterable[str]) -> list[str]:
