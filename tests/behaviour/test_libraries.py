@@ -181,6 +181,20 @@ def test_weights_are_in_keras_s_order():
     np.testing.assert_allclose(ours.predict(x, verbose=0), theirs(x), rtol=1e-5, atol=1e-6)
 
 
+def test_low_rank_adapters_do_not_change_the_order_of_weights():
+    def adapted(library):
+        layer = library.layers.Dense(3)
+        layer.build((None, 4))
+        layer.enable_lora(2)
+        return layer
+
+    theirs, ours = map(adapted, (keras, lamina))
+    assert [v.name for v in ours.weights] == [v.name for v in theirs.weights]
+    ours.trainable = False
+    ours.trainable = True  # not the kernel, which the adapters replace
+    assert [v.name for v in ours.trainable_weights] == ["bias", "lora_kernel_a", "lora_kernel_b"]
+
+
 def test_names_of_module_objects():
     deserialize = lamina.saving.deserialize_keras_object
     objects = {"one": layers.Dropout, "two": len}
@@ -229,6 +243,10 @@ def test_unknown_dimensions_may_be_those_of_a_constant():
     assert total.shape == (None, 6, 8)
     assert (y * np.ones((1, 6, 1, 8))).shape == (None, 6, None, 8)
     np.testing.assert_allclose(lamina.Model(x, total)(X[:, :1]), X[:, :1] + np.ones((1, 6, 8)))
+    inner = lamina.Model(
+        x, layers.Dense(3)(total)[:, -1]
+    )  # the constant's size is not in the result
+    assert inner(lamina.Input((None, 8))).shape == (None, 3)
     with pytest.raises(ShapeError):
         lamina.Input(("time", 8)) + np.ones((1, 6, 8))
 

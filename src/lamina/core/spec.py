@@ -27,6 +27,7 @@ from jax import export
 from lamina import settings
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError, DTypeError
+from lamina.runtime.cost import equations
 from lamina.tree import nested
 
 Dim = Any  # an int, or a symbolic expression of jax.export
@@ -421,14 +422,14 @@ def _sampled_as(
 
 
 def _broadcast(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) -> Any:
-    """Evaluate with 1 for unknown dimensions, and with a size that then is in the result.
+    """Evaluate with 1 for unknown dimensions, and with a size that a 1 then meets inside ``fn``.
 
-    This is for unknown dimensions that meet a known one inside ``fn``, such as that of a weight.
+    This is for unknown dimensions that are those of a weight, such as a table of positions.
     """
 
-    def evaluated(size: int) -> list[Any]:
+    def sized(size: int) -> list[TensorSpec]:
         to = {n: str(size) for n in names if _ANONYMOUS.match(n)}
-        return _evaluate_directly(fn, [substitute(s, to) for s in specs])
+        return [substitute(s, to) for s in specs]
 
     def merge(a: TensorSpec | None, b: TensorSpec | None) -> TensorSpec | None:
         if a is None or b is None:
@@ -436,12 +437,20 @@ def _broadcast(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]
         pairs = zip(a.dims_raw, b.dims_raw, strict=True)
         return TensorSpec((x if x == y else anonymous() for x, y in pairs), a.dtype)
 
-    of_one = evaluated(1)
-    found = (d for s in nested.flatten(of_one) if s for d in s.dims_raw)
-    for size in dict.fromkeys(d for d in found if isinstance(d, int) and d > 1):
+    def arrays(*inputs: Any) -> list[Any]:
+        return [x for x in nested.flatten(fn(*inputs)) if is_array(x)]
+
+    ones = sized(1)
+    met: dict[int, None] = {}
+    for equation, *_ in equations(arrays, [s.struct for s in ones]):
+        for x, y in itertools.product(equation.invars, equation.outvars):
+            pairs = zip(reversed(x.aval.shape), reversed(y.aval.shape), strict=False)
+            met |= {n: None for one, n in pairs if one == 1 and isinstance(n, int) and n > 1}
+    of_one = _evaluate_directly(fn, ones)
+    for size in met:
         with contextlib.suppress(Exception):
-            return nested.map_structure(merge, of_one, evaluated(size))
-    raise ArgumentError("No size of a result fits the unknown dimensions.")
+            return nested.map_structure(merge, of_one, _evaluate_directly(fn, sized(size)))
+    raise ArgumentError("No size fits the unknown dimensions.")
 
 
 def _with_operands(names: Iterable[str]) -> list[str]:
