@@ -128,9 +128,9 @@ class Variable(Trackable):
 
     __slots__ = (
         "__weakref__", "_address", "_draw", "_given_layout", "_group", "_lent", "_live", "_owner",
-        "_scopes", "_value", "aggregation", "autocast", "constraint", "dtype", "frozen", "initializer",
-        "is_weight", "layout", "name", "overwrite_with_gradient", "regularizer", "shape",
-        "synchronization", "trainable",
+        "_scopes", "_value", "aggregation", "autocast", "constraint", "dtype", "frozen",
+        "initializer", "is_weight", "layout", "name", "overwrite_with_gradient", "regularizer",
+        "shape", "synchronization", "trainable",
     )  # fmt: skip
     tracked_as = "variable"
 
