@@ -1,6 +1,7 @@
 """What libraries on top of Keras rely on beyond its documented names."""
 
 import functools
+import inspect
 import random as python_random
 import sys
 import types
@@ -193,6 +194,19 @@ def test_low_rank_adapters_do_not_change_the_order_of_weights():
     ours.trainable = False
     ours.trainable = True  # not the kernel, which the adapters replace
     assert [v.name for v in ours.trainable_weights] == ["bias", "lora_kernel_a", "lora_kernel_b"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in dir(layers)
+     if "compute_mask" in getattr(getattr(keras.layers, n, None), "__dict__", ())],
+)  # fmt: skip
+def test_masks_are_computed_from_parameters_of_keras_s_names(name):
+    theirs, ours = (
+        list(inspect.signature(getattr(x, name).compute_mask).parameters.values())[2]
+        for x in (keras.layers, layers)
+    )
+    assert (ours.name, ours.default) == (theirs.name, theirs.default)
 
 
 def test_names_of_module_objects():

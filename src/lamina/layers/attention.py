@@ -429,13 +429,14 @@ class MultiHeadAttention(_Attention):
         scores = others + "".join(x[i] for x in (query, key) for i in axes)
         self._dot_product_equation = f"{key},{query}->{scores}"
         self._combine_equation = f"{scores},{key}->{query}"
-        self._softmax = Softmax(tuple(range(-len(axes), 0)), dtype=self.dtype_policy)
+        self._scores_axes = tuple(range(-len(axes), 0))
+        self._softmax = Softmax(self._scores_axes, dtype=self.dtype_policy)
         self._dropout_layer = Dropout(self.dropout, seed=self.seed, dtype=self.dtype_policy)
 
     def _masked_softmax(self, attention_scores: Any, attention_mask: Any = None) -> Any:
         """The attention weights of scores; a mask may lack the axis of the heads."""
         if attention_mask is not None:
-            heads = len(self._softmax.axis) * -2 - 1
+            heads = len(self._scores_axes) * -2 - 1
             missing = range(attention_scores.ndim - attention_mask.ndim)
             attention_mask = jnp.expand_dims(attention_mask, [heads - i for i in missing])
         return self._softmax(attention_scores, mask=attention_mask)
