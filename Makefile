@@ -9,6 +9,7 @@
 #              BENCH="--quick --against REV": this checkout beside that commit)
 #
 # make test-clients   KerasTuner, KerasHub, SciKeras, Keras RS, BayesFlow: on Keras, and on Lamina
+#                     (CLIENTS=keras_hub: one of them; CLIENTS=--accept: write docs/clients.md)
 #
 # make test-data   the tests that need PyTorch, TensorFlow, grain, datasets, pandas and polars
 #                  (several GB on Linux, where PyTorch's wheel brings the CUDA libraries)
@@ -70,7 +71,8 @@ test-data: $(DATA_STAMP)
 	$(DATA_VENV)/bin/python -m pytest -q tests/data_sources
 
 test-clients: $(CLIENTS_STAMP)
-	PYTHONPATH=.:src $(CLIENTS_VENV)/bin/python -m tests.clients $(CLIENTS)
+	PYTHONPATH=.:src XLA_FLAGS="$$XLA_FLAGS $(QUICK)" \
+	  $(CLIENTS_VENV)/bin/python -m tests.clients $(CLIENTS)
 
 $(STAMP): EXTRA := dev
 $(DATA_STAMP): EXTRA := test-data

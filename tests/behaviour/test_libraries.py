@@ -1,9 +1,12 @@
 """What libraries on top of Keras rely on beyond its documented names."""
 
+import functools
+import inspect
 import random as python_random
 import sys
 import types
 
+import keras
 import numpy as np
 import pytest
 from keras.src.saving.saving_lib import H5IOStore as KerasStore
@@ -12,7 +15,7 @@ from keras.src.trainers.data_adapters import data_adapter_utils
 import lamina
 from lamina import layers, ops, settings
 from lamina.alias import private
-from lamina.errors import UnknownNameError
+from lamina.errors import ShapeError, UnknownNameError
 
 X = np.random.default_rng(0).normal(size=(4, 6, 8)).astype("float32")
 
@@ -99,6 +102,113 @@ def test_attention_can_be_computed_in_parts(mask):
     np.testing.assert_allclose(result, whole(X, X, attention_mask=mask), rtol=1e-5, atol=1e-6)
 
 
+class Scored(layers.MultiHeadAttention):
+    """Makes its projections as usual, and the products of them by Keras's equations."""
+
+    def build(self, query_shape, value_shape):
+        super().build(query_shape, value_shape)
+        self._build_attention(len(query_shape) + 1)
+
+    def call(self, query, value, mask=None):
+        q, k, v = self._query_dense(query), self._key_dense(value), self._value_dense(value)
+        scores = ops.einsum(self._dot_product_equation, k, q) / self._key_dim**0.5
+        scores = self._dropout_layer(self._masked_softmax(scores, mask))
+        return self._output_dense(ops.einsum(self._combine_equation, scores, v))
+
+
+@pytest.mark.parametrize("axes", [None, (1,), (2,)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_scores_of_attention_can_be_computed_by_subclasses(axes, masked):
+    x = np.stack([X, X[:, ::-1]], 1)[:, :, :3]
+    lengths = [x.shape[a] for a in axes or (1, 2)]
+    others = [x.shape[0], *(x.shape[a] for a in (1, 2) if a not in (axes or (1, 2)))]
+    sizes = (*others, *lengths, *lengths)
+    mask = np.arange(np.prod(sizes)).reshape(sizes) % 3 != 1 if masked else None
+    scored, whole = (
+        cls(2, 4, attention_axes=axes, kernel_regularizer="l2")
+        for cls in (Scored, layers.MultiHeadAttention)
+    )
+    result = scored(x, x, mask)
+    whole.build(x.shape, x.shape)
+    whole.set_weights(scored.get_weights())
+    np.testing.assert_allclose(result, whole(x, x, attention_mask=mask), rtol=1e-5, atol=1e-6)
+    assert scored._kernel_regularizer is scored.kernel_regularizer
+
+
+class Second(layers.Layer):
+    """Declares two outputs, of which the second may be None; takes what another one returned."""
+
+    def call(self, x, other=None):
+        return x + 1 if other is None else x + other, None
+
+    def compute_output_shape(self, x_shape):
+        return x_shape, x_shape
+
+
+def test_an_output_that_is_declared_may_be_none():
+    x = lamina.Input((6, 8))
+    first, second = Second()(x)
+    model = lamina.Model(x, Second()(first, second)[0])
+    np.testing.assert_allclose(model.predict(X, verbose=0), X + 2, rtol=1e-6)
+
+
+def _model_with_attributes(library):
+    """A subclass that makes its graph after some attributes, and before another one."""
+
+    class Mine(library.Model):
+        def __init__(self):
+            dense = functools.partial(library.layers.Dense, 4)
+            self.normalize = library.layers.LayerNormalization(name="normalize")
+            self.blocks = [dense(name="block_0"), dense(name="block_1")]
+            x = inputs = library.Input((4,), name="inputs")
+            shared = dense(name="shared")
+            for block in self.blocks:
+                x = shared(block(x))
+            super().__init__(inputs, self.normalize(dense(name="last")(x)))
+            self.later = dense(name="later")
+            self.later.build((None, 4))
+
+    return Mine()
+
+
+def test_weights_are_in_keras_s_order():
+    theirs, ours = map(_model_with_attributes, (keras, lamina))
+    assert [v.path for v in ours.weights] == [v.path for v in theirs.weights]
+    trained = [v.path for v in theirs.trainable_variables]
+    assert [v.path for v in ours.trainable_variables] == trained
+    assert [x.name for x in ours.layers] == [*(x.name for x in theirs.layers), "later"]
+    x = np.ones((2, 4), "float32")
+    ours.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(ours.predict(x, verbose=0), theirs(x), rtol=1e-5, atol=1e-6)
+
+
+def test_low_rank_adapters_do_not_change_the_order_of_weights():
+    def adapted(library):
+        layer = library.layers.Dense(3)
+        layer.build((None, 4))
+        layer.enable_lora(2)
+        return layer
+
+    theirs, ours = map(adapted, (keras, lamina))
+    assert [v.name for v in ours.weights] == [v.name for v in theirs.weights]
+    ours.trainable = False
+    ours.trainable = True  # not the kernel, which the adapters replace
+    assert [v.name for v in ours.trainable_weights] == ["bias", "lora_kernel_a", "lora_kernel_b"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in dir(layers)
+     if "compute_mask" in getattr(getattr(keras.layers, n, None), "__dict__", ())],
+)  # fmt: skip
+def test_masks_are_computed_from_parameters_of_keras_s_names(name):
+    theirs, ours = (
+        list(inspect.signature(getattr(x, name).compute_mask).parameters.values())[2]
+        for x in (keras.layers, layers)
+    )
+    assert (ours.name, ours.default) == (theirs.name, theirs.default)
+
+
 def test_names_of_module_objects():
     deserialize = lamina.saving.deserialize_keras_object
     objects = {"one": layers.Dropout, "two": len}
@@ -139,6 +249,20 @@ def test_sequences_may_have_a_maximum_length():
     model = lamina.Model(x, Positions()(x))
     assert model.output_shape == (None, None, 8)
     assert lamina.Model(x, model(x))(X).shape == X.shape
+
+
+def test_unknown_dimensions_may_be_those_of_a_constant():
+    x, y = lamina.Input((None, 8)), lamina.Input((None, None, 8))
+    total = x + np.ones((1, 6, 8), "float32")
+    assert total.shape == (None, 6, 8)
+    assert (y * np.ones((1, 6, 1, 8))).shape == (None, 6, None, 8)
+    np.testing.assert_allclose(lamina.Model(x, total)(X[:, :1]), X[:, :1] + np.ones((1, 6, 8)))
+    inner = lamina.Model(
+        x, layers.Dense(3)(total)[:, -1]
+    )  # the constant's size is not in the result
+    assert inner(lamina.Input((None, 8))).shape == (None, 3)
+    with pytest.raises(ShapeError):
+        lamina.Input(("time", 8)) + np.ones((1, 6, 8))
 
 
 def test_layers_that_say_their_shapes_build_what_they_contain():

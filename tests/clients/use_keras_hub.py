@@ -37,9 +37,17 @@ def data(model):
     return array("images", inputs)
 
 
-def backbone(name):
-    cls = getattr(keras_hub.models, f"{name}Backbone")
-    return fill(cls(**BACKBONES[name]))
+def backbone(name, **arguments):
+    return fill(create(f"{name}Backbone", **BACKBONES[name], **arguments))
+
+
+def create(name, **arguments):
+    """An object of a class of `keras_hub.models`; parts that are pairs of name and dict as well."""
+    made = {
+        k: create(v[0], **v[1]) if isinstance(v, tuple) and isinstance(v[0], str) else v
+        for k, v in arguments.items()
+    }
+    return getattr(keras_hub.models, name)(**made)
 
 
 SMALL = {"vocabulary_size": WORDS, "num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16}
@@ -136,6 +144,66 @@ BACKBONES = {
                           "stackwise_pooling": [True, False]},
 }  # fmt: skip
 
+TEXT = LONG | {"embedding_dim": 8}
+TWO = {
+    f"{part}_{name}": value
+    for part in ("encoder", "decoder")
+    for name, value in {
+        "hidden_dim": 8, "intermediate_dim": 16, "num_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 4,
+        "layer_types": ["full_attention", "sliding_attention"],
+    }.items()
+}  # fmt: skip
+TWO |= {"vocabulary_size": WORDS, "sliding_window": 3}
+LINEAR = {
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 4,
+    "linear_value_head_dim": 4, "head_dim": 8,
+}  # fmt: skip
+RESNET = ("ResNetBackbone", BACKBONES["ResNet"])
+# Models of several parts, and those that were added to KerasHub last.
+BACKBONES |= {
+    "CLIP": {"vision_encoder": ("CLIPVisionEncoder", PATCHES | {"intermediate_dim": 16}),
+             "text_encoder": ("CLIPTextEncoder", TEXT), "projection_dim": 4},
+    "DeepLabV3": IMAGES | {"image_encoder": RESNET, "spatial_pyramid_pooling_key": "P3",
+                           "low_level_feature_key": "P2", "upsampling_size": 2,
+                           "dilation_rates": [2, 3], "projection_filters": 8},
+    "EdRec": {"vocab_size": WORDS, "num_layers_enc": 2, "num_layers_dec": 2, "hidden_dim": 8,
+              "intermediate_dim": 16, "num_heads": 2},
+    "HGNetV2": IMAGES | {
+        "depths": [1, 1], "embedding_size": 8, "hidden_sizes": [8, 16], "stem_channels": [3, 8, 8],
+        "hidden_act": "relu", "use_learnable_affine_block": True,
+        "stackwise_stage_filters": [(8, 8, 16, 1, 1, 3), (16, 8, 32, 1, 2, 3)],
+        "apply_downsample": [False, True], "use_lightweight_conv_block": [False, True],
+    },
+    "PaliGemma": GROUPED | {
+        "head_dim": 4, "image_size": 32, "vit_patch_size": 16, "vit_num_heads": 2,
+        "vit_hidden_dim": 8, "vit_num_layers": 2,
+    },
+    "Qwen3_5": GROUPED | LINEAR | {"layer_types": ["linear_attention", "full_attention"]},
+    "Qwen3_5Moe": LINEAR | {
+        "vocabulary_size": WORDS, "num_layers": 2, "num_query_heads": 4, "num_key_value_heads": 2,
+        "hidden_dim": 8, "moe_intermediate_dim": 8, "shared_expert_intermediate_size": 8,
+        "num_experts": 2, "top_k": 1, "layer_types": ["linear_attention", "full_attention"],
+    },
+    "RetinaNet": IMAGES | {"image_encoder": RESNET, "min_level": 2, "max_level": 4,
+                           "use_p5": False},
+    "SegFormer": {"image_encoder": ("MiTBackbone", BACKBONES["MiT"]), "projection_filters": 8},
+    "SigLIP": {"vision_encoder": ("SigLIPVisionEncoder", PATCHES | {"intermediate_dim": 16}),
+               "text_encoder": ("SigLIPTextEncoder", TEXT)},
+    "SmolLM3": {
+        "vocabulary_size": WORDS, "hidden_dim": 8, "intermediate_dim": 16, "num_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "attention_bias": False,
+        "attention_dropout": 0.0, "rope_layer_enabled_list": [True, False],
+        "layer_types": ["attention", "attention"], "mlp_bias": False, "layer_norm_epsilon": 1e-5,
+        "max_position_embeddings": LENGTH, "rope_theta": 10000.0, "partial_rotary_factor": 1.0,
+    },
+    "T5Gemma": TWO,
+    "T5Gemma2": TWO,
+    "VideoPrism": IMAGES | {"num_frames": 2, "patch_size": 16, "hidden_dim": 8, "num_heads": 2,
+                            "intermediate_dim": 16, "num_spatial_layers": 1,
+                            "num_temporal_layers": 1, "num_auxiliary_layers": 1},
+}  # fmt: skip
+
 
 def _add(name):
     def use():
@@ -178,7 +246,9 @@ def use_generation_by_draws():
 
 
 def use_text_classifier():
-    model = keras_hub.models.BertTextClassifier(backbone("Bert"), num_classes=3, preprocessor=None)
+    model = keras_hub.models.BertTextClassifier(
+        backbone("Bert", dropout=0.0), num_classes=3, preprocessor=None, dropout=0.0
+    )
     fill(model).compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(data(model), np.array([0, 2]), epochs=2, shuffle=False, verbose=0)
     return model.get_weights()

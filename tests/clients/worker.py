@@ -1,4 +1,4 @@
-"""Runs the uses of one library, on Keras or under the alias; tells what became of each as JSON.
+"""Runs the uses of one library, on Keras or under the alias; prints what became of each as JSON.
 
 A use that raises has failed; one that returns arrays has them compared with those of the other.
 """
@@ -33,29 +33,28 @@ def main():
         import lamina
 
         lamina.alias_keras()
-    told, returned = {}, {}
     out = sys.stdout
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+
+    def attempt(name, use):
+        error, arrays = "", None
         try:
-            uses = vars(importlib.import_module(f"tests.clients.use_{client}"))
+            made = use()
+            arrays = numbers(made) if name != "import" else made
         except Exception as e:  # noqa: BLE001  # a library may raise anything
-            uses = {}
-            told["import"] = last_line(e)
+            error = last_line(e)
             if "-v" in sys.argv:
                 traceback.print_exc(file=sys.__stderr__)
-        for name, use in list(uses.items()):
-            name = name.removeprefix("use_")
-            if f"use_{name}" not in uses or (asked and name not in asked):
-                continue
-            try:
-                returned[name] = numbers(use())
-                told[name] = ""
-            except Exception as e:  # noqa: BLE001
-                told[name] = last_line(e)
-                if "-v" in sys.argv:
-                    traceback.print_exc(file=sys.__stderr__)
-            jax.clear_caches()  # of compiled programs, which take gigabytes else
-    print(json.dumps({"told": told, "returned": returned}), file=out)
+        if error or name != "import":
+            print(json.dumps([name, [error, arrays]]), file=out, flush=True)
+        return arrays
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        module = f"tests.clients.use_{client}"
+        uses = attempt("import", lambda: vars(importlib.import_module(module))) or {}
+        for name in [n.removeprefix("use_") for n in uses if n.startswith("use_")]:
+            if not asked or name in asked:
+                attempt(name, uses[f"use_{name}"])
+                jax.clear_caches()  # of compiled programs, which take gigabytes else
 
 
 if __name__ == "__main__":

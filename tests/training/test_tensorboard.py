@@ -1,5 +1,6 @@
 """What TensorBoard's own reader finds in the files."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -8,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.graph import keras_util
 from tensorboard.util import tensor_util
 
 import lamina as keras
 from lamina import layers
 from lamina.callbacks import TensorBoard
 from lamina.callbacks.events import EventWriter, as_images
-from lamina.errors import ArgumentError, TrainingWarning, UnknownNameError
+from lamina.errors import ArgumentError, UnknownNameError
 
 X = np.random.default_rng(0).integers(0, 5, (12, 3))
 Y = np.random.default_rng(1).normal(size=(12, 1)).astype("float32")
@@ -60,7 +60,7 @@ def values(run, tag):
 
 def test_logs_of_epochs_are_scalars_with_keras_s_tags(tmp_path):
     history, runs = fit(make(), tmp_path)
-    assert set(runs["train"]) == {"epoch_loss", "epoch_mae", "epoch_learning_rate", "keras"}
+    assert set(runs["train"]) == {"epoch_loss", "epoch_mae", "epoch_learning_rate"}
     assert set(runs["validation"]) == {
         "epoch_loss", "epoch_mae", "evaluation_loss_vs_iterations", "evaluation_mae_vs_iterations",
     }  # fmt: skip
@@ -136,25 +136,29 @@ def test_weights_as_images(shape, expected):
 
 
 def test_the_graph_is_what_tensorboard_draws(tmp_path):
-    _, runs = fit(make(), tmp_path, epochs=1)
-    ((step, text),) = runs["train"]["keras"]
-    assert step == 0
-    graph = keras_util.keras_model_to_graph_def(json.loads(text.item()))
-    edges = {
-        node.name.split("/")[-1]: [i.split("/")[-1] for i in node.input] for node in graph.node
-    }
-    assert edges == {
-        "words": [], "table": ["words"], "flatten": ["table"], "out": ["flatten"],
-    }  # fmt: skip
-
-
-def test_a_graph_that_is_no_data_is_left_out_with_a_warning(tmp_path):
-    inputs = keras.Input((3,))
-    sine = layers.Lambda(lambda x: jnp.sin(x) + 0)  # not an op of the library, so no data
-    model = keras.Model(inputs, sine(layers.Dense(1)(inputs)))
-    model.compile("sgd", "mse")
-    with pytest.warns(TrainingWarning, match="cannot show the graph"):
-        model.fit(X, Y, verbose=0, callbacks=[TensorBoard(tmp_path)])
+    x = keras.Input((3,), name="x")
+    part = keras.Model(x, layers.Dense(3, name="inside")(x), name="part")
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    sine = layers.Lambda(lambda x: jnp.sin(x) + 0, name="sine")  # is no data, so not in a file
+    twice = part(part(sine(a)) * 2.0)
+    kept = layers.Attention(name="attends")([a[:, None], a[:, None]], mask=[None, b[:, None, 0]])
+    model = keras.Model([a, b], {"twice": twice, "kept": kept})
+    model.compile("sgd", None)
+    writer = EventWriter(tmp_path / "run")
+    writer.graph(model)
+    writer.flush()
+    graph = EventAccumulator(str(tmp_path / "run")).Reload().Graph()
+    edges = {node.name: sorted(i.partition(":")[0] for i in node.input) for node in graph.node}
+    assert edges["part/inside"] == ["part/x"]
+    assert edges["part/x"] == ["sine"]
+    assert edges["part.2/x"] == ["multiply"]
+    assert edges["multiply"] == ["part/inside"]
+    assert edges["attends"] == ["get_item", "get_item_1", "get_item_2"]
+    assert edges["get_item_2"] == ["b"]
+    (dense,) = (node for node in graph.node if node.name == "part/inside")
+    assert dense.op == "Dense"
+    (shape,) = dense.attr["_output_shapes"].list.shape
+    assert [d.size for d in shape.dim] == [-1, 3]
 
 
 def test_embeddings_are_for_the_projector(tmp_path):
@@ -193,7 +197,12 @@ def test_steps_can_be_profiled(tmp_path):
         "model.fit(np.ones((12, 3)), np.ones((12, 1)), batch_size=4, verbose=0, callbacks=[board])"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    assert list((tmp_path / "train" / "plugins" / "profile").rglob("*.xplane.pb"))
+    folder = tmp_path / "train" / "plugins" / "profile"
+    assert list(folder.rglob("*.xplane.pb"))
+    (trace,) = folder.rglob("*.trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    steps = [e["args"]["step_num"] for e in events if e.get("name") == "train"]
+    assert steps == ["2", "3"]  # whose times the overview shows
 
 
 @pytest.mark.parametrize(

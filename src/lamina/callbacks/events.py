@@ -16,6 +16,7 @@ import numpy as np
 from lamina.runtime import optional
 from lamina.runtime.files import NOWHERE
 from lamina.runtime.processes import is_first
+from lamina.visualization.diagram import make_diagram
 
 _VERSION = "brain.Event:2"
 _BUCKETS = 30
@@ -130,10 +131,27 @@ class EventWriter:
         tensor = self._of("DT_STRING", (2 + len(encoded),), string_val=[*size, *encoded])
         self._add(tag, step, "images", "BLOB_SEQUENCE", tensor, b"")
 
-    def model(self, text: str) -> None:
-        """Add the architecture of a model, as JSON text, for the graph view."""
-        tensor = self._of("DT_STRING", (), string_val=[text.encode()])
-        self._add("keras", 0, "graph_keras_model", "BLOB_SEQUENCE", tensor, b"1")
+    def graph(self, model: Any) -> None:
+        """Add the graph of a model: nested models are groups, edges have shapes.
+
+        TensorBoard would also read the model's JSON, but fails at outputs in a dict and at numbers
+        among the arguments, and leaves out tensors among the keyword arguments.
+        """
+        found = _proto("graph").GraphDef()
+        diagram = make_diagram(model, expand_nested=True)
+        nodes = {}
+        for box in (b for d in diagram.walk() for b in d.boxes if b.inside is None):
+            name = box.path.replace(":", ".")  # TensorBoard reads what follows a colon as an output
+            node = nodes[box] = found.node.add(name=name, op=box.kind)
+            for call in box.calls:
+                for x in call.node.output_leaves:
+                    dims = node.attr["_output_shapes"].list.shape.add().dim
+                    for size in x.shape:
+                        dims.add(size=-1 if size is None else size)
+        for start, stop in diagram.edges():
+            output = start.port + sum(len(c.outputs) for c in start.box.calls[: start.call])
+            nodes[stop.box].input.append(f"{nodes[start.box].name}:{output}")
+        self._write(graph_def=found.SerializeToString())
 
     def flush(self) -> None:
         """Append what waits to the file, where TensorBoard sees it."""

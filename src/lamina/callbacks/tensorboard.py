@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,7 @@ import numpy as np
 
 from lamina.callbacks.base import Callback
 from lamina.callbacks.events import EventWriter, as_images, write_embeddings
-from lamina.core.boundary import warn
-from lamina.errors import ArgumentError, SerializationError, TrainingWarning, unknown_name
+from lamina.errors import ArgumentError, unknown_name
 from lamina.layers import Embedding
 from lamina.serialization.fields import is_integer
 from lamina.serialization.registry import builtin
@@ -32,8 +32,8 @@ class TensorBoard(Callback):
     Training is the run ``train``, validation and ``evaluate`` the run ``validation``. The tags are
     Keras's: ``epoch_<log>`` by epoch, with ``epoch_learning_rate``; ``batch_<log>`` by training
     step of this ``fit``; ``evaluation_<log>_vs_iterations`` by update of the optimizer;
-    ``<path of the weight>/histogram`` and ``/image`` by epoch; and the model's graph. See it with
-    ``tensorboard --logdir logs``.
+    ``<path of the weight>/histogram`` and ``/image`` by epoch. The graph of layers, with nested
+    models as groups, is that of the run ``train``. See it with ``tensorboard --logdir logs``.
 
     Args:
         log_dir: Folder of the runs.
@@ -96,6 +96,7 @@ class TensorBoard(Callback):
         self._step = self._updates = 0
         self._began = self._batch_began = 0.0
         self._profiling = False
+        self._marked = contextlib.ExitStack()  # the step that runs, in the profile
         EventWriter.require()
         if self.update_freq != "epoch" or self._profiled is not None:
             # Set on the object: a batch hook of the class would slow down all its objects.
@@ -117,10 +118,7 @@ class TensorBoard(Callback):
         self._step, self._writers = 0, {}
         self._metadata()  # are the names right?
         if self.write_graph and self.model.layer_graph is not None:
-            try:
-                self._writer("train").model(self.model.to_json())
-            except SerializationError as e:
-                warn(f"TensorBoard cannot show the graph of the model: {e}", TrainingWarning)
+            self._writer("train").graph(self.model)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._stop_profile()
@@ -189,10 +187,14 @@ class TensorBoard(Callback):
             self._writer("train")  # makes the folder
             jax.profiler.start_trace(str(Path(self.log_dir) / "train"))
             self._profiling = True
+        if self._profiling:
+            step = jax.profiler.StepTraceAnnotation("train", step_num=self._step)
+            self._marked.enter_context(step)
         self._batch_began = time.perf_counter()
 
     def _after_step(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         seconds = time.perf_counter() - self._batch_began
+        self._marked.close()
         if self._profiled is not None and self._step >= self._profiled[1]:
             self._stop_profile()
         if self.update_freq == "epoch" or self._step % self.update_freq:

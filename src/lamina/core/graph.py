@@ -128,7 +128,9 @@ class Plan:
         for step in self.steps:
             args, kwargs = nested.map_structure(fill, (step.args, step.kwargs))
             result = call(step, args, kwargs)
-            leaves = [x for x in nested.flatten(result) if x is not None]
+            leaves = nested.flatten(result)
+            if len(leaves) != len(step.outputs):  # else None is a value, of a declared output
+                leaves = [x for x in leaves if x is not None]
             for index, value in zip(step.outputs, leaves, strict=True):
                 if index >= 0:
                     slots[index] = value

@@ -9,6 +9,7 @@ where a call requires it, assumed to be equal to each other or to a known dimens
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
 import operator
 import re
@@ -26,6 +27,7 @@ from jax import export
 from lamina import settings
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError, DTypeError
+from lamina.runtime.cost import equations
 from lamina.tree import nested
 
 Dim = Any  # an int, or a symbolic expression of jax.export
@@ -370,6 +372,8 @@ def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
     try:
         return _sampled(fn, specs, names)
     except Exception as last:  # noqa: BLE001 - the more informative of both is raised
+        with contextlib.suppress(Exception):
+            return _broadcast(fn, specs, names)
         inconclusive = isinstance(first, jax.errors.InconclusiveDimensionOperation) or (
             isinstance(first, TypeError) and not _raised_by_jax(first)  # Python requires an integer
         )
@@ -428,6 +432,38 @@ def _sampled_as(
         return TensorSpec(dims, found[0].dtype)
 
     return nested.map_structure(merge, *(out for _, out in samples))
+
+
+def _broadcast(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) -> Any:
+    """Evaluate with 1 for unknown dimensions, and with a size that a 1 then meets inside ``fn``.
+
+    This is for unknown dimensions that are those of a weight, such as a table of positions.
+    """
+
+    def sized(size: int) -> list[TensorSpec]:
+        to = {n: str(size) for n in names if _ANONYMOUS.match(n)}
+        return [substitute(s, to) for s in specs]
+
+    def merge(a: TensorSpec | None, b: TensorSpec | None) -> TensorSpec | None:
+        if a is None or b is None:
+            return None
+        pairs = zip(a.dims_raw, b.dims_raw, strict=True)
+        return TensorSpec((x if x == y else anonymous() for x, y in pairs), a.dtype)
+
+    def arrays(*inputs: Any) -> list[Any]:
+        return [x for x in nested.flatten(fn(*inputs)) if is_array(x)]
+
+    ones = sized(1)
+    met: dict[int, None] = {}
+    for equation, *_ in equations(arrays, [s.struct for s in ones]):
+        for x, y in itertools.product(equation.invars, equation.outvars):
+            pairs = zip(reversed(x.aval.shape), reversed(y.aval.shape), strict=False)
+            met |= {n: None for one, n in pairs if one == 1 and isinstance(n, int) and n > 1}
+    of_one = _evaluate_directly(fn, ones)
+    for size in met:
+        with contextlib.suppress(Exception):
+            return nested.map_structure(merge, of_one, _evaluate_directly(fn, sized(size)))
+    raise ArgumentError("No size fits the unknown dimensions.")
 
 
 def _with_operands(names: Iterable[str]) -> list[str]:

@@ -128,9 +128,9 @@ class Variable(Trackable):
 
     __slots__ = (
         "__weakref__", "_address", "_draw", "_given_layout", "_group", "_lent", "_live", "_owner",
-        "_scopes", "_value", "aggregation", "autocast", "constraint", "dtype", "initializer",
-        "is_weight", "layout", "name", "overwrite_with_gradient", "regularizer", "shape",
-        "synchronization", "trainable",
+        "_scopes", "_value", "aggregation", "autocast", "constraint", "dtype", "frozen",
+        "initializer", "is_weight", "layout", "name", "overwrite_with_gradient", "regularizer",
+        "shape", "synchronization", "trainable",
     )  # fmt: skip
     tracked_as = "variable"
 
@@ -155,8 +155,10 @@ class Variable(Trackable):
         self.name = naming.check_name(name or naming.auto_name("variable"), "variable")
         self._owner = None if owner is None else weakref.ref(owner)
         self._scopes = naming.current_name_scopes()
-        # Unfreezing a layer makes its weights trainable again, but never its statistics.
+        # Unfreezing a layer makes its weights trainable again, but never its statistics, nor the
+        # frozen weights that adapters replace.
         self.trainable = self.is_weight = trainable
+        self.frozen = False
         self.autocast, self.overwrite_with_gradient = autocast, overwrite_with_gradient
         self.aggregation = _one_of("aggregation", aggregation, _AGGREGATIONS)
         self.synchronization = _one_of("synchronization", synchronization, _SYNCHRONIZATIONS)

@@ -89,8 +89,8 @@ class AdaptedLayer(Layer, trailing=True, kw_only=True):
                 shape, initializers.get(initializer), "float32", name=name,
                 regularizer=vars(self)[f"{m.name}_regularizer"],
             ))  # fmt: skip
-        frozen = vars(self)[m.attribute]
-        frozen.trainable = frozen.is_weight = False
+        kernel = vars(self)[m.attribute]
+        kernel.trainable, kernel.frozen = False, True
         self.lora_enabled = True
 
     @public

@@ -15,10 +15,11 @@ from lamina.core.scope import random_key
 from lamina.core.spec import agree, show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.initializers.base import read_seed
+from lamina.layers.activation import Softmax
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.einsum import EinsumDense
-from lamina.layers.regularization import dropout_rate
+from lamina.layers.regularization import Dropout, dropout_rate
 from lamina.layers.weights import KernelAndBias
 from lamina.ops.lowering.attention import attend, flash_attend, flash_by_default, window_mask
 from lamina.ops.lowering.dropout import keep_factors
@@ -412,19 +413,32 @@ class MultiHeadAttention(_Attention):
     def _attribute(self, role: str) -> str:
         return f"_{role}_dense" if role == "gate" else f"{role}_dense"
 
-    # What subclasses that make their projections, or compute keys and values from a cache, use of
-    # Keras's layer.
-    _query_dense, _key_dense = _alias("query_dense"), _alias("key_dense")
-    _value_dense, _output_dense = _alias("value_dense"), _alias("output_dense")
-    _num_heads, _key_dim = _alias("num_heads"), _alias("key_dim")
-    _use_bias, _output_shape = _alias("use_bias"), _alias("output_shape")
-
+    # What subclasses that make their projections, compute keys and values from a cache, or change
+    # the scores use of Keras's layer, beside second names of attributes.
     @property
     def _value_dim(self) -> int:
         return self._heads.value_size
 
     def _build_attention(self, rank: int) -> None:
-        """Part of a ``build``; the products need no preparation at any rank."""
+        """Prepare the products as equations, the dropout and the softmax, for a subclass's call."""
+        axes = self._attended(rank - 1)
+        query = "abcdefghijklm"[:rank]
+        key = "".join(x.upper() if i in axes else x for i, x in enumerate(query))
+        others = "".join(x for i, x in enumerate(query[:-1]) if i not in axes)
+        scores = others + "".join(x[i] for x in (query, key) for i in axes)
+        self._dot_product_equation = f"{key},{query}->{scores}"
+        self._combine_equation = f"{scores},{key}->{query}"
+        self._scores_axes = tuple(range(-len(axes), 0))
+        self._softmax = Softmax(self._scores_axes, dtype=self.dtype_policy)
+        self._dropout_layer = Dropout(self.dropout, seed=self.seed, dtype=self.dtype_policy)
+
+    def _masked_softmax(self, attention_scores: Any, attention_mask: Any = None) -> Any:
+        """The attention weights of scores; a mask may lack the axis of the heads."""
+        if attention_mask is not None:
+            heads = len(self._scores_axes) * -2 - 1
+            missing = range(attention_scores.ndim - attention_mask.ndim)
+            attention_mask = jnp.expand_dims(attention_mask, [heads - i for i in missing])
+        return self._softmax(attention_scores, mask=attention_mask)
 
     def _compute_attention(
         self,
@@ -445,6 +459,13 @@ class MultiHeadAttention(_Attention):
             drop=self._drop if training and self._heads.dropout else None,
             return_scores=return_attention_scores,
         )  # fmt: skip
+
+
+for _name in (
+    "num_heads", "key_dim", "dropout", "use_bias", "output_shape", "query_dense", "key_dense",
+    "value_dense", "output_dense", "activity_regularizer", *fields_of(KernelAndBias, beyond=Layer),
+):  # fmt: skip
+    setattr(MultiHeadAttention, f"_{_name}", _alias(_name))
 
 
 @builtin("layers", stem="grouped_query_attention")

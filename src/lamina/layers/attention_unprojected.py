@@ -127,11 +127,11 @@ class _Unprojected(Layer):
         first, second = (m if m is None else m.astype(bool) for m in mask[:2])
         return first, second
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The mask of the query is that of the output; scores have none."""
-        if previous_mask is None or previous_mask[0] is None:
+        if mask is None or mask[0] is None:
             return None
-        return [previous_mask[0], None]
+        return [mask[0], None]
 
 
 @builtin("layers")

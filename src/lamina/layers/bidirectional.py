@@ -167,15 +167,15 @@ class Bidirectional(Recurrent):
         """A layer's output, and its states if it returns them."""
         return (result[0], result[1:]) if self.return_state else (result, ())
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The mask of the returned sequences; states have none."""
-        if not self.return_sequences or previous_mask is None:
+        if not self.return_sequences or mask is None:
             return None
         outputs = 1 if self.merge_mode else 2
         states = 0
         if self.return_state:
             states = sum(count_states(x.cell) for x in (self.forward_layer, self.backward_layer))
-        return [previous_mask] * outputs + [None] * states
+        return [mask] * outputs + [None] * states
 
 
 def _copy(x: Any, **changes: Any) -> Any:

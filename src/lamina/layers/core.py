@@ -375,7 +375,7 @@ class Embedding(
         rows = unpack_int4(rows, self.output_dim, -1) if mode == "int4" else rows
         return self._restored(rows, scale, zero, -1)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """True where the input is not 0."""
         return inputs != 0 if self.mask_zero else None
 
@@ -438,7 +438,7 @@ class Masking(Layer):
         super().__post_init__()
         self.supports_masking = True
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """True for time steps with at least one other value."""
         return jnp.any(inputs != self.mask_value, axis=-1)
 
@@ -545,9 +545,9 @@ class Lambda(Layer):
             )
         return made
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The given mask, or the result of the given function."""
-        return self.mask(inputs, previous_mask) if callable(self.mask) else self.mask
+        return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
 
 def _takes_mask(function: Callable[..., Any]) -> bool:

@@ -94,12 +94,12 @@ class _Elementwise(_Merge):
                     _cure(sizes, arrays[0].ndim),
                 )
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """True where any input is unmasked; None unless every input has a mask."""
-        if previous_mask is None or any(m is None for m in previous_mask):
+        if mask is None or any(m is None for m in mask):
             return None
         rank = max(x.ndim for x in inputs)
-        masks = [_widened(m, rank - x.ndim) for x, m in zip(inputs, previous_mask, strict=True)]
+        masks = [_widened(m, rank - x.ndim) for x, m in zip(inputs, mask, strict=True)]
         axes = max(m.ndim for m in masks)
         return functools.reduce(jnp.logical_or, [_extended(m, axes) for m in masks])
 
@@ -276,14 +276,14 @@ class Concatenate(_Merge):
         axis = self.axis % len(shape)
         return (*shape[:axis], *shape[axis + 1 :])
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The masks, concatenated if they have the axis; otherwise their union."""
-        if previous_mask is None or all(m is None for m in previous_mask):
+        if mask is None or all(m is None for m in mask):
             return None
-        axes = max(m.ndim for m in previous_mask if m is not None)
+        axes = max(m.ndim for m in mask if m is not None)
         masks = [
             jnp.broadcast_to(True if m is None else _extended(m, axes), x.shape[:axes])
-            for x, m in zip(inputs, previous_mask, strict=True)
+            for x, m in zip(inputs, mask, strict=True)
         ]
         axis = self.axis % inputs[0].ndim
         if axis < axes:
@@ -343,7 +343,7 @@ class Dot(_Merge):
         result = jax.lax.dot_general(a.astype(dtype), b.astype(dtype), (contracted, ((0,), (0,))))
         return result[:, None] if result.ndim == 1 else result
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """None: the masked positions are summed over."""
         return None
 

@@ -176,7 +176,7 @@ class GlobalAveragePooling1D(_GlobalPooling):
         count = jnp.sum(weights, axis=time, keepdims=self.keepdims)
         return total / jnp.where(count == 0, 1, count)  # 0 where every time step is masked
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """None: the output has no time dimension."""
 
 

@@ -318,12 +318,12 @@ class RNN(Recurrent):
             return_sequences=all_outputs, zero_output_for_mask=self.zero_output_for_mask,
         )  # fmt: skip
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The mask of a returned sequence; states have none."""
-        if not self.return_sequences or previous_mask is None:
+        if not self.return_sequences or mask is None:
             return None
         states = count_states(self.cell) if self.return_state else 0
-        return [previous_mask, *[None] * states]
+        return [mask, *[None] * states]
 
 
 def _listed(arrays: list[Any]) -> str:

@@ -95,11 +95,11 @@ class ReversibleEmbedding(
             scores = scores + factor * jnp.matmul(jnp.matmul(x, b.T), a.T)
         return scores.astype(dtype)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """True where the integer is not 0; the mask of vectors is passed on."""
         if jnp.issubdtype(inputs.dtype, jnp.floating):
-            return previous_mask
-        return super().compute_mask(inputs, previous_mask)
+            return mask
+        return super().compute_mask(inputs, mask)
 
 
 __all__ = ["ReversibleEmbedding"]

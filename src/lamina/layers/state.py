@@ -207,7 +207,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         for layer in layers:
             layer.__dict__["_trainable"] = bool(value)
             for variable in layer._own_variables():
-                if variable.is_weight:
+                if variable.is_weight and not variable.frozen:
                     variable.trainable = bool(value)
 
     # ---- weights -------------------------------------------------------------------------------

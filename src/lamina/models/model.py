@@ -68,7 +68,7 @@ class Model(StatelessTrainer):
     lists_input: ClassVar[bool] = True  # whether the input is one of `layers`
     _untracked = Layer._untracked | {
         "_layer_graph", "_bound_losses", "_step_programs", "_layer_snapshot",
-        "_live_state", "optimizer", "history",
+        "_live_state", "_held_before_graph", "optimizer", "history",
     }  # fmt: skip
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -80,7 +80,7 @@ class Model(StatelessTrainer):
         self._step_programs, self._layer_snapshot, self._call_is_pure = {}, None, None
         self._draw_seed, self._times_seeded = settings.seed_of_new(), settings.times_seeded()
         self._steps_taken = self._draw_runs = 0
-        self._live_state = None
+        self._live_state, self._held_before_graph = None, ()
         return self  # pyright: ignore[reportReturnType]
 
     def __init__(
@@ -95,6 +95,7 @@ class Model(StatelessTrainer):
         if (inputs is None) != (outputs is None):
             raise GraphError("A functional model needs both `inputs` and `outputs`.")
         if inputs is not None:
+            self._held_before_graph = tuple(super()._sublayers())
             self._set_graph(Graph(inputs, outputs))
             if not trainable:
                 self.trainable = False
@@ -188,7 +189,9 @@ class Model(StatelessTrainer):
     @property
     def layers(self) -> list[Layer]:
         """The direct inner layers, those farthest from the outputs first."""
-        return self._sublayers()
+        if self._layer_graph is None:
+            return self._sublayers()
+        return list(dict.fromkeys([*self._layer_graph.layers, *super()._sublayers()]))
 
     @layers.setter
     def layers(self, _: Any) -> None:
@@ -208,8 +211,10 @@ class Model(StatelessTrainer):
         return {**super()._name_inner(), **names}
 
     def _sublayers(self) -> list[Layer]:
-        own = super()._sublayers()
-        return list(dict.fromkeys([*(self._layer_graph.layers if self._layer_graph else ()), *own]))
+        """In the order of the weights, as in Keras: the graph's when a subclass has made it."""
+        if self._layer_graph is None:
+            return super()._sublayers()
+        return list(dict.fromkeys([*self._held_before_graph, *self.layers]))
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer with a name, or at an index of :attr:`layers`.

@@ -33,7 +33,7 @@ def operations(fn: Callable[..., Any], *structs: Any) -> dict[str, Any]:
     {'': 48}
     """
     counts: dict[str, Any] = defaultdict(int)
-    for equation, path, times in _equations(fn, structs):
+    for equation, path, times in equations(fn, structs):
         if not programs_in(equation):
             counts[path] += times * _count(equation)
     return {path: n for path, n in counts.items() if not (isinstance(n, int) and n == 0)}
@@ -51,15 +51,15 @@ def total(fn: Callable[..., Any], *structs: Any) -> tuple[int, int, int]:
     >>> total(lambda x: jnp.exp(x) + 1, jax.ShapeDtypeStruct((2, 3), "float32"))
     (12, 48, 2)
     """
-    operations = size = equations = 0
-    for equation, _, times in _equations(fn, structs):
-        equations += 1
+    operations = size = count = 0
+    for equation, _, times in equations(fn, structs):
+        count += 1
         operations += 0 if programs_in(equation) else times * _count(equation)
         size += sum(math.prod(x.aval.shape) * x.aval.dtype.itemsize for x in equation.outvars)
-    return operations, size, equations
+    return operations, size, count
 
 
-def _equations(fn: Callable[..., Any], structs: Any) -> Iterator[tuple[Any, str, int]]:
+def equations(fn: Callable[..., Any], structs: Any) -> Iterator[tuple[Any, str, int]]:
     """All equations of a traced function, with the path of the layer and the number of runs."""
     stack = [(jax.make_jaxpr(fn)(*structs).jaxpr, "", 1)]
     while stack:
