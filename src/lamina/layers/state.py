@@ -69,8 +69,10 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         supports_jit: Whether the call can be compiled. If not, models with this layer run layer
             by layer, unless they are compiled with ``jit_compile=True``.
         supports_masking: Whether the layer propagates the mask of its input.
+        runs_on_host: Whether the layer computes outside of compiled steps.
     """
 
+    runs_on_host = False
     tracked_as = "layer"
     _untracked = frozenset(
         (
@@ -568,7 +570,7 @@ class Snapshot:
     """A snapshot of the layers of a model and their arguments, to detect changes."""
 
     __slots__ = (
-        "_containers", "_inside", "_layers", "_variables", "_versions", "supports_jit",
+        "_containers", "_inside", "_layers", "_variables", "_versions", "supports_jit", "uses_host",
     )  # fmt: skip
 
     def __init__(self, root: LayerState) -> None:
@@ -576,6 +578,7 @@ class Snapshot:
         self._variables = [v for v, _ in root.named_variables().values() if v.is_weight]
         self._versions = versions_of(self._layers)
         self.supports_jit = all(x.supports_jit for x in self._layers)
+        self.uses_host = any(x.runs_on_host for x in self._layers)
         self._containers = [x for x in self._layers if holds_containers(x)]
         self._inside = [self._content(x) for x in self._containers]
 

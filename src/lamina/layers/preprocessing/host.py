@@ -13,7 +13,9 @@ import numpy as np
 from lamina.core import spec
 from lamina.core.boundary import public
 from lamina.core.operation import any_symbolic
+from lamina.core.scope import current
 from lamina.core.spec import TensorSpec
+from lamina.core.symbolic import HostText
 from lamina.errors import ArgumentError, DTypeError
 from lamina.layers.arguments import call_signature, dims_of
 from lamina.layers.base import Layer
@@ -38,6 +40,8 @@ class HostLayer(Layer):
 
     A subclass defines :meth:`numbers` and, where the result is more than these, :meth:`encode`.
     """
+
+    runs_on_host = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,13 +68,19 @@ class HostLayer(Layer):
         if any_symbolic(args, kwargs):
             return super().__call__(*args, **kwargs)
         _, arguments = self._bind(args, kwargs)
-        if any(isinstance(x, jax.core.Tracer) for x in nested.flatten(list(arguments.values()))):
+        scope = current()
+        if scope is not None and scope.host is not None:
+            found = scope.host(self, arguments)
+            if found is not None:
+                return found
+        leaves = nested.flatten(list(arguments.values()))
+        if any(isinstance(x, (jax.core.Tracer, HostText)) for x in leaves):
             raise ArgumentError(
                 f"Layer {self.name!r} ({type(self).__name__}) computes on the host, so it cannot "
                 "be called inside `jax.jit` or in the `call` of another layer that is compiled.",
                 layer=self.name,
-                cure="Call it in a functional model, which runs it ahead of the compiled step, or "
-                "on the data: `data.map(layer)`.",
+                cure="Call it on inputs of the model, which then runs it ahead of the compiled "
+                f"step, or on the data: `dataset.map(lambda x, y: ({self.name}(x), y))`.",
             )
         positional, keywords = self._split(arguments)
         return self.call(*positional, **keywords)
