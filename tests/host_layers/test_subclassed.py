@@ -149,7 +149,7 @@ OPS = [
     lambda x: x[:, 0], lambda x: x[:, 1:], lambda x: x[..., None], lambda x: ops.expand_dims(x, 0),
     lambda x: ops.reshape(x, (-1, 1, 2)), lambda x: ops.squeeze(x[:, :1], axis=-1),
     lambda x: ops.concatenate([x, x], axis=-1), lambda x: ops.stack([x, x], axis=1),
-    lambda x: ops.transpose(x), lambda x: ops.take(x, 1, axis=1), lambda x: ops.tile(x, (1, 2)),
+    ops.transpose, lambda x: ops.take(x, 1, axis=1), lambda x: ops.tile(x, (1, 2)),
     lambda x: ops.flip(x, axis=1), lambda x: ops.repeat(x, 2, axis=1), ops.ravel,
     lambda x: ops.broadcast_to(x[:1], (3, 2)), lambda x: ops.moveaxis(x, 0, 1),
     lambda x: ops.swapaxes(x, 0, 1), lambda x: ops.vstack([x, x]), lambda x: ops.hstack([x, x]),
