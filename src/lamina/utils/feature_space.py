@@ -80,6 +80,16 @@ def _check_mode(mode: str, known: tuple[str, ...]) -> None:
         raise ArgumentError(f"`output_mode` is one of {list(known)}. Received: {mode!r}.")
 
 
+@builtin(file_module=_FILE_MODULE, stem="tfd_identity")
+class TFDIdentity(layers.Identity):
+    """What Keras's files call the layer of features that are taken as they are."""
+
+
+@builtin(file_module=_FILE_MODULE, stem="tfd_concat")
+class TFDConcat(layers.Concatenate):
+    """What Keras's files call the layer that makes one vector of all features."""
+
+
 @builtin("utils", file_module="keras.utils")
 class FeatureSpace(Model):
     """Preprocesses and encodes the features of a table, by a layer for each.
@@ -162,7 +172,7 @@ class FeatureSpace(Model):
     @classmethod
     def float(cls, name: str | None = None) -> Feature:
         """A number that is taken as it is."""
-        return _feature("float", layers.Identity, name)
+        return _feature("float", TFDIdentity, name)
 
     @classmethod
     def float_rescaled(
@@ -330,7 +340,7 @@ class FeatureSpace(Model):
                     f"{raw}. Use `output_mode='dict'`, or encode them: `output_mode='one_hot'`."
                 )
             tensors = list(encoded.values())
-            outputs = layers.Concatenate(name="encoded")(tensors) if tensors[1:] else tensors[0]
+            outputs = TFDConcat(name="encoded")(tensors) if tensors[1:] else tensors[0]
         graph = Graph(self._inputs_by_name, outputs)
         self._set_graph(graph)
         return graph
@@ -382,6 +392,9 @@ class FeatureSpace(Model):
         return nested.map_structure(lambda x: x[0], outputs) if single else outputs
 
     # ---- files ---------------------------------------------------------------------------------
+
+    def _listed_layers(self) -> None:
+        """Keras's files have the layers by attribute."""
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the layers of the features."""
