@@ -11,9 +11,11 @@ from lamina import layers
 from lamina.core import naming
 from lamina.core.boundary import public
 from lamina.core.operation import any_symbolic
+from lamina.core.spec import TensorSpec
 from lamina.core.tracking import replaceable
 from lamina.errors import ArgumentError, DataError, NotBuiltError, StructureError, unknown_name
 from lamina.layers.preprocessing.adapting import AdaptingLayer
+from lamina.layers.preprocessing.base import in_tensorflow, is_in_tensorflow
 from lamina.layers.preprocessing.vocabularies import VocabularyLayer
 from lamina.models.functional import Graph
 from lamina.models.model import Model
@@ -381,6 +383,9 @@ class FeatureSpace(Model):
 
     @public
     def __call__(self, data: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_in_tensorflow(data):
+            given = {k: data[k] for k in self._inputs_by_name if k in data}
+            return in_tensorflow(given, self._specs, lambda: self)
         graph = self._finish()
         if not isinstance(data, Mapping):
             return super().__call__(data, *args, **kwargs)
@@ -390,6 +395,14 @@ class FeatureSpace(Model):
         single = any(np.ndim(data[k]) == 0 for k in columns)
         outputs = super().__call__(columns, *args, **kwargs)
         return nested.map_structure(lambda x: x[0], outputs) if single else outputs
+
+    def _specs(self, data: Mapping[str, Any]) -> Any:
+        """What a call returns for symbolic columns, or for single values."""
+        single = any(x.ndim == 0 for x in data.values())
+        return nested.map_structure(
+            lambda x: TensorSpec(x.spec.dims_raw[1:] if single else x.spec.dims_raw, x.dtype),
+            self.get_encoded_features(),
+        )
 
     # ---- files ---------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from lamina.core.symbolic import HostText
 from lamina.errors import ArgumentError, DTypeError
 from lamina.layers.arguments import call_signature, dims_of
 from lamina.layers.base import Layer
+from lamina.layers.preprocessing.base import in_tensorflow, is_in_tensorflow
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
 
@@ -67,6 +68,8 @@ class HostLayer(Layer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if any_symbolic(args, kwargs):
             return super().__call__(*args, **kwargs)
+        if args and is_in_tensorflow(args[0]):
+            return in_tensorflow(args[0], self.compute_output_spec, lambda: self)
         _, arguments = self._bind(args, kwargs)
         scope = current()
         if scope is not None and scope.host is not None:
