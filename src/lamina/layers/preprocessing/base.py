@@ -61,14 +61,22 @@ class PreprocessingLayer(Layer):
 
     def _check_numbers(self, data: Any) -> None:
         x = data.get("images") if isinstance(data, Mapping) else data
-        if isinstance(x, np.ndarray) and x.dtype.kind in "USTO":
-            raise DTypeError(
-                f"Layer {self.name!r} ({type(self).__name__}) takes numbers.",
-                layer=self.name,
-                received=f"an array of dtype {x.dtype}",
-                cure="For image files, see `utils.image_dataset_from_directory` and "
-                "`utils.load_img`; for text, TextVectorization and StringLookup.",
+        if not isinstance(x, np.ndarray) or x.dtype.kind not in "USTOMm":
+            return
+        missing = next((v for v in x.ravel() if v is None), 0) if x.dtype == object else 0
+        cure = "For images, see `utils.image_dataset_from_directory`; for text, TextVectorization."
+        if missing is None:
+            cure = "Replace missing values first; in pandas: `column.fillna(0.0)`."
+        elif x.dtype.kind in "Mm":
+            cure = (
+                "Convert times to numbers, such as days: `(x - x.min()) / np.timedelta64(1, 'D')`."
             )
+        raise DTypeError(
+            f"Layer {self.name!r} ({type(self).__name__}) takes numbers.",
+            layer=self.name,
+            received=f"an array of dtype {x.dtype}" + " with None" * (missing is None),
+            cure=cure,
+        )
 
     def _on_host(self, data: Any, training: bool = True) -> Any:
         """The call on NumPy arrays of a data set, with the numbers that a call would draw."""

@@ -17,7 +17,7 @@ from lamina.core.scope import current
 from lamina.core.spec import TensorSpec
 from lamina.core.symbolic import HostText
 from lamina.errors import ArgumentError, DTypeError
-from lamina.layers.arguments import call_signature, dims_of
+from lamina.layers.arguments import array_of, call_signature, dims_of
 from lamina.layers.base import Layer
 from lamina.layers.preprocessing.base import in_tensorflow, is_in_tensorflow
 from lamina.serialization.registry import builtin
@@ -108,6 +108,10 @@ def strings_of(x: Any, layer: Layer) -> np.ndarray:
             return array
         received = f"{wrong[0]!r} (of type {type(wrong[0]).__name__}) among its values"
         cure = "Replace missing values first; in pandas: `column.fillna('')`."
+        if isinstance(wrong[0], (list, tuple)):
+            cure = (
+                "Rows of different length: pad them first, `utils.pad_sequences(x, dtype=object)`."
+            )
     else:
         received = f"an array of dtype {array.dtype}"
         cure = "For integers use IntegerLookup or Hashing, or convert them: `x.astype(str)`."
@@ -126,7 +130,7 @@ def integers_of(x: Any, layer: Layer) -> np.ndarray:
     Raises:
         DTypeError: Something else than integers.
     """
-    array = np.asarray(x)
+    array = array_of(x, layer)
     if array.dtype.kind not in "iub":
         raise DTypeError(
             f"Layer {layer.name!r} ({type(layer).__name__}) takes integers.",
