@@ -72,10 +72,8 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         supports_jit: Whether the call can be compiled. If not, models with this layer run layer
             by layer, unless they are compiled with ``jit_compile=True``.
         supports_masking: Whether the layer propagates the mask of its input.
-        runs_on_host: Whether the layer computes outside of compiled steps.
     """
 
-    runs_on_host = False
     tracked_as = "layer"
     _untracked = frozenset(
         (

@@ -191,9 +191,9 @@ class Normalization(_Arguments):
             return
         if not np.isfinite(self._moments.mean).all():
             warn(
-                f"{self.name}.adapt() received NaN or infinite values, so the statistics of these "
-                "features, and what the layer returns for them, are NaN. Replace the values first: "
-                "`np.nan_to_num(x)`.",
+                f"{self.name}.adapt() received NaN or infinite values: the statistics of these "
+                "features, and what the layer returns for them, are NaN. Fill in such values "
+                "first: `np.nan_to_num(x)`.",
                 TrainingWarning,
             )
         self.adapt_mean.assign(self._moments.mean)
