@@ -406,7 +406,7 @@ class FeatureSpace(Model):
 
     # ---- files ---------------------------------------------------------------------------------
 
-    def _listed_layers(self) -> None:
+    def _listed_layers(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Keras's files have the layers by attribute."""
 
     def get_config(self) -> dict[str, Any]:
