@@ -76,3 +76,22 @@ def test_text_in_the_data_sets_of_torch():
     text, images = next(iter(torch.utils.data.DataLoader(Pairs(), 12)))
     np.testing.assert_array_equal(text, [[2, 3, 0]] * 12)
     np.testing.assert_allclose(images, size(PIXELS), rtol=1e-5)
+
+
+def test_text_in_map_of_tensorflow():
+    data = pytest.importorskip("tensorflow").data.Dataset
+    words = layers.TextVectorization(vocabulary=["a", "b"])
+    texts = data.from_tensor_slices((["a b", "b"], [0, 1])).batch(2)
+    found, _ = next(iter(texts.map(lambda x, y: (words(x), y))))
+    np.testing.assert_array_equal(found, words(["a b", "b"]))
+    cross = layers.HashedCrossing(5)
+    pairs = data.from_tensor_slices((["a", "b"], [1, 2])).batch(2)
+    found = next(iter(pairs.map(lambda a, b: cross((a, b)))))
+    np.testing.assert_array_equal(found, cross([["a", "b"], [1, 2]]))
+    table = {"size": [1.0, 2.0, 6.0], "kind": ["a", "b", "a"]}
+    columns = data.from_tensor_slices(table)
+    space = lamina.utils.FeatureSpace({"size": "float", "kind": "string_categorical"})
+    space.adapt(columns)
+    (batch,) = columns.batch(3).map(space)
+    np.testing.assert_allclose(batch, space(table))
+    np.testing.assert_allclose(list(columns.map(space)), space(table))

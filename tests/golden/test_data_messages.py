@@ -56,6 +56,16 @@ def scores():
     return lamina.Sequential([lamina.Input((1,)), layers.Dense(1)])
 
 
+def other_features():
+    layer = layers.Normalization(name="norm")
+    layer.adapt(np.ones((2, 3)))
+    return layer(np.ones((2, 4)))
+
+
+def space():
+    return FeatureSpace({"age": "float", "city": "string_hashed"}, name="space")
+
+
 def files(folder, *names, content=b"no such format"):
     for name in names:
         path = pathlib.Path(folder, name)
@@ -154,6 +164,71 @@ CASES = {
     "filter_of_numbers": lambda _: Dataset(np.arange(4)).filter(lambda x: x % 2),
     "filter_of_the_first": lambda _: Dataset(np.arange(4)).shuffle().take(2).filter(bool),
     "zip_of_arrays": lambda _: Dataset.zip(Dataset(np.arange(4)), [1, 2]),
+    # columns and arrays
+    "vocabulary_of_numbers": lambda _: layers.StringLookup(name="kinds", vocabulary=[1, 2]),
+    "vocabulary_with_none": lambda _: layers.StringLookup(name="kinds", vocabulary=["a", None]),
+    "vocabulary_of_text_for_integers": lambda _: layers.IntegerLookup(
+        name="codes", vocabulary=["1", "x"]
+    ),
+    "vocabulary_empty": lambda _: layers.StringLookup(name="kinds", vocabulary=[]),
+    "vocabulary_file_missing": lambda folder: layers.StringLookup(vocabulary=f"{folder}/no.txt"),
+    "unknown_integer": lambda _: layers.IntegerLookup(
+        name="codes", num_oov_indices=0, vocabulary=[1]
+    )([1, 5]),
+    "ragged_texts": lambda _: layers.StringLookup(name="kinds", **V)([["a"], ["a", "b"]]),
+    "ragged_integers": lambda _: layers.Embedding(4, 2, name="table")([[1], [1, 2]]),
+    "text_array_into_dense": lambda _: layers.Dense(2, name="dense")(np.array([["a", "b"]])),
+    "text_into_normalization": lambda _: layers.Normalization(name="norm", mean=0.0, variance=1.0)(
+        np.array([["1.5"]])
+    ),
+    "none_in_a_number_column": lambda _: layers.Normalization(name="norm", mean=0.0, variance=1.0)(
+        np.array([1.0, None], object)
+    ),
+    "dates": lambda _: layers.Discretization([1.0], name="bins")(
+        np.array(["2020-01-01"], "datetime64[D]")
+    ),
+    "dates_as_text": lambda _: layers.StringLookup(name="kinds", **V)(
+        np.array(["2020-01-01"], "datetime64[D]")
+    ),
+    "text_into_categories": lambda _: layers.CategoryEncoding(3, name="code")(np.array([["a"]])),
+    "boundaries_unsorted": lambda _: layers.Discretization([3.0, 1.0]),
+    "boundaries_and_bins": lambda _: layers.Discretization([1.0], num_bins=3),
+    "bins_not_adapted": lambda _: layers.Discretization(num_bins=3, name="bins")(np.ones(2)),
+    "mean_without_variance": lambda _: layers.Normalization(mean=1.0),
+    "negative_variance": lambda _: layers.Normalization(mean=0.0, variance=-1.0),
+    "means_of_other_features": lambda _: layers.Normalization(
+        name="norm", mean=[1.0, 2.0], variance=[1.0, 1.0]
+    )(np.ones((1, 3))),
+    "other_features": lambda _: other_features(),
+    "axis_out_of_range": lambda _: layers.Normalization(name="norm", axis=5)(np.ones((2, 3))),
+    "adapt_to_no_rows": lambda _: layers.Normalization(name="norm").adapt(np.ones((0, 3))),
+    "adapt_to_a_used_generator": lambda _: layers.Normalization(name="norm").adapt(iter(())),
+    "adapt_words_to_numbers": lambda _: layers.TextVectorization(name="words").adapt([1, 2]),
+    "scale_of_text": lambda _: layers.Rescaling("1/255"),
+    "text_to_pad": lambda _: lamina.utils.pad_sequences([["a"], ["a", "b"]]),
+    "text_to_categorical": lambda _: lamina.utils.to_categorical(["cat", "dog"]),
+    "space_of_an_array": lambda _: space()(np.ones((2, 2))),
+    "space_called_without_a_column": lambda _: space()({"age": np.ones(2)}),
+    "windows_longer_than_the_data": lambda _: lamina.utils.timeseries_dataset_from_array(
+        np.arange(3), None, 5
+    ),
+    "text_computed_with": lambda _: lamina.ops.add(text_input(), 1),
+    # more of folders
+    "file_for_a_folder": lambda folder: image_dataset_from_directory(
+        pathlib.Path(files(folder, "a/1.png"), "a/1.png")
+    ),
+    "one_class_for_binary": lambda folder: images(folder, "a/1.png", label_mode="binary"),
+    "unknown_label_mode": lambda folder: images(folder, "a/1.png", label_mode="sparse"),
+    "labels_of_other_files": lambda folder: images(folder, "a/1.png", labels=[0, 1]),
+    "split_without_subset": lambda folder: images(folder, "a/1.png", validation_split=0.2, seed=1),
+    "split_in_percent": lambda folder: images(
+        folder, "a/1.png", validation_split=20, subset="training", seed=1
+    ),
+    "split_without_samples": lambda folder: images(
+        folder, "a/1.png", validation_split=0.2, subset="validation", seed=1
+    ),
+    "image_size_with_channels": lambda folder: images(folder, "a/1.png", image_size=(4, 4, 3)),
+    "unknown_color_mode": lambda folder: images(folder, "a/1.png", color_mode="RGB"),
 }  # fmt: skip
 
 

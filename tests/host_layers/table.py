@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 
 RECORD = Path(__file__).with_name("recorded.json")
@@ -90,6 +91,7 @@ TABLE = {
     "size": [0.5, 1.5, 9.0, 4.0, 2.5, 7.0], "weight": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
     "level": [3.0, 1.0, 2.0, 8.0, 9.0, 4.0], "kind": ["a", "b", "a", "c", "d", "a"],
     "code": [7, 8, 7, 9, 7, 10], "place": ["x", "y", "x", "z", "y", "y"], "day": [1, 2, 3, 4, 5, 6],
+    "raw": [0.0, 1.0, -1.0, 2.0, 0.5, 0.25],
 }  # fmt: skip
 
 
@@ -100,7 +102,7 @@ def feature_space(cls, output_mode):
             "size": "float_normalized", "weight": cls.float_rescaled(scale=0.5, offset=1.0),
             "level": cls.float_discretized(num_bins=3),
             "kind": "string_categorical", "code": cls.integer_categorical(num_oov_indices=2),
-            "place": cls.string_hashed(num_bins=4), "day": "integer_hashed",
+            "place": cls.string_hashed(num_bins=4), "day": "integer_hashed", "raw": "float",
         },
         crosses=[("kind", "code"), cls.cross(("place", "level"), 6)], crossing_dim=5,
         hashing_dim=3, output_mode=output_mode,
@@ -153,6 +155,14 @@ def _record():
         output = space({k: tf.constant(v) for k, v in TABLE.items()})
         if mode == "concat":
             record["space_concat"] = np.asarray(output).tolist()
+            outputs = keras.layers.Dense(1)(space.get_encoded_features())
+            model = keras.Model(space.get_inputs(), outputs)
+            data = {k: tf.reshape(tf.constant(v), (-1, 1)) for k, v in TABLE.items()}
+            record["space_file"] = {
+                "space": _content(space),
+                "model": _content(model),
+                "output": np.asarray(model(data)).tolist(),
+            }
         else:
             record["space_dict"] = {k: np.asarray(v).tolist() for k, v in output.items()}
     record["file"] = _file(keras)
@@ -182,14 +192,24 @@ def _file(keras):
     model = keras.Model([text, kind, number], keras.layers.Dense(2)(merged))
     data = [np.array(TEXTS), np.array(COLUMN[: len(TEXTS)]),
             np.array([[5], [7], [1], [5], [2], [7], [7]])]  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.keras")
-        model.save(path)
-        content = base64.b64encode(path.read_bytes()).decode()
     import tensorflow as tf
 
     output = model([tf.constant(x) for x in data])
-    return {"content": content, "output": np.asarray(output).tolist()}
+    return {"content": _content(model), "output": np.asarray(output).tolist()}
+
+
+def _content(model):
+    """The file of a model, compressed, as text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, small = Path(folder, "model.keras"), Path(folder, "small.keras")
+        model.save(path)
+        with (
+            zipfile.ZipFile(path) as source,
+            zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as to,
+        ):
+            for name in source.namelist():
+                to.writestr(name, source.read(name))
+        return base64.b64encode(small.read_bytes()).decode()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
 """The numbers, vocabularies and files of Keras on TensorFlow."""
 
+import base64
+import io
 import json
+import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
+import lamina
 from lamina import layers
 from lamina.utils import Dataset, FeatureSpace
 from lamina.utils.resampling import resize
@@ -61,3 +66,18 @@ def test_feature_space():
         assert list(found) == list(wanted) or set(found) == set(wanted)
         for key, output in found.items():
             np.testing.assert_allclose(output, wanted[key], atol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("kind", ["space", "model"])
+def test_files_of_feature_spaces(kind, tmp_path):
+    entry = RECORDED["space_file"]
+    path = tmp_path / "file.keras"
+    path.write_bytes(base64.b64decode(entry[kind]))
+    wanted = entry["output"] if kind == "model" else RECORDED["space_concat"]
+    for _ in range(2):  # of Keras, and as saved again
+        loaded = lamina.saving.load_model(path)
+        np.testing.assert_allclose(loaded({k: np.array(v) for k, v in TABLE.items()}), wanted,
+                                   atol=1e-5)  # fmt: skip
+        loaded.save(path)
+    names = h5py.File(io.BytesIO(zipfile.ZipFile(path).read("model.weights.h5")))
+    assert kind == "model" or "preprocessors/normalization/vars/0" in names  # where Keras reads it

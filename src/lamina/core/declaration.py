@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import operator
 import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar, cast, overload
@@ -33,7 +34,7 @@ from lamina.core.operation import (
 from lamina.core.scope import Scope, current, entered, get_mask, set_mask
 from lamina.core.spec import TensorSpec
 from lamina.core.subgraph import Traced
-from lamina.core.symbolic import OPERATIONS, install_operator
+from lamina.core.symbolic import OPERATIONS, HostText, install_operator, is_text
 from lamina.core.variable import Variable, value_of
 from lamina.errors import (
     ArgumentError,
@@ -50,6 +51,14 @@ Tensor: TypeAlias = Any
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 DECLARATIONS: dict[str, OpDeclaration] = {}
+# Ops that also take text, which runs on the host, by the functions that compute them there.
+_OF_TEXT: dict[str, Callable[..., Any]] = {
+    "get_item": operator.getitem,
+    **{name: getattr(np, name) for name in (
+        "broadcast_to", "concatenate", "expand_dims", "flip", "hstack", "moveaxis", "ravel",
+        "repeat", "reshape", "squeeze", "stack", "swapaxes", "take", "tile", "transpose", "vstack",
+    )},
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +168,8 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
             args, kwargs = _with_plain_integers(declaration, args, kwargs)
         if any(is_symbolic(x) for x in leaves):
             return _record_op(declaration, args, kwargs)
+        if name in _OF_TEXT and any(map(is_text, leaves)):
+            return _run_on_text(declaration, args, kwargs)
         if any(isinstance(x, Variable) for x in leaves):
             args, kwargs = nested.map_structure(value_of, (args, kwargs))
         try:
@@ -209,7 +220,7 @@ def _explained(e: Exception, declaration: OpDeclaration, args: Any, kwargs: Any)
         return SignatureError(f"{declaration.path}(): {wrong}. The arguments are ({shown}).")
     leaves = nested.flatten((args, kwargs))
     what = f"{declaration.path} cannot take these arguments"
-    texts = [x for x in leaves if isinstance(x, (str, bytes)) or _is_text(x)]
+    texts = [x for x in leaves if isinstance(x, (str, bytes)) or is_text(x)]
     bound = signature.bind(*args, **kwargs).arguments
     given = nested.flatten([v for k, v in bound.items() if k in declaration.tensors])
     texts += [None for k in declaration.tensors
@@ -246,8 +257,18 @@ def _other_dtypes_would_do(declaration: OpDeclaration, args: Any, kwargs: Any) -
     return False
 
 
-def _is_text(x: Any) -> bool:
-    return isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "USO"
+def _run_on_text(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
+    """The result of an op of :data:`_OF_TEXT` on the host."""
+    if any(isinstance(x, HostText) for x in nested.flatten((args, kwargs))):
+        args, kwargs = nested.map_structure(
+            lambda x: x.symbol if isinstance(x, HostText) else x, (args, kwargs)
+        )
+        return HostText(_record_op(declaration, args, kwargs))
+    bound = declaration.signature.bind(*args, **kwargs)  # NumPy's parameters have other names
+    try:
+        return np.asarray(_OF_TEXT[declaration.name](*bound.args))
+    except (TypeError, ValueError, IndexError) as e:
+        raise ShapeError(f"{declaration.path} cannot take this text: {e}.") from e
 
 
 class _Placeholder:
@@ -262,6 +283,19 @@ def _evaluate(declaration: OpDeclaration, args: Any, kwargs: Any, specs: list[Te
     template = nested.map_structure(
         lambda x: _PLACEHOLDER if is_symbolic(x) else value_of(x), (args, kwargs)
     )
+    if any(s.dtype == "string" for s in specs):
+        if declaration.name not in _OF_TEXT or any(s.dtype != "string" for s in specs):
+            raise DTypeError(
+                f"{declaration.path} computes with numbers; it cannot take text.",
+                received=", ".join(f"a tensor of dtype {s.dtype}" for s in specs),
+                cure="Convert text to numbers first, with TextVectorization, StringLookup or "
+                "Hashing.",
+            )
+        numbers = [TensorSpec(s.dims_raw, "int32") for s in specs]
+        return nested.map_structure(
+            lambda s: TensorSpec(s.dims_raw, "string"),
+            _evaluate(declaration, args, kwargs, numbers),
+        )
 
     def call(*arrays: Any) -> Any:
         it = iter(arrays)

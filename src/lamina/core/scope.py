@@ -56,6 +56,7 @@ class Scope:
         building: The layer whose weights are being created.
         hook: Called with each layer, its arguments and outputs; its result replaces the outputs.
         record: Collects what the call produces besides its result.
+        host: Gives what layers of the host compute for inputs of a compiled call, ahead of it.
     """
 
     values: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
@@ -71,6 +72,7 @@ class Scope:
     draw_path: tuple[str, ...] = ()
     step: Any = None
     record: Record = dataclasses.field(default_factory=Record)
+    host: Any = None
 
     def inside(
         self,
@@ -95,6 +97,7 @@ class Scope:
             (*self.draw_path, draw_name),
             self.step,
             self.record,
+            self.host,
         )
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Self
 
 import jax
+import numpy as np
 
 from lamina.core import naming
 from lamina.core.graph import Node
 from lamina.core.spec import BATCH, TensorSpec, show_dims
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.errors import ArgumentError, SymbolicTensorError
+from lamina.errors import ArgumentError, DTypeError, SymbolicTensorError
 
 # Public ops by name, registered by their declarations; NumPy functions on tensors use them.
 OPERATIONS: dict[str, Callable[..., Any]] = {}
@@ -231,6 +232,58 @@ class SymbolicTensor:
         if func.__name__ in OPERATIONS:
             return OPERATIONS[func.__name__](*args, **kwargs)
         return self.__array__()
+
+
+class HostText:
+    """Text in a compiled call: layers of the host have computed what depends on it.
+
+    Args:
+        symbol: The text as a symbolic tensor, in the graph of what they compute.
+
+    Attributes:
+        dtype: ``"string"``.
+        shape: The dimensions, None for unknown ones.
+    """
+
+    __slots__ = ("symbol",)
+    dtype = "string"
+
+    def __init__(self, symbol: SymbolicTensor) -> None:
+        self.symbol = symbol
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The dimensions, None for unknown ones."""
+        return self.symbol.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.symbol.ndim
+
+    def __getitem__(self, key: Any) -> Any:
+        return OPERATIONS["get_item"](self, key)
+
+    def __repr__(self) -> str:
+        return f"<text of shape {self.shape}>"
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self.__jax_array__()
+
+    def __jax_array__(self) -> NoReturn:
+        raise DTypeError(
+            "Text reached a computation with numbers.",
+            expected="numbers",
+            received=f"text of shape {self.shape}",
+            cure="Convert it first, with TextVectorization, StringLookup or Hashing.",
+        )
+
+
+def is_text(x: Any) -> bool:
+    """True for an array of text, and for text in a compiled call."""
+    return isinstance(x, HostText) or (
+        isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "OUST"
+    )
 
 
 def install_operator(method: str, call: Callable[..., Any], *, reflected: bool = False) -> None:

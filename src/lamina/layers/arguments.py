@@ -15,6 +15,7 @@ from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import is_anonymous, show_dims
 from lamina.core.variable import value_of
 from lamina.dtype_policies import dtypes
+from lamina.errors import StructureError
 from lamina.serialization.text import reads_config
 from lamina.tree import nested
 
@@ -228,8 +229,26 @@ def as_tensors(x: Any) -> Any:
     if isinstance(x, (list, tuple)) and x:
         leaves = nested.flatten(x)
         if leaves and all(isinstance(v, (int, float)) for v in leaves):
-            return np.asarray(x, None if isinstance(leaves[0], int) else "float32")
+            return array_of(x, dtype=None if isinstance(leaves[0], int) else "float32")
     return x
+
+
+def array_of(x: Any, layer: Any = None, dtype: Any = None) -> np.ndarray:
+    """Nested lists as an array.
+
+    Raises:
+        StructureError: Rows of different length.
+    """
+    try:
+        return np.asarray(x, dtype)
+    except ValueError:
+        who = "A layer" if layer is None else f"Layer {layer.name!r} ({type(layer).__name__})"
+        raise StructureError(
+            f"{who} takes an array, or nested lists that make one.",
+            expected="rows of one length",
+            received=f"a {type(x).__name__} with rows of different length",
+            cure="Pad the rows first: `utils.pad_sequences(x, padding='post')`.",
+        ) from None
 
 
 def autocast(x: Any, dtype: str) -> Any:

@@ -14,10 +14,19 @@ from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, not_called, user_location
 from lamina.core.scope import Scope
 from lamina.core.spec import show_dims
+from lamina.core.symbolic import HostText, is_text
 from lamina.core.variable import Variable
-from lamina.errors import GraphError, LaminaError, ShapeError, StructureError, SymbolicTensorError
+from lamina.errors import (
+    DTypeError,
+    GraphError,
+    LaminaError,
+    ShapeError,
+    StructureError,
+    SymbolicTensorError,
+)
 from lamina.layers.arguments import InputSpec, call_signature, dims_of, path_to
-from lamina.layers.state import LayerState
+from lamina.layers.state import LayerState, flatten_layers
+from lamina.serialization.registry import registration_of
 from lamina.tree import nested
 
 # Errors of JAX where code needs the values of an abstract tensor.
@@ -37,11 +46,19 @@ def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
     first = call_signature(type(layer)).first
     inputs = arguments.get(first or "")
     for x in nested.flatten(inputs):
+        if is_text(x) and registration_of(type(layer)) and len(flatten_layers(layer)) == 1:
+            raise DTypeError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) takes numbers.",
+                layer=layer.name,
+                received=f"text of shape {tuple(x.shape)}",
+                cure="Turn text into numbers first: with TextVectorization, StringLookup or "
+                "Hashing, or `text.astype('float32')` if it consists of numbers.",
+            )
         if isinstance(x, Operation):
             raise not_called(x, f"Layer {layer.name!r}")
         if x is None or is_symbolic(x) or spec.is_array(x) or isinstance(x, Variable):
             continue
-        if isinstance(x, (str, bytes)):
+        if isinstance(x, (str, bytes, HostText)):
             continue  # layers that accept text check it themselves
         if isinstance(x, type):
             raise GraphError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from lamina.core.variable import Variable
 from lamina.dtype_policies.policy import DTypePolicy
@@ -17,6 +17,8 @@ class _AddsWeights(Protocol):
 @builtin()
 class LayerMethods:
     """Another name for a method, and what layers without a quantized form answer."""
+
+    runs_on_host: ClassVar[bool] = False  # whether calls compute outside of compiled steps
 
     name: Any
     compute_dtype: Any

@@ -572,7 +572,7 @@ class Snapshot:
     """A snapshot of the layers of a model and their arguments, to detect changes."""
 
     __slots__ = (
-        "_containers", "_inside", "_layers", "_variables", "_versions", "supports_jit",
+        "_containers", "_inside", "_layers", "_variables", "_versions", "supports_jit", "uses_host",
     )  # fmt: skip
 
     def __init__(self, root: LayerState) -> None:
@@ -580,6 +580,7 @@ class Snapshot:
         self._variables = [v for v, _ in root.named_variables().values() if v.is_weight]
         self._versions = versions_of(self._layers)
         self.supports_jit = all(x.supports_jit for x in self._layers)
+        self.uses_host = any(x.runs_on_host for x in self._layers)
         self._containers = [x for x in self._layers if holds_containers(x)]
         self._inside = [self._content(x) for x in self._containers]
 

@@ -16,6 +16,7 @@ from lamina.core.graph import Node, Plan, depths, is_symbolic, make_plan
 from lamina.core.operation import Operation, nodes_of, not_called
 from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import is_anonymous, is_array, show_dim, show_dims
+from lamina.core.symbolic import HostText
 from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import is_float
 from lamina.errors import DTypeError, GraphError, ShapeError, StructureError, TrainingWarning
@@ -228,7 +229,7 @@ def _conform(
     """
     if value is None and x.node.operation.__dict__.get("optional"):
         return None
-    if is_symbolic(value):
+    if is_symbolic(value) or isinstance(value, HostText):
         return value
     mask = get_mask(value)
     value = value.value if isinstance(value, Variable) else value

@@ -13,20 +13,22 @@ import jax.core
 import numpy as np
 
 from lamina import settings, visualization
-from lamina.core import naming, prng, spec
+from lamina.core import naming
 from lamina.core.boundary import public
 from lamina.core.operation import Op, Operation, any_symbolic
-from lamina.core.scope import Scope, current, entered, get_mask
+from lamina.core.scope import current, get_mask
 from lamina.core.tracking import replaceable
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
+from lamina.execution.batches import Prepared
 from lamina.execution.program import Program
 from lamina.layers import Lambda, Layer
-from lamina.layers.arguments import call_signature, shapes_of
+from lamina.layers.arguments import call_signature
 from lamina.layers.calibration import quantize_blocks
 from lamina.layers.state import flatten_layers, has_automatic_name, set_trainable_alone
+from lamina.models.building import Buildable
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
-from lamina.models.stateless import StatelessTrainer
+from lamina.models.host import HostCalls, has_large_integers
 from lamina.quantizers.configs import CalibratedConfig, read_config
 from lamina.runtime.budget import Budget
 from lamina.saving import archive, upgrade, weight_files
@@ -38,7 +40,7 @@ from lamina.tree import nested
 
 
 @builtin("models", file_module="keras")
-class Model(StatelessTrainer):
+class Model(Buildable):
     """A trainable graph of layers, or a subclass with its own ``call``.
 
     There are three ways to create a model:
@@ -68,7 +70,7 @@ class Model(StatelessTrainer):
     lists_input: ClassVar[bool] = True  # whether the input is one of `layers`
     _untracked = Layer._untracked | {
         "_layer_graph", "_bound_losses", "_step_programs", "_layer_snapshot",
-        "_live_state", "_held_before_graph", "optimizer", "history",
+        "_live_state", "_held_before_graph", "_host_calls", "_input_dtypes", "optimizer", "history",
     }  # fmt: skip
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -80,7 +82,8 @@ class Model(StatelessTrainer):
         self._step_programs, self._layer_snapshot, self._call_is_pure = {}, None, None
         self._draw_seed, self._times_seeded = settings.seed_of_new(), settings.times_seeded()
         self._steps_taken = self._draw_runs = 0
-        self._live_state, self._held_before_graph = None, ()
+        self._live_state = self._host_calls = self._input_dtypes = None
+        self._held_before_graph = ()
         return self  # pyright: ignore[reportReturnType]
 
     def __init__(
@@ -245,19 +248,29 @@ class Model(StatelessTrainer):
         model with custom layers, or a call with ``training=True``, runs layer by layer.
         """
         graph = self.layer_graph
-        if graph is not None and graph.host is not None:
-            if any_symbolic(args):
-                return graph.inlined(args[0])
-            if current() is None and self._program_of_call() is not None:
-                args = (graph.host.prepare(args[0]), *args[1:])
+        if graph is None:
+            x = args[0] if args else None
+            if current() is None and has_large_integers(x) and self.host_part is not None:
+                x = self.host_part.prepare(x)
+            if not isinstance(x, Prepared):
+                return super().__call__(*args, **kwargs)
+            host = self.host_part
+            assert isinstance(host, HostCalls)  # noqa: S101 - it has prepared this
+            with host.opened(x) as inputs:
+                return super().__call__(inputs, *args[1:], **kwargs)
+        if graph.host is not None and any_symbolic(args):
+            return graph.inlined(args[0])
         if (
-            self._layer_graph is not None and current() is None and len(args) == 1
+            current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
-            and all(isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, jax.core.Tracer)
-                    and get_mask(x) is None for x in nested.flatten(args[0]))
+            and (graph.host is not None or all(
+                isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, jax.core.Tracer)
+                and get_mask(x) is None for x in nested.flatten(args[0])
+            ))
             and (program := self._program_of_call()) is not None
         ):  # fmt: skip
-            outputs = loop.predict_now(self, program, args[0])
+            x = args[0] if graph.host is None else graph.host.prepare(args[0])
+            outputs = loop.predict_now(self, program, x)
             self._losses_of_call = []
             return outputs
         return super().__call__(*args, **kwargs)
@@ -295,42 +308,6 @@ class Model(StatelessTrainer):
         """The inner layers have already propagated the masks, unless the user's class does."""
         if registry.defined_by_user(type(self), "compute_mask"):
             super()._propagate_mask(inputs, previous, outputs)
-
-    def build(self, input_shape: Any) -> None:
-        """Create all weights for an input shape with the batch (None for unknown dimensions).
-
-        Args:
-            input_shape: A tuple; for several inputs a list or dict of tuples.
-        """
-        if self._layer_graph is None:
-            self.build_from_specs(_specs_from_shapes(input_shape, self.compute_dtype))
-
-    def _build_for(self, arguments: Mapping[str, Any]) -> None:
-        """Create the weights in the first call, unless the class has its own ``build``."""
-        if type(self).build is not Model.build:
-            super()._build_for(arguments)
-        elif self._layer_graph is None:
-            inputs = arguments[call_signature(type(self)).first or ""]
-            self._build_shapes = {"input_shape": shapes_of(inputs)}
-        self.built = True
-
-    def build_from_specs(self, specs: Any) -> None:
-        """Create all weights by abstract evaluation of ``call`` on specs."""
-        leaves = nested.flatten(specs)
-
-        def run(*arrays: Any) -> Any:
-            with entered(Scope(pure=True, abstract=True, key=prng.base_key(0))):
-                return self(nested.unflatten(specs, list(arrays)))
-
-        self.built = True  # for a user's `build` that called this one
-        try:
-            spec.evaluate(run, leaves)
-            if self._build_shapes is None:
-                shapes = nested.map_structure(lambda s: s.shape, specs)
-                self._build_shapes = {"input_shape": shapes}
-        except BaseException:
-            self.built = False
-            raise
 
     @replaceable
     def _loss_tracker(self) -> Any:
@@ -555,15 +532,6 @@ class Functional(Model):
 def _is_plain_functional(cls: type) -> bool:
     """Whether the constructor takes ``inputs`` and ``outputs``, as rebuilding a graph requires."""
     return cls.__init__ is Model.__init__
-
-
-def _specs_from_shapes(shape: Any, dtype: str) -> Any:
-    if isinstance(shape, Mapping):
-        return {k: _specs_from_shapes(v, dtype) for k, v in shape.items()}
-    if all(d is None or isinstance(d, (int, str, np.integer)) for d in shape):
-        dims = (spec.BATCH if shape[0] is None else shape[0], *shape[1:])
-        return spec.TensorSpec(dims, dtype)
-    return [_specs_from_shapes(s, dtype) for s in shape]
 
 
 __all__ = ["Functional", "Model"]

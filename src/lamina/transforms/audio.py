@@ -100,7 +100,7 @@ class MelSpectrogram(Values):
         if self.power_to_db:
             reference = 10 * math.log10(max(abs(self.ref_power), self.min_power))
             bands = 10 * xp.log10(xp.maximum(bands, self.min_power)) - reference
-            bands = xp.maximum(bands, bands.max() - self.top_db)
+            bands = xp.maximum(bands, bands.max(initial=-np.inf) - self.top_db)
         return cast(xp, xp.swapaxes(bands, -1, -2), self.dtype)
 
 

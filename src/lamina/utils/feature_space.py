@@ -11,9 +11,11 @@ from lamina import layers
 from lamina.core import naming
 from lamina.core.boundary import public
 from lamina.core.operation import any_symbolic
+from lamina.core.spec import TensorSpec
 from lamina.core.tracking import replaceable
 from lamina.errors import ArgumentError, DataError, NotBuiltError, StructureError, unknown_name
 from lamina.layers.preprocessing.adapting import AdaptingLayer
+from lamina.layers.preprocessing.base import in_tensorflow, is_in_tensorflow
 from lamina.layers.preprocessing.vocabularies import VocabularyLayer
 from lamina.models.functional import Graph
 from lamina.models.model import Model
@@ -78,6 +80,16 @@ class Feature:
 def _check_mode(mode: str, known: tuple[str, ...]) -> None:
     if mode not in known:
         raise ArgumentError(f"`output_mode` is one of {list(known)}. Received: {mode!r}.")
+
+
+@builtin(file_module=_FILE_MODULE, stem="tfd_identity")
+class TFDIdentity(layers.Identity):
+    """What Keras's files call the layer of features that are taken as they are."""
+
+
+@builtin(file_module=_FILE_MODULE, stem="tfd_concat")
+class TFDConcat(layers.Concatenate):
+    """What Keras's files call the layer that makes one vector of all features."""
 
 
 @builtin("utils", file_module="keras.utils")
@@ -162,7 +174,7 @@ class FeatureSpace(Model):
     @classmethod
     def float(cls, name: str | None = None) -> Feature:
         """A number that is taken as it is."""
-        return _feature("float", layers.Identity, name)
+        return _feature("float", TFDIdentity, name)
 
     @classmethod
     def float_rescaled(
@@ -330,7 +342,7 @@ class FeatureSpace(Model):
                     f"{raw}. Use `output_mode='dict'`, or encode them: `output_mode='one_hot'`."
                 )
             tensors = list(encoded.values())
-            outputs = layers.Concatenate(name="encoded")(tensors) if tensors[1:] else tensors[0]
+            outputs = TFDConcat(name="encoded")(tensors) if tensors[1:] else tensors[0]
         graph = Graph(self._inputs_by_name, outputs)
         self._set_graph(graph)
         return graph
@@ -371,6 +383,9 @@ class FeatureSpace(Model):
 
     @public
     def __call__(self, data: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_in_tensorflow(data):
+            given = {k: data[k] for k in self._inputs_by_name if k in data}
+            return in_tensorflow(given, self._specs, lambda: self)
         graph = self._finish()
         if not isinstance(data, Mapping):
             return super().__call__(data, *args, **kwargs)
@@ -381,7 +396,18 @@ class FeatureSpace(Model):
         outputs = super().__call__(columns, *args, **kwargs)
         return nested.map_structure(lambda x: x[0], outputs) if single else outputs
 
+    def _specs(self, data: Mapping[str, Any]) -> Any:
+        """What a call returns for symbolic columns, or for single values."""
+        single = any(x.ndim == 0 for x in data.values())
+        return nested.map_structure(
+            lambda x: TensorSpec(x.spec.dims_raw[1:] if single else x.spec.dims_raw, x.dtype),
+            self.get_encoded_features(),
+        )
+
     # ---- files ---------------------------------------------------------------------------------
+
+    def _listed_layers(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Keras's files have the layers by attribute."""
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the layers of the features."""

@@ -176,6 +176,7 @@ class _Folder:
         if not os.path.isdir(top):
             raise DataError(
                 f"There is no folder {top!r}.",
+                received="the path of a file" if os.path.exists(top) else None,
                 cure=f"The current folder is {os.getcwd()!r}.",
             )
         inferred = isinstance(self.labels, str)
@@ -468,7 +469,9 @@ def _read_wav(path: str) -> tuple[np.ndarray, int]:
         raise
     except (wave.Error, EOFError, OSError) as e:
         raise CorruptFileError(
-            f"{path} cannot be decoded as WAV (PCM).", received=f"{type(e).__name__}: {e}"
+            f"{path} cannot be decoded as WAV (PCM).",
+            received=f"{type(e).__name__}: {e}",
+            cure="Delete or replace the file; it may be truncated, or no WAV file at all.",
         ) from e
     if width != 2:
         raise CorruptFileError(

@@ -34,6 +34,12 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
            [0., 1., 0.]])
     """
     labels = np.asarray(x)
+    if labels.dtype.kind not in "biuf":
+        raise ArgumentError(
+            "to_categorical() expects class indices, which are whole numbers. "
+            f"Received: values of dtype {labels.dtype}. Number the classes first: "
+            "`np.unique(x, return_inverse=True)[1]`."
+        )
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels.squeeze(-1)
     if labels.size == 0 and num_classes is None:

@@ -73,6 +73,12 @@ def pad_sequences(
     for target, row in zip(result, rows, strict=True):
         kept = row[:length] if truncating == "post" else row[max(len(row) - length, 0) :]
         if len(kept):
+            if kept.dtype.kind in "US" and type_.kind in "biuf":
+                raise ArgumentError(
+                    f"pad_sequences() makes an array of {type_}. Received a sequence of text: "
+                    f"{kept[:3].tolist()}. Pass `dtype=object` to keep text, or turn it into "
+                    "numbers first, with TextVectorization."
+                )
             target[_span(len(kept), length, padding)] = kept
     return result.astype(type_) if is_text else result
 

@@ -84,6 +84,11 @@ class AdaptingLayer(Layer):
                 f"{self.name}.adapt() expects numbers. Received: values of dtype {x.dtype}.",
                 layer=self.name,
             )
+        if x.size == 0:
+            raise DataError(
+                f"{self.name}.adapt() received a batch without values, of shape {x.shape}.",
+                layer=self.name,
+            )
         return x
 
     def _batches(self, data: Any) -> Iterator[Any]:

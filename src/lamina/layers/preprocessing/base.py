@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -41,13 +41,10 @@ class PreprocessingLayer(Layer):
 
     @public
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        tensorflow: Any = sys.modules.get("tensorflow")
-        if tensorflow is not None and args:
-            leaves = nested.flatten(args[0])
-            if any(tensorflow.is_tensor(x) for x in leaves):
-                if not tensorflow.executing_eagerly():
-                    return _in_graph(self, tensorflow, *args, **kwargs)
-                args = nested.map_structure(_as_numpy, args)
+        if args and is_in_tensorflow(args[0]):
+            return in_tensorflow(args[0], self.compute_output_spec,
+                                 lambda: self._for_tensorflow(*args[1:], **kwargs))  # fmt: skip
+        args = tuple(nested.map_structure(from_tensorflow, x) for x in args)
         if args and not self.takes_text:
             self._check_numbers(args[0])
         is_host = prng.is_drawing_for() and self.built and len(args) == 1
@@ -56,16 +53,30 @@ class PreprocessingLayer(Layer):
                 return self._on_host(args[0], **kwargs)
         return super().__call__(*args, **kwargs)
 
+    def _for_tensorflow(self, training: bool = True) -> Callable[[Any], Any]:
+        """The computation of elements, each with random numbers of its own, in their order."""
+        transform, numbers = self.transform, itertools.count()
+        key = np.asarray(jax.random.key_data(random_key(vars(self).get("seed"), self.name)))
+        return lambda data: transform(data, fold_in(key, next(numbers)), training)
+
     def _check_numbers(self, data: Any) -> None:
         x = data.get("images") if isinstance(data, Mapping) else data
-        if isinstance(x, np.ndarray) and x.dtype.kind in "USTO":
-            raise DTypeError(
-                f"Layer {self.name!r} ({type(self).__name__}) takes numbers.",
-                layer=self.name,
-                received=f"an array of dtype {x.dtype}",
-                cure="For image files, see `utils.image_dataset_from_directory` and "
-                "`utils.load_img`; for text, TextVectorization and StringLookup.",
+        if not isinstance(x, np.ndarray) or x.dtype.kind not in "USTOMm":
+            return
+        missing = next((v for v in x.ravel() if v is None), 0) if x.dtype == object else 0
+        cure = "For images, see `utils.image_dataset_from_directory`; for text, TextVectorization."
+        if missing is None:
+            cure = "Replace missing values first; in pandas: `column.fillna(0.0)`."
+        elif x.dtype.kind in "Mm":
+            cure = (
+                "Convert times to numbers, such as days: `(x - x.min()) / np.timedelta64(1, 'D')`."
             )
+        raise DTypeError(
+            f"Layer {self.name!r} ({type(self).__name__}) takes numbers.",
+            layer=self.name,
+            received=f"an array of dtype {x.dtype}" + " with None" * (missing is None),
+            cure=cure,
+        )
 
     def _on_host(self, data: Any, training: bool = True) -> Any:
         """The call on NumPy arrays of a data set, with the numbers that a call would draw."""
@@ -75,31 +86,53 @@ class PreprocessingLayer(Layer):
         return self.transform(data, key, training)
 
 
-def _as_numpy(x: Any) -> Any:
-    return np.asarray(x) if sys.modules["tensorflow"].is_tensor(x) else x
+def is_in_tensorflow(data: Any) -> bool:
+    """Whether tensors belong to a function of TensorFlow, as ``tf.data.Dataset.map`` calls it."""
+    tensorflow: Any = sys.modules.get("tensorflow")
+    return (
+        tensorflow is not None and not tensorflow.executing_eagerly()
+        and any(tensorflow.is_tensor(x) for x in nested.flatten(data))
+    )  # fmt: skip
 
 
-def _in_graph(layer: PreprocessingLayer, tensorflow: Any, data: Any, training: bool = True) -> Any:
-    """The layer inside a function of TensorFlow, as ``tf.data.Dataset.map`` calls it.
+def from_tensorflow(x: Any) -> Any:
+    """The array of a tensor of TensorFlow; anything else as it is."""
+    tensorflow: Any = sys.modules.get("tensorflow")
+    return np.asarray(x) if tensorflow is not None and tensorflow.is_tensor(x) else x
 
-    Each element has its own random numbers, in the order in which elements are computed.
+
+def in_tensorflow(
+    data: Any, specs_of: Callable[[Any], Any], make: Callable[[], Callable[[Any], Any]]
+) -> Any:
+    """What a function of arrays returns, as tensors of the function of TensorFlow around it.
+
+    Args:
+        data: Tensors of TensorFlow, in any nesting.
+        specs_of: Gives symbolic results for symbolic tensors.
+        make: Returns the function of arrays.
     """
-    tensors = nested.map_structure(tensorflow.convert_to_tensor, data)
-    symbols = nested.map_structure(
-        lambda x: stand_in(TensorSpec(_dims(x.shape), x.dtype.name)), tensors
+    tensorflow: Any = sys.modules["tensorflow"]
+    # TensorFlow would rewrite the source of all that is called here, JAX included.
+    return tensorflow.autograph.experimental.do_not_convert(_in_tensorflow)(
+        tensorflow, data, specs_of, make
     )
-    specs = layer.compute_output_spec(symbols)
-    transform, numbers = layer.transform, itertools.count()
-    key = np.asarray(jax.random.key_data(random_key(vars(layer).get("seed"), layer.name)))
 
-    def run(*arrays: np.ndarray) -> list[np.ndarray]:
-        given = nested.unflatten(tensors, list(arrays))
-        done = nested.flatten(transform(given, fold_in(key, next(numbers)), training))
-        return [np.asarray(x, s.dtype) for x, s in zip(done, nested.flatten(specs), strict=True)]
 
+def _in_tensorflow(tensorflow: Any, data: Any, specs_of: Any, make: Any) -> Any:
+    run = make()
+    tensors = nested.map_structure(tensorflow.convert_to_tensor, data)
+    specs = specs_of(nested.map_structure(
+        lambda x: stand_in(TensorSpec(_dims(x.shape), x.dtype.name)), tensors
+    ))  # fmt: skip
     leaves = nested.flatten(specs)
+
+    def computed(*arrays: np.ndarray) -> list[np.ndarray]:
+        done = nested.flatten(run(nested.unflatten(tensors, list(arrays))))
+        return [np.asarray(x, object if s.dtype == "string" else s.dtype)
+                for x, s in zip(done, leaves, strict=True)]  # fmt: skip
+
     dtypes = [tensorflow.as_dtype(s.dtype) for s in leaves]
-    results = tensorflow.numpy_function(run, nested.flatten(tensors), dtypes)
+    results = tensorflow.numpy_function(computed, nested.flatten(tensors), dtypes)
     for result, one in zip(results, leaves, strict=True):
         result.set_shape(one.shape)
     return nested.unflatten(specs, list(results))
@@ -113,4 +146,4 @@ def _dims(shape: Any) -> tuple[Any, ...]:
                       for i, n in enumerate(sizes[1:])))  # fmt: skip
 
 
-__all__ = ["PreprocessingLayer"]
+__all__ = ["PreprocessingLayer", "from_tensorflow", "in_tensorflow", "is_in_tensorflow"]

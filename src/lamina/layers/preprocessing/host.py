@@ -13,10 +13,13 @@ import numpy as np
 from lamina.core import spec
 from lamina.core.boundary import public
 from lamina.core.operation import any_symbolic
+from lamina.core.scope import current
 from lamina.core.spec import TensorSpec
+from lamina.core.symbolic import HostText
 from lamina.errors import ArgumentError, DTypeError
-from lamina.layers.arguments import call_signature, dims_of
+from lamina.layers.arguments import array_of, call_signature, dims_of
 from lamina.layers.base import Layer
+from lamina.layers.preprocessing.base import in_tensorflow, is_in_tensorflow
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
 
@@ -38,6 +41,8 @@ class HostLayer(Layer):
 
     A subclass defines :meth:`numbers` and, where the result is more than these, :meth:`encode`.
     """
+
+    runs_on_host = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,14 +68,22 @@ class HostLayer(Layer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if any_symbolic(args, kwargs):
             return super().__call__(*args, **kwargs)
+        if args and is_in_tensorflow(args[0]):
+            return in_tensorflow(args[0], self.compute_output_spec, lambda: self)
         _, arguments = self._bind(args, kwargs)
-        if any(isinstance(x, jax.core.Tracer) for x in nested.flatten(list(arguments.values()))):
+        scope = current()
+        if scope is not None and scope.host is not None:
+            found = scope.host(self, arguments)
+            if found is not None:
+                return found
+        leaves = nested.flatten(list(arguments.values()))
+        if any(isinstance(x, (jax.core.Tracer, HostText)) for x in leaves):
             raise ArgumentError(
                 f"Layer {self.name!r} ({type(self).__name__}) computes on the host, so it cannot "
                 "be called inside `jax.jit` or in the `call` of another layer that is compiled.",
                 layer=self.name,
-                cure="Call it in a functional model, which runs it ahead of the compiled step, or "
-                "on the data: `data.map(layer)`.",
+                cure="Call it on inputs of the model, which then runs it ahead of the compiled "
+                f"step, or on the data: `dataset.map(lambda x, y: ({self.name}(x), y))`.",
             )
         positional, keywords = self._split(arguments)
         return self.call(*positional, **keywords)
@@ -95,6 +108,10 @@ def strings_of(x: Any, layer: Layer) -> np.ndarray:
             return array
         received = f"{wrong[0]!r} (of type {type(wrong[0]).__name__}) among its values"
         cure = "Replace missing values first; in pandas: `column.fillna('')`."
+        if isinstance(wrong[0], (list, tuple)):
+            cure = (
+                "Rows of different length: pad them first, `utils.pad_sequences(x, dtype=object)`."
+            )
     else:
         received = f"an array of dtype {array.dtype}"
         cure = "For integers use IntegerLookup or Hashing, or convert them: `x.astype(str)`."
@@ -113,7 +130,7 @@ def integers_of(x: Any, layer: Layer) -> np.ndarray:
     Raises:
         DTypeError: Something else than integers.
     """
-    array = np.asarray(x)
+    array = array_of(x, layer)
     if array.dtype.kind not in "iub":
         raise DTypeError(
             f"Layer {layer.name!r} ({type(layer).__name__}) takes integers.",

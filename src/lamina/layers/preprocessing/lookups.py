@@ -269,12 +269,14 @@ class IntegerLookup(
             return values % self.num_oov_indices
         return buckets(as_bytes(map(str, values.tolist())), self.num_oov_indices, self.salt)
 
+    _token_type = int
+
     def _parsed(self, lines: list[str]) -> list[Any]:
         try:
             return [int(line) for line in lines]
         except ValueError as e:
             raise ArgumentError(
-                f"Layer {self.name!r}: a vocabulary file has one integer in each line. {e}",
+                f"Layer {self.name!r}: a vocabulary of text has one integer in each entry. {e}",
                 layer=self.name,
             ) from None
 

@@ -78,6 +78,10 @@ class Normalization(_Arguments):
                 "Normalization(): `mean` and `variance` must be passed together, with one shape. "
                 f"Received: mean={given[0]!r}, variance={given[1]!r}."
             )
+        if given[1] is not None and not np.all(np.asarray(given[1]) >= 0):
+            raise ArgumentError(
+                f"Normalization(): `variance` is not negative. Received: {given[1]!r}."
+            )
         if shapes and len(shapes[0]) > len(self.axis):
             raise ArgumentError(
                 f"Normalization(): `mean` has more axes than the {len(self.axis)} of `axis`. "
@@ -135,9 +139,17 @@ class Normalization(_Arguments):
                 cure="Give it in the shape of `Input`, or pass `axis=None`.",
             )
         self._broadcast = tuple(n if a in self._kept else 1 for a, n in enumerate(input_shape))
-        if self.input_mean is not None:
-            return
         shape = tuple(input_shape[a] for a in self._kept)
+        if self.input_mean is not None:
+            given = np.shape(self.input_mean)
+            if any(n not in (1, d) for n, d in zip(given[::-1], shape[::-1], strict=False)):
+                raise ShapeError(
+                    f"Layer {self.name!r} (Normalization) has one mean for each feature.",
+                    layer=self.name,
+                    expected=f"an input with {given} features on axis {self.axis}",
+                    received=show_dims(input_shape),
+                )
+            return
         self.adapt_mean = self.add_weight(shape, "zeros", trainable=False, name="mean")
         self.adapt_variance = self.add_weight(shape, "ones", trainable=False, name="variance")
         self.count = self.add_weight((), "zeros", "int32", trainable=False, name="count")
@@ -177,6 +189,13 @@ class Normalization(_Arguments):
         """Store mean and variance of what was added since :meth:`reset_state`."""
         if self._moments is None:
             return
+        if not np.isfinite(self._moments.mean).all():
+            warn(
+                f"{self.name}.adapt() received NaN or infinite values: the statistics of these "
+                "features, and what the layer returns for them, are NaN. Fill in such values "
+                "first: `np.nan_to_num(x)`.",
+                TrainingWarning,
+            )
         self.adapt_mean.assign(self._moments.mean)
         self.adapt_variance.assign(self._moments.variance)
         self.count.assign(min(self._moments.count, 2**31 - 1))
@@ -201,6 +220,15 @@ class Normalization(_Arguments):
     def call(self, inputs: Any) -> Any:
         """Subtract the mean and divide by the standard deviation, or the inverse."""
         self._warn_of_defaults()
+        pairs = zip(self._broadcast[::-1], inputs.shape[::-1], strict=False)
+        if any(n != 1 and isinstance(d, int) and n != d for n, d in pairs):
+            raise ShapeError(
+                f"Layer {self.name!r} (Normalization) was built for other features.",
+                layer=self.name,
+                expected=f"{show_dims(self._broadcast)}, where 1 stands for any size",
+                received=show_dims(inputs.shape),
+                cure="Adapt another layer to these features.",
+            )
         divisor = deviation(jnp, self.variance, settings.epsilon())
         transform = Normalize(
             mean=self.mean, deviation=divisor, invert=self.invert, dtype=self.compute_dtype

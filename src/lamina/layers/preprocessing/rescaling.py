@@ -8,11 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.spec import show_dims
-from lamina.errors import ShapeError
+from lamina.errors import ArgumentError, ShapeError
 from lamina.layers.preprocessing.base import PreprocessingLayer
 from lamina.serialization.fields import field
 from lamina.serialization.registry import builtin
 from lamina.transforms.numbers import Rescale
+
+
+def _numbers(value: Any) -> Any:
+    if np.asarray(value).dtype.kind not in "biuf":
+        raise ArgumentError(f"expected a number, or one for each channel. Received: {value!r}.")
+    return value
 
 
 @builtin("layers")
@@ -33,8 +39,8 @@ class Rescaling(PreprocessingLayer):
     [0.0, 1.0]
     """
 
-    scale: Any = field()
-    offset: Any = 0.0
+    scale: Any = field(convert=_numbers)
+    offset: Any = field(default=0.0, convert=_numbers)
 
     def __post_init__(self) -> None:
         super().__post_init__()

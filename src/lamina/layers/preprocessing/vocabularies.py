@@ -92,6 +92,8 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
                 self.vocabulary = _plain(given)
                 self.idf_weights = None if idf is None else np.asarray(idf).tolist()
 
+    _token_type: type = str
+
     # ---- the vocabulary ------------------------------------------------------------------------
 
     @property
@@ -136,6 +138,8 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         if isinstance(vocabulary, (str, Path)):
             vocabulary = self._parsed(_lines_of(Path(vocabulary)))
         given = _plain(vocabulary)
+        if self._token_type is int and all(isinstance(t, str) for t in given):
+            given = self._parsed(given)
         specials = self._specials
         has_specials = bool(specials) and given[: len(specials)] == specials
         tokens = given[len(specials) :] if has_specials else given
@@ -164,8 +168,16 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
 
     def _check(self, tokens: list[Any], given: list[Any]) -> None:
         problem = ""
+        kind = self._token_type
+        wrong = [t for t in tokens if not isinstance(t, kind) or isinstance(t, bool)]
         if not given:
             problem = "The vocabulary is empty."
+        elif wrong:
+            cure = f"Use {'StringLookup' if kind is int else 'IntegerLookup'} for these."
+            problem = (
+                f"The vocabulary consists of values of type {kind.__name__}. Received: "
+                f"{wrong[0]!r}. {'Leave it out.' if wrong[0] is None else cure}"
+            )
         elif len(set(tokens)) < len(tokens):
             repeated = [t for t, n in Counter(tokens).items() if n > 1]
             problem = f"The vocabulary contains some tokens several times: {repeated[:5]}."

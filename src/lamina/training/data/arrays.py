@@ -212,7 +212,9 @@ def _numpy(x: Any) -> np.ndarray:
 
 _TEXT = (
     "For text, let the model start with `Input((1,), dtype='string')` and a TextVectorization, "
-    "StringLookup or Hashing layer; `np.unique(text, return_inverse=True)[1]` numbers classes."
+    "StringLookup or Hashing layer, make such a layer an attribute of a model with its own `call`, "
+    "or map the data: `dataset.map(lambda x, y: (layer(x), y))`. For text in targets, "
+    "`np.unique(text, return_inverse=True)[1]` numbers classes."
 )
 
 

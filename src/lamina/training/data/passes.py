@@ -70,9 +70,9 @@ class Pass:
 
 def prepare_of(model: Any) -> Prepare | None:
     """What computes the part of a model that runs on the host; None if it has none."""
-    graph = model.layer_graph
-    if graph is None or graph.host is None:
-        return None
+    host, graph = model.host_part, model.layer_graph
+    if host is None or graph is None:
+        return None if host is None else host.prepare
     text = [n for n, x in zip(graph.output_names, graph.outputs, strict=True)
             if x.dtype == "string"]  # fmt: skip
     if text:
@@ -80,7 +80,7 @@ def prepare_of(model: Any) -> Prepare | None:
             f"The outputs {text} of model {model.name!r} are text, which no compiled step returns.",
             cure="Call the model on the data: `model(x)`.",
         )
-    return graph.host.prepare
+    return host.prepare
 
 
 def whole_number(value: Any, name: str, least: int = 1) -> int:
