@@ -143,6 +143,13 @@ def in_header(rng, data, pool):
 def in_file(rng, path, pool):
     """Change a file where its format has structure, or anywhere; or remove it, or cut it."""
     data, kind = path.read_bytes(), rng.randrange(10)
+    try:
+        _change(rng, path, data, kind, pool)
+    except ValueError:  # it was changed already
+        path.write_bytes(in_bytes(rng, data))
+
+
+def _change(rng, path, data, kind, pool):
     if kind == 0:
         path.unlink()
     elif kind == 1 or (kind < 4 and path.suffix != ".json"):
@@ -372,7 +379,11 @@ class Inputs:
             names = {x.name: 1 + 2 * (x.suffix == ".json") for x in path.iterdir()}
             in_folder(rng, path, self.pool, names, seal_index)
         ending = "weights.json" if name == "index-h5" else "safetensors.index.json"
-        return _size(path), path, lambda: self.target.load_weights(path / f"model.{ending}")
+        index = path / f"model.{ending}"
+        if not index.exists() or index.is_symlink():  # of the user's own
+            index.unlink(missing_ok=True)
+            shutil.copy(self.folder / "folders" / name / index.name, index)
+        return _size(path), path, lambda: self.target.load_weights(index)
 
     def _checkpoint(self, rng):
         path = self._copy("run")
@@ -480,7 +491,8 @@ def _batch(folder, seed, first, count, end, totals) -> int:
                str(first), str(count)]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, bufsize=0,  # as `select` knows no buffers
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
+             "JAX_ENABLE_COMPILATION_CACHE": "0"},  # which would be files elsewhere
     )  # fmt: skip
     started = {"number": first, "kind": "none", "size": 0}
     with process, selectors.DefaultSelector() as selector:

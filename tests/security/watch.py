@@ -14,7 +14,7 @@ from pathlib import Path
 FORBIDDEN = (
     "pickle.find_class", "os.mkdir", "os.link", "os.symlink", "os.rename", "os.remove", "os.rmdir",
     "os.truncate", "os.chmod", "os.exec", "os.fork", "os.posix_spawn", "os.system", "os.startfile",
-    "shutil.", "socket.connect", "socket.bind", "socket.get", "socket.send", "subprocess.",
+    "shutil.", "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostby", "socket.send", "subprocess.",
     "ctypes.dlopen", "urllib.", "tempfile.", "webbrowser.", "http.", "ftplib.", "sqlite3.",
 )  # fmt: skip
 # Those with a path, which a training may cause in the folder of its checkpoints.
@@ -35,7 +35,7 @@ def _note(event: str, args: tuple) -> None:
         _events.append(f"open {os.fsdecode(name)} {mode or ''}")
     elif event == "import":
         _events.append(f"import {args[0]}")
-    elif event.startswith(FORBIDDEN):
+    elif event.startswith(FORBIDDEN) and args != (None,):  # "ctypes.dlopen" of the program itself
         _events.append(f"{event} {_target(args)} w" if event.startswith(CHANGES) else event)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from lamina.errors import ArgumentError
 from lamina.runtime import messages
 from lamina.serialization.registry import builtin
@@ -70,7 +72,7 @@ class Callback:
             state: What :meth:`get_state` returned.
 
         Raises:
-            ArgumentError: The names are not those of this callback's state.
+            ArgumentError: The names, or the kinds of values, are not those of this callback's state.
         """
         if set(state) != set(self._state):
             raise ArgumentError(
@@ -78,6 +80,12 @@ class Callback:
                 f"Received: {sorted(state)}."
             )
         for name in self._state:
+            if not _are_alike(getattr(self, name), state[name]):
+                raise ArgumentError(
+                    f"{type(self).__name__}: the state {name!r} cannot be restored.",
+                    expected=f"a value like {getattr(self, name)!r}",
+                    received=repr(state[name])[:200],
+                )
             setattr(self, name, state[name])
 
     def on_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -174,3 +182,12 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+
+
+def _are_alike(current: Any, stored: Any) -> bool:
+    """Whether a value of a checkpoint can take the place of what a callback has begun with."""
+    if isinstance(current, (list, dict)):
+        return isinstance(stored, type(current))
+    if isinstance(current, (int, float, np.number)):
+        return stored is None or isinstance(stored, (int, float, np.number))
+    return not isinstance(stored, (str, dict))

@@ -39,6 +39,7 @@ from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import sync
 from lamina.runtime.locks import FolderLock, holder
 from lamina.saving import safetensors
+from lamina.saving.paths import beside
 from lamina.saving.safetensors import digest_of
 from lamina.serialization.text import parse
 
@@ -447,20 +448,21 @@ def _read(folder: Path) -> Checkpoint:
         arrays = _read_arrays(folder, manifest["arrays"], number, several)
         texts = []
         for name in ("host", f"data{own}"):
-            text = _read_text(folder / f"{name}.json")
+            text = _read_text(folder, f"{name}.json")
             if hashlib.sha256(text).hexdigest() != manifest["files"][name]:
                 raise CorruptFileError(f"{folder}: {name}.json differs from its digest.")
             texts.append(parse(text, f"{folder}: {name}.json", CorruptFileError))
         return Checkpoint(manifest["step"], arrays, *texts, score=manifest["score"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
-        if isinstance(e, CorruptFileError):
+        if isinstance(e, LaminaError):
             raise
         raise CorruptFileError(f"{folder} is not a complete checkpoint: {e!r}") from e
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = parse(_read_text(path := folder / _MANIFEST), str(path), CorruptFileError)
+        path = folder / _MANIFEST
+        manifest = parse(_read_text(folder, _MANIFEST), str(path), CorruptFileError)
         if manifest["format"] != _FORMAT or manifest["step"] != int(folder.name):
             raise CorruptFileError(
                 f"{path} is not the manifest of this checkpoint.",
@@ -469,7 +471,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
             )
         manifest.setdefault("processes", 1)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
-        if isinstance(e, CorruptFileError):
+        if isinstance(e, LaminaError):
             raise
         raise CorruptFileError(f"{folder} has no readable manifest: {e!r}") from e
     return manifest
@@ -483,7 +485,8 @@ def _score(folder: Path) -> float | None:
     return score if isinstance(score, float) else None
 
 
-def _read_text(path: Path) -> bytes:
+def _read_text(folder: Path, name: str) -> bytes:
+    path = beside(folder / _MANIFEST, name)
     if path.stat().st_size > _MOST_TEXT:
         raise CorruptFileError(f"{path} is larger than {_MOST_TEXT} bytes.")
     return path.read_bytes()
@@ -513,7 +516,8 @@ def _read_arrays(
     for file, table in wanted.items():
         if not _FILE.fullmatch(file):
             raise CorruptFileError(f"{folder}: the manifest names a file {file[:100]!r}.")
-        with safetensors.File(path := folder / f"{file}.safetensors", str(path)) as stored:
+        path = beside(folder / _MANIFEST, f"{file}.safetensors")
+        with safetensors.File(path, str(path)) as stored:
             if set(stored.names()) != set(table):
                 raise CorruptFileError(f"{path} contains other arrays than the manifest says.")
             for i, key in enumerate(sorted(table)):
