@@ -220,8 +220,11 @@ class Checkpoints:
             if name.startswith("logs/")
         }
         self._latest = saved.step, host["epoch"]
-        self._saved, self._logs = None, decode(host["logs"], arrays)
-        return self._logs
+        logs = decode(host["logs"], arrays)
+        if not isinstance(logs, dict):
+            raise CorruptFileError(f"The checkpoint after step {saved.step} has no logs: {logs!r}.")
+        self._saved, self._logs = None, logs
+        return logs
 
     def _set_states(self, saved: list[tuple[str, Any]]) -> None:
         """Restore the states of callbacks: for each class, in the order of its objects."""
