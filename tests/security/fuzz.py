@@ -145,7 +145,7 @@ def in_file(rng, path, pool):
     data, kind = path.read_bytes(), rng.randrange(10)
     try:
         _change(rng, path, data, kind, pool)
-    except ValueError:  # it was changed already
+    except (ValueError, struct.error):  # it was changed already
         path.write_bytes(in_bytes(rng, data))
 
 
@@ -193,7 +193,7 @@ def in_folder(rng, folder, pool, names, seal):
     if rng.random() < 0.8 and all(x.is_file() and not x.is_symlink() for x in folder.iterdir()):
         try:
             seal(folder)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             pass  # what it would change is not there any more
 
 

@@ -100,7 +100,8 @@ class ModelCheckpoint(SavingCallback):
     Args:
         filepath: Path of the file, which may contain the epoch and logs, as in
             ``"run/{epoch:02d}-{val_loss:.2f}.keras"`` (epochs and batches count from 1 here).
-            It ends in ``.weights.h5`` or ``.safetensors`` for weights only, else in ``.keras``.
+            It ends in ``.weights.h5`` or ``.safetensors`` for weights only, else in ``.keras`` or
+            ``.h5``.
         monitor: Name of the log that ``save_best_only`` compares. If there is no log of that name,
             nothing is saved, with a warning.
         verbose: 1 to print what is saved.
@@ -113,7 +114,8 @@ class ModelCheckpoint(SavingCallback):
             ``save_best_only``.
 
     Raises:
-        ArgumentError: A wrong file extension, ``save_freq`` or ``mode``.
+        ArgumentError: A wrong file extension, ``save_freq`` or ``mode``; when saving, a format in
+            ``filepath`` that does not fit.
         UnknownNameError: A name in ``filepath`` that is not in the logs.
 
     Attributes:
@@ -141,8 +143,9 @@ class ModelCheckpoint(SavingCallback):
     ) -> None:
         super().__init__(monitor, verbose, save_best_only, mode, save_freq, initial_value_threshold)
         self.filepath, self.save_weights_only = os.fspath(filepath), save_weights_only
-        endings = (".weights.h5", ".safetensors") if save_weights_only else (".keras",)
-        if not self.filepath.endswith(endings):
+        endings = (".weights.h5", ".safetensors") if save_weights_only else (".keras", ".h5")
+        wrong = () if save_weights_only else ".weights.h5"
+        if not self.filepath.endswith(endings) or self.filepath.endswith(wrong):
             raise ArgumentError(
                 f"ModelCheckpoint: with save_weights_only={save_weights_only}, `filepath` must end "
                 f"in {' or '.join(map(repr, endings))}. Received: {self.filepath!r}."
@@ -163,4 +166,10 @@ class ModelCheckpoint(SavingCallback):
             raise UnknownNameError(
                 f"ModelCheckpoint: `filepath` {self.filepath!r} contains {e}, which is not in the "
                 f"logs. It may contain: {list(names)}."
+            ) from None
+        except (ValueError, IndexError, AttributeError, TypeError) as e:
+            raise ArgumentError(
+                f"ModelCheckpoint: `filepath` {self.filepath!r} is no format for the logs: {e}.",
+                expected="names with formats of numbers, such as '{epoch:02d}-{loss:.2f}.keras'",
+                received=str(names),
             ) from None

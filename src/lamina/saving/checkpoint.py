@@ -20,6 +20,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import platform
 import re
 import shutil
@@ -284,6 +285,8 @@ class CheckpointFolder:
         except OSError as e:
             if not several:
                 shutil.rmtree(part, ignore_errors=True)
+            if replaced.exists() and not target.exists():
+                replaced.rename(target)
             e.add_note(
                 f"The checkpoint after step {checkpoint.step} was not written to "
                 f"{str(self.path)!r}. Earlier ones are unchanged."
@@ -295,11 +298,12 @@ class CheckpointFolder:
 
     def _hand_over(self, part: Path, own: Mapping[str, Any]) -> None:
         """Tell process 0 what this one has written, and wait until it has completed the folder."""
-        name = f"{_OF_PROCESS}{processes.number()}.json"
+        name, here = f"{_OF_PROCESS}{processes.number()}.json", part.stat()
         _write_text(part / f".{name}", json.dumps(own).encode())
         (part / f".{name}").rename(part / name)
         sync(part)
-        self._look(lambda: not part.exists())
+        # Process 0 may make a folder of the same name at once: the same step, further on.
+        self._look(lambda: not (part.exists() and os.path.samestat(part.stat(), here)))
 
     def _complete(self, part: Path, checkpoint: Checkpoint, own: dict[str, Any]) -> None:
         """Write the manifest, when all processes have written their files."""
@@ -331,10 +335,13 @@ class CheckpointFolder:
         scored.sort(key=lambda pair: -pair[0] if self.maximize else pair[0])
         kept |= {n for _, n in scored[: self.keep_best]}
         for step in self._scores.keys() - kept:
-            part = self._folder(step).with_suffix(_PART)  # never seen half removed
-            self._folder(step).rename(part)
-            shutil.rmtree(part)
+            self._discard(step)
             del self._scores[step]
+
+    def _discard(self, step: int) -> None:
+        part = self._folder(step).with_suffix(_PART)  # never seen half removed
+        self._folder(step).rename(part)
+        shutil.rmtree(part)
 
     def close(self, remove: bool = False, failed: bool = False) -> None:
         """Wait for the last checkpoint, and let other trainings write.
@@ -345,17 +352,19 @@ class CheckpointFolder:
         """
         if failed:
             self._patience_ends = time.monotonic() + _PATIENCE_SECONDS
+        completed = False
         try:
             self.wait()
+            completed = True
         finally:
             self._pool.shutdown()
-            if self._lock is not None:
-                self._remove(self._lock, remove)
+            if self._lock is not None:  # if the last one was not written, the others are needed
+                self._remove(self._lock, remove and completed)
 
     def _remove(self, lock: FolderLock, everything: bool) -> None:
         if everything:
             for step in self.steps():
-                shutil.rmtree(self._folder(step))
+                self._discard(step)
         lock.release(everything)
         if everything and not any(self.path.iterdir()):
             self.path.rmdir()
@@ -480,7 +489,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _score(folder: Path) -> float | None:
     try:
         score = _manifest(folder).get("score")
-    except CorruptFileError:  # an older one, which is not needed
+    except LaminaError:  # an older one, which is not needed
         return None
     return score if isinstance(score, float) else None
 

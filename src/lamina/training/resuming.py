@@ -18,7 +18,13 @@ from lamina.callbacks.callback_list import flatten_callbacks
 from lamina.core.boundary import warn
 from lamina.core.sharding import is_on_mesh, put_parts
 from lamina.core.variable import Variable, copied, read
-from lamina.errors import ArgumentError, CorruptFileError, StructureError, TrainingWarning
+from lamina.errors import (
+    ArgumentError,
+    CorruptFileError,
+    LaminaError,
+    StructureError,
+    TrainingWarning,
+)
 from lamina.execution.interrupts import StopRequests
 from lamina.execution.state import GROUPS, Live, TrainState
 from lamina.layers.state import saved_addresses
@@ -108,11 +114,15 @@ class Checkpoints:
         self._requests.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, *more: object) -> None:
         try:
-            self._backup.close(completed=kind is None, failed=kind is not None)
-            if kind is None and self._requests.received is not None:
+            self._backup.close(completed=error is None, failed=error is not None)
+            if error is None and self._requests.received is not None:
                 self._requests.leave()
+        except (OSError, LaminaError) as e:
+            if error is None:
+                raise
+            error.add_note(f"Besides, the last checkpoint is not complete: {e}")  # no new error
         finally:
             self._requests.__exit__()
 
