@@ -521,14 +521,20 @@ def test_checkpoints_remember_the_best_when_resumed():
 def test_checkpoint_arguments_are_checked_before_training():
     with pytest.raises(ArgumentError, match=r"must end in '.weights.h5' or .*Received: 'm.keras'"):
         ModelCheckpoint("m.keras", save_weights_only=True)
-    with pytest.raises(ArgumentError, match=r"must end in '.keras'. Received: 'm.ckpt'"):
+    with pytest.raises(ArgumentError, match=r"must end in '.keras' or '.h5'. Received: 'm.ckpt'"):
         ModelCheckpoint("m.ckpt")
+    with pytest.raises(ArgumentError, match="must end in '.keras' or '.h5'"):
+        ModelCheckpoint("m.weights.h5")
+    ModelCheckpoint("m.h5")
     with pytest.raises(ArgumentError, match="`save_freq` must be 'epoch' or a positive number"):
         ModelCheckpoint("m.keras", save_freq="batch")
     with pytest.raises(
         UnknownNameError, match=r"contains 'val_acc'.*may contain: \['loss', 'val_loss'"
     ):
         fit([ModelCheckpoint("{val_acc}.keras")], losses(1))
+    for path in ("{loss:d}.keras", "{}.keras", "{loss", "{loss.x}.keras"):
+        with pytest.raises(ArgumentError, match="is no format for the logs"):
+            fit([ModelCheckpoint(path + ".keras")], losses(1))
 
 
 # ---- the oracle --------------------------------------------------------------------------------

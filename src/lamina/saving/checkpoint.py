@@ -362,10 +362,11 @@ class CheckpointFolder:
                 self._remove(self._lock, remove and completed)
 
     def _remove(self, lock: FolderLock, everything: bool) -> None:
-        if everything:
-            for step in self.steps():
+        try:
+            for step in self.steps() if everything else ():
                 self._discard(step)
-        lock.release(everything)
+        finally:
+            lock.release(everything)
         if everything and not any(self.path.iterdir()):
             self.path.rmdir()
 
