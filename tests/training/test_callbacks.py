@@ -279,6 +279,17 @@ def test_a_name_that_does_not_say_it_is_minimized_with_a_warning():
     fit([ModelCheckpoint("m.keras", "val_custom")], losses(1.0))  # compares nothing
 
 
+def test_all_models_are_saved_if_there_is_no_log_to_compare():
+    """As in Keras; but not in an epoch without validation, where it would replace the best."""
+    options = {"save_best_only": True, "verbose": 1}
+    with pytest.warns(TrainingWarning, match="'val_nothing', which is not in the logs"):
+        made = fit([ModelCheckpoint("{epoch}.keras", "val_nothing", **options)], losses(2.0, 3.0))
+    assert made.model.saved == ["1.keras", "2.keras"]
+    sometimes = [{"loss": 1.0, "val_loss": 2.0}, {"loss": 1.0}, {"loss": 1.0, "val_loss": 1.0}]
+    made = fit([ModelCheckpoint("{epoch}.keras", **options)], sometimes)
+    assert made.model.saved == ["1.keras", "3.keras"]
+
+
 @pytest.mark.parametrize(
     ("metric", "maximize"),
     [

@@ -11,6 +11,9 @@ from lamina.errors import ArgumentError
 from lamina.runtime import messages
 from lamina.serialization.registry import builtin
 
+NUMBER = (int, float, np.number)
+OPTIONAL_NUMBER = (*NUMBER, type(None))
+
 
 @builtin("callbacks")
 class Callback:
@@ -38,7 +41,8 @@ class Callback:
 
     every_batch: ClassVar[bool] = True
     everywhere: ClassVar[bool] = True
-    _state: ClassVar[tuple[str, ...]] = ()  # attributes that a resumed run restores
+    # The attributes that a resumed run restores, and their types; of dicts, the values are lists.
+    _state: ClassVar[Mapping[str, tuple[type, ...]]] = {}
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -79,14 +83,17 @@ class Callback:
                 f"{type(self).__name__} has the state {sorted(self._state)}. "
                 f"Received: {sorted(state)}."
             )
-        for name in self._state:
-            if not _are_alike(getattr(self, name), state[name]):
+        for name, kinds in self._state.items():
+            value = state[name]
+            if not isinstance(value, kinds) or (
+                isinstance(value, dict) and not all(isinstance(x, list) for x in value.values())
+            ):
                 raise ArgumentError(
                     f"{type(self).__name__}: the state {name!r} cannot be restored.",
-                    expected=f"a value like {getattr(self, name)!r}",
-                    received=repr(state[name])[:200],
+                    expected=" or ".join(kind.__name__ for kind in kinds),
+                    received=repr(value)[:200],
                 )
-            setattr(self, name, state[name])
+            setattr(self, name, value)
 
     def on_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Alias of :meth:`on_train_batch_begin`."""
@@ -168,7 +175,7 @@ class History(Callback):
     {'loss': [0.5, 0.25]}
     """
 
-    _state = ("epoch", "history")
+    _state: ClassVar = {"epoch": (list,), "history": (dict,)}
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,12 +189,3 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
-
-
-def _are_alike(current: Any, stored: Any) -> bool:
-    """Whether a value of a checkpoint can take the place of what a callback has begun with."""
-    if isinstance(current, (list, dict)):
-        return isinstance(stored, type(current))
-    if isinstance(current, (int, float, np.number)):
-        return stored is None or isinstance(stored, (int, float, np.number))
-    return not isinstance(stored, (str, dict))

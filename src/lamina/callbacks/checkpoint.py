@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from lamina.callbacks.base import NUMBER, OPTIONAL_NUMBER
 from lamina.callbacks.monitoring import MonitorCallback
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.serialization.registry import builtin
@@ -27,7 +28,8 @@ class SavingCallback(MonitorCallback):
         ArgumentError: A wrong ``save_freq`` or ``mode``.
     """
 
-    _state = ("best", "batches_since_save")
+    saves_without_log: ClassVar[bool] = False  # if there is none of the monitored name
+    _state: ClassVar = {"best": OPTIONAL_NUMBER, "batches_since_save": NUMBER}
 
     def __init__(
         self, monitor: str, verbose: int, save_best_only: bool, mode: str, save_freq: Any,
@@ -76,11 +78,12 @@ class SavingCallback(MonitorCallback):
 
     def _save(self, logs: dict[str, Any], epoch: int, batch: int | None) -> None:
         when = f"Epoch {epoch + 1}" + ("" if batch is None else f", batch {batch + 1}")
-        why = ""
+        why, value = "", None
         if self.save_best_only:
             value = self.current(logs)
-            if value is None:
+            if value is None and not (self.saves_without_log and self.misses_log):
                 return
+        if value is not None:
             if not self.better(value, self.best):
                 if self.verbose:
                     self._print(f"{when}: {self.monitor} did not improve from {self.best:.5g}.")
@@ -103,7 +106,7 @@ class ModelCheckpoint(SavingCallback):
             It ends in ``.weights.h5`` or ``.safetensors`` for weights only, else in ``.keras`` or
             ``.h5``.
         monitor: Name of the log that ``save_best_only`` compares. If there is no log of that name,
-            nothing is saved, with a warning.
+            every model is saved, with a warning; in an epoch without it, none.
         verbose: 1 to print what is saved.
         save_best_only: Whether to save only what is better than everything before.
         save_weights_only: Whether to save the weights instead of the whole model.
@@ -129,6 +132,8 @@ class ModelCheckpoint(SavingCallback):
     >>> sorted(path.name for path in Path().glob("*.h5"))
     ['1.weights.h5', '2.weights.h5']
     """
+
+    saves_without_log: ClassVar[bool] = True
 
     def __init__(
         self,
