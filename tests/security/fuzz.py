@@ -11,6 +11,7 @@ escape.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -191,10 +192,9 @@ def in_folder(rng, folder, pool, names, seal):
         else:
             in_file(rng, path, pool)
     if rng.random() < 0.8 and all(x.is_file() and not x.is_symlink() for x in folder.iterdir()):
-        try:
+        # What it would change may not be there any more.
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             seal(folder)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            pass  # what it would change is not there any more
 
 
 def _digest(path):
@@ -284,10 +284,8 @@ def write_checkpoints(model, folder):
             if self.model.optimizer.iterations == 4:
                 raise KeyboardInterrupt
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         train(model, folder, Stop())
-    except KeyboardInterrupt:
-        pass
 
 
 def write_originals(folder: Path) -> None:
@@ -490,7 +488,8 @@ def _batch(folder, seed, first, count, end, totals) -> int:
     command = [sys.executable, "-m", "tests.security.fuzz", "--child", str(folder), str(seed),
                str(first), str(count)]  # fmt: skip
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, bufsize=0,  # as `select` knows no buffers
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+        bufsize=0,  # `select` knows no buffers
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
              "JAX_ENABLE_COMPILATION_CACHE": "0"},  # which would be files elsewhere
     )  # fmt: skip

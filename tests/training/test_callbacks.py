@@ -534,7 +534,7 @@ def test_checkpoint_arguments_are_checked_before_training():
         ModelCheckpoint("m.keras", save_weights_only=True)
     with pytest.raises(ArgumentError, match=r"must end in '.keras' or '.h5'. Received: 'm.ckpt'"):
         ModelCheckpoint("m.ckpt")
-    with pytest.raises(ArgumentError, match="must end in '.keras' or '.h5'"):
+    with pytest.raises(ArgumentError, match=r"must end in '\.keras' or '\.h5'"):
         ModelCheckpoint("m.weights.h5")
     ModelCheckpoint("m.h5")
     with pytest.raises(ArgumentError, match="`save_freq` must be 'epoch' or a positive number"):

@@ -76,7 +76,7 @@ class Callback:
             state: What :meth:`get_state` returned.
 
         Raises:
-            ArgumentError: The names, or the kinds of values, are not those of this callback's state.
+            ArgumentError: The names or types are not those of this callback's state.
         """
         if set(state) != set(self._state):
             raise ArgumentError(

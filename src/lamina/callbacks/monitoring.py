@@ -130,7 +130,7 @@ class MonitorCallback(Callback):
         if self.monitor.startswith("val_") and not any(n.startswith("val_") for n in names):
             hint = " Names with `val_` need `validation_data` or `validation_split` in fit()."
         warn(
-            f"{type(self).__name__} monitors {self.monitor!r}, which is not in the logs, so it compares "
-            f"nothing. The logs have: {list(dict.fromkeys(names))}.{hint}",
+            f"{type(self).__name__} monitors {self.monitor!r}, which is not in the logs, so it "
+            f"compares nothing. The logs have: {list(dict.fromkeys(names))}.{hint}",
             TrainingWarning,
         )
