@@ -15,7 +15,8 @@ FORBIDDEN = (
     "pickle.find_class", "os.mkdir", "os.link", "os.symlink", "os.rename", "os.remove", "os.rmdir",
     "os.truncate", "os.chmod", "os.exec", "os.fork", "os.posix_spawn", "os.system", "os.startfile",
     "shutil.", "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostby",
-    "socket.send", "subprocess.", "ctypes.dlopen", "urllib.", "tempfile.", "webbrowser.", "http.", "ftplib.", "sqlite3.",
+    "socket.send", "subprocess.", "ctypes.dlopen",
+    "urllib.", "tempfile.", "webbrowser.", "http.", "ftplib.", "sqlite3.",
 )  # fmt: skip
 # Those with a path, which a training may cause in the folder of its checkpoints.
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")

@@ -49,6 +49,7 @@ _ARRAYS, _TEXTS, _MANIFEST = (WEIGHTS, TRAINING), ("host", "data"), "manifest.js
 _FORMAT = 1
 _BUDGET = Budget(nodes=2**25)  # a long history is many numbers
 _MOST_TEXT = 256 * 2**20
+_UNREADABLE = (LaminaError, OSError, ValueError, TypeError, KeyError, RecursionError)
 _NUMBER = re.compile(r"\d{8,}")
 _FILE = re.compile(rf"({'|'.join(_ARRAYS)})(-[0-9]{{1,6}})?")
 _PART, _REPLACED, _DAMAGED = ".tmp", ".old", ".damaged"
@@ -450,11 +451,11 @@ def read(folder: Path) -> Checkpoint:
 
 
 def _read(folder: Path) -> Checkpoint:
-    manifest = _manifest(folder)
     number, several = processes.number(), processes.count()
-    # Each process may have data of its own; that of process 0 serves any number of them.
-    own = f"-{number}" if number and manifest["processes"] == several else ""
     try:
+        manifest = _manifest(folder)
+        # Each process may have data of its own; that of process 0 serves any number of them.
+        own = f"-{number}" if number and manifest["processes"] == several else ""
         arrays = _read_arrays(folder, manifest["arrays"], number, several)
         texts = []
         for name in ("host", f"data{own}"):
@@ -463,34 +464,28 @@ def _read(folder: Path) -> Checkpoint:
                 raise CorruptFileError(f"{folder}: {name}.json differs from its digest.")
             texts.append(parse(text, f"{folder}: {name}.json", CorruptFileError))
         return Checkpoint(manifest["step"], arrays, *texts, score=manifest["score"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
+    except _UNREADABLE as e:
         if isinstance(e, LaminaError):
             raise
         raise CorruptFileError(f"{folder} is not a complete checkpoint: {e!r}") from e
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        path = folder / _MANIFEST
-        manifest = parse(_read_text(folder, _MANIFEST), str(path), CorruptFileError)
-        if manifest["format"] != _FORMAT or manifest["step"] != int(folder.name):
-            raise CorruptFileError(
-                f"{path} is not the manifest of this checkpoint.",
-                expected=f"format {_FORMAT}, step {int(folder.name)}",
-                received=f"format {manifest['format']}, step {manifest['step']}",
-            )
-        manifest.setdefault("processes", 1)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
-        if isinstance(e, LaminaError):
-            raise
-        raise CorruptFileError(f"{folder} has no readable manifest: {e!r}") from e
-    return manifest
+    path = folder / _MANIFEST
+    manifest = parse(_read_text(folder, _MANIFEST), str(path), CorruptFileError)
+    if manifest["format"] != _FORMAT or manifest["step"] != int(folder.name):
+        raise CorruptFileError(
+            f"{path} is not the manifest of this checkpoint.",
+            expected=f"format {_FORMAT}, step {int(folder.name)}",
+            received=f"format {manifest['format']}, step {manifest['step']}",
+        )
+    return {"processes": 1, **manifest}
 
 
 def _score(folder: Path) -> float | None:
     try:
         score = _manifest(folder).get("score")
-    except LaminaError:  # an older one, which is not needed
+    except _UNREADABLE:  # an older one, which is not needed
         return None
     return score if isinstance(score, float) else None
 
