@@ -237,7 +237,7 @@ def records():
     from lamina.core.declaration import DECLARATIONS
 
     def of_class(module, cls):
-        names = [n for n in inspect.signature(cls).parameters if n != "kwargs"]
+        names = sorted({*inspect.signature(cls).parameters} - {"kwargs", "module", "kind"})
 
         def make(rng):
             some = rng.sample(names, min(len(names), rng.randrange(4)))

@@ -402,7 +402,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> dict[str, Any]:
             digests = safetensors.write(path, table)
             sync(path)
             for stored, entry in described:
-                entry |= _description(table[stored], digests[stored])
+                x = table[stored]
+                entry |= {"shape": [*x.shape], "dtype": str(x.dtype), "sha256": digests[stored]}
     files = {}
     for name, content in zip(_TEXTS, (checkpoint.host, checkpoint.data), strict=True):
         if number and name == "host":
@@ -425,10 +426,6 @@ def _add(manifest: dict[str, Any], other: Mapping[str, Any]) -> None:
 def _write_text(path: Path, text: bytes) -> None:
     path.write_bytes(text)
     sync(path)
-
-
-def _description(array: np.ndarray, digest: str) -> dict[str, Any]:
-    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 
 # ---- reading -------------------------------------------------------------------------------------
