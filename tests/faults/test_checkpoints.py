@@ -602,6 +602,7 @@ def test_the_previous_checkpoint_serves_where_the_last_one_is_damaged(name, how,
         ("host", {"array": "x"}, ["logs"]), ("host", ["a"], ["callbacks"]),
         ("host", {"dict": [["epoch", [0]]]}, ["callbacks", 0, 1]),
         ("host", "0.5", ["callbacks", 0, 1, "dict", 0, 1]), ("data", [], ["training"]),
+        ("host", {"dict": [["epoch", [0]], ["history", 3.5]]}, ["callbacks", 0, 1]),
         ("data", "2", ["training", "dict", 0, 1]),
     ],
 )  # fmt: skip
