@@ -10,7 +10,7 @@ _TOP = """\
 # Compatibility with Keras {version}
 
 Every public name of Keras and what Lamina has of it. The page is written by `make docs` from
-the installed Keras and Lamina, and a test holds it: nothing here is a promise.
+the installed Keras and Lamina, and a test compares it with both.
 
 * **Here**: the name, with all parameters of Keras in the same order and with the same defaults.
 * **Differs**: the name is here, and the parameters or members listed are not, or are otherwise.

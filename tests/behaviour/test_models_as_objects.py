@@ -4,6 +4,7 @@ import copy
 import pickle
 import random
 
+import jax
 import numpy as np
 import pytest
 
@@ -357,3 +358,22 @@ def test_names_in_a_stack_differ(taken):
     model.get_layer("first").name = "renamed"
     model.add(layers.Dense(2, name="first"))
     assert [x.name for x in model.layers] == ["renamed", "first"]
+
+
+def test_validation_data_may_be_a_list_of_inputs_and_targets():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
+    assert "val_loss" in model.fit(x, y, validation_data=[x, y], verbose=0).history
+
+
+def test_a_condition_on_values_in_a_call_is_told_with_what_to_write():
+    class Conditional(keras.Model):
+        def call(self, x):
+            return x if x[0, 0] > 0 else -x
+
+    model = Conditional()
+    model.compile("sgd", "mse")
+    with pytest.raises(jax.errors.TracerBoolConversionError) as caught:
+        model.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0)
+    assert sum("`lamina.ops.where" in note for note in caught.value.__notes__) == 1

@@ -244,6 +244,15 @@ def test_members_of_optimizers():
     assert optimizers.MultiOptimizer(optimizers.OptimizerMap(sgd)).optimizers == [sgd]
 
 
+def test_slots_are_named_after_their_weights():
+    names = []
+    for lib in (lamina, keras):
+        adam = lib.optimizers.Adam()
+        adam.build([lib.Variable(np.ones(2, "float32"), name=name) for name in ("a", "b")])
+        names.append([variable.name for variable in adam.variables])
+    assert names[0] == names[1]
+
+
 # ---- layers and models ---------------------------------------------------------------------------
 
 

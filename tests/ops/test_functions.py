@@ -7,7 +7,14 @@ import pytest
 import lamina
 from lamina import layers, ops
 from lamina.core.subgraph import Body
-from lamina.errors import GraphError, LaminaError, SymbolicTensorError
+from lamina.errors import (
+    ArgumentError,
+    DTypeError,
+    GraphError,
+    LaminaError,
+    ShapeError,
+    SymbolicTensorError,
+)
 from lamina.tree import nested
 
 A = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, -4.0]], "float32")
@@ -133,3 +140,30 @@ def test_gradients_pass_through_captures():
         return jnp.sum(model.stateless_call([], [], [A, b])[0])
 
     np.testing.assert_allclose(jax.grad(loss)(jnp.asarray(B)), np.full((2, 3), 3.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: ops.bitwise_right_shift(A, 1), DTypeError, r"\(2, 3\) float32"),
+        (lambda: ops.cross(A > 0, A > 0), DTypeError, r"\(2, 3\) bool"),
+        (lambda: ops.lcm(A, 2), ArgumentError, "integers"),
+        (lambda: ops.matmul(A, A), ShapeError, "contracting"),
+        (lambda: ops.add(None, 1), DTypeError, "Received: None"),
+        (lambda: ops.glu(2), ArgumentError, "halves"),
+        (lambda: ops.arange(1, 2, 0), ArgumentError, "`step`"),
+        (lambda: ops.convert_to_tensor(None), ArgumentError, "numbers, in lists"),
+        (lambda: ops.convert_to_tensor([[1], [1, 2]]), ArgumentError, "numbers, in lists"),
+        (lambda: ops.digitize([1.0], [[1.0, 2.0]]), ShapeError, r"\(n,\)"),
+        (lambda: ops.segment_sum([1.0, 2.0], [0]), ShapeError, r"of shape \(2,\)"),
+        (lambda: ops.cond(A[0, 0] > 0, lambda: 1, lambda: (1, 2)), ShapeError, "test_functions.py"),
+    ],
+)
+def test_wrong_arguments_of_ops(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_scalars_and_booleans():
+    assert ops.argsort(3.0).tolist() == [0]
+    assert ops.saturate_cast(np.float32([0.5, -2.0]), "bool").tolist() == [True, False]

@@ -276,6 +276,18 @@ def test_a_step_in_another_form_is_refused_with_the_right_one():
         make(NoState).fit(X, Y, verbose=0)
 
 
+def test_a_step_may_pass_all_arguments_on():
+    class Passing(keras.Model):
+        def train_step(self, *args):
+            return super().train_step(*args)
+
+    assert fitted(Passing)[1] == fitted(keras.Model)[1]
+
+
+def test_a_list_of_inputs_is_not_a_pair_of_inputs_and_targets():
+    assert keras.utils.pack_x_y_sample_weight([1, 2]) == ([1, 2],)
+
+
 @pytest.mark.parametrize("verb", ["predict", "evaluate"])
 def test_the_state_of_recurrent_layers_moves_on(verb):
     inputs = keras.Input(batch_shape=(4, 3, 2))

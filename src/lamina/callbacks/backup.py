@@ -44,12 +44,12 @@ class BackupAndRestore(MonitorCallback):
     optimizer's state, the metrics within an epoch, the random state, the position in the data, the
     history, and what other callbacks keep (:meth:`Callback.get_state`). It is complete or absent,
     and written while training goes on. ``fit`` with the same folder, in a new process too,
-    continues after the last complete checkpoint, to the same bits and the same history as without
+    continues after the last complete checkpoint, with the same bits and the same history as without
     an interruption, if its data is the same. (Keras repeats the epoch, and its history begins
     there.) SIGTERM and Ctrl-C make ``fit`` write a checkpoint after the current step and stop.
 
     Several processes write one checkpoint, each the parts of arrays that it has, into a folder that
-    all of them share. Any number of processes continues from it: to the same bits if it is the same
+    all of them share. Any number of processes continues from it: bit for bit if it is the same
     number, else up to rounding. A signal to one of them stops all.
 
     ``fit(resume="run")`` is short for this callback with ``double_checkpoint=True`` and

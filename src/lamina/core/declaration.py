@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import prng, spec
@@ -34,6 +36,7 @@ from lamina.core.subgraph import Traced
 from lamina.core.symbolic import OPERATIONS, install_operator
 from lamina.core.variable import Variable, value_of
 from lamina.errors import (
+    ArgumentError,
     DTypeError,
     LaminaError,
     ShapeError,
@@ -207,12 +210,40 @@ def _explained(e: Exception, declaration: OpDeclaration, args: Any, kwargs: Any)
     leaves = nested.flatten((args, kwargs))
     what = f"{declaration.path} cannot take these arguments"
     texts = [x for x in leaves if isinstance(x, (str, bytes)) or _is_text(x)]
-    given = nested.flatten([v for k, v in signature.bind(*args, **kwargs).arguments.items()
-                            if k in declaration.tensors])  # fmt: skip
+    bound = signature.bind(*args, **kwargs).arguments
+    given = nested.flatten([v for k, v in bound.items() if k in declaration.tensors])
+    texts += [None for k in declaration.tensors
+              if bound.get(k, 0) is None
+              and signature.parameters[k].default is not None]  # fmt: skip
     if any(x is text for x in given for text in texts):
         return DTypeError(f"{what}: tensors are numbers. Received: {texts[0]!r}.")
+    if _other_dtypes_would_do(declaration, args, kwargs):
+        kind = DTypeError if isinstance(e, TypeError) else ArgumentError
+        kinds = (f"{tuple(np.shape(x))} {np.asarray(x).dtype}" for x in given if x is not None)
+        return kind(f"{what}: {str(e).rstrip('.')}.", received=", ".join(kinds))
     arrays = (f"{tuple(x.shape)} {x.dtype}" for x in leaves if spec.is_array(x))
     return ShapeError(f"{what}: {str(e).rstrip('.')}.", received=", ".join(arrays) or None)
+
+
+def _other_dtypes_would_do(declaration: OpDeclaration, args: Any, kwargs: Any) -> bool:
+    """Whether an op takes tensors of these shapes, of another dtype."""
+    bound = declaration.signature.bind(*args, **kwargs)
+
+    def with_dtype(dtype: str) -> Any:
+        for name in {*declaration.tensors} & bound.arguments.keys():
+            bound.arguments[name] = nested.map_structure(
+                lambda x: None if x is None else jnp.zeros(np.shape(x), dtype),
+                bound.arguments[name],
+            )
+        return declaration.fn(*bound.args, **bound.kwargs)
+
+    for dtype in ("float32", "int32"):
+        try:
+            jax.eval_shape(lambda dtype=dtype: with_dtype(dtype))
+        except Exception:  # noqa: BLE001, S112 - the op says by any error that it does not
+            continue
+        return True
+    return False
 
 
 def _is_text(x: Any) -> bool:

@@ -37,7 +37,7 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
         return x, y, sample_weight
     if y is not None:
         return x, y
-    return (x,) if isinstance(x, tuple) else x
+    return (x,) if isinstance(x, (tuple, list)) else x
 
 
 class Prepared(tuple[Any, ...]):

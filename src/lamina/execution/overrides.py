@@ -48,13 +48,15 @@ def check_signature(model: Executable, name: str) -> None:
     """
     method = {"train_step": model.train_step, "test_step": model.test_step,
               "predict_step": model.predict_step}[name]  # fmt: skip
-    if len(inspect.signature(method).parameters) != 2:
+    try:
+        inspect.signature(method).bind(None, None)
+    except TypeError:
         raise ArgumentError(
             f"{type(model).__name__}.{name} must take the arguments `(self, state, data)`. "
             "Steps are pure functions: `state` is the tuple of lists "
             f"{_described(name)}, and the step returns `logs, state`. Use `self.stateless_call`, "
             "`self.optimizer.stateless_apply` and `metric.stateless_update_state` inside."
-        )
+        ) from None
 
 
 def users_step(model: Executable, name: str, variables: Variables) -> steps.Step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +39,13 @@ class _Independent(Initializer):
     A large array is drawn in blocks of rows, each from a generator of its own. So any part can be
     drawn alone, with the same values: by the process and for the device that stores it.
     """
+
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "seed": "Integer for the same values in each call; None to follow the global seed.",
+        "input_axes": "Axes of the inputs, for weights that are neither a matrix nor a kernel of a"
+        "\n        convolution.",
+        "output_axes": "Axes of the outputs, likewise.",
+    }
 
     def values(
         self, rng: np.random.Generator, count: int, shape: tuple[int, ...], dtype: str
@@ -87,7 +94,6 @@ class RandomNormal(_Independent):
     Args:
         mean: Mean of the distribution.
         stddev: Standard deviation of the distribution.
-        seed: Integer for the same values in each call; None to follow the global seed.
 
     >>> RandomNormal(stddev=0.1, seed=1)((2, 3)).shape
     (2, 3)
@@ -110,7 +116,6 @@ class TruncatedNormal(_Independent):
     Args:
         mean: Mean of the distribution.
         stddev: Standard deviation before truncation.
-        seed: Integer for the same values in each call; None to follow the global seed.
 
     >>> bool((abs(TruncatedNormal(stddev=0.1)((1000,))) <= 0.2).all())
     True
@@ -133,7 +138,6 @@ class RandomUniform(_Independent):
     Args:
         minval: Lower bound, included.
         maxval: Upper bound, excluded.
-        seed: Integer for the same values in each call; None to follow the global seed.
 
     >>> values = RandomUniform(0.0, 2.0)((1000,))
     >>> bool(((values >= 0) & (values < 2)).all())
@@ -249,10 +253,6 @@ class VarianceScaling(_Independent):
         mode: ``"fan_in"``, ``"fan_out"`` or ``"fan_avg"`` (their mean).
         distribution: ``"truncated_normal"`` (truncated at two standard deviations, then scaled to
             the variance), ``"untruncated_normal"`` or ``"uniform"``.
-        seed: Integer for the same values in each call; None to follow the global seed.
-        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
-            convolution.
-        output_axes: Axes of the outputs, likewise.
 
     >>> values = VarianceScaling(2.0, "fan_in", seed=0)((400, 100))
     >>> f"{float(values.var() * 400):.1f}"
@@ -302,12 +302,6 @@ class GlorotUniform(_Preset):
 
     Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward networks".
 
-    Args:
-        seed: Integer for the same values in each call; None to follow the global seed.
-        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
-            convolution.
-        output_axes: Axes of the outputs, likewise.
-
     >>> float(abs(GlorotUniform()((30, 30))).max()) <= (6 / 60) ** 0.5
     True
     """
@@ -320,12 +314,6 @@ class GlorotNormal(_Preset):
     """Truncated normal with variance ``2 / (fan_in + fan_out)``.
 
     Glorot and Bengio 2010, as :class:`GlorotUniform`.
-
-    Args:
-        seed: Integer for the same values in each call; None to follow the global seed.
-        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
-            convolution.
-        output_axes: Axes of the outputs, likewise.
 
     >>> GlorotNormal()((30, 30)).shape
     (30, 30)
@@ -340,12 +328,6 @@ class HeUniform(_Preset):
 
     He et al. 2015, arXiv:1502.01852.
 
-    Args:
-        seed: Integer for the same values in each call; None to follow the global seed.
-        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
-            convolution.
-        output_axes: Axes of the outputs, likewise.
-
     >>> float(abs(HeUniform()((24, 8))).max()) <= (6 / 24) ** 0.5
     True
     """
@@ -358,12 +340,6 @@ class HeNormal(_Preset):
     """Truncated normal with variance ``2 / fan_in``; for layers with ReLU.
 
     He et al. 2015, arXiv:1502.01852.
-
-    Args:
-        seed: Integer for the same values in each call; None to follow the global seed.
-        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
-            convolution.
-        output_axes: Axes of the outputs, likewise.
 
     >>> HeNormal()((3, 3, 4, 8)).shape
     (3, 3, 4, 8)
@@ -378,12 +354,6 @@ class LecunUniform(_Preset):
 
     LeCun et al. 1998, "Efficient BackProp".
 
-    Args:
-        seed: Integer for the same values in each call; None to follow the global seed.
-        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
-            convolution.
-        output_axes: Axes of the outputs, likewise.
-
     >>> float(abs(LecunUniform()((27, 8))).max()) <= (3 / 27) ** 0.5
     True
     """
@@ -396,12 +366,6 @@ class LecunNormal(_Preset):
     """Truncated normal with variance ``1 / fan_in``; for layers with SELU.
 
     Klambauer et al. 2017, arXiv:1706.02515.
-
-    Args:
-        seed: Integer for the same values in each call; None to follow the global seed.
-        input_axes: Axes of the inputs, for weights that are neither a matrix nor a kernel of a
-            convolution.
-        output_axes: Axes of the outputs, likewise.
 
     >>> LecunNormal()((27, 8)).shape
     (27, 8)

@@ -329,7 +329,6 @@ class MultiHeadAttention(_Attention):
         bias_initializer: Initializer of the biases, of shape ``(heads, key_dim)`` and so on.
         kernel_regularizer: Penalty on the kernels, added to the loss.
         bias_regularizer: Penalty on the biases, added to the loss.
-        activity_regularizer: Penalty on the output, added to the loss.
         kernel_constraint: Projection of the kernels after each update.
         bias_constraint: Projection of the biases after each update.
         use_gate: Whether to multiply the results of the heads by the sigmoid of another projection
@@ -471,7 +470,6 @@ class GroupQueryAttention(_Attention):
             on.
         kernel_regularizer: Penalty on the kernels, added to the loss.
         bias_regularizer: Penalty on the biases, added to the loss.
-        activity_regularizer: Penalty on the output, added to the loss.
         kernel_constraint: Projection of the kernels after each update.
         bias_constraint: Projection of the biases after each update.
         use_gate: Whether to multiply the results of the heads by the sigmoid of another projection

@@ -42,7 +42,7 @@ from lamina.layers.arguments import (
     shape_parameters,
     shapes_for,
 )
-from lamina.layers.calls import check_inputs, explained, observed
+from lamina.layers.calls import add_notes, check_inputs, explained, observed
 from lamina.layers.state import LayerState, names_inside
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
@@ -184,13 +184,7 @@ class Layer(LayerState):
                 else:
                     outputs = self._remat.call(self.name, self._run, arguments)
             except Exception as e:
-                called = self.layer_graph is not None and not (outer and outer.path)
-                if (
-                    not (isinstance(e, LaminaError) and e.layer == self.name)
-                    and not called  # the user's own model, whose call the traceback shows
-                    and (outer is None or not outer.abstract)
-                ):
-                    e.add_note(f"In layer {self.name!r} ({type(self).__name__}).")
+                add_notes(e, self, outer, self.layer_graph is not None)
                 raise
         if outer is None:
             self._losses_of_call = scope.record.losses

@@ -12,6 +12,7 @@ from lamina.core import spec
 from lamina.core.boundary import raised_by_user
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, not_called, user_location
+from lamina.core.scope import Scope
 from lamina.core.spec import show_dims
 from lamina.core.variable import Variable
 from lamina.errors import GraphError, LaminaError, ShapeError, StructureError, SymbolicTensorError
@@ -87,6 +88,25 @@ def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
             )
 
 
+_WRITE_OPS = (
+    "In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy: "
+    "`lamina.ops.where(condition, a, b)`, ...; or give the `Input` a fixed shape."
+)
+
+
+def add_notes(e: Exception, layer: LayerState, outer: Scope | None, is_graph: bool) -> None:
+    """Add to an error in a call on arrays where it occurred, and what to write instead."""
+    if isinstance(e, _NEEDS_VALUES) and _WRITE_OPS not in vars(e).get("__notes__", ()):
+        e.add_note(_WRITE_OPS)
+    called = is_graph and not (outer and outer.path)
+    if (
+        not (isinstance(e, LaminaError) and e.layer == layer.name)
+        and not called  # the user's own model, whose call the traceback shows
+        and (outer is None or not outer.abstract)
+    ):
+        e.add_note(f"In layer {layer.name!r} ({type(layer).__name__}).")
+
+
 def explained(e: Exception, layer: LayerState, arguments: Mapping[str, Any]) -> Exception:
     """The error with details: the layer, what it received, the path from the inputs, the line."""
     tensors = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
@@ -103,8 +123,7 @@ def explained(e: Exception, layer: LayerState, arguments: Mapping[str, Any]) -> 
         return SymbolicTensorError(
             f"{who} needs the values of a tensor, or an unknown dimension, while only "
             f"shapes are known: {type(e).__name__}: {str(e).splitlines()[0]}",
-            cure="In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and "
-            "NumPy: `lamina.ops.where(condition, a, b)`, ...; or give the `Input` a fixed shape.",
+            cure=_WRITE_OPS,
             **details,
         )
     if isinstance(e, (TypeError, ValueError, AssertionError)) and not raised_by_user(e):
@@ -113,7 +132,7 @@ def explained(e: Exception, layer: LayerState, arguments: Mapping[str, Any]) -> 
     return e
 
 
-__all__ = ["check_inputs", "explained"]
+__all__ = ["add_notes", "check_inputs", "explained"]
 
 
 def observed(layer: LayerState, arguments: Mapping[str, Any], outputs: Any, hook: Any) -> Any:

@@ -229,11 +229,6 @@ class Dense(MatrixLayer, KernelAndBias):  # pyright: ignore[reportIncompatibleMe
         use_bias: Whether to add a bias.
         kernel_initializer: Initializer of the kernel, of shape ``(features, units)``.
         bias_initializer: Initializer of the bias, of shape ``(units,)``.
-        kernel_regularizer: Penalty on the kernel, added to the loss.
-        bias_regularizer: Penalty on the bias, added to the loss.
-        activity_regularizer: Penalty on the output, added to the loss.
-        kernel_constraint: Projection of the kernel after each update.
-        bias_constraint: Projection of the bias after each update.
         lora_rank: If given, freeze the kernel and train a difference of this rank to it: see
             :meth:`enable_lora`.
         lora_alpha: The difference is multiplied by ``lora_alpha / lora_rank``; ``lora_rank`` when

@@ -57,11 +57,6 @@ class EinsumDense(
         bias_axes: Letters of the output along which a bias is added; None for no bias.
         kernel_initializer: Initializer of the kernel, whose axes are its letters in the equation.
         bias_initializer: Initializer of the bias.
-        kernel_regularizer: Penalty on the kernel, added to the loss.
-        bias_regularizer: Penalty on the bias, added to the loss.
-        activity_regularizer: Penalty on the output, added to the loss.
-        kernel_constraint: Projection of the kernel after each update.
-        bias_constraint: Projection of the bias after each update.
         lora_rank: If given, freeze the kernel and train a difference of this rank to it: see
             :meth:`enable_lora`.
         lora_alpha: The difference is multiplied by ``lora_alpha / lora_rank``; ``lora_rank`` when

@@ -106,10 +106,6 @@ class BatchNormalization(
         gamma_initializer: Initializer of ``gamma``.
         moving_mean_initializer: Initializer of ``moving_mean``.
         moving_variance_initializer: Initializer of ``moving_variance``.
-        beta_regularizer: Penalty on ``beta``, added to the loss.
-        gamma_regularizer: Penalty on ``gamma``, added to the loss.
-        beta_constraint: Projection of ``beta`` after each update.
-        gamma_constraint: Projection of ``gamma`` after each update.
         synchronized: Whether to compute the statistics over the batches of all devices. They always
             are here, since a batch is one array however it is distributed, so both values give the
             same result.
@@ -241,10 +237,6 @@ class LayerNormalization(_Normalization, AffinePenalties, AffineInitializers):
         scale: Whether to multiply by ``gamma``.
         beta_initializer: Initializer of ``beta``.
         gamma_initializer: Initializer of ``gamma``.
-        beta_regularizer: Penalty on ``beta``, added to the loss.
-        gamma_regularizer: Penalty on ``gamma``, added to the loss.
-        beta_constraint: Projection of ``beta`` after each update.
-        gamma_constraint: Projection of ``gamma`` after each update.
         rms_scaling: Deprecated in Keras: compute ``x / sqrt(variance + epsilon) * gamma``, without
             ``beta``. Use :class:`RMSNormalization` to divide by root mean squares.
 
@@ -303,10 +295,6 @@ class GroupNormalization(_Normalization, AffinePenalties, AffineInitializers):
         scale: Whether to multiply by ``gamma``.
         beta_initializer: Initializer of ``beta``.
         gamma_initializer: Initializer of ``gamma``.
-        beta_regularizer: Penalty on ``beta``, added to the loss.
-        gamma_regularizer: Penalty on ``gamma``, added to the loss.
-        beta_constraint: Projection of ``beta`` after each update.
-        gamma_constraint: Projection of ``gamma`` after each update.
 
     Shapes: ``(batch, ..., channels)``, unchanged; the weights have the shape ``(channels,)``.
     Integers become floats.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
@@ -17,7 +17,7 @@ from lamina.layers.arguments import autocast, layout
 from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.regularization import dropout_rate
-from lamina.layers.weights import add_weight, constraint, initializer, regularizer
+from lamina.layers.weights import add_weight, constraint, initializer, penalties, regularizer
 from lamina.ops.lowering.dropout import keep_factors
 from lamina.ops.lowering.recurrence import Constants, GRUStep, LSTMStep, SimpleStep, Step
 from lamina.serialization.fields import field, positive_int
@@ -45,6 +45,14 @@ _PENALTIES = f"{REGULARIZERS} {CONSTRAINTS}"
 class CellArguments(Layer, kw_only=True):
     """The arguments of the built-in recurrent cells, and of the layers that create one."""
 
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        **penalties(kernel="the kernel", recurrent="the recurrent kernel", bias="the bias"),
+        "dropout": "Fraction of the input features to drop during training; the same ones in all "
+        "time\n        steps of a sequence.",
+        "recurrent_dropout": "Fraction of the state's features to drop during training, likewise, "
+        "where\n        the state is multiplied by the recurrent kernel.",
+        "seed": "Integer that, with the global seed, determines what is dropped.",
+    }
     _without_effect = ("implementation",)
     kernel_initializer: Any = initializer("glorot_uniform")
     recurrent_initializer: Any = initializer("orthogonal")
@@ -186,17 +194,6 @@ class SimpleRNNCell(
         kernel_initializer: Initializer of the kernel, of shape ``(features, units)``.
         recurrent_initializer: Initializer of the recurrent kernel, of shape ``(units, units)``.
         bias_initializer: Initializer of the bias, of shape ``(units,)``.
-        kernel_regularizer: Penalty on the kernel, added to the loss.
-        recurrent_regularizer: Penalty on the recurrent kernel, added to the loss.
-        bias_regularizer: Penalty on the bias, added to the loss.
-        kernel_constraint: Projection of the kernel after each update.
-        recurrent_constraint: Projection of the recurrent kernel after each update.
-        bias_constraint: Projection of the bias after each update.
-        dropout: Fraction of the input features to drop during training; the same ones in all time
-            steps of a sequence.
-        recurrent_dropout: Fraction of the state's features to drop during training, likewise, where
-            the state is multiplied by the recurrent kernel.
-        seed: Integer that, with the global seed, determines what is dropped.
 
     Shapes: ``(batch, features)`` and a list of one state ``(batch, units)``, to the output
     ``(batch, units)`` and the list of the new state.
@@ -244,19 +241,8 @@ class GRUCell(
         recurrent_initializer: Initializer of the recurrent kernel, of shape ``(units, 3 * units)``.
         bias_initializer: Initializer of the bias, of shape ``(2, 3 * units)`` (that of the input
             and that of the state) with ``reset_after``, else ``(3 * units,)``.
-        kernel_regularizer: Penalty on the kernel, added to the loss.
-        recurrent_regularizer: Penalty on the recurrent kernel, added to the loss.
-        bias_regularizer: Penalty on the bias, added to the loss.
-        kernel_constraint: Projection of the kernel after each update.
-        recurrent_constraint: Projection of the recurrent kernel after each update.
-        bias_constraint: Projection of the bias after each update.
-        dropout: Fraction of the input features to drop during training; the same ones in all time
-            steps of a sequence.
-        recurrent_dropout: Fraction of the state's features to drop during training, likewise, where
-            the state is multiplied by the recurrent kernel.
         reset_after: Whether to apply the reset gate after the product with the recurrent kernel (a
             single product in each time step; as cuDNN does) or before it (as in the paper).
-        seed: Integer that, with the global seed, determines what is dropped.
 
     Shapes: ``(batch, features)`` and a list of one state ``(batch, units)``, to the output
     ``(batch, units)`` and the list of the new state.
@@ -330,17 +316,6 @@ class LSTMCell(
         bias_initializer: Initializer of the bias, of shape ``(4 * units,)``.
         unit_forget_bias: Whether to initialize the bias of the forget gate with ones (Jozefowicz et
             al. 2015, https://proceedings.mlr.press/v37/jozefowicz15.html).
-        kernel_regularizer: Penalty on the kernel, added to the loss.
-        recurrent_regularizer: Penalty on the recurrent kernel, added to the loss.
-        bias_regularizer: Penalty on the bias, added to the loss.
-        kernel_constraint: Projection of the kernel after each update.
-        recurrent_constraint: Projection of the recurrent kernel after each update.
-        bias_constraint: Projection of the bias after each update.
-        dropout: Fraction of the input features to drop during training; the same ones in all time
-            steps of a sequence.
-        recurrent_dropout: Fraction of the state's features to drop during training, likewise, where
-            the state is multiplied by the recurrent kernel.
-        seed: Integer that, with the global seed, determines what is dropped.
 
     Shapes: ``(batch, features)`` and a list of two states ``(batch, units)``, to the output
     ``(batch, units)`` and the list of the new states.

@@ -6,8 +6,8 @@ classes here; :func:`add_weight` uses them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from lamina import constraints, initializers, regularizers
 from lamina.core.variable import Variable
@@ -57,9 +57,30 @@ def add_weight(
     )
 
 
+def penalties(**weights: str) -> dict[str, str]:
+    """Descriptions of the regularizers and constraints of weights, for docstrings.
+
+    >>> penalties(bias="the bias")["bias_constraint"]
+    'Projection of the bias after each update.'
+    """
+    return {
+        f"{kind}_{argument}": text.format(weight)
+        for argument, text in (
+            ("regularizer", "Penalty on {}, added to the loss."),
+            ("constraint", "Projection of {} after each update."),
+        )
+        for kind, weight in weights.items()
+    }
+
+
 @builtin()
 class KernelAndBias(Layer, trailing=True, kw_only=True):
     """The last arguments of layers with a ``kernel`` and a ``bias``."""
+
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        **penalties(kernel="the kernel", bias="the bias"),
+        "activity_regularizer": "Penalty on the output, added to the loss.",
+    }
 
     kernel_initializer: Any = initializer("glorot_uniform")
     bias_initializer: Any = initializer("zeros")
@@ -81,6 +102,8 @@ class AffineInitializers(Layer, trailing=True, kw_only=True):
 @builtin()
 class AffinePenalties(Layer, trailing=True, kw_only=True):
     """The regularizers and constraints of ``gamma`` and ``beta``."""
+
+    _shared_arguments: ClassVar[Mapping[str, str]] = penalties(beta="``beta``", gamma="``gamma``")
 
     beta_regularizer: Any = regularizer()
     gamma_regularizer: Any = regularizer()

@@ -24,6 +24,7 @@ from lamina.dtype_policies.dtypes import canonical, is_float, standardize_dtype
 from lamina.dtype_policies.policy import get_policy
 from lamina.errors import ShapeError
 from lamina.serialization import registry
+from lamina.serialization.docstrings import completed
 from lamina.serialization.fields import Configurable, field, fields_of, one_of
 from lamina.serialization.namespaces import accessors
 from lamina.serialization.registry import builtin
@@ -319,9 +320,26 @@ def loss_function(kind: Kind, *aliases: str) -> Callable[[_F], _F]:
     return publish
 
 
+# What the docstrings of functions of elements share.
+_ARGUMENTS = {
+    "y_true": "Targets, ``(batch, ..., n)``.",
+    "y_pred": "Predictions of the same shape, or differing by one trailing axis of size 1.",
+}
+_RESULTS = (
+    "    Values of shape ``(batch, ...)``.",
+    "    Values of the same shape without ``axis``.",
+)
+_ERRORS = "    ShapeError: Different shapes, which are not broadcast."
+
+
 def pairwise(kind: Kind, fn: _F) -> _F:
     """``fn(y_true, y_pred, ...)`` under the shape rule; its ``kind`` says what it compares."""
     name = fn.__name__  # pyright: ignore[reportFunctionMemberAccess]
+    if kind in ("elements", "vectors"):
+        names = inspect.signature(fn).parameters
+        fn.__doc__ = completed(
+            fn.__doc__, names, _ARGUMENTS, Returns=_RESULTS["axis" in names], Raises=_ERRORS
+        )
 
     @functools.wraps(fn)
     def call(y_true: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Any:
@@ -492,6 +510,11 @@ class FunctionLoss(Loss):
     """A loss whose values a function computes: the base class of all built-in ones."""
 
     _function: ClassVar[Any]
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "reduction": "How to reduce the values: see :class:`Loss`.",
+        "name": "Name of the loss.",
+        "dtype": "Dtype or policy to compute in; ``floatx`` when None.",
+    }
 
     def _arguments(self) -> dict[str, Any]:
         """The arguments of the function besides targets and predictions."""

@@ -58,14 +58,8 @@ def binary_crossentropy(
         y_pred: Probabilities or logits of the same shape, or differing by one trailing axis of
             size 1.
         from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
-        label_smoothing: How far to move the targets towards 1/2, from 0 to 1.
+        label_smoothing: Fraction by which to move the targets towards 1/2, from 0 to 1.
         axis: Axis over which to average.
-
-    Returns:
-        Values of the same shape without ``axis``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> binary_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
     Array([0.6931472], dtype=float32)
@@ -99,14 +93,8 @@ def binary_focal_crossentropy(
         alpha: Weight of class 1.
         gamma: Focusing parameter: how much to down-weight easy elements; 0 for cross-entropy.
         from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
-        label_smoothing: How far to move the targets towards 1/2, from 0 to 1.
+        label_smoothing: Fraction by which to move the targets towards 1/2, from 0 to 1.
         axis: Axis over which to average.
-
-    Returns:
-        Values of the same shape without ``axis``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> binary_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
     Array([0.1732868], dtype=float32)
@@ -136,9 +124,6 @@ def categorical_crossentropy(
         from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
         label_smoothing: Fraction of the targets to distribute evenly over all classes, 0 to 1.
         axis: Axis of the classes.
-
-    Returns:
-        Values of the same shape without ``axis``.
 
     Raises:
         ShapeError: Different shapes, such as class indices without a class axis.
@@ -173,9 +158,6 @@ def categorical_focal_crossentropy(
         from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
         label_smoothing: Fraction of the targets to distribute evenly over all classes, 0 to 1.
         axis: Axis of the classes.
-
-    Returns:
-        Values of the same shape without ``axis``.
 
     Raises:
         ShapeError: Different shapes, such as class indices without a class axis.
@@ -270,14 +252,6 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float = 0
 class BinaryCrossentropy(FunctionLoss):
     """Binary cross-entropy: see :func:`binary_crossentropy`.
 
-    Args:
-        from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
-        label_smoothing: How far to move the targets towards 1/2, from 0 to 1.
-        axis: Axis over which to average.
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
-
     >>> round(BinaryCrossentropy(from_logits=True)([[0.0], [1.0]], [[0.0], [0.0]]).item(), 4)
     0.6931
     """
@@ -294,17 +268,6 @@ class BinaryCrossentropy(FunctionLoss):
 @builtin("losses")
 class BinaryFocalCrossentropy(FunctionLoss):
     """Binary cross-entropy for imbalanced classes: see :func:`binary_focal_crossentropy`.
-
-    Args:
-        apply_class_balancing: Whether to use ``alpha``.
-        alpha: Weight of class 1.
-        gamma: Focusing parameter: how much to down-weight easy elements; 0 for cross-entropy.
-        from_logits: Whether ``y_pred`` holds logits, whose sigmoid is the probability.
-        label_smoothing: How far to move the targets towards 1/2, from 0 to 1.
-        axis: Axis over which to average.
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(BinaryFocalCrossentropy(gamma=1.0)([[1.0]], [[0.5]]).item(), 4)
     0.3466
@@ -326,14 +289,6 @@ class BinaryFocalCrossentropy(FunctionLoss):
 class CategoricalCrossentropy(FunctionLoss):
     """Cross-entropy with one-hot targets: see :func:`categorical_crossentropy`.
 
-    Args:
-        from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
-        label_smoothing: Fraction of the targets to distribute evenly over all classes, 0 to 1.
-        axis: Axis of the classes.
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
-
     >>> round(CategoricalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]]).item(), 4)
     0.6931
     """
@@ -350,16 +305,6 @@ class CategoricalCrossentropy(FunctionLoss):
 @builtin("losses")
 class CategoricalFocalCrossentropy(FunctionLoss):
     """Categorical cross-entropy for imbalanced classes: see :func:`categorical_focal_crossentropy`.
-
-    Args:
-        alpha: Weight of the classes: a number, or one for each class.
-        gamma: Focusing parameter: how much to down-weight easy samples.
-        from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
-        label_smoothing: Fraction of the targets to distribute evenly over all classes, 0 to 1.
-        axis: Axis of the classes.
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(CategoricalFocalCrossentropy(alpha=1.0)([[0.0, 1.0]], [[0.5, 0.5]]).item(), 4)
     0.1733
@@ -383,12 +328,7 @@ class SparseCategoricalCrossentropy(FunctionLoss):
     Elements of the ignored class count neither in the numerator nor in the denominator of a mean.
 
     Args:
-        from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
         ignore_class: Class index of targets to ignore, such as -1 for unlabeled pixels.
-        reduction: How to reduce the values: see :class:`Loss`.
-        axis: Axis of the classes.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(SparseCategoricalCrossentropy()([1, 0], [[0.5, 0.5], [0.5, 0.5]]).item(), 4)
     0.6931
@@ -406,12 +346,6 @@ class SparseCategoricalCrossentropy(FunctionLoss):
 @builtin("losses")
 class CategoricalGeneralizedCrossEntropy(FunctionLoss):
     """Bounded cross-entropy for noisy labels: see :func:`categorical_generalized_cross_entropy`.
-
-    Args:
-        q: Between 0 and 1, both excluded; the larger, the more robust to wrong labels.
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     Raises:
         ArgumentError: A ``q`` that is not between 0 and 1.

@@ -19,12 +19,6 @@ def kl_divergence(y_true: Any, y_pred: Any) -> Any:
         y_true: Probabilities, ``(batch, ..., n)``.
         y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
 
-    Returns:
-        Values of shape ``(batch, ...)``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
-
     >>> kl_divergence([[0.5, 0.5]], [[0.5, 0.5]])
     Array([0.], dtype=float32)
     """
@@ -43,12 +37,6 @@ def poisson(y_true: Any, y_pred: Any) -> Any:
         y_true: Counts, ``(batch, ..., n)``.
         y_pred: Rates >= 0 of the same shape, or differing by one trailing axis of size 1.
 
-    Returns:
-        Values of shape ``(batch, ...)``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
-
     >>> poisson([[0.0, 2.0]], [[1.0, 1.0]])
     Array([0.9999999], dtype=float32)
     """
@@ -58,11 +46,6 @@ def poisson(y_true: Any, y_pred: Any) -> Any:
 @builtin("losses")
 class KLDivergence(FunctionLoss):
     """Kullback-Leibler divergence: see :func:`kl_divergence`.
-
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(KLDivergence()([[0.5, 0.5]], [[0.25, 0.75]]).item(), 4)
     0.1438
@@ -77,11 +60,6 @@ class KLDivergence(FunctionLoss):
 @builtin("losses")
 class Poisson(FunctionLoss):
     """Poisson loss: see :func:`poisson`.
-
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(Poisson()([[2.0]], [[1.0]]).item(), 4)
     1.0

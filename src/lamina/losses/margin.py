@@ -25,12 +25,6 @@ def hinge(y_true: Any, y_pred: Any) -> Any:
         y_true: Targets -1 and 1 (or 0 and 1, read as -1 and 1), ``(batch, ..., n)``.
         y_pred: Scores of the same shape, or differing by one trailing axis of size 1.
 
-    Returns:
-        Values of shape ``(batch, ...)``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
-
     >>> hinge([[-1.0, 1.0]], [[0.5, 0.5]])
     Array([1.], dtype=float32)
     """
@@ -44,12 +38,6 @@ def squared_hinge(y_true: Any, y_pred: Any) -> Any:
     Args:
         y_true: Targets -1 and 1 (or 0 and 1, read as -1 and 1), ``(batch, ..., n)``.
         y_pred: Scores of the same shape, or differing by one trailing axis of size 1.
-
-    Returns:
-        Values of shape ``(batch, ...)``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> squared_hinge([[-1.0, 1.0]], [[0.5, 0.5]])
     Array([1.25], dtype=float32)
@@ -66,9 +54,6 @@ def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
     Args:
         y_true: One-hot targets, ``(batch, ..., classes)``.
         y_pred: Scores of the same shape.
-
-    Returns:
-        Values of shape ``(batch, ...)``.
 
     Raises:
         ShapeError: Different shapes, such as class indices without a class axis.
@@ -169,11 +154,6 @@ def _logsumexp(x: Any, chosen: Any) -> Any:
 class Hinge(FunctionLoss):
     """Hinge loss of maximum-margin classifiers: see :func:`hinge`.
 
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
-
     >>> Hinge()([[-1.0], [1.0]], [[0.5], [0.5]]).item()
     1.0
     """
@@ -188,11 +168,6 @@ class Hinge(FunctionLoss):
 class SquaredHinge(FunctionLoss):
     """Squared hinge loss: see :func:`squared_hinge`.
 
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
-
     >>> SquaredHinge()([[-1.0], [1.0]], [[0.5], [0.5]]).item()
     1.25
     """
@@ -206,11 +181,6 @@ class SquaredHinge(FunctionLoss):
 @builtin("losses")
 class CategoricalHinge(FunctionLoss):
     """Hinge loss of the target class and the best other one: see :func:`categorical_hinge`.
-
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> CategoricalHinge()([[0.0, 1.0]], [[0.5, 1.0]]).item()
     0.5
@@ -229,14 +199,6 @@ class Circle(FunctionLoss):
     Embeddings should have an L2 norm of 1: end the model with ``UnitNormalization``. Samples
     without others of the same class count neither in the numerator nor in the denominator of a
     mean.
-
-    Args:
-        gamma: Scale factor.
-        margin: Relaxation of the optimal similarities, 1 and 0.
-        remove_diagonal: Whether to exclude the similarity of each sample to itself.
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(Circle(gamma=1.0)([0, 0, 1], [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).item(), 4)
     0.5459

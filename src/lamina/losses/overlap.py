@@ -32,9 +32,6 @@ def tversky(
     Returns:
         Values with the remaining axes; a scalar when ``axis`` is None.
 
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
-
     >>> round(tversky([[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]], alpha=1.0).item(), 4)
     0.5
     """
@@ -61,9 +58,6 @@ def dice(y_true: Any, y_pred: Any, axis: Axes = None) -> Any:
     Returns:
         Values with the remaining axes; a scalar when ``axis`` is None.
 
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
-
     >>> round(dice([[1.0, 1.0, 0.0]], [[1.0, 0.0, 1.0]]).item(), 4)
     0.5
     """
@@ -75,14 +69,6 @@ def dice(y_true: Any, y_pred: Any, axis: Axes = None) -> Any:
 @builtin("losses")
 class Tversky(FunctionLoss):
     """Overlap loss with weights of false positives and negatives: see :func:`tversky`.
-
-    Args:
-        alpha: Weight of the false negatives.
-        beta: Weight of the false positives.
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        axis: Axes of one region; all axes, including the batch, when None.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(Tversky(alpha=1.0)([[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]).item(), 4)
     0.5
@@ -100,12 +86,6 @@ class Tversky(FunctionLoss):
 @builtin("losses")
 class Dice(FunctionLoss):
     """Overlap loss of two regions: see :func:`dice`.
-
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        axis: Axes of one region; all axes, including the batch, when None.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(Dice()([[1.0, 1.0, 0.0]], [[1.0, 0.0, 1.0]]).item(), 4)
     0.5

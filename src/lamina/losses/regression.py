@@ -17,16 +17,6 @@ from lamina.serialization.registry import builtin
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     """``mean((y_true - y_pred) ** 2)`` over the last axis.
 
-    Args:
-        y_true: Targets, ``(batch, ..., n)``.
-        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
-
-    Returns:
-        Values of shape ``(batch, ...)``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
-
     >>> mean_squared_error([[0.0, 1.0]], [[1.0, 3.0]])
     Array([2.5], dtype=float32)
     """
@@ -36,16 +26,6 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
 @loss_function("elements", "mae", "MAE")
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     """``mean(|y_true - y_pred|)`` over the last axis; the gradient at 0 is 0.
-
-    Args:
-        y_true: Targets, ``(batch, ..., n)``.
-        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
-
-    Returns:
-        Values of shape ``(batch, ...)``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> mean_absolute_error([[0.0, 1.0]], [[1.0, 3.0]])
     Array([1.5], dtype=float32)
@@ -58,16 +38,6 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     """``100 * mean(|y_true - y_pred| / max(|y_true|, epsilon))`` over the last axis.
 
     Targets of 0 have a weight of ``1 / epsilon``: use another loss where they occur.
-
-    Args:
-        y_true: Targets, ``(batch, ..., n)``.
-        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
-
-    Returns:
-        Values of shape ``(batch, ...)``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> mean_absolute_percentage_error([[2.0, 4.0]], [[1.0, 5.0]])
     Array([37.5], dtype=float32)
@@ -84,13 +54,6 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
 
     Args:
         y_true: Targets >= 0, ``(batch, ..., n)``.
-        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
-
-    Returns:
-        Values of shape ``(batch, ...)``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> round(mean_squared_logarithmic_error([[0.0, 1.0]], [[0.0, 3.0]]).item(), 4)
     0.2402
@@ -110,15 +73,7 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
     doi:10.1214/aoms/1177703732.
 
     Args:
-        y_true: Targets, ``(batch, ..., n)``.
-        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
         delta: The error at which the loss becomes linear.
-
-    Returns:
-        Values of shape ``(batch, ...)``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> huber([[0.0, 0.0]], [[1.0, 3.0]])
     Array([1.5], dtype=float32)
@@ -135,16 +90,6 @@ def log_cosh(y_true: Any, y_pred: Any) -> Any:
     About ``e ** 2 / 2`` for small errors and ``|e| - log 2`` for large ones. Computed as
     ``e + log(1 + exp(-2 e)) - log 2``, which does not overflow.
 
-    Args:
-        y_true: Targets, ``(batch, ..., n)``.
-        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
-
-    Returns:
-        Values of shape ``(batch, ...)``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
-
     >>> log_cosh([[0.0, 0.0]], [[0.0, 100.0]])
     Array([49.653427], dtype=float32)
     """
@@ -159,15 +104,7 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     Norms are clipped to at least ``epsilon``, so that a vector of zeros gives 0.
 
     Args:
-        y_true: Targets, ``(batch, ..., n)``.
-        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
         axis: Axis of the vectors.
-
-    Returns:
-        Values of the same shape without ``axis``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> cosine_similarity([[0.0, 1.0], [3.0, 4.0]], [[1.0, 0.0], [6.0, 8.0]])
     Array([-0., -1.], dtype=float32)
@@ -178,11 +115,6 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
 @builtin("losses")
 class MeanSquaredError(FunctionLoss):
     """Mean of the squared errors: see :func:`mean_squared_error`.
-
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> MeanSquaredError()([[0.0], [1.0]], [[1.0], [3.0]]).item()
     2.5
@@ -198,11 +130,6 @@ class MeanSquaredError(FunctionLoss):
 class MeanAbsoluteError(FunctionLoss):
     """Mean of the absolute errors: see :func:`mean_absolute_error`.
 
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
-
     >>> MeanAbsoluteError()([[0.0], [1.0]], [[1.0], [3.0]]).item()
     1.5
     """
@@ -216,11 +143,6 @@ class MeanAbsoluteError(FunctionLoss):
 @builtin("losses")
 class MeanAbsolutePercentageError(FunctionLoss):
     """Mean absolute percentage error: see :func:`mean_absolute_percentage_error`.
-
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> MeanAbsolutePercentageError()([[2.0], [4.0]], [[1.0], [5.0]]).item()
     37.5
@@ -236,11 +158,6 @@ class MeanAbsolutePercentageError(FunctionLoss):
 class MeanSquaredLogarithmicError(FunctionLoss):
     """Mean of the squared differences of logarithms: see :func:`mean_squared_logarithmic_error`.
 
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
-
     >>> round(MeanSquaredLogarithmicError()([[1.0]], [[3.0]]).item(), 4)
     0.4805
     """
@@ -254,12 +171,6 @@ class MeanSquaredLogarithmicError(FunctionLoss):
 @builtin("losses")
 class Huber(FunctionLoss):
     """Huber loss, robust to outliers: see :func:`huber`.
-
-    Args:
-        delta: The error at which the loss becomes linear.
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> Huber(delta=2.0)([[0.0]], [[3.0]]).item()
     4.0
@@ -276,11 +187,6 @@ class Huber(FunctionLoss):
 class LogCosh(FunctionLoss):
     """Logarithm of the hyperbolic cosine of the error: see :func:`log_cosh`.
 
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
-
     >>> round(LogCosh()([[0.0]], [[1.0]]).item(), 4)
     0.4338
     """
@@ -294,12 +200,6 @@ class LogCosh(FunctionLoss):
 @builtin("losses")
 class CosineSimilarity(FunctionLoss):
     """Negative cosine similarity of two vectors: see :func:`cosine_similarity`.
-
-    Args:
-        axis: Axis of the vectors.
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
 
     >>> round(CosineSimilarity()([[1.0, 1.0]], [[2.0, 2.0]]).item(), 4)
     -1.0

@@ -82,11 +82,6 @@ def _shifted(x: jax.Array, by: int) -> jax.Array:
 class CTC(FunctionLoss):
     """CTC loss of label sequences without alignment in time: see :func:`ctc`.
 
-    Args:
-        reduction: How to reduce the values: see :class:`Loss`.
-        name: Name of the loss.
-        dtype: Dtype or policy to compute in; ``floatx`` when None.
-
     >>> round(CTC()([[1]], jnp.zeros((1, 1, 2))).item(), 4)
     0.6931
     """

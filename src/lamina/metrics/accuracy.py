@@ -19,13 +19,9 @@ def accuracy(y_true: Any, y_pred: Any) -> Any:
 
     Args:
         y_true: Targets of any shape.
-        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
 
     Returns:
         Zeros and ones of that shape.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> accuracy([1, 2, 3], [1, 2, 0])
     Array([1., 1., 0.], dtype=float32)
@@ -44,9 +40,6 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
 
     Returns:
         Zeros and ones of that shape.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> binary_accuracy([[1.0, 0.0]], [[0.7, 0.6]])
     Array([[1., 0.]], dtype=float32)
@@ -152,10 +145,6 @@ def sparse_top_k_categorical_accuracy(
 class Accuracy(FunctionMetric):
     """Fraction of predictions that equal their targets.
 
-    Args:
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-
     >>> metric = Accuracy()
     >>> metric.update_state([1, 2, 3, 4], [0, 2, 3, 4])
     >>> metric.result()
@@ -171,11 +160,6 @@ class Accuracy(FunctionMetric):
 @builtin("metrics")
 class BinaryAccuracy(FunctionMetric):
     """Fraction of correct binary predictions: see :func:`binary_accuracy`.
-
-    Args:
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-        threshold: Predictions above it mean 1.
 
     >>> metric = BinaryAccuracy()
     >>> metric.update_state([[1.0], [0.0]], [[0.7], [0.6]])
@@ -194,10 +178,6 @@ class BinaryAccuracy(FunctionMetric):
 class CategoricalAccuracy(FunctionMetric):
     """Fraction of samples whose most probable class is the target class, one-hot encoded.
 
-    Args:
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-
     >>> metric = CategoricalAccuracy()
     >>> metric.update_state([[0, 1], [1, 0]], [[0.2, 0.8], [0.3, 0.7]])
     >>> metric.result()
@@ -214,10 +194,6 @@ class CategoricalAccuracy(FunctionMetric):
 class SparseCategoricalAccuracy(FunctionMetric):
     """Fraction of samples whose most probable class is the target class, a class index.
 
-    Args:
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-
     >>> metric = SparseCategoricalAccuracy()
     >>> metric.update_state([1, 0], [[0.2, 0.8], [0.3, 0.7]])
     >>> metric.result()
@@ -233,11 +209,6 @@ class SparseCategoricalAccuracy(FunctionMetric):
 @builtin("metrics")
 class TopKCategoricalAccuracy(FunctionMetric):
     """Fraction of samples whose target class, one-hot encoded, is among the k most probable.
-
-    Args:
-        k: Number of highest-scoring classes to consider.
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = TopKCategoricalAccuracy(k=2)
     >>> metric.update_state([[0, 0, 1], [0, 0, 1]], [[0.5, 0.1, 0.4], [0.5, 0.3, 0.2]])
@@ -257,9 +228,6 @@ class SparseTopKCategoricalAccuracy(FunctionMetric):
     """Fraction of samples whose target class, a class index, is among the k most probable.
 
     Args:
-        k: Number of highest-scoring classes to consider.
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
         from_sorted_ids: Whether predictions are classes in descending order of probability instead
             of scores.
 

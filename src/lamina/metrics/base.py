@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import jax.numpy as jnp
@@ -82,6 +82,10 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
     name: str | None = None
 
     direction: ClassVar[Literal["min", "max"] | None] = None
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "name": "Name of the metric; derived from that of the class when None.",
+        "dtype": "Dtype or policy of the state; ``floatx`` when None.",
+    }
     tracked_as: ClassVar[str] = "metric"
     _untracked = frozenset(("_captured", "_own_variables"))
 
@@ -182,7 +186,17 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
             variable.assign(start(variable.shape, dtype=variable.dtype))
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Update the state with a batch: ``update_state(y_true, y_pred, sample_weight=None)``."""
+        """Update the state with a batch: ``update_state(y_true, y_pred, sample_weight=None)``.
+
+        Args:
+            y_true: Targets.
+            y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
+                Masked ones are ignored.
+            sample_weight: Weights of that shape or of its first axes.
+
+        Raises:
+            ShapeError: Targets or weights whose shapes do not match those of the predictions.
+        """
         raise NotImplementedError(
             f"{type(self).__name__} does not implement `update_state(self, y_true, y_pred, "
             "sample_weight=None)`."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -117,6 +117,9 @@ class DecisionMetric(Metric):
 
 @builtin()
 class _SingleCount(DecisionMetric):
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "thresholds": "A number from 0 to 1, or a list of them for one count each; 1/2 when None.",
+    }
     _counted: ClassVar[str]
     thresholds: Any = THRESHOLDS
     name: str | None = None
@@ -128,16 +131,7 @@ class _SingleCount(DecisionMetric):
         self.accumulator = self.add_weight((len(self._points),), name="accumulator")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Zeros and ones of any shape.
-            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
-            sample_weight: Weights of that shape or of its first axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
+        """Update the state with a batch of zeros and ones, and of probabilities, of any shape."""
         found = counts(*self._aligned(y_true, y_pred, sample_weight), self._points)
         self.accumulator.assign_add(found._asdict()[self._counted])
 
@@ -153,11 +147,6 @@ def _one_or_all(values: Any) -> Any:
 class TruePositives(_SingleCount):
     """Number of elements that are 1 and predicted above the threshold.
 
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-
     >>> metric = TruePositives()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
     >>> metric.result()
@@ -170,11 +159,6 @@ class TruePositives(_SingleCount):
 @builtin("metrics")
 class FalsePositives(_SingleCount):
     """Number of elements that are 0 but predicted above the threshold.
-
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = FalsePositives()
     >>> metric.update_state([0, 1, 0, 0], [0.9, 0.1, 0.8, 0.2])
@@ -189,11 +173,6 @@ class FalsePositives(_SingleCount):
 class TrueNegatives(_SingleCount):
     """Number of elements that are 0 and not predicted above the threshold.
 
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-
     >>> metric = TrueNegatives()
     >>> metric.update_state([0, 1, 0, 0], [0.9, 0.1, 0.8, 0.2])
     >>> metric.result()
@@ -206,11 +185,6 @@ class TrueNegatives(_SingleCount):
 @builtin("metrics")
 class FalseNegatives(_SingleCount):
     """Number of elements that are 1 but not predicted above the threshold.
-
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one count each; 1/2 when None.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = FalseNegatives()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
@@ -226,6 +200,12 @@ class FalseNegatives(_SingleCount):
 
 @builtin()
 class _Rate(DecisionMetric):
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "thresholds": "A number from 0 to 1, or a list of them for one result each; 1/2 when None, "
+        "or\n        no threshold with ``top_k``.",
+        "top_k": "Count only the k highest scores of each sample as positive.",
+        "class_id": "The only class, as an index of the last axis, to count.",
+    }
     """True positives divided by the sum of true positives and one kind of error."""
 
     direction = "max"
@@ -245,16 +225,7 @@ class _Rate(DecisionMetric):
         self._errors = self.add_weight((len(self._points),), name=self._error)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Zeros and ones of any shape.
-            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
-            sample_weight: Weights of that shape or of its first axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
+        """Update the state with a batch of zeros and ones, and of probabilities, of any shape."""
         arrays = self._aligned(y_true, y_pred, sample_weight, self.top_k, self.class_id)
         found = counts(*arrays, self._points)
         self.true_positives.assign_add(found.true_positives)
@@ -269,14 +240,6 @@ class _Rate(DecisionMetric):
 class Precision(_Rate):
     """Fraction of positive predictions that are correct: ``TP / (TP + FP)``, or 0 without any.
 
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one result each; 1/2 when None, or
-            no threshold with ``top_k``.
-        top_k: Count only the k highest scores of each sample as positive.
-        class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-
     >>> metric = Precision()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])
     >>> round(metric.result().item(), 4)
@@ -289,14 +252,6 @@ class Precision(_Rate):
 @builtin("metrics")
 class Recall(_Rate):
     """Fraction of positives that are predicted: ``TP / (TP + FN)``, or 0 without any.
-
-    Args:
-        thresholds: A number from 0 to 1, or a list of them for one result each; 1/2 when None, or
-            no threshold with ``top_k``.
-        top_k: Count only the k highest scores of each sample as positive.
-        class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Recall()
     >>> metric.update_state([0, 1, 1, 1], [0.9, 0.1, 0.8, 0.7])

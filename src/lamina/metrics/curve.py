@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -81,8 +82,6 @@ class AUC(_Curve):
         curve: ``"ROC"``, ``"PR"`` or ``"PRGAIN"``.
         summation_method: Height of the curve between two points: ``"interpolation"``,
             ``"minoring"`` (that of the lower one) or ``"majoring"`` (that of the higher one).
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
         thresholds: Thresholds from 0 to 1, instead of ``num_thresholds``.
         multi_label: Whether each label has its own curve; the result is the mean of the areas.
         num_labels: Number of labels, to create the state before the first batch.
@@ -240,6 +239,11 @@ NUM_THRESHOLDS: Any = field(default=200, convert=positive_int)
 class _BestAt(_Curve):
     """The maximum of one rate over the thresholds at which another is high enough."""
 
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "num_thresholds": "Number of evenly spaced thresholds to try.",
+        "class_id": "The only class, as an index of the last axis, to count.",
+    }
+
     _best: ClassVar[str]
     _held: ClassVar[str]
     num_thresholds: int = NUM_THRESHOLDS
@@ -252,16 +256,7 @@ class _BestAt(_Curve):
         self._add_counts(n)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Zeros and ones of any shape.
-            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
-            sample_weight: Weights of that shape or of its first axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
+        """Update the state with a batch of zeros and ones, and of probabilities, of any shape."""
         arrays = self._aligned(y_true, y_pred, sample_weight, class_id=self.class_id)
         self._accumulate(counts(*arrays, self._points))
 
@@ -280,10 +275,6 @@ class SensitivityAtSpecificity(_BestAt):
 
     Args:
         specificity: From 0 to 1.
-        num_thresholds: Number of evenly spaced thresholds to try.
-        class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = SensitivityAtSpecificity(0.5)
     >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
@@ -308,10 +299,6 @@ class SpecificityAtSensitivity(_BestAt):
 
     Args:
         sensitivity: From 0 to 1.
-        num_thresholds: Number of evenly spaced thresholds to try.
-        class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = SpecificityAtSensitivity(0.5)
     >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
@@ -336,10 +323,6 @@ class PrecisionAtRecall(_BestAt):
 
     Args:
         recall: From 0 to 1.
-        num_thresholds: Number of evenly spaced thresholds to try.
-        class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = PrecisionAtRecall(0.5)
     >>> metric.update_state([0, 0, 0, 1, 1], [0.0, 0.3, 0.8, 0.3, 0.8])
@@ -364,10 +347,6 @@ class RecallAtPrecision(_BestAt):
 
     Args:
         precision: From 0 to 1.
-        num_thresholds: Number of evenly spaced thresholds to try.
-        class_id: The only class, as an index of the last axis, to count.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = RecallAtPrecision(0.8)
     >>> metric.update_state([0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9])

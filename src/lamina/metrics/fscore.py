@@ -36,16 +36,7 @@ class _FScore(Metric):
         self.false_negatives = self.add_weight(shape, name="false_negatives")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Zeros and ones, ``(batch, ..., classes)`` or ``(batch,)``.
-            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
-            sample_weight: Weights of that shape or of its first axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
+        """Update the state with zeros and ones, ``(batch, ..., classes)`` or ``(batch,)``."""
         mask = get_mask(y_pred)
         t, p = as_columns(y_true, y_pred, str(self.name), self._float_dtype())
         self.build(t.shape, p.shape)
@@ -94,8 +85,6 @@ class FBetaScore(_FScore):
         beta: Weight of recall relative to precision, above 0.
         threshold: Predictions above it are positive; when None, the highest score of each sample
             is.
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = FBetaScore(beta=2.0, threshold=0.5)
     >>> metric.update_state(
@@ -125,8 +114,6 @@ class F1Score(_FScore):
             number of samples of each class.
         threshold: Predictions above it are positive; when None, the highest score of each sample
             is.
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = F1Score(threshold=0.5)
     >>> metric.update_state(

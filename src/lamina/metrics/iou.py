@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -27,6 +27,13 @@ TARGET_CLASS_IDS: Any = field(convert=_ids)
 @builtin()
 class _Overlap(Metric):
     """Base class: counts pairs of a target and a predicted class; other classes are ignored."""
+
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "num_classes": "Number of classes.",
+        "ignore_class": "A class index in ``y_true`` whose elements are ignored.",
+        "sparse_y_pred": "Whether predictions are class indices rather than scores.",
+        "axis": "Axis of the classes of what is not sparse.",
+    }
 
     direction = "max"
 
@@ -55,16 +62,7 @@ class _Overlap(Metric):
         raise NotImplementedError
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Class indices of any shape, or one-hot.
-            y_pred: Predictions: class indices of the same shape, or scores.
-            sample_weight: Weights of the shape of the class indices or of its first axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
+        """Update the state with class indices of any shape, one-hot targets or scores."""
         mask = get_mask(y_pred)
         t, p = self._numbers(jnp.asarray(y_true), jnp.asarray(y_pred))
         t, p = t.astype("int32"), p.astype("int32")
@@ -125,14 +123,8 @@ class IoU(_OverlapOfClasses):
     that are not a class are ignored. Jaccard 1901.
 
     Args:
-        num_classes: Number of classes.
         target_class_ids: The classes to average over.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-        ignore_class: A class index in ``y_true`` whose elements are ignored.
         sparse_y_true: Whether targets are class indices rather than one-hot.
-        sparse_y_pred: Whether predictions are class indices rather than scores.
-        axis: Axis of the classes of what is not sparse.
 
     >>> metric = IoU(num_classes=2, target_class_ids=[0])
     >>> metric.update_state([0, 0, 1, 1], [0, 1, 0, 1])
@@ -161,13 +153,7 @@ class MeanIoU(_OverlapOfClasses):
     """``TP / (TP + FP + FN)``, averaged over all classes that occur: see :class:`IoU`.
 
     Args:
-        num_classes: Number of classes.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-        ignore_class: A class index in ``y_true`` whose elements are ignored.
         sparse_y_true: Whether targets are class indices rather than one-hot.
-        sparse_y_pred: Whether predictions are class indices rather than scores.
-        axis: Axis of the classes of what is not sparse.
 
     >>> metric = MeanIoU(num_classes=2)
     >>> metric.update_state([0, 0, 1, 1], [0, 1, 1, 1])
@@ -192,13 +178,7 @@ class OneHotIoU(_OverlapOfClasses):
     """:class:`IoU` with one-hot targets.
 
     Args:
-        num_classes: Number of classes.
         target_class_ids: The classes to average over.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-        ignore_class: A class index in ``y_true`` whose elements are ignored.
-        sparse_y_pred: Whether predictions are class indices rather than scores.
-        axis: Axis of the classes of what is not sparse.
 
     >>> metric = OneHotIoU(num_classes=2, target_class_ids=[1])
     >>> metric.update_state([[1, 0], [0, 1]], [[0.4, 0.6], [0.1, 0.9]])
@@ -222,14 +202,6 @@ class OneHotIoU(_OverlapOfClasses):
 class OneHotMeanIoU(_OverlapOfClasses):
     """:class:`MeanIoU` with one-hot targets.
 
-    Args:
-        num_classes: Number of classes.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-        ignore_class: A class index in ``y_true`` whose elements are ignored.
-        sparse_y_pred: Whether predictions are class indices rather than scores.
-        axis: Axis of the classes of what is not sparse.
-
     >>> metric = OneHotMeanIoU(num_classes=2)
     >>> metric.update_state([[1, 0], [0, 1]], [[0.4, 0.6], [0.1, 0.9]])
     >>> round(metric.result().item(), 4)
@@ -251,8 +223,6 @@ class BinaryIoU(_Overlap):
     Args:
         target_class_ids: The classes to average over: 0, 1 or both.
         threshold: Predictions of at least this mean 1.
-        name: Name of the metric; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = BinaryIoU(target_class_ids=[1], threshold=0.3)
     >>> metric.update_state([0, 1, 0, 1], [0.1, 0.2, 0.4, 0.7])

@@ -21,10 +21,6 @@ from lamina.tree import nested
 class Sum(Metric):
     """``sum(sample_weight * values)`` over all batches.
 
-    Args:
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-
     >>> metric = Sum()
     >>> metric.update_state([1.0, 2.0])
     >>> metric.update_state([4.0], sample_weight=[0.5])
@@ -51,10 +47,6 @@ class Sum(Metric):
 @builtin("metrics")
 class Mean(Metric):
     """``sum(sample_weight * values) / sum(sample_weight)`` over all batches; 0 without values.
-
-    Args:
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = Mean()
     >>> metric.update_state([1.0, 3.0])
@@ -108,17 +100,6 @@ class FunctionMetric(Mean):
     def update_state(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
-        """Update the state with a batch.
-
-        Args:
-            y_true: Targets.
-            y_pred: Predictions. Masked ones are ignored.
-            sample_weight: Weights of the values of the function, with their shape or its first
-                axes.
-
-        Raises:
-            ShapeError: Targets or weights whose shapes do not match those of the predictions.
-        """
         mask = None if nested.is_nested(y_pred) else get_mask(y_pred)
         classes = kind_of(self._function) in ("classes", "labels")
         y_pred = tensors(y_pred, self._float_dtype())
@@ -142,7 +123,6 @@ class MeanMetricWrapper(FunctionMetric):
     Args:
         fn: The function, or the name of a built-in loss function.
         name: Name; derived from that of the class when None.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
         **kwargs: Other arguments of the function.
 
     >>> metric = MeanMetricWrapper("huber", delta=2.0)

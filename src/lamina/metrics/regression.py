@@ -36,15 +36,10 @@ def _mean_of(
 ) -> type[FunctionMetric]:
     """A class for the mean of a loss function; ``name`` and ``dtype`` come first, as in Keras."""
     defaults = {"name": name or function.__name__, "dtype": DTYPE, **arguments}
-    text = f"""Mean of :func:`lamina.losses.{defaults["name"]}` over all samples.
-
-    Args:
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-    """
+    text = f"Mean of :func:`lamina.losses.{defaults['name']}` over all samples."
     namespace = {
         "__module__": __name__,
-        "__doc__": text + "".join(f"    {a}: See the function.\n    " for a in arguments),
+        "__doc__": text,
         "__annotations__": dict.fromkeys(defaults, "Any"),
         "_function": staticmethod(function),
         "direction": "max" if function is _cosine else "min",
@@ -54,7 +49,11 @@ def _mean_of(
 
 
 def _cosine(y_true: Any, y_pred: Any, axis: int) -> Any:
-    """The cosine: 1 for equal directions, for which the loss is -1."""
+    """The cosine: 1 for equal directions, for which the loss is -1.
+
+    Args:
+        axis: Axis of the vectors.
+    """
     return -losses.cosine_similarity(y_true, y_pred, axis)
 
 
@@ -91,10 +90,6 @@ SparseCategoricalCrossentropy = _mean_of(
 class RootMeanSquaredError(FunctionMetric):
     """``sqrt(mean((y_true - y_pred) ** 2))`` over all batches.
 
-    Args:
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-
     >>> metric = RootMeanSquaredError()
     >>> metric.update_state([[0.0], [0.0]], [[1.0], [7.0]])
     >>> metric.result()
@@ -125,15 +120,10 @@ def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     Pearson 1895, doi:10.1098/rspl.1895.0041.
 
     Args:
-        y_true: Targets, ``(batch, ..., n)``.
-        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
         axis: Axis of the vectors.
 
     Returns:
         Values from -1 to 1, of the same shape without ``axis``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> pearson_correlation([[0.0, 1.0, 2.0]], [[2.0, 1.0, 0.0]])
     Array([-1.], dtype=float32)
@@ -151,15 +141,10 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     doi:10.2307/2532051.
 
     Args:
-        y_true: Targets, ``(batch, ..., n)``.
-        y_pred: Predictions of the same shape, or differing by one trailing axis of size 1.
         axis: Axis of the vectors.
 
     Returns:
         Values from -1 to 1, of the same shape without ``axis``.
-
-    Raises:
-        ShapeError: Different shapes, which are not broadcast.
 
     >>> concordance_correlation([[0.0, 2.0]], [[1.0, 3.0]]).round(4)
     Array([0.6667], dtype=float32)
@@ -173,11 +158,6 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
 @builtin("metrics")
 class PearsonCorrelation(FunctionMetric):
     """Mean of the samples' :func:`pearson_correlation`.
-
-    Args:
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-        axis: Axis of the vectors.
 
     >>> metric = PearsonCorrelation()
     >>> metric.update_state([[0.0, 1.0, 2.0]], [[0.0, 10.0, 20.0]])
@@ -195,11 +175,6 @@ class PearsonCorrelation(FunctionMetric):
 @builtin("metrics")
 class ConcordanceCorrelation(FunctionMetric):
     """Mean of the samples' :func:`concordance_correlation`.
-
-    Args:
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
-        axis: Axis of the vectors.
 
     >>> metric = ConcordanceCorrelation()
     >>> metric.update_state([[0.0, 2.0]], [[1.0, 3.0]])
@@ -235,8 +210,6 @@ class R2Score(Metric):
         num_regressors: Number p of independent variables, for the adjusted score
             ``1 - (1 - R2) * (n - 1) / (n - p - 1)``; 0 for the unadjusted score. As in Keras, n is
             the number of elements of ``y_true``, and n <= p + 1 gives the unadjusted score.
-        name: Name of the metric.
-        dtype: Dtype or policy of the state; ``floatx`` when None.
 
     >>> metric = R2Score()
     >>> metric.update_state([[1.0], [2.0], [3.0]], [[1.0], [2.0], [2.0]])

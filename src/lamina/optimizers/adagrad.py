@@ -22,9 +22,7 @@ class Adagrad(Optimizer):
     Duchi et al. 2011, "Adaptive subgradient methods for online learning".
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
         initial_accumulator_value: Initial value of ``total``, >= 0.
-        epsilon: Added to the denominator, so that the division is finite.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
@@ -61,7 +59,6 @@ class Adadelta(Optimizer):
     Zeiler 2012, arXiv:1212.5701.
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
         rho: Decay rate of the moving averages.
         epsilon: Added to both averages, so that the first steps are not zero.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
@@ -100,10 +97,8 @@ class RMSprop(Optimizer):
     2012, Coursera lecture 6e; centered: Graves 2013, arXiv:1308.0850.
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
         rho: Decay rate of the moving averages.
         momentum: Fraction of the previous step to add to each step.
-        epsilon: Added to the denominator, so that the division is finite.
         centered: Whether to scale by the variance of the gradient instead of its mean square.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
 
@@ -149,7 +144,6 @@ class Ftrl(Optimizer):
     McMahan et al. 2013, "Ad click prediction: a view from the trenches".
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
         learning_rate_power: ``p``, <= 0; 0 for a constant learning rate.
         initial_accumulator_value: Initial value of ``n``, >= 0.
         l1_regularization_strength: ``l1``, >= 0.
@@ -214,7 +208,6 @@ class Adafactor(Optimizer):
     Shazeer and Stern 2018, arXiv:1804.04235.
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
         beta_2_decay: The decay rate of the moving averages is ``1 - t ** beta_2_decay``.
         epsilon_1: Added to squared gradients.
         epsilon_2: Lower bound of the root mean square of a weight.

@@ -29,10 +29,6 @@ class Adam(Optimizer):
     is the paper's "epsilon hat"); Reddi et al. 2018, arXiv:1904.09237.
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
-        beta_1: Decay rate of ``m``.
-        beta_2: Decay rate of ``v``.
-        epsilon: Added to the denominator, so that the division is finite.
         amsgrad: Whether to use the maximum of ``v`` so far.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
 
@@ -75,11 +71,7 @@ class AdamW(Adam, positional="learning_rate weight_decay beta_1 beta_2 epsilon a
     arXiv:1711.05101.
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
         weight_decay: Fraction of the weights to subtract at each update, times the learning rate.
-        beta_1: Decay rate of ``m``.
-        beta_2: Decay rate of ``v``.
-        epsilon: Added to the denominator, so that the division is finite.
         amsgrad: Whether to use the maximum of ``v`` so far.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
 
@@ -107,10 +99,7 @@ class Adamax(Optimizer):
     Kingma and Ba 2015, arXiv:1412.6980, section 7.
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
-        beta_1: Decay rate of ``m``.
         beta_2: Decay rate of ``u``.
-        epsilon: Added to the denominator, so that the division is finite.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
@@ -150,10 +139,6 @@ class Nadam(Optimizer):
     Dozat 2016, "Incorporating Nesterov momentum into Adam".
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
-        beta_1: Decay rate of ``m``.
-        beta_2: Decay rate of ``v``.
-        epsilon: Added to the denominator, so that the division is finite.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable
@@ -210,10 +195,6 @@ class Lamb(Optimizer):
     You et al. 2020, arXiv:1904.00962.
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
-        beta_1: Decay rate of ``m``.
-        beta_2: Decay rate of ``v``.
-        epsilon: Added to the denominator, so that the division is finite.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
 
     >>> from lamina.core.variable import Variable

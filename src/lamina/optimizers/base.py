@@ -247,14 +247,16 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
             reference: The weight that it belongs to; its address is the rest of the key.
         """
         name = name or "variable"
-        key = name if reference is None else f"{name}/{self._address_of(reference)}"
-        key = naming.free(self._slots, key)
-        own = key if reference is None else name
+        if reference is None:
+            own = full = key = naming.free(self._slots, name)
+        else:
+            own, address = name, self._address_of(reference)
+            key, full = naming.free(self._slots, f"{name}/{address}"), f"{address}_{name}"
         return self._enter(
             key, own, reference,
             lambda: Variable(
                 initializers.get(initializer), tuple(shape), dtype, trainable=False,
-                name=own.replace("/", "_"), owner=self, autocast=False,
+                name=full.replace("/", "_"), owner=self, autocast=False,
             ),
         )  # fmt: skip
 

@@ -25,7 +25,6 @@ class SGD(Optimizer):
     Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning".
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
         momentum: Fraction of the velocity that each update keeps, from 0 to 1.
         nesterov: Whether to use Nesterov momentum.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
@@ -69,7 +68,6 @@ class Lion(Optimizer):
     Chen et al. 2023, arXiv:2302.06675.
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
         beta_1: Weight of the momentum relative to the gradient in the direction.
         beta_2: Decay rate of the momentum.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
@@ -123,7 +121,6 @@ class Muon(_MuonArguments):
     Liu et al. 2025, arXiv:2502.16982.
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
         adam_beta_1: Decay rate of AdamW's first moment.
         adam_beta_2: Decay rate of AdamW's second moment.
         adam_weight_decay: Weight decay of AdamW.

@@ -23,6 +23,13 @@ from lamina.serialization.registry import builtin, serialize
 class _WithLearningRate(BaseOptimizer):
     """What all optimizers but the wrappers of others begin with."""
 
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "learning_rate": "A number, a schedule, or a callable without arguments.",
+        "beta_1": "Decay rate of ``m``.",
+        "beta_2": "Decay rate of ``v``.",
+        "epsilon": "Added to the denominator, so that the division is finite.",
+    }
+
     learning_rate: Any
 
 

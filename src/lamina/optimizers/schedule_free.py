@@ -25,10 +25,7 @@ class ScheduleFreeAdamW(Optimizer):
     all ``z``; the weight decay of all optimizers is applied, to the weight.
 
     Args:
-        learning_rate: A number, a schedule, or a callable without arguments.
         beta_1: Fraction of ``x`` in the weight.
-        beta_2: Decay rate of ``v``.
-        epsilon: Added to the denominator, so that the division is finite.
         warmup_steps: Number of updates in which the learning rate rises linearly from 0.
         **common: Arguments of all optimizers: see :class:`Optimizer`.
 

@@ -32,7 +32,7 @@ from lamina.errors import (
     unknown_name,
 )
 from lamina.runtime import budget
-from lamina.serialization import text
+from lamina.serialization import docstrings, text
 from lamina.serialization.deferred import complete_table, converted
 
 _T = TypeVar("_T")
@@ -144,6 +144,7 @@ def builtin(
             module = file_module or (namespace and f"keras.{namespace}")
             declared = Registration(namespace, name, module, stem or snake_case(name))
             setattr(obj, _DECLARED, declared)
+            docstrings.complete_class(obj)  # pyright: ignore[reportArgumentType]
             _in_files[module, name] = obj
         if namespace is not None:
             table = _namespaces.setdefault(namespace, {})

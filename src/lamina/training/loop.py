@@ -142,6 +142,8 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
             training = training.weighted(objective.weigh_classes(run.class_weight))
         held = None
         if validation is not None:
+            if isinstance(validation, list):
+                validation = tuple(validation)  # a list `[x, y]`, as Keras takes it here
             held = limited(open_data(unpack_x_y_sample_weight(validation), check.of(model)))
             opened.callback(held.close)
             if isinstance(held, StreamData):

@@ -45,7 +45,7 @@ _RETURNS = """
         of two with ``subset="both"``.
 
     Raises:
-        DataError: No such folder, no files, or as many labels as there are not files.
+        DataError: No such folder, no files, or another number of labels than of files.
         ArgumentError: Arguments that contradict each other.
         CorruptFileError: While iterating: a file that cannot be read; the error names it. To leave
             such files out: ``dataset.ignore_errors()``.

@@ -5,6 +5,7 @@ In a graph, a function may capture symbolic tensors, which become inputs of the 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ def _arrays(x: Any) -> Any:
 
 def _plain(f: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a function for JAX, which needs weak references to it and arrays as results."""
-    return lambda *args: _arrays(f(*args))
+    return functools.wraps(f)(lambda *args: _arrays(f(*args)))  # messages name the user's function
 
 
 @op

@@ -38,6 +38,8 @@ def saturate_cast(x: Tensor, dtype: Any) -> jax.Array:
     Array([  0, 255], dtype=uint8)
     """
     x, wanted = as_array(x), jnp.dtype(standardize_dtype(dtype))
+    if wanted == jnp.bool_ and not jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return jnp.clip(x, 0, 1).astype(wanted)
     if wanted == jnp.bool_ or x.dtype == jnp.bool_ or jnp.issubdtype(wanted, jnp.complexfloating):
         return x.astype(wanted)
     is_float = jnp.issubdtype(wanted, jnp.floating)
@@ -90,7 +92,16 @@ def convert_to_tensor(
         return x if dtype is None or x.dtype == standardize_dtype(dtype) else cast(x, dtype)
     wanted = optional_dtype(dtype)
     if not _is_text(x) and wanted != "string":
-        return as_array(x, wanted)
+        try:
+            return as_array(x, wanted)
+        except (TypeError, ValueError) as e:
+            if x is not None and not isinstance(x, (list, tuple)):
+                raise
+            raise ArgumentError(
+                "convert_to_tensor() cannot convert this.",
+                expected="numbers, in lists of one length along each axis",
+                received=repr(x),
+            ) from e
     if not _is_text(x) or wanted not in (None, "string"):
         raise DTypeError(
             "convert_to_tensor() converts numbers to numbers, and text to text.",

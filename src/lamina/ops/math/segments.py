@@ -18,10 +18,10 @@ def _segments(name: str, fn: Any, line: str) -> Any:
         data: Tensor, segment_ids: Tensor, num_segments: int | None = None, sorted: bool = False
     ) -> jax.Array:
         data, ids = as_array(data), as_array(segment_ids)
-        if ids.ndim != 1:
+        if ids.shape != data.shape[:1]:
             raise ShapeError(
                 f"ops.{name} expects a segment index for each entry of axis 0.",
-                expected="segment_ids with one axis",
+                expected=f"segment_ids of shape {data.shape[:1]}",
                 received=f"shape {ids.shape}",
             )
         return fn(data, ids, num_segments=num_segments, indices_are_sorted=sorted)

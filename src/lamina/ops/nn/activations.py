@@ -306,7 +306,7 @@ def glu(x: Tensor, axis: int = -1) -> jax.Array:
     Array([1.5], dtype=float32)
     """
     x = floating(x)
-    if x.shape[axis] % 2:
+    if not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
         raise ArgumentError(
             f"glu() splits axis {axis} into halves, so its size must be even. Received: x of shape "
             f"{x.shape}."

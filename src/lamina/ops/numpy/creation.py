@@ -11,7 +11,7 @@ import numpy as np
 from lamina import settings
 from lamina.core.declaration import Tensor, as_op, op
 from lamina.dtype_policies.dtypes import standardize_dtype
-from lamina.errors import SymbolicTensorError
+from lamina.errors import ArgumentError, SymbolicTensorError
 from lamina.ops.templates import as_array, optional_dtype, tensor
 
 FILE_MODULE = "numpy"  # of Keras's files
@@ -129,6 +129,8 @@ def arange(
         dtype = jnp.result_type(*given)
         dtype = settings.floatx() if all(isinstance(x, float | int) for x in given) and any(
             isinstance(x, float) for x in given) else dtype  # fmt: skip
+    if isinstance(step, int | float) and not step:
+        raise ArgumentError("arange(): `step` must not be 0.")
     return jnp.arange(start, stop, step, standardize_dtype(dtype))
 
 

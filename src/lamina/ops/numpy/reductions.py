@@ -12,7 +12,7 @@ import numpy as np
 
 from lamina import settings
 from lamina.core.declaration import Tensor, op
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import (
     Axes,
     as_array,
@@ -327,7 +327,11 @@ def digitize(x: Tensor, bins: Tensor) -> jax.Array:
     >>> digitize([0.5, 1.0, 9.0], [0.0, 1.0, 2.0])
     Array([1, 2, 3], dtype=int32)
     """
-    return jnp.digitize(as_array(x), as_array(bins)).astype("int32")
+    bins = as_array(bins)
+    if bins.ndim != 1:
+        raise ShapeError("ops.digitize takes one list of bins.", expected="bins of shape (n,)",
+                         received=bins.shape)  # fmt: skip
+    return jnp.digitize(as_array(x), bins).astype("int32")
 
 
 @op(file_class="SearchSorted")

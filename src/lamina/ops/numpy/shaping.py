@@ -385,7 +385,8 @@ def argsort(x: Tensor, axis: int | None = -1) -> jax.Array:
     >>> argsort([3, 1, 2])
     Array([1, 2, 0], dtype=int32)
     """
-    return jnp.argsort(as_array(x), axis)
+    x = as_array(x)
+    return jnp.argsort(x, axis if x.ndim else None)
 
 
 @op
