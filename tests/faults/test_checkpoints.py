@@ -3,9 +3,13 @@
 import contextlib
 import datetime as dt
 import functools
+import hashlib
 import json
+import os
 import signal
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,11 +29,13 @@ from lamina.callbacks import (
 from lamina.errors import (
     ArgumentError,
     CorruptFileError,
+    LaminaError,
     SavingWarning,
     StateError,
     StructureError,
     TrainingWarning,
 )
+from lamina.saving.checkpoint import Checkpoint, CheckpointFolder
 
 X = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 48)
@@ -552,6 +558,11 @@ def damaged(folder, name, how):
         path.write_bytes(b"")
     elif how == "truncated":
         path.write_bytes(content[: len(content) // 2])
+    elif how == "a link":
+        path.symlink_to(path.rename(folder.parent / name))
+    elif how == "a pipe":
+        path.unlink()
+        os.mkfifo(path)
     else:
         at = len(content) * 3 // 4
         path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
@@ -560,7 +571,6 @@ def damaged(folder, name, how):
 @functools.cache
 def cut_at_epoch_2():
     import tempfile
-    from pathlib import Path
 
     folder = Path(tempfile.mkdtemp())
     with pytest.raises(Cut):
@@ -571,20 +581,45 @@ def cut_at_epoch_2():
 FILES = ("weights.safetensors", "training.safetensors", "host.json", "data.json", "manifest.json")
 
 
-@pytest.mark.parametrize("how", ["missing", "empty", "truncated", "altered"])
+@pytest.mark.parametrize("how", ["missing", "empty", "truncated", "altered", "a link", "a pipe"])
 @pytest.mark.parametrize("name", FILES)
 def test_the_previous_checkpoint_serves_where_the_last_one_is_damaged(name, how, tmp_path):
-    from lamina.saving.checkpoint import CheckpointFolder
-
     copy(cut_at_epoch_2(), tmp_path / "copy")  # a copied folder is as good
     damaged(tmp_path / "copy" / "00000008", name, how)
     folder = CheckpointFolder(tmp_path / "copy")
     try:
         with pytest.warns(SavingWarning, match="00000008"):
             assert folder.newest().step == 4
-        assert names(tmp_path / "copy") == ["00000004", "00000008.damaged"]
+        assert {"00000004", "00000008.damaged"} == {*names(tmp_path / "copy")} - {name}
     finally:
         folder.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "path"),
+    [
+        ("host", -1, ["epoch"]), ("host", [{}], ["optimized"]), ("host", [None], ["logs"]),
+        ("host", {"array": "x"}, ["logs"]), ("host", ["a"], ["callbacks"]),
+        ("host", {"dict": [["epoch", [0]]]}, ["callbacks", 0, 1]),
+        ("host", "0.5", ["callbacks", 0, 1, "dict", 0, 1]), ("data", [], ["training"]),
+        ("host", {"dict": [["epoch", [0]], ["history", 3.5]]}, ["callbacks", 0, 1]),
+        ("data", "2", ["training", "dict", 0, 1]),
+    ],
+)  # fmt: skip
+def test_what_is_no_state_of_a_training_is_refused(file, value, path, tmp_path):
+    copy(cut_at_epoch_2(), tmp_path / "run")
+    folder = tmp_path / "run" / "00000008"
+    manifest, content = (json.loads((folder / f"{n}.json").read_text()) for n in ("manifest", file))
+    box = content
+    for key in path[:-1]:
+        box = box[key]
+    box[path[-1]] = value
+    text = json.dumps(content)
+    (folder / f"{file}.json").write_text(text)
+    manifest["files"][file] = hashlib.sha256(text.encode()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(LaminaError):
+        fit(make(), "loops over arrays", resume=tmp_path / "run")
 
 
 def copy(source, target):
@@ -708,9 +743,104 @@ def test_a_full_disk_stops_training_at_the_next_step(tmp_path):
     assert_equal(model, history, again, fit(again, "loops over arrays", resume=tmp_path))
 
 
-def test_a_folder_that_is_read_only_is_an_error_before_training(tmp_path, monkeypatch):
-    import os
+def refusing(name):
+    """Instead of ``Path.mkdir``: the disk is full when a folder of that name is made."""
+    mkdir = Path.mkdir
 
+    def refuse(path, *args, **options):
+        if path.name == name:
+            raise OSError(28, "No space left on device", str(path))
+        mkdir(path, *args, **options)
+
+    return refuse
+
+
+def test_checkpoints_are_kept_if_the_last_one_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", refusing("00000016.tmp"))
+    backup = BackupAndRestore(tmp_path / "run")  # which removes them when training has ended
+    with pytest.raises(OSError, match="No space"):
+        fit(make(), "loops over arrays", [backup])
+    assert names(tmp_path / "run") == ["00000012"]
+
+
+def test_an_error_of_training_is_not_hidden_by_one_of_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", refusing("00000008.tmp"))
+    with pytest.raises(Cut) as raised:
+        fit(make(), "loops over arrays", [PowerCut(2)], resume=tmp_path)
+    assert "No space left" in raised.value.__notes__[0]
+
+
+def test_a_checkpoint_of_the_same_step_that_fails_leaves_the_earlier_one(tmp_path, monkeypatch):
+    folder = CheckpointFolder(tmp_path)
+    first = Checkpoint(3, {}, {"n": 1}, {})
+    rename = Path.rename
+
+    def refuse(path, target):
+        if path.suffix == ".tmp" and target.suffix == "":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    folder.save(first)
+    folder.wait()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", refuse)
+        folder.save(Checkpoint(3, {}, {"n": 2}, {}))
+        with pytest.raises(OSError, match="Input/output"):
+            folder.wait()
+    assert folder.newest().host == {"n": 1}
+    folder.close()
+
+
+def test_removing_checkpoints_may_be_interrupted(tmp_path, monkeypatch):
+    """What is left of them is no checkpoint, and not in the way of the next training."""
+    import shutil
+
+    def cut(path, **_):
+        (path / "manifest.json").unlink()
+        raise Cut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda p, **o: None if o else cut(p))
+        with pytest.raises(Cut):
+            fit(make(), "loops over arrays", [BackupAndRestore(tmp_path / "run")], epochs=1)
+    model, history = uninterrupted("loops over arrays")
+    again = make()
+    rest = fit(again, "loops over arrays", resume=tmp_path / "run")
+    assert_equal(model, history, again, rest)
+
+
+def test_a_process_that_looks_late_sees_that_a_checkpoint_is_complete(tmp_path, monkeypatch):
+    """Though another one of the same step has been begun: each process is a thread here."""
+    monkeypatch.setattr("lamina.saving.checkpoint._SECONDS_BETWEEN_LOOKS", 0.1)
+    other = threading.Thread(target=lambda: write(folders[1]))
+    numbers = {"number": lambda: int(threading.current_thread() is other), "count": lambda: 2,
+               "is_first": lambda: threading.current_thread() is not other,
+               "are_several": lambda: True}  # fmt: skip
+    folders = [CheckpointFolder(tmp_path)]
+    with monkeypatch.context() as patched:
+        patched.setattr("lamina.runtime.processes.is_first", lambda: False)
+        folders.append(CheckpointFolder(tmp_path))
+    for name, function in numbers.items():
+        monkeypatch.setattr(f"lamina.runtime.processes.{name}", function)
+    done = []
+
+    def write(folder):
+        folder._patience_ends = time.monotonic() + 10
+        for n in range(3):
+            folder._commit(Checkpoint(3, {}, {"n": n}, {}))
+        done.append(folder)
+
+    other.start()
+    write(folders[0])
+    other.join()
+    assert len(done) == 2
+    monkeypatch.undo()
+    assert folders[0].newest().host == {"n": 2}
+    for folder in folders:
+        folder.close()
+
+
+def test_a_folder_that_is_read_only_is_an_error_before_training(tmp_path, monkeypatch):
     def refuse(path, *_, **__):
         raise OSError(30, "Read-only file system", str(path))
 
@@ -723,18 +853,9 @@ def test_a_folder_that_is_read_only_is_an_error_before_training(tmp_path, monkey
     fit(make(), "loops over arrays", epochs=1, resume=tmp_path)  # nothing is locked
 
 
-def test_a_folder_that_becomes_read_only_stops_training(tmp_path, monkeypatch):
-    from pathlib import Path
-
-    mkdir = Path.mkdir
-
-    def refuse(path, *args, **options):
-        if path.name == "00000008.tmp":
-            raise OSError(30, "Read-only file system", str(path))
-        mkdir(path, *args, **options)
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(OSError, match="Read-only"):
+def test_a_folder_that_is_full_stops_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", refusing("00000008.tmp"))
+    with pytest.raises(OSError, match="No space"):
         fit(make(), "loops over arrays", resume=tmp_path)
     assert names(tmp_path) == ["00000004"]
 

@@ -133,6 +133,7 @@ def test_safetensors_are_those_of_everyone(saved, tmp_path):
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     assert header["half/kernel"] == {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]}
+    assert header["__metadata__"] == {"format": "pt"}  # without it, transformers 4 loads nothing
     assert (8 + length) % 8 == 0
     values = np.frombuffer(content[8 + length :], ml_dtypes.bfloat16)
     np.testing.assert_array_equal(values.astype(float), [0, 1, 2, 3, 4, 5, 1, 1, 1])

@@ -11,10 +11,13 @@ escape.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import json
 import os
 import random
 import selectors
+import shutil
 import struct
 import subprocess
 import sys
@@ -29,11 +32,13 @@ import numpy as np
 from tests.security import cases, watch
 
 ROOT = Path(__file__).parents[2]
-KINDS = ("bytes", "zip", "json", "tensors", "hdf5")
+KINDS = ("bytes", "zip", "json", "tensors", "hdf5", "folder", "index", "checkpoint")
 _SECONDS, _BYTES = 20, 2**30  # what no input may take
 _PATIENCE = 180  # seconds without a result, on a busy machine
 _NUMBERS = (0, 1, -1, 2, 3, 7, 255, 2**16, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, 10**6, 10**9,
             0.5, -0.0, 1e308, float("inf"), float("nan"))  # fmt: skip
+_FILES = ("weights.safetensors", "model_00001.weights.h5", "assets", "config.json", "host.json",
+          "model-00001-of-00002.safetensors", "more.txt", "training-1.safetensors")  # fmt: skip
 _VALUES = (*_NUMBERS, None, True, False, "", "a", "t", "t^3", "2*t", "relu", "float32", "a/b", "..",
            "same", "x" * 3000, [], {}, [None], [0], [1, 2], [2**31, 2**31], [[]])  # fmt: skip
 
@@ -128,6 +133,102 @@ def _places(value):
                 stack.append(x[key])
 
 
+def in_header(rng, data, pool):
+    """Change values of the header of a file of safetensors."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = in_tree(rng, json.loads(data[8 : 8 + length]), pool)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def in_file(rng, path, pool):
+    """Change a file where its format has structure, or anywhere; or remove it, or cut it."""
+    data, kind = path.read_bytes(), rng.randrange(10)
+    try:
+        _change(rng, path, data, kind, pool)
+    except (ValueError, struct.error):  # it was changed already
+        path.write_bytes(in_bytes(rng, data))
+
+
+def _change(rng, path, data, kind, pool):
+    if kind == 0:
+        path.unlink()
+    elif kind == 1 or (kind < 4 and path.suffix != ".json"):
+        path.write_bytes(in_bytes(rng, data))
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(in_tree(rng, json.loads(data), pool)))
+    elif path.suffix == ".h5":
+        path.write_bytes(at_structures(rng, data, SIGNATURES))
+    else:
+        path.write_bytes(in_header(rng, data, pool))
+
+
+def in_folder(rng, folder, pool, names, seal):
+    """Change files of a folder; then ``seal`` corrects the digests that another file has of them.
+
+    Args:
+        rng: Random numbers.
+        folder: The folder.
+        pool: Makers of records.
+        names: The files to change, by name, with how often.
+        seal: Function of the folder.
+    """
+    outside = folder.parents[2]
+    for _ in range(rng.choice((1, 1, 2))):
+        path, kind = folder / rng.choices(list(names), list(names.values()))[0], rng.randrange(20)
+        target = path.with_name(rng.choice(_FILES))
+        if not path.is_file() or any(x.is_symlink() or x.is_fifo() for x in (path, target)):
+            continue
+        if kind == 0:
+            cases.link(path.name, str(outside / rng.choice(("secret.txt", "model.safetensors"))))(
+                folder, outside
+            )
+        elif kind == 1:
+            cases.pipe(path.name)(folder, outside)
+        elif kind == 2:
+            target.write_bytes(path.read_bytes())
+        elif kind == 3:
+            path.rename(path.with_name(f"more-{path.name}"))
+        else:
+            in_file(rng, path, pool)
+    if rng.random() < 0.8 and all(x.is_file() and not x.is_symlink() for x in folder.iterdir()):
+        # What it would change may not be there any more.
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            seal(folder)
+
+
+def _digest(path):
+    return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
+
+
+def seal_model(folder):
+    metadata = json.loads((folder / cases.METADATA).read_text())
+    files = metadata["lamina"]["files"]
+    files |= {name: _digest(folder / name) for name in files if (folder / name).exists()}
+    (folder / cases.METADATA).write_text(json.dumps(metadata))
+
+
+def seal_index(folder):
+    for path in folder.glob("*.json"):
+        index = json.loads(path.read_text())
+        index["metadata"].pop("sha256", None)
+        path.write_text(json.dumps(index))
+
+
+def seal_checkpoint(folder):
+    from lamina.saving.safetensors import File, digest_of
+
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in manifest["files"]:
+        manifest["files"][name] = _digest(folder / f"{name}.json")
+    for name, table in manifest["arrays"].items():
+        with File(path := folder / f"{name}.safetensors", str(path)) as stored:
+            for key in stored.names():
+                table[key] |= {"shape": list(stored.shape(key)),
+                               "sha256": digest_of(stored.read(key))}  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
 def records():
     """Makers of records of every built-in class and op, with odd arguments."""
     import inspect
@@ -136,7 +237,7 @@ def records():
     from lamina.core.declaration import DECLARATIONS
 
     def of_class(module, cls):
-        names = [n for n in inspect.signature(cls).parameters if n != "kwargs"]
+        names = sorted({*inspect.signature(cls).parameters} - {"kwargs", "module", "kind"})
 
         def make(rng):
             some = rng.sample(names, min(len(names), rng.randrange(4)))
@@ -166,6 +267,27 @@ def records():
 # ---- inputs --------------------------------------------------------------------------------------
 
 
+def train(model, folder, *more):
+    """Train from the newest checkpoint of a folder, which is in the middle of the second epoch."""
+    from lamina.callbacks import EarlyStopping
+
+    x, y = np.ones((8, 4), "float32"), np.ones((8, 2), "float32")
+    model.fit(x, y, 4, 2, 0, [EarlyStopping("loss", patience=3), *more], resume=folder,
+              checkpoint_every=1)  # fmt: skip
+
+
+def write_checkpoints(model, folder):
+    from lamina.callbacks import Callback
+
+    class Stop(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations == 4:
+                raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        train(model, folder, Stop())
+
+
 def write_originals(folder: Path) -> None:
     small = cases.model()
     small.fit(np.ones((4, 4), "float32"), np.ones((4, 2), "float32"), verbose=0)
@@ -173,6 +295,17 @@ def write_originals(folder: Path) -> None:
     small.save_weights(folder / "model.weights.h5")
     small.save_weights(folder / "model.safetensors")
     cases.write_old(small, folder / "model.h5")
+    (folder / "secret.txt").write_text(cases.TOKEN)
+    (folder / "folders").mkdir()
+    for name, ending in (("index-h5", "weights.json"), ("index", "safetensors.index.json")):
+        (folder / "folders" / name).mkdir()
+        path = folder / "folders" / name / f"model.{ending}"
+        small.save_weights(path, max_shard_size=60 / 2**30)
+    write_checkpoints(small, folder / "folders" / "run")
+    short = cases.model()
+    short.quantize("int8")
+    short.save(folder / "quantized.keras", probe=np.ones((1, 4), "float32"))
+    short.save(folder / "folders" / "model", zipped=False, probe=np.ones((1, 4), "float32"))
     with h5py.File(folder / "chunks.weights.h5", "w") as h5:  # also attributes and large groups
         with h5py.File(folder / "model.weights.h5") as plain:
             names: list[str] = []
@@ -200,8 +333,10 @@ class Inputs:
 
         self.keras, self.folder, self.seed = keras, folder, seed
         self.target = cases.model()
+        self.trained = cases.model()
         self.pool = records()
-        self.data = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+        files = (p for p in folder.iterdir() if p.is_file() and p.suffix != ".txt")
+        self.data = {p.name: p.read_bytes() for p in files}
 
     def make(self, number: int):
         """The kind of an input, its size, the only file that it may open, and its load."""
@@ -217,6 +352,46 @@ class Inputs:
         if name.endswith(".keras"):
             return len(data), path, lambda: load(path)
         return len(data), path, lambda: self.target.load_weights(path)
+
+    def _copy(self, name):
+        """A copy of a folder."""
+        path = self.folder / "inputs" / name
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(self.folder / "folders" / name, path)
+        return path
+
+    def _folder(self, rng):
+        path = self._copy("model")
+        if rng.random() < 0.1:
+            rng.choice(list(cases.FOLDERS.values()))(path, self.folder)
+        else:
+            names = {cases.METADATA: 4, cases.CONFIG: 4, cases.WEIGHTS: 1, "probe.safetensors": 2}
+            in_folder(rng, path, self.pool, names, seal_model)
+        return _size(path), path, lambda: self.keras.saving.load_model(path)
+
+    def _index(self, rng):
+        path = self._copy(name := rng.choice(("index", "index-h5")))
+        if name == "index-h5" and rng.random() < 0.2:
+            rng.choice(list(cases.INDEXES.values()))(path, self.folder)
+        else:
+            names = {x.name: 1 + 2 * (x.suffix == ".json") for x in path.iterdir()}
+            in_folder(rng, path, self.pool, names, seal_index)
+        ending = "weights.json" if name == "index-h5" else "safetensors.index.json"
+        index = path / f"model.{ending}"
+        if not index.exists() or index.is_symlink():  # of the user's own
+            index.unlink(missing_ok=True)
+            shutil.copy(self.folder / "folders" / name / index.name, index)
+        return _size(path), path, lambda: self.target.load_weights(index)
+
+    def _checkpoint(self, rng):
+        path = self._copy("run")
+        older, newest = sorted(x for x in path.iterdir() if x.is_dir())
+        if rng.random() < 0.7:
+            shutil.rmtree(older)
+        names = {"manifest.json": 3, "host.json": 4, "data.json": 2, "weights.safetensors": 1,
+                 "training.safetensors": 1}  # fmt: skip
+        in_folder(rng, newest, self.pool, names, seal_checkpoint)
+        return _size(path), path, lambda: train(self.trained, path)
 
     def _bytes(self, rng):
         name = rng.choice(list(self.data))
@@ -241,8 +416,8 @@ class Inputs:
         return self._file("model.keras", data)
 
     def _json(self, rng):
-        members = cases.members_of(self.data["model.keras"])
-        name = cases.METADATA if rng.random() < 0.1 else cases.CONFIG
+        members = cases.members_of(self.data[rng.choice(("model.keras", "quantized.keras"))])
+        name = cases.METADATA if rng.random() < 0.2 else cases.CONFIG
         config = in_tree(rng, json.loads(members[name]), self.pool)
         text = json.dumps(config)
         keras, kind = self.keras, rng.randrange(6)
@@ -258,12 +433,7 @@ class Inputs:
 
     def _tensors(self, rng):
         data = self.data["model.safetensors"]
-        (length,) = struct.unpack("<Q", data[:8])
-        header = in_tree(rng, json.loads(data[8 : 8 + length]), self.pool)
-        text = json.dumps(header).encode()
-        return self._file(
-            "model.safetensors", struct.pack("<Q", len(text)) + text + data[8 + length :]
-        )
+        return self._file("model.safetensors", in_header(rng, data, self.pool))
 
     def _hdf5(self, rng):
         name = rng.choice([n for n in self.data if n.endswith(".h5")])
@@ -274,16 +444,21 @@ class Inputs:
         return self._file(name, data)
 
 
+def _size(folder):
+    return sum(x.stat().st_size for x in folder.rglob("*") if x.is_file())
+
+
 def child(folder: Path, seed: int, first: int, count: int) -> None:
     """Load inputs, and print a line for each."""
     watch.install()
     inputs = Inputs(folder, seed)
-    inputs.keras.saving.load_model(folder / "model.keras")
+    inputs.keras.saving.load_model(folder / "quantized.keras")
+    train(inputs.trained, inputs._copy("run"))
     for number in range(first, first + count):
         kind, size, path, load = inputs.make(number)
         print(json.dumps({"number": number, "kind": kind, "size": size}), flush=True)
         start = time.thread_time()
-        result = watch.watched(load, str(path))
+        result = watch.watched(load, str(path), may_write=kind == "checkpoint")
         result["seconds"] = time.thread_time() - start
         print(json.dumps({"number": number, "kind": kind, "size": size, **result}), flush=True)
 
@@ -314,7 +489,9 @@ def _batch(folder, seed, first, count, end, totals) -> int:
                str(first), str(count)]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+        bufsize=0,  # `select` knows no buffers
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
+             "JAX_ENABLE_COMPILATION_CACHE": "0"},  # which would be files elsewhere
     )  # fmt: skip
     started = {"number": first, "kind": "none", "size": 0}
     with process, selectors.DefaultSelector() as selector:

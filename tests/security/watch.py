@@ -14,9 +14,12 @@ from pathlib import Path
 FORBIDDEN = (
     "pickle.find_class", "os.mkdir", "os.link", "os.symlink", "os.rename", "os.remove", "os.rmdir",
     "os.truncate", "os.chmod", "os.exec", "os.fork", "os.posix_spawn", "os.system", "os.startfile",
-    "shutil.", "socket.connect", "socket.bind", "socket.get", "socket.send", "subprocess.",
-    "ctypes.dlopen", "urllib.", "tempfile.", "webbrowser.", "http.", "ftplib.", "sqlite3.",
+    "shutil.", "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostby",
+    "socket.send", "subprocess.", "ctypes.dlopen",
+    "urllib.", "tempfile.", "webbrowser.", "http.", "ftplib.", "sqlite3.",
 )  # fmt: skip
+# Those with a path, which a training may cause in the folder of its checkpoints.
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")
 # Where the interpreter itself reads: modules, and the sources that tracebacks show.
 _OWN = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), "/proc/", "/dev/", "/etc/",
         "/sys/", "<")  # fmt: skip
@@ -33,15 +36,24 @@ def _note(event: str, args: tuple) -> None:
         _events.append(f"open {os.fsdecode(name)} {mode or ''}")
     elif event == "import":
         _events.append(f"import {args[0]}")
-    elif event.startswith(FORBIDDEN):
-        _events.append(event)
+    elif event.startswith(FORBIDDEN) and args != (None,):  # "ctypes.dlopen" of the program itself
+        _events.append(f"{event} {_target(args)} w" if event.startswith(CHANGES) else event)
+
+
+def _target(args: tuple) -> str:
+    """The path of what an event changes."""
+    if isinstance(args[0], int):
+        return os.readlink(f"/proc/self/fd/{args[0]}")
+    at = args[-1] if isinstance(args[-1], int) and args[-1] >= 0 else None
+    folder = "" if at is None else os.readlink(f"/proc/self/fd/{at}")
+    return os.path.join(folder, os.fsdecode(args[0]))
 
 
 def install() -> None:
     sys.addaudithook(_note)
 
 
-def escapes(events: list[str], allowed: str) -> list[str]:
+def escapes(events: list[str], allowed: str, may_write: bool = False) -> list[str]:
     """The events that a load of ``allowed``, a file or a folder of files, must not cause."""
     found = []
     allowed = os.path.realpath(allowed)
@@ -50,23 +62,25 @@ def escapes(events: list[str], allowed: str) -> list[str]:
         if kind == "import":
             if "canary" in rest:
                 found.append(event)
-        elif kind == "open":
+        elif kind == "open" or (may_write and kind in CHANGES):
             name, mode = rest.rpartition(" ")[::2]
             real = os.path.realpath(name)
             is_allowed = real == allowed or real.startswith(f"{allowed}/")
-            if (any(c in mode for c in "wax+") or not is_allowed) and not name.startswith(_OWN):
+            writes = not may_write and any(c in mode for c in "wax+")
+            if (writes or not is_allowed) and not name.startswith(_OWN):
                 found.append(event)
         else:
             found.append(event)
     return found
 
 
-def watched(call, allowed: str = "") -> dict:
+def watched(call, allowed: str = "", may_write: bool = False) -> dict:
     """Call a function and tell what happened.
 
     Args:
         call: The function, without arguments.
         allowed: The only file that it may open, or the folder of all that it may open.
+        may_write: Whether it may write there too.
     """
     from lamina.errors import LaminaError
 
@@ -86,7 +100,7 @@ def watched(call, allowed: str = "") -> dict:
         "is_typed": error is None or isinstance(error, LaminaError),
         "message": str(error)[:2000] if error is not None else "",
         "length": len(str(error)) if error is not None else 0,
-        "escapes": escapes(events, allowed),
+        "escapes": escapes(events, allowed, may_write),
         "seconds": time.monotonic() - start,
         "bytes": _peak() - before,
     }

@@ -279,6 +279,17 @@ def test_a_name_that_does_not_say_it_is_minimized_with_a_warning():
     fit([ModelCheckpoint("m.keras", "val_custom")], losses(1.0))  # compares nothing
 
 
+def test_all_models_are_saved_if_there_is_no_log_to_compare():
+    """As in Keras; but not in an epoch without validation, where it would replace the best."""
+    options = {"save_best_only": True, "verbose": 1}
+    with pytest.warns(TrainingWarning, match="'val_nothing', which is not in the logs"):
+        made = fit([ModelCheckpoint("{epoch}.keras", "val_nothing", **options)], losses(2.0, 3.0))
+    assert made.model.saved == ["1.keras", "2.keras"]
+    sometimes = [{"loss": 1.0, "val_loss": 2.0}, {"loss": 1.0}, {"loss": 1.0, "val_loss": 1.0}]
+    made = fit([ModelCheckpoint("{epoch}.keras", **options)], sometimes)
+    assert made.model.saved == ["1.keras", "3.keras"]
+
+
 @pytest.mark.parametrize(
     ("metric", "maximize"),
     [
@@ -521,14 +532,20 @@ def test_checkpoints_remember_the_best_when_resumed():
 def test_checkpoint_arguments_are_checked_before_training():
     with pytest.raises(ArgumentError, match=r"must end in '.weights.h5' or .*Received: 'm.keras'"):
         ModelCheckpoint("m.keras", save_weights_only=True)
-    with pytest.raises(ArgumentError, match=r"must end in '.keras'. Received: 'm.ckpt'"):
+    with pytest.raises(ArgumentError, match=r"must end in '.keras' or '.h5'. Received: 'm.ckpt'"):
         ModelCheckpoint("m.ckpt")
+    with pytest.raises(ArgumentError, match=r"must end in '\.keras' or '\.h5'"):
+        ModelCheckpoint("m.weights.h5")
+    ModelCheckpoint("m.h5")
     with pytest.raises(ArgumentError, match="`save_freq` must be 'epoch' or a positive number"):
         ModelCheckpoint("m.keras", save_freq="batch")
     with pytest.raises(
         UnknownNameError, match=r"contains 'val_acc'.*may contain: \['loss', 'val_loss'"
     ):
         fit([ModelCheckpoint("{val_acc}.keras")], losses(1))
+    for path in ("{loss:d}.keras", "{}.keras", "{loss", "{loss.x}.keras"):
+        with pytest.raises(ArgumentError, match="is no format for the logs"):
+            fit([ModelCheckpoint(path + ".keras")], losses(1))
 
 
 # ---- the oracle --------------------------------------------------------------------------------

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from lamina.errors import ArgumentError
 from lamina.runtime import messages
 from lamina.serialization.registry import builtin
+
+NUMBER = (int, float, np.number)
+OPTIONAL_NUMBER = (*NUMBER, type(None))
 
 
 @builtin("callbacks")
@@ -36,7 +41,8 @@ class Callback:
 
     every_batch: ClassVar[bool] = True
     everywhere: ClassVar[bool] = True
-    _state: ClassVar[tuple[str, ...]] = ()  # attributes that a resumed run restores
+    # The attributes that a resumed run restores, and their types; of dicts, the values are lists.
+    _state: ClassVar[Mapping[str, tuple[type, ...]]] = {}
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -70,15 +76,24 @@ class Callback:
             state: What :meth:`get_state` returned.
 
         Raises:
-            ArgumentError: The names are not those of this callback's state.
+            ArgumentError: The names or types are not those of this callback's state.
         """
         if set(state) != set(self._state):
             raise ArgumentError(
                 f"{type(self).__name__} has the state {sorted(self._state)}. "
                 f"Received: {sorted(state)}."
             )
-        for name in self._state:
-            setattr(self, name, state[name])
+        for name, kinds in self._state.items():
+            value = state[name]
+            if not isinstance(value, kinds) or (
+                isinstance(value, dict) and not all(isinstance(x, list) for x in value.values())
+            ):
+                raise ArgumentError(
+                    f"{type(self).__name__}: the state {name!r} cannot be restored.",
+                    expected=" or ".join(kind.__name__ for kind in kinds),
+                    received=repr(value)[:200],
+                )
+            setattr(self, name, value)
 
     def on_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Alias of :meth:`on_train_batch_begin`."""
@@ -160,7 +175,7 @@ class History(Callback):
     {'loss': [0.5, 0.25]}
     """
 
-    _state = ("epoch", "history")
+    _state: ClassVar = {"epoch": (list,), "history": (dict,)}
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from lamina.callbacks.base import NUMBER, OPTIONAL_NUMBER
 from lamina.callbacks.monitoring import MonitorCallback
 from lamina.errors import ArgumentError, UnknownNameError
 from lamina.serialization.registry import builtin
@@ -27,7 +28,8 @@ class SavingCallback(MonitorCallback):
         ArgumentError: A wrong ``save_freq`` or ``mode``.
     """
 
-    _state = ("best", "batches_since_save")
+    saves_without_log: ClassVar[bool] = False  # if there is none of the monitored name
+    _state: ClassVar = {"best": OPTIONAL_NUMBER, "batches_since_save": NUMBER}
 
     def __init__(
         self, monitor: str, verbose: int, save_best_only: bool, mode: str, save_freq: Any,
@@ -76,11 +78,12 @@ class SavingCallback(MonitorCallback):
 
     def _save(self, logs: dict[str, Any], epoch: int, batch: int | None) -> None:
         when = f"Epoch {epoch + 1}" + ("" if batch is None else f", batch {batch + 1}")
-        why = ""
+        why, value = "", None
         if self.save_best_only:
             value = self.current(logs)
-            if value is None:
+            if value is None and not (self.saves_without_log and self.misses_log):
                 return
+        if value is not None:
             if not self.better(value, self.best):
                 if self.verbose:
                     self._print(f"{when}: {self.monitor} did not improve from {self.best:.5g}.")
@@ -100,9 +103,10 @@ class ModelCheckpoint(SavingCallback):
     Args:
         filepath: Path of the file, which may contain the epoch and logs, as in
             ``"run/{epoch:02d}-{val_loss:.2f}.keras"`` (epochs and batches count from 1 here).
-            It ends in ``.weights.h5`` or ``.safetensors`` for weights only, else in ``.keras``.
+            It ends in ``.weights.h5`` or ``.safetensors`` for weights only, else in ``.keras`` or
+            ``.h5``.
         monitor: Name of the log that ``save_best_only`` compares. If there is no log of that name,
-            nothing is saved, with a warning.
+            every model is saved, with a warning; in an epoch without it, none.
         verbose: 1 to print what is saved.
         save_best_only: Whether to save only what is better than everything before.
         save_weights_only: Whether to save the weights instead of the whole model.
@@ -113,7 +117,8 @@ class ModelCheckpoint(SavingCallback):
             ``save_best_only``.
 
     Raises:
-        ArgumentError: A wrong file extension, ``save_freq`` or ``mode``.
+        ArgumentError: A wrong file extension, ``save_freq`` or ``mode``; when saving, a format in
+            ``filepath`` that does not fit.
         UnknownNameError: A name in ``filepath`` that is not in the logs.
 
     Attributes:
@@ -128,6 +133,8 @@ class ModelCheckpoint(SavingCallback):
     ['1.weights.h5', '2.weights.h5']
     """
 
+    saves_without_log: ClassVar[bool] = True
+
     def __init__(
         self,
         filepath: Any,
@@ -141,8 +148,9 @@ class ModelCheckpoint(SavingCallback):
     ) -> None:
         super().__init__(monitor, verbose, save_best_only, mode, save_freq, initial_value_threshold)
         self.filepath, self.save_weights_only = os.fspath(filepath), save_weights_only
-        endings = (".weights.h5", ".safetensors") if save_weights_only else (".keras",)
-        if not self.filepath.endswith(endings):
+        endings = (".weights.h5", ".safetensors") if save_weights_only else (".keras", ".h5")
+        wrong = () if save_weights_only else ".weights.h5"
+        if not self.filepath.endswith(endings) or self.filepath.endswith(wrong):
             raise ArgumentError(
                 f"ModelCheckpoint: with save_weights_only={save_weights_only}, `filepath` must end "
                 f"in {' or '.join(map(repr, endings))}. Received: {self.filepath!r}."
@@ -163,4 +171,10 @@ class ModelCheckpoint(SavingCallback):
             raise UnknownNameError(
                 f"ModelCheckpoint: `filepath` {self.filepath!r} contains {e}, which is not in the "
                 f"logs. It may contain: {list(names)}."
+            ) from None
+        except (ValueError, IndexError, AttributeError, TypeError) as e:
+            raise ArgumentError(
+                f"ModelCheckpoint: `filepath` {self.filepath!r} is no format for the logs: {e}.",
+                expected="names with formats of numbers, such as '{epoch:02d}-{loss:.2f}.keras'",
+                received=str(names),
             ) from None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from lamina.callbacks.base import Callback
+from lamina.callbacks.base import NUMBER, OPTIONAL_NUMBER, Callback
 from lamina.callbacks.monitoring import MonitorCallback
 from lamina.errors import ArgumentError
 from lamina.serialization.registry import builtin
@@ -44,7 +44,7 @@ class ReduceLROnPlateau(MonitorCallback):
     [0.5, 0.5, 0.25]
     """
 
-    _state = ("best", "cooldown_counter", "wait")
+    _state: ClassVar = {"best": OPTIONAL_NUMBER, "cooldown_counter": NUMBER, "wait": NUMBER}
 
     def __init__(
         self,

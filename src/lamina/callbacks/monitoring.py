@@ -117,6 +117,11 @@ class MonitorCallback(Callback):
             self.expect_logs([*logs, *self.params.get("metrics", ())])
         return None
 
+    @property
+    def misses_log(self) -> bool:
+        """Whether no epoch will have the log, which has been warned of."""
+        return self._warned and not self._seen
+
     def expect_logs(self, names: Collection[str]) -> None:
         if self.monitor in names:
             return
@@ -125,7 +130,7 @@ class MonitorCallback(Callback):
         if self.monitor.startswith("val_") and not any(n.startswith("val_") for n in names):
             hint = " Names with `val_` need `validation_data` or `validation_split` in fit()."
         warn(
-            f"{type(self).__name__} monitors {self.monitor!r}, which is not in the logs, so it has "
-            f"no effect. The logs have: {list(dict.fromkeys(names))}.{hint}",
+            f"{type(self).__name__} monitors {self.monitor!r}, which is not in the logs, so it "
+            f"compares nothing. The logs have: {list(dict.fromkeys(names))}.{hint}",
             TrainingWarning,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from lamina.callbacks.base import Callback
+from lamina.callbacks.base import NUMBER, OPTIONAL_NUMBER, Callback
 from lamina.callbacks.monitoring import MonitorCallback
 from lamina.errors import NonFiniteError
 from lamina.serialization.registry import builtin
@@ -48,7 +48,10 @@ class EarlyStopping(MonitorCallback):
     [0, 1, 2]
     """
 
-    _state = ("best", "best_epoch", "best_weights", "stopped_epoch", "wait")
+    _state: ClassVar = {
+        **dict.fromkeys(("best_epoch", "stopped_epoch", "wait"), NUMBER),
+        "best": OPTIONAL_NUMBER, "best_weights": (list, type(None)),
+    }  # fmt: skip
 
     def __init__(
         self,

@@ -6,12 +6,12 @@ import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
-from lamina.callbacks.base import Callback
+from lamina.callbacks.base import NUMBER, Callback
 from lamina.callbacks.events import EventWriter, as_images, write_embeddings
 from lamina.errors import ArgumentError, unknown_name
 from lamina.layers import Embedding
@@ -64,7 +64,7 @@ class TensorBoard(Callback):
     ['train']
     """
 
-    _state = ("_step",)
+    _state: ClassVar = {"_step": NUMBER}
 
     def __init__(
         self,

@@ -174,7 +174,7 @@ def loading(where: str, budget: Budget | None = None, size: int = 0) -> Iterator
     spending = _Spending(where, budget or Budget(), size)
     token = _active.set(spending)
     try:
-        with _one_family(where), _watcher.watching(spending):
+        with one_family(where), _watcher.watching(spending):
             yield
     except _OutOfTimeError:
         raise spending.refuse("seconds", spending.limits["seconds"]) from None
@@ -183,7 +183,8 @@ def loading(where: str, budget: Budget | None = None, size: int = 0) -> Iterator
 
 
 @contextmanager
-def _one_family(where: str) -> Iterator[None]:
+def one_family(where: str) -> Iterator[None]:
+    """Context in which errors are converted as in :func:`loading`, without a budget."""
     try:
         yield
     except (LaminaError, OSError, Warning):

@@ -20,6 +20,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import platform
 import re
 import shutil
@@ -39,6 +40,7 @@ from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import sync
 from lamina.runtime.locks import FolderLock, holder
 from lamina.saving import safetensors
+from lamina.saving.paths import beside
 from lamina.saving.safetensors import digest_of
 from lamina.serialization.text import parse
 
@@ -47,6 +49,7 @@ _ARRAYS, _TEXTS, _MANIFEST = (WEIGHTS, TRAINING), ("host", "data"), "manifest.js
 _FORMAT = 1
 _BUDGET = Budget(nodes=2**25)  # a long history is many numbers
 _MOST_TEXT = 256 * 2**20
+_UNREADABLE = (LaminaError, OSError, ValueError, TypeError, KeyError, RecursionError)
 _NUMBER = re.compile(r"\d{8,}")
 _FILE = re.compile(rf"({'|'.join(_ARRAYS)})(-[0-9]{{1,6}})?")
 _PART, _REPLACED, _DAMAGED = ".tmp", ".old", ".damaged"
@@ -283,6 +286,8 @@ class CheckpointFolder:
         except OSError as e:
             if not several:
                 shutil.rmtree(part, ignore_errors=True)
+            if replaced.exists() and not target.exists():
+                replaced.rename(target)
             e.add_note(
                 f"The checkpoint after step {checkpoint.step} was not written to "
                 f"{str(self.path)!r}. Earlier ones are unchanged."
@@ -294,11 +299,12 @@ class CheckpointFolder:
 
     def _hand_over(self, part: Path, own: Mapping[str, Any]) -> None:
         """Tell process 0 what this one has written, and wait until it has completed the folder."""
-        name = f"{_OF_PROCESS}{processes.number()}.json"
+        name, here = f"{_OF_PROCESS}{processes.number()}.json", part.stat()
         _write_text(part / f".{name}", json.dumps(own).encode())
         (part / f".{name}").rename(part / name)
         sync(part)
-        self._look(lambda: not part.exists())
+        # Process 0 may make a folder of the same name at once: the same step, further on.
+        self._look(lambda: not (part.exists() and os.path.samestat(part.stat(), here)))
 
     def _complete(self, part: Path, checkpoint: Checkpoint, own: dict[str, Any]) -> None:
         """Write the manifest, when all processes have written their files."""
@@ -330,10 +336,13 @@ class CheckpointFolder:
         scored.sort(key=lambda pair: -pair[0] if self.maximize else pair[0])
         kept |= {n for _, n in scored[: self.keep_best]}
         for step in self._scores.keys() - kept:
-            part = self._folder(step).with_suffix(_PART)  # never seen half removed
-            self._folder(step).rename(part)
-            shutil.rmtree(part)
+            self._discard(step)
             del self._scores[step]
+
+    def _discard(self, step: int) -> None:
+        part = self._folder(step).with_suffix(_PART)  # never seen half removed
+        self._folder(step).rename(part)
+        shutil.rmtree(part)
 
     def close(self, remove: bool = False, failed: bool = False) -> None:
         """Wait for the last checkpoint, and let other trainings write.
@@ -344,18 +353,21 @@ class CheckpointFolder:
         """
         if failed:
             self._patience_ends = time.monotonic() + _PATIENCE_SECONDS
+        completed = False
         try:
             self.wait()
+            completed = True
         finally:
             self._pool.shutdown()
-            if self._lock is not None:
-                self._remove(self._lock, remove)
+            if self._lock is not None:  # if the last one was not written, the others are needed
+                self._remove(self._lock, remove and completed)
 
     def _remove(self, lock: FolderLock, everything: bool) -> None:
-        if everything:
-            for step in self.steps():
-                shutil.rmtree(self._folder(step))
-        lock.release(everything)
+        try:
+            for step in self.steps() if everything else ():
+                self._discard(step)
+        finally:
+            lock.release(everything)
         if everything and not any(self.path.iterdir()):
             self.path.rmdir()
 
@@ -390,7 +402,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> dict[str, Any]:
             digests = safetensors.write(path, table)
             sync(path)
             for stored, entry in described:
-                entry |= _description(table[stored], digests[stored])
+                x = table[stored]
+                entry |= {"shape": [*x.shape], "dtype": str(x.dtype), "sha256": digests[stored]}
     files = {}
     for name, content in zip(_TEXTS, (checkpoint.host, checkpoint.data), strict=True):
         if number and name == "host":
@@ -415,10 +428,6 @@ def _write_text(path: Path, text: bytes) -> None:
     sync(path)
 
 
-def _description(array: np.ndarray, digest: str) -> dict[str, Any]:
-    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
-
-
 # ---- reading -------------------------------------------------------------------------------------
 
 
@@ -439,51 +448,47 @@ def read(folder: Path) -> Checkpoint:
 
 
 def _read(folder: Path) -> Checkpoint:
-    manifest = _manifest(folder)
     number, several = processes.number(), processes.count()
-    # Each process may have data of its own; that of process 0 serves any number of them.
-    own = f"-{number}" if number and manifest["processes"] == several else ""
     try:
+        manifest = _manifest(folder)
+        # Each process may have data of its own; that of process 0 serves any number of them.
+        own = f"-{number}" if number and manifest["processes"] == several else ""
         arrays = _read_arrays(folder, manifest["arrays"], number, several)
         texts = []
         for name in ("host", f"data{own}"):
-            text = _read_text(folder / f"{name}.json")
+            text = _read_text(folder, f"{name}.json")
             if hashlib.sha256(text).hexdigest() != manifest["files"][name]:
                 raise CorruptFileError(f"{folder}: {name}.json differs from its digest.")
             texts.append(parse(text, f"{folder}: {name}.json", CorruptFileError))
         return Checkpoint(manifest["step"], arrays, *texts, score=manifest["score"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
-        if isinstance(e, CorruptFileError):
+    except _UNREADABLE as e:
+        if isinstance(e, LaminaError):
             raise
         raise CorruptFileError(f"{folder} is not a complete checkpoint: {e!r}") from e
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = parse(_read_text(path := folder / _MANIFEST), str(path), CorruptFileError)
-        if manifest["format"] != _FORMAT or manifest["step"] != int(folder.name):
-            raise CorruptFileError(
-                f"{path} is not the manifest of this checkpoint.",
-                expected=f"format {_FORMAT}, step {int(folder.name)}",
-                received=f"format {manifest['format']}, step {manifest['step']}",
-            )
-        manifest.setdefault("processes", 1)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
-        if isinstance(e, CorruptFileError):
-            raise
-        raise CorruptFileError(f"{folder} has no readable manifest: {e!r}") from e
-    return manifest
+    path = folder / _MANIFEST
+    manifest = parse(_read_text(folder, _MANIFEST), str(path), CorruptFileError)
+    if manifest["format"] != _FORMAT or manifest["step"] != int(folder.name):
+        raise CorruptFileError(
+            f"{path} is not the manifest of this checkpoint.",
+            expected=f"format {_FORMAT}, step {int(folder.name)}",
+            received=f"format {manifest['format']}, step {manifest['step']}",
+        )
+    return {"processes": 1, **manifest}
 
 
 def _score(folder: Path) -> float | None:
     try:
         score = _manifest(folder).get("score")
-    except CorruptFileError:  # an older one, which is not needed
+    except _UNREADABLE:  # an older one, which is not needed
         return None
     return score if isinstance(score, float) else None
 
 
-def _read_text(path: Path) -> bytes:
+def _read_text(folder: Path, name: str) -> bytes:
+    path = beside(folder / _MANIFEST, name)
     if path.stat().st_size > _MOST_TEXT:
         raise CorruptFileError(f"{path} is larger than {_MOST_TEXT} bytes.")
     return path.read_bytes()
@@ -513,7 +518,8 @@ def _read_arrays(
     for file, table in wanted.items():
         if not _FILE.fullmatch(file):
             raise CorruptFileError(f"{folder}: the manifest names a file {file[:100]!r}.")
-        with safetensors.File(path := folder / f"{file}.safetensors", str(path)) as stored:
+        path = beside(folder / _MANIFEST, f"{file}.safetensors")
+        with safetensors.File(path, str(path)) as stored:
             if set(stored.names()) != set(table):
                 raise CorruptFileError(f"{path} contains other arrays than the manifest says.")
             for i, key in enumerate(sorted(table)):

@@ -39,7 +39,7 @@ def write(path: Path, arrays: Mapping[str, Variable | np.ndarray]) -> dict[str, 
     Raises:
         SerializationError: The format has no such dtype.
     """
-    header: dict[str, Any] = {}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers 4 wants to know it
     at = 0
     for name, v in arrays.items():
         dtype = np.dtype(v.dtype)  # ml_dtypes has registered the names of its dtypes

@@ -18,11 +18,18 @@ from lamina.callbacks.callback_list import flatten_callbacks
 from lamina.core.boundary import warn
 from lamina.core.sharding import is_on_mesh, put_parts
 from lamina.core.variable import Variable, copied, read
-from lamina.errors import ArgumentError, CorruptFileError, StructureError, TrainingWarning
+from lamina.errors import (
+    ArgumentError,
+    CorruptFileError,
+    LaminaError,
+    StructureError,
+    TrainingWarning,
+)
 from lamina.execution.interrupts import StopRequests
 from lamina.execution.state import GROUPS, Live, TrainState
 from lamina.layers.state import saved_addresses
 from lamina.runtime import messages, processes, xla
+from lamina.runtime.budget import one_family
 from lamina.saving.checkpoint import (
     TRAINING,
     WEIGHTS,
@@ -94,7 +101,7 @@ class Checkpoints:
         try:
             self._saved = self._folder.newest()
             if self._saved is not None:
-                _check_host(self._saved)
+                _check_numbers(self._saved, {n: self._saved.host.get(n) for n in _NUMBERS})
         except BaseException:
             self._backup.close(completed=False, failed=True)
             raise
@@ -107,11 +114,15 @@ class Checkpoints:
         self._requests.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, *more: object) -> None:
         try:
-            self._backup.close(completed=kind is None, failed=kind is not None)
-            if kind is None and self._requests.received is not None:
+            self._backup.close(completed=error is None, failed=error is not None)
+            if error is None and self._requests.received is not None:
                 self._requests.leave()
+        except (OSError, LaminaError) as e:
+            if error is None:
+                raise
+            error.add_note(f"Besides, the last checkpoint is not complete: {e}")  # no new error
         finally:
             self._requests.__exit__()
 
@@ -142,10 +153,15 @@ class Checkpoints:
         training.track()
         if self._validation is not None:
             self._validation.track()
-        if self._saved is None:
-            return
-        host, arrays = self._saved.host, self._saved.arrays[TRAINING]
-        state = decode(self._saved.data["training"], arrays)
+        if self._saved is not None:
+            with one_family(str(self._folder.path)):
+                self._place_data(self._saved, training)
+
+    def _place_data(self, saved: Checkpoint, training: ArrayData | StreamData) -> None:
+        host, arrays = saved.host, saved.arrays[TRAINING]
+        state, held = (decode(saved.data[name], arrays) for name in ("training", "validation"))
+        for position in (state, held or {}):
+            _check_numbers(saved, {k: position.get(k, 0) for k in ("taken", "position", "passes")})
         done = 0 if host["trained"] else host["batch"]
         expected, received = state["data"], training.get_state()["data"]
         if (done or state["taken"]) and expected != received:
@@ -156,16 +172,18 @@ class Checkpoints:
                 cure="Pass the same data and `batch_size`, or another folder to start anew.",
             )  # fmt: skip
         training.set_state(state, done)
-        state = decode(self._saved.data["validation"], arrays)
-        if state is not None and self._validation is not None:
-            self._validation.set_state(state, 0)
+        if held is not None and self._validation is not None:
+            self._validation.set_state(held, 0)
 
     def prepare_optimizer(self) -> None:
         """Create the optimizer's state of weights that were trained, then frozen."""
+        if self._model.optimizer is None or self._saved is None:
+            return
         known = saved_addresses(self._model)
-        optimized = [] if self._saved is None else self._saved.host["optimized"]
-        if self._model.optimizer is not None and optimized and set(optimized) <= known.keys():
-            self._model.optimizer.build({address: known[address] for address in optimized})
+        with one_family(str(self._folder.path)):
+            optimized = self._saved.host["optimized"]
+            if optimized and set(optimized) <= known.keys():
+                self._model.optimizer.build({address: known[address] for address in optimized})
 
     def begin(self, live: Live, outside: frozenset[str], runner: _Steps) -> None:
         """Restore the arrays.
@@ -178,7 +196,8 @@ class Checkpoints:
         self._live, self._runner = live, runner
         self._weights = saved_addresses(self._model).keys() - outside
         if self._saved is not None:
-            self._restore(self._saved)
+            with one_family(str(self._folder.path)):
+                self._restore(self._saved)
 
     def resume(self, hooks: CallbackList) -> Mapping[str, Any]:
         """Restore everything else, after ``on_train_begin``.
@@ -192,9 +211,14 @@ class Checkpoints:
         self._hooks, saved = hooks, self._saved
         if saved is None:
             return {}
-        host, arrays = saved.host, saved.arrays[TRAINING]
+        host = saved.host
         if host["batch"]:
             hooks.on_epoch_begin(host["epoch"])
+        with one_family(str(self._folder.path)):
+            return self._resume(saved)
+
+    def _resume(self, saved: Checkpoint) -> Mapping[str, Any]:
+        host, arrays = saved.host, saved.arrays[TRAINING]
         self._restore(saved)
         self._set_states([(name, decode(state, arrays)) for name, state in host["callbacks"]])
         self._model.stop_training = host["stopped"]
@@ -206,8 +230,11 @@ class Checkpoints:
             if name.startswith("logs/")
         }
         self._latest = saved.step, host["epoch"]
-        self._saved, self._logs = None, decode(host["logs"], arrays)
-        return self._logs
+        logs = decode(host["logs"], arrays)
+        if not isinstance(logs, dict):
+            raise CorruptFileError(f"The checkpoint after step {saved.step} has no logs: {logs!r}.")
+        self._saved, self._logs = None, logs
+        return logs
 
     def _set_states(self, saved: list[tuple[str, Any]]) -> None:
         """Restore the states of callbacks: for each class, in the order of its objects."""
@@ -459,11 +486,9 @@ def _own_parts(x: Any) -> Any:
     return Split(x.shape, np.dtype(x.dtype), parts)
 
 
-def _check_host(saved: Checkpoint) -> None:
-    host = saved.host
-    numbers = [host.get(name) for name in _NUMBERS]
-    if not all(type(n) is int and 0 <= n < 2**63 for n in numbers) or saved.step >= 2**31:
+def _check_numbers(saved: Checkpoint, numbers: Mapping[str, Any]) -> None:
+    if not all(type(n) is int and 0 <= n < 2**63 for n in numbers.values()) or saved.step >= 2**31:
         raise CorruptFileError(
             f"The checkpoint after step {saved.step} does not say where the training was: "
-            f"{dict(zip(_NUMBERS, numbers, strict=True))}."
+            f"{numbers}."
         )
