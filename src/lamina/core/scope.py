@@ -11,7 +11,7 @@ import dataclasses
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -167,6 +167,8 @@ def set_mask(tensor: Any, mask: Any) -> None:
     else:
         key = id(tensor)
         _eager_masks[key] = (weakref.ref(tensor, lambda _: _eager_masks.pop(key, None)), mask)
+        with suppress(AttributeError):
+            tensor._keras_mask = mask  # for programs that print it
 
 
 def get_mask(tensor: Any) -> Any:

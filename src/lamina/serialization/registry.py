@@ -93,6 +93,7 @@ _custom: dict[str, Any] = {}
 _registered_names: dict[Any, str] = {}
 _scoped: ContextVar[Mapping[str, Any] | None] = ContextVar("lamina_custom_objects", default=None)
 _described: ContextVar[_Occurrences | None] = ContextVar("lamina_described", default=None)
+described_so_far = _described.get  # None outside of `describe_together`
 _rebuilt: ContextVar[dict[int, Any] | None] = ContextVar("lamina_rebuilt", default=None)
 
 
