@@ -23,7 +23,7 @@ def write(folder, files, rng):
         for i in range(files):
             noise = rng.normal(0, 1, (round(32 * scale), round(32 * scale), 3))
             grid = (np.arange(32) * scale).astype(int)
-            image = 30 * noise[grid][:, grid] + color + rng.uniform(60, 110, 3)
+            image = 20 * noise[grid][:, grid] + color + rng.uniform(70, 100, 3)
             path = os.path.join(folder, name, f"{i}.png")
             keras.utils.save_img(path, image.clip(0, 255), scale=False)
 
