@@ -333,3 +333,50 @@ def test_edges_are_drawn_as_asked(splines, tmp_path):
 def test_a_way_to_draw_that_there_is_not():
     with pytest.raises(ArgumentError, match="`splines` must be one of"):
         lamina.utils.model_to_dot(lamina.Sequential([lamina.Input((1,))]), splines="waves")
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    {
+        "sizes of samples": (lambda **kw: layers.Dense(3, **kw), {"input_dim": 4}),
+        "shape of samples": (lambda **kw: layers.Dense(3, **kw), {"input_shape": [4]}),
+        "shape with the batch": (lambda **kw: layers.Dense(3, **kw), {"batch_input_shape": (7, 4)}),
+        "of an InputLayer": (layers.InputLayer, {"input_shape": (4,)}),
+        "of one, with the batch": (layers.InputLayer, {"batch_input_shape": (7, 4)}),
+        "an array": (layers.InputLayer, {"shape": np.array([4])}),
+    }.values(),
+)
+def test_shapes_that_first_layers_take(make, arguments):
+    model = lamina.Sequential([make(**arguments), layers.Dense(1)])
+    batch = 7 if "batch_input_shape" in arguments else None
+    assert model.input_shape == (batch, 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    {
+        "int": (lambda: layers.Dense(3, input_shape=4), r"`input_shape` to be a tuple.*\(4,\)\?"),
+        "text": (lambda: lamina.Input("time"), r"`shape` to be a tuple.*\('time',\)\?"),
+        "batch": (lambda: lamina.Input(batch_shape=8), r"`batch_shape` to be a tuple"),
+        "twice": (lambda: lamina.Input(batch_size=2, batch_shape=(2, 3)), "`batch_size` or"),
+    }.values(),
+)
+def test_shapes_that_are_none(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("cls", [layers.LSTM, layers.GRU, layers.LSTMCell, layers.GRUCell])
+def test_arguments_of_former_versions_are_said_to_have_no_effect(cls):
+    with pytest.warns(UserWarning, match="`implementation` has no effect"):
+        layer = cls(3, implementation=1)
+    assert "implementation" not in layer.get_config()
+
+
+def test_direct_inner_layers():
+    inner = lamina.Sequential([lamina.Input((2,)), layers.Dense(1)])
+    model = lamina.Sequential([lamina.Input((2,)), inner])
+    direct = model._flatten_layers(recursive=False, include_self=False)
+    assert inner in direct
+    assert inner.layers[0] not in direct
+    assert inner.layers[0] in model._flatten_layers()

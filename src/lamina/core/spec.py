@@ -99,6 +99,19 @@ def parse_dim(size: Any) -> Dim:
     return int(size)
 
 
+def entries_of(shape: Any, owner: str, name: str) -> tuple[Any, ...]:
+    """The dimensions in a shape that a user gave ``owner`` as the argument ``name``."""
+    try:
+        if isinstance(shape, str):
+            raise TypeError("its letters are no dimensions")
+        return tuple(shape)
+    except TypeError as e:
+        raise ArgumentError(
+            f"{owner}() expects `{name}` to be a tuple. Received: {shape!r}. Did you mean "
+            f"({shape!r},)?"
+        ) from e
+
+
 def _variables(dim: Dim) -> set[str]:
     return dim.get_vars() if export.is_symbolic_dim(dim) else set()
 

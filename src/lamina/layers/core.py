@@ -11,10 +11,9 @@ import jax.numpy as jnp
 
 from lamina import activations, regularizers
 from lamina.core import naming, spec
-from lamina.core.boundary import warn
 from lamina.core.operation import record
 from lamina.core.scope import set_mask
-from lamina.core.spec import TensorSpec, agree, show_dims
+from lamina.core.spec import TensorSpec, agree, entries_of, show_dims
 from lamina.core.symbolic import SymbolicTensor
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import get_policy
@@ -79,10 +78,10 @@ class InputLayer(Layer):
         dims: Any = None,
         **kwargs: Any,
     ) -> None:
+        shape = kwargs.pop("input_shape", shape)  # former names, which Keras takes too
+        batch_shape = kwargs.pop("batch_input_shape", batch_shape)
         if sparse or ragged:
-            raise ArgumentError(
-                "Input() supports dense tensors only. Received: sparse or ragged=True."
-            )
+            raise ArgumentError("Input() supports dense tensors. Received: sparse or ragged=True.")
         if input_tensor is not None:
             batch_shape, dtype = input_tensor.spec.dims_raw, dtype or input_tensor.dtype
         if batch_shape is not None and shape is not None:
@@ -94,13 +93,14 @@ class InputLayer(Layer):
             raise ArgumentError(
                 "Input() needs `shape`, the shape of one sample: `Input(shape=(784,))`."
             )
-        if isinstance(shape, (int, str)):
-            raise ArgumentError(
-                f"Input() expects `shape` to be a tuple. Received: {shape!r}. "
-                f"Did you mean ({shape!r},)?"
-            )
         if batch_shape is None:
-            batch_shape = (batch_size, *(shape or ()))
+            batch_shape = (batch_size, *entries_of(shape, "Input", "shape"))
+        elif batch_size is not None and input_tensor is None:
+            raise ArgumentError(
+                "Input() takes `batch_size` or `batch_shape`, which contains it, not both. "
+                f"Received: batch_size={batch_size!r}, batch_shape={batch_shape!r}."
+            )
+        batch_shape = entries_of(batch_shape, "Input", "batch_shape")
         if not batch_shape:
             raise ArgumentError(
                 "Input() expects `batch_shape` to have at least the batch axis. Received: ()."
@@ -317,17 +317,13 @@ class Embedding(
 
     _modes = ("int8", "int4")
     _after_first = ()
+    _without_effect = ("input_length",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.supports_masking = self.mask_zero
         # 16-bit floats do not hold all integers above 256.
         self.autocast = False
-
-    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
-        if extra.pop("input_length", None) is not None:
-            warn("Embedding(): `input_length` has no effect. Remove it.", UserWarning)
-        return super()._accept_extra(extra)
 
     def build(self, input_shape: Any = None) -> None:
         """Add the table."""

@@ -45,6 +45,7 @@ _PENALTIES = f"{REGULARIZERS} {CONSTRAINTS}"
 class CellArguments(Layer, kw_only=True):
     """The arguments of the built-in recurrent cells, and of the layers that create one."""
 
+    _without_effect = ("implementation",)
     kernel_initializer: Any = initializer("glorot_uniform")
     recurrent_initializer: Any = initializer("orthogonal")
     bias_initializer: Any = initializer("zeros")

@@ -10,9 +10,11 @@ import numpy as np
 
 from lamina import constraints, initializers, regularizers
 from lamina.core import naming
+from lamina.core.boundary import warn
 from lamina.core.operation import Operation
 from lamina.core.rematerialization import RematScope, current_remat
 from lamina.core.scope import Scope, current
+from lamina.core.spec import entries_of
 from lamina.core.tracking import Owner, Trackable, held, held_as, holds_containers, versions_of
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
@@ -44,6 +46,7 @@ class _Attributes:
     input_spec: Any
     _losses_of_call: list[Any]
     _build_shapes: dict[str, Any] | None  # what `build` received
+    _without_effect: tuple[str, ...] = ()  # arguments that earlier versions of Keras had
     _told_of_mask: bool  # whether it has warned that a mask is not propagated
     _given_batch_shape: tuple[Any, ...] | None
     _made_in_call: bool
@@ -137,10 +140,13 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         """Accept ``input_shape`` and similar arguments of the first layer of a ``Sequential``."""
         if "input_dim" in extra:
             extra["input_shape"] = (extra.pop("input_dim"),)
-        if "input_shape" in extra:
-            self._given_batch_shape = (None, *extra.pop("input_shape"))
-        if "batch_input_shape" in extra:
-            self._given_batch_shape = tuple(extra.pop("batch_input_shape"))
+        if (shape := extra.pop("input_shape", None)) is not None:
+            self._given_batch_shape = (None, *entries_of(shape, type(self).__name__, "input_shape"))
+        if (shape := extra.pop("batch_input_shape", None)) is not None:
+            self._given_batch_shape = entries_of(shape, type(self).__name__, "batch_input_shape")
+        for name in self._without_effect:
+            if extra.pop(name, None) is not None:
+                warn(f"{type(self).__name__}(): `{name}` has no effect. Remove it.", UserWarning)
         return extra
 
     # ---- dtype and mode ------------------------------------------------------------------------
@@ -325,7 +331,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         """The direct inner layers, in the order of creation."""
         return held_as(self, "layer")
 
-    def _flatten_layers(self, include_self: bool = True) -> list[Any]:
+    def _flatten_layers(self, recursive: bool = True, include_self: bool = True) -> list[Any]:
         """This layer and all inner layers without duplicates, outer layers first."""
         order: dict[Any, None] = {}
         stack: list[LayerState] = [self]
@@ -333,14 +339,11 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
             layer = stack.pop()
             if layer not in order:
                 order[layer] = None
-                stack.extend(reversed(layer._sublayers()))
+                stack.extend(reversed(layer._sublayers() if recursive or layer is self else []))
         return list(order)[not include_self :]
 
     def _names_of(self, inner: Any) -> tuple[str, str]:
-        """The names of an inner layer in this one: for tables and messages, and for addresses.
-
-        The numbers in automatic names depend on what else the process created; attributes do not.
-        """
+        """The names of an inner layer in this one: for tables and messages, and for addresses."""
         version, names = self._inner_names
         if version != self._change_count or inner not in names:
             names = self._name_inner()
@@ -349,6 +352,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         return names[inner]
 
     def _name_inner(self) -> dict[Any, tuple[str, str]]:
+        # Attributes instead of automatic names, whose numbers depend on the rest of the process.
         names: dict[Any, tuple[str, str]] = {}
         for path, x in held(self):
             if isinstance(x, LayerState) and x not in names:

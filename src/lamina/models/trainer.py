@@ -108,7 +108,7 @@ class Trainer(_Attributes, Distributed):
         self._draw_runs = self._draw_runs if runs is None else runs
 
     def run_key(self, purpose: Purpose) -> Any:
-        """Raw key data for the random draws of a run: training's repeat, others differ each time."""
+        """Raw key data for the draws of a run: training's repeat, others differ each time."""
         if purpose == "train":
             return prng.key_data(self.run_seed, "fit")
         self.__dict__["_draw_runs"] += 1  # in each call of a model: quicker than an attribute

@@ -61,7 +61,7 @@ def one_batch(x: Any, y: Any, sample_weight: Any, model: Any, weigh: Weigh | Non
     batch: Batch = (arrays_of(x, raw), arrays_of(y), arrays_of(sample_weight))
     if weigh is None and not raw and type(batch[0]) is np.ndarray and batch[0].size:
         same = batch[0].shape[:1]
-        if same and all(a is None or type(a) is np.ndarray and a.shape[:1] == same
+        if same and all(a is None or (type(a) is np.ndarray and a.shape[:1] == same)
                         for a in batch[1:]):  # fmt: skip
             return batch  # the common case, without what the others need
     if common_length(batch) == 0:
