@@ -155,6 +155,7 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
 
 
 # Outside a pure call, tensors are concrete arrays, and a mask is kept as long as its array.
+_MASK_IN_KERAS = "_keras_mask"  # the attribute that programs for Keras read
 _eager_masks: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
 
@@ -168,7 +169,7 @@ def set_mask(tensor: Any, mask: Any) -> None:
         key = id(tensor)
         _eager_masks[key] = (weakref.ref(tensor, lambda _: _eager_masks.pop(key, None)), mask)
         with suppress(AttributeError):
-            tensor._keras_mask = mask  # for programs that print it
+            setattr(tensor, _MASK_IN_KERAS, mask)
 
 
 def get_mask(tensor: Any) -> Any:
