@@ -20,6 +20,13 @@ def embedded(*shape):
 # ---- masks ---------------------------------------------------------------------------------------
 
 
+def test_masks_have_the_name_that_programs_read():
+    embedding = layers.Embedding(10, 4, mask_zero=True)
+    assert embedding(WORDS[0])._keras_mask.tolist() == (WORDS[0] != 0).tolist()
+    assert embedding(layers.Input((3,)))._keras_mask.shape == (None, 3)
+    assert layers.Input((3,))._keras_mask is None
+
+
 def test_time_distributed_reduces_the_mask_of_words_to_one_of_sentences():
     inputs, x = embedded(3, 3)
     sentences = layers.TimeDistributed(layers.LSTM(5))(x)

@@ -12,7 +12,8 @@ import numpy as np
 from keras import layers
 
 SEEDS = range(int(sys.argv[1])) if len(sys.argv) > 1 else ()
-CLASSES = {"brick": (0.25, [60, 0, 0]), "grass": (0.5, [0, 60, 0]), "sand": (1.0, [60, 60, 0])}
+REAL = os.path.join(sys.argv[2], "cifar10") if len(sys.argv) > 2 else None
+CLASSES = {"brick": (0.25, [90, 0, 0]), "grass": (0.5, [0, 90, 0]), "sand": (1.0, [90, 90, 0])}
 
 
 def write(folder, files, rng):
@@ -22,9 +23,20 @@ def write(folder, files, rng):
         for i in range(files):
             noise = rng.normal(0, 1, (round(32 * scale), round(32 * scale), 3))
             grid = (np.arange(32) * scale).astype(int)
-            image = 60 * noise[grid][:, grid] + color + rng.uniform(40, 130, 3)
+            image = 20 * noise[grid][:, grid] + color + rng.uniform(70, 100, 3)
             path = os.path.join(folder, name, f"{i}.png")
             keras.utils.save_img(path, image.clip(0, 255), scale=False)
+
+
+def published(folder, files):
+    """Photographs of three of CIFAR-10's classes, as many of each."""
+    rows = np.fromfile(os.path.join(REAL, "data_batch_1_first4000.bin"), "uint8").reshape(-1, 3073)
+    images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    for label, name in ((0, "airplane"), (1, "automobile"), (6, "frog")):
+        os.makedirs(os.path.join(folder, name))
+        for i in np.flatnonzero(rows[:, 0] == label)[:files]:
+            path = os.path.join(folder, name, f"{i}.png")
+            keras.utils.save_img(path, images[i], scale=False)
 
 
 def backbone(rng):
@@ -53,6 +65,8 @@ def network(base, augmentation=()):
     x = keras.applications.mobilenet_v2.preprocess_input(x)
     x = base(x, training=False)
     x = layers.GlobalAveragePooling2D()(x)
+    if augmentation:  # what a base that is not trained tells apart is small
+        x = layers.BatchNormalization(momentum=0.9)(x)
     return keras.Model(inputs, layers.Dense(3, activation="softmax", name="head")(x))
 
 
@@ -100,7 +114,9 @@ with tempfile.TemporaryDirectory() as folder:
     print(float(np.sum(np.abs(base.get_layer("Conv_1").get_weights()[0]))))
     print(model.predict(images[:2], verbose=0).round(4))
 
-    if SEEDS:
+    if REAL is not None:
+        published(os.path.join(folder, "many"), 300)
+    elif SEEDS:
         write(os.path.join(folder, "many"), 100, np.random.default_rng(4))
     for seed in SEEDS:
         keras.utils.set_random_seed(seed)

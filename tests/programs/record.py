@@ -53,7 +53,7 @@ class Worker:
         }
         if backend == "jax":
             flags = (os.environ.get("XLA_FLAGS", ""), fast if quick else "", devices)
-            settings["XLA_FLAGS"] = " ".join(flags)
+            settings["XLA_FLAGS"] = " ".join(f for f in flags if f)  # XLA takes blanks for a file
         self._process = subprocess.Popen(
             [sys.executable, str(FOLDER / "worker.py"), library],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | settings,

@@ -26,8 +26,16 @@ NOT_YET = {
 }
 # What XLA's own order of sums leaves of float32, through a few steps of training.
 RTOL, ATOL = 2e-3, 2e-4
-# How far the mean accuracies of three seeds may be apart: the libraries draw different numbers.
-MARGIN = 0.03
+# The libraries draw different numbers: the mean accuracies of three seeds may be two standard
+# errors of their difference apart, and this much more, since three seeds estimate it badly.
+MARGIN = 0.02
+# What each seed must reach: well above chance, or above what needs no learning.
+FLOORS = {
+    "cutmix_mixup": 0.9, "fine_tuning": 0.45, "object_boxes": 0.6, "segmentation": 0.85,
+    "speech_commands": 0.9, "table_features": 0.8, "text_and_numbers": 0.85,
+    "text_from_folder": 0.8, "timeseries": 0.4, "vision_transformer": 0.8,
+}  # fmt: skip
+FLOORS_OF_REAL_DATA = {"cutmix_mixup": 0.25, "fine_tuning": 0.38, "text_from_folder": 0.75}
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
@@ -71,17 +79,18 @@ def test_program(worker, program):
 @pytest.mark.long
 @pytest.mark.parametrize("program", LEARNING)
 def test_learns_as_well_as_on_keras(long_worker, program):
-    _compare(long_worker, program, "accuracy")
+    _compare(long_worker, program, "accuracy", FLOORS[program])
 
 
 @pytest.mark.long
 @pytest.mark.skipif("LAMINA_TEST_DATA" not in os.environ, reason="needs LAMINA_TEST_DATA")
 @pytest.mark.parametrize("program", REAL)
 def test_learns_from_real_data_as_well_as_on_keras(long_worker, program):
-    _compare(long_worker, program, "accuracy on real data", os.environ["LAMINA_TEST_DATA"])
+    data = os.environ["LAMINA_TEST_DATA"]
+    _compare(long_worker, program, "accuracy on real data", FLOORS_OF_REAL_DATA[program], data)
 
 
-def _compare(worker, program, kind, *folder):
+def _compare(worker, program, kind, floor, *folder):
     wanted = recorded()[program].get(kind)
     if wanted is None:
         pytest.skip("Keras's is not recorded: `python -m tests.programs.record` with TensorFlow")
@@ -90,7 +99,9 @@ def _compare(worker, program, kind, *folder):
     found = accuracies(told)
     print(f"Lamina {np.round(found, 3)}, Keras {np.round(wanted, 3)}")
     assert len(found) == len(wanted) == int(SEEDS)
-    assert abs(np.mean(found) - np.mean(wanted)) <= MARGIN
+    assert min(found) >= floor
+    error = np.sqrt((np.var(found, ddof=1) + np.var(wanted, ddof=1)) / len(found))
+    assert abs(np.mean(found) - np.mean(wanted)) <= 2 * error + MARGIN
 
 
 def test_the_record_is_of_these_programs():

@@ -118,6 +118,25 @@ def test_a_compute_loss_of_ones_own_is_minimised_and_may_add_to_the_standard_one
     assert np.abs(model.predict(X, verbose=0)).max() < 0.1 * np.abs(Y).max()
 
 
+def test_only_the_metrics_of_an_own_property_are_reported():
+    class Own(keras.Model):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.mine = keras.metrics.Mean(name="mine")
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            self.mine.update_state(3.0)
+            return jnp.mean((y_pred - y) ** 2)
+
+        @property
+        def metrics(self):
+            return [self.mine]
+
+    model, history = fitted(Own)
+    assert history == {"mine": [3.0, 3.0], "val_mine": [3.0, 3.0]}
+    assert model.evaluate(X, Y, verbose=0) == 3.0
+
+
 def test_what_layers_add_and_regularizers_is_in_the_loss_once():
     class Penalty(layers.Layer):
         def call(self, x):

@@ -103,8 +103,8 @@ class ModelCheckpoint(SavingCallback):
     Args:
         filepath: Path of the file, which may contain the epoch and logs, as in
             ``"run/{epoch:02d}-{val_loss:.2f}.keras"`` (epochs and batches count from 1 here).
-            It ends in ``.weights.h5`` or ``.safetensors`` for weights only, else in ``.keras`` or
-            ``.h5``.
+            It ends in ``.weights.h5`` or ``.safetensors`` for weights only, else in
+            ``.keras``, ``.h5`` or ``.hdf5``.
         monitor: Name of the log that ``save_best_only`` compares. If there is no log of that name,
             every model is saved, with a warning; in an epoch without it, none.
         verbose: 1 to print what is saved.
@@ -148,7 +148,8 @@ class ModelCheckpoint(SavingCallback):
     ) -> None:
         super().__init__(monitor, verbose, save_best_only, mode, save_freq, initial_value_threshold)
         self.filepath, self.save_weights_only = os.fspath(filepath), save_weights_only
-        endings = (".weights.h5", ".safetensors") if save_weights_only else (".keras", ".h5")
+        whole = (".keras", ".h5", ".hdf5")
+        endings = (".weights.h5", ".safetensors") if save_weights_only else whole
         wrong = () if save_weights_only else ".weights.h5"
         if not self.filepath.endswith(endings) or self.filepath.endswith(wrong):
             raise ArgumentError(

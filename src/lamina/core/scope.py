@@ -11,7 +11,7 @@ import dataclasses
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -158,6 +158,7 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
 
 
 # Outside a pure call, tensors are concrete arrays, and a mask is kept as long as its array.
+_MASK_IN_KERAS = "_keras_mask"  # the attribute that programs for Keras read
 _eager_masks: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
 
@@ -170,6 +171,8 @@ def set_mask(tensor: Any, mask: Any) -> None:
     else:
         key = id(tensor)
         _eager_masks[key] = (weakref.ref(tensor, lambda _: _eager_masks.pop(key, None)), mask)
+        with suppress(AttributeError):
+            setattr(tensor, _MASK_IN_KERAS, mask)
 
 
 def get_mask(tensor: Any) -> Any:

@@ -109,6 +109,11 @@ class SymbolicTensor:
         self.number = next(_numbers)
 
     @property
+    def _keras_mask(self) -> TensorSpec | None:
+        """The mask, by the name that programs for Keras read."""
+        return self.mask
+
+    @property
     def sparse(self) -> bool:
         """False: symbolic tensors are dense."""
         return False

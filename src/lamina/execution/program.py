@@ -115,7 +115,9 @@ class Program:
         self._test_many = compiled(_called("test_steps", self._test_loop))
         self._predict_many = compiled(_called("predict_steps", self._predict_loop))
         if self.objective is not None:
-            self._results = compiled(steps.results(self.objective, self.metrics, self.variables))
+            own = defined_by_user(type(self.model), "metrics")
+            reported = list(self.model.metrics) if own else self.metrics
+            self._results = compiled(steps.results(self.objective, reported, self.variables))
 
     def _metrics(self, objective: Objective) -> list[Any]:
         """The compiled metrics, followed by those that the model holds.

@@ -383,5 +383,9 @@ def with_axes(initializer: Any, input_axes: Sequence[int], output_axes: Sequence
         initializer.input_axes, initializer.output_axes,
     ):  # fmt: skip
         return initializer
+    given: dict[str, Any] = {
+        name: getattr(initializer, name) for name in initializer.config_fields()
+    }
     axes = {"input_axes": input_axes, "output_axes": output_axes}
-    return initializer.from_config(initializer.get_config() | axes)
+    made: Any = type(initializer)
+    return made(**given | axes)

@@ -22,7 +22,7 @@ from lamina.dtype_policies.policy import DTypePolicy, DTypePolicyMap, get_policy
 from lamina.errors import ArgumentError, NotBuiltError, StateError
 from lamina.layers.methods import LayerMethods
 from lamina.random.seed_generator import SeedGenerator
-from lamina.serialization.fields import Configurable, field
+from lamina.serialization.fields import Configurable, as_data, field
 from lamina.serialization.registry import builtin, defined_by_user, registration_of, stem_of
 
 
@@ -476,8 +476,8 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, by name, as :meth:`from_config` reads them."""
-        config = super().get_config()
-        base = {"name": self.name, "trainable": self.trainable, "dtype": self._dtype_policy}
+        config, dtype = super().get_config(), as_data(self._dtype_policy)
+        base = {"name": self.name, "trainable": self.trainable, "dtype": dtype}
         config.pop("autocast", None)
         if (
             self.activity_regularizer is None

@@ -18,6 +18,7 @@ from lamina.models.functional import Graph
 from lamina.models.model import Model
 from lamina.saving import upgrade
 from lamina.serialization import registry
+from lamina.serialization.fields import as_data
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
 from lamina.tree import nested
@@ -263,11 +264,11 @@ class Sequential(Model):
         """The layers as data, starting with the input if there is one."""
         layers = self._operations()
         config: dict[str, Any] = {
-            "name": self.name, "trainable": self.trainable, "dtype": self.dtype_policy,
+            "name": self.name, "trainable": self.trainable, "dtype": as_data(self.dtype_policy),
             "layers": [{**registry.serialize(x), "name": x.name} for x in layers],
         }  # fmt: skip
         if self._tensors:
-            config["build_input_shape"] = list(self._tensors[0].shape)
+            config["build_input_shape"] = tuple(self._tensors[0].shape)
         return config
 
     @classmethod

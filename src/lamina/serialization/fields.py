@@ -29,12 +29,22 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from types import NoneType
 from typing import Any, ClassVar, Self, SupportsFloat, dataclass_transform
+
+import jax
+import numpy as np
 
 from lamina.core.arguments import Captured
 from lamina.core.graph import is_symbolic
 from lamina.core.tracking import same
-from lamina.errors import ArgumentError, LaminaError, SignatureError, unknown_name
+from lamina.errors import (
+    ArgumentError,
+    LaminaError,
+    SerializationError,
+    SignatureError,
+    unknown_name,
+)
 from lamina.serialization import registry
 from lamina.serialization.deferred import converted
 from lamina.serialization.text import reads_config
@@ -172,8 +182,10 @@ class Configurable(Captured):
         cls = type(self)
         owner = next(c for c in cls.__mro__ if "get_config" in c.__dict__)
         if not is_field_class(cls) and registry.registration_of(owner):
-            return self.captured_arguments()
-        return {name: getattr(self, name) for name in cls.config_fields()}
+            given = self.captured_arguments()
+            known = registry.registration_of(cls) is not None
+            return {k: as_data(v) for k, v in given.items()} if known else given
+        return {name: as_data(getattr(self, name)) for name in cls.config_fields()}
 
     @classmethod
     def config_fields(cls) -> list[str]:
@@ -223,6 +235,39 @@ class Configurable(Captured):
         return registry.serialize(self.get_config()) == registry.serialize(other.get_config())
 
     __hash__ = object.__hash__
+
+
+def as_data(value: Any) -> Any:
+    """An argument in a config: as data, if that leads back to it; numbers and arrays as they are.
+
+    What is neither built in nor registered, such as an initializer of your own, stays an object, so
+    that ``from_config(get_config())`` works. In a file, all must be data.
+    """
+    if not _has_objects(value):
+        return value
+    try:
+        data = registry.serialize(value)
+    except SerializationError:
+        return value
+    return data if registry.described_so_far() is not None or _leads_back(data) else value
+
+
+def _has_objects(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_objects, value))
+    if isinstance(value, dict):
+        return any(map(_has_objects, value.values()))
+    return not isinstance(value, (str, int, float, np.generic, np.ndarray, jax.Array, NoneType))
+
+
+def _leads_back(data: Any) -> bool:
+    if isinstance(data, list):
+        return all(map(_leads_back, data))
+    if not isinstance(data, dict):
+        return True
+    return ("class_name" not in data or registry.is_known(data)) and all(
+        map(_leads_back, data.values())
+    )
 
 
 def arguments_shown(x: Configurable) -> list[tuple[str, str]]:

@@ -93,6 +93,7 @@ _custom: dict[str, Any] = {}
 _registered_names: dict[Any, str] = {}
 _scoped: ContextVar[Mapping[str, Any] | None] = ContextVar("lamina_custom_objects", default=None)
 _described: ContextVar[_Occurrences | None] = ContextVar("lamina_described", default=None)
+described_so_far = _described.get  # None outside of `describe_together`
 _rebuilt: ContextVar[dict[int, Any] | None] = ContextVar("lamina_rebuilt", default=None)
 
 
@@ -582,10 +583,9 @@ def _revive(config: Any) -> Any:
     except (SerializationError, UnsafeFileError, MemoryError, OSError, Warning):
         raise
     except Exception as e:  # whatever the config makes a class raise
-        entries = inner if isinstance(inner, Mapping) else {}
-        own = f" {entries['name']!r}" if "name" in entries else ""
+        own = f" {inner['name']!r}" if isinstance(inner, Mapping) and "name" in inner else ""
         # Only its `get_config` knows which arguments a user's class needs.
-        shown = f", which has {list(entries)}" if registration_of(found) is None else ""
+        shown = f", which has {list(inner or ())}" if registration_of(found) is None else ""
         raise SerializationError(
             f"{name}{own} cannot be created from its config{shown}: "
             f"{e if isinstance(e, LaminaError) else repr(e)}"

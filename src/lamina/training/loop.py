@@ -457,7 +457,7 @@ def evaluate(
     data = limited(open_data(given, over.of(model)))
     with contextlib.ExitStack() as opened:
         opened.callback(data.close)
-        hooks = CallbackList(callbacks, model=model, steps=data.steps, verbose=verbose)
+        hooks = CallbackList(callbacks, model=model, epochs=1, steps=data.steps, verbose=verbose)
         progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
         opened.callback(progress.close)
         _program(model, data.peek(), "test")
@@ -486,7 +486,7 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
     program = _program(model, data.peek(), "predict")
     if isinstance(data, ArrayData) and data.in_memory:
         check_ids(model.layer_graph, data.batch[0])
-    hooks = CallbackList(callbacks, model=model, steps=data.steps, verbose=verbose)
+    hooks = CallbackList(callbacks, model=model, epochs=1, steps=data.steps, verbose=verbose)
     progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
     hooks.on_predict_begin()
     progress.epoch_begin(0)
