@@ -898,9 +898,11 @@ def rows_of_different_length():
 
 
 @mistake("""\
-DTypeError: Data for a model is numbers. Received a ndarray of dtype <U3. For text, let the
-    model start with `Input((1,), dtype='string')` and a TextVectorization, StringLookup or
-    Hashing layer; `np.unique(text, return_inverse=True)[1]` numbers classes.
+DTypeError: Data for a model is numbers. Received a ndarray of dtype <U3. For text inputs,
+    start the model with `Input((1,), dtype='string')` and a TextVectorization, StringLookup
+    or Hashing layer, call such a layer (an attribute of the model) in the model's `call`,
+    or map the data: `dataset.map(lambda x, y: (layer(x), y))`. For text targets,
+    `np.unique(text, return_inverse=True)[1]` numbers the classes.
 """)
 def text_as_data():
     classifier().fit(X, np.array(["cat", "dog"] * 4), verbose=0)
@@ -1110,8 +1112,8 @@ def batches_that_are_lists():
 
 
 @mistake("""\
-TrainingWarning: EarlyStopping monitors 'val_loss', which is not in the logs, so it has no
-    effect. The logs have: ['loss']. Names with `val_` need `validation_data` or
+TrainingWarning: EarlyStopping monitors 'val_loss', which is not in the logs, so it compares
+    nothing. The logs have: ['loss']. Names with `val_` need `validation_data` or
     `validation_split` in fit().
   at test_mistakes.py:N
 """)

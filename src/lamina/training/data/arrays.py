@@ -211,10 +211,10 @@ def _numpy(x: Any) -> np.ndarray:
 
 
 _TEXT = (
-    "For text, let the model start with `Input((1,), dtype='string')` and a TextVectorization, "
-    "StringLookup or Hashing layer, make such a layer an attribute of a model with its own `call`, "
-    "or map the data: `dataset.map(lambda x, y: (layer(x), y))`. For text in targets, "
-    "`np.unique(text, return_inverse=True)[1]` numbers classes."
+    "For text inputs, start the model with `Input((1,), dtype='string')` and a TextVectorization, "
+    "StringLookup or Hashing layer, call such a layer (an attribute of the model) in the model's "
+    "`call`, or map the data: `dataset.map(lambda x, y: (layer(x), y))`. For text targets, "
+    "`np.unique(text, return_inverse=True)[1]` numbers the classes."
 )
 
 
