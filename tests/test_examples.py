@@ -72,7 +72,12 @@ def test_every_program_is_listed():
     assert sorted(listed) == sorted(programs)
 
 
-@pytest.mark.parametrize("name", SHOWS)
+LONG = ("inner_features", "models_as_layers", "residual_network")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.long if n in LONG else ()) for n in SHOWS]
+)
 def test_program(name, tmp_path):
     # Warnings are errors here too, and no file may fall outside of the two folders of the run.
     made = subprocess.run(

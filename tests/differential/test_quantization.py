@@ -204,7 +204,7 @@ def attending():
     return model
 
 
-@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+@pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.long), "float8"])
 def test_projections_of_attention(mode, tmp_path):
     x = np.random.default_rng(7).normal(size=(2, 5, 8)).astype("float32")
     attending().save(tmp_path / "model.keras")

@@ -113,9 +113,10 @@ _TENSOR = [("wide/kernel", (None, "model")), ("out/kernel", ("model", None))]
 @pytest.mark.parametrize(
     ("after", "options"),
     [
-        ([(4, 2)], {}), ([(4, 2)], {"offload_optimizer": True}), ([None], {}),
-        ([(4,), (2,)], {}), ([(8,), None], {}),
-        ([(1, 4), (2, 2)], {"rules": _TENSOR, "fsdp": None}),
+        ([(4, 2)], {}), ([(4, 2)], {"offload_optimizer": True}), ([(4,), (2,)], {}),
+        pytest.param([None], {}, marks=pytest.mark.long),
+        pytest.param([(8,), None], {}, marks=pytest.mark.long),
+        pytest.param([(1, 4), (2, 2)], {"rules": _TENSOR, "fsdp": None}, marks=pytest.mark.long),
     ],
 )  # fmt: skip
 def test_a_training_goes_on_where_it_was_on_any_mesh(after, options, interrupted, tmp_path):

@@ -38,14 +38,16 @@ def assert_same(ours, theirs):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("count", [20, 32, 1000])
+@pytest.mark.parametrize(
+    "count", [32, *(pytest.param(n, marks=pytest.mark.long) for n in (20, 1000))]
+)
 def test_the_size_of_blocks_changes_nothing(count, monkeypatch):
     expected = trained(count)
     monkeypatch.setattr("lamina.training.data.samples._BLOCK_BYTES", 5000)  # five batches
     assert_same(trained(count), expected)
 
 
-@pytest.mark.parametrize("fits", [True, False])
+@pytest.mark.parametrize("fits", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_blocks_of_data_that_stays_on_the_device_are_the_same(fits, monkeypatch):
     expected = trained()
     monkeypatch.setattr(xla, "has_own_memory", lambda: True)

@@ -532,7 +532,9 @@ def test_checkpoints_remember_the_best_when_resumed():
 def test_checkpoint_arguments_are_checked_before_training():
     with pytest.raises(ArgumentError, match=r"must end in '.weights.h5' or .*Received: 'm.keras'"):
         ModelCheckpoint("m.keras", save_weights_only=True)
-    with pytest.raises(ArgumentError, match=r"must end in '.keras' or '.h5' or.* Received: 'm.ckpt'"):
+    with pytest.raises(
+        ArgumentError, match=r"must end in '.keras' or '.h5' or.* Received: 'm.ckpt'"
+    ):
         ModelCheckpoint("m.ckpt")
     with pytest.raises(ArgumentError, match=r"must end in '\.keras' or '\.h5'"):
         ModelCheckpoint("m.weights.h5")

@@ -89,7 +89,7 @@ def test_other_arrays_go_into_blocks(array):
     assert samples_in_place({"a": IMAGES, "b": array}, 10_000) is None
 
 
-@pytest.mark.parametrize("entries", [0, 3])
+@pytest.mark.parametrize("entries", [pytest.param(0, marks=pytest.mark.long), 3])
 def test_training_is_the_same_as_on_blocks(entries, monkeypatch):
     expected = trained()  # all in one block
     monkeypatch.setattr("lamina.training.data.samples._BLOCK_BYTES", 40_000)
