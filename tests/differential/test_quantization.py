@@ -19,7 +19,7 @@ CONFIGS = {
         activation_quantizer=q.AbsMaxQuantizer(), block_size=-1)),
     "float8": lambda q: ("float8", None),
 }  # fmt: skip
-LONG = ("int8_weights", "int4_inputs", "int4_rows")
+LONG = ("int4_blocks", "int8_weights", "int4_inputs", "int4_rows")
 MODES = [pytest.param(m, marks=pytest.mark.long if m in LONG else ()) for m in CONFIGS]
 
 

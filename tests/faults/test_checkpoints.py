@@ -157,7 +157,8 @@ DATA = {
     "an iterator with a position": lambda: {"x": Positioned(), "steps_per_epoch": 3},
 }
 LONG = ("steps over arrays", "a data set", "a data set without end", "an iterable",
-        "an iterable, in passes that are no epochs")  # fmt: skip
+        "an iterable, in passes that are no epochs", "rows of a sparse matrix",
+        "passes over arrays that are no epochs", "an iterator with a position")  # fmt: skip
 SKIPS = ("an iterable", "an iterable, in passes that are no epochs", "a generator")
 
 
@@ -331,7 +332,9 @@ def callbacks_of(folder):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("cut", [(1, 1), (3, None), (4, 3)])
+@pytest.mark.parametrize(
+    "cut", [(3, None), *(pytest.param(c, marks=pytest.mark.long) for c in ((1, 1), (4, 3)))]
+)
 def test_callbacks_continue(cut, tmp_path):
     """Patience, best weights, plateaus, rows of a file; rows after the checkpoint are dropped."""
 

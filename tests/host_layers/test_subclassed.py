@@ -141,7 +141,7 @@ def test_a_layer_that_belongs_to_no_model():
         def call(self, inputs):
             return outside(inputs)
 
-    with pytest.raises(DTypeError, match=r"attribute of a model .* `dataset.map\(lambda x, y"):
+    with pytest.raises(DTypeError, match=r"attribute of the model\) .* `dataset.map\(lambda x, y"):
         Plain().predict(PAIRS, verbose=0)
 
 

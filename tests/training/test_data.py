@@ -617,13 +617,13 @@ BAD = {
     "a scalar": (np.float32(3.0), None, DataError, r"axis of samples in front"),
     "ragged lists": ([[1.0, 2.0], [3.0]], None, DataError, "rows of different length"),
     "ragged rows": (np.array([[1, 2], [3]], object), None, DTypeError, "rows of different length"),
-    "text": (["a", "b"], Y[:2], DTypeError, "For text, let the model"),
-    "one text": ("data.csv", Y, DTypeError, "For text, let the model"),
-    "text in an array": (np.array([["a"], ["b"]]), Y[:2], DTypeError, "For text, let the model"),
+    "text": (["a", "b"], Y[:2], DTypeError, "start the model"),
+    "one text": ("data.csv", Y, DTypeError, "start the model"),
+    "text in an array": (np.array([["a"], ["b"]]), Y[:2], DTypeError, "start the model"),
     "dates": (np.zeros(4, "M8[s]"), Y[:4], DTypeError, "dates into numbers"),
     "a frame with text": (
         Frame(np.array([[1.0, "a"], [2.0, "b"]], object), ["size", "name"]), Y[:2], DTypeError,
-        "For text, let the model",
+        "For text inputs, start the model",
     ),
     "an object": (object(), None, DataError, "type object"),
     "a data set that is no stream": (
@@ -633,7 +633,7 @@ BAD = {
     "targets beside a stream": (Loader(batches(X, Y)), Y, ArgumentError, "yields tuples"),
     "a stream of nothing": (generator([]), None, DataError, "yields no batch.*used up"),
     "a batch of four": (Loader([(X, Y, W, W)]), None, StructureError, "tuple of 4"),
-    "a stream of text": (Loader([(["a"], Y[:1])]), None, DTypeError, "For text, let the model"),
+    "a stream of text": (Loader([(["a"], Y[:1])]), None, DTypeError, "start the model"),
     "a short target in a batch": (
         Loader([(X[:8], Y[:8]), (X[:8], Y[:7])]), None, DataError, r"(?s)Batch 2.*y of shape \(7",
     ),
