@@ -157,8 +157,8 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
 # ---- masks ---------------------------------------------------------------------------------------
 
 
-# Outside a pure call, tensors are concrete arrays, and a mask is kept as long as its array.
 _MASK_IN_KERAS = "_keras_mask"  # the attribute that programs for Keras read
+# Outside a pure call, tensors are concrete arrays, and a mask is kept as long as its array.
 _eager_masks: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
 

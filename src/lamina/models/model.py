@@ -28,7 +28,7 @@ from lamina.layers.state import flatten_layers, has_automatic_name, set_trainabl
 from lamina.models.building import Buildable
 from lamina.models.cloning import graph_config, graph_from_config
 from lamina.models.functional import Graph
-from lamina.models.host import HostCalls, has_large_integers
+from lamina.models.host import has_large_integers
 from lamina.quantizers.configs import CalibratedConfig, read_config
 from lamina.runtime.budget import Budget
 from lamina.saving import archive, upgrade, weight_files
@@ -250,13 +250,12 @@ class Model(Buildable):
         graph = self.layer_graph
         if graph is None:
             x = args[0] if args else None
-            if current() is None and has_large_integers(x) and self.host_part is not None:
-                x = self.host_part.prepare(x)
-            if not isinstance(x, Prepared):
+            if current() is None and has_large_integers(x) and (host := self.host_part) is not None:
+                x = host.prepare(x)
+            calls = self._host_calls
+            if calls is None or not isinstance(x, Prepared):
                 return super().__call__(*args, **kwargs)
-            host = self.host_part
-            assert isinstance(host, HostCalls)  # noqa: S101 - it has prepared this
-            with host.opened(x) as inputs:
+            with calls.opened(x) as inputs:
                 return super().__call__(inputs, *args[1:], **kwargs)
         if graph.host is not None and any_symbolic(args):
             return graph.inlined(args[0])

@@ -462,6 +462,3 @@ def _is_describable(settings: Any) -> bool:
     except SerializationError:
         return False
     return True
-
-
-# ---- reading the zip -----------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class PreprocessingLayer(Layer):
         if args and is_in_tensorflow(args[0]):
             return in_tensorflow(args[0], self.compute_output_spec,
                                  lambda: self._for_tensorflow(*args[1:], **kwargs))  # fmt: skip
-        args = tuple(nested.map_structure(from_tensorflow, x) for x in args)
+        args = _from_tensorflow(args)
         if args and not self.takes_text:
             self._check_numbers(args[0])
         is_host = prng.is_drawing_for() and self.built and len(args) == 1
@@ -95,10 +95,12 @@ def is_in_tensorflow(data: Any) -> bool:
     )  # fmt: skip
 
 
-def from_tensorflow(x: Any) -> Any:
-    """The array of a tensor of TensorFlow; anything else as it is."""
+def _from_tensorflow(data: Any) -> Any:
+    """The data with arrays for the tensors of TensorFlow; as it is where that is not loaded."""
     tensorflow: Any = sys.modules.get("tensorflow")
-    return np.asarray(x) if tensorflow is not None and tensorflow.is_tensor(x) else x
+    if tensorflow is None:
+        return data
+    return nested.map_structure(lambda x: np.asarray(x) if tensorflow.is_tensor(x) else x, data)
 
 
 def in_tensorflow(
@@ -146,4 +148,4 @@ def _dims(shape: Any) -> tuple[Any, ...]:
                       for i, n in enumerate(sizes[1:])))  # fmt: skip
 
 
-__all__ = ["PreprocessingLayer", "from_tensorflow", "in_tensorflow", "is_in_tensorflow"]
+__all__ = ["PreprocessingLayer", "in_tensorflow", "is_in_tensorflow"]

@@ -71,10 +71,11 @@ class Pass:
 def prepare_of(model: Any) -> Prepare | None:
     """What computes the part of a model that runs on the host; None if it has none."""
     host, graph = model.host_part, model.layer_graph
-    if host is None or graph is None:
-        return None if host is None else host.prepare
-    text = [n for n, x in zip(graph.output_names, graph.outputs, strict=True)
-            if x.dtype == "string"]  # fmt: skip
+    if host is None:
+        return None
+    text = [] if graph is None else [
+        n for n, x in zip(graph.output_names, graph.outputs, strict=True) if x.dtype == "string"
+    ]  # fmt: skip
     if text:
         raise DTypeError(
             f"The outputs {text} of model {model.name!r} are text, which no compiled step returns.",
