@@ -76,7 +76,8 @@ class Program:
         )
         self.chunk, self.ran = _STEPS_OF_PROCESSES if self.keeps_chunk else 1, False
         self.seen: Any = None
-        self._checked: Any = None
+        self._checked: set[Any] = set()  # the structures of batches
+        self._bound: list[tuple[str, Any]] = []
         self._reports: dict[str, jax.ShapeDtypeStruct] = {}
         self._moving: tuple[str, ...] = ()
         self._fresh: Arrays | None = None
@@ -90,8 +91,7 @@ class Program:
     # ---- what the state holds ------------------------------------------------------------------
 
     def _bind(self) -> None:
-        """Update the metrics and the optimizer's variables, and create the steps for them."""
-        self._fresh, self._traces, self._names = None, {}, None
+        """Update the metrics and the optimizer's variables; new ones need new steps."""
         if self.objective is not None:
             self.metrics = self._metrics(self.objective)
             self.variables.metrics = {
@@ -102,6 +102,14 @@ class Program:
         if self.purpose == "train":
             self.model.optimizer.build(self.variables.trainable)
             self.variables.optimizer = self.model.optimizer.state_of(self.variables.trainable)
+        bound = [("", metric) for metric in self.metrics]
+        bound += [item for table in self.variables.groups().values() for item in table.items()]
+        if len(bound) == len(self._bound) and all(
+            address == before and x is known
+            for (address, x), (before, known) in zip(bound, self._bound, strict=True)
+        ):
+            return  # what is compiled stays valid
+        self._bound, self._fresh, self._traces, self._names = bound, None, {}, None
         if self.placement is not None:
             self._shardings = self.variables.place(self.placement)
         self._step = self._make_step()
@@ -184,13 +192,13 @@ class Program:
         batch, and the names of logs.
 
         Returns:
-            Whether a check was necessary; it is not for a batch like the previous one.
+            Whether a check was necessary; it is not for a batch like an earlier one.
         """
         if self.purpose == "predict":
             return False
-        key = [None if a is None else (a.shape[1:], a.dtype) for a in nested.flatten(batch)]
-        key.append(jax.tree.structure(batch))
-        if self._checked == key:
+        arrays = (None if a is None else (a.shape[1:], a.dtype) for a in nested.flatten(batch))
+        key = (*arrays, jax.tree.structure(batch))
+        if key in self._checked:
             return False
         self._names = None
         if self.by_user:
@@ -202,7 +210,7 @@ class Program:
         if self.by_user:
             for _ in range(2):  # some metrics create their state with the first batch
                 self._add_found(self._check_own_step(structs))
-        self._checked = key
+        self._checked.add(key)
         return True
 
     def _check_forward(self, batch: Any) -> Record:

@@ -14,7 +14,9 @@ Pair = tuple[float, float]
 
 
 def grey(xp: Any, x: Any) -> Any:
-    """The luma of ITU-R BT.601, as one channel."""
+    """The luma of ITU-R BT.601, as one channel; one channel stays as it is."""
+    if x.shape[-1] == 1:
+        return x
     return (x * xp.asarray([0.2989, 0.5870, 0.1140], x.dtype)).sum(-1, keepdims=True)
 
 
@@ -71,12 +73,12 @@ class Color(Transform):
         low, high = self.value_range
         return x if (low, high) == (0, top) else x * ((high - low) / top) + low
 
-    def colors(self, x: Any) -> Any:
-        """Check that there are three channels."""
-        if x.shape[-1] != 3:
+    def colors(self, x: Any, or_grey: bool = False) -> Any:
+        """Check that there are three channels, or a single one where that has a meaning."""
+        if x.shape[-1] != 3 and not (or_grey and x.shape[-1] == 1):
             raise ShapeError(
                 f"{self.name} changes colors, so it expects three channels: red, green and blue.",
-                expected="3 channels",
+                expected="3 channels, or 1 of grey images" if or_grey else "3 channels",
                 received=f"{x.shape[-1]}, with data_format={self.data_format!r}",
             )
         return x
@@ -110,7 +112,7 @@ class ColorDegeneration(Color):
     """Interpolation between the image and its shades of grey."""
 
     def images(self, xp: Any, x: Any, params: Params) -> Any:
-        return self.clipped(xp, x + each(params["factor"]) * (grey(xp, self.colors(x)) - x))
+        return self.clipped(xp, x + each(params["factor"]) * (grey(xp, self.colors(x, or_grey=True)) - x))
 
 
 class Grayscale(Color):
@@ -120,7 +122,7 @@ class Grayscale(Color):
         return {"should_apply": draws.unit((shape[0], 1, 1, 1)) < np.float32(self.factor)}
 
     def images(self, xp: Any, x: Any, params: Params) -> Any:
-        return xp.where(each(params["should_apply"]), grey(xp, self.colors(x)), x)
+        return xp.where(each(params["should_apply"]), grey(xp, self.colors(x, or_grey=True)), x)
 
 
 class Invert(Color):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,11 @@ class Equalization(Color):
 
     def images(self, xp: Any, x: Any, params: Params) -> Any:
         x = self.scaled(x, 255)
-        channels = x.shape[-1]
+        *pixels, channels = x.shape
         scale = np.float32(self.bins - 1)
         binned = xp.clip(x * scale / 255, 0, self.bins - 1).astype("int32")
-        found = counts(xp, xp.moveaxis(binned, -1, 0).reshape(channels, -1), self.bins)
+        binned = xp.moveaxis(binned, -1, 0).reshape(channels, math.prod(pixels))
+        found = counts(xp, binned, self.bins)
         total = xp.cumsum(found, -1)
         first = xp.min(xp.where(total > 0, total, total[:, -1:]), -1, keepdims=True)
         rest = total[:, -1:] - first
@@ -80,7 +82,7 @@ class Clahe(Color):
         levels = xp.clip(xp.pad(x, sides, mode="symmetric"), 0, 255).astype("int32")
         tiles = levels.reshape(n, rows, tile[0], columns, tile[1], channels)
         tiles = xp.transpose(tiles, (0, 1, 3, 5, 2, 4))
-        tables = self._tables(xp, tiles.reshape(n, rows, columns, channels, -1))
+        tables = self._tables(xp, tiles.reshape(n, rows, columns, channels, math.prod(tile)))
         flat = tables.reshape(-1)
         image = (xp.arange(n) * (rows * columns))[:, None, None, None]
         y = xp.zeros((), x.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,14 +80,14 @@ def counts(xp: Any, values: Any, size: int, weights: Any = None) -> Any:
         size: Length of the new last axis.
         weights: What each of them counts, in the dtype of the result; 1 when None.
     """
-    rows = values.reshape(-1, values.shape[-1])
+    rows = values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
     one = xp.ones((), "int32") if weights is None else weights.reshape(rows.shape)
     n = rows.shape[0]
     if xp is np:
         rows = np.where((rows < 0) | (rows >= size), size, rows)
         places = rows + (np.arange(n) * (size + 1))[:, None]
         given = None if weights is None else one.ravel()
-        found = np.bincount(places.ravel(), given, n * (size + 1)).reshape(n, -1)[:, :size]
+        found = np.bincount(places.ravel(), given, n * (size + 1)).reshape(n, size + 1)[:, :size]
         found = found.astype(one.dtype)
     else:
         rows = xp.where(rows < 0, size, rows)  # JAX counts negative indices from the end
