@@ -236,3 +236,10 @@ def test_mixing_weights(alpha):
         at = np.quantile(other["mix_weight"], q)
         assert abs(np.mean(np.asarray(mine["mix_weight"]) <= at) - q) < 0.05
     assert sorted(np.asarray(mine["permutation_order"]).tolist()) == list(range(2000))
+
+
+@pytest.mark.parametrize("name", ["RandomGrayscale", "RandomColorDegeneration"])
+def test_one_grey_channel_is_grey_already(name):
+    ours, theirs = pair(name, {"factor": 1.0})
+    for layer in (ours, theirs):
+        np.testing.assert_allclose(layer(PIXELS[..., :1], training=True), PIXELS[..., :1])

@@ -13,7 +13,9 @@ import lamina
 import tests.cases
 from lamina import layers
 from lamina.core.scope import Scope, entered
+from lamina.core.tracking import containers, contents
 from lamina.layers.arguments import call_signature
+from lamina.layers.state import flatten_layers
 from lamina.serialization import registry
 from lamina.tree import nested
 from tests.cases.layers_categories import HOST
@@ -128,6 +130,23 @@ def test_config_round_trip(case):
     again = registry.deserialize(record)
     assert type(again) is type(layer)
     assert registry.serialize(again) == record
+
+
+@first
+def test_no_call_searches_data_for_layers(case):
+    """Each call of a compiled model compares the content of containers that may hold layers."""
+    layer = make(case)
+    outputs_of(layer, draw(case), case)
+    found = [c for x in flatten_layers(layer) for c in containers(x)]
+    assert all(contents(c) for c in found if c)
+
+
+@first
+def test_an_empty_batch_has_an_empty_result(case):
+    for training in (False, True):
+        layer = make(case)
+        for y in nested.flatten(outputs_of(layer, draw(case, sizes={0: 0}), case, training)):
+            assert 0 in y.shape
 
 
 @first

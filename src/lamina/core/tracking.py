@@ -170,9 +170,15 @@ def held_as(owner: Owner, kind: str) -> list[Any]:
     return list(dict.fromkeys(x for _, x in held(owner) if x.tracked_as == kind))
 
 
-def holds_containers(owner: Owner) -> bool:
-    """Whether a container, whose content may change without notice, is among the attributes."""
-    return any(not isinstance(v, (Trackable, tuple)) for v in owner._tracked_attributes.values())
+def containers(owner: Owner) -> list[Any]:
+    """The containers among the attributes, whose content may change without notice."""
+    values = owner._tracked_attributes.values()
+    return [x for x in values if not isinstance(x, (Trackable, tuple))]
+
+
+def contents(container: Any) -> list[Any]:
+    """All trackable objects in nested containers."""
+    return [x for _, x in _search(container)]
 
 
 def _search(container: Any, path: Path = ()) -> Iterator[tuple[Path, Trackable]]:

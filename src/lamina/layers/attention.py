@@ -124,6 +124,7 @@ _SEED: Any = field(default=None, convert=read_seed)
 class _Attention(KernelAndBias, trailing=True, kw_only=True):
     """Attention between projections of queries, keys and values."""
 
+    _untracked = KernelAndBias._untracked | {"_features"}
     use_gate: bool = False
     seed: int | None = _SEED
     _masks_queries: ClassVar[bool]  # whether masked queries do not attend to any key

@@ -76,6 +76,7 @@ class EinsumDense(
     (2, 3, 5, 4)
     """
 
+    _untracked = MatrixLayer._untracked | {"_sizes"}
     equation: str
     output_shape: Any = field(convert=_read_shape)
     activation: Any = field(default=None, convert=activations.get)

@@ -56,7 +56,7 @@ class _PureModel(Layer):
 
     def _build_for(self, arguments: Mapping[str, Any]) -> None:
         inputs = arguments["inputs"]
-        self._input_dtypes = [str(x.dtype) for x in nested.flatten(inputs)]
+        self._input_dtypes = tuple(str(x.dtype) for x in nested.flatten(inputs))
         super()._build_for(arguments)
 
     def build(self, input_shape: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -148,7 +148,7 @@ class RNN(Recurrent):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.supports_masking = True
-        self._state_variables: list[Variable] = []
+        self._state_variables: Sequence[Variable] = ()
 
     def _hold(self, cell: Layer) -> None:
         self.cell: Any = cell
@@ -181,7 +181,7 @@ class RNN(Recurrent):
     @property
     def states(self) -> list[Variable]:
         """The variables that hold the states between the calls of a stateful layer."""
-        return self._state_variables
+        return list(self._state_variables)
 
     def _saved_variables(self) -> list[Variable]:
         return [v for v in super()._saved_variables() if v not in self._state_variables]

@@ -15,7 +15,7 @@ from lamina.core.operation import Operation
 from lamina.core.rematerialization import RematScope, current_remat
 from lamina.core.scope import Scope, current
 from lamina.core.spec import entries_of
-from lamina.core.tracking import Owner, Trackable, held, held_as, holds_containers, versions_of
+from lamina.core.tracking import Owner, Trackable, containers, contents, held, held_as, versions_of
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, DTypePolicyMap, get_policy
@@ -581,18 +581,13 @@ class Snapshot:
         self._versions = versions_of(self._layers)
         self.supports_jit = all(x.supports_jit for x in self._layers)
         self.uses_host = any(x.runs_on_host for x in self._layers)
-        self._containers = [x for x in self._layers if holds_containers(x)]
-        self._inside = [self._content(x) for x in self._containers]
-
-    @staticmethod
-    def _content(layer: LayerState) -> list[Any]:
-        return [*layer._sublayers(), *layer._own_variables()]
+        self._containers = [c for x in self._layers for c in containers(x)]
+        self._inside = [contents(x) for x in self._containers]
 
     def is_current(self) -> bool:
         """Whether the layers, their arguments and their content are still the same."""
         return versions_of(self._layers) == self._versions and all(
-            self._content(x) == before
-            for x, before in zip(self._containers, self._inside, strict=True)
+            contents(x) == before for x, before in zip(self._containers, self._inside, strict=True)
         )
 
     def trains(self) -> tuple[bool, ...]:

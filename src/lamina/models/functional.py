@@ -42,6 +42,7 @@ class Graph:
         inputs, outputs: Flat lists of symbolic tensors, in declaration order.
         input_names, output_names: The names of the tensors: keys of dicts, or names of layers.
         plan: The program. operations: Layers and ops, those farthest from the outputs first.
+        users: For each input, the layers and ops that take it.
         seed_generators: The seed generators of random ops in the graph, without duplicates.
     """
 
@@ -79,10 +80,10 @@ class Graph:
                 )
         self._told_extra = False
         self.host = host_part(self.plan, self.bind)
-        users = {x: [n.operation for n in self.nodes if x in n.inputs] for x in self.inputs}
+        self.users = [[n.operation for n in self.nodes if x in n.inputs] for x in self.inputs]
         # What only layers of the host take keeps its dtype, such as int64.
         self._raw = {
-            x for x, found in users.items()
+            x for x, found in zip(self.inputs, self.users, strict=True)
             if x.dtype == "string" or (found and all(isinstance(f, HostLayer) for f in found))
         }  # fmt: skip
 

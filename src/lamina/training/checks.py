@@ -247,13 +247,11 @@ _L = TypeVar("_L", bound=layers.Layer)
 
 def _readers(graph: Any, i: int, cls: type[_L]) -> Iterator[_L]:
     """The layers of a class directly after input ``i``, also in nested models with one input."""
-    for node in graph.nodes:
-        if any(x is graph.inputs[i] for x in node.inputs):
-            inner = node.operation.layer_graph
-            if isinstance(node.operation, cls):
-                yield node.operation
-            elif inner is not None and len(inner.inputs) == 1:
-                yield from _readers(inner, 0, cls)
+    for user in graph.users[i]:
+        if isinstance(user, cls):
+            yield user
+        elif user.layer_graph is not None and len(user.layer_graph.inputs) == 1:
+            yield from _readers(user.layer_graph, 0, cls)
 
 
 def _fraction(array: Any) -> float | None:

@@ -112,7 +112,8 @@ class ColorDegeneration(Color):
     """Interpolation between the image and its shades of grey."""
 
     def images(self, xp: Any, x: Any, params: Params) -> Any:
-        return self.clipped(xp, x + each(params["factor"]) * (grey(xp, self.colors(x, or_grey=True)) - x))
+        shades = grey(xp, self.colors(x, or_grey=True))
+        return self.clipped(xp, x + each(params["factor"]) * (shades - x))
 
 
 class Grayscale(Color):

@@ -82,6 +82,8 @@ def sample(
 
     def mixed(table: Any, form: Any) -> Any:
         def at(place: Any, known: Any) -> Any:
+            if 0 in table.shape:  # of which JAX takes arrays of another shape
+                return xp.zeros((*place.shape, *table.shape[1:]), table.dtype)
             found = xp.take(table, place, axis=0, mode="raise" if xp is np else "clip")
             fill = xp.asarray(fill_value, x.dtype)
             return found if known is None else xp.where(form(known), found, fill)

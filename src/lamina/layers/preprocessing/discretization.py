@@ -64,6 +64,7 @@ class Discretization(
     [49]
     """
 
+    _untracked = AdaptingLayer._untracked | {"bin_boundaries"}
     bin_boundaries: Any = field(default=None, convert=optional(_read_boundaries))
     num_bins: int | None = field(default=None, convert=optional(positive_int))
     epsilon: float = field(default=0.01, convert=number("(0, 1]"))

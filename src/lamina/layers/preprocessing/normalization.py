@@ -66,6 +66,7 @@ class Normalization(_Arguments):
     adapt_mean = adapt_variance = cast("Any", None)
     _kept: tuple[int, ...] = ()
     _broadcast: tuple[int, ...] = ()
+    _untracked = _Arguments._untracked | {"mean", "variance", "input_mean", "input_variance"}
     _moments: Any = None
 
     def __post_init__(self) -> None:

@@ -46,11 +46,11 @@ def as_before(x: jax.Array, data_format: str) -> jax.Array:
 
 
 def unrolls(x: jax.Array) -> bool:
-    """Whether to unroll the loop over window entries: on CPU, if all dimensions are known.
+    """Whether to unroll the loop over window entries: on CPU, if dimensions are known and not 0.
 
     GPUs and TPUs have kernels for the plain operations.
     """
-    return jax.default_backend() == "cpu" and all(isinstance(n, int) for n in x.shape)
+    return jax.default_backend() == "cpu" and all(isinstance(n, int) and n > 0 for n in x.shape)
 
 
 def reach(window: Sizes, dilation: Sizes) -> Sizes:
