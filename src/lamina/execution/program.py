@@ -77,7 +77,7 @@ class Program:
         self.chunk, self.ran = _STEPS_OF_PROCESSES if self.keeps_chunk else 1, False
         self.seen: Any = None
         self._checked: set[Any] = set()  # the structures of batches
-        self._bound: list[tuple[str, Any]] = []
+        self._bound: list[tuple[str, Any]] | None = None
         self._reports: dict[str, jax.ShapeDtypeStruct] = {}
         self._moving: tuple[str, ...] = ()
         self._fresh: Arrays | None = None
@@ -104,10 +104,10 @@ class Program:
             self.variables.optimizer = self.model.optimizer.state_of(self.variables.trainable)
         bound = [("", metric) for metric in self.metrics]
         bound += [item for table in self.variables.groups().values() for item in table.items()]
-        if len(bound) == len(self._bound) and all(
+        if self._bound is not None and len(bound) == len(self._bound) and all(
             address == before and x is known
             for (address, x), (before, known) in zip(bound, self._bound, strict=True)
-        ):
+        ):  # fmt: skip
             return  # what is compiled stays valid
         self._bound, self._fresh, self._traces, self._names = bound, None, {}, None
         if self.placement is not None:
