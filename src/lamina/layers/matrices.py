@@ -130,8 +130,8 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
             for attribute, array in self._blank(m, mode).items():
                 is_scale = attribute.endswith(("_scale", "_scales"))
                 first: Any = "ones" if is_scale else "zeros"
-                if attribute == "g_idx":
-                    first = functools.partial(_as_given, array)
+                if attribute == "g_idx" and mode not in CALIBRATED:
+                    first = functools.partial(_numbers_of_blocks, self._block_size)
                 name = "kernel" if attribute == "quantized_kernel" else attribute.lstrip("_")
                 dtype = None if is_scale else array.dtype
                 setattr(self, attribute, self.add_weight(
@@ -289,14 +289,23 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         self.quantize(policy.quantization_mode, config=config)
 
     def _blank(self, m: Matrix, mode: str) -> dict[str, Any]:
-        """The arrays of the quantized form of a matrix of zeros, by attribute."""
+        """The shapes and dtypes of the quantized form of a matrix, by attribute.
+
+        No array is created: that of a matrix in a file may be larger than any memory.
+        """
+        struct = jax.ShapeDtypeStruct
         if mode not in CALIBRATED:
-            return self._quantized(m, np.zeros(m.shape, self.dtype), mode)
+            of_floats = functools.partial(self._quantized, m, mode=mode)
+            return jax.eval_shape(of_floats, struct(m.shape, self.dtype))
         (rows, columns), size = m.grid, self._calibration.group_size
-        zeros = np.zeros((columns, 1 if size == -1 else -(-rows // size)))
-        return self._stored(Calibrated(
-            np.zeros((columns, rows)), zeros, zeros, np.zeros(rows), np.ones(rows)
-        ), mode)  # fmt: skip
+        groups = (columns, 1 if size == -1 else -(-rows // size))
+        packed = -(-columns // 2) if self._calibration.weight_bits == 4 else columns
+        return {
+            "quantized_kernel": struct((packed, rows), "uint8"),
+            "kernel_scale": struct(groups, self.dtype), "kernel_zero": struct(groups, "uint8"),
+            **({"awq_scales": struct((rows,), self.dtype)} if mode == "awq" else {}),
+            "g_idx": struct((rows,), "float32"),
+        }  # fmt: skip
 
     @property
     def _calibration(self) -> CalibratedConfig | CalibratedDTypePolicy:
@@ -349,7 +358,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
             integers, scale, zero = (jnp.transpose(x) for x in parts) if m.axis else parts
             arrays = {f"{m.name}_scale": scale, f"{m.name}_zero": zero}
             if m is self._matrices[0]:
-                arrays["g_idx"] = np.float32(np.arange(m.grid[m.axis]) // block)
+                arrays["g_idx"] = _numbers_of_blocks(block, (m.grid[m.axis],), "float32")
         else:
             default = AbsMaxQuantizer(axis=m.axis, value_range=(-8, 7))
             quantizer = of_weights(self.quantization_config, default)
@@ -556,9 +565,9 @@ def _integers(quantizer: Any, value: Any, axes: Any) -> tuple[Any, Any]:
     return quantizer(value, axes if quantizer.axis is None else None, to_numpy=True)
 
 
-def _as_given(array: Any, shape: Any, dtype: Any) -> Any:
-    """An array as an initializer."""
-    return array
+def _numbers_of_blocks(size: int, shape: Any, dtype: Any) -> Any:
+    """The number of the block of each row, as an initializer."""
+    return (jnp.arange(shape[0]) // size).astype(dtype)
 
 
 def calibrate(layer: MatrixLayer, config: CalibratedConfig, type_check: bool, kept: Any) -> None:

@@ -51,7 +51,7 @@ def abs_max_quantize(
     >>> integers.tolist(), float(scale[0, 0])
     ([[63, -127]], 126.9999...)
     """
-    xp: Any = np if to_numpy else jnp
+    xp: Any = np if to_numpy and not isinstance(inputs, jax.core.Tracer) else jnp
     x = xp.asarray(value_of(inputs))
     axes = tuple(axis) if isinstance(axis, list) else axis
     low, high = _read_range(value_range)
@@ -95,7 +95,7 @@ def abs_max_quantize_grouped_with_zero_point(
     >>> [x.shape for x in parts]
     [(5, 2), (3, 2), (3, 2)]
     """
-    xp: Any = np if to_numpy else jnp
+    xp: Any = np if to_numpy and not isinstance(inputs, jax.core.Tracer) else jnp
     x = xp.asarray(value_of(inputs))
     if x.ndim != 2:
         raise ShapeError(
@@ -147,15 +147,16 @@ def pack_int4(arr: Any, axis: int = 0, dtype: str = "int8") -> tuple[Any, tuple[
     >>> pack_int4(np.array([-3, 2, 1], "int8"))
     (Array([45,  1], dtype=int8), (2,), 3)
     """
-    values = np.asarray(value_of(arr))
+    xp: Any = jnp if isinstance(arr, jax.core.Tracer) else np
+    values = xp.asarray(value_of(arr))
     _check_packed(dtype, values, "pack_int4")
     if values.dtype != dtype:
         raise DTypeError(f"pack_int4(): `dtype` is {dtype}. Received an array of {values.dtype}.")
-    values = np.moveaxis(values, axis, -1).view(np.uint8)
+    values = xp.moveaxis(values, axis, -1).view("uint8")
     count = values.shape[-1]
-    pairs = np.pad(values, [*[(0, 0)] * (values.ndim - 1), (0, count % 2)]) & 15
-    packed = (pairs[..., ::2] | (pairs[..., 1::2] << 4)).view(np.dtype(dtype))
-    packed = np.moveaxis(packed, -1, axis)
+    pairs = xp.pad(values, [*[(0, 0)] * (values.ndim - 1), (0, count % 2)]) & 15
+    packed = (pairs[..., ::2] | (pairs[..., 1::2] << 4)).view(dtype)
+    packed = xp.moveaxis(packed, -1, axis)
     return jnp.asarray(packed), packed.shape, count
 
 
