@@ -1,5 +1,7 @@
 """Quantized layers and adapters: Keras's numbers, and files that go both ways."""
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -327,6 +329,22 @@ def test_training_continues_after_quantization():
     copied = lamina.models.clone_model(model)
     copied.set_weights(model.get_weights())
     np.testing.assert_array_equal(copied.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize(
+    "policy", ["int8_from_float32", "int4/2_from_float32", "int4_from_float32"]
+)
+def test_layers_are_built_without_the_floats_of_their_kernels(policy):
+    """What a small file describes may be larger than any memory."""
+    config = layers.Dense(3, dtype=policy).get_config() | {"units": 10**6}
+    layer = layers.Dense.from_config(config)
+    tracemalloc.start()
+    try:
+        layer.build((None, 4))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_kernels_of_einsum_dense_are_scaled_by_their_inputs_and_outputs():

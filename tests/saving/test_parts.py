@@ -414,6 +414,17 @@ def test_keras_reads_archives_with_a_probe(tmp_path):
     np.testing.assert_allclose(theirs.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-5)
 
 
+def test_a_folder_without_its_probe_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4)])
+    model.save(tmp_path / "m", zipped=False, probe=X[:, :4])
+    metadata = json.loads((tmp_path / "m" / "metadata.json").read_text())
+    del metadata["lamina"]["files"]["probe.safetensors"]
+    (tmp_path / "m" / "metadata.json").write_text(json.dumps(metadata))
+    (tmp_path / "m" / "probe.safetensors").unlink()
+    with pytest.raises(CorruptFileError, match=r"no file 'probe\.safetensors'"):
+        load_model(tmp_path / "m")
+
+
 def test_a_probe_changes_nothing_else(tmp_path):
     """Neither saving nor loading it draws random numbers, or counts as a run."""
     model = keras.Sequential([keras.Input((4,)), layers.Dense(4)])

@@ -77,7 +77,8 @@ def at_structures(rng, data, signatures):
         if rng.random() < 0.5 and pointers:
             at, width = rng.choice(pointers), 8
         else:
-            at, width = rng.choice(places) + rng.randrange(64), rng.choice((1, 2, 4, 8))
+            at = rng.choice(places or [0]) + rng.randrange(64)
+            width = rng.choice((1, 2, 4, 8))
         value = rng.choice((0, 1, 2, 255, 2**16 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1, at,
                             len(data), rng.choice(known or [8]), rng.getrandbits(64)))  # fmt: skip
         data[at : at + width] = (value % 256**width).to_bytes(width, "little")
@@ -94,6 +95,8 @@ def in_tree(rng, value, pool):
     """Change values of a JSON tree: other kinds, other classes, deeper, longer, elsewhere."""
     for _ in range(rng.choice((1, 1, 2, 3))):
         places = list(_places(value))
+        if not places:
+            return value
         box, key = rng.choice(places)
         kind = rng.randrange(9)
         if kind < 3:
@@ -219,6 +222,8 @@ def seal_checkpoint(folder):
     from lamina.saving.safetensors import File, digest_of
 
     manifest = json.loads((folder / "manifest.json").read_text())
+    if not all(isinstance(manifest[part], dict) for part in ("files", "arrays")):
+        return
     for name in manifest["files"]:
         manifest["files"][name] = _digest(folder / f"{name}.json")
     for name, table in manifest["arrays"].items():

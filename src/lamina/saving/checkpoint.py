@@ -460,7 +460,9 @@ def _read(folder: Path) -> Checkpoint:
             if hashlib.sha256(text).hexdigest() != manifest["files"][name]:
                 raise CorruptFileError(f"{folder}: {name}.json differs from its digest.")
             texts.append(parse(text, f"{folder}: {name}.json", CorruptFileError))
-        return Checkpoint(manifest["step"], arrays, *texts, score=manifest["score"])
+        return Checkpoint(
+            manifest["step"], arrays, dict(texts[0]), texts[1], score=manifest["score"]
+        )
     except _UNREADABLE as e:
         if isinstance(e, LaminaError):
             raise

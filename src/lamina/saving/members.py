@@ -234,6 +234,7 @@ class Folder:
 
     def size(self, name: str) -> int:
         """The size of a file in bytes."""
+        self._file(name)
         return self._sizes[name]
 
     def read(self, name: str) -> bytes:
@@ -243,7 +244,7 @@ class Folder:
             CorruptFileError: It has another digest.
             UnsafeFileError: It is larger than the budget of the load allows.
         """
-        with Window.of(self._path / name, f"{self.where}: {name}") as window:
+        with Window.of(self._file(name), f"{self.where}: {name}") as window:
             budget.charge(allocated=window.size)
             data = window.read(0, window.size)
         if name in self._digests and hashlib.sha256(data).hexdigest() != self._digests[name]:
@@ -252,7 +253,12 @@ class Folder:
 
     def window(self, name: str) -> Window:
         """The content of a file, which is open until this folder is closed."""
-        return self._opened.enter_context(Window.of(self._path / name, f"{self.where}: {name}"))
+        return self._opened.enter_context(Window.of(self._file(name), f"{self.where}: {name}"))
+
+    def _file(self, name: str) -> Path:
+        if name not in self._sizes:
+            raise CorruptFileError(f"{self.where} has no file {name!r}.")
+        return self._path / name
 
 
 def json_member(members: Members, name: str) -> dict[str, Any]:
