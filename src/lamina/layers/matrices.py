@@ -565,9 +565,9 @@ def _integers(quantizer: Any, value: Any, axes: Any) -> tuple[Any, Any]:
     return quantizer(value, axes if quantizer.axis is None else None, to_numpy=True)
 
 
-def _numbers_of_blocks(size: int, shape: Any, dtype: Any) -> Any:
-    """The number of the block of each row, as an initializer."""
-    return (jnp.arange(shape[0]) // size).astype(dtype)
+def _numbers_of_blocks(size: int | None, shape: Any, dtype: Any) -> Any:
+    """The number of the block of each row, as an initializer; a block has all rows if None."""
+    return (jnp.arange(shape[0]) // (size or shape[0])).astype(dtype)
 
 
 def calibrate(layer: MatrixLayer, config: CalibratedConfig, type_check: bool, kept: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from lamina.core.operation import Operation
 from lamina.core.variable import value_of
@@ -51,7 +52,7 @@ def abs_max_quantize(
     >>> integers.tolist(), float(scale[0, 0])
     ([[63, -127]], 126.9999...)
     """
-    xp: Any = np if to_numpy and not isinstance(inputs, jax.core.Tracer) else jnp
+    xp: Any = np if to_numpy and not isinstance(inputs, Tracer) else jnp
     x = xp.asarray(value_of(inputs))
     axes = tuple(axis) if isinstance(axis, list) else axis
     low, high = _read_range(value_range)
@@ -95,7 +96,7 @@ def abs_max_quantize_grouped_with_zero_point(
     >>> [x.shape for x in parts]
     [(5, 2), (3, 2), (3, 2)]
     """
-    xp: Any = np if to_numpy and not isinstance(inputs, jax.core.Tracer) else jnp
+    xp: Any = np if to_numpy and not isinstance(inputs, Tracer) else jnp
     x = xp.asarray(value_of(inputs))
     if x.ndim != 2:
         raise ShapeError(
@@ -147,7 +148,7 @@ def pack_int4(arr: Any, axis: int = 0, dtype: str = "int8") -> tuple[Any, tuple[
     >>> pack_int4(np.array([-3, 2, 1], "int8"))
     (Array([45,  1], dtype=int8), (2,), 3)
     """
-    xp: Any = jnp if isinstance(arr, jax.core.Tracer) else np
+    xp: Any = jnp if isinstance(arr, Tracer) else np
     values = xp.asarray(value_of(arr))
     _check_packed(dtype, values, "pack_int4")
     if values.dtype != dtype:
