@@ -128,8 +128,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         self.inputs_quantizer = of_inputs(self.quantization_config, default)
         for m in self._matrices:
             for attribute, array in self._blank(m, mode).items():
-                is_scale = attribute.endswith(("_scale", "_scales"))
-                first: Any = "ones" if is_scale else "zeros"
+                first: Any = "ones" if (is_scale := "_scale" in attribute) else "zeros"
                 if attribute == "g_idx" and mode not in CALIBRATED:
                     first = functools.partial(_numbers_of_blocks, self._block_size)
                 name = "kernel" if attribute == "quantized_kernel" else attribute.lstrip("_")
@@ -289,14 +288,11 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         self.quantize(policy.quantization_mode, config=config)
 
     def _blank(self, m: Matrix, mode: str) -> dict[str, Any]:
-        """The shapes and dtypes of the quantized form of a matrix, by attribute.
-
-        No array is created: that of a matrix in a file may be larger than any memory.
-        """
-        struct = jax.ShapeDtypeStruct
+        """The shapes and dtypes of the quantized form of a matrix, by attribute, without arrays."""
+        struct = jax.ShapeDtypeStruct  # files may describe matrices that are larger than any memory
         if mode not in CALIBRATED:
-            of_floats = functools.partial(self._quantized, m, mode=mode)
-            return jax.eval_shape(of_floats, struct(m.shape, self.dtype))
+            floats = struct(m.shape, self.dtype)
+            return jax.eval_shape(lambda x: self._quantized(m, x, mode), floats)
         (rows, columns), size = m.grid, self._calibration.group_size
         groups = (columns, 1 if size == -1 else -(-rows // size))
         packed = -(-columns // 2) if self._calibration.weight_bits == 4 else columns

@@ -406,11 +406,10 @@ def _write(folder: Path, checkpoint: Checkpoint) -> dict[str, Any]:
                 entry |= {"shape": [*x.shape], "dtype": str(x.dtype), "sha256": digests[stored]}
     files = {}
     for name, content in zip(_TEXTS, (checkpoint.host, checkpoint.data), strict=True):
-        if number and name == "host":
-            continue  # that of process 0 serves all of them
-        text = json.dumps(content).encode()
-        _write_text(folder / f"{name}{own}.json", text)
-        files[name + own] = hashlib.sha256(text).hexdigest()
+        if name == "data" or not number:  # the host's part of process 0 serves all of them
+            text = json.dumps(content).encode()
+            _write_text(folder / f"{name}{own}.json", text)
+            files[name + own] = hashlib.sha256(text).hexdigest()
     return {"files": files, "arrays": arrays}
 
 
@@ -460,9 +459,8 @@ def _read(folder: Path) -> Checkpoint:
             if hashlib.sha256(text).hexdigest() != manifest["files"][name]:
                 raise CorruptFileError(f"{folder}: {name}.json differs from its digest.")
             texts.append(parse(text, f"{folder}: {name}.json", CorruptFileError))
-        return Checkpoint(
-            manifest["step"], arrays, dict(texts[0]), texts[1], score=manifest["score"]
-        )
+        host, data = texts
+        return Checkpoint(manifest["step"], arrays, dict(host), data, score=manifest["score"])
     except _UNREADABLE as e:
         if isinstance(e, LaminaError):
             raise
