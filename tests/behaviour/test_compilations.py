@@ -75,3 +75,24 @@ def test_batches_of_several_lengths_are_compiled_once_each(compilations, method)
         run()
         run()
     assert compiled == []
+
+
+class _Told(keras.Model):
+    """Its step reports the mean weight of samples where there are weights."""
+
+    def train_step(self, state, data):
+        logs, state = super().train_step(state, data)
+        return (logs | {"weight": data[2].mean()} if len(data) > 2 else logs), state
+
+
+def test_the_reports_are_those_of_the_batches_at_hand():
+    inputs = keras.Input((3,))
+    model = _Told(inputs, layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+    for weights in (None, np.full(8, 0.5), None, np.full(8, 0.5)):
+        history = model.fit(x, y, batch_size=4, sample_weight=weights, verbose=0).history
+        expected = ["loss"] if weights is None else ["loss", "weight"]
+        assert list(history) == expected
+    reduced = model.fit(x, y, batch_size=2, verbose=0).history  # compiled after those with weights
+    assert list(reduced) == ["loss"]

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import os
-import shutil
 import signal
 import threading
 import time
@@ -607,29 +606,28 @@ def test_the_previous_checkpoint_serves_where_the_last_one_is_damaged(name, how,
         ("host", {"dict": [["epoch", [0]]]}, ["callbacks", 0, 1]),
         ("host", "0.5", ["callbacks", 0, 1, "dict", 0, 1]), ("data", [], ["training"]),
         ("host", {"dict": [["epoch", [0]], ["history", 3.5]]}, ["callbacks", 0, 1]),
-        ("data", "2", ["training", "dict", 0, 1]), ("data", 5, []), ("host", 5, []),
+        ("data", "2", ["training", "dict", 0, 1]),
     ],
 )  # fmt: skip
 def test_what_is_no_state_of_a_training_is_refused(file, value, path, tmp_path):
     copy(cut_at_epoch_2(), tmp_path / "run")
     folder = tmp_path / "run" / "00000008"
     manifest, content = (json.loads((folder / f"{n}.json").read_text()) for n in ("manifest", file))
-    whole = [content]
-    *outer, last = (0, *path)
-    box = whole
-    for key in outer:
+    box = content
+    for key in path[:-1]:
         box = box[key]
-    box[last] = value
-    text = json.dumps(whole[0])
+    box[path[-1]] = value
+    text = json.dumps(content)
     (folder / f"{file}.json").write_text(text)
     manifest["files"][file] = hashlib.sha256(text.encode()).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    shutil.rmtree(tmp_path / "run" / "00000004")
     with pytest.raises(LaminaError):
         fit(make(), "loops over arrays", resume=tmp_path / "run")
 
 
 def copy(source, target):
+    import shutil
+
     shutil.copytree(source, target)
 
 

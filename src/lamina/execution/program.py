@@ -76,9 +76,9 @@ class Program:
         )
         self.chunk, self.ran = _STEPS_OF_PROCESSES if self.keeps_chunk else 1, False
         self.seen: Any = None
-        self._checked: set[Any] = set()  # the structures of batches
-        self._bound: list[tuple[str, Any]] | None = None
         self._reports: dict[str, jax.ShapeDtypeStruct] = {}
+        self._checked: dict[Any, dict[str, jax.ShapeDtypeStruct]] = {}  # the reports of batches
+        self._bound: list[tuple[str, Any]] | None = None
         self._moving: tuple[str, ...] = ()
         self._fresh: Arrays | None = None
         self._names: list[str] | None = None
@@ -104,10 +104,7 @@ class Program:
             self.variables.optimizer = self.model.optimizer.state_of(self.variables.trainable)
         bound = [("", metric) for metric in self.metrics]
         bound += [item for table in self.variables.groups().values() for item in table.items()]
-        if self._bound is not None and len(bound) == len(self._bound) and all(
-            address == before and x is known
-            for (address, x), (before, known) in zip(bound, self._bound, strict=True)
-        ):  # fmt: skip
+        if bound == self._bound:
             return  # what is compiled stays valid
         self._bound, self._fresh, self._traces, self._names = bound, None, {}, None
         if self.placement is not None:
@@ -199,6 +196,8 @@ class Program:
         arrays = (None if a is None else (a.shape[1:], a.dtype) for a in nested.flatten(batch))
         key = (*arrays, jax.tree.structure(batch))
         if key in self._checked:
+            if self._reports is not self._checked[key]:
+                self._reports, self._names = self._checked[key], None
             return False
         self._names = None
         if self.by_user:
@@ -210,7 +209,7 @@ class Program:
         if self.by_user:
             for _ in range(2):  # some metrics create their state with the first batch
                 self._add_found(self._check_own_step(structs))
-        self._checked.add(key)
+        self._checked[key] = self._reports
         return True
 
     def _check_forward(self, batch: Any) -> Record:

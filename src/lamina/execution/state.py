@@ -15,7 +15,7 @@ from lamina.core.variable import Variable, copied, put, read, take
 
 Arrays = dict[str, Any]
 GROUPS = ("trainable", "non_trainable", "optimizer", "metrics")
-NEVER = np.int32(np.iinfo(np.int32).max)  # a Python integer would be a weak type: two programs
+NEVER = np.int32(np.iinfo(np.int32).max)  # a Python integer is a weak type, which compiles anew
 
 
 @jax.tree_util.register_dataclass
