@@ -331,12 +331,10 @@ def test_training_continues_after_quantization():
     np.testing.assert_array_equal(copied.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
-@pytest.mark.parametrize(
-    "policy", ["int8_from_float32", "int4/2_from_float32", "int4_from_float32"]
-)
-def test_layers_are_built_without_the_floats_of_their_kernels(policy):
+@pytest.mark.parametrize("form", ["int8", "int4/2", "int4", "gptq/4/2", "awq/4/2"])
+def test_layers_are_built_without_the_floats_of_their_kernels(form):
     """What a small file describes may be larger than any memory."""
-    config = layers.Dense(3, dtype=policy).get_config() | {"units": 10**6}
+    config = layers.Dense(3, dtype=f"{form}_from_float32").get_config() | {"units": 10**6}
     layer = layers.Dense.from_config(config)
     tracemalloc.start()
     try:

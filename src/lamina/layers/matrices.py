@@ -128,9 +128,10 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         self.inputs_quantizer = of_inputs(self.quantization_config, default)
         for m in self._matrices:
             for attribute, array in self._blank(m, mode).items():
-                first: Any = "ones" if (is_scale := "_scale" in attribute) else "zeros"
-                if attribute == "g_idx" and mode not in CALIBRATED:
-                    first = functools.partial(_numbers_of_blocks, self._block_size)
+                is_scale = attribute.endswith(("_scale", "_scales"))
+                first: Any = "ones" if is_scale else "zeros"
+                if attribute == "g_idx" and (block := self._block_size) is not None:
+                    first = functools.partial(_numbers_of_blocks, block)
                 name = "kernel" if attribute == "quantized_kernel" else attribute.lstrip("_")
                 dtype = None if is_scale else array.dtype
                 setattr(self, attribute, self.add_weight(
@@ -294,14 +295,10 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
             floats = struct(m.shape, self.dtype)
             return jax.eval_shape(lambda x: self._quantized(m, x, mode), floats)
         (rows, columns), size = m.grid, self._calibration.group_size
-        groups = (columns, 1 if size == -1 else -(-rows // size))
-        packed = -(-columns // 2) if self._calibration.weight_bits == 4 else columns
-        return {
-            "quantized_kernel": struct((packed, rows), "uint8"),
-            "kernel_scale": struct(groups, self.dtype), "kernel_zero": struct(groups, "uint8"),
-            **({"awq_scales": struct((rows,), self.dtype)} if mode == "awq" else {}),
-            "g_idx": struct((rows,), "float32"),
-        }  # fmt: skip
+        groups = struct((columns, 1 if size == -1 else -(-rows // size)), self.dtype)
+        each = struct((rows,), self.dtype)
+        found = Calibrated(struct((columns, rows), self.dtype), groups, groups, each, each)
+        return jax.eval_shape(lambda x: self._stored(x, mode), found)
 
     @property
     def _calibration(self) -> CalibratedConfig | CalibratedDTypePolicy:
@@ -316,14 +313,14 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         )
 
     def _stored(self, found: Calibrated, mode: str) -> dict[str, Any]:
-        integers = np.asarray(found.integers).astype("uint8")
+        integers = jnp.asarray(found.integers).astype("uint8")
         if self._calibration.weight_bits == 4:
             integers = pack_int4(integers, 0, "uint8")[0]
         return {
-            "quantized_kernel": integers, "kernel_scale": np.asarray(found.scale),
-            "kernel_zero": np.asarray(found.zero).astype("uint8"),
-            **({"awq_scales": np.asarray(found.factors)} if mode == "awq" else {}),
-            "g_idx": np.asarray(found.groups, "float32"),
+            "quantized_kernel": integers, "kernel_scale": jnp.asarray(found.scale),
+            "kernel_zero": jnp.asarray(found.zero).astype("uint8"),
+            **({"awq_scales": jnp.asarray(found.factors)} if mode == "awq" else {}),
+            "g_idx": jnp.asarray(found.groups, "float32"),
         }  # fmt: skip
 
     def _calibrated_integers(self) -> Any:
@@ -561,9 +558,9 @@ def _integers(quantizer: Any, value: Any, axes: Any) -> tuple[Any, Any]:
     return quantizer(value, axes if quantizer.axis is None else None, to_numpy=True)
 
 
-def _numbers_of_blocks(size: int | None, shape: Any, dtype: Any) -> Any:
-    """The number of the block of each row, as an initializer; a block has all rows if None."""
-    return (jnp.arange(shape[0]) // (size or shape[0])).astype(dtype)
+def _numbers_of_blocks(size: int, shape: Any, dtype: Any) -> Any:
+    """The number of the block of each row, as an initializer."""
+    return (jnp.arange(shape[0]) // size).astype(dtype)
 
 
 def calibrate(layer: MatrixLayer, config: CalibratedConfig, type_check: bool, kept: Any) -> None:

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from lamina.core.operation import Operation
 from lamina.core.variable import value_of
@@ -24,6 +24,13 @@ def _read_range(value: Any) -> Range:
     if not isinstance(value, (tuple, list)) or len(value) != 2 or not value[0] < value[1]:
         raise ArgumentError(f"expected two integers (smallest, largest). Received: {value!r}.")
     return int(value[0]), int(value[1])
+
+
+def _array(x: Any, to_numpy: bool) -> tuple[Any, Any]:
+    """The array module to compute in, which is JAX's for what is traced, and its array."""
+    x = value_of(x)
+    xp: Any = np if to_numpy and not isinstance(x, jax.core.Tracer) else jnp
+    return xp, xp.asarray(x)
 
 
 def abs_max_quantize(
@@ -52,8 +59,7 @@ def abs_max_quantize(
     >>> integers.tolist(), float(scale[0, 0])
     ([[63, -127]], 126.9999...)
     """
-    xp: Any = np if to_numpy and not isinstance(inputs, Tracer) else jnp
-    x = xp.asarray(value_of(inputs))
+    xp, x = _array(inputs, to_numpy)
     axes = tuple(axis) if isinstance(axis, list) else axis
     low, high = _read_range(value_range)
     scale = high / (xp.max(xp.abs(x), axis=axes, keepdims=True) + epsilon)
@@ -96,8 +102,7 @@ def abs_max_quantize_grouped_with_zero_point(
     >>> [x.shape for x in parts]
     [(5, 2), (3, 2), (3, 2)]
     """
-    xp: Any = np if to_numpy and not isinstance(inputs, Tracer) else jnp
-    x = xp.asarray(value_of(inputs))
+    xp, x = _array(inputs, to_numpy)
     if x.ndim != 2:
         raise ShapeError(
             "abs_max_quantize_grouped_with_zero_point() takes a matrix.",
@@ -148,8 +153,7 @@ def pack_int4(arr: Any, axis: int = 0, dtype: str = "int8") -> tuple[Any, tuple[
     >>> pack_int4(np.array([-3, 2, 1], "int8"))
     (Array([45,  1], dtype=int8), (2,), 3)
     """
-    xp: Any = jnp if isinstance(arr, Tracer) else np
-    values = xp.asarray(value_of(arr))
+    xp, values = _array(arr, to_numpy=True)
     _check_packed(dtype, values, "pack_int4")
     if values.dtype != dtype:
         raise DTypeError(f"pack_int4(): `dtype` is {dtype}. Received an array of {values.dtype}.")

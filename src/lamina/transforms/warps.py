@@ -82,7 +82,7 @@ def sample(
 
     def mixed(table: Any, form: Any) -> Any:
         def at(place: Any, known: Any) -> Any:
-            if 0 in table.shape:  # of which JAX takes arrays of another shape
+            if 0 in table.shape:  # JAX's `take` gives another shape than that of the places
                 return xp.zeros((*place.shape, *table.shape[1:]), table.dtype)
             found = xp.take(table, place, axis=0, mode="raise" if xp is np else "clip")
             fill = xp.asarray(fill_value, x.dtype)
