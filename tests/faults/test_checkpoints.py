@@ -612,17 +612,37 @@ def test_the_previous_checkpoint_serves_where_the_last_one_is_damaged(name, how,
 def test_what_is_no_state_of_a_training_is_refused(file, value, path, tmp_path):
     copy(cut_at_epoch_2(), tmp_path / "run")
     folder = tmp_path / "run" / "00000008"
-    manifest, content = (json.loads((folder / f"{n}.json").read_text()) for n in ("manifest", file))
+    content = json.loads((folder / f"{file}.json").read_text())
     box = content
     for key in path[:-1]:
         box = box[key]
     box[path[-1]] = value
+    replace_text(folder, file, content)
+    with pytest.raises(LaminaError):
+        fit(make(), "loops over arrays", resume=tmp_path / "run")
+
+
+def test_a_text_that_is_no_object_is_no_checkpoint(tmp_path):
+    copy(cut_at_epoch_2(), tmp_path / "run")
+    replace_text(tmp_path / "run" / "00000008", "data", 5)
+    with pytest.raises(LaminaError):
+        fit(make(), "loops over arrays", resume=tmp_path / "run")
+    replace_text(tmp_path / "run" / "00000008", "host", 5)
+    folder = CheckpointFolder(tmp_path / "run")
+    try:
+        with pytest.warns(SavingWarning, match="00000008"):
+            assert folder.newest().step == 4
+    finally:
+        folder.close()
+
+
+def replace_text(folder, file, content):
+    """Write other content to a file of a checkpoint, with its digest."""
+    manifest = json.loads((folder / "manifest.json").read_text())
     text = json.dumps(content)
     (folder / f"{file}.json").write_text(text)
     manifest["files"][file] = hashlib.sha256(text.encode()).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(LaminaError):
-        fit(make(), "loops over arrays", resume=tmp_path / "run")
 
 
 def copy(source, target):
