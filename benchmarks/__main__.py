@@ -21,8 +21,9 @@ from benchmarks.quiet import NoisyError, Watch, load_average, wait
 from benchmarks.rounds import Bench, Settings, machine
 from benchmarks.workloads import WORKLOADS
 
-FULL = Settings(rounds=7, cold=3, seconds=0.6, share=0.02)
-QUICK = Settings(rounds=5, cold=0, seconds=0.4, share=0.04)
+FULL = Settings(rounds=7, processes=1, cold=3, seconds=0.6, share=0.02)
+QUICK = Settings(rounds=5, processes=1, cold=0, seconds=0.4, share=0.04)
+AGAINST = {"rounds": 12, "processes": 4, "cold": 4}
 QUICK_MODELS = ("mlp", "conv1d", "mlp2", "mlp30")
 QUICK_PEERS = ("lamina", "keras-jax", "keras-tensorflow", "keras-torch", "torch", "nnx")
 
@@ -50,7 +51,8 @@ def _options() -> argparse.Namespace:
     add("--noisy", action="store_true",
         help="measure even if the machine is not quiet; print figures, record nothing")  # fmt: skip
     add("--against", metavar="REV",
-        help="compare with that commit of this repository instead; records nothing")  # fmt: skip
+        help="compare with that commit of this repository instead, by default in "
+        f"{AGAINST['processes']} processes of each; records nothing")  # fmt: skip
     add("--models", type=_names(WORKLOADS), metavar="A,B", help=f"of: {', '.join(WORKLOADS)}")
     add("--peers", type=_names(PEERS), metavar="A,B", help=f"of: {', '.join(PEERS)}")
     for field in dataclasses.fields(Settings):
@@ -68,6 +70,7 @@ def _options() -> argparse.Namespace:
 
 _HELP = {
     "rounds": "number of measurements of each",
+    "processes": "number of processes of each among which these are divided",
     "cold": "number of new processes that import, build and take a first step",
     "seconds": "length of a measurement of training",
     "share": "maximum fraction of it for the fixed cost of a training call",
@@ -84,11 +87,11 @@ def main() -> None:
         return
     base = QUICK if options.quick else FULL
     given = {n: v for n in _HELP if (v := getattr(options, n)) is not None}
-    settings = dataclasses.replace(base, **given)
+    settings = dataclasses.replace(base, **((AGAINST if options.against else {}) | given))
     models = options.models or list(QUICK_MODELS if options.quick else WORKLOADS)
     if options.against:
         with against.contestants(options.against) as contestants:
-            found = _run(options, settings, models, contestants)
+            found = _run(options, settings, models, contestants, alike=True)
             mark = "" if found["quiet"]["recordable"] else "\n" + _mark(options)
             print(against.table(found, contestants[against.THEN].title) + mark)
         return
@@ -109,10 +112,14 @@ def _mark(options: argparse.Namespace) -> str:
 
 
 def _run(
-    options: argparse.Namespace, settings: Settings, models: list[str], peers: dict[str, Peer]
+    options: argparse.Namespace,
+    settings: Settings,
+    models: list[str],
+    peers: dict[str, Peer],
+    alike: bool = False,
 ) -> report.Found:
     watch = Watch(keep=options.noisy)
-    bench = Bench(peers, settings, watch)
+    bench = Bench(peers, settings, watch, alike)
     for name, peer in list(peers.items()):
         try:
             python_of(peer)  # makes its environment

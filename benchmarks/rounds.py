@@ -29,12 +29,15 @@ class Settings:
 
     Attributes:
         rounds: Number of measurements of each contestant.
+        processes: Number of processes of each contestant among which the rounds are divided. (Two
+            processes of the same program differ by some percent, for as long as they run.)
         cold: Number of new processes that import, build and take a first step.
         seconds: Approximate duration of one training measurement.
         share: Maximum fraction of it for the fixed cost of a training call.
     """
 
     rounds: int
+    processes: int
     cold: int
     seconds: float
     share: float
@@ -52,7 +55,6 @@ class Results:
     def add(self, model: str, name: str, answer: dict[str, Any]) -> None:
         """Add the values of an answer."""
         self.versions.setdefault(name, {}).update(answer.pop("versions", {}))
-        self.fixed_share = max(self.fixed_share, answer.pop("fixed_share", 0.0))
         own = self.values.setdefault(model, {}).setdefault(name, {})
         for measure, value in answer.items():
             own.setdefault(measure, []).append(value)
@@ -70,10 +72,16 @@ class Bench:
         contestants: The peers to measure, by their names in the results.
         settings: The settings.
         watch: Checks each measurement; disturbed ones are repeated.
+        alike: Whether a measurement of training has the same number of samples and steps for all
+            of them; otherwise it has about the same duration.
     """
 
-    def __init__(self, contestants: dict[str, Peer], settings: Settings, watch: Watch) -> None:
+    def __init__(
+        self, contestants: dict[str, Peer], settings: Settings, watch: Watch, alike: bool = False
+    ) -> None:
         self.contestants, self.settings, self.watch = contestants, settings, watch
+        self.alike = alike
+        self.plan: dict[str, Any] = {}  # of the current model, if they are alike
         self.results = Results()
 
     def measure(self, model: str) -> None:
@@ -83,8 +91,8 @@ class Bench:
             NoisyError: The machine is too noisy.
         """
         workload = WORKLOADS[model]
-        with contextlib.ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with tempfile.TemporaryDirectory() as path:
+            folder = Path(path)
             names = [
                 n for n, p in self.contestants.items()
                 if (p.calls or workload.kind != "calls") and workload.family in (None, p.family)
@@ -92,14 +100,38 @@ class Bench:
             ]  # fmt: skip
             if workload.kind in ("train", "infer"):
                 names = self._cold_starts(model, names, folder)
-            turns = _Turns(self, model, stack, names)
-            getattr(self, f"_{workload.kind}")(turns, folder)
+            if self.alike and names and workload.kind == "train":
+                try:
+                    self.plan = self._plan(model, names[0])
+                except (PeerError, SetupError, OSError) as e:
+                    self.results.fail(model, names[0], str(e))
+                    return
+            count = min(self.settings.processes, self.settings.rounds)
+            for i in range(count):
+                rounds = len(range(i, self.settings.rounds, count))
+                with contextlib.closing(_Turns(self, model, _from(names, i), rounds)) as turns:
+                    getattr(self, f"_{workload.kind}")(turns, folder)
+                    names = [n for n in names if n in turns.alive]
+
+    def _plan(self, model: str, name: str) -> dict[str, Any]:
+        """The numbers of steps and epochs to measure, as chosen in a process that then ends."""
+        with contextlib.closing(Process(self.contestants[name], model)) as process:
+            process.load()
+            process.ask(do="build")
+            return self._choose(process)
+
+    def _choose(self, process: Process) -> dict[str, Any]:
+        s = self.settings
+        plan = process.ask(do="plan", seconds=s.seconds, share=s.share)
+        self.results.fixed_share = max(self.results.fixed_share, plan.pop("fixed_share"))
+        return plan
 
     def _train(self, turns: _Turns, folder: Path) -> None:
-        s = self.settings
         turns.once(do="build")
-        turns.once(do="prepare", seconds=s.seconds, share=s.share)
-        turns.rounds(s.rounds, do="train")
+        turns.each(
+            lambda process: process.ask(do="prepare", **(self.plan or self._choose(process)))
+        )
+        turns.rounds(do="train")
         turns.once(do="memory")
         self._infer(turns, folder)
 
@@ -108,24 +140,24 @@ class Bench:
             turns.once(do="build")
         turns.compare(folder / "reference.npz")
         turns.once(do="warm")
-        turns.rounds(self.settings.rounds, do="predict", seconds=self.settings.seconds / 4)
+        turns.rounds(do="predict", seconds=self.settings.seconds / 4)
 
     def _files(self, turns: _Turns, folder: Path) -> None:
         turns.once(do="warm_files")
-        turns.rounds(self.settings.rounds, do="files")
+        turns.rounds(do="files")
 
     def _calls(self, turns: _Turns, folder: Path) -> None:
         turns.once(do="prepare_calls")
-        turns.rounds(self.settings.rounds, do="time_calls", seconds=self.settings.seconds / 6)
+        turns.rounds(do="time_calls", seconds=self.settings.seconds / 6)
 
     def _devices(self, turns: _Turns, folder: Path) -> None:
-        turns.rounds(self.settings.rounds, do="time_devices", seconds=self.settings.seconds)
+        turns.rounds(do="time_devices", seconds=self.settings.seconds)
 
     def _data(self, turns: _Turns, folder: Path) -> None:
         if turns.model == "images":
             write_files(folder)
         turns.once(do="prepare_data", folder=str(folder))
-        turns.rounds(self.settings.rounds, do="time_data")
+        turns.rounds(do="time_data")
 
     def _cold_starts(self, model: str, names: list[str], folder: Path) -> list[str]:
         """Measure cold starts in new processes; returns the contestants that succeeded."""
@@ -157,19 +189,16 @@ class _Turns:
     Args:
         bench: The benchmark.
         model: A name in ``WORKLOADS``.
-        stack: Exit stack that closes the processes.
         names: The contestants to start.
+        rounds: Number of measurements of each.
     """
 
-    def __init__(
-        self, bench: Bench, model: str, stack: contextlib.ExitStack, names: list[str]
-    ) -> None:
-        self.bench, self.model = bench, model
+    def __init__(self, bench: Bench, model: str, names: list[str], rounds: int) -> None:
+        self.bench, self.model, self.count = bench, model, rounds
         self.alive: dict[str, Process] = {}
         for name in names:
             with self._failing(name):
-                process = self.alive[name] = Process(bench.contestants[name], model)
-                stack.callback(process.close)
+                self.alive[name] = Process(bench.contestants[name], model)
         for name in list(self.alive):
             with self._failing(name):
                 answer = self.alive[name].load()
@@ -186,23 +215,29 @@ class _Turns:
             if name in self.alive:
                 self.alive.pop(name).close()
 
-    def _each(self, first: int, ask: Callable[[Process], dict[str, Any]]) -> None:
+    def close(self) -> None:
+        """End the processes."""
+        for process in self.alive.values():
+            process.close()
+
+    def each(self, ask: Callable[[Process], dict[str, Any]], first: int = 0) -> None:
+        """Ask each of them, in turn, and add the answers to the results."""
         for name in _from(list(self.alive), first):
             with self._failing(name):
                 self.bench.results.add(self.model, name, ask(self.alive[name]))
 
     def once(self, **command: Any) -> None:
         """Send a command to each of them, without a measurement."""
-        self._each(0, lambda process: process.ask(**command))
+        self.each(lambda process: process.ask(**command))
 
-    def rounds(self, count: int, **command: Any) -> None:
+    def rounds(self, **command: Any) -> None:
         """Measure them in turn, starting with another one in each round."""
 
         def ask(process: Process) -> dict[str, Any]:
             return self.bench.watch.undisturbed(lambda: process.ask(**command), process.pid)
 
-        for i in range(count):
-            self._each(i, ask)
+        for i in range(self.count):
+            self.each(ask, i)
 
     def compare(self, path: Path) -> None:
         """Verify that all compute the same function, and exclude those that do not."""

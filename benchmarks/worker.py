@@ -101,8 +101,8 @@ class Worker:
                 found |= {f"{kind}_s": self.clock.seconds(kind) for kind in self.clock.spans}
         return found
 
-    def prepare(self, seconds: float, share: float) -> dict[str, Any]:
-        """Compile, and choose the numbers of samples and epochs of a measurement.
+    def plan(self, seconds: float, share: float) -> dict[str, Any]:
+        """Choose the numbers of steps and epochs of a measurement.
 
         Args:
             seconds: Approximate minimum duration.
@@ -116,9 +116,14 @@ class Worker:
         wanted = min(max(seconds, fixed / share), 20 * seconds)
         steps = min(max(4, math.ceil(wanted / step)), self.workload.steps)
         epoch = self._training(steps)
-        self.epochs = max(1, math.ceil(wanted / epoch))
-        self.steps = steps * self.epochs
-        return {"fixed_share": fixed / (self.epochs * epoch)}
+        epochs = max(1, math.ceil(wanted / epoch))
+        return {"steps": steps, "epochs": epochs, "fixed_share": fixed / (epochs * epoch)}
+
+    def prepare(self, steps: int, epochs: int) -> dict[str, Any]:
+        """Compile for measurements of that many epochs of that many steps."""
+        self._training(steps)
+        self.epochs, self.steps = epochs, steps * epochs
+        return {}
 
     def _training(self, steps: int) -> float:
         """Seconds for an epoch of that many steps, without compilation."""
