@@ -60,9 +60,9 @@ class _HasSharding(Protocol):
 
 def read_layout(value: Any, name: str) -> Layout | None:
     """The layout that a user gave for a variable, or None."""
-    sharding = value.backend_layout if isinstance(value, _HasSharding) else value
-    if sharding is None:
+    if value is None:
         return None
+    sharding = value.backend_layout if isinstance(value, _HasSharding) else value
     if not isinstance(sharding, NamedSharding):
         raise ArgumentError(
             f"Variable {name!r}: `layout` is a TensorLayout with a mesh, or a NamedSharding. "

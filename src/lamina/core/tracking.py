@@ -29,6 +29,13 @@ class Trackable:
 
 
 _CONTAINERS = (list, tuple, dict, set)
+# The types of most attributes, so that their values need no further checks.
+_PLAIN = frozenset((type(None), bool, int, float, str))
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    return kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, value)))
 
 
 class replaceable(Generic[_T]):
@@ -78,15 +85,15 @@ class Versioned:
 
     def _decides(self, name: str, value: Any) -> bool:
         """Whether setting the public attribute to ``value`` changes what a call computes."""
-        if name in _NOT_COMPUTING or isinstance(value, Trackable):
+        old = self.__dict__.get(name)
+        if old is value or name in _NOT_COMPUTING or isinstance(value, Trackable):
             return False
         scope = current()
         if scope is not None and scope.building is None:  # set by the call itself
             return False
         if isinstance(getattr(type(self), name, None), property):  # it sets a variable
             return False
-        old = self.__dict__.get(name)
-        return old is not value and (type(old) is not type(value) or not same(old, value))
+        return type(old) is not type(value) or not same(old, value)
 
 
 def same(a: Any, b: Any) -> bool:
@@ -126,9 +133,12 @@ class Owner(Versioned):
 
     def _track(self, name: str, value: Any) -> None:
         held = self._tracked_attributes
-        if isinstance(value, Trackable) or (
-            isinstance(value, _CONTAINERS)
-            and not (isinstance(value, tuple) and next(_search(value), None) is None)
+        if not _is_plain(value) and (
+            isinstance(value, Trackable)
+            or (
+                isinstance(value, _CONTAINERS)
+                and not (isinstance(value, tuple) and next(_search(value), None) is None)
+            )
         ):
             if held.get(name) is not value:
                 held.pop(name, None)

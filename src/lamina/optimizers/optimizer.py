@@ -238,7 +238,7 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
         formula = self.formula
         if isinstance(step, jax.core.Tracer):
             # Trace the formula once for all weights of the same shape; XLA inlines the calls. A new
-            # partial # each time prevents cached traces from being used after attributes have
+            # partial each time prevents cached traces from being used after attributes have
             # changed.
             formula = jax.jit(functools.partial(self.formula))
         for address, gradient in gradients.items():
