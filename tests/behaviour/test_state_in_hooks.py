@@ -65,7 +65,7 @@ def test_metrics_are_readable_afterwards():
     assert result == pytest.approx({k: v[-1] for k, v in history.items()}, rel=1e-6)
     found = model.evaluate(X, Y, verbose=0, return_dict=True)
     assert {k: float(v) for k, v in model.get_metrics_result().items()} == pytest.approx(found)
-    assert float(model.metrics[1].result()) == pytest.approx(found["mae"])
+    assert float(model.metrics[1].result()["mae"]) == pytest.approx(found["mae"])
     assert float(model.metrics[0].variables[1]) == len(X)
 
 
@@ -74,7 +74,7 @@ def test_metrics_are_readable_at_the_end_of_an_epoch():
 
     class Reading(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            seen.append((logs["mae"], float(self.model.metrics[1].result())))
+            seen.append((logs["mae"], float(self.model.metrics[1].result()["mae"])))
 
     shared().fit(X, Y, epochs=3, verbose=0, callbacks=[Reading()])
     for logged, read in seen:

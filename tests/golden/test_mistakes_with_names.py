@@ -1,5 +1,7 @@
 """Mistakes with the names beside layers and models, and the whole of what is said to them."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -389,7 +391,7 @@ def a_name_for_several_optimizers():
 
 @mistake("""\
 ArgumentError: There is no device 'gpu:7'. Expected a name such as 'cpu:0' or 'gpu:0', or a
-    JAX device. Devices here: ['cpu:0'].
+    JAX device. Devices here: [...].
 """)
 def a_device_that_is_not_there():
     with keras.device("gpu:7"):
@@ -401,7 +403,8 @@ def a_device_that_is_not_there():
 )
 def test_the_answer_is(function, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert answer(function) == expected.strip()
+    said = re.sub(r"(Devices here: )\[[^]]*\]", r"\1[...]", answer(function))
+    assert said == expected.strip()
 
 
 def test_all_errors_are_lamina_s():

@@ -77,6 +77,7 @@ class MonitorCallback(Callback):
     def _direction_of_metric(self) -> str | None:
         """The direction that the compiled metric of the monitored name declares."""
         metrics = self.model.metrics if isinstance(self.model, _HasMetrics) else []
+        metrics = [x for m in metrics for x in (m.metrics if isinstance(m, _HasMetrics) else [m])]
         log = self.monitor.removeprefix("val_")
         directions = {
             m.direction for m in metrics

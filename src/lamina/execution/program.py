@@ -132,8 +132,8 @@ class Program:
         held = list(self.model.metrics)
         if self.by_user:
             return held
-        trackers = list(objective.trackers.values())
-        return trackers + [m for m in held if all(m is not t for t in trackers)]
+        known = {id(m) for m in objective.public_trackers()}
+        return [*objective.trackers.values(), *(m for m in held if id(m) not in known)]
 
     def _make_step(self) -> steps.Step:
         model, variables = self.model, self.variables

@@ -26,6 +26,10 @@ class Objective(Protocol):
         """Metrics by log name, the total loss first."""
         ...
 
+    def public_trackers(self) -> list[Any]:
+        """The trackers in ``model.metrics``."""
+        ...
+
     def outputs_of(self, y_pred: Any) -> list[Any]:
         """The outputs, flat."""
         ...

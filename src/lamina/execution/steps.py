@@ -99,7 +99,13 @@ def arrays_in(logs: Any) -> Logs:
     """The values that a user's code reports, as arrays by name; a single number is the loss."""
     if not isinstance(logs, Mapping):
         logs = {"loss": logs}
-    return {k: jnp.asarray(v.value if isinstance(v, Variable) else v) for k, v in logs.items()}
+    found: Logs = {}
+    for name, x in logs.items():
+        if isinstance(x, Mapping):  # the result of several metrics, by their names
+            found |= arrays_in(x)
+        else:
+            found[name] = jnp.asarray(x.value if isinstance(x, Variable) else x)
+    return found
 
 
 def watched(state: TrainState, total: Any) -> Any:

@@ -243,10 +243,11 @@ class Trainer(_Attributes, Distributed):
     def metrics(self) -> list[Any]:
         """The metrics: that of the loss, those passed to :meth:`compile`, and those of layers.
 
-        A metric that is an attribute of this model or of an inner layer is reset and reported with
-        the others; update it in ``call``, ``compute_metrics`` or your own step.
+        Those of ``compile`` are a single one, ``compile_metrics``, for the targets and outputs of
+        the whole model. A metric that is an attribute of this model or of an inner layer is reset
+        and reported with the others; update it in ``call``, ``compute_metrics`` or your own step.
         """
-        compiled = () if self._bound_losses is None else self._bound_losses.trackers.values()
+        compiled = () if self._bound_losses is None else self._bound_losses.public_trackers()
         return list({id(m): m for m in (*compiled, *super().metrics)}.values())
 
     @property

@@ -15,6 +15,7 @@ from lamina.core import naming
 from lamina.core.boundary import warn
 from lamina.core.graph import is_symbolic
 from lamina.core.scope import current
+from lamina.core.variable import Variable
 from lamina.errors import (
     ArgumentError,
     LaminaError,
@@ -24,6 +25,7 @@ from lamina.errors import (
     unknown_name,
 )
 from lamina.layers.arguments import as_array
+from lamina.serialization.registry import builtin
 from lamina.training import checks
 from lamina.tree import nested
 
@@ -47,6 +49,7 @@ class Objective:
 
     Attributes:
         trackers: Metrics by log name, the total loss first.
+        combined: The metrics passed to ``compile`` as one; None if there are none.
         output_names: Names of the outputs, set by :meth:`bind`.
         output_shapes: Shapes of the outputs, with None for unknown dimensions.
     """
@@ -57,6 +60,8 @@ class Objective:
         self.output_names: list[str] | None = None
         self.output_shapes: list[tuple[Any, ...]] = []
         self.trackers: dict[str, Any] = {"loss": metrics_module.Mean(name="loss")}
+        some = metrics is not None or weighted_metrics is not None
+        self.combined = CompileMetrics(self) if some else None
         self._losses: list[Any] = []
         self._weights: list[float] = []
         # For each output: (log name, metric or unresolved metric, whether it is weighted).
@@ -208,6 +213,17 @@ class Objective:
             "order, or a dict by these names."
         )
 
+    def compiled_metrics(self) -> dict[str, Any]:
+        """The metrics passed to ``compile`` by log name, as far as their shapes are known."""
+        names = [name for own in self._metrics for name, _, _ in own if name is not None]
+        return {name: self.trackers[name] for name in names}
+
+    def public_trackers(self) -> list[Any]:
+        """The trackers as a user's step updates them: :attr:`combined` in place of its parts."""
+        own = {id(m) for m in self.compiled_metrics().values()}
+        loss, *others = [m for m in self.trackers.values() if id(m) not in own]
+        return [loss, *([] if self.combined is None else [self.combined]), *others]
+
     def parts(self) -> list[Any]:
         """The losses and metrics, whose attributes determine what a step computes."""
         return [*(x for x in self._losses if x is not None), *self.trackers.values()]
@@ -291,7 +307,7 @@ class Objective:
             result = nested.map_structure(as_array, metric.result())
             named = {names.get(id(metric), str(metric.name)): result}
             logs |= result if isinstance(result, dict) else named
-        return logs
+        return {name: logs[name] for name in self.trackers if name in logs} | logs
 
     def _resolve(self, i: int, target: Any = None, output: Any = None) -> None:
         """Convert names and functions to metrics; ``"accuracy"`` only when the shapes are known."""
@@ -305,8 +321,7 @@ class Objective:
                 item = metric
             resolved.append((log_name, item, weighted))
         self._metrics[i] = resolved
-        ordered = [name for own in self._metrics for name, _, _ in own if name is not None]
-        for name in ordered:  # in the order of `compile`
+        for name in self.compiled_metrics():  # in the order of `compile`
             self.trackers[name] = self.trackers.pop(name)
 
     @property
@@ -321,6 +336,50 @@ class Objective:
         if weighted and prefix + name in self.trackers:
             name = f"weighted_{name}"
         return naming.free(self.trackers, prefix + name)
+
+
+@builtin()
+class CompileMetrics(metrics_module.Metric):
+    """All metrics passed to ``compile`` as a single one, for steps of a user's own.
+
+    It takes the targets and outputs of the whole model, and passes sample weights to the
+    ``weighted_metrics`` only, as ``fit`` does.
+
+    Args:
+        objective: Where the metrics are bound to the outputs.
+
+    >>> import lamina
+    >>> x = lamina.Input((2,))
+    >>> model = lamina.Model(x, lamina.layers.Dense(1)(x))
+    >>> model.compile(loss="mse", metrics=["mae"])
+    >>> loss, metrics = model.metrics
+    >>> metrics.update_state(jnp.zeros((1, 1)), jnp.ones((1, 1)))
+    >>> {name: float(value) for name, value in metrics.result().items()}
+    {'mae': 1.0}
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__(name="compile_metrics")
+        self._objective = objective
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics, in the order of ``compile``."""
+        return list(self._objective.compiled_metrics().values())
+
+    @property
+    def variables(self) -> list[Variable]:
+        return [v for metric in self.metrics for v in metric.variables]
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self._objective.update_metrics(y_true, y_pred, sample_weight)
+
+    def result(self) -> dict[str, Any]:
+        return self._objective.results(self.metrics)
+
+    def reset_state(self) -> None:
+        for metric in self.metrics:
+            metric.reset_state()
 
 
 def _class_numbers(labels: np.ndarray, loss: Any, shape: tuple[Any, ...] | None) -> np.ndarray:
