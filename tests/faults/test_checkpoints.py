@@ -1,9 +1,12 @@
 """A training that was interrupted continues to the same bits and the same history."""
 
+import builtins
 import contextlib
 import datetime as dt
+import errno
 import functools
 import hashlib
+import io
 import json
 import os
 import signal
@@ -660,6 +663,32 @@ def test_training_continues_from_the_previous_checkpoint(tmp_path):
         rest = fit(again, "loops over arrays", resume=tmp_path / "run")
     assert_equal(model, history, again, rest)
     assert names(tmp_path / "run") == ["00000008.damaged", "00000012", "00000016"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_checkpoint_that_cannot_be_read_now_is_not_a_damaged_one(name, tmp_path, monkeypatch):
+    """An error of the disk or of the network is none of the file."""
+    copy(cut_at_epoch_2(), tmp_path / "run")
+    real = os.open, io.open
+
+    def failing(opener):
+        def opened(file, *args, **kwargs):
+            if str(file).endswith(f"00000008/{name}"):
+                raise OSError(errno.EIO, "Input/output error", str(file))
+            return opener(file, *args, **kwargs)
+
+        return opened
+
+    for module, opener in ((os, "open"), (io, "open"), (builtins, "open")):
+        monkeypatch.setattr(module, opener, failing(real[module is not os]))
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        fit(make(seed=5), "loops over arrays", resume=tmp_path / "run")
+    assert "00000008' may be complete nevertheless" in str(caught.value.__notes__)
+    monkeypatch.undo()
+    assert names(tmp_path / "run") == ["00000004", "00000008"]
+    model, history = uninterrupted("loops over arrays")
+    again = make(seed=5)
+    assert_equal(model, history, again, fit(again, "loops over arrays", resume=tmp_path / "run"))
 
 
 def test_no_undamaged_checkpoint_is_an_error(tmp_path):

@@ -15,7 +15,6 @@ checkpoint is read by any number of processes, each of which reads what its devi
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import hashlib
 import json
@@ -34,7 +33,7 @@ import jax
 import numpy as np
 
 from lamina.core.boundary import warn
-from lamina.errors import ArgumentError, CorruptFileError, LaminaError, SavingWarning, StateError
+from lamina.errors import CorruptFileError, LaminaError, SavingWarning, StateError
 from lamina.runtime import processes
 from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import sync
@@ -49,6 +48,8 @@ _ARRAYS, _TEXTS, _MANIFEST = (WEIGHTS, TRAINING), ("host", "data"), "manifest.js
 _FORMAT = 1
 _BUDGET = Budget(nodes=2**25)  # a long history is many numbers
 _MOST_TEXT = 256 * 2**20
+# What the system raises if a file is not there; any other error may be gone at the next attempt.
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _UNREADABLE = (LaminaError, OSError, ValueError, TypeError, KeyError, RecursionError)
 _NUMBER = re.compile(r"\d{8,}")
 _FILE = re.compile(rf"({'|'.join(_ARRAYS)})(-[0-9]{{1,6}})?")
@@ -134,7 +135,7 @@ class Checkpoint:
         step: Number of the steps.
         arrays: Arrays by name, for each of the files ``weights`` and ``training``: those of NumPy
             and the :class:`Split` to write, and each a :class:`StoredArray` when it is read.
-        host: What is known outside of the arrays, as JSON has it; see :func:`encode`.
+        host: What is known outside of the arrays, as JSON; see :mod:`lamina.saving.json_values`.
         data: The position in the data, as JSON has it.
         score: The monitored value, by which the best checkpoints are kept; None if there is none.
     """
@@ -211,6 +212,7 @@ class CheckpointFolder:
 
         Raises:
             CorruptFileError: All checkpoints are damaged.
+            OSError: The system cannot read the newest one now; it is kept.
 
         Warns:
             SavingWarning: A newer checkpoint is damaged. It is renamed, so that later ones can take
@@ -223,21 +225,24 @@ class CheckpointFolder:
                 f"process 0. This is process {processes.number()}, which sees {steps}."
             )
         for step in reversed(steps):
-            try:
-                with processes.together(f"Reading {str(self._folder(step))!r}"):
-                    found = read(self._folder(step))
-            except LaminaError as e:
-                if step == steps[0]:
-                    raise
-                warn(f"An older checkpoint is used, because the newest is damaged: {e}",
-                     SavingWarning)  # fmt: skip
-                if processes.is_first():
-                    aside = self._folder(step).with_suffix(_DAMAGED)
-                    shutil.rmtree(aside, ignore_errors=True)
-                    self._folder(step).rename(aside)
-            else:
+            folder, found, damage = self._folder(step), None, None
+            with processes.together(f"Reading {str(folder)!r}"):
+                try:
+                    found = read(folder)
+                except LaminaError as e:
+                    damage = e
+            if not processes.any_of(damage is not None):
                 self._scores = {n: _score(self._folder(n)) for n in steps if n <= step}
                 return found
+            damage = damage or CorruptFileError(f"{folder} is damaged, as another process says.")
+            if step == steps[0]:
+                raise damage
+            warn(f"An older checkpoint is used, because the newest is damaged: {damage}",
+                 SavingWarning)  # fmt: skip
+            if processes.is_first():
+                aside = folder.with_suffix(_DAMAGED)
+                shutil.rmtree(aside, ignore_errors=True)
+                folder.rename(aside)
         return None
 
     def _folder(self, step: int) -> Path:
@@ -440,6 +445,7 @@ def read(folder: Path) -> Checkpoint:
 
     Raises:
         CorruptFileError: Something is missing, incomplete or altered.
+        OSError: The system cannot read a file, which may be complete nevertheless.
     """
     size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
     with loading(str(folder), _BUDGET, size):
@@ -463,6 +469,12 @@ def _read(folder: Path) -> Checkpoint:
         return Checkpoint(manifest["step"], arrays, dict(host), data, score=manifest["score"])
     except _UNREADABLE as e:
         if isinstance(e, LaminaError):
+            raise
+        if isinstance(e, OSError) and not isinstance(e, _ABSENT):
+            e.add_note(
+                f"The checkpoint {str(folder)!r} may be complete nevertheless, so it is kept. Try "
+                "again, or remove it to resume from the one before."
+            )
             raise
         raise CorruptFileError(f"{folder} is not a complete checkpoint: {e!r}") from e
 
@@ -538,63 +550,3 @@ def _read_arrays(
             {tuple(p["start"]): places[p["file"], p["name"]] for p in pieces},
         )  # fmt: skip
     return found
-
-
-# ---- what callbacks and data sets keep -----------------------------------------------------------
-
-
-def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
-    """The JSON form of nested Python values, whose arrays are taken out.
-
-    Args:
-        value: None, numbers, strings, bytes, arrays; lists, tuples and dicts of them.
-        arrays: Receives copies of the arrays.
-        name: Name of the value in ``arrays`` and in messages.
-
-    Raises:
-        ArgumentError: A value of another type.
-
-    >>> encode({"best": 0.5, "shape": (2, 3)}, {}, "state")
-    {'dict': [['best', 0.5], ['shape', {'tuple': [2, 3]}]]}
-    """
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if isinstance(value, Mapping):
-        pairs = [
-            [encode(k, arrays, f"{name}/{i}"), encode(v, arrays, f"{name}/{k}")]
-            for i, (k, v) in enumerate(value.items())
-        ]
-        return {"dict": pairs}
-    if isinstance(value, (list, tuple)):
-        items = [encode(x, arrays, f"{name}/{i}") for i, x in enumerate(value)]
-        return items if isinstance(value, list) else {"tuple": items}
-    if isinstance(value, bytes):
-        return {"bytes": base64.b64encode(value).decode()}
-    if isinstance(value, np.generic) and value.dtype.kind in "biufV":
-        return {"scalar": [str(value.dtype), value.item()]}
-    if isinstance(value, (np.ndarray, jax.Array)):
-        arrays[name] = np.array(value)
-        return {"array": name}
-    raise ArgumentError(
-        f"{name!r} cannot be saved in a checkpoint.",
-        expected="numbers, strings, bytes, arrays, None; lists, tuples and dicts of them",
-        received=f"{value!r} (of type {type(value).__name__})",
-    )
-
-
-def decode(value: Any, arrays: Mapping[str, Any]) -> Any:
-    """The value that :func:`encode` has turned into JSON."""
-    if isinstance(value, list):
-        return [decode(x, arrays) for x in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "dict":
-        return {decode(k, arrays): decode(v, arrays) for k, v in content}
-    if kind == "tuple":
-        return tuple(decode(x, arrays) for x in content)
-    if kind == "bytes":
-        return base64.b64decode(content)
-    if kind == "scalar":
-        return np.dtype(content[0]).type(content[1])
-    return np.asarray(arrays[content])

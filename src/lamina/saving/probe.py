@@ -22,7 +22,7 @@ from lamina.errors import ArgumentError, CorruptFileError, SavingWarning
 from lamina.runtime import budget, cost
 from lamina.runtime.files import Window
 from lamina.saving import safetensors
-from lamina.saving.checkpoint import decode, encode
+from lamina.saving.json_values import decode, encode
 from lamina.saving.members import PROBE, Members
 from lamina.tree import nested
 

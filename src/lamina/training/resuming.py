@@ -36,9 +36,8 @@ from lamina.saving.checkpoint import (
     Checkpoint,
     Split,
     StoredArray,
-    decode,
-    encode,
 )
+from lamina.saving.json_values import decode, encode
 from lamina.saving.optimizer import addresses_of
 from lamina.training.data.samples import ArrayData
 from lamina.training.data.stream import StreamData
