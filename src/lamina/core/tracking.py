@@ -2,12 +2,16 @@
 
 Only this module inspects attributes. It tracks attributes that are trackable objects, and lists,
 tuples, dicts and sets, whose content is searched on each query because it may change.
+
+Objects are in the order in which they were assigned to attributes or added to containers.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from lamina.core.scope import current
@@ -28,6 +32,7 @@ class Trackable:
     tracked_as: ClassVar[str] = ""
 
 
+_created = itertools.count(1)
 _CONTAINERS = (list, tuple, dict, set)
 # The types of most attributes, so that their values need no further checks.
 _PLAIN = frozenset((type(None), bool, int, float, str))
@@ -115,10 +120,14 @@ class Owner(Versioned):
     _untracked: ClassVar[frozenset[str]] = frozenset()
 
     _tracked_attributes: dict[str, Any]
+    _tracking_order: dict[Any, None] | None  # None until there is a container
+    _creation_number: int
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        self.__dict__["_tracked_attributes"] = {}
+        self.__dict__.update(
+            _tracked_attributes={}, _tracking_order=None, _creation_number=next(_created)
+        )
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -142,6 +151,8 @@ class Owner(Versioned):
         ):
             if held.get(name) is not value:
                 held.pop(name, None)
+                if self._tracking_order is not None or not isinstance(value, Trackable):
+                    _note_order(self, _found(self))  # what containers have gained comes first
                 held[name] = value
                 self.__dict__["_change_count"] += 1
         elif name in held:
@@ -165,7 +176,16 @@ def attributes_held(owner: Owner) -> Mapping[str, Any]:
 
 
 def held(owner: Owner) -> list[tuple[Path, Any]]:
-    """All trackable objects among the attributes with their paths, in the order of assignment."""
+    """All trackable objects among the attributes with their paths, in the order of tracking."""
+    found = _found(owner)
+    if owner._tracking_order is not None:
+        ranks = {x: i for i, x in enumerate(_note_order(owner, found))}
+        found.sort(key=lambda item: ranks[item[1]])
+    return found
+
+
+def _found(owner: Owner) -> list[tuple[Path, Any]]:
+    """All trackable objects with their paths, in the order of the attributes."""
     found: list[tuple[Path, Any]] = []
     for name, value in owner._tracked_attributes.items():
         if isinstance(value, Trackable):
@@ -173,6 +193,35 @@ def held(owner: Owner) -> list[tuple[Path, Any]]:
         else:
             found.extend(_search(value, (name,)))
     return found
+
+
+def _note_order(owner: Owner, found: list[tuple[Path, Any]]) -> Iterable[Any]:
+    """Note in which order an owner with containers has come to hold what it holds; return it.
+
+    Containers do not tell when they change, but this is called before each assignment. What several
+    of them have gained since is taken in the order of creation, which is the right one for loops
+    such as ``for ...: self.a.append(A()); self.b.append(B())``.
+    """
+    known = owner._tracking_order or {}
+    new = [(path, x) for path, x in found if x not in known]
+    assigned = [x for path, x in new if len(path) == 1]
+    contained = (item for item in new if len(item[0]) > 1)
+    gains = [[x for _, x in group] for _, group in itertools.groupby(contained, _attribute_of)]
+    present = {x for _, x in found}
+    order = dict.fromkeys(
+        [*(x for x in known if x in present), *assigned, *heapq.merge(*gains, key=_number_of)]
+    )
+    owner.__dict__["_tracking_order"] = order
+    return order
+
+
+def _attribute_of(item: tuple[Path, Any]) -> Any:
+    return item[0][0]
+
+
+def _number_of(x: Any) -> int:
+    """When an object was created, in terms of other objects; 0 if unknown."""
+    return x._creation_number if isinstance(x, Owner) else 0
 
 
 def held_as(owner: Owner, kind: str) -> list[Any]:
