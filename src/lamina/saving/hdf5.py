@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -49,9 +50,10 @@ def write(
     nested.set_char_encoding(low.h5t.CSET_UTF8)
     groups: dict[str, Any] = {}
     digests: dict[str, str] = {}
-    try:
-        with h5py.File(path, "w") as h5:
+    with _Sink(path) as sink:
+        with h5py.File(path, "w", driver="fileobj", fileobj=sink) as h5:
             for name, array in arrays.items():
+                sink.check()
                 parent, _, own = name.rpartition("/")
                 if parent not in groups:
                     groups[parent] = low.h5g.create(h5.id, parent.encode(), lcpl=nested)
@@ -62,9 +64,75 @@ def write(
                 group = h5.require_group(name) if name else h5
                 for key, text in values.items():
                     _write_attribute(group.attrs, key, text)
-    except RuntimeError as e:  # raised by h5py if the disk is full when buffers are flushed
-        raise OSError(f"Cannot write {path}: {e}") from e
+        sink.check()
     return digests
+
+
+class _Sink:
+    """A new file for the C library of HDF5, which may crash if the system reports an error to it.
+
+    Errors are kept for :meth:`check` instead, and what is written after one is discarded.
+
+    Args:
+        path: The file to write or replace.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, 0
+        self._file = path.open("w+b", buffering=0)
+        self._error: OSError | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def check(self) -> None:
+        """Raise the first error."""
+        if (e := self._error) is not None:
+            raise OSError(e.errno, e.strerror, str(self._path)) from e
+
+    # ---- what h5py calls -----------------------------------------------------------------------
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset if whence == os.SEEK_SET else os.fstat(self._file.fileno()).st_size
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, content: Any) -> int:
+        left = memoryview(content).cast("B")
+        while left and self._error is None:
+            try:
+                done = os.pwrite(self._file.fileno(), left, self._at)
+            except OSError as e:
+                self._error = e
+            else:
+                left, self._at = left[done:], self._at + done
+        return len(content)
+
+    def readinto(self, target: Any) -> int:
+        view = memoryview(target).cast("B")
+        found = b""
+        try:
+            found = os.pread(self._file.fileno(), len(view), self._at)
+        except OSError as e:
+            self._error = self._error or e
+        view[:] = found.ljust(len(view), b"\0")
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        try:
+            if self._error is None:
+                os.ftruncate(self._file.fileno(), size)
+        except OSError as e:
+            self._error = e
+        return size
+
+    def flush(self) -> None:
+        """Nothing is buffered here."""
 
 
 def _write_attribute(attributes: Any, key: str, value: Any) -> None:
