@@ -61,7 +61,7 @@ def test_arrays(dtype):
 
 def test_bfloat16(tmp_path):
     value = RNG.normal(size=(3, 2)).astype(ml_dtypes.bfloat16)
-    hdf5.write(str(tmp_path / "x.h5"), {"a/b": value})
+    hdf5.write(tmp_path / "x.h5", {"a/b": value})
     with hdf5.File(tmp_path / "x.h5", "x.h5") as ours:
         assert ours.read("a/b").dtype == ml_dtypes.bfloat16
         np.testing.assert_array_equal(ours.read("a/b"), value)
