@@ -738,7 +738,8 @@ for limit in (0, 500, 1000, 2048, 60_000, 200_000, 262_144, 300_000):
             else:
                 model.save(name, **({} if name.endswith((".keras", ".h5")) else {"zipped": False}))
         except OSError as e:
-            print(type(e).__name__)
+            noted = any(name in note for note in getattr(e, "__notes__", ()))
+            print(type(e).__name__ if noted or name.endswith("new") else repr(e))
 """
 
 

@@ -52,6 +52,9 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
         part.chmod(mode)
         part.replace(target)
+    except OSError as e:
+        e.add_note(f"{str(target)!r} was not written; if there is such a file, it is unchanged.")
+        raise
     finally:
         part.unlink(missing_ok=True)
     processes.wait_for_all(f"written {target}")
