@@ -102,6 +102,7 @@ def main(folder):
             "evaluate": model.evaluate(*rows(20), verbose=0),
             "predict": model.predict(rows(21)[0], verbose=0).tolist(),
             "weights": [float(np.abs(w).sum()) for w in model.get_weights()],
+            "new": [saves(model, folder / f"{name}.weights.h5") for _ in range(2)],
         }
     model.save(folder / "model.keras")
     loaded = keras.models.load_model(folder / "model.keras")
@@ -119,6 +120,15 @@ def main(folder):
     model, history = resumable(fsdp())
     found["resumable"] = {"history": history, "digest": digest(state_of(model))}
     (folder / f"{number}.json").write_text(json.dumps(found))
+
+
+def saves(model, path):
+    """Whether the weights are saved in a new file."""
+    try:
+        model.save_weights(path, overwrite=False)
+    except (FileExistsError, keras.errors.StateError):  # the first process, and the others
+        return False
+    return True
 
 
 def state_of(model):

@@ -75,6 +75,11 @@ def test_trains_as_in_one_process(two, layout):
     np.testing.assert_allclose(found["weights"], weights, rtol=1e-5)
 
 
+@pytest.mark.parametrize("layout", ["data", "fsdp"])
+def test_a_file_is_new_to_all_processes_or_to_none(two, layout):
+    assert [found[layout]["new"] for found in two[0]] == [[True, False]] * 2
+
+
 def test_a_dataset_is_seen_once(two):
     _, history = program.train(None, program.Numbered(60), shuffle=False)
     np.testing.assert_allclose(two[0][0]["dataset"]["loss"], history["loss"], rtol=1e-5)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lamina.errors import ArgumentError, CorruptFileError, UnsafeFileError
+from lamina.runtime import processes
 
 # A file next to another: letters, digits and what file systems allow everywhere.
 _PLAIN = re.compile(r"\w[\w .+=@()-]{0,250}")
@@ -33,11 +34,18 @@ def must_exist(path: Path) -> None:
 
 
 def may_write(path: Path, overwrite: bool) -> None:
-    """Raise an error if a file or folder exists and must not be replaced, or has no folder."""
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{str(path)!r} exists. Pass overwrite=True to replace it.")
-    if not os.path.isdir(path.parent):
-        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to save into.")
+    """Raise an error if a file or folder exists and must not be replaced, or has no folder.
+
+    Of several processes, the first one looks, since another would soon see what that one writes;
+    the others raise an error too.
+    """
+    with processes.together(f"Saving {str(path)!r}"):
+        if not processes.is_first():
+            return
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{str(path)!r} exists. Pass overwrite=True to replace it.")
+        if not os.path.isdir(path.parent):
+            raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to save into.")
 
 
 def beside(path: Path, name: Any) -> Path:
