@@ -33,42 +33,13 @@ def fitted(cls, **kwargs):
 class ByHand(keras.Model):
     """The standard step, written out with the stateless methods."""
 
-    def loss_and_updates(self, trainable, non_trainable, x, y):
-        y_pred, non_trainable = self.stateless_call(trainable, non_trainable, x, training=True)
-        return self.compute_loss(x, y, y_pred), (y_pred, non_trainable)
-
-    def train_step(self, state, data):
-        trainable, non_trainable, optimizer, metrics = state
-        x, y = data
-        (loss, (y_pred, non_trainable)), gradients = jax.value_and_grad(
-            self.loss_and_updates, has_aux=True
-        )(trainable, non_trainable, x, y)
-        trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
-        logs, new = {}, []
-        for metric in self.metrics:
-            own = metrics[len(new) : len(new) + len(metric.variables)]
-            seen = (loss,) if metric.name == "loss" else (y, y_pred)
-            own = metric.stateless_update_state(own, *seen)
-            logs[metric.name] = metric.stateless_result(own)
-            new += own
-        return logs, (trainable, non_trainable, optimizer, new)
-
-
-def test_a_step_written_by_hand_trains_like_the_standard_one():
-    own, standard = fitted(ByHand)[1], fitted(keras.Model)[1]
-    assert own == standard
-
-
-class Weighted(ByHand):
-    """The same with sample weights, as programs for Keras write it."""
-
     def loss_and_updates(self, trainable, non_trainable, x, y, sample_weight):
         y_pred, non_trainable = self.stateless_call(trainable, non_trainable, x, training=True)
         return self.compute_loss(x, y, y_pred, sample_weight), (y_pred, non_trainable)
 
     def train_step(self, state, data):
         trainable, non_trainable, optimizer, metrics = state
-        x, y, sample_weight = data
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         (loss, (y_pred, non_trainable)), gradients = jax.value_and_grad(
             self.loss_and_updates, has_aux=True
         )(trainable, non_trainable, x, y, sample_weight)
@@ -83,24 +54,28 @@ class Weighted(ByHand):
         return logs, (trainable, non_trainable, optimizer, new)
 
 
+def test_a_step_written_by_hand_trains_like_the_standard_one():
+    own, standard = fitted(ByHand)[1], fitted(keras.Model)[1]
+    assert own == standard
+
+
 def test_sample_weights_are_of_the_weighted_metrics_only():
     weights = RNG.uniform(size=len(X)).astype("float32")
     found = []
-    for cls in (Weighted, keras.Model):
+    for cls in (ByHand, keras.Model):
         model = make(cls)
         model.compile("adam", "mse", metrics=["mae"], weighted_metrics=["mae", "mse"])
         assert [m.name for m in model.metrics] == ["loss", "compile_metrics"]
         found.append(model.fit(X, Y, sample_weight=weights, epochs=2, verbose=0).history)
     own, standard = found
     assert own.keys() == standard.keys() == {"loss", "mae", "weighted_mae", "mse"}
-    # The loss of an epoch is the mean of the batches here, and of the samples there.
     assert all(own[k] == standard[k] for k in own)
     assert own["mae"] != own["weighted_mae"]
 
 
 def test_several_outputs_and_a_loop_over_the_metrics():
     found = []
-    for cls in (Weighted, keras.Model):
+    for cls in (ByHand, keras.Model):
         keras.utils.clear_session()
         keras.utils.set_random_seed(1)
         inputs = keras.Input((8,))
