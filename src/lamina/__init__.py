@@ -6,8 +6,9 @@ the import costs little more than JAX's own.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lamina.runtime.lazy import names_of
 
 __version__ = "0.1.0"
 
@@ -77,59 +78,34 @@ if TYPE_CHECKING:
     from lamina.runtime.devices import device as device
     from lamina.saving import inspect as inspect
 
-_MODULES = {
-    name: f"lamina.{name}"
-    for name in (
-        "activations", "applications", "backend", "callbacks", "config", "constraints",
-        "datasets", "distillation", "distribution", "dtype_policies", "errors", "initializers",
-        "layers", "losses", "metrics", "mixed_precision", "models", "ops", "optimizers",
-        "preprocessing", "quantizers", "random", "regularizers", "saving", "tree", "utils",
-        "visualization", "wrappers",
-    )
-}  # fmt: skip
-_OBJECTS = {
-    "DTypePolicy": "lamina.dtype_policies",
-    "FloatDTypePolicy": "lamina.dtype_policies",
-    "Function": "lamina.models.function",
-    "Functional": "lamina.models",
-    "Initializer": "lamina.initializers",
-    "Input": "lamina.layers",
-    "InputSpec": "lamina.layers",
-    "KerasTensor": "lamina.core.symbolic:SymbolicTensor",
-    "Layer": "lamina.layers",
-    "Loss": "lamina.losses",
-    "Metric": "lamina.metrics",
-    "Model": "lamina.models",
-    "Operation": "lamina.core.operation",
-    "Optimizer": "lamina.optimizers",
-    "Quantizer": "lamina.quantizers",
-    "Regularizer": "lamina.regularizers",
-    "RematScope": "lamina.core.rematerialization",
-    "Sequential": "lamina.models",
-    "StatelessScope": "lamina.core.stateless",
-    "SymbolicScope": "lamina.core.stateless",
-    "Variable": "lamina.core.variable",
-    "alias_keras": "lamina.alias",
-    "device": "lamina.runtime.devices",
-    "inspect": "lamina.saving",
-    "name_scope": "lamina.core.naming",
-    "remat": "lamina.core.rematerialization",
-}
-
-__all__ = [*_MODULES, *_OBJECTS, "__version__", "version"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        value: Any = importlib.import_module(_MODULES[name])
-    elif name in _OBJECTS:
-        module, _, own_name = _OBJECTS[name].partition(":")
-        value = getattr(importlib.import_module(module), own_name or name)
-    else:
-        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        "lamina.alias": "alias_keras",
+        "lamina.core.naming": "name_scope",
+        "lamina.core.operation": "Operation",
+        "lamina.core.rematerialization": "RematScope remat",
+        "lamina.core.stateless": "StatelessScope SymbolicScope",
+        "lamina.core.symbolic": "KerasTensor=SymbolicTensor",
+        "lamina.core.variable": "Variable",
+        "lamina.dtype_policies": "DTypePolicy FloatDTypePolicy",
+        "lamina.initializers": "Initializer",
+        "lamina.layers": "Input InputSpec Layer",
+        "lamina.losses": "Loss",
+        "lamina.metrics": "Metric",
+        "lamina.models": "Functional Model Sequential",
+        "lamina.models.function": "Function",
+        "lamina.optimizers": "Optimizer",
+        "lamina.quantizers": "Quantizer",
+        "lamina.regularizers": "Regularizer",
+        "lamina.runtime.devices": "device",
+        "lamina.saving": "inspect",
+    },
+    submodules=(
+        "activations applications backend callbacks config constraints datasets distillation "
+        "distribution dtype_policies errors initializers layers losses metrics "
+        "mixed_precision models ops optimizers preprocessing quantizers random regularizers "
+        "saving tree utils visualization wrappers"
+    ),
+    defined="__version__ version",
+)

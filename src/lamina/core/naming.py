@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
@@ -18,6 +19,7 @@ _counts: Counter[str] = Counter()
 _draws: Counter[str] = Counter()
 
 
+@functools.lru_cache(maxsize=4096)
 def snake_case(name: str) -> str:
     """Convert a class name to the spelling of automatic names: ``"max_pooling2d"``.
 

@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +50,7 @@ class Operation(Captured):
     weights: Any = ()
     variables: Any = ()
     built: bool = True
+    runs_on_host: ClassVar[bool] = False  # whether calls compute outside of compiled steps
     _inbound_nodes: list[Node]
 
     def __init__(self, name: str | None = None) -> None:

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from lamina.runtime.lazy import names_of
+
 if TYPE_CHECKING:
-    from lamina.datasets import (
-        boston_housing,
-        california_housing,
-        cifar10,
-        cifar100,
-        fashion_mnist,
-        imdb,
-        mnist,
-        reuters,
-    )
+    from lamina.datasets import boston_housing as boston_housing
+    from lamina.datasets import california_housing as california_housing
+    from lamina.datasets import cifar10 as cifar10
+    from lamina.datasets import cifar100 as cifar100
+    from lamina.datasets import fashion_mnist as fashion_mnist
+    from lamina.datasets import imdb as imdb
+    from lamina.datasets import mnist as mnist
+    from lamina.datasets import reuters as reuters
 
-__all__ = [
-    "boston_housing", "california_housing", "cifar10", "cifar100", "fashion_mnist", "imdb", "mnist",
-    "reuters",
-]  # fmt: skip
-
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f"{__name__}.{name}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = names_of(
+    __name__,
+    {},
+    submodules=(
+        "boston_housing california_housing cifar10 cifar100 fashion_mnist imdb mnist reuters"
+    ),
+)

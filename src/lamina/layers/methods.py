@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from lamina.core.variable import Variable
 from lamina.dtype_policies.policy import DTypePolicy
@@ -18,14 +18,17 @@ class _AddsWeights(Protocol):
 class LayerMethods:
     """Another name for a method, and what layers without a quantized form answer."""
 
-    runs_on_host: ClassVar[bool] = False  # whether calls compute outside of compiled steps
-
     name: Any
     compute_dtype: Any
     quantization_mode: Any
     call: Any
     _sublayers: Any
     _own_weights: Any
+
+    @property
+    def only_input(self) -> dict[str, Any] | None:
+        """Arguments of ``Input`` for the only input that the layer can take; None if any."""
+        return None
 
     def __delattr__(self, name: str) -> None:
         """Delete an attribute; a variable is no weight of the layer any more then."""

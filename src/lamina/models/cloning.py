@@ -6,6 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lamina import saving
 from lamina.core.graph import Node, is_symbolic
 from lamina.core.operation import Op, Operation, any_symbolic
 from lamina.core.symbolic import SymbolicTensor
@@ -14,8 +15,6 @@ from lamina.layers import Input, InputLayer, Layer
 from lamina.layers.state import flatten_layers, set_trainable_alone
 from lamina.models.functional import Graph
 from lamina.runtime.budget import Budget, charge, loading
-from lamina.saving import operations, upgrade
-from lamina.saving.archive import Compiles
 from lamina.serialization import registry, text
 from lamina.tree import nested
 
@@ -57,7 +56,7 @@ def _graph_config(graph: Graph) -> dict[str, Any]:
     for operation in graph.operations:
         if isinstance(operation, Op):
             (node,) = nodes[operation]
-            record, args, kwargs = operations.describe(operation, node.args, node.kwargs)
+            record, args, kwargs = saving.operations.describe(operation, node.args, node.kwargs)
             calls = [call(args, kwargs)]
         else:
             record = _layer_record(operation)
@@ -84,7 +83,7 @@ def _layer_record(layer: Any) -> dict[str, Any]:
 
 
 def _make_operation(record: Mapping[str, Any], custom_objects: Any) -> Any:
-    op = operations.read(record)
+    op = saving.operations.read(record)
     if op is not None:
         return op
     layer = registry.deserialize(record, custom_objects)
@@ -191,7 +190,7 @@ def _call(
         outputs = call_function(operation, *args, **kwargs)
     else:
         outputs = operation(*args, **kwargs)
-    if isinstance(operation, operations.Described):
+    if isinstance(operation, saving.operations.Described):
         for x in nested.flatten(outputs):
             x.node.operation.name = x.name = name
     return [x for x in nested.flatten(outputs) if isinstance(x, SymbolicTensor)]
@@ -243,8 +242,8 @@ def model_from_json(
     where = "The text of the model"
     with loading(where, budget, len(json_string)):
         config = text.parse(json_string, where, SerializationError)
-        model = upgrade.rebuild(config, None, custom_objects, where)
-        if not (isinstance(model, Layer) and isinstance(model, Compiles)):
+        model = saving.upgrade.rebuild(config, None, custom_objects, where)
+        if not (isinstance(model, Layer) and isinstance(model, saving.archive.Compiles)):
             raise SerializationError(f"{where} describes a {type(model).__name__}, not a model.")
         return model
 
@@ -312,7 +311,7 @@ def _clone_graph(
     def make(record: Mapping[str, Any], _: Any) -> Any:
         original = originals[record["name"]]
         if isinstance(original, Op):
-            return operations.read(record)
+            return saving.operations.read(record)
         number = record.get("shared_object_id")
         copy = made.get(number) if number is not None else None
         if copy is None:

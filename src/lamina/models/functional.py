@@ -21,7 +21,6 @@ from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import is_float
 from lamina.errors import DTypeError, GraphError, ShapeError, StructureError, TrainingWarning
 from lamina.layers import InputLayer, Layer
-from lamina.layers.preprocessing.host import HostLayer
 from lamina.models.host import call, host_part
 from lamina.random import SeedGenerator
 from lamina.tree import nested
@@ -84,7 +83,7 @@ class Graph:
         # What only layers of the host take keeps its dtype, such as int64.
         self._raw = {
             x for x, found in zip(self.inputs, self.users, strict=True)
-            if x.dtype == "string" or (found and all(isinstance(f, HostLayer) for f in found))
+            if x.dtype == "string" or (found and all(f.runs_on_host for f in found))
         }  # fmt: skip
 
     @property

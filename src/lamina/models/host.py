@@ -18,7 +18,6 @@ from lamina.core.spec import BATCH, TensorSpec
 from lamina.core.symbolic import HostText, is_text
 from lamina.errors import ArgumentError
 from lamina.execution.batches import Prepared
-from lamina.layers.preprocessing.host import HostLayer
 from lamina.training.data.arrays import arrays_of
 from lamina.tree import nested
 
@@ -40,7 +39,7 @@ class HostPart:
     def __init__(self, plan: Plan, bind: Any) -> None:
         made_by = {slot: step for step in plan.steps for slot in step.outputs}
         ahead: set[int] = set()
-        stack = [step for step in plan.steps if isinstance(step.operation, HostLayer)]
+        stack = [step for step in plan.steps if step.operation.runs_on_host]
         while stack:
             step = stack.pop()
             if id(step) not in ahead:
@@ -200,7 +199,7 @@ def call(step: Step, args: Any, kwargs: Any) -> Any:
 
 def host_part(plan: Plan, bind: Any) -> HostPart | None:
     """The part of a plan that runs on the host; None if all of it can be compiled."""
-    found = any(isinstance(step.operation, HostLayer) for step in plan.steps)
+    found = any(step.operation.runs_on_host for step in plan.steps)
     return HostPart(plan, bind) if found else None
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.core
 import numpy as np
 
-from lamina import settings, visualization
+from lamina import saving, settings, visualization
 from lamina.core import naming
 from lamina.core.boundary import public
 from lamina.core.operation import Op, Operation, any_symbolic
@@ -31,7 +31,6 @@ from lamina.models.functional import Graph
 from lamina.models.host import has_large_integers
 from lamina.quantizers.configs import CalibratedConfig, read_config
 from lamina.runtime.budget import Budget
-from lamina.saving import archive, upgrade, weight_files
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
@@ -47,7 +46,7 @@ class Model(Buildable):
 
     * ``Model(inputs, outputs)``: the graph between symbolic tensors, in any nesting;
     * :class:`Sequential`: a plain stack of layers;
-    * * a subclass that creates layers in ``__init__`` and calls them in ``call``.
+    * a subclass that creates layers in ``__init__`` and calls them in ``call``.
 
     Args:
         inputs: Results of ``Input``, or any tensors of a graph; the keys of a dict are the names.
@@ -438,7 +437,7 @@ class Model(Buildable):
 
         The file is written atomically. See :func:`lamina.saving.save_model`.
         """
-        archive.save_model(self, filepath, overwrite, zipped, include_optimizer, probe=probe)
+        saving.archive.save_model(self, filepath, overwrite, zipped, include_optimizer, probe=probe)
 
     def save_weights(
         self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
@@ -447,7 +446,7 @@ class Model(Buildable):
 
         See :func:`lamina.saving.save_weights`.
         """
-        weight_files.save_weights(self, filepath, overwrite, max_shard_size)
+        saving.weight_files.save_weights(self, filepath, overwrite, max_shard_size)
 
     def load_weights(
         self,
@@ -461,7 +460,7 @@ class Model(Buildable):
 
         See :func:`lamina.saving.load_weights`.
         """
-        weight_files.load_weights(self, filepath, skip_mismatch, by_name, budget=budget)
+        saving.weight_files.load_weights(self, filepath, skip_mismatch, by_name, budget=budget)
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as a JSON string, for ``lamina.models.model_from_json``.
@@ -488,7 +487,7 @@ class Model(Buildable):
             config: The result of :meth:`get_config`, of Lamina or of Keras 1.1 to 3.
             custom_objects: Custom classes and functions by name.
         """
-        config = upgrade.upgrade_config("Functional", config, custom_objects)["config"]
+        config = saving.upgrade.upgrade_config("Functional", config, custom_objects)["config"]
         if "layers" not in config or "input_layers" not in config:
             return super().from_config(config)
         graph = graph_from_config(config, custom_objects)
@@ -514,11 +513,11 @@ class Model(Buildable):
 
     def __reduce__(self) -> Any:
         """Pickle and copy the model as the bytes of its ``.keras`` file, which contain no code."""
-        return archive.from_bytes, (archive.to_bytes(self), self._own_objects())
+        return saving.archive.from_bytes, (saving.archive.to_bytes(self), self._own_objects())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """An independent copy with the same weights, compile settings and optimizer state."""
-        copy = archive.from_bytes(archive.to_bytes(self), self._own_objects())
+        copy = saving.archive.from_bytes(saving.archive.to_bytes(self), self._own_objects())
         memo[id(self)] = copy
         return copy
 

@@ -7,16 +7,15 @@ from typing import Any, Self
 
 import numpy as np
 
+from lamina import saving
 from lamina.core import spec
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import nodes_of
 from lamina.errors import ArgumentError, GraphError, LaminaError, StructureError, unknown_name
 from lamina.layers import Input, InputLayer, Layer
-from lamina.layers.preprocessing.text_vectorization import TextVectorization
 from lamina.layers.state import given_batch_shape, set_trainable_alone
 from lamina.models.functional import Graph
 from lamina.models.model import Model
-from lamina.saving import upgrade
 from lamina.serialization import registry
 from lamina.serialization.fields import as_data
 from lamina.serialization.registry import builtin
@@ -186,8 +185,8 @@ class Sequential(Model):
     def layer_graph(self) -> Graph | None:
         """The graph; that of a model which begins with adapted text needs no data to be created."""
         first = self._stack[0] if self._stack and not self._tensors else None
-        if isinstance(first, TextVectorization) and first.split and first.get_vocabulary(False):
-            self._tensors = [Input((1,), dtype="string")]
+        if first is not None and first.only_input is not None:
+            self._tensors = [Input(**first.only_input)]
             self._extend()
         return self._layer_graph
 
@@ -288,7 +287,7 @@ class Sequential(Model):
     def _from_layers(
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
     ) -> Any:
-        record = upgrade.upgrade_config("Sequential", config, custom_objects)
+        record = saving.upgrade.upgrade_config("Sequential", config, custom_objects)
         if record["class_name"] != "Sequential":  # a stack of Keras 1 with several inputs
             return registry.deserialize(record, custom_objects)
         config = record["config"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jax.scipy.linalg
+import jax.scipy  # which imports its parts on first use
 
 from lamina.core.declaration import Tensor, op
 from lamina.core.spec import show_dims

@@ -27,7 +27,10 @@ def entries(text: str | None) -> dict[str, str]:
     ...     ''')
     {'x': 'A number.', 'y': 'Another\n        number.'}
     """
-    paragraphs, _ = _split(text)
+    return _entries(_split(text)[0])
+
+
+def _entries(paragraphs: Iterable[str]) -> dict[str, str]:
     parts = _ENTRY.split(next((p for p in paragraphs if p.startswith("Args:\n")), ""))
     return dict(zip(parts[1::2], map(str.rstrip, parts[2::2]), strict=True))
 
@@ -59,7 +62,7 @@ def completed(
         The same number.
     """
     paragraphs, example = _split(text)
-    written = entries(text)
+    written = _entries(paragraphs)
     names = [n for n in order if n in shared or n in written]
     names += [n for n in written if n not in names]
     arguments = "\n".join(f"    {n}: {written.get(n, shared.get(n))}" for n in names)

@@ -33,7 +33,7 @@ from lamina.errors import (
 )
 from lamina.runtime import budget
 from lamina.serialization import docstrings, text
-from lamina.serialization.deferred import complete_table, converted
+from lamina.serialization.deferred import complete_namespace, complete_table, converted
 
 _T = TypeVar("_T")
 _REGISTERED = re.compile(r"[^>\x00-\x1f]{0,200}>[^>\x00-\x1f]{1,200}")
@@ -191,7 +191,10 @@ def defined_by_user(cls: type, attribute: str) -> bool:
 
 def find_builtin(namespace: str, name: str) -> Any | None:
     """The built-in object of that name, or None."""
-    return _namespaces.get(namespace, {}).get(name)
+    table = _namespaces.get(namespace, {})
+    if name not in table:
+        complete_namespace(namespace)
+    return table.get(name)
 
 
 def register_serializable(package: str = "Custom", name: str | None = None) -> Callable[[_T], _T]:

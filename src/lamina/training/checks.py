@@ -6,8 +6,8 @@ are errors. Choices that are valid but probably unintended cause a warning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,6 @@ from lamina.core.boundary import warn
 from lamina.core.operation import Op
 from lamina.errors import DataError, TrainingWarning
 from lamina.execution.batches import Prepared
-from lamina.layers.image.base import ImageLayer
 from lamina.losses import Loss
 from lamina.serialization import registry
 
@@ -187,7 +186,7 @@ def check_ids(graph: Any, x: Any) -> None:
     """
     if graph is None or isinstance(x, Prepared):
         return
-    readers = [list(_readers(graph, i, layers.Embedding)) for i in range(len(graph.inputs))]
+    readers = [list(_readers(graph, i, _is_embedding)) for i in range(len(graph.inputs))]
     if not any(readers):
         return
     for name, tables, ids in zip(graph.input_names, readers, graph.arrange(x), strict=True):
@@ -220,11 +219,11 @@ def check_images(graph: Any, x: Any) -> None:
     """
     if graph is None or isinstance(x, Prepared):
         return
-    readers = [list(_readers(graph, i, ImageLayer)) for i in range(len(graph.inputs))]
+    readers = [list(_readers(graph, i, _has_value_range)) for i in range(len(graph.inputs))]
     if not any(readers):
         return
     for name, found, images in zip(graph.input_names, readers, graph.arrange(x), strict=True):
-        layer = next((one for one in found if "value_range" in type(one)._fields), None)
+        layer = next(iter(found), None)
         if layer is None or images is None or images.size == 0:
             continue
         (low, high), (least, most) = vars(layer)["value_range"], _extremes(images[:256])
@@ -242,16 +241,21 @@ def check_images(graph: Any, x: Any) -> None:
         )
 
 
-_L = TypeVar("_L", bound=layers.Layer)
+def _is_embedding(operation: Any) -> bool:
+    return isinstance(operation, layers.Embedding)
 
 
-def _readers(graph: Any, i: int, cls: type[_L]) -> Iterator[_L]:
-    """The layers of a class directly after input ``i``, also in nested models with one input."""
+def _has_value_range(operation: Any) -> bool:
+    return isinstance(operation, layers.Layer) and "value_range" in type(operation)._fields
+
+
+def _readers(graph: Any, i: int, wanted: Callable[[Any], bool]) -> Iterator[Any]:
+    """Wanted layers directly after input ``i``, also in nested models with one input."""
     for user in graph.users[i]:
-        if isinstance(user, cls):
+        if wanted(user):
             yield user
         elif user.layer_graph is not None and len(user.layer_graph.inputs) == 1:
-            yield from _readers(user.layer_graph, 0, cls)
+            yield from _readers(user.layer_graph, 0, wanted)
 
 
 def _fraction(array: Any) -> float | None:

@@ -7,13 +7,14 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.callbacks import CallbackList, History
+from lamina.callbacks.base import History
+from lamina.callbacks.callback_list import CallbackList
 from lamina.callbacks.progress import Progress
 from lamina.core import prng, spec
 from lamina.core.boundary import warn
@@ -34,9 +35,11 @@ from lamina.training.data.samples import MOST_STEPS, ArrayData
 from lamina.training.data.stream import StreamData
 from lamina.training.nonfinite import first_nonfinite
 from lamina.training.report import Report, report
-from lamina.training.resuming import Checkpoints, backup_of
 from lamina.training.run import Run
 from lamina.tree import nested
+
+if TYPE_CHECKING:
+    from lamina.training.resuming import Checkpoints
 
 _SECONDS_PER_DISPATCH = 0.1
 _BATCHES_WORTH_A_LOOP = 16
@@ -122,11 +125,10 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
     """
     objective = model.training_objective  # raises if the model is not compiled
     whole_number(run.epochs, "epochs", least=0)
-    backup = None if run.dry_run else backup_of(run)
     with contextlib.ExitStack() as opened:
-        checkpoints = None
-        if backup is not None:
-            checkpoints = opened.enter_context(Checkpoints(backup, model))
+        checkpoints = _checkpoints(model, run)
+        if checkpoints is not None:
+            opened.enter_context(checkpoints)
             run = checkpoints.place_model(run)
         training = open_data(data, over.of(model))
         if run.validation_split:
@@ -155,6 +157,17 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
                 _program(model, held.peek(), "test")
             return _report(model, training)
         return _train(model, training, held, run, checkpoints)
+
+
+def _checkpoints(model: Any, run: Run) -> Checkpoints | None:
+    """What writes the checkpoints of a call of ``fit``; None if nothing asks for them."""
+    asked = run.callbacks or run.resume is not None or run.checkpoint_every != "epoch"
+    if run.dry_run or not asked:
+        return None
+    from lamina.training.resuming import Checkpoints, backup_of  # they import `lamina.saving`
+
+    backup = backup_of(run)
+    return None if backup is None else Checkpoints(backup, model)
 
 
 def check(model: Any, data: Batch, over: Pass) -> Report:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from lamina.runtime.lazy import names_of
 
 if TYPE_CHECKING:
     from lamina.visualization.drawing import draw_bounding_boxes as draw_bounding_boxes
@@ -24,29 +25,15 @@ if TYPE_CHECKING:
     from lamina.visualization.summary import summarize as summarize
 
 # Imported on first use, because importing Graphviz and Rich takes time.
-_MODULES = {
-    "ModelSummary": "lamina.visualization.summary",
-    "Row": "lamina.visualization.summary",
-    "Weights": "lamina.visualization.summary",
-    "draw_bounding_boxes": "lamina.visualization.drawing",
-    "draw_segmentation_masks": "lamina.visualization.drawing",
-    "model_to_dot": "lamina.visualization.plot",
-    "plot_bounding_box_gallery": "lamina.visualization.gallery",
-    "plot_image_gallery": "lamina.visualization.gallery",
-    "plot_model": "lamina.visualization.plot",
-    "plot_segmentation_mask_gallery": "lamina.visualization.gallery",
-    "print_summary": "lamina.visualization.summary",
-    "repr_html": "lamina.visualization.html",
-    "summarize": "lamina.visualization.summary",
-    "to_html": "lamina.visualization.html",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        "lamina.visualization.drawing": "draw_bounding_boxes draw_segmentation_masks",
+        "lamina.visualization.gallery": (
+            "plot_bounding_box_gallery plot_image_gallery plot_segmentation_mask_gallery"
+        ),
+        "lamina.visualization.html": "repr_html to_html",
+        "lamina.visualization.plot": "model_to_dot plot_model",
+        "lamina.visualization.summary": "ModelSummary Row Weights print_summary summarize",
+    },
+)

@@ -165,6 +165,12 @@ class TextVectorization(
 
     adapt.__doc__ = VocabularyLayer.adapt.__doc__
 
+    @property
+    def only_input(self) -> dict[str, Any] | None:
+        """One text for each sample, if these are split into tokens of a known vocabulary."""
+        ready = self.split is not None and self.get_vocabulary(False)
+        return {"shape": (1,), "dtype": "string"} if ready else None
+
     def _vocabulary_changed(self) -> None:
         super()._vocabulary_changed()
         self._index = {t.encode(): i for t, i in self._index.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.image
 import jax.numpy as jnp
-import jax.scipy.ndimage
+import jax.scipy  # which imports its parts on first use
 
 from lamina.core import prng
 from lamina.core.declaration import Tensor, op

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.random import threefry2x32_p
 
 
 def keep(key: jax.Array, rate: float, shape: tuple[Any, ...]) -> jax.Array:
@@ -46,6 +45,8 @@ def _short_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     The four are apart along one of the last axes, not along the samples: devices that share these
     draw their own parts, without communication.
     """
+    from jax.extend.random import threefry2x32_p  # imports Pallas: 16 ms
+
     axis = max(len(shape) - (2 if len(shape) > 2 and shape[-2] >= 4 else 1), 0)
     sizes = shape or (1,)
     counts = (*sizes[:axis], -(-sizes[axis] // 4), *sizes[axis + 1 :])
