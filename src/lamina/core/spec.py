@@ -14,7 +14,6 @@ import itertools
 import operator
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex
 
@@ -135,19 +134,22 @@ class TensorSpec:
     ((None, None, 8), ('batch', 'time', 8))
     """
 
-    __slots__ = ("_hash", "_struct", "dims_raw", "dtype")
+    __slots__ = ("_hash", "_shape", "_struct", "dims_raw", "dtype")
 
     def __init__(self, dims: Iterable[Any], dtype: Any = None) -> None:
         # A single symbol is always represented by the same object.
         self.dims_raw = tuple(_symbols.get(str(p), p) for p in map(parse_dim, dims))
         self.dtype = standardize_dtype(dtype)
         self._hash: int | None = None
+        self._shape: tuple[int | None, ...] | None = None
         self._struct: jax.ShapeDtypeStruct | None = None
 
     @property
     def shape(self) -> tuple[int | None, ...]:
         """Dimensions as in Keras: None for those that are not integers."""
-        return tuple(d if isinstance(d, int) else None for d in self.dims_raw)
+        if self._shape is None:
+            self._shape = tuple(d if isinstance(d, int) else None for d in self.dims_raw)
+        return self._shape
 
     @property
     def dims(self) -> tuple[int | str | None, ...]:
@@ -177,7 +179,7 @@ class TensorSpec:
             and self.dtype == other.dtype
             and len(self.dims_raw) == len(other.dims_raw)
             and all(
-                type(a) is type(b) and a == b
+                a is b or (type(a) is type(b) and a == b)
                 for a, b in zip(self.dims_raw, other.dims_raw, strict=True)
             )
         )
@@ -488,7 +490,7 @@ def _dimension_from_samples(sizes: list[int], samples: list[Any], specs: list[Te
 # ---- cached evaluation ---------------------------------------------------------------------------
 
 _LARGEST = 4096  # maximum number of cached evaluations, and of bytes of an array in a key
-_known: OrderedDict[Hashable, Any] = OrderedDict()
+_known: dict[Hashable, Any] = {}  # those used last are last
 _lock = threading.Lock()
 
 
@@ -514,14 +516,15 @@ def evaluate_cached(
     full = (key, tuple(specs), settings.floatx(), settings.image_data_format(),
             jax.config.read("jax_enable_x64"))  # fmt: skip
     with _lock:
-        if full in _known:
-            _known.move_to_end(full)
-            return _known[full]
+        answer = _known.pop(full, None)
+        if answer is not None:
+            _known[full] = answer  # as the one used last
+            return answer
     answer = evaluate(fn, list(specs))
     with _lock:
         _known[full] = answer
         if len(_known) > _LARGEST:
-            _known.popitem(last=False)
+            del _known[next(iter(_known))]
     return answer
 
 
@@ -540,7 +543,12 @@ def freeze(*values: Any) -> Hashable | None:
         return None
 
 
+_EXACT = frozenset((type(None), bool, int, str))  # equal values of these types are alike
+
+
 def _frozen(x: Any) -> Hashable:
+    if type(x) in _EXACT:
+        return (type(x), x)
     if isinstance(x, (list, tuple)):
         return (type(x), *map(_frozen, x))
     if isinstance(x, Mapping):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
@@ -35,12 +36,12 @@ class Trackable:
 _created = itertools.count(1)
 _CONTAINERS = (list, tuple, dict, set)
 # The types of most attributes, so that their values need no further checks.
-_PLAIN = frozenset((type(None), bool, int, float, str))
+PLAIN = frozenset((type(None), bool, int, float, str))
 
 
 def _is_plain(value: Any) -> bool:
     kind = type(value)
-    return kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, value)))
+    return kind in PLAIN or (kind is tuple and PLAIN.issuperset(map(type, value)))
 
 
 class replaceable(Generic[_T]):
@@ -131,9 +132,13 @@ class Owner(Versioned):
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self._untracked:
+        if (
+            type(value) not in PLAIN or name in self._tracked_attributes
+        ) and name not in self._untracked:
             self._track(name, value)
-        super().__setattr__(name, value)
+        if name[0] != "_" and self._decides(name, value):
+            self.__dict__["_change_count"] += 1
+        object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         if self._tracked_attributes.pop(name, None) is not None:
@@ -158,6 +163,12 @@ class Owner(Versioned):
         elif name in held:
             del held[name]
             self.__dict__["_change_count"] += 1
+
+
+def only_stores(cls: type, name: str) -> bool:
+    """Whether setting an attribute for the first time, to a plain value, does no more than that."""
+    own = cls.__setattr__ not in (object.__setattr__, Owner.__setattr__)
+    return not own and not inspect.isdatadescriptor(inspect.getattr_static(cls, name, None))
 
 
 def version_of(x: Versioned) -> int:

@@ -48,6 +48,8 @@ _ALPHA: Any = field(default=None, convert=optional(number("(0, inf)")))
 class AdaptedLayer(Layer, trailing=True, kw_only=True):
     """A layer whose first matrix can be frozen and trained as a difference of low rank."""
 
+    _untracked = Layer._untracked | {"_matrices"}
+
     lora_rank: int | None = _RANK
     lora_alpha: float | None = _ALPHA
 

@@ -73,6 +73,15 @@ def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
 _NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
 
 
+@functools.lru_cache(maxsize=1024)
+def _shaping_fields(cls: type[Layer]) -> list[str]:
+    """The constructor's arguments that may affect what the outputs are."""
+    return [
+        name for name in cls.config_fields()
+        if not name.endswith(_NOT_SHAPING) and name not in ("name", "trainable", "dtype")
+    ]  # fmt: skip
+
+
 @builtin("layers")
 class Layer(LayerState):
     """A computation with weights, of which models are composed.
@@ -398,10 +407,7 @@ class Layer(LayerState):
         cls = type(self)
         if registry.registration_of(cls) is None or self._sublayers():
             return None
-        values = {
-            n: getattr(self, n) for n in cls.config_fields()
-            if not n.endswith(_NOT_SHAPING) and n not in ("name", "trainable", "dtype")
-        }  # fmt: skip
+        values = [getattr(self, name) for name in _shaping_fields(cls)]
         static = nested.map_structure(lambda x: "*" if is_symbolic(x) else x, dict(arguments))
         return spec.freeze(cls, self._own_policy.name, training, values, static, masked)
 

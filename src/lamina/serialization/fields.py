@@ -37,7 +37,7 @@ import numpy as np
 
 from lamina.core.arguments import Captured
 from lamina.core.graph import is_symbolic
-from lamina.core.tracking import same
+from lamina.core.tracking import PLAIN, only_stores, same
 from lamina.errors import (
     ArgumentError,
     LaminaError,
@@ -291,6 +291,13 @@ def _revive(value: Any) -> Any:
     return tuple(map(_revive, value)) if type(value) is tuple else value
 
 
+@functools.lru_cache(maxsize=1024)
+def _only_stored(cls: type[Configurable]) -> frozenset[str]:
+    """The fields whose plain values a constructor may store without ``setattr``."""
+    fields = cls._fields.items()
+    return frozenset(name for name, f in fields if f.in_config and only_stores(cls, name))
+
+
 def _make_init(cls: Any) -> Callable[..., None]:
     fields: dict[str, Field] = cls._fields
     positional = [f.name for f in fields.values() if not f.kw_only]
@@ -320,6 +327,7 @@ def _make_init(cls: Any) -> Callable[..., None]:
                 f"argument of {type(self).__name__}()", next(iter(extra)), fields
             )
             raise SignatureError(unknown.subject)
+        own, stored = vars(self), _only_stored(type(self))
         for name, f in fields.items():
             value = given.get(name, f.default)
             if value is MISSING:
@@ -328,7 +336,10 @@ def _make_init(cls: Any) -> Callable[..., None]:
                 value = f.read(value, type(self))
             except ArgumentError as e:
                 raise e.with_details(f"{type(self).__name__}(): `{name}`") from e
-            setattr(self, name if f.in_config else f"_given_{name}", value)
+            if type(value) in PLAIN and name in stored and name not in own:
+                own[name] = value
+            else:
+                setattr(self, name if f.in_config else f"_given_{name}", value)
         self.__post_init__()
 
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]

@@ -32,7 +32,11 @@ def accessors(
     def get(identifier: Any) -> Any:
         if identifier is None:
             return default
-        if isinstance(identifier, Mapping) and identifier.get("module") is None:
+        if (
+            not callable(identifier)
+            and isinstance(identifier, Mapping)
+            and identifier.get("module") is None
+        ):
             known = registry.find_builtin(family, str(identifier.get("class_name", "")))
             if isinstance(known, type):  # older files name no module: prefer its own class
                 identifier = {**identifier, "module": f"keras.{family}"}

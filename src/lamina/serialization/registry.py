@@ -291,12 +291,10 @@ def resolve(family: str, identifier: Any, what: str) -> Any:
         if found is None:
             raise unknown_name(what, identifier, _namespaces.get(family, {}))
         return found() if inspect.isclass(found) else found
+    if callable(identifier):
+        return identifier() if inspect.isclass(identifier) else identifier
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
-    if inspect.isclass(identifier):
-        return identifier()
-    if callable(identifier):
-        return identifier
     raise ArgumentError(
         f"Unknown kind of {what}. Expected a name, a config, a class or a callable. "
         f"Received: {identifier!r} (of type {type(identifier).__name__})."

@@ -6,6 +6,7 @@ keeps its own order, and dicts correspond by their keys.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,10 +15,14 @@ from lamina.errors import StructureError
 
 def is_nested(x: Any) -> bool:
     """True for the containers that these functions traverse."""
-    if isinstance(x, (dict, list, tuple)):
-        return True
-    # This check is slow.
-    return x is not None and not hasattr(x, "shape") and isinstance(x, Mapping)
+    return _is_container(type(x))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_container(kind: type) -> bool:
+    return issubclass(kind, (dict, list, tuple)) or (
+        issubclass(kind, Mapping) and not hasattr(kind, "shape")
+    )
 
 
 def _children(x: Any) -> Iterator[tuple[Any, Any]]:
@@ -51,9 +56,15 @@ def flatten(x: Any) -> list[Any]:
     >>> flatten({"b": 1, "a": (2, [3])})
     [1, 2, 3]
     """
-    if not is_nested(x):
+    if not _is_container(type(x)):
         return [x]
-    return [leaf for _, v in _children(x) for leaf in flatten(v)]
+    leaves: list[Any] = []
+    for value in x if isinstance(x, (list, tuple)) else x.values():
+        if _is_container(type(value)):
+            leaves += flatten(value)
+        else:
+            leaves.append(value)
+    return leaves
 
 
 def unflatten(like: Any, leaves: list[Any]) -> Any:
