@@ -1,5 +1,10 @@
 """Data sets of numbered elements: methods, order, position, parts of processes, training."""
 
+import gc
+import multiprocessing
+import os
+import pickle
+import sys
 import threading
 
 import numpy as np
@@ -7,8 +12,10 @@ import pytest
 
 import lamina
 from lamina import layers
-from lamina.errors import ArgumentError, CorruptFileError, DataError
+from lamina.errors import ArgumentError, CorruptFileError, DataError, NotBuiltError
+from lamina.training.data.fetching import to_bytes
 from lamina.utils import Dataset
+from tests.cases import layers_image
 
 TEN = np.arange(10)
 
@@ -211,6 +218,106 @@ def test_random_layers_draw_by_epoch_and_element(threads):
     np.testing.assert_array_equal(rest, second[4:])
 
 
+# ---- processes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_chain_is_the_same_in_a_process(chain):
+    make, expected = CHAINS[chain]
+    dataset = make(Dataset(TEN))
+    sent = pickle.loads(to_bytes(dataset))
+    assert [plain(sent[i]) for i in range(len(sent))] == expected
+
+
+def _pixels(layer):
+    return layer.kwargs.get("data_format") is None and layer.inputs[0][0] == (2, 8, 9, 3)
+
+
+def test_layers_for_data_are_the_same_in_processes_and_need_no_jax_there():
+    made = {
+        c.name: c.cls(**c.kwargs) for c in layers_image.CASES if len(c.inputs) == 1 and _pixels(c)
+    }
+    normalize = layers.Normalization()
+    normalize.adapt(np.arange(24.0).reshape(4, 6))
+    spoken = layers.MelSpectrogram(num_mel_bins=4, fft_length=16, sequence_stride=8)
+    pipeline = layers.Pipeline([layers.RandomFlip(), layers.Rescaling(0.5), layers.RandomZoom(0.2)])
+
+    def function(images, number):
+        everything = {name: layer(images) for name, layer in made.items()}
+        everything["pipeline"] = pipeline(images)
+        everything["normalize"] = normalize(images[0, :2, 0].reshape(1, 6))
+        everything["spoken"] = spoken(images[0, :, :, 0].ravel())
+        return everything, number, np.bool_("jax" in sys.modules)
+
+    images = np.random.default_rng(0).uniform(0, 255, (6, 2, 8, 9, 3)).astype("float32")
+    data = Dataset((images, np.arange(6))).shuffle(seed=1).map(function)
+    there = data.in_processes(2)
+    for _ in range(2):  # passes, which draw differently
+        for (expected, number, _), (found, same, has_jax) in zip(data, there, strict=True):
+            assert number == same
+            assert not has_jax
+            for name, value in expected.items():
+                np.testing.assert_array_equal(found[name], value, name)
+
+
+def test_a_layer_of_a_model_runs_in_a_process_too():
+    noise = layers.GaussianNoise(1.0)
+    data = Dataset(np.zeros((3, 2), "float32")).map(lambda x: noise(x, training=True)).batch(2)
+    here, there = list(data), list(data.in_processes(1))
+    np.testing.assert_array_equal(here[0], there[0])
+    assert np.std(here[0]) > 0
+
+
+def test_processes_go_on_from_a_position_and_end_with_the_data_set():
+    data = _chain().in_processes(2)
+    passed = iter(data)
+    begun = [next(passed).tolist(), next(passed).tolist()]
+    passed.close()
+    state = data.get_state()
+    assert state == {**state, "epoch": 0, "index": 2}
+    before = set(multiprocessing.active_children())
+    again = _chain().in_processes(2)
+    again.set_state(state)
+    assert begun + lists(again) == lists(_chain())
+    mine = set(multiprocessing.active_children()) - before
+    assert len(mine) == 2
+    del again
+    assert not mine & set(multiprocessing.active_children())
+
+
+def test_models_train_from_processes():
+    x = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+    data = Dataset((x, x.sum(1))).shuffle(seed=2).map(lambda x, y: (2 * x, y)).batch(4)
+    losses = []
+    for one in (data, data.in_processes(2)):
+        lamina.utils.set_random_seed(0)
+        model = lamina.Sequential([layers.Dense(1)])
+        model.compile("sgd", "mse")
+        losses.append(model.fit(one, epochs=2, verbose=0).history["loss"])
+    assert losses[0] == losses[1]
+
+
+def _dies(x):
+    return os._exit(3) if x == 2 else x
+
+
+def test_errors_of_processes():
+    missing = Dataset(TEN[:6]).map(_broken)
+    with pytest.raises(CorruptFileError, match="file 3 is broken"):
+        list(missing.in_processes(1))
+    assert lists(missing.batch(2).ignore_errors().in_processes(1)) == [[0, 1], [2], [4, 5]]
+    with pytest.raises(DataError, match="ended with exit code 3; what it printed is above") as died:
+        list(Dataset(TEN).map(_dies).in_processes(1))
+    assert "__main__" not in str(died.value)
+    lock = threading.Lock()
+    with pytest.raises(DataError, match=r"(?s)cannot pickle '_thread.lock'.*leave out `in_proc"):
+        list(Dataset(TEN).map(lambda x: (lock, x)).in_processes(1))
+    with pytest.raises(ArgumentError, match="memory of one process"):
+        list(Dataset(TEN).cache().in_processes(1))
+    with pytest.raises(NotBuiltError, match="is not built, which worker"):
+        list(Dataset(TEN).map(layers.Normalization()).in_processes(1))
+
+
 # ---- position ------------------------------------------------------------------------------------
 
 
@@ -282,6 +389,7 @@ def test_broken_files_can_be_left_out():
 
 
 def test_threads_end_with_the_loop():
+    gc.collect()  # the threads of data sets of other tests
     before = threading.active_count()
     for _ in Dataset(TEN).map(lambda x: x, num_parallel_calls=4).prefetch(3):
         break

@@ -18,7 +18,7 @@ from lamina.utils import (
     text_dataset_from_directory,
     timeseries_dataset_from_array,
 )
-from lamina.utils.images import decode
+from lamina.utils.reading import decode
 
 SIZE = {"image_size": (6, 8), "verbose": False}
 

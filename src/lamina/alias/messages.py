@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -38,9 +39,8 @@ def target_of(path: str) -> types.ModuleType | None:
 
 def public_names(module: types.ModuleType) -> list[str]:
     """What a module of Lamina offers: its ``__all__``, or its names that are no modules."""
-    listed = vars(module).get("__all__")
-    if listed is not None:
-        return [n for n in listed if n[0] != "_"]
+    with contextlib.suppress(AttributeError):
+        return [n for n in module.__all__ if n[0] != "_"]
     return sorted(
         n for n, value in vars(module).items()
         if n[0] != "_" and not isinstance(value, types.ModuleType)

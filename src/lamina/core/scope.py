@@ -148,10 +148,7 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
             "`model.stateless_call(..., training=True, seed=key)` with a new `jax.random.key` (or "
             "integer) at each run."
         )
-    n = prng.eager_draw(draw_path)
-    if seed is not None:
-        return prng.base_key(seed, n)
-    return prng.base_key(settings.global_seed(), draw_path, n)
+    return jax.random.key(prng.eager_seed(seed, settings.global_seed(), draw_path))
 
 
 # ---- masks ---------------------------------------------------------------------------------------

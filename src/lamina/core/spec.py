@@ -365,7 +365,13 @@ def evaluate(fn: Callable[..., Any], specs: list[TensorSpec]) -> Any:
     except Exception as e:
         if not names:
             raise
-        first = e
+        return _evaluate_otherwise(fn, specs, names, e)
+
+
+def _evaluate_otherwise(
+    fn: Callable[..., Any], specs: list[TensorSpec], names: list[str], first: Exception
+) -> Any:
+    """Evaluate under assumptions about unknown dimensions, after it failed without any."""
     for way in _unifications(specs):
         try:
             return _evaluate_directly(fn, [substitute(s, way) for s in specs])

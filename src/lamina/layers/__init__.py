@@ -1,8 +1,8 @@
 """Every layer, by name."""
 
 import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from typing import Any as _Any
 
 from lamina.layers import scaling as scaling  # which files of architectures refer to
 from lamina.layers.activation import *  # noqa: F403
@@ -34,14 +34,9 @@ if TYPE_CHECKING:
     from lamina.layers.preprocessing import *  # noqa: F403
 
 
-def _is_own(value: Any) -> bool:
-    return callable(value) and value.__module__.startswith(f"{__name__}.")
-
-
-def _public(module: ModuleType) -> dict[str, Any]:
+def _public(module: _Any) -> dict[str, _Any]:
     """The layers and functions of a module."""
-    found = vars(module).items()
-    return {k: v for k, v in found if k[0] != "_" and _is_own(v)}
+    return {k: v for k, v in vars(module).items() if k[0] != "_" and callable(v)}
 
 
 def _complete() -> None:
@@ -50,7 +45,7 @@ def _complete() -> None:
         globals().update(_public(module))
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name == "__all__":
         return __dir__()
     if not name.startswith("_"):

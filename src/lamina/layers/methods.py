@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from lamina.core.variable import Variable
@@ -24,6 +25,10 @@ class LayerMethods:
     call: Any
     _sublayers: Any
     _own_weights: Any
+
+    def for_worker(self) -> Callable[..., Any] | None:
+        """The call on NumPy arrays as a function that can be pickled and needs no JAX, if any."""
+        return None
 
     @property
     def only_input(self) -> dict[str, Any] | None:

@@ -191,10 +191,9 @@ def defined_by_user(cls: type, attribute: str) -> bool:
 
 def find_builtin(namespace: str, name: str) -> Any | None:
     """The built-in object of that name, or None."""
-    table = _namespaces.get(namespace, {})
-    if name not in table:
+    if name not in _namespaces.get(namespace, {}):
         complete_namespace(namespace)
-    return table.get(name)
+    return _namespaces.get(namespace, {}).get(name)
 
 
 def register_serializable(package: str = "Custom", name: str | None = None) -> Callable[[_T], _T]:

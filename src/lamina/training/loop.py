@@ -126,7 +126,11 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
     objective = model.training_objective  # raises if the model is not compiled
     whole_number(run.epochs, "epochs", least=0)
     with contextlib.ExitStack() as opened:
-        checkpoints = _checkpoints(model, run)
+        checkpoints = None
+        if run.asks_for_checkpoints:
+            from lamina.training.resuming import checkpoints_of  # it imports `lamina.saving`
+
+            checkpoints = checkpoints_of(model, run)
         if checkpoints is not None:
             opened.enter_context(checkpoints)
             run = checkpoints.place_model(run)
@@ -157,17 +161,6 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
                 _program(model, held.peek(), "test")
             return _report(model, training)
         return _train(model, training, held, run, checkpoints)
-
-
-def _checkpoints(model: Any, run: Run) -> Checkpoints | None:
-    """What writes the checkpoints of a call of ``fit``; None if nothing asks for them."""
-    asked = run.callbacks or run.resume is not None or run.checkpoint_every != "epoch"
-    if run.dry_run or not asked:
-        return None
-    from lamina.training.resuming import Checkpoints, backup_of  # they import `lamina.saving`
-
-    backup = backup_of(run)
-    return None if backup is None else Checkpoints(backup, model)
 
 
 def check(model: Any, data: Batch, over: Pass) -> Report:

@@ -46,7 +46,13 @@ from lamina.training.run import Run
 _NUMBERS = ("epoch", "batch", "seed", "runs")
 
 
-def backup_of(run: Run) -> BackupAndRestore | None:
+def checkpoints_of(model: Any, run: Run) -> Checkpoints | None:
+    """What writes the checkpoints of a call of ``fit``; None if it writes none."""
+    backup = _backup_of(run)
+    return None if backup is None else Checkpoints(backup, model)
+
+
+def _backup_of(run: Run) -> BackupAndRestore | None:
     """What decides about the checkpoints of a call of ``fit``; None if it writes none."""
     found = [c for c in flatten_callbacks(run.callbacks) if isinstance(c, BackupAndRestore)]
     check_frequency(run.checkpoint_every, "`checkpoint_every`")

@@ -56,3 +56,9 @@ class Run:
         """Whether validation is due after an epoch, counted from 0."""
         freq = self.validation_freq
         return (epoch + 1) % freq == 0 if isinstance(freq, int) else (epoch + 1) in freq
+
+    @property
+    def asks_for_checkpoints(self) -> bool:
+        """Whether an argument may ask for checkpoints."""
+        asks = self.callbacks or self.resume is not None or self.checkpoint_every != "epoch"
+        return bool(asks) and not self.dry_run

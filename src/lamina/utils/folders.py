@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import wave
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lamina.core.boundary import public
-from lamina.errors import ArgumentError, CorruptFileError, DataError
+from lamina.errors import ArgumentError, DataError
 from lamina.runtime import messages
 from lamina.runtime.optional import load
 from lamina.settings import standardize_data_format
 from lamina.training.data.dataset import Dataset, drawn_seed
 from lamina.training.data.passes import whole_number
-from lamina.utils.images import MODES, decode
-from lamina.utils.resampling import METHODS, resize
+from lamina.transforms.sizes import METHODS
+from lamina.utils.reading import MODES, AudioReader, ImageReader, TextReader, WithLabel
 
 _LABEL_MODES = ("int", "categorical", "binary", None)
 _SUBSETS = ("training", "validation", "both", None)
@@ -129,7 +127,7 @@ class _Folder:
         if labels is None:
             found = found.map(read, num_parallel_calls=-1)
         else:
-            found = found.map(lambda path, label: (read(path), label), num_parallel_calls=-1)
+            found = found.map(WithLabel(read), num_parallel_calls=-1)
         if self.batch_size is not None:
             found = found.batch(self.batch_size, pad=self.pad)
         return found.prefetch(-1)
@@ -324,15 +322,9 @@ def image_dataset_from_directory(
         raise ArgumentError("Only one of `crop_to_aspect_ratio`, `pad_to_aspect_ratio` is True.")
     first = standardize_data_format(data_format) == "channels_first"
     load("PIL.Image", "image_dataset_from_directory()", "lamina[image]")
-
-    def read(path: str) -> np.ndarray:
-        pixels = decode(path, color_mode)
-        resized = resize(pixels, size, method, crop_to_aspect_ratio, pad_to_aspect_ratio)
-        image = np.empty((*size, MODES[color_mode][1]), np.float32)
-        for i in range(image.shape[2]):  # faster than a slice of the last axis
-            image[..., i] = resized[..., i]
-        return image.transpose(2, 0, 1) if first else image
-
+    read = ImageReader(
+        color_mode, size, method, crop_to_aspect_ratio, pad_to_aspect_ratio, first
+    )  # fmt: skip
     return _Folder(
         directory, labels, label_mode, class_names, batch_size, shuffle, seed, validation_split,
         subset, follow_links, verbose, "images", (".bmp", ".gif", ".jpeg", ".jpg", ".png"), read,
@@ -376,18 +368,7 @@ def text_dataset_from_directory(
     [(['It was bad.', 'It was good.'], [0, 1])]
     """
     check_format(format)
-
-    def read(path: str) -> str:
-        content = Path(path).read_bytes()
-        try:
-            return content.decode()[:max_length]
-        except UnicodeDecodeError as e:
-            raise CorruptFileError(
-                f"{path} is not text in UTF-8.",
-                received=f"byte {content[e.start]:#04x} at position {e.start}",
-                cure="Convert the file to UTF-8, or leave it out.",
-            ) from e
-
+    read = TextReader(max_length)
     return _Folder(
         directory, labels, label_mode, class_names, batch_size, shuffle, seed, validation_split,
         subset, follow_links, verbose, "text files", (".txt",), read,
@@ -438,50 +419,12 @@ def audio_dataset_from_directory(
         whole_number(sampling_rate, "sampling_rate")
     if output_sequence_length is not None:
         whole_number(output_sequence_length, "output_sequence_length")
-
-    def read(path: str) -> np.ndarray:
-        sound, rate = _read_wav(path)
-        if sampling_rate is not None and rate != sampling_rate:
-            signal = load("scipy.signal", "A file with another `sampling_rate`", "scipy")
-            shared = np.gcd(rate, sampling_rate)
-            sound = signal.resample_poly(sound, sampling_rate // shared, rate // shared, axis=0)
-            sound = sound.astype(np.float32)
-        if output_sequence_length is None:
-            return sound
-        result = np.zeros((output_sequence_length, sound.shape[1]), np.float32)
-        result[: len(sound)] = sound[:output_sequence_length]
-        return result
-
+    read = AudioReader(sampling_rate, output_sequence_length)
     return _Folder(
         directory, labels, label_mode, class_names, batch_size, shuffle, seed, validation_split,
         subset, follow_links, verbose, "WAV files", (".wav",), read,
         pad=output_sequence_length is None,
     ).datasets()  # fmt: skip
-
-
-def _read_wav(path: str) -> tuple[np.ndarray, int]:
-    """The samples of a file, ``(samples, channels)`` as float32, and their rate."""
-    try:
-        with wave.open(path, "rb") as file:
-            width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
-            content = file.readframes(file.getnframes())
-    except FileNotFoundError:
-        raise
-    except (wave.Error, EOFError, OSError) as e:
-        raise CorruptFileError(
-            f"{path} cannot be decoded as WAV (PCM).",
-            received=f"{type(e).__name__}: {e}",
-            cure="Delete or replace the file; it may be truncated, or no WAV file at all.",
-        ) from e
-    if width != 2:
-        raise CorruptFileError(
-            f"{path} has another format than 16-bit PCM.",
-            received=f"{8 * width} bits",
-            cure="Convert it, for example with `sox in.wav -b 16 out.wav`.",
-        )
-    whole = len(content) // (2 * channels) * channels
-    samples = np.frombuffer(content, "<i2", whole).reshape(-1, channels)
-    return samples.astype(np.float32) / 32768, rate
 
 
 __all__ = [

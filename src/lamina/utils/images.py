@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +11,12 @@ import numpy as np
 
 from lamina import ops
 from lamina.core.boundary import public, warn
-from lamina.errors import ArgumentError, CorruptFileError, SavingWarning, ShapeError
-from lamina.runtime.optional import load
+from lamina.errors import ArgumentError, SavingWarning, ShapeError
 from lamina.settings import floatx, standardize_data_format
 from lamina.transforms.sizes import window_of_ratio
+from lamina.utils.reading import MODES, decoding, pillow_for
 
-# The mode of Pillow's images, and the number of channels, for each color mode.
-MODES = {"grayscale": ("L", 1), "rgb": ("RGB", 3), "rgba": ("RGBA", 4)}
 _RESAMPLING = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
-# Modes of one channel with more than 8 bits.
-_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-
-
-def _pillow(user: str) -> Any:
-    return load("PIL.Image", user, "lamina[image]")
-
-
-@contextlib.contextmanager
-def _decoding(path: Any) -> Iterator[None]:
-    """Name the file in errors of Pillow."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as e:
-        name = path if isinstance(path, (str, bytes, os.PathLike)) else "the open file"
-        raise CorruptFileError(
-            f"{name} cannot be decoded as an image.",
-            received=f"{type(e).__name__}: {e}",
-            cure="Delete or replace the file; it may be truncated, or not an image at all.",
-        ) from e
-
-
-def decode(path: Any, color_mode: str) -> np.ndarray:
-    """An image file as an array of shape ``(height, width, channels)``, 8 bits each.
-
-    In color, there is a fourth channel in any case: NumPy moves 4 bytes faster than 3.
-
-    Of an animation it is the first frame. Of 16 bits in a grayscale image, the upper 8 are taken.
-
-    Raises:
-        CorruptFileError: A file that is not an image, or not a whole one; the error names it.
-    """
-    pillow, (mode, _) = _pillow("Reading images"), MODES[color_mode]
-    layout = "RGBX" if mode == "RGB" else mode
-    with _decoding(path), pillow.open(path) as image:
-        if image.mode in _DEEP:
-            gray = (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
-            image = pillow.fromarray(gray)
-        elif image.mode == "P" and mode == "L":
-            image = image.convert("RGB")
-        if image.mode != mode:
-            image = image.convert(mode)
-        content = image.tobytes("raw", layout)
-        width, height = image.size
-    return np.frombuffer(content, np.uint8).reshape(height, width, len(layout))
 
 
 @public
@@ -101,7 +50,7 @@ def load_img(
     ...     load_img(path, target_size=(2, 3)).size
     (3, 2)
     """
-    pillow = _pillow("load_img()")
+    pillow = pillow_for("load_img()")
     if color_mode not in MODES:
         raise ArgumentError(f"`color_mode` is one of {list(MODES)}. Received: {color_mode!r}.")
     if interpolation not in _RESAMPLING:
@@ -109,7 +58,7 @@ def load_img(
             f"`interpolation` is one of {_RESAMPLING}. Received: {interpolation!r}."
         )
     source = os.fsdecode(path) if isinstance(path, bytes) else path
-    with _decoding(path):
+    with decoding(path):
         image = pillow.open(source)
         image.load()
         keeps = color_mode == "grayscale" and image.mode in ("L", "I;16", "I")
@@ -178,7 +127,7 @@ def array_to_img(
     >>> array_to_img(np.arange(6.0).reshape(1, 2, 3)).getpixel((1, 0))
     (153, 204, 255)
     """
-    pillow = _pillow("array_to_img()")
+    pillow = pillow_for("array_to_img()")
     array = np.asarray(x, dtype=np.dtype(dtype or floatx()))
     if array.ndim == 3 and standardize_data_format(data_format) == "channels_first":
         array = array.transpose(1, 2, 0)
@@ -277,6 +226,5 @@ def smart_resize(
 
 
 __all__ = [
-    "MODES", "array_to_img", "decode", "img_to_array", "load_img", "save_img",
-    "smart_resize",
+    "array_to_img", "img_to_array", "load_img", "save_img", "smart_resize",
 ]  # fmt: skip

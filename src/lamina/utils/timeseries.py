@@ -8,27 +8,10 @@ import numpy as np
 
 from lamina.core.boundary import public
 from lamina.errors import ArgumentError
+from lamina.training.data.chain import SlidingWindows
 from lamina.training.data.dataset import Dataset, drawn_seed
 from lamina.training.data.passes import whole_number
 from lamina.utils.folders import check_format
-
-
-class _Windows:
-    """Windows by number, and with each the target of its position."""
-
-    def __init__(self, data: Any, targets: Any, starts: np.ndarray, offsets: np.ndarray) -> None:
-        self._data, self._targets, self._starts, self._offsets = data, targets, starts, offsets
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.take(np.asarray(index))
-
-    def take(self, indices: np.ndarray) -> Any:
-        starts = self._starts[indices]
-        windows = self._data[starts[..., None] + self._offsets]
-        return windows if self._targets is None else (windows, self._targets[starts])
 
 
 @public
@@ -108,7 +91,7 @@ def timeseries_dataset_from_array(
         np.random.RandomState(seed).shuffle(starts)
     offsets = np.arange(sequence_length) * sampling_rate
     of_range = None if targets is None else targets[start:end]
-    dataset = Dataset(_Windows(data[start:end], of_range, starts, offsets))
+    dataset = Dataset(SlidingWindows(data[start:end], of_range, starts, offsets))
     if shuffle:
         dataset = dataset.shuffle(seed=seed)
     return dataset if batch_size is None else dataset.batch(batch_size)

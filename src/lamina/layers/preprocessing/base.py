@@ -10,16 +10,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from lamina import settings
 from lamina.core import prng, spec
 from lamina.core.boundary import public
 from lamina.core.operation import stand_in
-from lamina.core.scope import entered, random_key
+from lamina.core.scope import current, entered, random_key
 from lamina.core.spec import TensorSpec
-from lamina.errors import DTypeError
+from lamina.errors import DTypeError, NotBuiltError
 from lamina.layers.base import Layer
 from lamina.serialization.registry import builtin
 from lamina.transforms.base import Transform
 from lamina.transforms.draws import fold_in
+from lamina.transforms.seeding import Seeded
 from lamina.tree import nested
 
 
@@ -47,8 +49,10 @@ class PreprocessingLayer(Layer):
         args = _from_tensorflow(args)
         if args and not self.takes_text:
             self._check_numbers(args[0])
-        is_host = prng.is_drawing_for() and self.built and len(args) == 1
+        is_host = prng.is_drawing_for() and len(args) == 1
         if is_host and all(isinstance(x, np.ndarray) for x in nested.flatten(args[0])):
+            if not self.built:
+                self._build_for(self._bind(args, {})[1])
             with entered(self._scope(kwargs.get("training"))):
                 return self._on_host(args[0], **kwargs)
         return super().__call__(*args, **kwargs)
@@ -78,12 +82,31 @@ class PreprocessingLayer(Layer):
             cure=cure,
         )
 
+    def for_worker(self) -> Callable[..., Any] | None:
+        """The call on NumPy arrays as a function that can be pickled and needs no JAX.
+
+        Raises:
+            NotBuiltError: The layer has not seen data yet.
+        """
+        if not self.built and type(self).build is not Layer.build:
+            raise NotBuiltError(
+                f"Layer {self.name!r} ({type(self).__name__}) is not built, which worker processes "
+                "cannot do.",
+                layer=self.name,
+                cure="Call its `adapt(data)`, or `build(input_shape)`, first.",
+            )
+        with entered(self._scope()) as scope:
+            return self._seeded("/".join((*scope.draw_path, "")))
+
+    def _seeded(self, path: str) -> Seeded:
+        draws = "seed" in type(self)._fields
+        seed = vars(self)["seed"] if draws else None
+        return Seeded(self.transform, path if draws else None, seed, settings.global_seed())
+
     def _on_host(self, data: Any, training: bool = True) -> Any:
         """The call on NumPy arrays of a data set, with the numbers that a call would draw."""
-        key = np.zeros(2, "uint32")
-        if "seed" in type(self)._fields and training:
-            key = np.asarray(jax.random.key_data(random_key(vars(self)["seed"], "")))
-        return self.transform(data, key, training)
+        scope = current()
+        return self._seeded("/".join((*(scope.draw_path if scope else ()), "")))(data, training)
 
 
 def is_in_tensorflow(data: Any) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from lamina.core.scope import get_mask
+from lamina.core.scope import entered, get_mask
 from lamina.errors import ArgumentError
 from lamina.layers.arguments import call_signature
 from lamina.layers.base import Layer
@@ -14,6 +14,7 @@ from lamina.serialization.fields import field
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
 from lamina.transforms.policies import Compose
+from lamina.transforms.seeding import InTurn
 from lamina.tree import nested
 
 
@@ -56,6 +57,13 @@ class Pipeline(PreprocessingLayer, positional="layers name"):
                 layer=self.name,
             )
         return Compose(transforms=tuple(layer.transform for layer in self.layers))
+
+    def for_worker(self) -> Callable[..., Any] | None:
+        """The calls as one function, if all layers have one."""
+        with entered(self._scope()):
+            calls = [layer.for_worker() for layer in self.layers]
+        takes = ["training" in call_signature(type(layer)).names for layer in self.layers]
+        return None if None in calls else InTurn([*zip(calls, takes, strict=True)])
 
     def _on_host(self, data: Any, training: bool = True, mask: Any = None) -> Any:
         return self.call(data, training, mask)

@@ -1,20 +1,29 @@
-"""The nodes of data sets: each makes an element by number from elements of the node before."""
+"""The nodes of data sets: each makes an element by number from elements of the node before.
+
+Nothing here imports JAX: worker processes load this module.
+"""
 
 from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from lamina.core import prng
+from lamina import settings
 from lamina.errors import CorruptFileError, DataError
-from lamina.training.data.arrays import is_array_like
+from lamina.transforms.seeding import digest, drawing_for, stream
 from lamina.tree import nested
 
-SKIPPED: Any = object()  # in place of an element that could not be read
+
+class _Skipped:
+    def __reduce__(self) -> str:
+        return "SKIPPED"  # there is one in each process
+
+
+SKIPPED: Any = _Skipped()  # in place of an element that could not be read
 
 
 @runtime_checkable
@@ -72,10 +81,10 @@ class Node:
 
 
 class Arrays(Node):
-    """Rows of arrays in any nesting."""
+    """Rows of NumPy arrays in any nesting."""
 
     def __init__(self, arrays: Any) -> None:
-        self._arrays = _rows_in(arrays)
+        self._arrays = arrays
         lengths = {len(a) for a in nested.flatten(self._arrays)}
         if len(lengths) != 1:
             shapes = nested.map_structure(np.shape, self._arrays)
@@ -108,6 +117,24 @@ class FromItems(Node):
         if isinstance(self._items, Windows):
             return self._items.take(np.asarray(indices, np.intp))
         return super().many(indices, epoch, pad)
+
+
+class SlidingWindows:
+    """Windows by number, and with each the target of its position."""
+
+    def __init__(self, data: Any, targets: Any, starts: np.ndarray, offsets: np.ndarray) -> None:
+        self._data, self._targets, self._starts, self._offsets = data, targets, starts, offsets
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.take(np.asarray(index))
+
+    def take(self, indices: np.ndarray) -> Any:
+        starts = self._starts[indices]
+        windows = self._data[starts[..., None] + self._offsets]
+        return windows if self._targets is None else (windows, self._targets[starts])
 
 
 class Reordered(Node):
@@ -150,7 +177,7 @@ class Chosen(Reordered):
     """The elements with some numbers."""
 
     def __init__(self, parent: Node, places: list[int]) -> None:
-        super().__init__("filter", parent, len(places), prng.digest(places))
+        super().__init__("filter", parent, len(places), digest(places))
         self._places = places
 
     def where(self, index: int, epoch: int) -> tuple[int, int]:
@@ -166,6 +193,9 @@ class Shuffled(Reordered):
         self._total, self._buffer = total, total if buffer is None else buffer
         super().__init__("shuffle", parent, total, self._buffer, seed, again)
         self.varies = self.varies or again
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_orders": {}}
 
     def where(self, index: int, epoch: int) -> tuple[int, int]:
         _, seed, again = self._options
@@ -184,7 +214,7 @@ class Shuffled(Reordered):
 
 def _order(total: int, buffer: int, seed: int, epoch: int) -> np.ndarray:
     """The numbers of the elements in the order of an epoch."""
-    generator = prng.stream(seed, "shuffle", epoch)
+    generator = stream(seed, "shuffle", epoch)
     if buffer >= total:
         return generator.permutation(total)
     draws = (generator.random(total) * np.minimum(buffer, total - np.arange(total))).astype(int)
@@ -272,7 +302,7 @@ class Mapped(Node):
             return element
         try:
             # Random layers draw the same in any thread, and in a program that goes on.
-            with prng.drawing_for("element", epoch, index):
+            with drawing_for("element", epoch, index):
                 return applied(self._function, element)
         except Exception as e:
             e.add_note(f"Raised by a mapped function, for element {index} of the data set.")
@@ -364,6 +394,9 @@ class Unbatched(Node):
         self._of = parent
         self._latest: tuple[tuple[int, int], Any] = ((-1, -1), None)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_latest": ((-1, -1), None)}
+
     def get(self, index: int, epoch: int) -> Any:
         number, row = divmod(index, self._rows)
         where, batch = self._latest
@@ -382,24 +415,25 @@ class Unbatched(Node):
         return nested.map_structure(lambda a: a[row], batch)
 
 
-# ---- arrays and batches -------------------------------------------------------------------------
+class Elements:
+    """Elements by epoch and number, for worker processes, which take over the global seed."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def __getstate__(self) -> tuple[Node, int]:
+        return self._node, settings.global_seed()
+
+    def __setstate__(self, state: tuple[Node, int]) -> None:
+        self._node, seed = state
+        settings.set_global_seed(seed)
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        epoch, index = key
+        return self._node.get(index, epoch)
 
 
-def _rows_in(structure: Any) -> Any:
-    """Arrays in a nesting of tuples and dicts; a list without arrays is one array."""
-    if isinstance(structure, list) and not any(map(is_array_like, nested.flatten(structure))):
-        return _as_rows(structure)
-    if not nested.is_nested(structure):
-        return _as_rows(structure)
-    items = structure.values() if isinstance(structure, Mapping) else structure
-    return nested.rebuild(structure, [_rows_in(x) for x in items])
-
-
-def _as_rows(x: Any) -> np.ndarray:
-    array = np.asarray(x)
-    if array.ndim == 0:
-        raise DataError(f"A Dataset is made of arrays with rows. Received: {x!r}.")
-    return array.astype(object) if array.dtype.kind == "U" else array
+# ---- batches -----------------------------------------------------------------------------------
 
 
 def rows_of(batch: Any) -> int:
@@ -458,19 +492,3 @@ def _stack_leaves(leaves: tuple[Any, ...], pad: bool) -> Any:
     for row, array in zip(result, arrays, strict=True):
         row[: len(array)] = array
     return result
-
-
-def node_of(source: Any) -> Node:
-    """The first node of a data set.
-
-    Raises:
-        DataError: Neither arrays nor an object that gives elements by number.
-    """
-    if nested.is_nested(source) or is_array_like(source):
-        return Arrays(source)
-    if not isinstance(source, Items):
-        raise DataError(
-            f"A Dataset is made of arrays, or of an object with `__len__` and `__getitem__`. "
-            f"Received: {source!r} (of type {type(source).__name__})."
-        )
-    return FromItems(source)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -18,10 +19,14 @@ import numpy as np
 from lamina.core import prng
 from lamina.core.spec import TensorSpec
 from lamina.errors import ArgumentError, DataError
+from lamina.training.data.arrays import is_array_like
 from lamina.training.data.chain import (
     SKIPPED,
+    Arrays,
     Batched,
     Cached,
+    FromItems,
+    Items,
     Joined,
     Mapped,
     Node,
@@ -34,10 +39,9 @@ from lamina.training.data.chain import (
     Unbatched,
     Zipped,
     applied,
-    node_of,
 )
+from lamina.training.data.fetching import Fetcher
 from lamina.training.data.passes import whole_number
-from lamina.training.data.pydataset import Workers
 from lamina.training.data.stream import ahead
 from lamina.tree import nested
 
@@ -88,12 +92,12 @@ class Dataset:
         class_names: Sequence[str] | None = None,
         file_paths: Sequence[str] | None = None,
     ) -> None:
-        self._node = node_of(source)
+        self._node = _node_of(source)
         self.class_names = class_names
         self.file_paths = file_paths
         self._batch_size: int | None = None  # of batches whose number of rows may differ
         self._unknown: tuple[int, ...] = ()  # axes whose size may differ
-        self._workers, self._buffer = 1, 0
+        self._workers, self._buffer, self._in_processes = 1, 0, False
         self._epoch = self._index = 0
         self._is_new = True  # whether the next pass begins at this position
 
@@ -176,6 +180,7 @@ class Dataset:
             _unknown=tuple({axis for d in datasets for axis in d._unknown}),
             _workers=max(d._workers for d in datasets),
             _buffer=max(d._buffer for d in datasets),
+            _in_processes=any(d._in_processes for d in datasets),
         )
 
     def concatenate(self, dataset: Dataset) -> Self:
@@ -320,6 +325,34 @@ class Dataset:
         """
         return self._with(_buffer=_count(buffer_size, "buffer_size", 2 * self._workers, 0))
 
+    def in_processes(self, workers: int) -> Self:
+        """The same elements, made by several processes.
+
+        That pays off where functions spend their time in Python code: reading, decoding and NumPy
+        are as fast in threads, which need not send the elements. The whole chain runs in the
+        processes, also what is called after this method. Random layers draw the same numbers as
+        without processes.
+
+        The processes start with the first pass, and end when the data set is deleted. They receive
+        a copy of all that it refers to: functions by their code, arrays with their content. Layers
+        for images, sounds and numbers need no JAX there; other uses of Lamina import it, on the
+        CPU.
+
+        Args:
+            workers: Number of processes; -1 for one for each core.
+
+        Raises:
+            ArgumentError: The data set has a :meth:`cache`.
+            DataError: When the first pass begins: something that cannot be pickled.
+
+        >>> import numpy as np
+        >>> data = Dataset(np.arange(4)).map(lambda x: x**2).batch(2)
+        >>> [x.tolist() for x in data.in_processes(2)]
+        [[0, 1], [4, 9]]
+        """
+        count = _count(workers, "workers", os.cpu_count() or 1)
+        return self._with(_workers=count, _in_processes=True)
+
     def ignore_errors(self) -> Self:
         """The same elements without those whose file is missing or corrupt.
 
@@ -367,10 +400,11 @@ class Dataset:
 
     def read(self, keys: Iterable[tuple[int, int]]) -> Iterator[Any]:
         """Elements by epoch and number, in the order of ``keys``."""
-        if self._workers > 1:
-            fetcher = _Fetcher(self._node, self._workers, max(self._buffer, self._workers))
-            numbers: Any = keys  # which a data set of its own numbers takes
-            found = _closing(fetcher.run(numbers), fetcher)
+        found: Any
+        if self._in_processes:
+            found = self._from_processes(keys)
+        elif self._workers > 1:
+            found = self._fetcher().run_once(keys)
         else:
             found = (self._node.get(i, e) for e, i in keys)
             if self._buffer:
@@ -379,6 +413,27 @@ class Dataset:
             for element in found:
                 if element is not SKIPPED:
                     yield element
+
+    def _fetcher(self) -> Fetcher:
+        most = max(self._buffer, 2 * self._workers if self._in_processes else self._workers)
+        return Fetcher(self._node, self._workers, self._in_processes, most)
+
+    def _from_processes(self, keys: Iterable[Any]) -> Iterator[Any]:
+        fetcher = _running.get(self)
+        if fetcher is None:
+            if _holds("cache", self._node.chain):
+                raise ArgumentError(
+                    "cache() keeps elements in the memory of one process, so it cannot be used "
+                    "with `in_processes`. Leave out one of them."
+                )
+            fetcher = _running[self] = self._fetcher()
+            weakref.finalize(self, fetcher.close)
+        try:
+            yield from fetcher.run(keys)
+        except Exception:
+            _running.pop(self, None)
+            fetcher.close()
+            raise
 
     def __iter__(self) -> Iterator[Any]:
         if not self._is_new:
@@ -452,24 +507,45 @@ class Dataset:
         return f"<Dataset of {'endless' if self.size is None else self.size} elements: {kinds}>"
 
 
-class _Fetcher(Workers):
-    """Threads that make elements of a chain."""
-
-    def __init__(self, node: Node, workers: int, most: int) -> None:
-        self.workers, self.use_multiprocessing, self.max_queue_size = workers, False, most
-        self._node = node
-        super().__init__(self)  # pyright: ignore[reportArgumentType]
-
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        epoch, index = key
-        return self._node.get(index, epoch)
+def _holds(kind: str, chain: Any) -> bool:
+    return chain == kind or (isinstance(chain, tuple) and any(_holds(kind, x) for x in chain))
 
 
-def _closing(items: Iterator[Any], workers: Workers) -> Any:
-    try:
-        yield from items
-    finally:
-        workers.close()
+# The processes of data sets, which stay from one pass to the next.
+_running: weakref.WeakKeyDictionary[Dataset, Fetcher] = weakref.WeakKeyDictionary()
+
+
+def _node_of(source: Any) -> Node:
+    """The first node of a data set.
+
+    Raises:
+        DataError: Neither arrays nor an object that gives elements by number.
+    """
+    if nested.is_nested(source) or is_array_like(source):
+        return Arrays(_rows_in(source))
+    if not isinstance(source, Items):
+        raise DataError(
+            f"A Dataset is made of arrays, or of an object with `__len__` and `__getitem__`. "
+            f"Received: {source!r} (of type {type(source).__name__})."
+        )
+    return FromItems(source)
+
+
+def _rows_in(structure: Any) -> Any:
+    """Arrays in a nesting of tuples and dicts; a list without arrays is one array."""
+    if isinstance(structure, list) and not any(map(is_array_like, nested.flatten(structure))):
+        return _as_rows(structure)
+    if not nested.is_nested(structure):
+        return _as_rows(structure)
+    items = structure.values() if isinstance(structure, Mapping) else structure
+    return nested.rebuild(structure, [_rows_in(x) for x in items])
+
+
+def _as_rows(x: Any) -> np.ndarray:
+    array = np.asarray(x)
+    if array.ndim == 0:
+        raise DataError(f"A Dataset is made of arrays with rows. Received: {x!r}.")
+    return array.astype(object) if array.dtype.kind == "U" else array
 
 
 def _count(value: int, name: str, automatic: int, least: int = 1) -> int:

@@ -113,7 +113,7 @@ class Workers:
         self._closing = threading.Lock()
         self._closed = False
 
-    def run(self, numbers: Iterable[int]) -> Iterator[Any]:
+    def run(self, numbers: Iterable[Any]) -> Iterator[Any]:
         """The batches of these numbers.
 
         Raises:
@@ -141,6 +141,13 @@ class Workers:
             for future in waiting:
                 future.cancel()
 
+    def run_once(self, numbers: Iterable[Any]) -> Iterator[Any]:
+        """:meth:`run`, and close afterwards."""
+        try:
+            yield from self.run(numbers)
+        finally:
+            self.close()
+
     def close(self) -> None:
         """End the processes at once, and the threads as soon as they have made their batch."""
         with self._closing:
@@ -162,11 +169,11 @@ class Workers:
         finally:
             self._idle.put(process)
 
-    def _update_processes(self) -> None:
-        """Start the processes, and give them the data set where theirs is older than ours."""
+    def pickled(self) -> tuple[bytes, bool]:
+        """The data set as bytes, and whether processes need the module ``__main__`` for it."""
         name = type(self._dataset).__name__
         try:
-            pickled = pickle.dumps(self._dataset, pickle.HIGHEST_PROTOCOL)
+            found = pickle.dumps(self._dataset, pickle.HIGHEST_PROTOCOL)
         except Exception as e:
             raise DataError(
                 f"{name} cannot be sent to worker processes: {e}",
@@ -176,6 +183,12 @@ class Workers:
                     "`__init__`, or use threads: `use_multiprocessing=False`."
                 ),
             ) from e
+        return found, b"__main__" in found
+
+    def _update_processes(self) -> None:
+        """Start the processes, and give them the data set where theirs is older than ours."""
+        name = type(self._dataset).__name__
+        pickled, needs_main = self.pickled()
         digest = hashlib.blake2b(pickled).digest()
         if digest == self._sent:
             return
@@ -183,7 +196,7 @@ class Workers:
             with self._closing:  # so that none is started behind the back of close()
                 if self._closed:
                     raise CancelledError
-                process = _Process(needs_main=b"__main__" in pickled)
+                process = _Process(needs_main)
                 self._processes.append(process)
             self._idle.put(process)
         # Taking all of them out waits for what an interrupted pass has left unfinished.
@@ -213,6 +226,7 @@ class _Process:
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._needs_main = needs_main
         with _main_module(needs_main):
             self._process.start()
         other.close()
@@ -236,9 +250,10 @@ class _Process:
             self._process.join(timeout=10)
             raise DataError(
                 f"A worker process ended with exit code {self._process.exitcode}; what it printed "
-                "is above. In a script, the training stands under "
-                '`if __name__ == "__main__":`. A negative code is a signal: -9 often means that '
-                "memory ran out."
+                "is above."
+                + ' In a script, the training stands under `if __name__ == "__main__":`.'
+                * self._needs_main
+                + " A negative code is a signal: -9 often means that memory ran out."
             ) from e
 
     def kill(self) -> None:
@@ -273,6 +288,7 @@ def _main_module(needed: bool) -> Iterator[None]:
 def _serve(pipe: Any) -> None:
     """Run in a worker process: take the data set, then numbers of batches, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process decides what Ctrl-C means
+    os.environ["JAX_PLATFORMS"] = "cpu"  # the accelerator is taken, should JAX be imported here
     threading.Thread(target=_end_with_parent, daemon=True).start()
     dataset: Any = None
     with contextlib.suppress(EOFError, OSError):
