@@ -285,6 +285,24 @@ def test_processes_go_on_from_a_position_and_end_with_the_data_set():
     assert not mine & set(multiprocessing.active_children())
 
 
+def test_passes_share_processes_at_the_same_time():
+    state = [0]
+    data = Dataset(TEN).map(lambda x: x + len(state)).in_processes(2)
+    found = []
+
+    def read():
+        for _ in range(10):
+            state[0] += 1  # so that the processes are sent the function again
+            found.append(lists(data))
+
+    threads = [threading.Thread(target=read, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert found == [list(range(1, 11))] * 30
+
+
 def test_models_train_from_processes():
     x = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
     data = Dataset((x, x.sum(1))).shuffle(seed=2).map(lambda x, y: (2 * x, y)).batch(4)

@@ -110,7 +110,7 @@ class Workers:
         self._processes: list[_Process] = []
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
         self._sent = b""
-        self._closing = threading.Lock()
+        self._preparing, self._closing = threading.Lock(), threading.Lock()
         self._closed = False
 
     def run(self, numbers: Iterable[Any]) -> Iterator[Any]:
@@ -123,12 +123,13 @@ class Workers:
         if dataset.workers <= 1 and not dataset.use_multiprocessing:
             yield from map(dataset.__getitem__, numbers)
             return
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(dataset.workers, "lamina-data")
         fetch: Any = dataset.__getitem__
-        if dataset.use_multiprocessing:
-            self._update_processes()
-            fetch = self._ask_idle
+        with self._preparing:  # two passes at a time would wait for each other's processes
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(dataset.workers, "lamina-data")
+            if dataset.use_multiprocessing:
+                self._update_processes()
+                fetch = self._ask_idle
         waiting: collections.deque[Future[Any]] = collections.deque()
         try:
             for number in numbers:
