@@ -221,6 +221,13 @@ def test_random_layers_draw_by_epoch_and_element(threads):
 # ---- processes -----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def no_processes_left():
+    yield
+    gc.collect()  # data sets that errors refer to
+    assert not multiprocessing.active_children()
+
+
 @pytest.mark.parametrize("chain", CHAINS)
 def test_a_chain_is_the_same_in_a_process(chain):
     make, expected = CHAINS[chain]
@@ -233,7 +240,7 @@ def _pixels(layer):
     return layer.kwargs.get("data_format") is None and layer.inputs[0][0] == (2, 8, 9, 3)
 
 
-def test_layers_for_data_are_the_same_in_processes_and_need_no_jax_there():
+def test_layers_for_data_are_the_same_in_processes_and_need_no_jax_there(no_processes_left):
     made = {
         c.name: c.cls(**c.kwargs) for c in layers_image.CASES if len(c.inputs) == 1 and _pixels(c)
     }
@@ -260,7 +267,7 @@ def test_layers_for_data_are_the_same_in_processes_and_need_no_jax_there():
                 np.testing.assert_array_equal(found[name], value, name)
 
 
-def test_a_layer_of_a_model_runs_in_a_process_too():
+def test_a_layer_of_a_model_runs_in_a_process_too(no_processes_left):
     noise = layers.GaussianNoise(1.0)
     data = Dataset(np.zeros((3, 2), "float32")).map(lambda x: noise(x, training=True)).batch(2)
     here, there = list(data), list(data.in_processes(1))
@@ -268,7 +275,7 @@ def test_a_layer_of_a_model_runs_in_a_process_too():
     assert np.std(here[0]) > 0
 
 
-def test_processes_go_on_from_a_position_and_end_with_the_data_set():
+def test_processes_go_on_from_a_position_and_end_with_the_data_set(no_processes_left):
     data = _chain().in_processes(2)
     passed = iter(data)
     begun = [next(passed).tolist(), next(passed).tolist()]
@@ -285,7 +292,7 @@ def test_processes_go_on_from_a_position_and_end_with_the_data_set():
     assert not mine & set(multiprocessing.active_children())
 
 
-def test_passes_share_processes_at_the_same_time():
+def test_passes_share_processes_at_the_same_time(no_processes_left):
     state = [0]
     data = Dataset(TEN).map(lambda x: x + len(state)).in_processes(2)
     found = []
@@ -303,7 +310,7 @@ def test_passes_share_processes_at_the_same_time():
     assert found == [list(range(1, 11))] * 30
 
 
-def test_models_train_from_processes():
+def test_models_train_from_processes(no_processes_left):
     x = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
     data = Dataset((x, x.sum(1))).shuffle(seed=2).map(lambda x, y: (2 * x, y)).batch(4)
     losses = []
@@ -319,7 +326,7 @@ def _dies(x):
     return os._exit(3) if x == 2 else x
 
 
-def test_errors_of_processes():
+def test_errors_of_processes(no_processes_left):
     missing = Dataset(TEN[:6]).map(_broken)
     with pytest.raises(CorruptFileError, match="file 3 is broken"):
         list(missing.in_processes(1))
@@ -407,7 +414,6 @@ def test_broken_files_can_be_left_out():
 
 
 def test_threads_end_with_the_loop():
-    gc.collect()  # the threads of data sets of other tests
     before = threading.active_count()
     for _ in Dataset(TEN).map(lambda x: x, num_parallel_calls=4).prefetch(3):
         break
