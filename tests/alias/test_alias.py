@@ -8,6 +8,8 @@ import pytest
 
 from lamina.alias import messages, tables
 
+pytestmark = pytest.mark.xdist_group("alias")  # one process tells what all names are
+
 # Each is run in one process under the alias; what it gives is the value of `found`.
 FINDS = {
     "import keras; found = keras.__version__": "3.15.0",
