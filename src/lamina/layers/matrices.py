@@ -515,7 +515,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         found = [vars(self).get(attributes.get(name, name)) for name in names]
         listed = [v for v in found if isinstance(v, Variable)]
         adapter = self._adapter(cast=False)[:2] if self.lora_enabled else ()
-        return [*listed, *(v for v in super()._file_variables() if v not in (*listed, *adapter))]
+        return [*listed, *(v for v in super()._file_variables() if v not in {*listed, *adapter})]
 
     def _writes_itself(self) -> bool:
         return self.lora_enabled or any(
