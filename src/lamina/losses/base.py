@@ -270,9 +270,8 @@ def reduce(values: Any, sample_weight: Any, mask: Any, reduction: str | None, wh
     """
     values = ops.convert_to_tensor(values)
     if not values.shape:  # a loss that has averaged already: every sample has this value
-        mask = None
-        if sample_weight is not None:
-            values = ops.broadcast_to(values, np.shape(sample_weight))
+        mask, shape = None, () if sample_weight is None else np.shape(sample_weight)
+        values = ops.broadcast_to(values, shape)
     counted = None if mask is None else weights_like(values, mask, "mask", where)
     weights = counted
     if sample_weight is not None:
