@@ -567,3 +567,10 @@ def _frozen(x: Any) -> Hashable:
         return (type(x), x.dtype, x.shape, x.tobytes())
     hash(x)  # raises TypeError if it is not hashable
     return (type(x), x)
+
+
+def structs_of(compute: Callable[[Any], dict[str, Any]], x: Any) -> dict[str, Any]:
+    """Shapes and dtypes of the arrays that ``compute(x)`` returns, in its order: JAX sorts keys."""
+    names: list[str] = []
+    structs = jax.eval_shape(lambda x: names.extend(found := compute(x)) or [*found.values()], x)
+    return dict(zip(names, structs, strict=True))
