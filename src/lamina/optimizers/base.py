@@ -44,12 +44,12 @@ def _read_rate(value: Any) -> Any:
     return rate
 
 
-@builtin()
 def _are_same(a: Mapping[str, Variable], b: Mapping[str, Variable]) -> bool:
     """Whether two mappings have the same variables under the same addresses."""
     return a.keys() == b.keys() and all(v is b[address] for address, v in a.items())
 
 
+@builtin()
 class BaseOptimizer(Versioned, Trackable, Configurable):
     """Base class of all optimizers: state, ``apply``, saving. Subclasses define the update.
 
