@@ -572,5 +572,11 @@ def _frozen(x: Any) -> Hashable:
 def structs_of(compute: Callable[[Any], dict[str, Any]], x: Any) -> dict[str, Any]:
     """Shapes and dtypes of the arrays that ``compute(x)`` returns, in its order: JAX sorts keys."""
     names: list[str] = []
-    structs = jax.eval_shape(lambda x: names.extend(found := compute(x)) or [*found.values()], x)
+
+    def values(x: Any) -> list[Any]:
+        found = compute(x)
+        names[:] = found
+        return list(found.values())
+
+    structs = jax.eval_shape(values, x)
     return dict(zip(names, structs, strict=True))
