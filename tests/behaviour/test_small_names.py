@@ -194,6 +194,47 @@ def test_variables_record_what_replicas_do():
         lamina.Variable(np.ones(2), synchronization="later")
 
 
+@pytest.mark.parametrize(
+    "compute",
+    {
+        "equal": lambda v, w: (v == w, v == 1, v == np.array([2.0, 1.5], "float32")),
+        "unequal": lambda v, w: (v != w, v != 1),
+        "lists": lambda v, w: (v - [1, 2], [1, 2] - v, v * (1.0, 2.0), v > [1, 2]),
+        "in place": lambda v, w: (v.assign_add([1, 2]), v.assign_sub([1.0, 2.0])),
+        "one argument": lambda v, w: (+v, round(v), round(v, 1)),
+    }.values(),
+)
+def test_arithmetic_of_variables(compute):
+    ours, theirs = (
+        compute(lib.Variable([2.0, 1.26]), lib.Variable([2.0, 1.0])) for lib in (lamina, keras)
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        assert np.asarray(a).dtype == np.asarray(b).dtype
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_equal_variables_are_different_objects():
+    a, b = (lamina.Variable(np.ones(2, "float32")) for _ in range(2))
+    assert len({a, b}) == 2
+    layer = layers.Layer()
+    layer.first, layer.second = (layer.add_weight((2,), "ones") for _ in range(2))
+    second = layer.second
+    del layer.first
+    assert layer.weights[0] is second
+    descent = optimizers.SGD(1.0, momentum=0.9)
+    for variable in (a, b):
+        descent.build({"w": variable})
+        descent.apply([np.ones(2, "float32")])
+    assert a.numpy().tolist() == b.numpy().tolist() == [0.0, 0.0]
+
+
+def test_a_variable_takes_the_name_of_an_initializer():
+    v = lamina.Variable("ones", (2,), "int32")
+    assert (v.numpy().tolist(), v.dtype) == ([1, 1], "int32")
+    with pytest.raises(lamina.errors.UnknownNameError):
+        lamina.Variable("onez", (2,))
+
+
 def test_a_variable_with_a_layout():
     layout = lamina.distribution.TensorLayout(
         ("a", None), lamina.distribution.DeviceMesh((1,), ["a"], ["cpu:0"])

@@ -1,5 +1,6 @@
 """Convolutions, pooling and their kin: outputs and gradients as in Keras; errors of our own."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -80,3 +81,19 @@ def test_masked_steps_do_not_count_in_the_mean():
     table = layers.Embedding(3, 2, mask_zero=True)
     mean = layers.GlobalAveragePooling1D()(table(ids))
     np.testing.assert_allclose(mean[0], table.embeddings.numpy()[1:].mean(0), rtol=1e-6)
+
+
+def test_a_convolution_of_ones_own():
+    def run(k):
+        class Circular(k.layers.Conv2D):
+            def convolution_op(self, inputs, kernel):
+                around = k.ops.concatenate([inputs[:, -1:], inputs, inputs[:, :1]], axis=1)
+                return super().convolution_op(around, kernel * 0.5)
+
+        layer = Circular(2, (3, 1), activation="tanh")
+        x = np.linspace(-1, 1, 30, dtype="float32").reshape(2, 5, 1, 3)
+        layer.build(x.shape)
+        layer.set_weights([np.linspace(0, 1, 18).reshape(3, 1, 3, 2), np.ones(2)])
+        return np.asarray(layer(x))
+
+    np.testing.assert_allclose(run(lamina), run(keras), rtol=1e-5)

@@ -111,3 +111,22 @@ def test_everything_public_in_keras_is_here():
     for ours, theirs in ((lamina.metrics, keras.metrics), (lamina.losses, keras.losses)):
         names = {n for n in dir(theirs) if not n.startswith("_")}
         assert names <= set(ours.__all__)
+
+
+def test_counts_are_members():
+    for k in (lamina, keras):
+        precision, recall = k.metrics.Precision(), k.metrics.Recall()
+        overlap = k.metrics.MeanIoU(2)
+        for metric in (precision, recall, overlap):
+            metric.update_state([1, 0, 1, 1], [1, 1, 0, 1])
+        assert np.asarray(precision.false_positives).tolist() == [1]
+        assert np.asarray(recall.false_negatives).tolist() == [1]
+        assert np.asarray(overlap.total_cm).tolist() == [[0, 1], [1, 2]]
+
+
+def test_a_state_of_variables_is_read():
+    metric = lamina.metrics.MeanAbsoluteError()
+    state = metric.stateless_update_state(metric.variables, [1.0, 0.0], [0.0, 0.0])
+    assert [float(x) for x in state] == [1.0, 2.0]
+    assert float(metric.stateless_result(metric.variables)) == 0
+    assert float(metric.stateless_result(state)) == 0.5

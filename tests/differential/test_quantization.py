@@ -82,6 +82,7 @@ def test_quantized_layers_agree_and_go_both_ways(mode, file, tmp_path):
     expected = theirs.predict(DATA, verbose=0)
     here = ours.predict(DATA, verbose=0)
     assert_equal(here, expected)
+    assert [tuple(w.shape) for w in ours.weights] == [tuple(w.shape) for w in theirs.weights]
     exact = made().predict(DATA, verbose=0)
     exact = made()(DATA)
     assert np.abs(here["dense"] - np.asarray(exact["dense"])).max() > 1e-4

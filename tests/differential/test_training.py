@@ -192,3 +192,28 @@ def test_the_state_of_layers_is_trained_alike():
         model.fit(X, REAL, batch_size=16, shuffle=False, verbose=0)
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("losses", [["mse", None], {"a": "mse", "b": None}, ["mse", "mae"]])
+def test_evaluate_names_the_losses_if_there_are_several(losses):
+    def run(k):
+        inputs = k.Input((6,))
+        outputs = [k.layers.Dense(4, "tanh", name=name)(inputs) for name in "ab"]
+        model = k.Model(inputs, outputs)
+        model.set_weights([np.full(w.shape, 0.1) for w in model.weights])
+        model.compile("sgd", losses, metrics=[[lambda y, p: abs(y - p)], []])
+        return model.evaluate(X, [REAL, REAL], verbose=0, return_dict=True)
+
+    ours, theirs = run(lamina), run(keras)
+    assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.parametrize("cls", ["Dice", "Tversky"])
+@pytest.mark.parametrize("reduction", ["sum", "none", "mean"])
+def test_weights_of_samples_and_a_loss_of_the_whole_batch(cls, reduction):
+    weights = np.array([0.5, 1.0, 2.0, 0.0])
+    ours, theirs = (
+        getattr(k.losses, cls)(reduction=reduction)(BINARY[:4], REAL[:4], weights)
+        for k in (lamina, keras)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)

@@ -567,3 +567,16 @@ def _frozen(x: Any) -> Hashable:
         return (type(x), x.dtype, x.shape, x.tobytes())
     hash(x)  # raises TypeError if it is not hashable
     return (type(x), x)
+
+
+def structs_of(compute: Callable[[Any], dict[str, Any]], x: Any) -> dict[str, Any]:
+    """Shapes and dtypes of the arrays that ``compute(x)`` returns, in its order: JAX sorts keys."""
+    names: list[str] = []
+
+    def values(x: Any) -> list[Any]:
+        found = compute(x)
+        names[:] = found
+        return list(found.values())
+
+    structs = jax.eval_shape(values, x)
+    return dict(zip(names, structs, strict=True))

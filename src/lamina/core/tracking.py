@@ -99,7 +99,7 @@ class Versioned:
             return False
         if isinstance(getattr(type(self), name, None), property):  # it sets a variable
             return False
-        return type(old) is not type(value) or not same(old, value)
+        return type(old) is not type(value) or not (hold_same(old, value) and same(old, value))
 
 
 def same(a: Any, b: Any) -> bool:
@@ -249,6 +249,11 @@ def containers(owner: Owner) -> list[Any]:
 def contents(container: Any) -> list[Any]:
     """All trackable objects in nested containers."""
     return [x for _, x in _search(container)]
+
+
+def hold_same(a: Any, b: Any) -> bool:
+    """Whether two containers hold the same trackable objects, in the same order."""
+    return list(map(id, contents(a))) == list(map(id, contents(b)))
 
 
 def _search(container: Any, path: Path = ()) -> Iterator[tuple[Path, Trackable]]:

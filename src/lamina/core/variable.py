@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -95,8 +96,9 @@ class Variable(Trackable):
     values of other layers. JAX accepts variables wherever it accepts arrays.
 
     Args:
-        initializer: An array, or a callable ``(shape, dtype) -> array``.
-        shape: Shape of the value; required if ``initializer`` is a callable.
+        initializer: An array, a callable ``(shape, dtype) -> array``, or its name, such as
+            ``"zeros"``.
+        shape: Shape of the value; required if ``initializer`` is a callable or a name.
         dtype: Dtype of the value; when None, that of the initial array, or ``floatx``.
         trainable: Whether an optimizer may change the variable.
         autocast: Whether the value is cast to the compute dtype when it is read in a layer's call.
@@ -169,6 +171,8 @@ class Variable(Trackable):
         self._value: Any = None
         self._lent = False
         self._draw: tuple[Any, ...] = ()
+        if isinstance(initializer, str):  # a package above this one knows the names
+            initializer = importlib.import_module("lamina.initializers").get(initializer)
         if callable(initializer):
             if shape is None or any(not isinstance(d, (int, np.integer)) for d in shape):
                 raise ShapeError(
@@ -327,11 +331,11 @@ class Variable(Trackable):
 
     def assign_add(self, value: Any) -> Any:
         """Add ``value`` to the variable."""
-        return self.assign(self._raw() + value)
+        return self.assign(self._raw() + _operand(value))
 
     def assign_sub(self, value: Any) -> Any:
         """Subtract ``value`` from the variable."""
-        return self.assign(self._raw() - value)
+        return self.assign(self._raw() - _operand(value))
 
     def _raw(self) -> Any:
         scope = current()
@@ -402,6 +406,10 @@ class Variable(Trackable):
     def __len__(self) -> int:
         return len(self.value)
 
+    def __round__(self, ndigits: int | None = None) -> Any:
+        return jnp.round(self.value, ndigits or 0)
+
+    # Two variables are the same object if `is` says so; `==` compares their elements.
     __hash__ = object.__hash__
 
 
@@ -429,30 +437,34 @@ def copied(values: Any) -> Any:
     return jax.device_put(values, may_alias=False)
 
 
-def _operator(name: str) -> Callable[..., Any]:
+def value_of(x: Any) -> Any:
+    """The value of a variable; everything else unchanged."""
+    return x.value if isinstance(x, Variable) else x
+
+
+def _operand(x: Any) -> Any:
+    """What stands beside a variable in arithmetic, as JAX takes it."""
+    return jnp.asarray(x) if isinstance(x, (list, tuple)) else value_of(x)
+
+
+def _operator(name: str, read: Callable[[Any], Any]) -> Callable[..., Any]:
     def apply(self: Variable, *args: Any) -> Any:
-        args = tuple(a.value if isinstance(a, Variable) else a for a in args)
-        return getattr(self.value, name)(*args)
+        return getattr(self.value, name)(*map(read, args))
 
     return apply
 
 
 _BINARY = "add sub mul truediv floordiv mod pow matmul and or xor".split()
-_PLAIN = "neg abs invert getitem lt le gt ge".split()
-OPERATORS = [f"__{side}{name}__" for name in _BINARY for side in ("", "r")]
-OPERATORS += [f"__{name}__" for name in _PLAIN]
-for _name in OPERATORS:
-    setattr(Variable, _name, _operator(_name))
+_OPERATORS = [f"__{side}{name}__" for name in _BINARY for side in ("", "r")]
+_OPERATORS += [f"__{name}__" for name in "eq ne lt le gt ge neg pos abs invert".split()]
+for _name in _OPERATORS:
+    setattr(Variable, _name, _operator(_name, _operand))
+Variable.__getitem__ = _operator("__getitem__", value_of)  # pyright: ignore[reportAttributeAccessIssue]
 
 # As a pytree with one leaf, a variable is accepted by every function of jax.numpy.
 jax.tree_util.register_pytree_node(
     Variable, lambda v: ((v.value,), None), lambda _, children: children[0]
 )
-
-
-def value_of(x: Any) -> Any:
-    """The value of a variable; everything else unchanged."""
-    return x.value if isinstance(x, Variable) else x
 
 
 def read(variables: Mapping[str, Variable]) -> dict[str, Any]:

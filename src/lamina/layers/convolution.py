@@ -145,9 +145,19 @@ class _Plain(_Convolution, KernelAndBias):
 
     def call(self, inputs: Any) -> Any:
         """Convolve."""
-        y = lowering.conv(inputs, self.kernel.value, self.strides, self.padding,
-                          self.dilation_rate, self.groups, self.data_format)  # fmt: skip
-        return self._activated(y)
+        return self._activated(self.convolution_op(inputs, self.kernel.value))
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """The convolution without bias and activation: a subclass may use another kernel in it.
+
+        Args:
+            inputs: The input of the layer.
+            kernel: The kernel, an array.
+        """
+        return lowering.conv(
+            inputs, kernel, self.strides, self.padding, self.dilation_rate, self.groups,
+            self.data_format,
+        )  # fmt: skip
 
 
 _KERNEL = """\

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.boundary import public
+from lamina.core.spec import structs_of
 from lamina.core.variable import Variable, value_of
 from lamina.dtype_policies.policy import (
     CalibratedDTypePolicy,
@@ -293,12 +294,12 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         struct = jax.ShapeDtypeStruct  # files may describe matrices that are larger than any memory
         if mode not in CALIBRATED:
             floats = struct(m.shape, self.dtype)
-            return jax.eval_shape(lambda x: self._quantized(m, x, mode), floats)
+            return structs_of(lambda x: self._quantized(m, x, mode), floats)
         (rows, columns), size = m.grid, self._calibration.group_size
         groups = struct((columns, 1 if size == -1 else -(-rows // size)), self.dtype)
         each = struct((rows,), self.dtype)
         found = Calibrated(struct((columns, rows), self.dtype), groups, groups, each, each)
-        return jax.eval_shape(lambda x: self._stored(x, mode), found)
+        return structs_of(lambda x: self._stored(x, mode), found)
 
     @property
     def _calibration(self) -> CalibratedConfig | CalibratedDTypePolicy:
@@ -515,7 +516,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         found = [vars(self).get(attributes.get(name, name)) for name in names]
         listed = [v for v in found if isinstance(v, Variable)]
         adapter = self._adapter(cast=False)[:2] if self.lora_enabled else ()
-        return [*listed, *(v for v in super()._file_variables() if v not in (*listed, *adapter))]
+        return [*listed, *(v for v in super()._file_variables() if v not in {*listed, *adapter})]
 
     def _writes_itself(self) -> bool:
         return self.lora_enabled or any(

@@ -38,8 +38,8 @@ class LayerMethods:
     def __delattr__(self, name: str) -> None:
         """Delete an attribute; a variable is no weight of the layer any more then."""
         value = vars(self).get(name)
-        if isinstance(value, Variable) and value in self._own_weights:
-            self._own_weights.remove(value)
+        if isinstance(value, Variable):
+            self._own_weights[:] = [w for w in self._own_weights if w is not value]
         super().__delattr__(name)
 
     def add_variable(

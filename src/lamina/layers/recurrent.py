@@ -184,7 +184,8 @@ class RNN(Recurrent):
         return list(self._state_variables)
 
     def _saved_variables(self) -> list[Variable]:
-        return [v for v in super()._saved_variables() if v not in self._state_variables]
+        states = set(self._state_variables)
+        return [v for v in super()._saved_variables() if v not in states]
 
     def reset_state(self) -> None:
         """Set the states of a stateful layer to zero."""

@@ -269,9 +269,9 @@ def reduce(values: Any, sample_weight: Any, mask: Any, reduction: str | None, wh
     1.0
     """
     values = ops.convert_to_tensor(values)
-    if not values.shape:  # a user's loss that has averaged already: as in Keras
-        mask = None
-        sample_weight = None if sample_weight is None else ops.mean(sample_weight)
+    if not values.shape:  # a loss that has averaged already: every sample has this value
+        mask, shape = None, () if sample_weight is None else np.shape(sample_weight)
+        values = ops.broadcast_to(values, shape)
     counted = None if mask is None else weights_like(values, mask, "mask", where)
     weights = counted
     if sample_weight is not None:

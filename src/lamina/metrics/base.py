@@ -247,7 +247,7 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
         outer = current() or Scope()
         return dataclasses.replace(
             outer,
-            values=dict(zip(self.variables, values, strict=True)),
+            values=dict(zip(self.variables, map(value_of, values), strict=True)),
             pure=True,
             record=Record(masks=outer.record.masks),
         )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.scope import get_mask
+from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
 from lamina.losses.base import DTYPE, as_pair, safe_divide
 from lamina.metrics.base import Metric
@@ -248,6 +249,11 @@ class Precision(_Rate):
 
     _error = "false_positives"
 
+    @property
+    def false_positives(self) -> Variable:
+        """The wrong positive predictions, for each threshold."""
+        return self._errors
+
 
 @builtin("metrics")
 class Recall(_Rate):
@@ -260,3 +266,8 @@ class Recall(_Rate):
     """
 
     _error = "false_negatives"
+
+    @property
+    def false_negatives(self) -> Variable:
+        """The positives that are not predicted, for each threshold."""
+        return self._errors

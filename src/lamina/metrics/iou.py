@@ -47,7 +47,7 @@ class _Overlap(Metric):
                     f"{type(self).__name__}(): `target_class_ids` must be from 0 to "
                     f"{n - 1}. Received: {i}."
                 )
-        self.total_confusion_matrix = self.add_weight((n, n), name="total_confusion_matrix")
+        self.total_cm = self.add_weight((n, n), name="total_confusion_matrix")
 
     def _classes(self) -> int:
         """The number of classes."""
@@ -73,10 +73,10 @@ class _Overlap(Metric):
         pairs = jnp.where(counted, t * n + p, n * n).reshape(-1)
         found = jnp.zeros(n * n + 1, values.dtype)
         found = found.at[pairs].add((values if weights is None else weights).reshape(-1))
-        self.total_confusion_matrix.assign_add(found[:-1].reshape(n, n))
+        self.total_cm.assign_add(found[:-1].reshape(n, n))
 
     def result(self) -> Any:
-        matrix = self.total_confusion_matrix.value.astype(self._float_dtype())
+        matrix = self.total_cm.value.astype(self._float_dtype())
         both = jnp.diagonal(matrix)
         union = jnp.sum(matrix, axis=0) + jnp.sum(matrix, axis=1) - both
         chosen = jnp.asarray(self._averaged())

@@ -44,6 +44,11 @@ def _read_rate(value: Any) -> Any:
     return rate
 
 
+def _are_same(a: Mapping[str, Variable], b: Mapping[str, Variable]) -> bool:
+    """Whether two mappings have the same variables under the same addresses."""
+    return a.keys() == b.keys() and all(v is b[address] for address, v in a.items())
+
+
 @builtin()
 class BaseOptimizer(Versioned, Trackable, Configurable):
     """Base class of all optimizers: state, ``apply``, saving. Subclasses define the update.
@@ -65,7 +70,7 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
             @functools.wraps(build)
             def with_list(self: BaseOptimizer, variables: Any) -> None:
                 if isinstance(variables, Mapping):
-                    if self._current == variables and self.built:
+                    if self.built and _are_same(variables, self._current):
                         return
                     self._wanted = {v: address for address, v in variables.items()}
                     variables = list(variables.values())
@@ -200,7 +205,7 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
                 variables' paths).
         """
         named = self._by_address(variables)
-        if self.built and named == self._current:
+        if self.built and _are_same(named, self._current):
             return
         self._current = named
         given = {v: address for address, v in named.items()}

@@ -306,7 +306,7 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
 
     def _get_variable_index(self, variable: Variable) -> int:
         """Position of ``variable`` among those that the optimizer was built with."""
-        return list(self._parameters.values()).index(variable)
+        return list(map(id, self._parameters.values())).index(id(variable))
 
     # ---- around the step -------------------------------------------------------------------------
 

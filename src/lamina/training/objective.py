@@ -274,9 +274,9 @@ class Objective:
         return leaves
 
     def track(self, total: Any, parts: Mapping[str, Any], batch_size: int) -> None:
-        """Update the means of the total loss and, for several outputs, of the loss of each."""
+        """Update the means of the total loss and, if it is a sum of several, of each of them."""
         self.trackers["loss"].update_state(total, sample_weight=batch_size)
-        if len(self.output_names or ()) > 1:
+        if len(parts) > 1:
             for name, value in parts.items():
                 if name not in self.trackers:
                     self.trackers[name] = metrics_module.Mean(name=name)
@@ -487,7 +487,7 @@ def _as_metric(item: Any, target: Any, output: Any) -> tuple[Any, str]:
         if isinstance(item, str):
             found.name = item  # a new object, which is named as in `compile`
         return found, str(found.name)
-    name = item if isinstance(item, str) else naming.name_of(found)
+    name = item if isinstance(item, str) else naming.snake_case(naming.name_of(found))
     return metrics_module.MeanMetricWrapper(found, name=name), name
 
 
