@@ -503,6 +503,7 @@ row("image.rgb_to_grayscale", images=_PICTURE)
 row("image.rgb_to_grayscale", "bytes", images=_BYTES, exclude="gradient lists")
 row("image.affine_transform", "bytes", images=_BYTES, transform=_TURN, exclude="gradient lists")
 row("image.rgb_to_hsv", images=_PICTURE)
+row("image.rgb_to_grayscale", "grey", images=F(2, 3, 4, 1))
 row("image.hsv_to_rgb", images=_PICTURE, exclude="gradient")
 row("image.crop_images", images=_PICTURE, top_cropping=1, left_cropping=2, target_height=3,
     target_width=2)  # fmt: skip
@@ -512,6 +513,7 @@ row("image.pad_images", images=_PICTURE, bottom_padding=1, right_padding=2, targ
     target_width=9)  # fmt: skip
 row("image.extract_patches", images=_PICTURE, size=(2, 2))
 row("image.extract_patches", "same", images=_PICTURE, size=3, strides=1, padding="same")
+row("image.extract_patches", "apart", images=_PICTURE, size=2, dilation_rate=2, padding="same")
 row("image.extract_patches", "dilated", images=_PICTURE, size=2, strides=1, dilation_rate=2)
 row("image.extract_patches", "channels first", images=np.moveaxis(_PICTURE, -1, 1), size=2,
     data_format="channels_first", exclude="keras gradient")  # fmt: skip
