@@ -138,6 +138,7 @@ row("hard_shrink", "threshold", x=F(2, 3), threshold=1.0)
 row("soft_shrink", "threshold", x=F(2, 3), threshold=1.0)
 row("squareplus", "b", x=F(2, 3), b=2)
 row("threshold", x=F(2, 3), threshold=0.3, default_value=-7.0)
+row("threshold", "integers", x=I(2, 3), threshold=1, default_value=2.5)
 row("softmax", "axes", x=F(2, 3, 4), axis=(1, 2))
 row("log_softmax", "axis", x=F(2, 3, 4), axis=1)
 # Keras on JAX returns numbers that do not sum to 1.
@@ -325,6 +326,7 @@ row("unique", "all", x=I(6), return_index=True, return_inverse=True, return_coun
     exclude="graph")  # fmt: skip
 row("unique", "size", x=I(6), size=4, fill_value=-9, exclude="batch")
 row("slice", inputs=F(2, 4), start_indices=np.array([0, 1], "int32"), shape=(1, 3), exclude="batch")
+row("slice", "the rest", inputs=F(2, 4), start_indices=[0, 1], shape=(1, -1), exclude="batch")
 row("slice_update", inputs=F(2, 4), start_indices=np.array([0, 1], "int32"), updates=F(2, 2),
     exclude="batch")  # fmt: skip
 row("scatter", indices=np.array([[0], [2], [2]], "int32"), values=F(3, 2), shape=(4, 2),
@@ -347,8 +349,11 @@ row("multi_hot", inputs=I(2, 3, low=0, high=4), num_classes=4)
 # ---- special functions, signals ------------------------------------------------------------------
 
 row("cdist", x=F(2, 3, 4), y=F(2, 2, 4, seed=1))
+row("cdist", "halves", x=I(2, 3), y=F(2, 3).astype("float16"), exclude="batch lists", atol=1e-3)
 row("view_as_complex", x=F(2, 3, 2), exclude="gradient")
+row("view_as_complex", "halves", x=F(2, 3, 2).astype("float16"), exclude="gradient")
 row("logdet", x=DEFINITE)
+row("logdet", "indefinite", x=np.array([[[1.0, 2.0], [3.0, 1.0]]], "float32"))
 row("slogdet", x=DEFINITE, exclude="gradient")
 for _name in "fft fft2 ifft2".split():
     row(_name, x=(F(2, 4, 4), F(2, 4, 4, seed=1)))
@@ -388,6 +393,8 @@ row("svd", x=F(2, 3, 2), exclude="gradient", atol=1e-4)
 row("svd", "values", x=F(2, 3, 2), compute_uv=False)
 row("svd", "reduced", x=F(2, 3, 2), full_matrices=False, exclude="gradient", atol=1e-4)
 row("solve", a=DEFINITE, b=F(2, 2, 1))
+row("solve_triangular", "halves", a=I(2, 2, low=1), b=F(2).astype("float16"), exclude="batch lists",
+    atol=1e-2)  # fmt: skip
 row("solve_triangular", a=DEFINITE, b=F(2, 2, 1), lower=True)
 row("lstsq", a=F(3, 2), b=F(3), exclude="batch gradient", atol=1e-4)
 row("pinv", x=F(2, 3, 2), atol=1e-4)
@@ -421,6 +428,8 @@ row("conv", "strides", inputs=_IMAGE, kernel=F(3, 3, 4, 2), strides=(2, 1), padd
 row("conv", "groups", inputs=_IMAGE, kernel=F(2, 2, 2, 4), dilation_rate=2, exclude="batch")
 row("conv", "channels first", inputs=F(2, 4, 5, 6), kernel=F(3, 3, 4, 2),
     data_format="channels_first", exclude="keras gradient")  # fmt: skip
+row("conv", "halves", inputs=I(2, 6, 3), kernel=F(3, 3, 2).astype("float16"), exclude="lists",
+    atol=1e-2)  # fmt: skip
 row("conv", "volume", inputs=F(2, 4, 4, 4, 2), kernel=F(2, 2, 2, 2, 1), exclude="batch")
 row("depthwise_conv", inputs=_IMAGE, kernel=F(3, 3, 4, 2), padding="same")
 row("separable_conv", inputs=_IMAGE, depthwise_kernel=F(3, 3, 4, 1),
@@ -453,6 +462,9 @@ row("dot_product_attention", "mask", **_HEADS, mask=np.tri(3, 5, 1, bool)[None, 
 row("dot_product_attention", "cap", **_HEADS, attn_logits_soft_cap=1.0, exclude="keras")
 row("ctc_loss", target=np.array([[1, 2], [1, 1]], "int32"), output=F(2, 5, 4),
     target_length=np.array([2, 2], "int32"), output_length=np.array([5, 4], "int32"),
+    exclude="batch")  # fmt: skip
+row("ctc_loss", "halves", target=np.array([[1]], "int32"), output=F(1, 3, 2).astype("float16"),
+    target_length=np.array([1], "int32"), output_length=np.array([2], "int32"),
     exclude="batch")  # fmt: skip
 row("ctc_decode", inputs=F(2, 5, 4), sequence_lengths=np.array([5, 3], "int32"),
     exclude="gradient")  # fmt: skip
@@ -491,6 +503,7 @@ row("image.rgb_to_grayscale", images=_PICTURE)
 row("image.rgb_to_grayscale", "bytes", images=_BYTES, exclude="gradient lists")
 row("image.affine_transform", "bytes", images=_BYTES, transform=_TURN, exclude="gradient lists")
 row("image.rgb_to_hsv", images=_PICTURE)
+row("image.rgb_to_grayscale", "grey", images=F(2, 3, 4, 1))
 row("image.hsv_to_rgb", images=_PICTURE, exclude="gradient")
 row("image.crop_images", images=_PICTURE, top_cropping=1, left_cropping=2, target_height=3,
     target_width=2)  # fmt: skip
@@ -500,6 +513,7 @@ row("image.pad_images", images=_PICTURE, bottom_padding=1, right_padding=2, targ
     target_width=9)  # fmt: skip
 row("image.extract_patches", images=_PICTURE, size=(2, 2))
 row("image.extract_patches", "same", images=_PICTURE, size=3, strides=1, padding="same")
+row("image.extract_patches", "apart", images=_PICTURE, size=2, dilation_rate=2, padding="same")
 row("image.extract_patches", "dilated", images=_PICTURE, size=2, strides=1, dilation_rate=2)
 row("image.extract_patches", "channels first", images=np.moveaxis(_PICTURE, -1, 1), size=2,
     data_format="channels_first", exclude="keras gradient")  # fmt: skip

@@ -61,6 +61,19 @@ def test_an_input_in_the_middle_keeps_the_fed_value():
     assert got_right.tolist() == [[3.0]]
 
 
+@pytest.mark.parametrize("given", ["float16", "float32", "int32"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_an_input_has_the_dtype_that_it_was_declared_with(policy, dtype, given):
+    x = lamina.Input((3,), dtype=dtype)
+    y = x * 0.1
+    model = lamina.Model(x, y)
+    model.dtype_policy = policy
+    found = model(np.full((1, 3), 3, given))
+    assert found.dtype == y.dtype == dtype
+    np.testing.assert_array_equal(found, ops.full((1, 3), 3, dtype) * 0.1)
+
+
 def test_an_unlisted_input_is_named_with_its_way():
     a, b = lamina.Input((4,), name="title"), lamina.Input((4,), name="body")
     y = layers.Dense(1, name="score")(ops.concatenate([a, b], axis=-1))

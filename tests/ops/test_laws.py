@@ -187,5 +187,15 @@ def test_vectorize():
     np.testing.assert_array_equal(dot(jnp.ones((2, 3)), jnp.ones(3)), [3.0, 3.0])
 
 
+def test_images_of_unknown_size_get_the_target_size():
+    x = layers.Input((None, None, 3))
+    y = ops.image.crop_images(x, top_cropping=1, right_cropping=2, target_height=4, target_width=1)
+    assert y.shape == (None, 4, 1, 3)
+    y = ops.image.pad_images(x, top_padding=1, right_padding=0, target_height=5, target_width=9)
+    assert y.shape == (None, 5, 9, 3)
+    padded = lamina.Model(x, y)(np.ones((1, 3, 8, 3), "float32"))
+    np.testing.assert_array_equal(padded[0, :, :, 0].sum(1), [0, 8, 8, 8, 0])
+
+
 def test_copysign():
     np.testing.assert_array_equal(ops.copysign([1.0, -2.0], [-1.0, 1.0]), [-1.0, 2.0])

@@ -253,6 +253,15 @@ def test_smart_resize(shape, method):
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
+@pytest.mark.parametrize("method", ["bilinear", "nearest"])
+def test_smart_resize_of_integers(method):
+    x = np.random.default_rng(0).integers(0, 256, (4, 5, 2)).astype("uint8")
+    ours = image.smart_resize(x, (3, 3), interpolation=method)
+    theirs = keras.preprocessing.image.smart_resize(x, (3, 3), interpolation=method)
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
 # ---- texts and sounds ----------------------------------------------------------------------------
 
 

@@ -18,7 +18,6 @@ from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import is_anonymous, is_array, show_dim, show_dims
 from lamina.core.symbolic import HostText
 from lamina.core.variable import Variable
-from lamina.dtype_policies.dtypes import is_float
 from lamina.errors import DTypeError, GraphError, ShapeError, StructureError, TrainingWarning
 from lamina.layers import InputLayer, Layer
 from lamina.models.host import call, host_part
@@ -252,10 +251,7 @@ def _conform(
     _check_sizes(value, x, name, sizes, shape)
     if raw:
         return value
-    given, wanted = str(value.dtype), x.dtype
-    if given != wanted and not (is_float(given) and is_float(wanted)):
-        value = jnp.asarray(value, jax.dtypes.canonicalize_dtype(wanted))  # int32 for int64
-    value = jnp.asarray(value)
+    value = jnp.asarray(value, jax.dtypes.canonicalize_dtype(x.dtype))  # int32 for int64
     if mask is not None:
         set_mask(value, mask)
     return value

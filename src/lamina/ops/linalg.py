@@ -12,7 +12,7 @@ import jax.scipy  # which imports its parts on first use
 from lamina.core.declaration import Tensor, op
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
-from lamina.ops.templates import Axes, as_axes, floating, unary
+from lamina.ops.templates import Axes, as_axes, floating, same_floating, unary
 
 FILE_MODULE = "linalg"  # of Keras's files
 
@@ -166,8 +166,8 @@ def solve_triangular(a: Tensor, b: Tensor, lower: bool = False) -> jax.Array:
     >>> solve_triangular([[2.0, 0.0], [2.0, 1.0]], [2.0, 3.0], lower=True)
     Array([1., 1.], dtype=float32)
     """
+    a, b = same_floating(a, b)
     a = _matrices("solve_triangular", a, square=True)
-    b = floating(b)
     if b.ndim == a.ndim - 1:
         return jax.scipy.linalg.solve_triangular(a, b[..., None], lower=lower)[..., 0]
     return jax.scipy.linalg.solve_triangular(a, b, lower=lower)

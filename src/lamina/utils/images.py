@@ -197,7 +197,7 @@ def smart_resize(
         data_format: ``"channels_last"`` or ``"channels_first"``.
 
     Returns:
-        An array in the new size; a NumPy array if ``x`` is one.
+        An array in the new size; a NumPy array if ``x`` is one. Interpolated integers are floats.
 
     Raises:
         ArgumentError: ``size`` is no pair. ShapeError: Another number of axes.
@@ -221,6 +221,8 @@ def smart_resize(
     )
     array = array[(..., slice(top, top + height), slice(left, left + width),
                    *([slice(None)] if axis == -3 else []))]  # fmt: skip
+    if interpolation != "nearest" and array.dtype.kind in "iu":
+        array = array.astype(floatx())
     result = ops.image.resize(array, size, interpolation=interpolation, data_format=data_format)
     return np.asarray(result) if isinstance(x, np.ndarray) else result
 

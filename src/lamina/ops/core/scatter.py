@@ -23,12 +23,14 @@ def slice(inputs: Tensor, start_indices: Tensor, shape: Sequence[int]) -> jax.Ar
         inputs: Tensor.
         start_indices: Start of the slice, an integer for each axis. A slice that would exceed the
             bounds is shifted to fit.
-        shape: Shape of the slice.
+        shape: Shape of the slice; -1 for all entries from the start, which must be known.
 
     >>> slice([[1, 2, 3], [4, 5, 6]], [1, 1], (1, 2))
     Array([[5, 6]], dtype=int32)
     """
-    return jax.lax.dynamic_slice(as_array(inputs), _indices(start_indices), tuple(shape))
+    x = as_array(inputs)
+    sizes = [x.shape[i] - int(start_indices[i]) if n == -1 else n for i, n in enumerate(shape)]
+    return jax.lax.dynamic_slice(x, _indices(start_indices), sizes)
 
 
 @op

@@ -79,7 +79,14 @@ def crop_images(
             f"crop_images() would leave images of {show_dims(sizes)}. Received: "
             f"{show_dims(x.shape[1:3])}."
         )
-    return restore(x[:, top : top + sizes[0], left : left + sizes[1]])
+    for axis, (start, size, target) in enumerate(
+        [(top, sizes[0], target_height), (left, sizes[1], target_width)], 1
+    ):
+        if target is None:
+            x = jax.lax.slice_in_dim(x, start, start + size, axis=axis)
+        else:  # of this size for images of any size
+            x = jax.lax.dynamic_slice_in_dim(x, start, target, axis)
+    return restore(x)
 
 
 @op
@@ -116,4 +123,16 @@ def pad_images(
     height, width = x.shape[1:3]
     rows = _amounts("pad_images", "height", height, top_padding, bottom_padding, target_height, 1)
     columns = _amounts("pad_images", "width", width, left_padding, right_padding, target_width, 1)
-    return restore(jnp.pad(x, ((0, 0), rows, columns, (0, 0))))
+    x = _padded(_padded(x, 1, rows, target_height), 2, columns, target_width)
+    return restore(x)
+
+
+def _padded(x: jax.Array, axis: int, amounts: tuple[Any, Any], target: int | None) -> jax.Array:
+    """Pad an axis with zeros; of unknown size, to the target size."""
+    if target is None or all(isinstance(n, int) for n in amounts):
+        widths = [(0, 0)] * x.ndim
+        widths[axis] = amounts
+        return jnp.pad(x, widths)
+    # The shape only: the amounts are known when there are images.
+    shape = (*x.shape[:axis], target, *x.shape[axis + 1 :])
+    return jnp.zeros(shape, x.dtype)

@@ -16,13 +16,17 @@ from lamina.transforms import colors
 FILE_MODULE = "image"  # of Keras's files
 
 
-def _color(name: str, fn: Any, file_class: str, line: str, *, floating: bool) -> Any:
+def _color(
+    name: str, fn: Any, file_class: str, line: str, *, floating: bool, grey: bool = False
+) -> Any:
     def apply(images: Tensor, data_format: str | None = None) -> jax.Array:
         x, restore = batched(name, images, data_format)
+        if grey and x.shape[-1] == 1:
+            return restore(x)
         if x.shape[-1] != 3:
             raise ShapeError(
-                f"ops.image.{name} expects three channels.",
-                expected="3",
+                f"ops.image.{name} expects three channels{', or one' if grey else ''}.",
+                expected="3 or 1" if grey else "3",
                 received=show_dims(x.shape),
             )
         if floating and not jnp.issubdtype(x.dtype, jnp.floating):
@@ -46,8 +50,8 @@ def _color(name: str, fn: Any, file_class: str, line: str, *, floating: bool) ->
 
 rgb_to_grayscale = _color(
     "rgb_to_grayscale", colors.grey, "RGBToGrayscale",
-    "Brightness: ``0.2989 * red + 0.5870 * green + 0.1140 * blue``, as one channel.",
-    floating=False,
+    "Brightness: ``0.2989 * red + 0.5870 * green + 0.1140 * blue``, as one channel; images of one "
+    "channel are returned unchanged.", floating=False, grey=True,
 )  # fmt: skip
 rgb_to_hsv = _color(
     "rgb_to_hsv", colors.rgb_to_hsv, "RGBToHSV",

@@ -158,16 +158,6 @@ def _patches(
     window = _numbers(name, "size", size, rank)
     steps = window if strides is None else _numbers(name, "strides", strides, rank)
     dilation = _numbers(name, "dilation_rate", dilation_rate, rank)
-    if max(steps) > 1 and max(dilation) > 1 and strides is not None:
-        raise ArgumentError(
-            f"{name}(): `strides` and `dilation_rate` cannot both be above 1. "
-            f"Received: strides={strides}, dilation_rate={dilation_rate}."
-        )
-    if strides is None and max(dilation) > 1:
-        raise ArgumentError(
-            f"{name}(): pass `strides=1` with a `dilation_rate` above 1. "
-            f"Received: strides=None, dilation_rate={dilation_rate}."
-        )
     padding = str(padding).lower()
     one_of(name, "padding", padding, ("valid", "same"))
     extent = reach(window, dilation)

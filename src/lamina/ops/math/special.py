@@ -8,7 +8,15 @@ import jax.numpy as jnp
 from lamina.core.declaration import Tensor, op
 from lamina.core.spec import show_dims
 from lamina.errors import ShapeError
-from lamina.ops.templates import Axes, as_array, as_axes, float_unary, floating, unary
+from lamina.ops.templates import (
+    Axes,
+    as_array,
+    as_axes,
+    float_unary,
+    floating,
+    same_floating,
+    unary,
+)
 
 FILE_MODULE = "math"  # of Keras's files
 
@@ -80,6 +88,7 @@ def _as_complex(x: jax.Array) -> jax.Array:
             expected="(..., 2)",
             received=show_dims(x.shape),
         )
+    x = x.astype(jnp.promote_types(x.dtype, "float32"))  # complex numbers have no half precision
     return jax.lax.complex(x[..., 0], x[..., 1])
 
 
@@ -93,13 +102,8 @@ view_as_real = unary(
 )  # fmt: skip
 
 
-def _log_determinant(x: jax.Array) -> jax.Array:
-    diagonal = jnp.diagonal(jnp.linalg.cholesky(x), axis1=-2, axis2=-1)
-    return 2 * jnp.sum(jnp.log(jnp.real(diagonal)), -1)
-
-
 logdet = unary(
-    "logdet", _log_determinant,
+    "logdet", lambda x: jnp.linalg.slogdet(x)[1],
     "The logarithm of the determinant of Hermitian positive definite matrices.",
     convert=floating, elementwise=False,
 )  # fmt: skip
@@ -119,7 +123,7 @@ def cdist(x: Tensor, y: Tensor) -> jax.Array:
     >>> cdist([[0.0, 0.0]], [[3.0, 4.0], [0.0, 1.0]])
     Array([[5., 1.]], dtype=float32)
     """
-    x, y = floating(x), floating(y)
+    x, y = same_floating(x, y)
     square = jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), -1)
     apart = square > 0
     return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)

@@ -159,7 +159,7 @@ def hard_shrink(x: Tensor, threshold: float = 0.5) -> jax.Array:
     >>> hard_shrink(jnp.array([-1.0, 0.2]))
     Array([-1.,  0.], dtype=float32)
     """
-    x = as_array(x)
+    x = floating(x)
     return jnp.where(jnp.abs(x) > threshold, x, 0)
 
 
@@ -170,7 +170,7 @@ def soft_shrink(x: Tensor, threshold: float = 0.5) -> jax.Array:
     >>> soft_shrink(jnp.array([-1.0, 0.2]))
     Array([-0.5,  0. ], dtype=float32)
     """
-    x = as_array(x)
+    x = floating(x)
     return jnp.where(x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0))
 
 
@@ -252,7 +252,7 @@ def threshold(x: Tensor, threshold: float, default_value: float) -> jax.Array:
     >>> threshold(jnp.array([-1.0, 2.0]), 0.5, 9.0)
     Array([9., 2.], dtype=float32)
     """
-    x = as_array(x)
+    x = floating(x)
     return jnp.where(x > threshold, x, jnp.asarray(default_value, x.dtype))
 
 

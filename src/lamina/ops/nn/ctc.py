@@ -51,12 +51,14 @@ def ctc_loss(
         mask_index: The class index of the blank.
 
     Returns:
-        Tensor ``(batch,)``; about 100,000 if no path decodes to the target.
+        Tensor ``(batch,)``, at least in single precision; about 100,000 if no path decodes to the
+        target.
 
     >>> f"{ctc_loss([[1]], jnp.zeros((1, 1, 2)), [1], [1])[0]:.3f}"
     '0.693'
     """
     logits = _frames("ctc_loss", output)
+    logits = logits.astype(jnp.promote_types(logits.dtype, "float32"))  # a sum of many numbers
     labels, label_count, times = map(as_array, (target, target_length, output_length))
     batch, width = labels.shape
     log = jax.nn.log_softmax(logits, -1)

@@ -14,7 +14,7 @@ from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.lowering import conv as convolutions
 from lamina.ops.lowering import pooling
-from lamina.ops.templates import as_array, floating
+from lamina.ops.templates import as_array, floating, same_floating
 
 FILE_MODULE = "nn"  # of Keras's files
 
@@ -39,8 +39,8 @@ def _padding(name: str, padding: str, allowed: tuple[str, ...] = ("valid", "same
     return known
 
 
-def _operands(name: str, inputs: Tensor, *kernels: Tensor) -> tuple[list[jax.Array], int]:
-    arrays = [floating(x) for x in (inputs, *kernels)]
+def _operands(name: str, inputs: Tensor, *kernels: Tensor) -> tuple[tuple[Any, ...], int]:
+    arrays = same_floating(inputs, *kernels)
     rank = arrays[0].ndim - 2
     if rank not in (1, 2, 3) or any(k.ndim != rank + 2 for k in arrays[1:]):
         raise ShapeError(
@@ -48,8 +48,7 @@ def _operands(name: str, inputs: Tensor, *kernels: Tensor) -> tuple[list[jax.Arr
             expected="inputs (batch, *dimensions, channels) and kernels (*window, in, out)",
             received=", ".join(show_dims(x.shape) for x in arrays),
         )
-    dtype = jnp.result_type(*arrays)
-    return [x.astype(dtype) for x in arrays], rank
+    return arrays, rank
 
 
 def _steps(name: str, strides: Any, dilation_rate: Any, rank: int) -> tuple[Any, Any]:
