@@ -97,3 +97,22 @@ def test_a_convolution_of_ones_own():
         return np.asarray(layer(x))
 
     np.testing.assert_allclose(run(lamina), run(keras), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "built", "shape"),
+    [
+        (lambda k: k.layers.Dense(3), (2, 4), (None, None)),
+        (lambda k: k.layers.Conv2D(3, 2), (2, 5, 5, 4), (None, None, None, None)),
+        (lambda k: k.layers.Conv1D(3, 2, data_format="channels_first"), (2, 4, 5), (None, None, 9)),
+        (lambda k: k.layers.Bidirectional(k.layers.LSTM(3)), (2, 5, 4), (None, None, None)),
+        (lambda k: k.layers.TimeDistributed(k.layers.Dense(3)), (2, 5, 4), (None, None, None)),
+    ],
+)
+def test_a_built_layer_knows_its_channels(make, built, shape):
+    answers = []
+    for k in (lamina, keras):
+        layer = make(k)
+        layer.build(built)
+        answers.append((tuple(layer.compute_output_shape(shape)), layer(k.Input(shape[1:])).shape))
+    assert answers[0] == answers[1]

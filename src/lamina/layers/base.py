@@ -42,7 +42,7 @@ from lamina.layers.arguments import (
     shape_parameters,
     shapes_for,
 )
-from lamina.layers.calls import add_notes, check_inputs, explained, observed
+from lamina.layers.calls import add_notes, check_inputs, evaluated, explained, observed
 from lamina.layers.state import LayerState, names_inside
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
@@ -392,7 +392,7 @@ class Layer(LayerState):
                 spec.evaluate(run, [*specs, *present])
             return overridden, self._mask_specs(arguments, overridden)
         key = self._evaluation_key(arguments, training, [m is not None for m in mask_specs])
-        outputs, masks = spec.evaluate_cached(key, run, [*specs, *present])
+        outputs, masks = evaluated(self, arguments, key, run, specs, present)
         if not any(isinstance(x, TensorSpec) for x in nested.flatten(outputs)):
             raise StructureError(
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned no tensor. "

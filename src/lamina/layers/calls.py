@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from lamina.core.boundary import raised_by_user
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, not_called, user_location
 from lamina.core.scope import Scope
-from lamina.core.spec import show_dims
+from lamina.core.spec import TensorSpec, show_dims
 from lamina.core.symbolic import HostText, is_text
 from lamina.core.variable import Variable
 from lamina.errors import (
@@ -24,7 +25,7 @@ from lamina.errors import (
     StructureError,
     SymbolicTensorError,
 )
-from lamina.layers.arguments import InputSpec, call_signature, dims_of, path_to
+from lamina.layers.arguments import InputSpec, call_signature, dims_of, map_shapes, path_to
 from lamina.layers.state import LayerState, flatten_layers
 from lamina.serialization.registry import registration_of
 from lamina.tree import nested
@@ -149,12 +150,71 @@ def explained(e: Exception, layer: LayerState, arguments: Mapping[str, Any]) -> 
     return e
 
 
-__all__ = ["add_notes", "check_inputs", "explained"]
-
-
 def observed(layer: LayerState, arguments: Mapping[str, Any], outputs: Any, hook: Any) -> Any:
     """The outputs of a call, in the sharding that the layer has for them, and after a hook."""
     sharding = layer.output_sharding
     if sharding is not None:
         outputs = jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding), outputs)
     return outputs if hook is None else hook(layer, arguments, outputs)
+
+
+def evaluated(
+    layer: Any, arguments: Mapping[str, Any], key: Any, run: Callable[..., Any],
+    specs: list[TensorSpec], masks: list[TensorSpec],
+) -> Any:  # fmt: skip
+    """The specs of what a call returns; unknown channels are those that the layer was built for.
+
+    Args:
+        layer: The layer.
+        arguments: Those of the call, with symbolic tensors.
+        key: See :func:`lamina.core.spec.evaluate_cached`.
+        run: The call, a function of arrays for the symbolic tensors and their masks.
+        specs: The specs of the symbolic tensors.
+        masks: The specs of their masks.
+    """
+    try:
+        return spec.evaluate_cached(key, run, [*specs, *masks])
+    except Exception:
+        known = _with_channels(layer, arguments, specs)
+        if known == specs:
+            raise
+        with contextlib.suppress(Exception):
+            return spec.evaluate_cached(key, run, [*known, *masks])
+        raise
+
+
+def _with_channels(
+    layer: Any, arguments: Mapping[str, Any], specs: list[TensorSpec]
+) -> list[TensorSpec]:
+    """The specs, with the channels of the shapes that ``build`` received where they are unknown."""
+    axis = 1 if vars(layer).get("data_format") == "channels_first" else -1
+    first = call_signature(type(layer)).first or ""
+    channels: dict[Any, Any] = {}
+    config = layer.get_build_config() or {}
+    for name, shape in config.get("shapes_dict", config).items():
+        if not name.endswith("_shape"):
+            continue
+        argument = name.removesuffix("_shape")
+        tensors = nested.flatten(arguments.get(argument if argument in arguments else first))
+        shapes = [s for s in _single_shapes(shape) if len(s) > abs(axis)]
+        if len(shapes) == len(tensors):
+            channels |= {x: s[axis] for x, s in zip(tensors, shapes, strict=True) if is_symbolic(x)}
+    symbolic = [x for x in nested.flatten(tuple(arguments.values())) if is_symbolic(x)]
+    return [_with_size(s, axis, channels.get(x)) for x, s in zip(symbolic, specs, strict=True)]
+
+
+def _single_shapes(shapes: Any) -> list[Any]:
+    found: list[Any] = []
+    map_shapes(found.append, shapes)
+    return found
+
+
+def _with_size(x: TensorSpec, axis: int, size: Any) -> TensorSpec:
+    dims = list(x.dims_raw)
+    if not isinstance(size, int) or len(dims) <= abs(axis) or not spec.is_anonymous(dims[axis]):
+        return x
+    dims[axis] = size
+    return TensorSpec(dims, x.dtype)
+
+
+__all__ = ["add_notes", "check_inputs", "evaluated", "explained", "observed"]
