@@ -27,8 +27,8 @@ JOBS ?= 2
 # Tests that run thousands of small programs once each. They compare numbers, which are the same
 # however well XLA optimizes; the others run with XLA's defaults, as users do.
 NUMBERS := tests/applications tests/behaviour tests/differential tests/distillation tests/faults \
-  tests/golden tests/host_layers tests/laws tests/lowering tests/ops tests/property tests/saving \
-  tests/security tests/training tests/utils tests/wrappers tests/test_docs.py
+  tests/golden tests/host_layers tests/laws tests/lowering tests/ops tests/programs tests/property \
+  tests/saving tests/security tests/training tests/utils tests/wrappers tests/test_docs.py
 # Tests that need eight devices.
 DEVICES := tests/distribution
 QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \

@@ -20,7 +20,7 @@ from lamina.errors import MaskWarning
 from lamina.tree import nested
 from tests.property.programs import SIZES, Program, abstractly, arrays, computation
 
-GRAPHS = int(os.environ.get("LAMINA_GRAPHS", "12"))
+GRAPHS = int(os.environ.get("LAMINA_GRAPHS", "8"))
 FILE_EVERY, RUN_EVERY = 5, 20
 
 
