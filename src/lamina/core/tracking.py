@@ -136,9 +136,7 @@ class Owner(Versioned):
             type(value) not in PLAIN or name in self._tracked_attributes
         ) and name not in self._untracked:
             self._track(name, value)
-        if name[0] != "_" and self._decides(name, value):
-            self.__dict__["_change_count"] += 1
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
         if self._tracked_attributes.pop(name, None) is not None:

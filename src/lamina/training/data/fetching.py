@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 from typing import Any
@@ -12,7 +13,6 @@ from lamina.errors import DataError, LaminaError
 from lamina.layers.base import Layer
 from lamina.training.data.chain import Elements, Node
 from lamina.training.data.pydataset import Workers
-from lamina.transforms.seeding import InTurn
 
 
 class Fetcher(Workers):
@@ -44,7 +44,7 @@ class _Pickler(cloudpickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         call = obj.for_worker() if isinstance(obj, Layer) else None
-        return super().reducer_override(obj) if call is None else (InTurn, ([(call, True)],))
+        return super().reducer_override(obj) if call is None else (copy.copy, (call,))
 
 
 def to_bytes(obj: Any) -> bytes:
