@@ -40,3 +40,28 @@ def test_options_that_a_user_chose_stay(monkeypatch):
     assert ours["xla_backend_optimization_level"] == 1
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
     assert ours.keys() - xla.options().keys() == {"xla_backend_optimization_level"}
+
+
+@pytest.mark.parametrize(
+    ("before", "enabled", "freezes"),
+    [("", True, True), ("gc.disable()", False, False), ("import jax", True, False)],
+    ids=["first", "turned off", "JAX is there already"],
+)
+def test_jax_is_loaded_without_collections_of_garbage(before, enabled, freezes):
+    program = f"""
+import gc, weakref
+import lamina
+{before}
+class Cycle: pass
+cycle = Cycle()
+cycle.itself, garbage = cycle, weakref.ref(cycle)
+del cycle
+lamina.ops
+print(gc.isenabled(), gc.get_freeze_count() > 50_000)
+gc.collect()
+print(garbage() is None)
+"""
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert shown.stdout.split() == [str(enabled), str(freezes), "True"]

@@ -12,6 +12,7 @@ import functools
 import heapq
 import inspect
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
@@ -169,6 +170,9 @@ def only_stores(cls: type, name: str) -> bool:
     return not own and not inspect.isdatadescriptor(inspect.getattr_static(cls, name, None))
 
 
+_version_of = operator.attrgetter("_change_count")
+
+
 def version_of(x: Versioned) -> int:
     """Version number, incremented whenever an attribute that affects the calls of ``x`` changes."""
     return x._change_count
@@ -176,7 +180,7 @@ def version_of(x: Versioned) -> int:
 
 def versions_of(objects: Sequence[Versioned]) -> list[int]:
     """The version numbers of several objects, as a list that is cheap to compare."""
-    return [x._change_count for x in objects]
+    return list(map(_version_of, objects))
 
 
 def attributes_held(owner: Owner) -> Mapping[str, Any]:

@@ -133,10 +133,8 @@ class Variables:
 
     def read(self, key: Any, step: int) -> TrainState:
         """The current state, for reading only: its arrays must not be donated or kept."""
-        return TrainState(
-            read(self.trainable), read(self.non_trainable), read(self.optimizer),
-            read(self.metrics), key=key, step=np.int32(step),
-        )  # fmt: skip
+        groups = (self.trainable, self.non_trainable, self.optimizer, self.metrics)
+        return TrainState(*[read(g) if g else {} for g in groups], key=key, step=np.int32(step))
 
     def take(self, key: Any, step: int) -> TrainState:
         """The state, for a step to which its buffers are donated; :meth:`put` must follow."""

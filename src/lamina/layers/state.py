@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Self
 
@@ -568,6 +569,9 @@ def saved_addresses(layer: LayerState) -> dict[str, Variable]:
     return layer._saved_addresses()
 
 
+_trains = operator.attrgetter("trainable")
+
+
 class Snapshot:
     """A snapshot of the layers of a model and their arguments, to detect changes."""
 
@@ -593,4 +597,4 @@ class Snapshot:
 
     def trains(self) -> tuple[bool, ...]:
         """The current values of ``trainable``: that of each weight, and that of the model."""
-        return (self._layers[0]._trainable, *[v.trainable for v in self._variables])
+        return (self._layers[0]._trainable, *map(_trains, self._variables))

@@ -261,15 +261,12 @@ class Model(Buildable):
         if (
             current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
-            and (graph.host is not None or all(
-                isinstance(x, (np.ndarray, jax.Array)) and not isinstance(x, jax.core.Tracer)
-                and get_mask(x) is None for x in nested.flatten(args[0])
-            ))
+            and (graph.host is not None or all(map(_is_plain_array, nested.flatten(args[0]))))
             and (program := self._program_of_call()) is not None
         ):  # fmt: skip
             x = args[0] if graph.host is None else graph.host.prepare(args[0])
             outputs = loop.predict_now(self, program, x)
-            self._losses_of_call = []
+            self.__dict__["_losses_of_call"] = []  # quicker than an attribute
             return outputs
         return super().__call__(*args, **kwargs)
 
@@ -525,6 +522,15 @@ class Model(Buildable):
 @builtin("models", file_module="keras.src.models.functional")
 class Functional(Model):
     """A model defined by ``inputs`` and ``outputs``; ``Model(inputs, outputs)`` returns it."""
+
+
+def _is_plain_array(x: Any) -> bool:
+    """Whether ``x`` is an array without a mask, and not one of a JAX transformation."""
+    if type(x) is not np.ndarray and (
+        not isinstance(x, (np.ndarray, jax.Array)) or isinstance(x, jax.core.Tracer)
+    ):
+        return False
+    return get_mask(x) is None
 
 
 def _is_plain_functional(cls: type) -> bool:
