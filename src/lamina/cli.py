@@ -32,7 +32,7 @@ _COUNTS = {"--processes": 1, "--devices-per-process": 1, "--restarts": 0}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Do what the arguments say, and return the exit status.
+    """Run the command, and return its exit status.
 
     Args:
         argv: the arguments after the command's name; those of the process when None.

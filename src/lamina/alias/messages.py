@@ -1,4 +1,4 @@
-"""What is said of a name of Keras that Lamina does not have."""
+"""Messages about names of Keras that Lamina does not have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def surface() -> dict[str, dict[str, list[str]]]:
 
 
 def target_of(path: str) -> types.ModuleType | None:
-    """The public module of Lamina that answers to a path of Keras; None where there is none."""
+    """The public module of Lamina for a path of Keras; None if there is none."""
     root = importlib.import_module("lamina")
     if path == "keras":
         return root
@@ -81,7 +81,7 @@ def _near(parent: str, name: str) -> list[str]:
 
 
 def absent(path: str) -> tuple[str, str]:
-    """What is said of ``path``, a name or module of Keras that is not to be had; and the cure."""
+    """The message about ``path``, a missing name or module of Keras, and what to do instead."""
     if path.startswith("keras.src"):
         return _private(path)
     parent, _, name = path.rpartition(".")

@@ -98,7 +98,7 @@ def _explain(e: BaseException) -> None:
 
 
 def _trim(e: BaseException) -> None:
-    """Take the frames of this package, and what it runs the program with, out of tracebacks."""
+    """Remove the frames of this package, and of what runs the program, from tracebacks."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [e]
     while waiting:

@@ -1,4 +1,4 @@
-"""The arguments of a construction, recorded, so that a class without a config has one."""
+"""Recording of constructor arguments, so that classes without ``get_config`` have a config."""
 
 from __future__ import annotations
 

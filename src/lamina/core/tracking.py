@@ -46,7 +46,7 @@ def _is_plain(value: Any) -> bool:
 
 
 class replaceable(Generic[_T]):
-    """A read-only property that gives way to an attribute of the same name.
+    """A read-only property that can be replaced by assigning to an attribute of its name.
 
     Programs written for Keras may assign attributes to names that Keras does not use, such as
     ``self.input_shape`` of a model.

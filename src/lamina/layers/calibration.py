@@ -40,8 +40,8 @@ def quantize_blocks(
         The number of quantized layers.
 
     Raises:
-        ArgumentError: Another structure, or data that are no sequences of integers; nothing is
-            changed then.
+        ArgumentError: Another structure, or data other than sequences of integers; no layer
+            is changed then.
     """
     before, blocks = _read_structure(structure, config.mode, name)
     inputs: list[Any] = [jnp.asarray(x) for x in config.calibration_samples()]

@@ -44,8 +44,8 @@ class EinsumDense(
     """A fully connected layer between any axes: ``activation(einsum(inputs, kernel) + bias)``.
 
     Each letter of the equation is an axis. The letters before the comma are those of the input,
-    then come those of the kernel, after ``->`` those of the output. A size that the input does
-    not tell is taken from ``output_shape``.
+    then come those of the kernel, after ``->`` those of the output. A size that is
+    not one of the input's is taken from ``output_shape``.
 
     Args:
         equation: What to sum, as ``jax.numpy.einsum`` reads it: ``"ab,bc->ac"``,

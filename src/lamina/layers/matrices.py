@@ -72,7 +72,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         self.inputs_quantizer = None
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments by name, without those of adapters that there are not."""
+        """The constructor's arguments by name; those of an adapter only if there is one."""
         optional = ("lora_rank", "lora_alpha", "gptq_unpacked_column_size", "quantization_config")
         return {k: v for k, v in super().get_config().items() if v is not None or k not in optional}
 
@@ -264,7 +264,7 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         return [registry.serialize(x) for x in (self._own_policy, self.quantization_config)]
 
     def _take_form(self, policy: QuantizedDTypePolicy, config: Any) -> None:
-        """Have the variables of a quantized form, whose values follow."""
+        """Create the variables of a quantized form; their values are loaded afterwards."""
         mode = policy.quantization_mode
         self._check_mode(mode)
         self.quantization_config = config
@@ -581,9 +581,9 @@ def forms_of(layers: Sequence[Layer]) -> list[list[Any]]:
 
 
 def take_forms(layers: Sequence[Layer], forms: Any) -> None:
-    """Give layers the forms that :func:`forms_of` described, for weights that follow.
+    """Give layers the forms that :func:`forms_of` described, before weights are loaded.
 
-    Layers that have such a form already are left as they are, and so is what is no such data.
+    Layers that are quantized already are not changed, and invalid data is ignored.
     """
     for form in forms if isinstance(forms, list) else ():
         if not isinstance(form, list) or len(form) != 3 or type(form[0]) is not int:

@@ -36,7 +36,7 @@ class LayerMethods:
         return None
 
     def __delattr__(self, name: str) -> None:
-        """Delete an attribute; a variable is no weight of the layer any more then."""
+        """Delete an attribute; a variable is then no longer a weight of the layer."""
         value = vars(self).get(name)
         if isinstance(value, Variable):
             self._own_weights[:] = [w for w in self._own_weights if w is not value]

@@ -122,7 +122,7 @@ class BatchNormalization(
     Raises:
         ShapeError: An unknown number of channels, or a different rank or number of channels than
             when the layer was built.
-        ArgumentError: Bounds of the correction that are none.
+        ArgumentError: Invalid bounds of the correction.
 
     Ioffe and Szegedy 2015, arXiv:1502.03167; ``renorm``: Ioffe 2017, arXiv:1702.03275. As in Keras,
     the moving variance is updated with the biased variance of the batch (no Bessel's correction).

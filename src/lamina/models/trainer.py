@@ -463,14 +463,14 @@ class Trainer(_Attributes, Distributed):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One step on a batch; returns the loss and metrics, averaged since the last reset."""
+        """One training step; returns what :meth:`evaluate` does, for the batch."""
         return loop.train_on_batch(self, x, y, sample_weight, class_weight, return_dict)
 
     @public
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """The loss and metrics of one batch, without training."""
+        """The loss and metrics of a batch without training: see :meth:`evaluate`."""
         return loop.test_on_batch(self, x, y, sample_weight, return_dict)
 
     @public

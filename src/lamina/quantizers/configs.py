@@ -226,7 +226,7 @@ class CalibratedConfig(_FixedQuantizers):
         raise NotImplementedError
 
     def join(self, kept: Any, more: Any) -> Any:
-        """What is kept of the inputs of two calls."""
+        """Combine what :meth:`observe` returned for two calls."""
         raise NotImplementedError
 
     def calibrate(self, weights: Any, kept: Any) -> Calibrated:

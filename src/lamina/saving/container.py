@@ -31,7 +31,7 @@ _UNSAFE = re.compile(r'[\\:*?"<>|\x00-\x1f]')
 
 
 class _Member(Protocol):
-    """What an index says of a member: ``zipfile.ZipInfo``."""
+    """The index entry of a member: a ``zipfile.ZipInfo``."""
 
     filename: str
     orig_filename: str

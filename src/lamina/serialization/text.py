@@ -89,7 +89,7 @@ def reading(config: Any, where: str) -> Iterator[None]:
         where: What it describes, in messages.
 
     Raises:
-        LaminaError: Whatever is wrong with it; see :func:`lamina.runtime.budget.loading`.
+        LaminaError: Any error in it; see :func:`lamina.runtime.budget.loading`.
     """
     is_outermost = not budget.is_loading()
     with budget.loading(where):

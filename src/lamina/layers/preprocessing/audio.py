@@ -41,8 +41,8 @@ class MelSpectrogram(PreprocessingLayer):
         min_freq: Lower end of the first band in hertz.
         max_freq: Upper end of the last band in hertz; half of the sampling rate when None.
         power_to_db: Whether to return decibels.
-        top_db: Largest difference to the maximum of the batch in decibels, below which values are
-            raised.
+        top_db: Largest difference to the maximum of the batch in decibels, to which smaller
+            values are raised.
         mag_exp: Exponent of the magnitudes: 1 for amplitudes, 2 for energy.
         min_power: Smallest energy before the logarithm.
         ref_power: Energy of 0 decibels.
