@@ -29,6 +29,7 @@ from lamina.errors import (
     SignatureError,
     StructureError,
 )
+from lamina.layers import eager
 from lamina.layers.arguments import (
     InputSpec,
     as_array,
@@ -68,18 +69,6 @@ def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
         self.built = True
 
     return wrapper
-
-
-_NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
-
-
-@functools.lru_cache(maxsize=1024)
-def _shaping_fields(cls: type[Layer]) -> list[str]:
-    """The constructor's arguments that may affect what the outputs are."""
-    return [
-        name for name in cls.config_fields()
-        if not name.endswith(_NOT_SHAPING) and name not in ("name", "trainable", "dtype")
-    ]  # fmt: skip
 
 
 @builtin("layers")
@@ -265,7 +254,7 @@ class Layer(LayerState):
             previous = arguments["mask"]
         positional, keywords = self._split(arguments)
         run = self.call if self.quantization_mode is None else self.quantized_call
-        outputs = run(*positional, **keywords)
+        outputs = eager.run(self, run, positional, keywords)
         if outputs is None:
             raise StructureError(
                 f"`call` of layer {self.name!r} ({type(self).__name__}) returned None. Is a "
@@ -407,7 +396,7 @@ class Layer(LayerState):
         cls = type(self)
         if registry.registration_of(cls) is None or self._sublayers():
             return None
-        values = [getattr(self, name) for name in _shaping_fields(cls)]
+        values = [getattr(self, name) for name in eager.shaping_fields(cls)]
         static = nested.map_structure(lambda x: "*" if is_symbolic(x) else x, dict(arguments))
         return spec.freeze(cls, self._own_policy.name, training, values, static, masked)
 

@@ -101,8 +101,8 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         return self
 
     def _decides(self, name: str, value: Any) -> bool:
-        """For built-in layers, only the constructor's arguments affect the computation."""
-        if name not in type(self)._fields and registration_of(type(self)) is not None:
+        """For built-in layers, only the constructor's arguments and methods affect a call."""
+        if registration_of(type(self)) and name not in type(self)._fields and not callable(value):
             return False
         return super()._decides(name, value)
 
