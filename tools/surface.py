@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import os
@@ -22,6 +23,8 @@ Gaps = dict[str, dict[str, list[str]]]
 
 # What is part of the module objects, or of the means that each library is written with.
 NOT_SURFACE = {"keras.src", "keras.version"}
+# What members of classes are there for a backend, or are made by scikit-learn.
+NO_MEMBERS = {"convert_weight", "distribute_tf_dataset", "jax_state_sync", "set_fit_request"}
 
 
 def modules() -> dict[str, Any]:
@@ -111,21 +114,33 @@ def _positional(signature: inspect.Signature) -> list[str]:
     return [n for n, p in signature.parameters.items() if p.kind in kinds]
 
 
+@functools.cache
+def _public() -> frozenset[int]:
+    """Every public object of Keras, by its id."""
+    return frozenset(id(getattr(m, n)) for path, m in modules().items() for n in names(path, m))
+
+
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
-    """The public members of a class of Keras that its bases among Keras's classes lack."""
-    inherited = {n for base in cls.__mro__[1:] if base.__module__.startswith("keras.")
-                 for n in vars(base)}  # fmt: skip
-    for name in sorted(vars(cls)):
-        if name[0] != "_" and name not in inherited:
+    """The public members of a class of Keras that its public bases among Keras's classes lack.
+
+    Those that it has from bases that are not public count as its own.
+    """
+    bases = [c for c in cls.__mro__[1:] if c.__module__.startswith("keras.")]
+    inherited = {n for base in bases if id(base) in _public() for n in dir(base)}
+    own = {n for c in [cls, *bases] for n in vars(c)}
+    for name in sorted(own - inherited - NO_MEMBERS):
+        if name[0] != "_":
             yield name, inspect.getattr_static(cls, name)
 
 
 def gaps() -> Gaps:
     """For each public module of Keras: what is absent (``[]``), and what differs, in words.
 
-    A class that has several paths is compared member by member once, under the first one.
+    A class that has several paths is compared member by member once, under the first one, and so
+    is a member that several classes have from a base that is not public, if the gap is the same.
     """
     found: Gaps = {}
+    known: set[tuple[int, str]] = set()
     first: dict[int, tuple[str, str]] = {}
     compared: set[int] = set()
     for path, module in modules().items():
@@ -141,7 +156,11 @@ def gaps() -> Gaps:
                     here[name] = said
                 if inspect.isclass(theirs) and id(theirs) not in compared:
                     compared.add(id(theirs))
-                    found[home[0]].update(member_gaps(home[1], theirs, mine))
+                    for member, said in member_gaps(home[1], theirs, mine).items():
+                        value = inspect.getattr_static(theirs, member.partition(".")[2])
+                        if (gap := (id(value), repr(said))) not in known:
+                            known.add(gap)
+                            found[home[0]][member] = said
     return found
 
 

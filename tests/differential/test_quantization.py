@@ -51,6 +51,10 @@ DATA = {
     "x": np.random.default_rng(2).normal(size=(2, 4, 6)).astype("float32"),
     "ids": np.random.default_rng(3).integers(0, 9, (2, 5)).astype("int32"),
 }
+OF_CONVOLUTIONS = {
+    "image": np.random.default_rng(9).normal(size=(2, 5, 4, 6)).astype("float32"),
+    "volume": np.random.default_rng(10).normal(size=(2, 5, 4, 4, 3)).astype("float32"),
+}
 
 
 def assert_equal(ours, theirs, tolerance=2e-5):
@@ -104,7 +108,12 @@ ADAPTED = {
     "heads": (layers.EinsumDense("abc,cde->abde", (None, 3, 5), name="layer"), "x"),
     "table": (layers.Embedding(9, 7, name="layer"), "ids"),
     "tied": (layers.ReversibleEmbedding(9, 7, name="layer"), "ids"),
+    "conv1d": (layers.Conv1D(4, 3, padding="causal", activation="tanh", name="layer"), "x"),
+    "conv2d": (layers.Conv2D(4, (3, 2), padding="same", groups=2, name="layer"), "image"),
+    "conv3d": (layers.Conv3D(4, 2, strides=2, use_bias=False, name="layer"), "volume"),
+    "conv_half": (layers.Conv2D(4, 3, dtype="mixed_float16", name="layer"), "image"),
 }
+QUANTIZED = dict.fromkeys(("dense", "heads", "table", "tied"), (None, "int8", "int4"))
 
 
 def adapted(name, quantized=None):
@@ -113,8 +122,9 @@ def adapted(name, quantized=None):
     ours = type(ours).from_config(ours.get_config())
     theirs = keras.layers.deserialize(registry.serialize(ours))
     rng = np.random.default_rng(4)
+    x = (DATA | OF_CONVOLUTIONS)[key]
     for layer in (ours, theirs):
-        layer.build(DATA[key].shape)
+        layer.build(x.shape)
     values = [rng.normal(size=w.shape) for w in ours.weights]
     for layer in (ours, theirs):
         layer.set_weights(values)
@@ -126,46 +136,121 @@ def adapted(name, quantized=None):
         value = rng.normal(size=a.shape)
         a.assign(value)
         b.assign(value)
-    return ours, theirs, DATA[key]
+    return ours, theirs, x
 
 
-@pytest.mark.parametrize("quantized", [None, "int8", "int4"])
-@pytest.mark.parametrize("name", ADAPTED)
+@pytest.mark.parametrize(
+    ("name", "quantized"), [(n, q) for n in ADAPTED for q in QUANTIZED.get(n, (None,))]
+)
 def test_adapters_agree(name, quantized):
     ours, theirs, x = adapted(name, quantized)
     expected = np.asarray(theirs(x))
-    np.testing.assert_allclose(ours(x), expected, rtol=3e-5, atol=3e-5)
+    assert ours(x).dtype == expected.dtype
+    tolerance = 2e-2 if expected.dtype == "float16" else 3e-5
+    np.testing.assert_allclose(ours(x), expected, rtol=tolerance, atol=tolerance)
     stored, there = {}, {}
     ours.save_own_variables(stored)
     theirs.save_own_variables(there)
     assert list(stored) == list(there)
     for key in stored:
         a, b = (np.asarray(arrays[key], "float32") for arrays in (stored, there))
-        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)  # Keras rounds to half
     for layer in (ours, theirs):
         layer.load_own_variables({k: np.asarray(v) for k, v in there.items()})
-    np.testing.assert_allclose(ours(x), np.asarray(theirs(x)), rtol=3e-5, atol=3e-5)
+    np.testing.assert_allclose(ours(x), np.asarray(theirs(x)), rtol=tolerance, atol=tolerance)
     assert not np.any(np.asarray(ours.trainable_variables[-1]))  # b
     assert np.all(np.asarray(ours.trainable_variables[-2]))  # a, so that training can go on
 
 
-@pytest.mark.parametrize("kind", ["adapter", "float8", "float8_accumulated"])
+@pytest.mark.parametrize("name", [n for n in ADAPTED if n.startswith("conv")])
+def test_the_adapted_kernel_of_convolutions_and_their_configs(name):
+    ours, theirs, x = adapted(name)
+    assert (ours.lora_enabled, ours.lora_rank, ours.lora_alpha) == (True, 2, 3)
+    names = [[v.name for v in layer.trainable_variables] for layer in (ours, theirs)]
+    assert names[0] == names[1]
+    assert ours.kernel.dtype == theirs.kernel.dtype
+    found, expected = (np.asarray(layer.kernel, "float32") for layer in (ours, theirs))
+    np.testing.assert_allclose(found, expected, rtol=5e-3, atol=5e-3)
+    config, there = ours.get_config(), theirs.get_config()
+    assert {n: config[n] for n in there if "lora" in n} == {"lora_rank": 2, "lora_alpha": 3}
+    again = type(ours).from_config(config)
+    again.build(x.shape)
+    assert (again.lora_enabled, again.lora_alpha) == (True, 3)
+    assert "lora_rank" not in type(ours)(4, 2).get_config()
+
+
+def test_models_of_adapted_convolutions_go_both_ways(tmp_path):
+    x = OF_CONVOLUTIONS["image"]
+    for here, there in ((lamina, keras), (keras, lamina)):
+        model = here.Sequential([
+            here.Input(x.shape[1:]),
+            here.layers.Conv2D(4, 3, lora_rank=2, lora_alpha=3, name="conv"),
+        ])  # fmt: skip
+        layer = model.get_layer("conv")
+        layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
+        expected = model.predict(x, verbose=0)
+        model.save(tmp_path / "model.keras")
+        model.save_weights(tmp_path / "model.weights.h5")
+        loaded = there.models.load_model(tmp_path / "model.keras")
+        assert loaded.get_layer("conv").lora_enabled
+        np.testing.assert_allclose(loaded.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-5)
+        plain = there.Sequential([there.Input(x.shape[1:]), there.layers.Conv2D(4, 3, name="conv")])
+        plain.load_weights(tmp_path / "model.weights.h5")
+        np.testing.assert_allclose(plain.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("library", [lamina, keras])
+def test_a_convolution_that_computes_with_another_kernel(library):
+    x = OF_CONVOLUTIONS["image"]
+
+    class Doubled(library.layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, 2 * kernel)
+
+    layer = Doubled(3, 2, use_bias=False)
+    layer.build(x.shape)
+    layer.enable_lora(1, b_initializer="ones")
+    expected = layer.convolution_op(x, layer.kernel)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [layers.Dense, layers.Conv1D])
+def test_adapters_that_cannot_be(kind):
+    arguments = {"kernel_size": 2} if kind is layers.Conv1D else {}
+    constrained = kind(3, kernel_constraint="non_neg", lora_rank=2, **arguments)
+    with pytest.raises(ArgumentError, match="has a `kernel_constraint`"):
+        constrained.build((None, 4, 6))
+    layer = kind(3, **arguments)
+    with pytest.raises(AttributeError, match="no weights yet"):
+        _ = layer.kernel
+    layer.build((None, 4, 6))
+    layer.enable_lora(2)
+    with pytest.raises(ArgumentError, match="adapter of rank 2 already"):
+        layer.enable_lora(3)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "convolution", "float8", "float8_accumulated"])
 def test_training_agrees(kind):
     """A few steps: adapters train alone; float8's scales are set to their gradients."""
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(8, 6)).astype("float32"), rng.normal(size=(8, 4)).astype("float32")
-    models = []
+    models, with_adapter = [], kind in ("adapter", "convolution")
+    if kind == "convolution":
+        x = rng.normal(size=(8, 3, 2)).astype("float32")
     for library in (lamina, keras):
+        first = library.layers.Dense(5, activation="tanh", name="first")
+        if kind == "convolution":
+            first = library.layers.Conv1D(5, 3, activation="tanh", name="first")
         model = library.Sequential([
-            library.Input((6,)), library.layers.Dense(5, activation="tanh", name="first"),
+            library.Input(x.shape[1:]), first, library.layers.Reshape((5,)),
             library.layers.EinsumDense("ab,bc->ac", 4, name="second"),
         ])  # fmt: skip
         models.append(model)
     values = [rng.normal(size=w.shape) for w in models[0].get_weights()]
     for model in models:
         model.set_weights(values)
-        for layer in model.layers[-2:]:
-            if kind == "adapter":
+        for layer in (model.layers[0], model.layers[-1]):
+            if with_adapter:
                 layer.enable_lora(2)
                 layer.lora_kernel_a.assign(np.ones(layer.lora_kernel_a.shape))
             else:
@@ -184,7 +269,7 @@ def test_training_agrees(kind):
     for path, value in found.items():
         np.testing.assert_allclose(value, named.get(path, expected.get(path)), rtol=2e-3, atol=2e-3,
                                    err_msg=path)  # fmt: skip
-    if kind == "adapter":
+    if with_adapter:
         np.testing.assert_array_equal(found["first/kernel"], np.float32(values[0]))
         assert [v.name for v in ours.trainable_variables] == [
             "bias", "lora_kernel_a", "lora_kernel_b", "lora_kernel_a", "lora_kernel_b",

@@ -75,6 +75,13 @@ def test_members_of_classes():
     assert surface.member_gaps("C", There, Here) == {"C.gone": [], "C.other": ["no `a`"]}
 
 
+def test_members_of_bases_that_are_not_public():
+    assert {"enable_lora", "convolution_op"} <= {
+        n for n, _ in surface._members(keras.layers.Conv2D)
+    }
+    assert "build" not in {n for n, _ in surface._members(keras.optimizers.Adam)}  # an Optimizer's
+
+
 def test_which_changes_are_worse():
     known = {"m": {"absent": [], "differs": ["a", "b"], "closed": []}}
     found = {"m": {"absent": ["a"], "differs": ["a", "c", "d"], "new": []}}

@@ -51,6 +51,22 @@ def test_convolutions_alternate_by_channels():
     assert "b/bias" not in found
 
 
+def test_weights_with_adapters_and_quantized_ones():
+    adapted = _stack(
+        layers.Conv1D(8, 3, lora_rank=2, name="a"), layers.Dense(4, lora_rank=2, name="b"),
+        shape=(9, 3),
+    )  # fmt: skip
+    kernels = {"a/kernel": (None, None, "model"), "a/bias": ("model",), "b/kernel": ("model", None)}
+    assert _rules(adapted) == kernels
+    ids = keras.Input((3,), dtype="int32")
+    table = keras.Model(ids, layers.Embedding(8, 4, lora_rank=2, name="table")(ids))
+    assert _rules(table) == {"table/embeddings": ("model", None)}
+    for mode, split in (("int8", {"table/embeddings": ("model", None)}), ("int4", {})):
+        table = keras.Model(ids, layers.Embedding(8, 4, name="table")(ids))
+        table.quantize(mode)
+        assert _rules(table) == split
+
+
 def test_attention_is_split_by_heads():
     found = _rules(transformer()[0])
     name = "multi_head_attention"

@@ -107,7 +107,7 @@ class BackupAndRestore(MonitorCallback):
         super().__init__(monitor, mode)
         if not os.fspath(backup_dir):
             raise ArgumentError("BackupAndRestore: `backup_dir` is empty. Pass a folder.")
-        self.backup_dir, self.save_freq = Path(backup_dir), save_freq
+        self.backup_dir, self.save_freq = os.fspath(backup_dir), save_freq
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
         self.keep_best = keep_best
         check_frequency(save_freq, "BackupAndRestore: `save_freq`")
@@ -117,7 +117,7 @@ class BackupAndRestore(MonitorCallback):
         """The folder, for the training of ``model`` alone; ``fit`` calls it at its beginning."""
         self.set_model(model)
         self._folder = CheckpointFolder(
-            self.backup_dir, 1 + self.double_checkpoint, self.keep_best,
+            Path(self.backup_dir), 1 + self.double_checkpoint, self.keep_best,
             self.maximize if self.keep_best else False,
         )  # fmt: skip
         return self._folder

@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from lamina.callbacks.base import Callback
 from lamina.core.boundary import warn
 from lamina.errors import ArgumentError, TrainingWarning
@@ -73,6 +75,11 @@ class MonitorCallback(Callback):
         if self._direction is None:
             self._direction = self._direction_of_metric() or self._direction_of_name()
         return self._direction == "max"
+
+    @property
+    def monitor_op(self) -> Any:
+        """The comparison that tells whether a value is better than another, without a minimum."""
+        return np.greater if self.maximize else np.less
 
     def _direction_of_metric(self) -> str | None:
         """The direction that the compiled metric of the monitored name declares."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class OrbaxCheckpoint(SavingCallback):
         save_weights_only: bool = False,
     ) -> None:
         super().__init__(monitor, verbose, save_best_only, mode, save_freq, initial_value_threshold)
-        self.directory, self.max_to_keep = Path(directory).absolute(), max_to_keep
+        self.directory, self.max_to_keep = os.fspath(Path(directory).absolute()), max_to_keep
         self.save_on_background = save_on_background
         self.save_weights_only = save_weights_only
         self._orbax = optional.load("orbax.checkpoint", "OrbaxCheckpoint()", "lamina[distributed]")
@@ -117,7 +118,7 @@ class OrbaxCheckpoint(SavingCallback):
                 self._manager.delete(later)
         elif latest is not None and latest >= step:
             raise ArgumentError(
-                f"OrbaxCheckpoint cannot save checkpoint {step}: {str(self.directory)!r} holds "
+                f"OrbaxCheckpoint cannot save checkpoint {step}: {self.directory!r} holds "
                 f"checkpoint {latest} already. Pass another `directory`, or go on from there: "
                 "`callback.restore(model)` and fit(..., initial_epoch=...)."
             )
@@ -135,7 +136,7 @@ class OrbaxCheckpoint(SavingCallback):
                     state=args.StandardSave(state), training=args.JsonSave(training)
                 ),
             )
-        return self.directory / str(step)
+        return Path(self.directory) / str(step)
 
     def wait_until_finished(self) -> None:
         """Wait until all checkpoints are complete."""
@@ -184,7 +185,7 @@ class OrbaxCheckpoint(SavingCallback):
         found = self.all_steps()
         if not found or (step is not None and step not in found):
             raise FileNotFoundError(
-                f"{str(self.directory)!r} has no checkpoint {'' if step is None else step}. It has "
+                f"{self.directory!r} has no checkpoint {'' if step is None else step}. It has "
                 f"those numbers: {found}."
             )
         if not model.built:
@@ -198,13 +199,13 @@ class OrbaxCheckpoint(SavingCallback):
         numbers = [training.get(n) if isinstance(training, dict) else None for n in _NUMBERS]
         if not all(type(n) is int and n >= 0 for n in numbers):
             raise CorruptFileError(
-                f"Checkpoint {step} of {str(self.directory)!r} does not say where the training was:"
+                f"Checkpoint {step} of {self.directory!r} does not say where the training was:"
                 f" {training!r}."
             )
         expected, received = _shapes(groups), training.get("shapes")
         if received != expected:
             raise StructureError(
-                f"Checkpoint {step} of {str(self.directory)!r} does not fit model {model.name!r} "
+                f"Checkpoint {step} of {self.directory!r} does not fit model {model.name!r} "
                 f"and its optimizer.\n  expected: {expected}\n  received: {received}"
             )
         restored = self._manager.restore(

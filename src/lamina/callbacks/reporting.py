@@ -91,22 +91,23 @@ class CSVLogger(Callback):
 
     def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
         super().__init__()
-        self.filename, self.sep, self.append = Path(filename), separator, append
+        self.filename, self.sep, self.append = os.fspath(filename), separator, append
+        self._path = Path(filename)
         self._columns: list[str] = []
         self._rows = 0
         self._replaces = not append
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.filename.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         # Replaced with the first row: a training that is resumed continues the file.
-        self._replaces = not (self.append and self.filename.exists())
+        self._replaces = not (self.append and self._path.exists())
         self._columns, self._rows = [], 0
         if not self._replaces:
             self._columns = next(iter(lines := self._read()), [])
             self._rows = max(len(lines) - 1, 0)
         if self._columns and self._columns[0] != "epoch":
             raise ArgumentError(
-                f"CSVLogger: {str(self.filename)!r} is not a table of epochs to continue.",
+                f"CSVLogger: {self.filename!r} is not a table of epochs to continue.",
                 expected="a first line that starts with 'epoch'",
                 received=self._columns,
                 cure="Pass append=False to replace it.",
@@ -119,11 +120,11 @@ class CSVLogger(Callback):
         """Continue the file after the rows that it had, whatever was added since."""
         self._columns, self._rows = list(state["columns"]), state["rows"]
         self._replaces = False
-        known = self._columns and self.filename.exists()
+        known = self._columns and self._path.exists()
         lines = self._read()[: self._rows + 1] if known else []
         if len(lines) != self._rows + bool(self._columns):
             warn(
-                f"CSVLogger: {str(self.filename)!r} lacks rows that it had before the training was "
+                f"CSVLogger: {self.filename!r} lacks rows that it had before the training was "
                 f"interrupted: it has {max(len(lines) - 1, 0)} of {self._rows}.",
                 TrainingWarning,
             )
@@ -140,7 +141,7 @@ class CSVLogger(Callback):
             lines = self._read()[1:]
             self._columns = [*self._columns, *new]
             self._replace([self._columns, *([*line, *["NA"] * len(new)] for line in lines)])
-        with self.filename.open("a", encoding="utf-8", newline="") as file:
+        with self._path.open("a", encoding="utf-8", newline="") as file:
             file.write(self._text([[row.get(name, "NA") for name in self._columns]]))
         self._rows += 1
 
@@ -149,14 +150,14 @@ class CSVLogger(Callback):
             self._replace([])
 
     def _read(self) -> list[list[str]]:
-        with self.filename.open(encoding="utf-8", newline="") as file:
+        with self._path.open(encoding="utf-8", newline="") as file:
             return list(csv.reader(file, delimiter=self.sep))
 
     def _replace(self, lines: list[list[Any]]) -> None:
         """Replace the file atomically, so that a crash leaves either the old or the new table."""
-        fresh = self.filename.with_name(f"{self.filename.name}.tmp")
+        fresh = self._path.with_name(f"{self._path.name}.tmp")
         fresh.write_text(self._text(lines), encoding="utf-8", newline="")
-        os.replace(fresh, self.filename)
+        os.replace(fresh, self._path)
 
     def _text(self, lines: list[list[Any]]) -> str:
         buffer = io.StringIO(newline="")

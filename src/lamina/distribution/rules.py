@@ -47,9 +47,9 @@ def tensor_rules(model: Any, axis: str = "model", parts: int = 1) -> list[tuple[
 
     Kernels of ``Dense``, ``EinsumDense`` and convolutions are split by their outputs and by their
     inputs in turn, attention by its heads, embeddings by their indices. What the number of devices
-    does not divide stays whole, and so do the weights of other layers. Inside of a custom layer,
-    where there is no graph, a layer whose inputs have the size of the outputs of the ``Dense``
-    layer created before it is taken to follow that one.
+    does not divide stays whole, and so do adapters (LoRA), weights of 4 bits, and the weights of
+    other layers. Inside of a custom layer, where there is no graph, a layer whose inputs have the
+    size of the outputs of the ``Dense`` layer created before it is taken to follow that one.
 
     Args:
         model: A built model.
@@ -135,12 +135,15 @@ class _Rules:
 
     def _matrix(self, layer: Any) -> tuple[int, int, int | None] | None:
         """The axes of a kernel with the input and output features, and that of the bias."""
+        kernel = _weight(layer, "kernel")
+        if kernel is None:
+            return None
         if isinstance(layer, layers.Dense):
             return 0, 1, 0
         if isinstance(layer, _CONVOLUTIONS) and layer.groups == 1:
-            return layer.kernel.ndim - 2, layer.kernel.ndim - 1, 0
+            return kernel.ndim - 2, kernel.ndim - 1, 0
         if isinstance(layer, _TRANSPOSED):
-            return layer.kernel.ndim - 1, layer.kernel.ndim - 2, 0
+            return kernel.ndim - 1, kernel.ndim - 2, 0
         if isinstance(layer, layers.EinsumDense):
             return self._einsum(layer)
         return None
@@ -159,7 +162,7 @@ class _Rules:
     def _split_matrix(
         self, layer: Any, inputs: int, outputs: int, bias_axis: int | None, split: bool
     ) -> bool:
-        kernel, bias = layer.kernel, layer.bias
+        kernel, bias = _weight(layer, "kernel"), layer.bias
         if split and self._divides(kernel, inputs):
             self._set(kernel, inputs)
             return False
@@ -172,20 +175,21 @@ class _Rules:
 
     def _embedding(self, layer: Any) -> bool:
         # By its features would split what follows too: each block would gather its inputs again.
-        if self._divides(layer.embeddings, 0):
-            self._set(layer.embeddings, 0)
+        table = _weight(layer, "embeddings")
+        if self._divides(table, 0):
+            self._set(table, 0)
         return False
 
     def _attention(self, layer: Any) -> None:
         """Split all projections by heads, unless their numbers do not allow it."""
         for inner in held_as(layer, "layer"):
-            role = inner.name
-            if role in ("query", "key", "value") and self._divides(inner.kernel, 1):
-                self._set(inner.kernel, 1)
+            role, kernel = inner.name, _weight(inner, "kernel")
+            if role in ("query", "key", "value") and self._divides(kernel, 1):
+                self._set(kernel, 1)
                 if inner.bias is not None:
                     self._set(inner.bias, 0)
-            elif role == "attention_output" and self._divides(inner.kernel, 0):
-                self._set(inner.kernel, 0)
+            elif role == "attention_output" and self._divides(kernel, 0):
+                self._set(kernel, 0)
 
     def _inside(self, layer: Any) -> None:
         """Follow the inner layers of a custom layer in the order of their creation."""
@@ -195,14 +199,24 @@ class _Rules:
             if matrix is None:
                 self.follow(inner, [False])
                 continue
-            split = before == inner.kernel.shape[matrix[0]]
+            shape = inner.kernel.shape
+            split = before == shape[matrix[0]]
             result = self.follow(inner, [split])
-            before = inner.kernel.shape[matrix[1]] if result else None
+            before = shape[matrix[1]] if result else None
 
     def _divides(self, variable: Any, dimension: int) -> bool:
-        return self.parts > 1 and variable.shape[dimension] % self.parts == 0
+        return (
+            variable is not None and self.parts > 1 and variable.shape[dimension] % self.parts == 0
+        )
 
     def _set(self, variable: Any, dimension: int) -> None:
         self.axes[variable] = tuple(
             self.axis if i == dimension else None for i in range(variable.ndim)
         )
+
+
+def _weight(layer: Any, name: str) -> Any:
+    """The variable of a layer's weights; None if it has none, or packs several into one byte."""
+    if layer.quantization_mode not in (None, "int8", "float8"):
+        return None
+    return next((v for v in layer.weights if v.name == name), None)

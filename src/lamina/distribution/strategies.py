@@ -40,6 +40,8 @@ class Distribution:
             of one batch of each process.
     """
 
+    batch_dim_name: str | None
+
     def __init__(
         self,
         device_mesh: DeviceMesh,

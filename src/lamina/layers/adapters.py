@@ -1,15 +1,19 @@
-"""Low-rank adaptation (LoRA) of the matrix of a layer."""
+"""Low-rank adaptation (LoRA) of the kernel or table of a layer."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping, MutableMapping
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina import initializers
 from lamina.core.boundary import public
+from lamina.core.variable import Variable
 from lamina.errors import ArgumentError, NotBuiltError
 from lamina.layers.base import Layer
+from lamina.serialization import registry
 from lamina.serialization.fields import field, number, optional, positive_int
 from lamina.serialization.registry import builtin
 
@@ -53,6 +57,9 @@ class AdaptedLayer(Layer, trailing=True, kw_only=True):
     lora_rank: int | None = _RANK
     lora_alpha: float | None = _ALPHA
 
+    # Arguments that a config contains only if they are given.
+    _optional: ClassVar[tuple[str, ...]] = ("lora_rank", "lora_alpha")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.lora_enabled = False
@@ -60,9 +67,30 @@ class AdaptedLayer(Layer, trailing=True, kw_only=True):
         if self.lora_alpha is None:
             self.lora_alpha = self.lora_rank
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments by name; those of an adapter only if there is one."""
+        config = super().get_config()
+        return {k: v for k, v in config.items() if v is not None or k not in self._optional}
+
     def _floats(self, m: Matrix) -> Any:
-        """The matrix as floats."""
-        raise NotImplementedError
+        """The matrix as floats of the compute dtype in a call, else of the dtype of the weights."""
+        return vars(self)[m.attribute].value
+
+    def _matrix(self) -> Any:
+        """The variable of the first matrix; with an adapter, the sum of both."""
+        if not self.built:
+            raise AttributeError(
+                f"Layer {self.name!r} ({type(self).__name__}) has no weights yet. Call it, or its "
+                "`build(input_shape)`, first."
+            )
+        m = self._matrices[0]
+        if self.lora_enabled:
+            return self._adapted(m).astype(self.compute_dtype)
+        return self._unadapted(m)
+
+    def _unadapted(self, m: Matrix) -> Any:
+        """A matrix without its adapter, as users see it."""
+        return vars(self)[m.attribute]
 
     def _need_weights(self, before: str) -> None:
         """Raise an error if there are no weights, which are to be created before something."""
@@ -74,7 +102,14 @@ class AdaptedLayer(Layer, trailing=True, kw_only=True):
             )
 
     def _may_adapt(self) -> None:
-        """Raise an error if the matrix is in a form that cannot have an adapter."""
+        """Raise an error if the matrix cannot have an adapter."""
+        name = self._matrices[0].name
+        if vars(self)[f"{name}_constraint"] is not None:
+            raise ArgumentError(
+                f"Layer {self.name!r} ({type(self).__name__}) has a `{name}_constraint`, which its "
+                "weights with an adapter would not meet. Create it without.",
+                layer=self.name,
+            )
 
     def _add_adapter(self, a_initializer: Any = "he_uniform", b_initializer: Any = "zeros") -> None:
         """Add the adapter if there is a rank; the matrix itself is frozen then."""
@@ -103,33 +138,27 @@ class AdaptedLayer(Layer, trailing=True, kw_only=True):
         a_initializer: Any = "he_uniform",
         b_initializer: Any = "zeros",
     ) -> None:
-        """Freeze the matrix, and train the difference to it as a product of two small ones.
+        """Freeze the kernel or table, and train the difference to it: a product of two matrices.
 
-        The layer computes with ``matrix + lora_alpha / rank * a @ b``. Files contain this sum in
-        place of the matrix; a layer that is loaded from one starts with ``b = 0``. Hu et al. 2021,
+        The layer computes with ``kernel + lora_alpha / rank * a @ b``. Files contain this sum in
+        place of the kernel; a layer that is loaded from one starts with ``b = 0``. Hu et al. 2021,
         arXiv:2106.09685.
 
         Args:
             rank: Number of columns of ``a`` and rows of ``b``.
             lora_alpha: The difference is multiplied by ``lora_alpha / rank``; ``rank`` when None.
-            a_initializer: Initializer of ``a``, of the shape of the matrix but for the last axis.
+            a_initializer: Initializer of ``a``, of the shape of the kernel but for the last axis.
             b_initializer: Initializer of ``b``.
 
         Raises:
             NotBuiltError: The layer has no weights yet.
             ArgumentError: It has an adapter already, or a constraint, which the sum would not meet.
         """
-        who = f"Layer {self.name!r} ({type(self).__name__})"
         self._need_weights("`enable_lora`, or pass `lora_rank` to its constructor")
         if self.lora_enabled:
             raise ArgumentError(
-                f"{who} has an adapter of rank {self.lora_rank} already.", layer=self.name
-            )
-        name = self._matrices[0].name
-        if vars(self)[f"{name}_constraint"] is not None:
-            raise ArgumentError(
-                f"{who} has a `{name}_constraint`, which its matrix with an adapter would not "
-                "meet. Create it without.",
+                f"Layer {self.name!r} ({type(self).__name__}) has an adapter of rank "
+                f"{self.lora_rank} already.",
                 layer=self.name,
             )
         self._may_adapt()
@@ -147,6 +176,45 @@ class AdaptedLayer(Layer, trailing=True, kw_only=True):
     def _adapted(self, m: Matrix) -> Any:
         a, b, factor = self._adapter()
         return self._floats(m) + factor * jnp.matmul(a, b)
+
+    # ---- files ---------------------------------------------------------------------------------
+
+    def _file_variables(self) -> list[Variable]:
+        adapter = self._adapter(cast=False)[:2] if self.lora_enabled else ()
+        return [v for v in super()._file_variables() if v not in {*adapter}]
+
+    def _writes_itself(self) -> bool:
+        return self.lora_enabled or any(
+            registry.defined_by_user(type(self), n)
+            for n in ("save_own_variables", "load_own_variables")
+        )
+
+    def _in_files(self, m: Matrix, value: Any) -> dict[str, Any]:
+        """What files contain of a matrix with this value, by the attributes of the variables."""
+        return {m.attribute: value}
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        merged: dict[Variable, Any] = {}
+        if self.lora_enabled:  # the sum of the matrix and its adapter takes the matrix's place
+            m = self._matrices[0]
+            for attribute, array in self._in_files(m, np.asarray(self._adapted(m))).items():
+                variable = vars(self)[attribute]
+                merged[variable] = np.asarray(array).astype(variable.dtype)
+        for i, variable in enumerate(self._file_variables()):
+            store[str(i)] = merged[variable] if variable in merged else variable.numpy()
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        missing = [n for n in map(str, range(len(self._file_variables()))) if n not in store]
+        if missing:
+            raise ArgumentError(
+                f"Layer {self.name!r} ({type(self).__name__}) needs the arrays {missing} too. "
+                f"Received: {sorted(store)}.",
+                layer=self.name,
+            )
+        super().load_own_variables(store)
+        if self.lora_enabled:
+            b = self._adapter(cast=False)[1]
+            b.assign(jnp.zeros(b.shape, b.dtype))
 
 
 __all__ = ["AdaptedLayer", "Matrix"]

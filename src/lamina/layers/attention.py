@@ -23,6 +23,7 @@ from lamina.layers.regularization import Dropout, dropout_rate
 from lamina.layers.weights import KernelAndBias
 from lamina.ops.lowering.attention import attend, flash_attend, flash_by_default, window_mask
 from lamina.ops.lowering.dropout import keep_factors
+from lamina.random.seed_generator import Seeded
 from lamina.serialization.fields import field, fields_of, integers, optional, positive_int
 from lamina.serialization.registry import builtin
 
@@ -121,7 +122,7 @@ _SEED: Any = field(default=None, convert=read_seed)
 
 
 @builtin()
-class _Attention(KernelAndBias, trailing=True, kw_only=True):
+class _Attention(Seeded, KernelAndBias, trailing=True, kw_only=True):
     """Attention between projections of queries, keys and values."""
 
     _untracked = KernelAndBias._untracked | {"_features"}
@@ -387,6 +388,11 @@ class MultiHeadAttention(_Attention):
     value_dense: ClassVar[Any] = None
     output_dense: ClassVar[Any] = None
 
+    def __post_init__(self) -> None:
+        if self.value_dim is None:
+            self.value_dim = self.key_dim
+        super().__post_init__()
+
     @property
     def _heads(self) -> _Heads:
         return _Heads(
@@ -532,6 +538,7 @@ class GroupQueryAttention(_Attention):
                 f"{self.num_key_value_heads}."
             )
         super().__post_init__()
+        self.num_repeats = self.num_query_heads // self.num_key_value_heads
 
     @property
     def _heads(self) -> _Heads:

@@ -17,13 +17,14 @@ from lamina.layers.core import known_size
 from lamina.layers.regularization import dropout_rate
 from lamina.ops.lowering.attention import window_mask
 from lamina.ops.lowering.dropout import keep_factors
+from lamina.random.seed_generator import Seeded
 from lamina.serialization.fields import field, one_of
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
 
 
 @builtin()
-class _Unprojected(Layer):
+class _Unprojected(Seeded, Layer):
     """``softmax(scores(query, key)) @ value``, for the scores of a subclass."""
 
     dropout: float = field(default=0.0, convert=dropout_rate, kw_only=True)

@@ -121,9 +121,9 @@ class Bidirectional(Recurrent):
         return self.forward_layer.stateful
 
     @property
-    def states(self) -> list[Variable]:
-        """The variables that keep the states of both directions between calls."""
-        return [*self.forward_layer.states, *self.backward_layer.states]
+    def states(self) -> list[Variable] | None:
+        """The variables that keep the states of both directions between calls; None without."""
+        return [*(self.forward_layer.states or ()), *(self.backward_layer.states or ())] or None
 
     def reset_state(self) -> None:
         """Set the states of a stateful layer to zero."""

@@ -5,12 +5,15 @@ The formulas are in :mod:`lamina.ops.lowering.conv`; a class here names its weig
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
 
 from lamina import activations, settings
+from lamina.core.variable import value_of
 from lamina.errors import ArgumentError
+from lamina.layers.adapters import AdaptedLayer, Matrix
 from lamina.layers.arguments import layout
 from lamina.layers.base import InputSpec
 from lamina.layers.core import known_size
@@ -106,7 +109,7 @@ class _Convolution(_Arguments, SpatialLayer):
 
 
 @builtin()
-class _Plain(_Convolution, KernelAndBias):
+class _Plain(AdaptedLayer, _Convolution, KernelAndBias):
     filters: int = field(convert=positive_int)
     kernel_size: Any = field(convert=per_axis)
     strides: Any = field(default=1, convert=per_axis)
@@ -140,12 +143,20 @@ class _Plain(_Convolution, KernelAndBias):
                 layer=self.name,
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
-        self.kernel = add_weight(self, "kernel", shape)
+        rows = math.prod(shape[:-1])
+        self._matrices = (Matrix("kernel", shape, (*range(self.rank + 1),), (rows, self.filters)),)
+        self._kernel = add_weight(self, "kernel", shape)
         self._add_bias(self.filters)
+        self._add_adapter()
+
+    @property
+    def kernel(self) -> Any:
+        """The variable of the kernel; with an adapter, the sum of both."""
+        return self._matrix()
 
     def call(self, inputs: Any) -> Any:
         """Convolve."""
-        return self._activated(self.convolution_op(inputs, self.kernel.value))
+        return self._activated(self.convolution_op(inputs, value_of(self.kernel)))
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """The convolution without bias and activation: a subclass may use another kernel in it.
@@ -165,6 +176,11 @@ _KERNEL = """\
             ``(*kernel_size, {shape})``.
         kernel_regularizer: Penalty on the kernel, added to the loss.
         kernel_constraint: Projection of the kernel after each update."""
+_LORA = """
+        lora_rank: If given, freeze the kernel and train a difference of this rank to it: see
+            :meth:`enable_lora`.
+        lora_alpha: The difference is multiplied by ``lora_alpha / lora_rank``; ``lora_rank`` when
+            None."""
 _PLAIN = _text(
     """Convolution over $dimensions.
 
@@ -181,7 +197,7 @@ _PLAIN = _text(
         groups: Number of groups into which the input channels and the filters are split; each
             group of filters is applied to its own group of channels.
 {_LAST}""",
-    _KERNEL.format(shape="channels // groups, filters"),
+    _KERNEL.format(shape="channels // groups, filters") + _LORA,
     "filters",
     """    Dumoulin and Visin 2016, arXiv:1603.07285, explains padding, strides and dilation.
 

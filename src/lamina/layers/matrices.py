@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -64,17 +64,13 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
 
     quantization_config: Any = _CONFIG
 
+    _optional = (*AdaptedLayer._optional, "gptq_unpacked_column_size", "quantization_config")
     _modes: ClassVar[tuple[str, ...]] = ("int8", "int4", "float8", *CALIBRATED)
     _after_first: ClassVar[tuple[str, ...]] = ("bias",)  # in files, before what quantization adds
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.inputs_quantizer = None
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments by name; those of an adapter only if there is one."""
-        optional = ("lora_rank", "lora_alpha", "gptq_unpacked_column_size", "quantization_config")
-        return {k: v for k, v in super().get_config().items() if v is not None or k not in optional}
 
     # ---- building ------------------------------------------------------------------------------
 
@@ -139,24 +135,16 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
                     array.shape, first, dtype, trainable=False, name=name,
                 ))  # fmt: skip
 
-    def _matrix(self) -> Any:
-        """The variable of the first matrix; with an adapter or 4 bits, what it stands for."""
-        if not self.built:
-            raise AttributeError(
-                f"Layer {self.name!r} ({type(self).__name__}) has no weights yet. Call it, or its "
-                "`build(input_shape)`, first."
-            )
-        m, mode = self._matrices[0], self.quantization_mode
+    def _unadapted(self, m: Matrix) -> Any:
+        mode = self.quantization_mode
         if mode in CALIBRATED:
             return self._calibrated_integers()
-        variable = vars(self)[m.attribute]
-        if self.lora_enabled:
-            return self._adapted(m).astype(self.compute_dtype)
         if mode == "int4":
-            return unpack_int4(variable, m.grid[m.packed], m.packed).reshape(m.shape)
-        return variable
+            return unpack_int4(vars(self)[m.attribute], m.grid[m.packed], m.packed).reshape(m.shape)
+        return super()._unadapted(m)
 
     def _may_adapt(self) -> None:
+        super()._may_adapt()
         if self.quantization_mode in CALIBRATED:
             raise ArgumentError(
                 f"Layer {self.name!r} ({type(self).__name__}) is quantized by "
@@ -515,41 +503,13 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
         names = self.variable_serialization_spec[self.quantization_mode]
         found = [vars(self).get(attributes.get(name, name)) for name in names]
         listed = [v for v in found if isinstance(v, Variable)]
-        adapter = self._adapter(cast=False)[:2] if self.lora_enabled else ()
-        return [*listed, *(v for v in super()._file_variables() if v not in {*listed, *adapter})]
+        return [*listed, *(v for v in super()._file_variables() if v not in {*listed})]
 
-    def _writes_itself(self) -> bool:
-        return self.lora_enabled or any(
-            registry.defined_by_user(type(self), n)
-            for n in ("save_own_variables", "load_own_variables")
-        )
-
-    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        merged: dict[Variable, Any] = {}
-        if self.lora_enabled:  # the sum of the matrix and its adapter takes the matrix's place
-            m = self._matrices[0]
-            value, mode = np.asarray(self._adapted(m)), self.quantization_mode
-            arrays = {m.attribute: value}
-            if mode in ("int8", "int4"):
-                arrays = self._quantized(m, value, mode)
-            for attribute, array in arrays.items():
-                variable = vars(self)[attribute]
-                merged[variable] = np.asarray(array).astype(variable.dtype)
-        for i, variable in enumerate(self._file_variables()):
-            store[str(i)] = merged[variable] if variable in merged else variable.numpy()
-
-    def load_own_variables(self, store: Mapping[str, Any]) -> None:
-        missing = [n for n in map(str, range(len(self._file_variables()))) if n not in store]
-        if missing:
-            raise ArgumentError(
-                f"Layer {self.name!r} ({type(self).__name__}) needs the arrays {missing} too. "
-                f"Received: {sorted(store)}.",
-                layer=self.name,
-            )
-        super().load_own_variables(store)
-        if self.lora_enabled:
-            b = self._adapter(cast=False)[1]
-            b.assign(jnp.zeros(b.shape, b.dtype))
+    def _in_files(self, m: Matrix, value: Any) -> dict[str, Any]:
+        mode = self.quantization_mode
+        if mode in ("int8", "int4"):
+            return self._quantized(m, value, mode)
+        return super()._in_files(m, value)
 
 
 def _integers(quantizer: Any, value: Any, axes: Any) -> tuple[Any, Any]:

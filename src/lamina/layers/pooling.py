@@ -24,12 +24,15 @@ def _text(template: str, kind: str, rank: int, **sizes: tuple[int, ...]) -> str:
     return fill(text, rank, **sizes)
 
 
+_POOLS = {"max": lowering.max_pool, "average": lowering.average_pool}
+
+
 # ---- windows -------------------------------------------------------------------------------------
 
 
 @builtin()
 class _Pooling(SpatialLayer, positional="pool_size strides padding data_format name"):
-    pool: ClassVar[Callable[..., Any]]
+    pool_mode: ClassVar[str]
 
     pool_size: Any = field(default=2, convert=per_axis)
     strides: Any = field(default=None, convert=optional(per_axis))
@@ -43,7 +46,8 @@ class _Pooling(SpatialLayer, positional="pool_size strides padding data_format n
 
     def call(self, inputs: Any) -> Any:
         """Pool."""
-        return type(self).pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
+        pool = _POOLS[self.pool_mode]
+        return pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
 
 _WINDOWS = """The $entry of each window, over $dimensions.
@@ -71,37 +75,37 @@ _WINDOWS = """The $entry of each window, over $dimensions.
 @builtin("layers")
 class MaxPooling1D(_Pooling):
     __doc__ = _text(_WINDOWS, "Max", 1, input=(8, 4), output=(4, 4))
-    rank, pool = 1, staticmethod(lowering.max_pool)
+    rank, pool_mode = 1, "max"
 
 
 @builtin("layers")
 class MaxPooling2D(_Pooling):
     __doc__ = _text(_WINDOWS, "Max", 2, input=(8, 4), output=(4, 4))
-    rank, pool = 2, staticmethod(lowering.max_pool)
+    rank, pool_mode = 2, "max"
 
 
 @builtin("layers")
 class MaxPooling3D(_Pooling):
     __doc__ = _text(_WINDOWS, "Max", 3, input=(8, 4), output=(4, 4))
-    rank, pool = 3, staticmethod(lowering.max_pool)
+    rank, pool_mode = 3, "max"
 
 
 @builtin("layers")
 class AveragePooling1D(_Pooling):
     __doc__ = _text(_WINDOWS, "Average", 1, input=(8, 4), output=(4, 4))
-    rank, pool = 1, staticmethod(lowering.average_pool)
+    rank, pool_mode = 1, "average"
 
 
 @builtin("layers")
 class AveragePooling2D(_Pooling):
     __doc__ = _text(_WINDOWS, "Average", 2, input=(8, 4), output=(4, 4))
-    rank, pool = 2, staticmethod(lowering.average_pool)
+    rank, pool_mode = 2, "average"
 
 
 @builtin("layers")
 class AveragePooling3D(_Pooling):
     __doc__ = _text(_WINDOWS, "Average", 3, input=(8, 4), output=(4, 4))
-    rank, pool = 3, staticmethod(lowering.average_pool)
+    rank, pool_mode = 3, "average"
 
 
 # ---- global --------------------------------------------------------------------------------------

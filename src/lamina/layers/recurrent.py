@@ -77,6 +77,12 @@ class Recurrent(Layer):
         return mask.astype(bool)
 
 
+_ARGUMENTS = (
+    "return_sequences", "return_state", "go_backwards", "stateful", "unroll",
+    "zero_output_for_mask",
+)  # fmt: skip
+
+
 @builtin("layers")
 class RNN(Recurrent):
     """A recurrence over time: ``output, states = cell(x[:, t], states)`` for each time step ``t``.
@@ -175,13 +181,24 @@ class RNN(Recurrent):
 
     @property
     def state_size(self) -> Any:
-        """Number of features of each state, as given by the cell."""
-        return self.cell.state_size
+        """Number of features of each state, as given by the cell; a list also for one state."""
+        return [self.cell.state_size] if self.single_state else self.cell.state_size
 
     @property
-    def states(self) -> list[Variable]:
-        """The variables that hold the states between the calls of a stateful layer."""
-        return list(self._state_variables)
+    def single_state(self) -> bool:
+        """Whether the cell has a single state, and gives its size as an integer."""
+        return isinstance(self.cell.state_size, int)
+
+    @property
+    def states(self) -> list[Variable] | None:
+        """The variables that hold the states between the calls of a stateful layer; else None."""
+        return list(self._state_variables) or None
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if type(self) is RNN:
+            config |= {name: vars(self)[name] for name in _ARGUMENTS}
+        return config
 
     def _saved_variables(self) -> list[Variable]:
         states = set(self._state_variables)

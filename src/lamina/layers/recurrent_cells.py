@@ -20,6 +20,7 @@ from lamina.layers.regularization import dropout_rate
 from lamina.layers.weights import add_weight, constraint, initializer, penalties, regularizer
 from lamina.ops.lowering.dropout import keep_factors
 from lamina.ops.lowering.recurrence import Constants, GRUStep, LSTMStep, SimpleStep, Step
+from lamina.random.seed_generator import Seeded
 from lamina.serialization.fields import field, positive_int
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
@@ -42,7 +43,7 @@ _PENALTIES = f"{REGULARIZERS} {CONSTRAINTS}"
 
 
 @builtin()
-class CellArguments(Layer, kw_only=True):
+class CellArguments(Seeded, Layer, kw_only=True):
     """The arguments of the built-in recurrent cells, and of the layers that create one."""
 
     _shared_arguments: ClassVar[Mapping[str, str]] = {

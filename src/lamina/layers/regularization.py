@@ -19,6 +19,7 @@ from lamina.initializers.base import read_seed
 from lamina.layers.base import Layer
 from lamina.layers.spatial_base import SpatialLayer, fill
 from lamina.ops.lowering.dropout import keep
+from lamina.random.seed_generator import Seeded
 from lamina.serialization.fields import field, is_integer, number, optional
 from lamina.serialization.registry import builtin
 
@@ -34,7 +35,7 @@ def _read_noise_shape(value: Any) -> tuple[int | None, ...]:
 
 
 @builtin()
-class _Stochastic(Layer):
+class _Stochastic(Seeded, Layer):
     """Base class: outside training, the inputs are returned unchanged."""
 
     _strength: ClassVar[str] = "rate"  # the argument that disables the layer if it is 0

@@ -509,7 +509,7 @@ def _parameters(fn: Any) -> Collection[str]:
 class FunctionLoss(Loss):
     """A loss whose values a function computes: the base class of all built-in ones."""
 
-    _function: ClassVar[Any]
+    fn: ClassVar[Any]
     _shared_arguments: ClassVar[Mapping[str, str]] = {
         "reduction": "How to reduce the values: see :class:`Loss`.",
         "name": "Name of the loss.",
@@ -521,20 +521,20 @@ class FunctionLoss(Loss):
         return {name: vars(self)[name] for name in fields_of(type(self), beyond=Loss)}
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return values_of(self._function, y_true, y_pred, **self._arguments())
+        return values_of(self.fn, y_true, y_pred, **self._arguments())
 
     def _takes_class_indices(self) -> bool:
-        return kind_of(self._function) in _WITH_INDICES
+        return kind_of(self.fn) in _WITH_INDICES
 
     @property
     def reads(self) -> Literal["logits", "probabilities"] | None:
-        if "from_logits" not in _parameters(self._function):
+        if "from_logits" not in _parameters(self.fn):
             return None
         return "logits" if self._arguments().get("from_logits") else "probabilities"
 
     @property
     def class_axis(self) -> int | None:
-        if kind_of(self._function) != "classes":
+        if kind_of(self.fn) != "classes":
             return None
         return self._arguments().get("axis", -1)
 
@@ -576,7 +576,6 @@ class LossFunctionWrapper(FunctionLoss):
         return {}
 
     def __post_init__(self) -> None:
-        self._function = self.fn  # pyright: ignore[reportAttributeAccessIssue]
         if self.name is None:
             self.name = naming.name_of(self.fn)
 

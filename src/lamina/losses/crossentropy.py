@@ -256,7 +256,7 @@ class BinaryCrossentropy(FunctionLoss):
     0.6931
     """
 
-    _function = staticmethod(binary_crossentropy)
+    fn = staticmethod(binary_crossentropy)
     from_logits: bool = False
     label_smoothing: float = field(default=0.0, convert=number("[0, 1]"))
     axis: int = -1
@@ -273,7 +273,7 @@ class BinaryFocalCrossentropy(FunctionLoss):
     0.3466
     """
 
-    _function = staticmethod(binary_focal_crossentropy)
+    fn = staticmethod(binary_focal_crossentropy)
     apply_class_balancing: bool = False
     alpha: float = 0.25
     gamma: float = 2.0
@@ -293,7 +293,7 @@ class CategoricalCrossentropy(FunctionLoss):
     0.6931
     """
 
-    _function = staticmethod(categorical_crossentropy)
+    fn = staticmethod(categorical_crossentropy)
     from_logits: bool = False
     label_smoothing: float = field(default=0.0, convert=number("[0, 1]"))
     axis: int = -1
@@ -310,7 +310,7 @@ class CategoricalFocalCrossentropy(FunctionLoss):
     0.1733
     """
 
-    _function = staticmethod(categorical_focal_crossentropy)
+    fn = staticmethod(categorical_focal_crossentropy)
     alpha: Any = 0.25
     gamma: float = 2.0
     from_logits: bool = False
@@ -334,7 +334,7 @@ class SparseCategoricalCrossentropy(FunctionLoss):
     0.6931
     """
 
-    _function = staticmethod(sparse_categorical_crossentropy)
+    fn = staticmethod(sparse_categorical_crossentropy)
     from_logits: bool = False
     ignore_class: int | None = None
     reduction: str | None = REDUCTION
@@ -354,7 +354,7 @@ class CategoricalGeneralizedCrossEntropy(FunctionLoss):
     1.0
     """
 
-    _function = staticmethod(categorical_generalized_cross_entropy)
+    fn = staticmethod(categorical_generalized_cross_entropy)
     q: float = field(default=0.5, convert=number("(0, 1)"))
     reduction: str | None = REDUCTION
     name: str | None = "categorical_generalized_cross_entropy"

@@ -51,7 +51,7 @@ class KLDivergence(FunctionLoss):
     0.1438
     """
 
-    _function = staticmethod(kl_divergence)
+    fn = staticmethod(kl_divergence)
     reduction: str | None = REDUCTION
     name: str | None = "kl_divergence"
     dtype: Any = DTYPE
@@ -65,7 +65,7 @@ class Poisson(FunctionLoss):
     1.0
     """
 
-    _function = staticmethod(poisson)
+    fn = staticmethod(poisson)
     reduction: str | None = REDUCTION
     name: str | None = "poisson"
     dtype: Any = DTYPE

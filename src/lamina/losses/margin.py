@@ -158,7 +158,7 @@ class Hinge(FunctionLoss):
     1.0
     """
 
-    _function = staticmethod(hinge)
+    fn = staticmethod(hinge)
     reduction: str | None = REDUCTION
     name: str | None = "hinge"
     dtype: Any = DTYPE
@@ -172,7 +172,7 @@ class SquaredHinge(FunctionLoss):
     1.25
     """
 
-    _function = staticmethod(squared_hinge)
+    fn = staticmethod(squared_hinge)
     reduction: str | None = REDUCTION
     name: str | None = "squared_hinge"
     dtype: Any = DTYPE
@@ -186,7 +186,7 @@ class CategoricalHinge(FunctionLoss):
     0.5
     """
 
-    _function = staticmethod(categorical_hinge)
+    fn = staticmethod(categorical_hinge)
     reduction: str | None = REDUCTION
     name: str | None = "categorical_hinge"
     dtype: Any = DTYPE
@@ -204,7 +204,7 @@ class Circle(FunctionLoss):
     0.5459
     """
 
-    _function = staticmethod(circle)
+    fn = staticmethod(circle)
     gamma: float = 80.0
     margin: float = 0.4
     remove_diagonal: bool = True

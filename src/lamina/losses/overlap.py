@@ -74,7 +74,7 @@ class Tversky(FunctionLoss):
     0.5
     """
 
-    _function = staticmethod(tversky)
+    fn = staticmethod(tversky)
     alpha: float = 0.5
     beta: float = 0.5
     reduction: str | None = REDUCTION
@@ -91,7 +91,7 @@ class Dice(FunctionLoss):
     0.5
     """
 
-    _function = staticmethod(dice)
+    fn = staticmethod(dice)
     reduction: str | None = REDUCTION
     name: str | None = "dice"
     axis: Axes = field(default=None, convert=optional(axis_or_axes))

@@ -120,7 +120,7 @@ class MeanSquaredError(FunctionLoss):
     2.5
     """
 
-    _function = staticmethod(mean_squared_error)
+    fn = staticmethod(mean_squared_error)
     reduction: str | None = REDUCTION
     name: str | None = "mean_squared_error"
     dtype: Any = DTYPE
@@ -134,7 +134,7 @@ class MeanAbsoluteError(FunctionLoss):
     1.5
     """
 
-    _function = staticmethod(mean_absolute_error)
+    fn = staticmethod(mean_absolute_error)
     reduction: str | None = REDUCTION
     name: str | None = "mean_absolute_error"
     dtype: Any = DTYPE
@@ -148,7 +148,7 @@ class MeanAbsolutePercentageError(FunctionLoss):
     37.5
     """
 
-    _function = staticmethod(mean_absolute_percentage_error)
+    fn = staticmethod(mean_absolute_percentage_error)
     reduction: str | None = REDUCTION
     name: str | None = "mean_absolute_percentage_error"
     dtype: Any = DTYPE
@@ -162,7 +162,7 @@ class MeanSquaredLogarithmicError(FunctionLoss):
     0.4805
     """
 
-    _function = staticmethod(mean_squared_logarithmic_error)
+    fn = staticmethod(mean_squared_logarithmic_error)
     reduction: str | None = REDUCTION
     name: str | None = "mean_squared_logarithmic_error"
     dtype: Any = DTYPE
@@ -176,7 +176,7 @@ class Huber(FunctionLoss):
     4.0
     """
 
-    _function = staticmethod(huber)
+    fn = staticmethod(huber)
     delta: float = 1.0
     reduction: str | None = REDUCTION
     name: str | None = "huber_loss"
@@ -191,7 +191,7 @@ class LogCosh(FunctionLoss):
     0.4338
     """
 
-    _function = staticmethod(log_cosh)
+    fn = staticmethod(log_cosh)
     reduction: str | None = REDUCTION
     name: str | None = "log_cosh"
     dtype: Any = DTYPE
@@ -205,7 +205,7 @@ class CosineSimilarity(FunctionLoss):
     -1.0
     """
 
-    _function = staticmethod(cosine_similarity)
+    fn = staticmethod(cosine_similarity)
     axis: int = -1
     reduction: str | None = REDUCTION
     name: str | None = "cosine_similarity"

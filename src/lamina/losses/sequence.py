@@ -86,7 +86,7 @@ class CTC(FunctionLoss):
     0.6931
     """
 
-    _function = staticmethod(ctc)
+    fn = staticmethod(ctc)
     reduction: str | None = REDUCTION
     name: str | None = "ctc"
     dtype: Any = DTYPE

@@ -84,9 +84,29 @@ THRESHOLDS: Any = field(default=None, convert=_read_thresholds)
 TOP_K: Any = field(default=None, convert=lambda k: None if k is None else positive_int(k))
 
 
+class _Attributes:
+    """The thresholds that a metric counts at, and those that were given."""
+
+    thresholds: Any
+    init_thresholds: Any
+
+
 @builtin("metrics")
-class DecisionMetric(Metric):
+class DecisionMetric(_Attributes, Metric):
     """Base class of metrics of counts: converts targets, predictions and weights to one shape."""
+
+    def _count_at(self, thresholds: list[float]) -> None:
+        """Set the thresholds to count at, beside those that were given."""
+        self.init_thresholds, self.thresholds = vars(self).get("thresholds"), thresholds
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "thresholds": self.init_thresholds} if "thresholds" in config else config
+
+    def _repr_items(self) -> list[tuple[str, str]]:
+        items = [item for item in super()._repr_items() if item[0] != "thresholds"]
+        given = self.init_thresholds
+        return items if given is None else [*items, ("thresholds", repr(given))]
 
     def _aligned(
         self,
@@ -128,12 +148,12 @@ class _SingleCount(DecisionMetric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._points = as_list(self.thresholds, 0.5)
-        self.accumulator = self.add_weight((len(self._points),), name="accumulator")
+        self._count_at(as_list(self.thresholds, 0.5))
+        self.accumulator = self.add_weight((len(self.thresholds),), name="accumulator")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Update the state with a batch of zeros and ones, and of probabilities, of any shape."""
-        found = counts(*self._aligned(y_true, y_pred, sample_weight), self._points)
+        found = counts(*self._aligned(y_true, y_pred, sample_weight), self.thresholds)
         self.accumulator.assign_add(found._asdict()[self._counted])
 
     def result(self) -> Any:
@@ -221,14 +241,14 @@ class _Rate(DecisionMetric):
         super().__post_init__()
         # Everything but the k highest scores is set to minus infinity.
         default = 0.5 if self.top_k is None else -np.inf
-        self._points = as_list(self.thresholds, default)
-        self.true_positives = self.add_weight((len(self._points),), name="true_positives")
-        self._errors = self.add_weight((len(self._points),), name=self._error)
+        self._count_at(as_list(self.thresholds, default))
+        self.true_positives = self.add_weight((len(self.thresholds),), name="true_positives")
+        self._errors = self.add_weight((len(self.thresholds),), name=self._error)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Update the state with a batch of zeros and ones, and of probabilities, of any shape."""
         arrays = self._aligned(y_true, y_pred, sample_weight, self.top_k, self.class_id)
-        found = counts(*arrays, self._points)
+        found = counts(*arrays, self.thresholds)
         self.true_positives.assign_add(found.true_positives)
         self._errors.assign_add(found._asdict()[self._error])
 

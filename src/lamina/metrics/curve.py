@@ -112,7 +112,8 @@ class AUC(_Curve):
         super().__post_init__()
         inner = self.thresholds or _between(self.num_thresholds - 2)
         # Beyond 0 and 1, so that all and none are positive at the ends of the curve.
-        self._points = [-settings.epsilon(), *inner, 1.0 + settings.epsilon()]
+        self._count_at([-settings.epsilon(), *inner, 1.0 + settings.epsilon()])
+        self.num_thresholds = len(self.thresholds)
         if self.num_labels is not None and not self.multi_label:
             raise ArgumentError(
                 "AUC(): `num_labels` needs `multi_label=True`. Received: multi_label=False, "
@@ -124,7 +125,7 @@ class AUC(_Curve):
             self.build((), (self.num_labels,))
 
     def _make_state(self, y_pred_shape: tuple[int, ...]) -> None:
-        self._add_counts(len(self._points), *(y_pred_shape[-1:] if self.multi_label else ()))
+        self._add_counts(len(self.thresholds), *(y_pred_shape[-1:] if self.multi_label else ()))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Update the state with a batch.
@@ -158,10 +159,10 @@ class AUC(_Curve):
         if not self.multi_label:
             if self.label_weights is not None:
                 weights = weights * jnp.asarray(self.label_weights, weights.dtype)
-            self._accumulate(counts(y_true, y_pred, weights, self._points))
+            self._accumulate(counts(y_true, y_pred, weights, self.thresholds))
         else:
             column_by_column = jax.vmap(
-                lambda t, p, w: counts(t, p, w, self._points), in_axes=-1, out_axes=-1
+                lambda t, p, w: counts(t, p, w, self.thresholds), in_axes=-1, out_axes=-1
             )
             self._accumulate(column_by_column(y_true, y_pred, weights))
 
@@ -252,21 +253,22 @@ class _BestAt(_Curve):
     def __post_init__(self) -> None:
         super().__post_init__()
         n = self.num_thresholds
-        self._points = [0.5] if n == 1 else [0.0, *_between(n - 2), 1.0]
+        self._count_at([0.5] if n == 1 else [0.0, *_between(n - 2), 1.0])
         self._add_counts(n)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Update the state with a batch of zeros and ones, and of probabilities, of any shape."""
         arrays = self._aligned(y_true, y_pred, sample_weight, class_id=self.class_id)
-        self._accumulate(counts(*arrays, self._points))
+        self._accumulate(counts(*arrays, self.thresholds))
 
-    def _least(self) -> float:
+    @property
+    def value(self) -> float:
         """The minimum of the other rate."""
         raise NotImplementedError
 
     def result(self) -> Any:
         rates = _rates(self._totals())
-        return jnp.max(jnp.where(rates[self._held] >= self._least(), rates[self._best], 0))
+        return jnp.max(jnp.where(rates[self._held] >= self.value, rates[self._best], 0))
 
 
 @builtin("metrics")
@@ -289,7 +291,8 @@ class SensitivityAtSpecificity(_BestAt):
     name: str | None = None
     dtype: Any = DTYPE
 
-    def _least(self) -> float:
+    @property
+    def value(self) -> float:
         return self.specificity
 
 
@@ -313,7 +316,8 @@ class SpecificityAtSensitivity(_BestAt):
     name: str | None = None
     dtype: Any = DTYPE
 
-    def _least(self) -> float:
+    @property
+    def value(self) -> float:
         return self.sensitivity
 
 
@@ -337,7 +341,8 @@ class PrecisionAtRecall(_BestAt):
     name: str | None = None
     dtype: Any = DTYPE
 
-    def _least(self) -> float:
+    @property
+    def value(self) -> float:
         return self.recall
 
 
@@ -361,5 +366,6 @@ class RecallAtPrecision(_BestAt):
     name: str | None = None
     dtype: Any = DTYPE
 
-    def _least(self) -> float:
+    @property
+    def value(self) -> float:
         return self.precision

@@ -18,15 +18,17 @@ AVERAGE: Any = field(default=None, convert=one_of(None, "micro", "macro", "weigh
 THRESHOLD: Any = field(default=None, convert=optional(number("(0, 1]")))
 
 
+class _Attributes:
+    """What one of the metrics takes as an argument."""
+
+    beta: Any = 1.0
+
+
 @builtin()
-class _FScore(Metric):
+class _FScore(_Attributes, Metric):
     direction = "max"
     average: str | None = AVERAGE
     threshold: float | None = THRESHOLD
-
-    def _beta(self) -> float:
-        """The weight of recall relative to precision."""
-        return 1.0
 
     def _make_state(self, y_pred_shape: tuple[int, ...]) -> None:
         columns = y_pred_shape[-1:] if len(y_pred_shape) > 1 else (1,)
@@ -63,7 +65,7 @@ class _FScore(Metric):
         right, missed = self.true_positives.value, self.false_negatives.value
         precision = safe_divide(right, right + self.false_positives.value)
         recall = safe_divide(right, right + missed)
-        square = self._beta() ** 2
+        square = self.beta**2
         score = (1 + square) * precision * recall
         score = score / (square * precision + recall + settings.epsilon())
         if self.average == "weighted":
@@ -99,9 +101,6 @@ class FBetaScore(_FScore):
     threshold: float | None = THRESHOLD
     name: str | None = "fbeta_score"
     dtype: Any = DTYPE
-
-    def _beta(self) -> float:
-        return self.beta
 
 
 @builtin("metrics")

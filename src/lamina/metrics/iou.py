@@ -24,8 +24,15 @@ NUM_CLASSES: Any = field(convert=positive_int)
 TARGET_CLASS_IDS: Any = field(convert=_ids)
 
 
+class _Attributes:
+    """What some metrics take as arguments, and others have as constants."""
+
+    num_classes: Any
+    sparse_y_true: Any = False
+
+
 @builtin()
-class _Overlap(Metric):
+class _Overlap(_Attributes, Metric):
     """Base class: counts pairs of a target and a predicted class; other classes are ignored."""
 
     _shared_arguments: ClassVar[Mapping[str, str]] = {
@@ -39,7 +46,7 @@ class _Overlap(Metric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        n = self._classes()
+        n = self.num_classes
         averaged = self._averaged()
         for i in () if isinstance(averaged, range) else averaged:
             if not 0 <= i < n:
@@ -48,14 +55,11 @@ class _Overlap(Metric):
                     f"{n - 1}. Received: {i}."
                 )
         self.total_cm = self.add_weight((n, n), name="total_confusion_matrix")
-
-    def _classes(self) -> int:
-        """The number of classes."""
-        raise NotImplementedError
+        self.target_class_ids = list(averaged)
 
     def _averaged(self) -> Sequence[int]:
         """The classes to average over."""
-        return range(self._classes())
+        return range(self.num_classes)
 
     def _numbers(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
         """Both as class indices of one shape; -1 for elements to ignore."""
@@ -68,7 +72,7 @@ class _Overlap(Metric):
         t, p = t.astype("int32"), p.astype("int32")
         values = jnp.ones(t.shape, self._float_dtype())
         weights = self._weights(values, sample_weight, mask)
-        n = self._classes()
+        n = self.num_classes
         counted = (t >= 0) & (t < n) & (p >= 0) & (p < n)
         pairs = jnp.where(counted, t * n + p, n * n).reshape(-1)
         found = jnp.zeros(n * n + 1, values.dtype)
@@ -94,15 +98,9 @@ class _OverlapOfClasses(_Overlap):
     sparse_y_pred: bool = True
     axis: int = -1
 
-    def _classes(self) -> int:
-        return self.num_classes
-
-    def _one_hot_targets(self) -> bool:
-        return True
-
     def _numbers(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
         where, axis = str(self.name), self.axis
-        if not self._one_hot_targets():
+        if self.sparse_y_true:
             if self.sparse_y_pred:
                 t, p = matched(y_true, y_pred, where)
             else:
@@ -141,9 +139,6 @@ class IoU(_OverlapOfClasses):
     sparse_y_pred: bool = True
     axis: int = -1
 
-    def _one_hot_targets(self) -> bool:
-        return not self.sparse_y_true
-
     def _averaged(self) -> Sequence[int]:
         return self.target_class_ids
 
@@ -168,9 +163,6 @@ class MeanIoU(_OverlapOfClasses):
     sparse_y_true: bool = True
     sparse_y_pred: bool = True
     axis: int = -1
-
-    def _one_hot_targets(self) -> bool:
-        return not self.sparse_y_true
 
 
 @builtin("metrics")
@@ -235,8 +227,10 @@ class BinaryIoU(_Overlap):
     name: str | None = None
     dtype: Any = DTYPE
 
-    def _classes(self) -> int:
-        return 2
+    num_classes = 2
+    ignore_class = None
+    sparse_y_true = sparse_y_pred = True
+    axis = -1
 
     def _averaged(self) -> Sequence[int]:
         return self.target_class_ids

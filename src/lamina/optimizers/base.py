@@ -6,7 +6,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from lamina.optimizers.schedules.base import LearningRateSchedule
 from lamina.serialization import registry
 from lamina.serialization.fields import Configurable
 from lamina.serialization.registry import builtin
+from lamina.serialization.text import reads_config
 
 Arrays = dict[str, jax.Array]
 
@@ -98,6 +99,20 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
     def _repr_items(self) -> list[tuple[str, str]]:
         given = ("name", repr(snake_case(type(self).__name__)))
         return [item for item in super()._repr_items() if item != given]
+
+    @classmethod
+    @reads_config
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """An optimizer from the data that :meth:`get_config` returned.
+
+        Args:
+            config: The data.
+            custom_objects: Your own classes of schedules and optimizers, by name.
+        """
+        with registry.CustomObjectScope(custom_objects or {}):
+            return super().from_config(config)
 
     # ---- the pure step, implemented by subclasses ------------------------------------------------
 

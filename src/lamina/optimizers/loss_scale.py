@@ -68,6 +68,16 @@ class LossScaleOptimizer(BaseOptimizer):
         """The number of updates of the inner optimizer."""
         return self.inner_optimizer.iterations
 
+    @property
+    def dynamic_scale(self) -> Variable:
+        """The scale; there is none before the optimizer is built."""
+        return self._slots["dynamic_scale"]
+
+    @property
+    def step_counter(self) -> Variable:
+        """The number of finite updates since the scale changed; as for :attr:`dynamic_scale`."""
+        return self._slots["step_counter"]
+
     def make_state(self) -> None:
         self.inner_optimizer.build(self._current)
         self.add_variable((), "zeros", "int32", "step_counter")

@@ -113,6 +113,43 @@ class SeedGenerator(Trackable):
         return f"<SeedGenerator name={self.name}, seed={self._seed}>"
 
 
+class DerivedSeeds:
+    """The seeds of a layer, which has no state for them: ``random`` functions take it as a seed.
+
+    Each draw depends on the seed of the layer (or the global seed and the layer's path), on the
+    step and on the number of earlier draws, like those of the layer itself.
+
+    Args:
+        seed: The layer's seed, or None.
+
+    >>> from lamina import layers, random
+    >>> random.normal((2,), seed=layers.Dropout(0.5).seed_generator).shape
+    (2,)
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        self._seed = seed
+
+    def next(self, ordered: bool = True) -> jax.Array:
+        """The next seed, an array of shape (2,) and dtype uint32.
+
+        Args:
+            ordered: Kept for compatibility: seeds are always given in order.
+        """
+        return jax.random.key_data(random_key(self._seed, "seed_generator"))
+
+
+class Seeded:
+    """A layer that draws random numbers, with a seed or without."""
+
+    seed: int | None
+
+    @property
+    def seed_generator(self) -> DerivedSeeds:
+        """The seeds of this layer, for what a subclass draws."""
+        return DerivedSeeds(self.seed)
+
+
 def check_seed(seed: Any, where: str) -> int:
     """Return ``seed`` if it is an integer from 0 to 2^32 - 1.
 
@@ -152,7 +189,7 @@ def key_of(seed: Any, function: str) -> jax.Array:
     """
     if seed is None:
         return random_key(name="random")
-    if isinstance(seed, SeedGenerator):
+    if isinstance(seed, (SeedGenerator, DerivedSeeds)):
         data: Any = seed.next()
     elif is_integer(seed) and 0 <= seed < _LIMIT:
         data = np.array([int(seed), 0], np.uint32)

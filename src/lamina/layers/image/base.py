@@ -15,7 +15,7 @@ from lamina.errors import ArgumentError, LaminaError
 from lamina.initializers.base import read_seed
 from lamina.layers.base import Layer
 from lamina.layers.preprocessing.base import PreprocessingLayer
-from lamina.random.seed_generator import key_of
+from lamina.random.seed_generator import DerivedSeeds, Seeded, key_of
 from lamina.serialization.fields import field, fields_of, is_integer, number, one_of, optional
 from lamina.serialization.registry import builtin
 from lamina.transforms.base import Params, Shape, Transform
@@ -138,23 +138,31 @@ class ImageLayer(PreprocessingLayer):
             params = transform.draw(draws, shape)
         return None if params is None else {**params, "input_shape": tuple(images.shape)}
 
-    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
-        """Apply parameters to images."""
-        t = self.transform
-        return t.on_images(jnp, jnp.asarray(images), transformation if training else t.at_rest(()))
+    def _params(self, transformation: Any, training: bool) -> Any:
+        """The parameters of a batch: none, but no None either, if the layer does not draw them."""
+        if not training:
+            return self.transform.at_rest(())
+        return {} if transformation is None and not self._is_random else transformation
 
-    def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
+    def transform_images(
+        self, images: Any, transformation: Any = None, training: bool = True
+    ) -> Any:
+        """Apply parameters to images."""
+        params = self._params(transformation, training)
+        return self.transform.on_images(jnp, jnp.asarray(images), params)
+
+    def transform_labels(
+        self, labels: Any, transformation: Any = None, training: bool = True
+    ) -> Any:
         """Apply parameters to the labels of a batch."""
-        t = self.transform
-        params = transformation if training else t.at_rest(())
+        t, params = self.transform, self._params(transformation, training)
         return t.on_labels(jnp, jnp.asarray(labels), params, False)
 
     def transform_segmentation_masks(
-        self, segmentation_masks: Any, transformation: Any, training: bool = True
+        self, segmentation_masks: Any, transformation: Any = None, training: bool = True
     ) -> Any:
         """Apply parameters to segmentation masks."""
-        t = self.transform
-        params = transformation if training else t.at_rest(())
+        t, params = self.transform, self._params(transformation, training)
         return t.on_masks(jnp, jnp.asarray(segmentation_masks), params)
 
     def transform_bounding_boxes(
@@ -175,10 +183,15 @@ INTERPOLATION = field(default="bilinear", convert=one_of("bilinear", "nearest"))
 
 
 @builtin()
-class RandomLayer(ImageLayer):
+class RandomLayer(Seeded, ImageLayer):
     """Base of the layers that draw random numbers."""
 
     seed: int | None = field(default=None, convert=read_seed, kw_only=True)
+
+    @property
+    def generator(self) -> DerivedSeeds:
+        """The seeds of this layer, under the name that image layers have in Keras."""
+        return self.seed_generator
 
 
 def between(interval: str, start: float | None = None, unit: str = "") -> Any:

@@ -10,7 +10,7 @@ from lamina.errors import ArgumentError
 from lamina.layers.arguments import call_signature
 from lamina.layers.base import Layer
 from lamina.layers.preprocessing.base import PreprocessingLayer
-from lamina.serialization.fields import field
+from lamina.serialization.fields import as_data, field
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
 from lamina.transforms.policies import Compose
@@ -80,7 +80,7 @@ class Pipeline(PreprocessingLayer, positional="layers name"):
 
     def get_config(self) -> dict[str, Any]:
         """The layers and the name, which are all that Keras takes."""
-        return {"layers": self.layers, "name": self.name}
+        return {"layers": as_data(self.layers), "name": self.name}
 
     @classmethod
     @reads_config
