@@ -385,7 +385,9 @@ def test_the_output_of_a_layer_is_that_of_its_first_call():
     assert shared.output is first
     assert shared.input is x
     assert keras.Model(x, shared.output).output_shape == (None, 2)
-    assert not hasattr(layers.Dense(2), "output")  # an AttributeError, as in Keras
+    for built_later in (layers.Dense(2), keras.Sequential([layers.Dense(2)])):
+        assert not hasattr(built_later, "output")
+        assert not hasattr(built_later, "input")
 
 
 def test_no_metrics_are_given_as_an_empty_list_for_several_outputs():

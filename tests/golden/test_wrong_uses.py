@@ -242,3 +242,8 @@ def test_code_that_needs_values_is_told_without_terms_of_jax(run):
 def test_class_weights_are_a_dict(weights):
     with pytest.raises(ArgumentError, match=r"is a dict.*dict\(enumerate\(weights\)\)"):
         compiled().fit(X, np.ones(8), class_weight=weights, verbose=0)
+
+
+def test_the_state_of_a_metric_has_all_its_arrays():
+    with pytest.raises(StructureError, match=r"metric 'mean'.*mean/total.*Received 1"):
+        keras.metrics.Mean(name="mean").stateless_update_state([0.0], X)

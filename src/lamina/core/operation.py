@@ -17,7 +17,7 @@ from lamina.core.boundary import public
 from lamina.core.graph import Node, is_symbolic
 from lamina.core.scope import Scope, entered
 from lamina.core.symbolic import OPERATIONS, SymbolicTensor
-from lamina.errors import GraphError, SignatureError
+from lamina.errors import GraphError, NotBuiltError, SignatureError
 from lamina.tree import nested
 
 _OWN = __name__.partition(".")[0] + "."
@@ -107,7 +107,7 @@ class Operation(Captured):
 
     def _first_call(self, what: str) -> Node:
         if not self._inbound_nodes:
-            raise AttributeError(
+            raise NotBuiltError(
                 f"`{self.name}.{what}` is that of the layer's first call on symbolic tensors, and "
                 f"{self.name!r} was never called on any. Call it on an `Input` first."
             )
