@@ -230,8 +230,10 @@ class SymbolicTensorError(LaminaError, TypeError):
     """
 
 
-class NotBuiltError(LaminaError, ValueError):
+class NotBuiltError(LaminaError, ValueError, AttributeError):
     """Weights, shapes or a file requested from a layer or model that has not been built.
+
+    It is an ``AttributeError`` too, so that ``hasattr(model, "output")`` is False.
 
     >>> import lamina
     >>> lamina.Sequential([lamina.layers.Dense(3)], name="net").count_params()

@@ -576,8 +576,8 @@ SymbolicTensorError: Layer 'flip' (Flip) needs the values of a tensor, or an unk
     dimension, while only shapes are known: TracerBoolConversionError: Attempted boolean
     conversion of traced array with shape bool[].
   received: (batch, 4) float32
-In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy:
-    `lamina.ops.where(condition, a, b)`, ...; or give the `Input` a fixed shape.
+In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()`, `.numpy()` and
+    NumPy: `lamina.ops.where(condition, a, b)`, ...; or give the `Input` a fixed shape.
   path from the inputs: features (batch, 4) -> flip
   called at: test_mistakes.py:N
 """)

@@ -506,3 +506,31 @@ def test_costs_are_counted_with_named_sizes_in_them():
     without = {row.name: row for row in summarize(model).rows}
     assert without["read"].operations is None
     assert "FLOPs" not in str(summarize(model))
+
+
+def test_layers_outside_a_graph_show_the_shapes_of_their_outputs():
+    class Cached(Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight(input_shape[-1:])
+
+        def call(self, x, cache=None):
+            return x * self.scale, cache
+
+    class Both(Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = Sequential([Input((4,)), Dense(3)], name="inner")
+            features = Input((3,))
+            self.heads = Model(features, [Dense(1)(features), Dense(2)(features)], name="heads")
+            self.cached = Cached(name="cached")
+
+        def call(self, x):
+            return self.heads(self.cached(self.inner(x))[0])
+
+    model = Both()
+    model(jnp.ones((2, 4)))
+    shapes = {row.name: row.output_shapes for row in summarize(model).rows}
+    assert shapes == {
+        "inner": ((None, 3),), "heads": ([(None, 1), (None, 2)],), "cached": ((None, 3),),
+    }  # fmt: skip
+    assert model.cached.compute_output_shape((2, 3)) == ((2, 3), None)

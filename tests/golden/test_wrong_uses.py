@@ -2,18 +2,21 @@
 
 import warnings
 
+import jax
 import numpy as np
 import pytest
 
 import lamina as keras
-from lamina import layers
+from lamina import layers, ops
 from lamina.errors import (
+    ArgumentError,
     DataError,
     DTypeError,
     GraphError,
     NotCompiledError,
     ShapeError,
     StructureError,
+    SymbolicTensorError,
     TrainingWarning,
     UnknownNameError,
 )
@@ -154,3 +157,93 @@ def test_data_in_another_order_of_names_means_the_same():
     assert list(out) == ["z", "a"]
     assert out["z"].tolist() == [[1.0, 1.0]]
     assert out["a"].tolist() == [[4.0, 4.0]]
+
+
+class Multiplied(layers.Layer):
+    def call(self, x):
+        return ops.matmul(x, np.ones((4, 2), "float32"))
+
+
+class Shifted(keras.Model):
+    def call(self, x):
+        return ops.add(x, ops.ones((2,)))
+
+
+def a_metric_of_other_shapes(y_true, y_pred):
+    return ops.add(y_true, ops.zeros((7, 1)))
+
+
+def a_metric_fitted():
+    compiled(metrics=[a_metric_of_other_shapes]).fit(X, np.ones((8, 1)), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("run", "parts"),
+    [
+        (lambda: Multiplied(name="m")(X), ["ops.matmul", "(8, 3) float32, (4, 2) float32"]),
+        (lambda: Shifted().predict(X, verbose=0), ["ops.add", "(batch, 3) float32, (2,)"]),
+        (lambda: Shifted()(X), ["ops.add", "(8, 3) float32, (2,) float32"]),
+        (a_metric_fitted, ["Metric 'a_metric_of_other_shapes'", "(8, 1) float32, (7, 1)"]),
+        (lambda: ops.mean(X, axis=5), ["ops.mean", "axis=5 is out of range", "(8, 3) float32"]),
+        (lambda: ops.mean(keras.Input((3,)), axis=5), ["ops.mean", "axis=5 is out of range"]),
+        (lambda: keras.random.normal((2, -1)), ["normal()", "at least 0. Received: (2, -1)"]),
+    ],
+)
+def test_an_op_tells_what_it_received_wherever_it_is_called(run, parts):
+    with pytest.raises(ShapeError) as e:
+        run()
+    for part in parts:
+        assert part in str(e.value)
+
+
+def test_text_is_no_input_of_a_layer_of_numbers():
+    with pytest.raises(DTypeError, match="takes numbers"):
+        layers.Dense(2)("text")
+
+
+def test_segments_of_unknown_values_need_their_number():
+    @jax.jit
+    def summed(ids):
+        return ops.segment_sum(X, ids)
+
+    with pytest.raises(ArgumentError, match="segment_sum needs `num_segments`"):
+        summed(np.zeros(8, "int32"))
+
+
+class LossOfItsOwn(keras.Sequential):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return float(ops.mean(y_pred))
+
+
+def fitted_alone(cls):
+    model = cls([layers.Dense(1)])
+    model.compile("sgd")
+    model.fit(X, np.ones((8, 1)), verbose=0)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: compiled(loss=lambda y, p: p.numpy().mean()).fit(X, np.ones((8, 1)), verbose=0),
+        lambda: compiled(metrics=[lambda y, p: float(ops.mean(p))]).fit(X, X[:, :1], verbose=0),
+        lambda: fitted_alone(LossOfItsOwn),
+    ],
+)
+def test_code_that_needs_values_is_told_without_terms_of_jax(run):
+    with pytest.raises(SymbolicTensorError, match="needs the values of a tensor") as e:
+        run()
+    assert "lamina.ops.where" in str(e.value)
+    assert "racer" not in str(e.value)
+    assert e.value.__suppress_context__
+    assert e.traceback[-1].path.name == "test_wrong_uses.py"
+
+
+@pytest.mark.parametrize("weights", ["balanced", np.array([0.5, 2.0])])
+def test_class_weights_are_a_dict(weights):
+    with pytest.raises(ArgumentError, match=r"is a dict.*dict\(enumerate\(weights\)\)"):
+        compiled().fit(X, np.ones(8), class_weight=weights, verbose=0)
+
+
+def test_the_state_of_a_metric_has_all_its_arrays():
+    with pytest.raises(StructureError, match=r"metric 'mean'.*mean/total.*Received 1"):
+        keras.metrics.Mean(name="mean").stateless_update_state([0.0], X)

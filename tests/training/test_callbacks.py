@@ -486,7 +486,7 @@ def test_a_file_that_is_no_table_is_not_continued(tmp_path):
 def test_values_with_axes_and_numpy_numbers_are_written_plainly(tmp_path):
     path = tmp_path / "log.csv"
     fit([CSVLogger(path)], [{"loss": np.float32(0.5), "f1": np.array([0.5, 0.25])}])
-    assert table(path)[1] == ["0", "0.5", "[0.5, 0.25]"]
+    assert table(path) == [["epoch", "f1", "loss"], ["0", "[0.5, 0.25]", "0.5"]]
 
 
 # ---- checkpoints -------------------------------------------------------------------------------

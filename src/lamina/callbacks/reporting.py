@@ -135,7 +135,7 @@ class CSVLogger(Callback):
         if self._replaces:
             self._replace([])
             self._replaces = False
-        row = {"epoch": epoch, **{k: _plain(v) for k, v in (logs or {}).items()}}
+        row = {"epoch": epoch, **{k: _plain(v) for k, v in sorted((logs or {}).items())}}
         new = [name for name in row if name not in self._columns]
         if new:
             lines = self._read()[1:]

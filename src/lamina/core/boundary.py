@@ -13,9 +13,16 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import jax
+
 from lamina import settings
 from lamina.core.scope import current
+from lamina.errors import SymbolicTensorError
 
+_NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError, jax.errors.InconclusiveDimensionOperation,
+)  # fmt: skip
 _F = TypeVar("_F", bound=Callable[..., Any])
 _INTERNAL = (__name__.partition(".")[0] + ".", "jax.", "jax._src", "contextlib", "functools")
 
@@ -29,7 +36,12 @@ def public(fn: _F) -> _F:
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return fn(*args, **kwargs)
+            try:
+                return fn(*args, **kwargs)
+            except Exception as e:
+                if current() is None and needs_values(e):
+                    raise _explained(e) from None
+                raise
         except Exception as e:
             if current() is not None or not settings.is_traceback_filtering_enabled():
                 raise  # called by another public function, which filters the traceback
@@ -37,10 +49,37 @@ def public(fn: _F) -> _F:
             while shown is not None:
                 shown.__traceback__ = _users_frames(shown.__traceback__)
                 _drop_jax_note(shown)
-                shown = shown.__cause__
+                shown = shown.__cause__ or shown.__context__
             raise
 
     return cast(_F, call)
+
+
+USE_OPS = (
+    "use ops instead of Python's `if`, `for`, `int()`, `float()`, `.numpy()` and NumPy: "
+    "`lamina.ops.where(condition, a, b)`, ..."
+)
+
+
+def needs_values(e: BaseException) -> bool:
+    """Whether an error of JAX says that the values of a tensor, or a dimension, are not known."""
+    return isinstance(e, _NEEDS_VALUES) or (
+        isinstance(e, AttributeError) and str(e).endswith("Tracer has no attribute numpy")
+    )
+
+
+def _explained(e: Exception) -> SymbolicTensorError:
+    """The error of a function that needs values where it is traced, without terms of JAX."""
+    unknown = isinstance(e, jax.errors.InconclusiveDimensionOperation)
+    error = SymbolicTensorError(
+        "The code at the end of the traceback needs the values of a tensor, or an unknown "
+        "dimension, where only shapes are known: in a compiled step, or for gradients"
+        + (f": {str(e).splitlines()[0]}" if unknown else "."),
+        cure=f"There, {USE_OPS}",
+    )
+    for note in getattr(e, "__notes__", []):
+        error.add_note(note)
+    return error.with_traceback(e.__traceback__)
 
 
 def _users_frames(tb: types.TracebackType | None) -> types.TracebackType | None:

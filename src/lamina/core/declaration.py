@@ -12,7 +12,7 @@ import functools
 import inspect
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
 import jax
@@ -179,8 +179,13 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
                 raise
             # A function that is an argument uses symbolic tensors.
             return _record_op(declaration, args, kwargs)
-        except (TypeError, ValueError, NotImplementedError) as e:
-            if current() is not None or isinstance(e, LaminaError) or raised_by_user(e):
+        except (TypeError, ValueError, NotImplementedError, IndexError) as e:
+            plain = type(e) is IndexError or (
+                type(e) in (TypeError, ValueError) and spec.raised_by_jax(e)
+            )
+            # What evaluates a layer explains what needs values, or known dimensions.
+            explains = plain or current() is None
+            if not explains or isinstance(e, LaminaError) or raised_by_user(e):
                 raise
             raise _explained(e, declaration, args, kwargs) from e
         if declaration.elementwise:
@@ -228,12 +233,25 @@ def _explained(e: Exception, declaration: OpDeclaration, args: Any, kwargs: Any)
               and signature.parameters[k].default is not None]  # fmt: skip
     if any(x is text for x in given for text in texts):
         return DTypeError(f"{what}: tensors are numbers. Received: {texts[0]!r}.")
+    e = _of_axis(e, bound)
     if _other_dtypes_would_do(declaration, args, kwargs):
         kind = DTypeError if isinstance(e, TypeError) else ArgumentError
-        kinds = (f"{tuple(np.shape(x))} {np.asarray(x).dtype}" for x in given if x is not None)
+        kinds = (_shown(x) for x in given if x is not None)
         return kind(f"{what}: {str(e).rstrip('.')}.", received=", ".join(kinds))
-    arrays = (f"{tuple(x.shape)} {x.dtype}" for x in leaves if spec.is_array(x))
+    arrays = (_shown(x) for x in leaves if spec.is_array(x))
     return ShapeError(f"{what}: {str(e).rstrip('.')}.", received=", ".join(arrays) or None)
+
+
+def _of_axis(e: Exception, bound: Mapping[str, Any]) -> Exception:
+    """The error, which names the axis where an index out of range is that of an axis."""
+    if type(e) is not IndexError or "axis" not in bound:
+        return e
+    return IndexError(f"axis={bound['axis']!r} is out of range")
+
+
+def _shown(x: Any) -> str:
+    dtype = x.dtype if spec.is_array(x) else np.asarray(x).dtype
+    return f"{spec.show_dims(np.shape(x))} {dtype}"
 
 
 def _other_dtypes_would_do(declaration: OpDeclaration, args: Any, kwargs: Any) -> bool:
@@ -326,6 +344,7 @@ def _record_op(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
     except LaminaError as e:
         raise e.with_details(location=user_location()) from None
     except Exception as e:
+        e = _of_axis(e, declaration.signature.bind(*args, **kwargs).arguments)
         shown = ", ".join(f"{x.name} {spec.show_dims(x.spec.dims_raw)}" for x in inputs)
         raise ShapeError(
             f"{where} cannot take these tensors: {type(e).__name__}: {e}",

@@ -17,7 +17,7 @@ from lamina.core.boundary import public
 from lamina.core.graph import Node, is_symbolic
 from lamina.core.scope import Scope, entered
 from lamina.core.symbolic import OPERATIONS, SymbolicTensor
-from lamina.errors import GraphError, SignatureError
+from lamina.errors import GraphError, NotBuiltError, SignatureError
 from lamina.tree import nested
 
 _OWN = __name__.partition(".")[0] + "."
@@ -105,26 +105,23 @@ class Operation(Captured):
         """The graph of a functional model; None for all other operations."""
         return None
 
-    def _only(self, what: str) -> Node:
-        nodes = self._inbound_nodes
-        if len(nodes) != 1:
-            times = "never" if not nodes else f"{len(nodes)} times"
-            raise GraphError(
-                f"`{self.name}.{what}` is defined for a layer called once on symbolic tensors; "
-                f"{self.name!r} was called {times}. Use what the call returned, or "
-                "`lamina.core.operation.nodes_of(layer)[i].outputs`."
+    def _first_call(self, what: str) -> Node:
+        if not self._inbound_nodes:
+            raise NotBuiltError(
+                f"`{self.name}.{what}` is that of the layer's first call on symbolic tensors, and "
+                f"{self.name!r} was never called on any. Call it on an `Input` first."
             )
-        return nodes[0]
+        return self._inbound_nodes[0]
 
     @property
     def output(self) -> Any:
-        """The symbolic tensor (or nesting of them) that the layer's only call returned."""
-        return self._only("output").outputs
+        """The symbolic tensor (or nesting of them) that the layer's first call returned."""
+        return self._first_call("output").outputs
 
     @property
     def input(self) -> Any:
-        """The symbolic tensor (or nesting of them) that the layer's only call received."""
-        node = self._only("input")
+        """The symbolic tensor (or nesting of them) that the layer's first call received."""
+        node = self._first_call("input")
         if not node.inputs:
             return node.outputs
         first = [a for a in (*node.args, *node.kwargs.values()) if any_symbolic(a)]

@@ -383,12 +383,13 @@ def _evaluate_otherwise(
         with contextlib.suppress(Exception):
             return _broadcast(fn, specs, names)
         inconclusive = isinstance(first, jax.errors.InconclusiveDimensionOperation) or (
-            isinstance(first, TypeError) and not _raised_by_jax(first)  # Python requires an integer
+            isinstance(first, TypeError) and not raised_by_jax(first)  # Python requires an integer
         )
         raise (last if inconclusive else first) from None
 
 
-def _raised_by_jax(e: BaseException) -> bool:
+def raised_by_jax(e: BaseException) -> bool:
+    """Whether the innermost frame belongs to JAX, rather than to Lamina or the user."""
     tb, name = e.__traceback__, ""
     while tb is not None:
         name, tb = tb.tb_frame.f_globals.get("__name__", ""), tb.tb_next

@@ -470,7 +470,7 @@ class Layer(LayerState):
 
         arguments = dict(zip(names, (map_shapes(tensor, s) for s in shapes), strict=False))
         specs = self.compute_output_spec(**arguments)
-        return nested.map_structure(lambda s: s.shape, specs)
+        return nested.map_structure(lambda s: None if s is None else s.shape, specs)
 
     # ---- losses --------------------------------------------------------------------------------
 

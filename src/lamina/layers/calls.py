@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lamina.core import spec
-from lamina.core.boundary import raised_by_user
+from lamina.core.boundary import USE_OPS, needs_values, raised_by_user
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, not_called, user_location
 from lamina.core.scope import Scope
@@ -30,12 +30,6 @@ from lamina.layers.state import LayerState, flatten_layers
 from lamina.serialization.registry import registration_of
 from lamina.tree import nested
 
-# Errors of JAX where code needs the values of an abstract tensor.
-_NEEDS_VALUES = (
-    jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError, jax.errors.InconclusiveDimensionOperation,
-)  # fmt: skip
-
 
 def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
     """Compare the first argument of a call with what the layer accepts.
@@ -47,11 +41,12 @@ def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
     first = call_signature(type(layer)).first
     inputs = arguments.get(first or "")
     for x in nested.flatten(inputs):
-        if is_text(x) and registration_of(type(layer)) and len(flatten_layers(layer)) == 1:
+        text = is_text(x) or isinstance(x, (str, bytes))
+        if text and registration_of(type(layer)) and len(flatten_layers(layer)) == 1:
             raise DTypeError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) takes numbers.",
                 layer=layer.name,
-                received=f"text of shape {tuple(x.shape)}",
+                received=f"text of shape {np.shape(x)}",
                 cure="Turn text into numbers first: with TextVectorization, StringLookup or "
                 "Hashing, or `text.astype('float32')` if it consists of numbers.",
             )
@@ -106,16 +101,8 @@ def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
             )
 
 
-_WRITE_OPS = (
-    "In `call`, use ops instead of Python's `if`, `for`, `int()`, `float()` and NumPy: "
-    "`lamina.ops.where(condition, a, b)`, ...; or give the `Input` a fixed shape."
-)
-
-
 def add_notes(e: Exception, layer: LayerState, outer: Scope | None, is_graph: bool) -> None:
-    """Add to an error in a call on arrays where it occurred, and what to write instead."""
-    if isinstance(e, _NEEDS_VALUES) and _WRITE_OPS not in vars(e).get("__notes__", ()):
-        e.add_note(_WRITE_OPS)
+    """Add to an error in a call on arrays where it occurred."""
     called = is_graph and not (outer and outer.path)
     if (
         not (isinstance(e, LaminaError) and e.layer == layer.name)
@@ -137,11 +124,11 @@ def explained(e: Exception, layer: LayerState, arguments: Mapping[str, Any]) -> 
     }
     if isinstance(e, LaminaError):
         return e.with_details(**details)
-    if isinstance(e, _NEEDS_VALUES):
+    if needs_values(e):
         return SymbolicTensorError(
             f"{who} needs the values of a tensor, or an unknown dimension, while only "
             f"shapes are known: {type(e).__name__}: {str(e).splitlines()[0]}",
-            cure=_WRITE_OPS,
+            cure=f"In `call`, {USE_OPS}; or give the `Input` a fixed shape.",
             **details,
         )
     if isinstance(e, (TypeError, ValueError, AssertionError)) and not raised_by_user(e):

@@ -372,8 +372,9 @@ def _step_of(cell: Layer, training: bool) -> Callable[..., tuple[Any, list[Any]]
             raise StructureError(
                 f"The cell {cell.name!r} ({type(cell).__name__}) returned something unexpected.",
                 expected="(output, [state, ...])",
-                received=f"{result!r}",
-            )
+                received=", ".join(f"{x.shape} {x.dtype}" if is_array(x) else repr(x)
+                                   for x in nested.flatten(result)),
+            )  # fmt: skip
         output, new = result[0], nested.flatten(result[1])
         old = nested.flatten(states)
         if [n.shape for n in new] != [o.shape for o in old]:

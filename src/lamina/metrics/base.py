@@ -14,6 +14,7 @@ from lamina.core.scope import Record, Scope, current, entered
 from lamina.core.tracking import Owner, Trackable, held
 from lamina.core.variable import Variable, value_of
 from lamina.dtype_policies.dtypes import canonical, is_float
+from lamina.errors import StructureError
 from lamina.losses.base import DTYPE, Kind, pairwise, weights_like
 from lamina.serialization import registry
 from lamina.serialization.fields import Configurable
@@ -244,6 +245,11 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
         return self._state(scope)
 
     def _bound(self, values: Sequence[Any]) -> Scope:
+        if len(values) != len(self.variables):
+            raise StructureError(
+                f"The state of metric {self.name!r} has one array for each of its variables, "
+                f"{[v.path for v in self.variables]}. Received {len(values)}."
+            )
         outer = current() or Scope()
         return dataclasses.replace(
             outer,

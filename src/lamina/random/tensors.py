@@ -36,6 +36,8 @@ def _shape(shape: Any, function: str) -> tuple[Any, ...]:
             "None is unknown until the model runs. Draw inside the `call` of a layer, where "
             "`lamina.ops.shape(x)` is complete."
         )
+    if any(isinstance(size, int) and size < 0 for size in sizes):
+        raise ShapeError(f"{function}() needs sizes of at least 0. Received: {show_dims(sizes)}.")
     return sizes
 
 

@@ -133,6 +133,12 @@ class Objective:
             A function of the targets and the sample weights (or None), by which the result is
             multiplied.
         """
+        if not isinstance(class_weight, Mapping):
+            raise ArgumentError(
+                "`class_weight` is a dict of a number for each class index. "
+                f"Received: {class_weight!r}. For weights in the order of the classes: "
+                "`dict(enumerate(weights))`."
+            )
         losses = [loss for loss in self._losses if loss is not None]
         if self.output_names is None:  # a model without a graph that has not run yet
             losses = [losses_module.as_loss(x) for x in nested.flatten(self.given["loss"])]
@@ -446,7 +452,7 @@ def _flat_names(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _metrics_per_output(given: Any, names: list[str], structure: Any, what: str) -> list[list[Any]]:
-    if given is None:
+    if given is None or given in ([], ()):
         return [[] for _ in names]
     if isinstance(given, Mapping):
         return [_as_list(x) for x in _per_output(given, names, structure, what)]

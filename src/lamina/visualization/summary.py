@@ -516,7 +516,11 @@ def _shape_of(tensor: Any) -> Shape:
 
 
 def _shapes_of_build(layer: Any) -> tuple[Shape | list[Shape], ...]:
-    """The output shape of a layer that is not in a graph, from the shapes it was built for."""
+    """The output shape of a layer that is not in a graph, from its own or what it was built for."""
+    graph = graph_of(layer)
+    if graph is not None:
+        shapes = [_shape_of(x) for x in graph.outputs]
+        return (shapes[0] if len(shapes) == 1 else shapes,)
     config = layer.get_build_config()
     if not config:
         return ()
@@ -533,7 +537,8 @@ def _open_batch(shape: Any) -> Any:
     if isinstance(shape, (list, tuple)):
         if all(d is None or isinstance(d, int) for d in shape):
             return (None, *shape[1:])
-        return [_open_batch(s) for s in shape]
+        shapes = [_open_batch(s) for s in shape if s is not None]
+        return shapes[0] if len(shapes) == 1 else shapes
     return shape
 
 

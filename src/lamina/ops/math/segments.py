@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.core
 
 from lamina.core.declaration import Tensor, as_op
-from lamina.errors import ShapeError
+from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import as_array
 
 FILE_MODULE = "math"  # of Keras's files
@@ -23,6 +24,11 @@ def _segments(name: str, fn: Any, line: str) -> Any:
                 f"ops.{name} expects a segment index for each entry of axis 0.",
                 expected=f"segment_ids of shape {data.shape[:1]}",
                 received=f"shape {ids.shape}",
+            )
+        if num_segments is None and isinstance(ids, jax.core.Tracer):
+            raise ArgumentError(
+                f"ops.{name} needs `num_segments` where the values of `segment_ids` are not known, "
+                "as inside a layer or a compiled function. Received: None."
             )
         return fn(data, ids, num_segments=num_segments, indices_are_sorted=sorted)
 
