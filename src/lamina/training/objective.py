@@ -221,7 +221,7 @@ class Objective:
         return {name: self.trackers[name] for name in names}
 
     def names_in_order(self) -> list[str]:
-        """The log names in the order of lists: metrics of several outputs are sorted, as in Keras."""
+        """The log names in the order of lists: metrics of several outputs are sorted by name."""
         own = list(self.compiled_metrics())
         loss, *parts = [name for name in self.trackers if name not in own]
         several = len(self.output_names or ()) > 1
