@@ -172,6 +172,15 @@ def test_class_weights_of_a_binary_label_at_each_step():
     assert step("binary_crossentropy", y, {0: 1.0, 1: 4.0}, **kwargs) == pytest.approx(expected)
 
 
+def test_class_weights_do_not_depend_on_sums_of_rows():
+    inputs = layers.Input((3,))
+    model = keras.Model(inputs, layers.Dense(3, kernel_initializer="zeros")(inputs))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    y = np.array([[0, 1, 1], [1, 1, 0], [0, 0, 1]])
+    expected = np.mean((y**2).mean(1) * [WEIGHT[i] for i in y.argmax(1)])
+    assert model.train_on_batch(np.ones((3, 3)), y, class_weight=WEIGHT) == pytest.approx(expected)
+
+
 def test_class_weights_of_a_model_that_has_not_run():
     class Net(keras.Model):
         def __init__(self):

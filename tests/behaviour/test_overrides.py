@@ -340,3 +340,151 @@ def test_own_variables_in_files(tmp_path):
     model.save(tmp_path / "m.keras")
     again = keras.saving.load_model(tmp_path / "m.keras")
     assert float(again.get_layer("own").scale) == 4.0
+
+
+class ByApply(keras.optimizers.SGD):
+    def apply(self, grads, trainable_variables=None):
+        super().apply([0.5 * g for g in grads], trainable_variables)
+
+
+class ByStatelessApply(keras.optimizers.SGD):
+    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+        halves = [0.5 * g for g in grads]
+        return super().stateless_apply(optimizer_variables, halves, trainable_variables)
+
+
+class ByLoss(keras.optimizers.SGD):
+    def scale_loss(self, loss):
+        return 0.5 * loss
+
+
+class ByRate(keras.optimizers.SGD):
+    @property
+    def learning_rate(self):
+        return 0.1
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        pass
+
+
+def from_ones(optimizer):
+    model = line()
+    model.set_weights([np.ones((4, 1)), np.zeros(1)])
+    return trained(model, optimizer=optimizer)["loss"]
+
+
+@pytest.mark.parametrize("cls", [ByApply, ByStatelessApply, ByLoss, ByRate])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_methods_of_optimizers_are_called_in_fit(cls, scaled):
+    expected = from_ones(keras.optimizers.SGD(0.1))
+    wrapped = keras.optimizers.LossScaleOptimizer(cls(0.2)) if scaled else cls(0.2)
+    np.testing.assert_allclose(from_ones(wrapped), expected, rtol=1e-5)
+
+
+def test_variables_that_an_optimizer_creates_itself_are_state():
+    class Counting(keras.optimizers.SGD):
+        def __init__(self):
+            super().__init__(0.1)
+            self.steps = keras.Variable(np.float32(0), trainable=False, name="steps")
+
+        def update_step(self, gradient, variable, learning_rate):
+            self.steps.assign(self.steps + 1.0)
+            super().update_step(gradient, variable, learning_rate / self.steps)
+
+    own = Counting()
+    losses = from_ones(own)
+    assert float(own.steps) == 8  # two weights, four steps
+    assert own.steps in own.variables
+    assert losses[1] > from_ones(keras.optimizers.SGD(0.1))[1]
+
+
+def test_a_subclass_of_an_initializer_calls_it():
+    class Tripled(keras.initializers.RandomNormal):
+        def __call__(self, shape, dtype=None):
+            return 3.0 * super().__call__(shape, dtype)
+
+    for seed in (5, None):
+        kernels = []
+        for cls in (keras.initializers.RandomNormal, Tripled):
+            keras.utils.set_random_seed(1)
+            dense = layers.Dense(2, kernel_initializer=cls(seed=seed))
+            dense.build((None, 3))
+            kernels.append(dense.get_weights()[0])
+        np.testing.assert_allclose(kernels[1], 3 * kernels[0], rtol=1e-6)
+
+
+def test_metrics_of_a_model_are_reset_and_read_by_its_methods():
+    resets = []
+
+    class Own(keras.Model):
+        def reset_metrics(self):
+            resets.append(1)
+            super().reset_metrics()
+
+        def get_metrics_result(self):
+            return {**super().get_metrics_result(), "extra": 3.0}
+
+    model = line(Own)
+    assert trained(model)["extra"] == [3.0, 3.0]
+    calls = [
+        lambda: model.evaluate(X, Y, verbose=0, return_dict=True),
+        lambda: model.train_on_batch(X, Y, return_dict=True),
+        lambda: model.test_on_batch(X, Y, return_dict=True),
+    ]
+    for call in calls:
+        resets.clear()
+        assert call()["extra"] == 3
+        assert resets
+
+
+def test_a_function_of_ones_own_for_a_step_is_refused():
+    class Own(keras.Model):
+        def make_train_function(self, force=False):
+            self.train_function = lambda iterator: {}
+
+    with pytest.raises(keras.errors.ArgumentError, match="Override `train_step"):
+        trained(line(Own))
+
+
+def test_hooks_of_a_callback_list_of_ones_own():
+    seen = []
+
+    class Own(keras.callbacks.CallbackList):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append(epoch)
+            super().on_epoch_begin(epoch, logs)
+
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(f"batch {batch}")
+
+    model = line()
+    model.compile("sgd", "mse")
+    history = model.fit(X, Y, batch_size=3, epochs=2, verbose=0, callbacks=Own())
+    assert seen == [0, "batch 0", "batch 1", 1, "batch 0", "batch 1"]
+    assert len(history.history["loss"]) == 2
+
+
+def test_quantize_of_a_subclass():
+    modes = []
+
+    class Own(layers.Dense):
+        def quantize(self, mode=None, *args, **kwargs):
+            modes.append(mode)
+
+    keras.Sequential([keras.Input((4,)), Own(2)]).quantize("int8")
+    assert modes == ["int8"]
+
+
+def test_results_of_several_outputs_are_in_keras_order():
+    inputs = keras.Input((4,))
+    first, second = layers.Dense(1, name="z")(inputs), layers.Dense(1, name="a")(inputs)
+    for outputs, names in (
+        ([first, second], ["loss", "z_loss", "a_loss", "a_mae", "a_mse", "z_mae"]),
+        ({"z": first, "a": second}, ["loss", "a_loss", "z_loss", "a_mae", "a_mse", "z_mae"]),
+    ):
+        model = keras.Model(inputs, outputs)
+        model.compile("sgd", "mse", metrics={"z": ["mae"], "a": ["mse", "mae"]})
+        y = {"z": Y, "a": Y}
+        logs = model.evaluate(X, y, verbose=0, return_dict=True)
+        assert model.evaluate(X, y, verbose=0) == [logs[name] for name in names]

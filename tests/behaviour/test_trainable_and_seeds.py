@@ -134,7 +134,6 @@ def test_a_seed_set_after_building_decides_shuffling_and_dropout():
     for seed in (3, 3, 4):
         keras.utils.set_random_seed(seed)
         model.set_weights(weights)
-        model.resume_at(model.run_seed, 0)
         losses.append(model.fit(X, Y, batch_size=4, epochs=2, verbose=0).history["loss"])
     assert losses[0] == losses[1] != losses[2]
 
@@ -225,3 +224,38 @@ def test_an_error_in_a_hook_leaves_the_model_usable(hook, error):
     assert all(np.isfinite(w).all() for w in model.get_weights())
     model.fit(X, Y, verbose=0)
     assert int(model.optimizer.iterations) == 2
+
+
+def outputs_of_a_clone():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dropout(0.5)])
+    clone = keras.models.clone_model(model)
+    return [*clone.get_weights(), clone(X, training=True), model(X, training=True)]
+
+
+def outputs_of_a_layer_from_its_config():
+    first = layers.Dense(3)
+    second = layers.Dense.from_config(first.get_config())
+    return [first(X), second(X)]
+
+
+NOISE = keras.Sequential(
+    [keras.Input((4,)), layers.Lambda(lambda x: x + keras.random.normal((4,)))]
+)
+
+
+def predictions_of_an_older_model():
+    return [NOISE.predict(X, verbose=0), NOISE(X)]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [outputs_of_a_clone, outputs_of_a_layer_from_its_config, predictions_of_an_older_model],
+)
+def test_nothing_that_ran_before_the_seed_was_set_matters(draw):
+    runs = []
+    for _ in range(2):
+        keras.utils.set_random_seed(7)
+        runs.append([np.asarray(x) for x in draw()])
+        layers.Dense(1)  # moves the numbers of automatic names on
+    for a, b in zip(*runs, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -308,3 +308,20 @@ def _alive(pid):
         return False
     with open(f"/proc/{pid}/stat") as f:  # one that its new parent has not collected is dead too
         return f.read().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_iteration_of_ones_own_does_not_shorten_an_epoch(workers):
+    class Broken(keras.utils.PyDataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            if index == 2:
+                raise StopIteration
+            return np.ones((2, 4)), np.ones((2, 1))
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        model.fit(Broken(workers=workers), verbose=0)

@@ -125,6 +125,8 @@ class CallbackList:
         """Add a callback, and tell it the model and the arguments of the loop."""
         (callback,) = flatten_callbacks(callback)
         self.callbacks.append(callback)
+        if self.history is None and isinstance(callback, History):
+            self.history = callback
         self._listeners = {}
         callback.set_params(self.params)
         callback.set_model(self.model)
@@ -155,7 +157,8 @@ class CallbackList:
             mode: ``"train"``, ``"test"`` or ``"predict"``.
         """
         hooks = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
-        return any(
+        mine = type(self).__mro__[: type(self).__mro__.index(CallbackList)]
+        return any(hook in vars(c) for c in mine for hook in hooks) or any(
             (not isinstance(c, Callback) or c.every_batch) and any(_listens(c, h) for h in hooks)
             for c in self.callbacks
         )
@@ -194,3 +197,16 @@ class CallbackList:
     on_test_batch_end = _numbered("on_test_batch_end")
     on_predict_batch_begin = _numbered("on_predict_batch_begin")
     on_predict_batch_end = _numbered("on_predict_batch_end")
+
+
+def callback_list(
+    given: Any, add_history: bool = False, model: Any = None, **params: Any
+) -> CallbackList:  # fmt: skip
+    """A :class:`CallbackList` of the given callbacks; ``given`` itself if it is one."""
+    if not isinstance(given, CallbackList):
+        return CallbackList(given, add_history, model=model, **params)
+    given.set_params(params)
+    given.set_model(model)
+    if add_history and given.history is None:
+        given.append(History())
+    return given

@@ -98,6 +98,12 @@ def draw_name(name: str) -> str:
     return f"{name}:{n}" if n else name
 
 
+def is_numbered(name: str, stem: str) -> bool:
+    """Whether ``name`` is ``stem`` with a number, as :func:`auto_name` makes it."""
+    start, _, number = name.rpartition("_")
+    return start == stem and number.isdecimal()
+
+
 def reset_draws() -> None:
     """Reset the numbering of draws; called when the seed is set."""
     _draws.clear()

@@ -198,9 +198,14 @@ class Variable(Trackable):
                 )
 
     @property
+    def owner(self) -> VariableOwner | None:
+        """The layer, metric or optimizer that the variable belongs to."""
+        return None if self._owner is None else self._owner()
+
+    @property
     def path(self) -> str:
         """The current path of the owner, and the name: ``"encoder/dense/kernel"``."""
-        owner = None if self._owner is None else self._owner()
+        owner = self.owner
         own = self.name if owner is None else f"{owner.path}/{self.name}"
         return "/".join((*self._scopes, own)) if self._scopes else own
 

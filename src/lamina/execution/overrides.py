@@ -19,6 +19,7 @@ from lamina.execution import steps
 from lamina.execution.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from lamina.execution.protocols import Executable
 from lamina.execution.state import NEVER, Arrays, TrainState, Variables
+from lamina.serialization.registry import defined_by_user
 
 # The groups of a step's lists, and their names in messages.
 _LISTS = {
@@ -57,6 +58,25 @@ def check_signature(model: Executable, name: str) -> None:
             f"{_described(name)}, and the step returns `logs, state`. Use `self.stateless_call`, "
             "`self.optimizer.stateless_apply` and `metric.stateless_update_state` inside."
         ) from None
+
+
+def make_function(model: Executable, purpose: str) -> None:
+    """Call a user's ``make_train_function``, ``make_test_function`` or ``make_predict_function``.
+
+    Raises:
+        ArgumentError: It has set a function of the user's own, which is not used.
+    """
+    hook = f"make_{purpose}_function"
+    if not defined_by_user(type(model), hook):
+        return
+    {"train": model.make_train_function, "test": model.make_test_function,
+     "predict": model.make_predict_function}[purpose]()  # fmt: skip
+    if vars(model).get(f"{purpose}_function") is not None:
+        raise ArgumentError(
+            f"{type(model).__name__}.{hook} has set `self.{purpose}_function`, which is not called "
+            f"here. Override `{purpose}_step(self, state, data)`, which is compiled and run for "
+            f"each batch, and do not set `self.{purpose}_function`."
+        )
 
 
 def users_step(model: Executable, name: str, variables: Variables) -> steps.Step:
@@ -150,7 +170,7 @@ def standard_step(
         run = steps.evaluation_step(model, variables, key)
     new, _, logs = run(state, batch)
     with entered(Scope()):
-        report = steps.results(model.training_objective, model.metrics, variables)
+        report = steps.results(model, model.metrics, variables)
     return report(new.metrics, logs), tuple(
         [new.group(group)[a] for a in table] for group, table in tables.items()
     )

@@ -122,7 +122,7 @@ class Program:
         if self.objective is not None:
             own = defined_by_user(type(self.model), "metrics")
             reported = list(self.model.metrics) if own else self.metrics
-            self._results = compiled(steps.results(self.objective, reported, self.variables))
+            self._results = compiled(steps.results(self.model, reported, self.variables))
 
     def _metrics(self, objective: Objective) -> list[Any]:
         """The compiled metrics, followed by those that the model holds.
@@ -166,11 +166,14 @@ class Program:
 
     def fresh_metrics(self) -> Arrays:
         """The initial state of the metrics."""
-        by_user = any(defined_by_user(type(m), "reset_state") for m in self.metrics)
+        own = defined_by_user(type(self.model), "reset_metrics")
+        by_user = own or any(defined_by_user(type(m), "reset_state") for m in self.metrics)
         if self._fresh is None or by_user:
             scope = Scope(pure=True)
             with entered(scope):
-                for metric in self.metrics:
+                if own:
+                    self.model.reset_metrics()
+                for metric in () if own else self.metrics:
                     metric.reset_state()
                 new = scope.record.updates
                 self._fresh = {

@@ -59,11 +59,11 @@ class Updater(Protocol):
         """Create state for variables that do not have any yet."""
         ...
 
-    def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
+    def scale_loss(self, loss: Any) -> Any:
         """The loss to differentiate."""
         ...
 
-    def update(
+    def take_step(
         self, gradients: Mapping[str, Any], parameters: Any, state: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The new parameters and the new state."""
@@ -126,6 +126,26 @@ class Executable(Protocol):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
         """Update the metrics with a batch."""
+        ...
+
+    def reset_metrics(self) -> None:
+        """Reset the state of all metrics."""
+        ...
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The current results of the metrics, by log name."""
+        ...
+
+    def make_train_function(self) -> None:
+        """Have the training step compiled by the next run."""
+        ...
+
+    def make_test_function(self) -> None:
+        """Have the step of evaluation compiled by the next run."""
+        ...
+
+    def make_predict_function(self) -> None:
+        """Have the step of prediction compiled by the next run."""
         ...
 
     def train_step(self, state: Any, data: Any) -> Any:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from lamina.core.scope import Record, Scope, current, entered
 from lamina.core.variable import Variable
 from lamina.errors import ArgumentError
-from lamina.execution.protocols import Executable, Objective, Updater
+from lamina.execution.protocols import Executable, Updater
 from lamina.execution.state import NEVER, TrainState, Variables
 from lamina.serialization.registry import defined_by_user
 from lamina.tree import nested
@@ -126,6 +126,7 @@ def training_step(
             now = state.replace(trainable=trainable)
             with pure_scope(variables, now, True, key=key) as scope:
                 total = forward(model, batch, True)
+                scaled = optimizer.scale_loss(total)
             after = {
                 group: updated(table, now.group(group), scope.record)
                 for group, table in variables.groups().items()
@@ -134,14 +135,12 @@ def training_step(
             assigned = {
                 a: x for a, x in after.pop("trainable").items() if x is not now.trainable[a]
             }
-            return optimizer.scale_loss(total, state.optimizer), (
-                total, assigned, after, arrays_in(scope.record.logs)
-            )  # fmt: skip
+            return scaled, (total, assigned, after, arrays_in(scope.record.logs))
 
         (_, (total, assigned, after, logs)), gradients = jax.value_and_grad(loss, has_aux=True)(
             state.trainable
         )
-        trainable, slots = optimizer.update(
+        trainable, slots = optimizer.take_step(
             gradients, {**state.trainable, **assigned}, after.pop("optimizer")
         )
         return state.replace(
@@ -183,7 +182,7 @@ def after(variables: Variables, state: TrainState, record: Record) -> TrainState
     return state.replace(**changes, step=state.step + 1)
 
 
-def results(objective: Objective, metrics: list[Any], variables: Variables) -> Callable[..., Logs]:
+def results(model: Executable, metrics: list[Any], variables: Variables) -> Callable[..., Logs]:
     """A function that computes the reported values from a state and logs."""
 
     def report(state: Any, logs: Logs) -> Logs:
@@ -191,6 +190,8 @@ def results(objective: Objective, metrics: list[Any], variables: Variables) -> C
             return logs
         values = {variables.metrics[a]: x for a, x in state.items()}
         with entered(Scope(values=values, pure=True)):
-            return objective.results(metrics)
+            if defined_by_user(type(model), "get_metrics_result"):
+                return arrays_in(model.get_metrics_result())
+            return model.training_objective.results(metrics)
 
     return report

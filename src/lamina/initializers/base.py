@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -45,11 +46,9 @@ class Initializer(Configurable):
         Returns:
             An array of the given shape.
         """
-        if type(self).__call__ is Initializer.__call__:
-            raise NotImplementedError(
-                f"{type(self).__name__} does not implement `draw(self, rng, shape, dtype)`."
-            )
-        return np.asarray(self(shape, dtype=dtype))
+        raise NotImplementedError(
+            f"{type(self).__name__} does not implement `draw(self, rng, shape, dtype)`."
+        )
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> jax.Array:
         """An array of initial values.
@@ -62,10 +61,13 @@ class Initializer(Configurable):
             The array: with an integer ``seed`` the same one in each call, otherwise a new one.
         """
         name = canonical(standardize_dtype(dtype))
+        weight = vars(self).get("_weight")
+        if weight is not None:  # called by a subclass's `__call__`, for a weight
+            return jnp.asarray(self._draw_for(weight, tuple(shape), name), name)
         numbered = self._seed() is None and settings.times_seeded()
         count = prng.eager_draw("initializer") if numbered else 0
         parts = (settings.seed_of_new(), "initializer", count)
-        return jnp.asarray(self.draw_for(parts, tuple(shape), name), name)
+        return jnp.asarray(self._draw_for(parts, tuple(shape), name), name)
 
     def draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:
         """The values of one weight.
@@ -75,6 +77,15 @@ class Initializer(Configurable):
             shape: Shape of the result.
             dtype: Dtype that the result will be cast to.
         """
+        if not _overrides_call(type(self)):
+            return self._draw_for(parts, shape, dtype)
+        outer, vars(self)["_weight"] = vars(self).get("_weight"), parts
+        try:
+            return np.asarray(self(shape, dtype=dtype))
+        finally:
+            vars(self)["_weight"] = outer
+
+    def _draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:
         seed = self._seed()
         return self.draw(
             prng.stream(*(parts if seed is None else ("initializer", seed))), shape, dtype
@@ -87,6 +98,14 @@ class Initializer(Configurable):
     def clone(self) -> Self:
         """A new initializer with the same configuration."""
         return self.from_config(self.get_config())
+
+
+@functools.cache
+def _overrides_call(cls: type) -> bool:
+    """Whether a class defines ``__call__`` for values other than those of an inherited ``draw``."""
+    return "draw" not in next(
+        names for c in cls.__mro__ if (names := vars(c).keys() & {"draw", "__call__"})
+    )
 
 
 def read_seed(value: Any) -> int | None:

@@ -184,6 +184,8 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
             mode: Such as ``"int8"``.
             type_check: Whether to leave out classes of users, whose `call` may use the floats.
         """
+        if registry.defined_by_user(type(self), "quantize"):
+            return not self._is_quantized
         own = registry.registration_of(type(self)) is not None
         return self._takes(mode) and not self._is_quantized and (own or not type_check)
 

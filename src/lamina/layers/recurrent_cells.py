@@ -287,9 +287,9 @@ class _UnitForgetBias(initializers.Initializer):
     def __init__(self, initializer: Any) -> None:
         self.initializer = initializer
 
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    def draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:
         if isinstance(self.initializer, initializers.Initializer):
-            value = np.array(self.initializer.draw(rng, shape, dtype))
+            value = np.array(self.initializer.draw_for(parts, shape, dtype))
         else:
             value = np.array(self.initializer(shape, dtype=dtype))
         units = shape[0] // 4

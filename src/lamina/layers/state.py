@@ -107,13 +107,16 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         return super()._decides(name, value)
 
     def __post_init__(self) -> None:
-        # The value of the field, possibly None, is already set.
-        self._start_drawing()
+        self._start_drawing()  # the value of the field, possibly None, is already set
 
     def _start_drawing(self) -> None:
-        prefix = stem_of(type(self))
-        own = prefix if self._has_automatic_name else self._name
+        own = stem_of(type(self)) if self._has_automatic_name else self._name
         object.__setattr__(self, "_draw_name", naming.draw_name(own))
+
+    def _from_config(self) -> Self:
+        if self._draw_name == self._name and naming.is_numbered(self._name, stem_of(type(self))):
+            self._draw_name = naming.draw_name(stem_of(type(self)))  # the process numbered the name
+        return self
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -547,20 +550,21 @@ def has_automatic_name(layer: LayerState) -> bool:
     return layer._has_automatic_name
 
 
-def name_automatically(layer: LayerState, flags: Any) -> None:
+def name_automatically(layer: LayerState, flags: Any, numbered: bool = False) -> None:
     """Mark the names as automatic that were so when the layers were serialized.
 
     Args:
         layer: The outermost layer.
-        flags: Whether the name is automatic, for each of :func:`flatten_layers`; any other value,
-            which a file may contain, has no effect.
+        flags: Whether it was, for each of :func:`flatten_layers`; other values have no effect.
+        numbered: Whether their draws differ from those of layers of the same class.
     """
     layers = flatten_layers(layer)
     if isinstance(flags, list) and len(flags) == len(layers):
         for x, automatic in zip(layers, flags, strict=True):
             x.__dict__["_has_automatic_name"] = automatic is True
             if automatic is True:
-                x.__dict__["_draw_name"] = stem_of(type(x))
+                own = x._from_config()._draw_name if numbered else stem_of(type(x))
+                x.__dict__["_draw_name"] = own
             x.__dict__["_inner_names"] = (-1, {})
 
 

@@ -12,7 +12,12 @@ from lamina.core.operation import Op, Operation, any_symbolic
 from lamina.core.symbolic import SymbolicTensor
 from lamina.errors import ArgumentError, LaminaError, SerializationError
 from lamina.layers import Input, InputLayer, Layer
-from lamina.layers.state import flatten_layers, set_trainable_alone
+from lamina.layers.state import (
+    flatten_layers,
+    has_automatic_name,
+    name_automatically,
+    set_trainable_alone,
+)
 from lamina.models.functional import Graph
 from lamina.runtime.budget import Budget, charge, loading
 from lamina.serialization import registry, text
@@ -280,8 +285,13 @@ def clone_model(
            if registry.registration_of(type(x)) is None}  # fmt: skip
     with registry.CustomObjectScope(own), registry.rebuild_together() as made:
         if model.layer_graph is None:
-            return type(model).from_config(registry.serialize(model)["config"])
-        return _clone_graph(model, input_tensors, clone_function, recursive, made, call_function)
+            copy = type(model).from_config(registry.serialize(model)["config"])
+        else:
+            copy = _clone_graph(
+                model, input_tensors, clone_function, recursive, made, call_function
+            )  # fmt: skip
+        name_automatically(copy, [has_automatic_name(x) for x in flatten_layers(model)], True)
+        return copy
 
 
 def _clone_graph(

@@ -92,9 +92,10 @@ class StatelessTrainer(Trainer):
         )
         scaled = loss
         if training and self.optimizer is not None and optimizer_variables is not None:
-            keys = self.optimizer.state_variables
-            state = dict(zip(keys, map(value_of, optimizer_variables), strict=True))
-            scaled = self.optimizer.scale_loss(loss, state)
+            state = map(value_of, optimizer_variables)
+            bound = dict(zip(self.optimizer.variables, state, strict=True))
+            with entered(Scope(values=bound, pure=True)):
+                scaled = self.optimizer.scale_loss(loss)
         return scaled, (loss, y_pred, non_trainable, metrics)
 
     def _pure_loss(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -73,19 +73,21 @@ class Trainer(_Attributes, Distributed):
 
     @property
     def run_seed(self) -> int:
-        """The seed of shuffling and of random draws in steps.
+        """The seed of shuffling and draws: the model's own, or the one that was set afterwards."""
+        return self._as_seeded()._draw_seed
 
-        It is the seed that the model got when it was created, or that in the model's file, unless a
-        seed was set afterwards.
-        """
+    def _as_seeded(self) -> Self:
+        """This model, whose draws begin again if a seed was set since the last ones."""
         if self._times_seeded != settings.times_seeded():
-            self._draw_seed, self._times_seeded = settings.global_seed(), settings.times_seeded()
-        return self._draw_seed
+            self.resume_at(settings.global_seed(), 0, 0)
+        return self
 
     @property
     def steps_taken(self) -> int:
-        """Number of training steps taken so far, including those before the model was saved."""
-        return self._steps_taken if self._live_state is None else int(self._live_state.state.step)
+        """Number of training steps since the seed was set, and those before the model was saved."""
+        if self._live_state is not None:
+            return int(self._live_state.state.step)
+        return self._as_seeded()._steps_taken
 
     def took_steps(self, step: int) -> None:
         """Set the number of the next training step."""
@@ -100,7 +102,7 @@ class Trainer(_Attributes, Distributed):
     @property
     def runs_taken(self) -> int:
         """Number of evaluations and predictions so far, each of which draws other numbers."""
-        return self._draw_runs
+        return self._as_seeded()._draw_runs
 
     def resume_at(self, seed: int, step: int, runs: int | None = None) -> None:
         """Continue the random draws after that many steps, evaluations and predictions."""
@@ -111,8 +113,8 @@ class Trainer(_Attributes, Distributed):
         """Raw key data for the draws of a run: training's repeat, others differ each time."""
         if purpose == "train":
             return prng.key_data(self.run_seed, "fit")
-        self.__dict__["_draw_runs"] += 1  # in each call of a model: quicker than an attribute
         first, second = _run_key(self.run_seed, purpose)
+        self.__dict__["_draw_runs"] += 1  # in each call of a model: quicker than an attribute
         return np.array((first, (second + self._draw_runs) & 0xFFFFFFFF), np.uint32)
 
     def program_for(self, purpose: Purpose) -> Program:
@@ -593,7 +595,5 @@ def _pass(
     """The settings of a pass over data, from the arguments of the user."""
     return Pass(
         32 if batch_size is None else whole_number(batch_size, "batch_size"),
-        None if steps is None else whole_number(steps, name),
-        training=training,
-        shuffle=shuffle,
-    )
+        None if steps is None else whole_number(steps, name), training=training, shuffle=shuffle,
+    )  # fmt: skip

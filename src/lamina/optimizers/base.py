@@ -15,14 +15,15 @@ import numpy as np
 from lamina import initializers
 from lamina.core import naming
 from lamina.core.naming import snake_case
+from lamina.core.scope import Scope, entered
 from lamina.core.sharding import on_devices
-from lamina.core.tracking import Trackable, Versioned
-from lamina.core.variable import Variable, read
+from lamina.core.tracking import Owner, Trackable, held
+from lamina.core.variable import Variable, read, value_of
 from lamina.errors import ArgumentError, NotBuiltError, ShapeError, StructureError
 from lamina.optimizers.schedules.base import LearningRateSchedule
 from lamina.serialization import registry
 from lamina.serialization.fields import Configurable
-from lamina.serialization.registry import builtin
+from lamina.serialization.registry import builtin, defined_by_user
 from lamina.serialization.text import reads_config
 
 Arrays = dict[str, jax.Array]
@@ -51,7 +52,7 @@ def _are_same(a: Mapping[str, Variable], b: Mapping[str, Variable]) -> bool:
 
 
 @builtin()
-class BaseOptimizer(Versioned, Trackable, Configurable):
+class BaseOptimizer(Owner, Trackable, Configurable):
     """Base class of all optimizers: state, ``apply``, saving. Subclasses define the update.
 
     Attributes:
@@ -61,6 +62,10 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
     """
 
     tracked_as = "optimizer"
+    _untracked = frozenset(
+        ("_iteration", "_rate", "_slots", "_slot_of", "_earlier", "_parameters", "_addresses",
+         "_current", "_wanted", "_undecayed")
+    )  # fmt: skip
     _rate = cast(Any, None)  # a variable, a schedule or a callable of an instance
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -132,6 +137,36 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
         """
         raise NotImplementedError
 
+    def take_step(
+        self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        """:meth:`update`, or a subclass's ``stateless_apply`` or ``apply`` as a pure function."""
+        if not defined_by_user(type(self), "stateless_apply"):
+            return self._apply_to_arrays(gradients, parameters, state)
+        keys = list(self.state_of(self._current))
+        values, new = self.stateless_apply(
+            [state[k] for k in keys],
+            [gradients.get(a) for a in self._current],
+            [parameters[a] for a in self._current],
+        )
+        changed = dict(zip(self._current, map(value_of, values), strict=True))
+        return {**parameters, **changed}, dict(zip(keys, map(value_of, new), strict=True))
+
+    def _apply_to_arrays(
+        self, gradients: Mapping[str, Any], parameters: Arrays, state: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        if not defined_by_user(type(self), "apply"):
+            return self.update(gradients, parameters, state)
+        weights = {v: parameters[a] for a, v in self._current.items()}
+        own = {v: state[k] for k, v in self.state_of(self._current).items()}
+        with entered(Scope(values={**own, **weights}, pure=True)) as scope:
+            self.apply([gradients.get(a) for a in self._current], list(weights))
+        new = scope.record.updates
+        changed = {a: new.get(v, weights[v]) for a, v in self._current.items()}
+        return {**parameters, **changed}, {
+            k: new.get(v, own[v]) for k, v in self.state_of(self._current).items()
+        }
+
     def make_state(self) -> None:
         """Create the slots of the variables passed to :meth:`build`."""
 
@@ -163,6 +198,11 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
             )
 
     def _rate_at(self, step: jax.Array, state: Mapping[str, Any]) -> jax.Array:
+        rate = type(self).learning_rate
+        if isinstance(rate, property) and rate is not BaseOptimizer.learning_rate:
+            bound = {v: state[key] for key, v in self.state_variables.items() if key in state}
+            with entered(Scope(values={**bound, self._iteration: step}, pure=True)):
+                return jnp.asarray(value_of(self.learning_rate), jnp.float32)
         if isinstance(self._rate, LearningRateSchedule):
             return jnp.asarray(self._rate(step), jnp.float32)
         rate = state["learning_rate"] if isinstance(self._rate, Variable) else self._rate()
@@ -184,7 +224,12 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
     def state_variables(self) -> dict[str, Variable]:
         """The state by address, in the order of Keras's files."""
         rate = {"learning_rate": self._rate} if isinstance(self._rate, Variable) else {}
-        return {"iteration": self._iteration, **rate, **self._slots}
+        state = {"iteration": self._iteration, **rate}
+        known = {*state.values(), *self._slots.values(), *self._addresses}
+        for _, x in held(self):  # variables that a subclass has created itself
+            if isinstance(x, Variable) and x.owner in (None, self) and x not in known:
+                state[naming.free({**state, **self._slots}, x.name)] = x
+        return {**state, **self._slots}
 
     @property
     def variables(self) -> list[Variable]:
@@ -441,7 +486,7 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
                 "stateless_apply() expects optimizer_variables, grads and trainable_variables of "
                 f"lengths {expected}. Received: {received}."
             )
-        parameters, state = self.update(
+        parameters, state = self._apply_to_arrays(
             dict(zip(self._current, grads, strict=True)),
             dict(zip(self._current, map(jnp.asarray, trainable_variables), strict=True)),
             dict(zip(keys, map(jnp.asarray, optimizer_variables), strict=True)),
@@ -451,13 +496,11 @@ class BaseOptimizer(Versioned, Trackable, Configurable):
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """Set the final values of variables; called at the end of training."""
 
-    def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
+    def scale_loss(self, loss: Any) -> Any:
         """Scale the loss before differentiation; :meth:`update` divides the gradients again.
 
         Args:
             loss: A scalar.
-            state: The state as arrays; needed only inside a pure step, where the variables are not
-                up to date.
         """
         return loss
 

@@ -103,7 +103,7 @@ class LossScaleOptimizer(BaseOptimizer):
         given = {a: (g / scale).astype(g.dtype) for a, g in given.items()} | fixed
         values, inner = jax.lax.cond(
             finite,
-            lambda parameters, inner: self.inner_optimizer.update(given, parameters, inner),
+            lambda parameters, inner: self.inner_optimizer.take_step(given, parameters, inner),
             lambda parameters, inner: (parameters, inner),
             parameters,
             inner,
@@ -127,11 +127,8 @@ class LossScaleOptimizer(BaseOptimizer):
         finite = [jnp.all(jnp.isfinite(g)) for g in grads if g is not None]
         return functools.reduce(jnp.logical_and, finite, jnp.asarray(True))
 
-    def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
-        if state is not None:
-            scale = state["dynamic_scale"]
-        else:
-            scale = self._slots["dynamic_scale"].value if self.built else self.initial_scale
+    def scale_loss(self, loss: Any) -> Any:
+        scale = self._slots["dynamic_scale"].value if self.built else self.initial_scale
         return self.inner_optimizer.scale_loss(loss) * scale
 
     def exclude_from_weight_decay(

@@ -199,12 +199,12 @@ class MultiOptimizer(BaseOptimizer):
             own = {a: p for a, p in parameters.items() if a in weights}
             start = f"{i}/"
             inner = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
-            own, inner = optimizer.update(given, own, inner)
+            own, inner = optimizer.take_step(given, own, inner)
             values |= own
             new |= {f"{start}{key}": v for key, v in inner.items()}
         return values, {**new, "iteration": state["iteration"] + 1}
 
-    def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
+    def scale_loss(self, loss: Any) -> Any:
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
     @property

@@ -315,7 +315,7 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
         every = self.gradient_accumulation_steps
         return self._iteration if every is None else self._iteration.value // every
 
-    def scale_loss(self, loss: Any, state: Mapping[str, Any] | None = None) -> Any:
+    def scale_loss(self, loss: Any) -> Any:
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
     @property

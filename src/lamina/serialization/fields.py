@@ -201,7 +201,7 @@ class Configurable(Captured):
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Create an object from the data that :meth:`get_config` returned, of Keras 1 to 3 too."""
         try:
-            return cls(**{k: _revive(v) for k, v in config.items()})
+            return cls(**{k: _revive(v) for k, v in config.items()})._from_config()
         except (LaminaError, TypeError, ValueError):
             declared = registry.registration_of(cls)
             if declared is None or declared.namespace is None:
@@ -210,7 +210,11 @@ class Configurable(Captured):
             old = converted(record, declared.namespace)
             if old is None or old["class_name"] != declared.name:
                 raise
-            return cls(**{k: _revive(v) for k, v in old["config"].items()})
+            return cls(**{k: _revive(v) for k, v in old["config"].items()})._from_config()
+
+    def _from_config(self) -> Self:
+        """The object, which has just been created from a config."""
+        return self
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{k}={v}" for k, v in self._repr_items())

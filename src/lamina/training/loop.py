@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.callbacks.base import History
-from lamina.callbacks.callback_list import CallbackList
+from lamina.callbacks.callback_list import CallbackList, callback_list
 from lamina.callbacks.progress import Progress
 from lamina.core import prng, spec
 from lamina.core.boundary import warn
@@ -22,6 +22,7 @@ from lamina.core.scope import Scope, entered
 from lamina.core.variable import copied, put
 from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.execution.batches import Batch, unpack_x_y_sample_weight
+from lamina.execution.overrides import make_function
 from lamina.execution.program import Program, struct_of
 from lamina.execution.state import NEVER, Live, Loose, TrainState
 from lamina.layers.state import flatten_layers
@@ -71,6 +72,7 @@ def _program(model: Any, batch: Any, purpose: Any) -> Program:
         model.training_objective.bind(
             model.layer_graph.output_names, model.layer_graph.output_structure
         )
+    make_function(model, purpose)
     program = model.program_for(purpose)
     if program.check(batch):
         model.keep_program(program)
@@ -203,7 +205,7 @@ def _train(
     names = program.log_names()
     names += [f"val_{n}" for n in names] if validation is not None else []
     params = {"epochs": run.epochs, "steps": steps, "verbose": run.verbose, "metrics": names}
-    hooks = CallbackList(run.callbacks, add_history=True, model=model, **params)
+    hooks = callback_list(run.callbacks, add_history=True, model=model, **params)
     progress = Progress(0 if hooks.shows_progress else run.verbose, run.epochs, steps)
     model.stop_training = False
     with _training(program) as live, contextlib.closing(progress):
@@ -463,7 +465,7 @@ def evaluate(
     data = limited(open_data(given, over.of(model)))
     with contextlib.ExitStack() as opened:
         opened.callback(data.close)
-        hooks = CallbackList(callbacks, model=model, epochs=1, steps=data.steps, verbose=verbose)
+        hooks = callback_list(callbacks, model=model, epochs=1, steps=data.steps, verbose=verbose)
         progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
         opened.callback(progress.close)
         _program(model, data.peek(), "test")
@@ -475,8 +477,8 @@ def evaluate(
 
 
 def _as_list(model: Any, logs: dict[str, float]) -> Any:
-    """The loss, followed by the metrics in the order of ``compile``; only the loss if alone."""
-    names = list(model.training_objective.trackers)
+    """The loss, then the metrics: of one output as in ``compile``, of several by their names."""
+    names = model.training_objective.names_in_order()
     values = [logs[n] for n in names if n in logs] + [v for k, v in logs.items() if k not in names]
     return values[0] if len(values) == 1 else values
 
@@ -492,7 +494,7 @@ def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: 
     program = _program(model, data.peek(), "predict")
     if isinstance(data, ArrayData) and data.in_memory:
         check_ids(model.layer_graph, data.batch[0])
-    hooks = CallbackList(callbacks, model=model, epochs=1, steps=data.steps, verbose=verbose)
+    hooks = callback_list(callbacks, model=model, epochs=1, steps=data.steps, verbose=verbose)
     progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
     hooks.on_predict_begin()
     progress.epoch_begin(0)

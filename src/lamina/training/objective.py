@@ -63,6 +63,7 @@ class Objective:
         some = metrics is not None or weighted_metrics is not None
         self.combined = CompileMetrics(self) if some else None
         self._losses: list[Any] = []
+        self._named_by_dict = False  # the outputs
         self._weights: list[float] = []
         # For each output: (log name, metric or unresolved metric, whether it is weighted).
         self._metrics: list[list[tuple[str | None, Any, bool]]] = []
@@ -83,6 +84,7 @@ class Objective:
                 )
             return
         given = self.given
+        self._named_by_dict = isinstance(structure, Mapping)
         losses = _per_output(given["loss"], names, structure, "loss", broadcast=True)
         weights = _per_output(given["loss_weights"], names, structure, "loss_weights")
         self._losses = [losses_module.as_loss(x) for x in losses]
@@ -223,6 +225,14 @@ class Objective:
         """The metrics passed to ``compile`` by log name, as far as their shapes are known."""
         names = [name for own in self._metrics for name, _, _ in own if name is not None]
         return {name: self.trackers[name] for name in names}
+
+    def names_in_order(self) -> list[str]:
+        """The log names in the order of lists: metrics of several outputs are sorted by name."""
+        own = list(self.compiled_metrics())
+        loss, *parts = [name for name in self.trackers if name not in own]
+        several = len(self.output_names or ()) > 1
+        parts = sorted(parts) if self._named_by_dict else parts
+        return [loss, *parts, *(sorted(own) if several else own)]
 
     def public_trackers(self) -> list[Any]:
         """The trackers as a user's step updates them: :attr:`combined` in place of its parts."""
@@ -402,7 +412,9 @@ def _class_numbers(labels: np.ndarray, loss: Any, shape: tuple[Any, ...] | None)
         return labels
     if shape is not None and len(shape) == labels.ndim + 1:  # a class for each position
         return labels
-    if loss is not None and loss.reads is not None:
+    if (loss is not None and loss.reads is not None) or (
+        shape is not None and len(shape) == labels.ndim
+    ):
         return labels.argmax(getattr(loss, "axis", -1))
     one_hot = bool(np.all(labels >= 0)) and np.allclose(labels.sum(-1), 1)
     return labels.argmax(-1) if one_hot else labels

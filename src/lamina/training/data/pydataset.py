@@ -121,7 +121,8 @@ class Workers:
         """
         dataset = self._dataset
         if dataset.workers <= 1 and not dataset.use_multiprocessing:
-            yield from map(dataset.__getitem__, numbers)
+            for number in numbers:  # `map` would end at a StopIteration of the user's code
+                yield dataset[number]
             return
         fetch: Any = dataset.__getitem__
         with self._preparing:  # two passes at a time would wait for each other's processes
