@@ -431,12 +431,16 @@ def test_containers_of_layers(tmp_path):
         ("RMSprop", {"momentum": 0.5, "centered": True}),
         ("SGD", {"momentum": 0.9, "nesterov": True, "learning_rate": 0.01}),
         ("Adam", {"gradient_accumulation_steps": 2}),
+        ("LossScaleOptimizer", {"inner_optimizer": "adam", "initial_scale": 16.0}),
     ],
 )
 @pytest.mark.parametrize("way", ["there", "back"])
 def test_training_goes_on_in_the_other_library(optimizer, options, way, tmp_path):
     """Compile settings and optimizer state: the next steps are those of the saved model."""
     there, here = (lamina, keras) if way == "there" else (keras, lamina)
+    options = {
+        k: there.optimizers.get(v) if k == "inner_optimizer" else v for k, v in options.items()
+    }
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(24, 4)).astype("float32"), rng.integers(0, 3, 24)
     inputs = there.Input((4,))

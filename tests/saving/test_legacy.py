@@ -587,6 +587,22 @@ def test_files_of_keras_3(tmp_path):
         np.testing.assert_array_equal(np.asarray(a), b.numpy())
 
 
+def test_a_kernel_that_two_layers_have(tmp_path):
+    """`SpectralNormalization` and the layer in it: the file has the kernel once."""
+    for name, library in (("theirs.h5", oracle), ("ours.h5", keras)):
+        norm = library.layers.SpectralNormalization(library.layers.Dense(2))
+        model = library.Sequential([library.Input((4,)), norm])
+        model.compile("adam", library.losses.MeanSquaredError())
+        model.fit(X, X[:, :2], verbose=0)
+        model.save(tmp_path / name)
+        again = load_model(tmp_path / name)
+        for old, new in ((model, again), (model.optimizer, again.optimizer)):
+            pairs = [(a, b) for a, b in zip(old.variables, new.variables, strict=True)
+                     if "seed" not in a.path]  # fmt: skip
+            for a, b in pairs:
+                np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
 def test_a_model_resumes_bit_for_bit(tmp_path):
     name = "model.hdf5"
 

@@ -181,9 +181,13 @@ def _backend_of(groups: Mapping[str, list[str]]) -> str:
 
 
 def _units(layer: Layer) -> list[_Unit]:
-    """The layers inside ``layer`` that have variables; a recurrent layer includes its cell."""
+    """The layers inside ``layer`` that have variables; a recurrent layer includes its cell.
+
+    A variable that several layers have is among those of the first one.
+    """
     units: list[_Unit] = []
     inside: set[Layer] = set()
+    taken: set[Variable] = set()
     for x in flatten_layers(layer):
         if x in inside:
             continue
@@ -192,6 +196,8 @@ def _units(layer: Layer) -> list[_Unit]:
             own = x.weights
         else:
             own = file_variables(x)
+        own = [v for v in own if v not in taken]
+        taken.update(own)
         if own:
             kernels = [v for v in own if v.is_weight]
             units.append(_Unit(x, kernels, [v for v in own if not v.is_weight]))
