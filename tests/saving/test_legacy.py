@@ -603,6 +603,23 @@ def test_a_kernel_that_two_layers_have(tmp_path):
                 np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
+@pytest.mark.parametrize("writer", [oracle, keras])
+def test_low_rank_adapters(writer, tmp_path):
+    """The frozen matrix and its adapter are separate, the matrix after all that train."""
+    inner = writer.Sequential([writer.layers.Dense(3), writer.layers.BatchNormalization()])
+    model = writer.Sequential([writer.Input((4,)), writer.layers.Dense(5), inner])
+    for layer in (model.layers[0], inner.layers[0]):
+        layer.enable_lora(2)
+    model.set_weights(arrays(*(w.shape for w in model.weights)))
+    model.save(tmp_path / "model.h5")
+    for reader in (oracle, keras):
+        again = reader.models.load_model(tmp_path / "model.h5")
+        for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        expected = model.predict(X, verbose=0)
+        np.testing.assert_allclose(again.predict(X, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_model_resumes_bit_for_bit(tmp_path):
     name = "model.hdf5"
 
