@@ -396,7 +396,7 @@ def test_a_subclass_that_is_a_graph(saved):
 
 
 def test_a_layer_that_builds_one_it_received(saved):
-    """In the file the inner layer is built; the `build` of the outer one calls its `build` again."""
+    """In a file the inner layer is built; the outer one's `build` calls its `build` again."""
 
     @keras.saving.register_keras_serializable("test")
     class Doubled(layers.Layer):

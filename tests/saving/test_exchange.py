@@ -467,6 +467,21 @@ def test_training_goes_on_in_the_other_library(optimizer, options, way, tmp_path
         np.testing.assert_allclose(u, v, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_how_a_model_runs_is_among_the_arguments_of_compile(suffix, tmp_path):
+    options = {"run_eagerly": False, "steps_per_execution": 2, "jit_compile": False}
+    for there in (keras, lamina):
+        model = there.Sequential([there.Input((3,)), there.layers.Dense(1)])
+        model.compile("sgd", there.losses.MeanSquaredError(), **options)
+        assert options.items() <= model.get_compile_config().items()
+        model.save(tmp_path / f"model.{suffix}")
+        for here in (keras, lamina):
+            again = here.saving.load_model(tmp_path / f"model.{suffix}")
+            if suffix == "keras":
+                assert options.items() <= again.get_compile_config().items()
+
+
 def test_schedules_and_named_losses(tmp_path):
     """Compile settings by name, and what is inside of them."""
     data = {k: np.ones((4, 4), "float32") for k in ("image", "text")}

@@ -50,7 +50,7 @@ def tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(build)
-    def wrapper(self: LayerState, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
         scope = current()
         if scope is not None and scope.building is self:  # `super().build(...)` in a `build`
             build(self, *args, **kwargs)
