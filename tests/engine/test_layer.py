@@ -231,6 +231,21 @@ def test_super_build_does_not_repeat_the_path():
     assert [v.path for v in layer.weights] == ["mine/kernel", "mine/bias"]
 
 
+def test_a_layer_with_weights_is_built_once():
+    class Mine(layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight(shape=(input_shape[-1],), name="scale")
+
+    for layer in (layers.Dense(2, name="twice"), Mine(name="twice")):
+        layer.build((None, 3))
+        before = layer.get_weights()
+        layer.build((8, 3))
+        for a, b in zip(before, layer.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        with pytest.raises(ShapeError, match=r"'twice'.* for other shapes"):
+            layer.build((None, 4))
+
+
 def test_an_error_on_arrays_names_the_layer():
     with pytest.raises(ShapeError) as e:
         layers.MaxPooling2D(9, name="culprit")(np.ones((1, 4, 4, 1), "float32"))

@@ -395,6 +395,26 @@ def test_a_subclass_that_is_a_graph(saved):
     assert saved(model, custom_objects={"Named": Named}).describe() == "net: 10"
 
 
+def test_a_layer_that_builds_one_it_received(saved):
+    """In a file the inner layer is built; the outer one's `build` calls its `build` again."""
+
+    @keras.saving.register_keras_serializable("test")
+    class Doubled(layers.Layer):
+        def __init__(self, layer, **kwargs):
+            super().__init__(**kwargs)
+            self.layer = layer
+
+        def build(self, input_shape):
+            self.layer.build(input_shape)
+
+        def call(self, x):
+            return 2 * self.layer(x)
+
+    model = keras.Sequential([keras.Input((4,)), Doubled(layers.Dense(3))])
+    again = saved(model)
+    assert [w.name for w in again.weights] == ["kernel", "bias"]
+
+
 def test_build_config_of_a_users_own(saved):
     """A layer whose weights depend on more than its input's shape says itself how to build."""
 

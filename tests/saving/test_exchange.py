@@ -431,12 +431,16 @@ def test_containers_of_layers(tmp_path):
         ("RMSprop", {"momentum": 0.5, "centered": True}),
         ("SGD", {"momentum": 0.9, "nesterov": True, "learning_rate": 0.01}),
         ("Adam", {"gradient_accumulation_steps": 2}),
+        ("LossScaleOptimizer", {"inner_optimizer": "adam", "initial_scale": 16.0}),
     ],
 )
 @pytest.mark.parametrize("way", ["there", "back"])
 def test_training_goes_on_in_the_other_library(optimizer, options, way, tmp_path):
     """Compile settings and optimizer state: the next steps are those of the saved model."""
     there, here = (lamina, keras) if way == "there" else (keras, lamina)
+    options = {
+        k: there.optimizers.get(v) if k == "inner_optimizer" else v for k, v in options.items()
+    }
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(24, 4)).astype("float32"), rng.integers(0, 3, 24)
     inputs = there.Input((4,))
@@ -461,6 +465,21 @@ def test_training_goes_on_in_the_other_library(optimizer, options, way, tmp_path
         np.testing.assert_allclose(a[name], b[name], rtol=1e-4, err_msg=name)
     for u, v in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(u, v, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_how_a_model_runs_is_among_the_arguments_of_compile(suffix, tmp_path):
+    options = {"run_eagerly": False, "steps_per_execution": 2, "jit_compile": False}
+    for there in (keras, lamina):
+        model = there.Sequential([there.Input((3,)), there.layers.Dense(1)])
+        model.compile("sgd", there.losses.MeanSquaredError(), **options)
+        assert options.items() <= model.get_compile_config().items()
+        model.save(tmp_path / f"model.{suffix}")
+        for here in (keras, lamina):
+            again = here.saving.load_model(tmp_path / f"model.{suffix}")
+            if suffix == "keras":
+                assert options.items() <= again.get_compile_config().items()
 
 
 def test_schedules_and_named_losses(tmp_path):

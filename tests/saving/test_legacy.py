@@ -587,6 +587,39 @@ def test_files_of_keras_3(tmp_path):
         np.testing.assert_array_equal(np.asarray(a), b.numpy())
 
 
+def test_a_kernel_that_two_layers_have(tmp_path):
+    """`SpectralNormalization` and the layer in it: the file has the kernel once."""
+    for name, library in (("theirs.h5", oracle), ("ours.h5", keras)):
+        norm = library.layers.SpectralNormalization(library.layers.Dense(2))
+        model = library.Sequential([library.Input((4,)), norm])
+        model.compile("adam", library.losses.MeanSquaredError())
+        model.fit(X, X[:, :2], verbose=0)
+        model.save(tmp_path / name)
+        again = load_model(tmp_path / name)
+        for old, new in ((model, again), (model.optimizer, again.optimizer)):
+            pairs = [(a, b) for a, b in zip(old.variables, new.variables, strict=True)
+                     if "seed" not in a.path]  # fmt: skip
+            for a, b in pairs:
+                np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+@pytest.mark.parametrize("writer", [oracle, keras])
+def test_low_rank_adapters(writer, tmp_path):
+    """The frozen matrix and its adapter are separate, the matrix after all that train."""
+    inner = writer.Sequential([writer.layers.Dense(3), writer.layers.BatchNormalization()])
+    model = writer.Sequential([writer.Input((4,)), writer.layers.Dense(5), inner])
+    for layer in (model.layers[0], inner.layers[0]):
+        layer.enable_lora(2)
+    model.set_weights(arrays(*(w.shape for w in model.weights)))
+    model.save(tmp_path / "model.h5")
+    for reader in (oracle, keras):
+        again = reader.models.load_model(tmp_path / "model.h5")
+        for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        expected = model.predict(X, verbose=0)
+        np.testing.assert_allclose(again.predict(X, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_model_resumes_bit_for_bit(tmp_path):
     name = "model.hdf5"
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -43,32 +42,18 @@ from lamina.layers.arguments import (
     shape_parameters,
     shapes_for,
 )
-from lamina.layers.calls import add_notes, check_inputs, evaluated, explained, observed
+from lamina.layers.calls import (
+    add_notes,
+    check_inputs,
+    evaluated,
+    explained,
+    observed,
+    tracked_build,
+)
 from lamina.layers.state import LayerState, names_inside
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
-
-
-def _tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a layer's ``build``, so that the layer is marked as built afterwards."""
-
-    @functools.wraps(build)
-    def wrapper(self: Layer, *args: Any, **kwargs: Any) -> None:
-        scope = current()
-        if scope is not None and scope.building is self:  # `super().build(...)` in a `build`
-            build(self, *args, **kwargs)
-            return
-        with entered(dataclasses.replace(self._scope(), building=self)):
-            build(self, *args, **kwargs)
-        if self._build_shapes is None:
-            names = call_signature(type(self)).build_names
-            object.__setattr__(
-                self, "_build_shapes", {**dict(zip(names, args, strict=False)), **kwargs}
-            )
-        self.built = True
-
-    return wrapper
 
 
 @builtin("layers")
@@ -106,7 +91,7 @@ class Layer(LayerState):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
-            cls.build = _tracked_build(cls.__dict__["build"])
+            cls.build = tracked_build(cls.__dict__["build"])
 
     # ---- building ------------------------------------------------------------------------------
 

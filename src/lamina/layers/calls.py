@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +15,7 @@ from lamina.core import spec
 from lamina.core.boundary import USE_OPS, needs_values, raised_by_user
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import Operation, not_called, user_location
-from lamina.core.scope import Scope
+from lamina.core.scope import Scope, current, entered
 from lamina.core.spec import TensorSpec, show_dims
 from lamina.core.symbolic import HostText, is_text
 from lamina.core.variable import Variable
@@ -29,6 +31,58 @@ from lamina.layers.arguments import InputSpec, call_signature, dims_of, map_shap
 from lamina.layers.state import LayerState, flatten_layers
 from lamina.serialization.registry import registration_of
 from lamina.tree import nested
+
+
+def tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a layer's ``build``, so that the layer is marked as built afterwards.
+
+    A layer that has weights is built once. Further calls for the same shapes, except the number of
+    examples, have no effect: a layer may build one that it received as an argument.
+
+    Raises:
+        ShapeError: Such a layer is built again, for other shapes.
+    """
+
+    @functools.wraps(build)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        scope = current()
+        if scope is not None and scope.building is self:  # `super().build(...)` in a `build`
+            build(self, *args, **kwargs)
+            return
+        names = call_signature(type(self)).build_names
+        shapes = {**dict(zip(names, args, strict=False)), **kwargs}
+        if self.built and self._build_shapes is not None and self._own_variables():
+            _check_built_for(self, shapes)
+            return
+        with entered(dataclasses.replace(self._scope(), building=self)):
+            build(self, *args, **kwargs)
+        if self._build_shapes is None:
+            object.__setattr__(self, "_build_shapes", shapes)
+        self.built = True
+
+    return wrapper
+
+
+def _check_built_for(layer: LayerState, shapes: Mapping[str, Any]) -> None:
+    before, now = (
+        nested.flatten([map_shapes(lambda dims: dims[1:], v) for v in x.values()])
+        for x in (layer._build_shapes or {}, shapes)
+    )
+    fits = len(before) == len(now) and all(
+        a == b or a is None or b is None for a, b in zip(before, now, strict=True)
+    )
+    if not fits:
+        raise ShapeError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) already has weights for other shapes.",
+            layer=layer.name,
+            expected=_shown(layer._build_shapes or {}),
+            received=_shown(shapes),
+            cure="Create another layer for the other shapes.",
+        )
+
+
+def _shown(shapes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
 def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from lamina import constraints, initializers, regularizers
-from lamina.core import naming, tracking
+from lamina.core import naming
 from lamina.core.boundary import warn
 from lamina.core.operation import Operation
 from lamina.core.rematerialization import RematScope, current_remat
 from lamina.core.scope import Scope, current
 from lamina.core.spec import entries_of
-from lamina.core.tracking import Owner, Trackable, containers, held, held_as
+from lamina.core.tracking import Owner, Trackable, held, held_as
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, DTypePolicyMap, get_policy
@@ -571,34 +570,3 @@ def name_automatically(layer: LayerState, flags: Any, numbered: bool = False) ->
 def saved_addresses(layer: LayerState) -> dict[str, Variable]:
     """Map addresses to variables, for the variables that are saved."""
     return layer._saved_addresses()
-
-
-_trains = operator.attrgetter("trainable")
-
-
-class Snapshot:
-    """A snapshot of the layers of a model and their arguments, to detect changes."""
-
-    __slots__ = (
-        "_containers", "_inside", "_layers", "_variables", "_versions", "supports_jit", "uses_host",
-    )  # fmt: skip
-
-    def __init__(self, root: LayerState) -> None:
-        self._layers = flatten_layers(root)
-        self._variables = [v for v, _ in root.named_variables().values() if v.is_weight]
-        self._versions = tracking.versions_of(self._layers)
-        self.supports_jit = all(x.supports_jit for x in self._layers)
-        self.uses_host = any(x.runs_on_host for x in self._layers)
-        self._containers = [c for x in self._layers for c in containers(x)]
-        self._inside = [tracking.contents(x) for x in self._containers]
-
-    def is_current(self) -> bool:
-        """Whether the layers, their arguments and their content are still the same."""
-        return tracking.versions_of(self._layers) == self._versions and all(
-            tracking.hold_same(x, before)
-            for x, before in zip(self._containers, self._inside, strict=True)
-        )
-
-    def trains(self) -> tuple[bool, ...]:
-        """The current values of ``trainable``: that of each weight, and that of the model."""
-        return (self._layers[0]._trainable, *map(_trains, self._variables))

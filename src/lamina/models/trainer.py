@@ -19,7 +19,7 @@ from lamina.execution.overrides import standard_step
 from lamina.execution.program import Program, Purpose
 from lamina.execution.state import Loose, Variables
 from lamina.layers import Layer
-from lamina.layers.state import Snapshot
+from lamina.layers.snapshot import Snapshot
 from lamina.models.distributed import Distributed
 from lamina.models.functional import Graph
 from lamina.serialization.registry import builtin
@@ -579,12 +579,14 @@ class Trainer(_Attributes, Distributed):
 
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of :meth:`compile`, by name."""
-        given = {"optimizer": self.optimizer, **self.training_objective.given}
-        return {**given, "run_eagerly": True} if self._run_eagerly else given
+        steps, jit = self.steps_per_execution, self._jit_compile
+        how = {"run_eagerly": self._run_eagerly, "steps_per_execution": steps, "jit_compile": jit}
+        return {"optimizer": self.optimizer, **self.training_objective.given, **how}
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile with the arguments that :meth:`get_compile_config` returned."""
-        known = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly")
+        known = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics",
+                 "run_eagerly", "steps_per_execution", "jit_compile")  # fmt: skip
         self.compile(**{k: config[k] for k in known if k in config})
 
 
@@ -593,7 +595,6 @@ def _pass(
     shuffle: bool = False,
 ) -> Pass:  # fmt: skip
     """The settings of a pass over data, from the arguments of the user."""
-    return Pass(
-        32 if batch_size is None else whole_number(batch_size, "batch_size"),
-        None if steps is None else whole_number(steps, name), training=training, shuffle=shuffle,
-    )  # fmt: skip
+    batch_size = 32 if batch_size is None else whole_number(batch_size, "batch_size")
+    steps = None if steps is None else whole_number(steps, name)
+    return Pass(batch_size, steps, training=training, shuffle=shuffle)

@@ -181,7 +181,10 @@ def _backend_of(groups: Mapping[str, list[str]]) -> str:
 
 
 def _units(layer: Layer) -> list[_Unit]:
-    """The layers inside ``layer`` that have variables; a recurrent layer includes its cell."""
+    """The layers inside ``layer`` that have variables; a recurrent layer includes its cell.
+
+    A variable that several layers have is among those of the innermost one.
+    """
     units: list[_Unit] = []
     inside: set[Layer] = set()
     for x in flatten_layers(layer):
@@ -191,10 +194,11 @@ def _units(layer: Layer) -> list[_Unit]:
             inside.update(flatten_layers(x))
             own = x.weights
         else:
-            own = file_variables(x)
+            inner = {v for child in flatten_layers(x)[1:] for v in child.weights}
+            own = [v for v in x.weights if v not in inner]
         if own:
-            kernels = [v for v in own if v.is_weight]
-            units.append(_Unit(x, kernels, [v for v in own if not v.is_weight]))
+            kernels = [v for v in own if v.is_weight and not v.frozen]
+            units.append(_Unit(x, kernels, [v for v in own if v not in set(kernels)]))
     return units
 
 

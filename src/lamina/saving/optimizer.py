@@ -10,13 +10,13 @@ from lamina.core.sharding import slot_layouts
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, LaminaError, SavingWarning, SerializationError
 from lamina.layers.state import saved_addresses
-from lamina.saving.weights import Places, Stored, fill
+from lamina.saving.weights import Places, Stored, fill, optimizer_variables
 from lamina.serialization import registry
 
 
 def variables_of(optimizer: Any) -> dict[str, Variable]:
     """The optimizer's variables, by their names in a file."""
-    return {f"optimizer/vars/{i}": v for i, v in enumerate(optimizer.variables)}
+    return optimizer_variables(optimizer, "optimizer/")
 
 
 def addresses_of(model: Any) -> list[str]:
@@ -50,7 +50,9 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
     on_host = by is not None and by.offload_optimizer
     for key, layout in slot_layouts(state, weights, on_host).items():
         state[key].lay_out(layout)
-    variables = variables_of(model.optimizer)
+    variables = {
+        n: v for n, v in variables_of(model.optimizer).items() if n.startswith("optimizer/vars/")
+    }
     shapes = {n: stored.shape(n) for n in variables}
     if count != len(variables) or any(shapes[n] != v.shape for n, v in variables.items()):
         warn(

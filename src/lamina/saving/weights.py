@@ -26,6 +26,7 @@ from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, SavingWarning, SerializationError
 from lamina.layers import Layer
 from lamina.layers.state import file_variables, listed_layers, writes_itself
+from lamina.optimizers import LossScaleOptimizer
 from lamina.optimizers.base import BaseOptimizer
 from lamina.random import SeedGenerator
 from lamina.saving.safetensors import digest_of
@@ -110,7 +111,7 @@ class Places(NamedTuple):
         Args:
             names: The names of a file's arrays.
         """
-        others = (*self.stores, *self.unbuilt, "optimizer/vars/")
+        others = (*self.stores, *self.unbuilt, "optimizer/")
         return [
             n for n in names
             if n not in self.variables and n not in self.optional and not n.startswith(others)
@@ -166,11 +167,26 @@ def locate(model: Layer, layout: Layout = LAYOUTS[0]) -> Places:
                     found.variables[f"{prefix}vars/{i}"] = variable
             inside = [(f"{prefix}{path}/", child) for path, child in _children(x, layout)]
             stack.extend(reversed(inside))
-        elif isinstance(x, BaseOptimizer) and not x.built:
-            found.unbuilt.append(f"{prefix}vars/")
+        elif isinstance(x, SeedGenerator):
+            found.optional[f"{prefix}vars/0"] = x.state
+        elif x.built:
+            found.optional.update(optimizer_variables(x, prefix))
         else:
-            states = [x.state] if isinstance(x, SeedGenerator) else x.variables
-            found.optional.update((f"{prefix}vars/{i}", v) for i, v in enumerate(states))
+            found.unbuilt.extend((f"{prefix}vars/", f"{prefix}inner_optimizer/"))
+    return found
+
+
+def optimizer_variables(optimizer: BaseOptimizer, prefix: str) -> dict[str, Variable]:
+    """An optimizer's variables by their names in a file.
+
+    Args:
+        optimizer: A built optimizer. The variables of one inside a ``LossScaleOptimizer`` are also
+            stored under its own name, as in Keras's files.
+        prefix: The beginning of the names.
+    """
+    found = {f"{prefix}vars/{i}": v for i, v in enumerate(optimizer.variables)}
+    if isinstance(optimizer, LossScaleOptimizer):
+        found |= optimizer_variables(optimizer.inner_optimizer, f"{prefix}inner_optimizer/")
     return found
 
 
