@@ -86,9 +86,12 @@ def _section(path: str, groups: list[list[str]], gaps: dict[str, list[str]]) -> 
         for name in differs:
             said = list(gaps.get(name, []))
             members = {n.partition(".")[2]: v for n, v in gaps.items() if n.startswith(name + ".")}
+            absent: dict[str | None, list[str]] = {}
             for member in (n for n, v in members.items() if not v):
-                why = reason(f"{path}.{name}.{member}")
-                said.append(f"no member `{member}`" + (f" ({why})" if why else ""))
+                absent.setdefault(reason(f"{path}.{name}.{member}"), []).append(member)
+            for why, those in absent.items():
+                count = "member" if len(those) == 1 else "members"
+                said.append(f"no {count} {_listed(those)}" + (f" ({why})" if why else ""))
             said += [f"`{n}()`: {', '.join(v)}" for n, v in members.items() if v]
             parts.append(f"| `{name}` | {'; '.join(said)} |\n".replace("||", "\\|\\|"))
     if not_yet:

@@ -45,6 +45,13 @@ INSTEAD: Final[dict[str, str]] = {
     "keras.Operation.quantized_call": "A method of layers: `keras.layers.Layer.quantized_call`.",
     "keras.Operation.rematerialized_call": "A step of a call inside Keras: use `keras.remat`.",
     "keras.callbacks.TensorBoard.summary": "A module of TensorFlow, which is not needed here.",
+    "keras.distribution.DataParallel.data_shard_id": "It is for TensorFlow's data sets: "
+    "`jax.process_index()` is the number of the process.",
+    "keras.distribution.DataParallel.distribute_dataset": "It is for TensorFlow's data sets: `fit` "
+    "gives each process its part of any data.",
+    "keras.layers.AugMix": "Images are transformed as a batch: use `transform_images`, "
+    "`transform_labels`, ...",
+    "keras.layers.GRUCell": "Masks of dropout are drawn once for all time steps, before the loop.",
     "keras.layers.TFSMLayer": "It runs TensorFlow's SavedModels, and Lamina runs on JAX alone.",
     "keras.layers.TorchModuleWrapper": "It runs PyTorch modules, and Lamina runs on JAX alone.",
     "keras.legacy": "It reads configs of Keras 2. Save the model again with Keras 3.",

@@ -236,7 +236,7 @@ class Adafactor(Optimizer):
             cut = {"r": shape[:-1], "c": (*shape[:-2], *shape[-1:])}
             # In Keras's files every weight has both, even without rows and columns.
             shape, dtype = (cut[slot], dtype) if len(shape) > 1 else ((), "int32")
-        self.add_variable(shape, "zeros", dtype, slot, variable)
+        self.add_variable(shape, "zeros", dtype, name=slot, reference=variable)
 
     def formula(
         self, gradient: jax.Array, parameter: jax.Array, slots: Arrays,

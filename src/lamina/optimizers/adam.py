@@ -156,7 +156,7 @@ class Nadam(Optimizer):
 
     def make_state(self) -> None:
         super().make_state()
-        self.add_variable((), "ones", "float32", "u_product")
+        self.add_variable((), "ones", "float32", name="u_product")
 
     def _mu(self, step: jax.Array) -> jax.Array:
         return self.beta_1 * (1 - 0.5 * 0.96**step)

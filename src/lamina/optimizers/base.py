@@ -299,6 +299,8 @@ class BaseOptimizer(Owner, Trackable, Configurable):
         shape: Sequence[int],
         initializer: Any = "zeros",
         dtype: Any = None,
+        aggregation: str | None = "none",
+        layout: Any = None,
         name: str | None = None,
         reference: Variable | None = None,
     ) -> Variable:
@@ -308,6 +310,8 @@ class BaseOptimizer(Owner, Trackable, Configurable):
             shape: Its shape.
             initializer: Its initial value.
             dtype: Its dtype.
+            aggregation: See :class:`lamina.Variable`.
+            layout: See :class:`lamina.Variable`.
             name: Its key in :attr:`state_variables`, or the first part of the key.
             reference: The weight that it belongs to; its address is the rest of the key.
         """
@@ -321,7 +325,8 @@ class BaseOptimizer(Owner, Trackable, Configurable):
             key, own, reference,
             lambda: Variable(
                 initializers.get(initializer), tuple(shape), dtype, trainable=False,
-                name=full.replace("/", "_"), owner=self, autocast=False,
+                aggregation=aggregation, layout=layout, name=full.replace("/", "_"), owner=self,
+                autocast=False,
             ),
         )  # fmt: skip
 
@@ -351,8 +356,8 @@ class BaseOptimizer(Owner, Trackable, Configurable):
             reference_variable.shape,
             initializer,
             reference_variable.dtype,
-            name or "slot",
-            reference_variable,
+            name=name or "slot",
+            reference=reference_variable,
         )
 
     def add_optimizer_variables(

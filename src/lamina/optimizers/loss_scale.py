@@ -80,8 +80,8 @@ class LossScaleOptimizer(BaseOptimizer):
 
     def make_state(self) -> None:
         self.inner_optimizer.build(self._current)
-        self.add_variable((), "zeros", "int32", "step_counter")
-        self.add_variable((), Constant(self.initial_scale), "float32", "dynamic_scale")
+        self.add_variable((), "zeros", "int32", name="step_counter")
+        self.add_variable((), Constant(self.initial_scale), "float32", name="dynamic_scale")
         inner = self.inner_optimizer
         for key, v in inner.state_variables.items():
             self._slots[f"inner/{key}"] = v
