@@ -9,7 +9,7 @@ import pytest
 
 import lamina as keras
 from lamina import layers
-from lamina.errors import GraphError, SymbolicTensorError, TrainingWarning
+from lamina.errors import GraphError, ShapeError, SymbolicTensorError, TrainingWarning
 from lamina.models import sequential
 from lamina.models.functional import Graph
 
@@ -396,3 +396,13 @@ def test_no_metrics_are_given_as_an_empty_list_for_several_outputs():
     model.compile("sgd", "mse", metrics=[], weighted_metrics=[])
     y = np.ones((4, 1))
     assert len(model.evaluate(np.ones((4, 3)), [y, y], verbose=0)) == 3
+
+
+def test_a_stack_is_built_for_one_shape():
+    model = keras.Sequential([layers.Dense(2)])
+    model.build((None, 4))
+    model.build((8, 4))
+    assert len(model.weights) == 2
+    with pytest.raises(ShapeError, match=r"expected: \(None, 4\)\n  received: \(None, 5\)"):
+        model.build((None, 5))
+    assert model.weights[0].shape == (4, 2)

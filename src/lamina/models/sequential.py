@@ -11,7 +11,14 @@ from lamina import saving
 from lamina.core import spec
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import nodes_of
-from lamina.errors import ArgumentError, GraphError, LaminaError, StructureError, unknown_name
+from lamina.errors import (
+    ArgumentError,
+    GraphError,
+    LaminaError,
+    ShapeError,
+    StructureError,
+    unknown_name,
+)
 from lamina.layers import Input, InputLayer, Layer
 from lamina.layers.state import given_batch_shape, set_trainable_alone
 from lamina.models.functional import Graph
@@ -191,9 +198,22 @@ class Sequential(Model):
         return self._layer_graph
 
     def build(self, input_shape: Any = None) -> None:
-        """Create all weights for an input shape with the batch (None for unknown dimensions)."""
+        """Create all weights for an input shape with the batch (None for unknown dimensions).
+
+        Raises:
+            ShapeError: The model is built for another shape already.
+        """
         if self.layer_graph is None and not self._tensors and input_shape is not None:
             self._tensors = [Input(batch_shape=tuple(input_shape))]
+        elif input_shape is not None and self._tensors:
+            shape = (None, *tuple(input_shape)[1:])
+            if not spec.agree(shape, self._tensors[0].shape):
+                raise ShapeError(
+                    f"Model {self.name!r} is built for another input shape already.",
+                    expected=spec.show_dims((None, *self._tensors[0].shape[1:])),
+                    received=spec.show_dims(shape),
+                    cure="Create another model for it. Dimensions that vary are None.",
+                )
         if self._layer_graph is None and self._tensors:
             self._extend()
 
