@@ -216,3 +216,16 @@ def test_a_graph_with_a_custom_layer_computes_what_predict_does():
     np.testing.assert_allclose(
         model(SEQUENCES), model.predict(SEQUENCES, verbose=0), rtol=1e-5, atol=1e-6
     )
+
+
+def test_every_argument_of_a_recurrent_layer_counts():
+    for arguments in (
+        {}, {"return_sequences": True}, {"return_state": True}, {"go_backwards": True},
+        {"zero_output_for_mask": True, "return_sequences": True},
+    ):  # fmt: skip
+        layer = layers.RNN(layers.LSTMCell(3), **arguments)
+        found = layer(SEQUENCES)
+        expected, _ = layer.stateless_call(layer.trainable_variables, [], SEQUENCES)
+        leaves = jax.tree.leaves(found), jax.tree.leaves(expected)
+        for a, b in zip(*leaves, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -123,6 +123,21 @@ def test_jit_is_eager(case):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
 
 
+SEVERAL = [cls for cls in {c.cls for c in CASES} if sum(c.cls is cls for c in CASES) > 1]
+
+
+@pytest.mark.parametrize("cls", sorted(SEVERAL, key=lambda cls: cls.__name__))
+def test_layers_with_other_arguments_have_other_programs(cls):
+    """Eager calls of a layer are compiled; programs are shared by layers with equal arguments."""
+    for case in (c for c in CASES if c.cls is cls):
+        layer, x = make(case), draw(case)
+        found = outputs_of(layer, x, case)
+        run, values = pure(layer, case)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(run(values, x)), strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, 1e-4, 1e-5, err_msg=str(case))
+
+
 @every
 def test_config_round_trip(case):
     layer = make(case)

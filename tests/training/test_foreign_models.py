@@ -186,3 +186,9 @@ def test_an_array_that_an_initializer_returns_stays_its_own():
     model = stack(layers.Dense(3, kernel_initializer=lambda shape, dtype: given))
     model.fit(X, Y, epochs=2, verbose=0)
     np.testing.assert_array_equal(given, np.ones((4, 3)))
+
+
+def test_layers_around_other_modules_have_other_shapes():
+    inputs = lamina.Input((3,))
+    shapes = [layers.FlaxLayer(nn.Dense(n))(inputs).shape for n in (2, 5)]
+    assert shapes == [(None, 2), (None, 5)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 import itertools
 import threading
 from collections.abc import Callable, Hashable
@@ -31,6 +32,7 @@ from lamina.tree import nested
 
 _MOST = 4096  # programs in the process
 _NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
+_OTHERS = ("self", "name", "trainable", "dtype", "weights")
 _ARRAYS = (jax.Array, np.ndarray)
 
 _numbers: dict[Hashable, int] = {}  # short keys for the arguments of layers
@@ -180,10 +182,10 @@ def _kind_of(variable: Variable) -> Hashable:
 @functools.lru_cache(maxsize=1024)
 def shaping_fields(cls: Any) -> list[str]:
     """The constructor's arguments that may affect what the outputs are."""
-    return [
-        name for name in cls.config_fields()
-        if not name.endswith(_NOT_SHAPING) and name not in ("name", "trainable", "dtype")
-    ]  # fmt: skip
+    names = dict.fromkeys(cls.config_fields())
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    names |= {p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return [n for n in names if not n.endswith(_NOT_SHAPING) and n not in _OTHERS]
 
 
 @dataclasses.dataclass(slots=True)
