@@ -184,7 +184,9 @@ def shaping_fields(cls: Any) -> list[str]:
     """The constructor's arguments that may affect what the outputs are."""
     names = dict.fromkeys(cls.config_fields())
     parameters = inspect.signature(cls.__init__).parameters.values()
-    names |= {p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    names |= {
+        p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
     return [n for n in names if not n.endswith(_NOT_SHAPING) and n not in _OTHERS]
 
 
