@@ -36,4 +36,4 @@ class Snapshot:
 
     def trains(self) -> tuple[bool, ...]:
         """The current values of ``trainable``: that of each weight, and that of the model."""
-        return (self._layers[0]._trainable, *map(_trains, self._variables))
+        return tuple(map(_trains, (self._layers[0], *self._variables)))
