@@ -49,20 +49,21 @@ INSTEAD: Final[dict[str, str]] = {
     "`jax.process_index()` is the number of the process.",
     "keras.distribution.DataParallel.distribute_dataset": "It is for TensorFlow's data sets: `fit` "
     "gives each process its part of any data.",
-    **{
-        f"keras.layers.AugMix.transform_single_{part}": "Images are transformed as a batch: use `transform_images`, `transform_labels`, ..."
-        for part in ("bounding_box", "image", "label", "segmentation_mask")
-    },
-    **{
-        f"keras.layers.GRUCell.{verb}_{part}dropout_mask": "Masks of dropout are drawn once for all time steps, before the loop."
-        for verb in ("get", "reset")
-        for part in ("", "recurrent_")
-    },
+    **dict.fromkeys(
+        [f"keras.layers.AugMix.transform_single_{part}"
+         for part in ("bounding_box", "image", "label", "segmentation_mask")],
+        "Images are transformed as a batch: use `transform_images`, `transform_labels`, ...",
+    ),
+    **dict.fromkeys(
+        [f"keras.layers.GRUCell.{verb}_{part}dropout_mask"
+         for verb in ("get", "reset") for part in ("", "recurrent_")],
+        "Masks of dropout are drawn once for all time steps, before the loop.",
+    ),
     "keras.layers.TFSMLayer": "It runs TensorFlow's SavedModels, and Lamina runs on JAX alone.",
     "keras.layers.TorchModuleWrapper": "It runs PyTorch modules, and Lamina runs on JAX alone.",
     "keras.legacy": "It reads configs of Keras 2. Save the model again with Keras 3.",
     "keras.optimizers.legacy": "Keras 2's optimizers: those of `keras.optimizers` replace them.",
-}
+}  # fmt: skip
 
 TENSORFLOW: Final = (
     "Lamina stands in for `keras` and not for `{name}`, which is a Keras of TensorFlow's own, with "
