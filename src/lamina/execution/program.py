@@ -173,8 +173,9 @@ class Program:
             with entered(scope):
                 if own:
                     self.model.reset_metrics()
-                for metric in () if own else self.metrics:
-                    metric.reset_state()
+                else:
+                    for metric in self.metrics:
+                        metric.reset_state()
                 new = scope.record.updates
                 self._fresh = {
                     a: np.asarray(new.get(v, v.value), v.dtype)

@@ -1,4 +1,4 @@
-"""Checks of the inputs of layer calls, and the error messages that describe them."""
+"""Checks of the builds and calls of layers, and the error messages that describe them."""
 
 from __future__ import annotations
 
@@ -65,13 +65,10 @@ def tracked_build(build: Callable[..., Any]) -> Callable[..., Any]:
 
 def _check_built_for(layer: LayerState, shapes: Mapping[str, Any]) -> None:
     before, now = (
-        nested.flatten([map_shapes(lambda dims: dims[1:], v) for v in x.values()])
+        [(None, *s[1:]) for v in x.values() for s in _single_shapes(v)]
         for x in (layer._build_shapes or {}, shapes)
     )
-    fits = len(before) == len(now) and all(
-        a == b or a is None or b is None for a, b in zip(before, now, strict=True)
-    )
-    if not fits:
+    if len(before) != len(now) or not all(map(spec.agree, now, before)):
         raise ShapeError(
             f"Layer {layer.name!r} ({type(layer).__name__}) already has weights for other shapes.",
             layer=layer.name,

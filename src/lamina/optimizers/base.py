@@ -24,7 +24,6 @@ from lamina.optimizers.schedules.base import LearningRateSchedule
 from lamina.serialization import registry
 from lamina.serialization.fields import Configurable
 from lamina.serialization.registry import builtin, defined_by_user
-from lamina.serialization.text import reads_config
 
 Arrays = dict[str, jax.Array]
 
@@ -106,7 +105,6 @@ class BaseOptimizer(Owner, Trackable, Configurable):
         return [item for item in super()._repr_items() if item != given]
 
     @classmethod
-    @reads_config
     def from_config(
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
