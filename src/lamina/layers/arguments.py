@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -217,6 +219,21 @@ def map_shapes(fn: Callable[[Any], Any], x: Any) -> Any:
     return [map_shapes(fn, v) for v in x]
 
 
+_NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
+_OTHERS = ("self", "name", "trainable", "dtype", "weights")
+
+
+@functools.lru_cache(maxsize=1024)
+def shaping_fields(cls: Any) -> list[str]:
+    """The constructor's arguments that may affect what the outputs are."""
+    names = dict.fromkeys(cls.config_fields())
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    names |= {
+        p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    return [n for n in names if not n.endswith(_NOT_SHAPING) and n not in _OTHERS]
+
+
 def as_array(x: Any) -> Any:
     """Convert NumPy arrays and variables to JAX arrays; return everything else unchanged."""
     if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufc":
@@ -271,6 +288,15 @@ def masks_of(x: Any) -> Any:
     """The masks in the structure of ``x``; None if there are none."""
     masks = nested.map_structure(get_mask, x)
     return None if all(m is None for m in nested.flatten(masks)) else masks
+
+
+def is_plain_array(x: Any) -> bool:
+    """Whether ``x`` is an array without a mask, and not one of a JAX transformation."""
+    if type(x) is not np.ndarray and (
+        not isinstance(x, (np.ndarray, jax.Array)) or isinstance(x, jax.core.Tracer)
+    ):
+        return False
+    return get_mask(x) is None
 
 
 def path_to(x: Any) -> str:

@@ -41,6 +41,7 @@ from lamina.layers.arguments import (
     may_carry_mask,
     shape_parameters,
     shapes_for,
+    shaping_fields,
 )
 from lamina.layers.calls import (
     add_notes,
@@ -381,7 +382,7 @@ class Layer(LayerState):
         cls = type(self)
         if registry.registration_of(cls) is None or self._sublayers():
             return None
-        values = [getattr(self, name) for name in eager.shaping_fields(cls)]
+        values = [getattr(self, name) for name in shaping_fields(cls)]
         static = nested.map_structure(lambda x: "*" if is_symbolic(x) else x, dict(arguments))
         return spec.freeze(cls, self._own_policy.name, training, values, static, masked)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import inspect
 import itertools
 import threading
 from collections.abc import Callable, Hashable
@@ -17,22 +16,20 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.core import Tracer
 
 from lamina import settings
 from lamina.core import spec
-from lamina.core.scope import Record, Scope, current, entered, get_mask
-from lamina.core.tracking import versions_of
+from lamina.core.scope import Record, Scope, current, entered
 from lamina.core.variable import Variable, read
+from lamina.layers.arguments import is_plain_array, shaping_fields
 from lamina.layers.methods import LayerMethods
-from lamina.layers.state import LayerState, flatten_layers
+from lamina.layers.snapshot import Structure
+from lamina.layers.state import LayerState
 from lamina.runtime import xla
 from lamina.serialization.registry import find_builtin, registration_of
 from lamina.tree import nested
 
 _MOST = 4096  # programs in the process
-_NOT_SHAPING = ("_initializer", "_regularizer", "_constraint")
-_OTHERS = ("self", "name", "trainable", "dtype", "weights")
 _ARRAYS = (jax.Array, np.ndarray)
 
 _numbers: dict[Hashable, int] = {}  # short keys for the arguments of layers
@@ -108,7 +105,7 @@ def _separated(positional: list[Any], keywords: dict[str, Any]) -> tuple[list[An
             static.append(spec.freeze(shown))
             if static[-1] is None:
                 return arrays, None
-    if any(isinstance(a, Tracer) or get_mask(a) is not None for a in arrays):
+    if not all(map(is_plain_array, arrays)):
         return arrays, None
     return arrays, (len(positional), *keywords, *static)
 
@@ -123,25 +120,27 @@ def _keep(key: Hashable, program: _Program | None) -> None:
             _numbers.clear()
 
 
-class _Known:
+class _Known(Structure):
     """What is known of a layer until it changes: its variables, and the key of its arguments."""
 
+    __slots__ = ("number", "variables")
+
     def __init__(self, layer: LayerState) -> None:
-        self._layers = flatten_layers(layer)
-        self._versions = versions_of(self._layers)
+        super().__init__(layer)
         self.variables = {str(i): v for i, v in enumerate(layer.variables)}
         self.number: int | None = None
         with contextlib.suppress(TypeError, AttributeError):
-            key = (*map(_key_of, self._layers), *map(_kind_of, self.variables.values()))
+            layers = (layer, *self._inner)
+            key = (*map(_key_of, layers), *map(_kind_of, self.variables.values()))
             self.number = _numbers.setdefault(key, next(_count))
 
-    def is_current(self) -> bool:
-        return versions_of(self._layers) == self._versions
+    def __reduce__(self) -> Any:
+        return type(None), ()  # the number means nothing in another process
 
 
 def _known(layer: LayerState) -> _Known:
     known = layer.__dict__.get("_eager_call")
-    if known is None or not known.is_current():
+    if known is None or not known.is_current(layer):
         known = layer.__dict__["_eager_call"] = _Known(layer)
     return known
 
@@ -177,17 +176,6 @@ def _kind_of(variable: Variable) -> Hashable:
     if variable.layout is not None:
         raise TypeError
     return variable.shape, variable.dtype
-
-
-@functools.lru_cache(maxsize=1024)
-def shaping_fields(cls: Any) -> list[str]:
-    """The constructor's arguments that may affect what the outputs are."""
-    names = dict.fromkeys(cls.config_fields())
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    names |= {
-        p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    }
-    return [n for n in names if not n.endswith(_NOT_SHAPING) and n not in _OTHERS]
 
 
 @dataclasses.dataclass(slots=True)

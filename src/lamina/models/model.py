@@ -8,21 +8,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-import jax
-import jax.core
-import numpy as np
-
 from lamina import saving, settings, visualization
 from lamina.core import naming
 from lamina.core.boundary import public
 from lamina.core.operation import Op, Operation, any_symbolic
-from lamina.core.scope import current, get_mask
+from lamina.core.scope import current
 from lamina.core.tracking import replaceable
 from lamina.errors import ArgumentError, GraphError, NotBuiltError, unknown_name
 from lamina.execution.batches import Prepared
 from lamina.execution.program import Program
 from lamina.layers import Lambda, Layer
-from lamina.layers.arguments import call_signature
+from lamina.layers.arguments import call_signature, is_plain_array
 from lamina.layers.calibration import quantize_blocks
 from lamina.layers.state import flatten_layers, has_automatic_name, set_trainable_alone
 from lamina.models.building import Buildable
@@ -262,7 +258,7 @@ class Model(Buildable):
         if (
             current() is None and len(args) == 1
             and not kwargs.get("training") and not kwargs.keys() - {"training"}
-            and (graph.host is not None or all(map(_is_plain_array, nested.flatten(args[0]))))
+            and (graph.host is not None or all(map(is_plain_array, nested.flatten(args[0]))))
             and (program := self._program_of_call()) is not None
         ):  # fmt: skip
             x = args[0] if graph.host is None else graph.host.prepare(args[0])
@@ -523,15 +519,6 @@ class Model(Buildable):
 @builtin("models", file_module="keras.src.models.functional")
 class Functional(Model):
     """A model defined by ``inputs`` and ``outputs``; ``Model(inputs, outputs)`` returns it."""
-
-
-def _is_plain_array(x: Any) -> bool:
-    """Whether ``x`` is an array without a mask, and not one of a JAX transformation."""
-    if type(x) is not np.ndarray and (
-        not isinstance(x, (np.ndarray, jax.Array)) or isinstance(x, jax.core.Tracer)
-    ):
-        return False
-    return get_mask(x) is None
 
 
 def _is_plain_functional(cls: type) -> bool:

@@ -66,10 +66,10 @@ class Trainer(_Attributes, Distributed):
 
     def _trains(self) -> tuple[bool, ...]:
         """Whether each variable is trainable; discards the programs if the model has changed."""
-        if self._layer_snapshot is None or not self._layer_snapshot.is_current():
+        if self._layer_snapshot is None or not self._layer_snapshot.is_current(self):
             self._layer_snapshot = Snapshot(self)
             self._step_programs, self._call_is_pure = {}, None
-        return self._layer_snapshot.trains()
+        return self._layer_snapshot.trains(self)
 
     @property
     def run_seed(self) -> int:
