@@ -172,6 +172,7 @@ class Model(Buildable):
         Raises:
             ShapeError: An array does not match its input, or a named dimension has two sizes.
 
+        >>> import numpy as np
         >>> from lamina import layers
         >>> x = layers.Input(("time", 8))
         >>> Model(x, layers.LSTM(4)(x)).sizes(np.zeros((2, 30, 8)))
