@@ -13,6 +13,7 @@ import numpy as np
 
 from lamina import settings
 from lamina.core import naming
+from lamina.transforms.draws import key_of
 from lamina.transforms.seeding import (
     digest,
     drawing_for,
@@ -27,7 +28,20 @@ from lamina.transforms.seeding import (
 
 def base_key(*parts: Any) -> jax.Array:
     """The JAX key for ``parts``, from which compiled steps derive their keys."""
-    return jax.random.key(small_seed(*parts))
+    return key(small_seed(*parts))
+
+
+def key(seed: int) -> jax.Array:
+    """The key ``jax.random.key(seed)`` of a seed of 31 bits.
+
+    For JAX's default generator it is made on the host; ``jax.random.key`` compiles two programs at
+    its first call, which takes longer than building a small model.
+    """
+    config: Any = jax.config  # its attributes are not declared
+    if config.jax_default_prng_impl != "threefry2x32":
+        return jax.random.key(seed)
+    words: Any = key_of(seed)
+    return jax.random.wrap_key_data(words)
 
 
 def key_data(*parts: Any) -> np.ndarray:
@@ -61,5 +75,5 @@ def set_random_seed(seed: int) -> None:
 
 __all__ = [
     "base_key", "derive", "digest", "drawing_for", "eager_draw", "eager_seed", "is_drawing_for",
-    "key_data", "set_random_seed", "stream",
+    "key", "key_data", "set_random_seed", "stream",
 ]  # fmt: skip

@@ -148,7 +148,7 @@ def random_key(seed: int | None = None, name: str = "") -> jax.Array:
             "`model.stateless_call(..., training=True, seed=key)` with a new `jax.random.key` (or "
             "integer) at each run."
         )
-    return jax.random.key(prng.eager_seed(seed, settings.global_seed(), draw_path))
+    return prng.key(prng.eager_seed(seed, settings.global_seed(), draw_path))
 
 
 # ---- masks ---------------------------------------------------------------------------------------
