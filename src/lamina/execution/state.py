@@ -19,29 +19,33 @@ NEVER = np.int32(np.iinfo(np.int32).max)  # a Python integer is a weak type, whi
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TrainState:
     """The complete input and output state of a step.
 
+    The order of the fields is that of the compiled step's parameters, by which XLA orders
+    operations that do not depend on each other: with the key last, steps of convolutional models
+    took up to 6 % longer on CPUs.
+
     Attributes:
-        trainable: The trainable weights, by address.
-        non_trainable: All other variables that a call reads, by address.
-        optimizer: The optimizer's variables, by address.
-        metrics: The metrics' variables, by address.
         key: Raw data of the key from which, together with ``step``, the keys of random draws are
             derived; a typed key would add 0.1 ms to each dispatch.
         step: Number of the next step, an int32 scalar.
         first_nonfinite: Number of the first step whose loss was not finite; ``NEVER`` if there was
             none.
+        trainable: The trainable weights, by address.
+        non_trainable: All other variables that a call reads, by address.
+        optimizer: The optimizer's variables, by address.
+        metrics: The metrics' variables, by address.
     """
 
+    key: Any
+    step: Any
+    first_nonfinite: Any = NEVER
     trainable: Arrays
     non_trainable: Arrays
     optimizer: Arrays
     metrics: Arrays
-    key: Any
-    step: Any
-    first_nonfinite: Any = NEVER
 
     def group(self, name: str) -> Arrays:
         """One of the four groups of arrays."""
@@ -133,8 +137,8 @@ class Variables:
 
     def read(self, key: Any, step: int) -> TrainState:
         """The current state, for reading only: its arrays must not be donated or kept."""
-        groups = (self.trainable, self.non_trainable, self.optimizer, self.metrics)
-        return TrainState(*[read(g) if g else {} for g in groups], key=key, step=np.int32(step))
+        groups = {g: read(v) if v else {} for g, v in self.groups().items()}
+        return TrainState(**groups, key=key, step=np.int32(step))
 
     def take(self, key: Any, step: int) -> TrainState:
         """The state, for a step to which its buffers are donated; :meth:`put` must follow."""
