@@ -1,7 +1,11 @@
 """A step is compiled once for each structure and shape of batches, whatever comes in between."""
 
 import collections
+import os
+import subprocess
+import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -96,3 +100,58 @@ def test_the_reports_are_those_of_the_batches_at_hand():
         assert list(history) == expected
     reduced = model.fit(x, y, batch_size=2, verbose=0).history  # compiled after those with weights
     assert list(reduced) == ["loss"]
+
+
+_FIRST_MODEL = """
+import lamina as keras
+x = keras.Input((8,))
+y = keras.layers.Dense(2)(keras.layers.Dropout(0.5)(keras.layers.Dense(4, activation="relu")(x)))
+keras.Model(x, y).compile("adam", "mse")
+"""
+
+
+def test_the_first_model_of_a_process_is_built_without_compilations():
+    environment = {**os.environ, "JAX_LOG_COMPILES": "1"}
+    command = [sys.executable, "-c", _FIRST_MODEL]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert [x for x in done.stderr.splitlines() if "Finished XLA compilation" in x] == []
+
+
+def test_calls_of_a_graph_that_draws_in_inference_draw_anew():
+    x = keras.Input((64,))
+    model = keras.Model(x, layers.Dropout(0.5)(x, training=True))
+    ones = np.ones((1, 64), "float32")
+    assert len({np.asarray(model(ones)).tobytes() for _ in range(4)}) == 4
+    twice = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        twice.append([np.asarray(model(ones)) for _ in range(2)])
+    np.testing.assert_array_equal(*twice)
+
+
+def test_settings_that_change_between_calls_of_a_graph_count():
+    x = keras.Input((3,))
+    inner = layers.Dense(2)
+    model = keras.Model(x, inner(x))
+    model.compile("sgd", "mse")
+    ones = np.ones((1, 3), "float32")
+    linear = np.asarray(model(ones))
+
+    seen = []
+
+    def spy(x):
+        seen.append(isinstance(x, jax.core.Tracer))
+        return keras.ops.exp(x)
+
+    inner.activation = keras.activations.exponential
+    np.testing.assert_allclose(model(ones), np.exp(linear), rtol=1e-5)
+    inner.activation = spy
+    np.testing.assert_allclose(model(ones), np.exp(linear), rtol=1e-5)
+    model.run_eagerly, seen[:] = True, []
+    model(ones)
+    assert seen == [False]
+    model.run_eagerly, model.jit_compile, seen[:] = False, False, []
+    model(ones)
+    assert seen == [False]
+    model.jit_compile = True
+    np.testing.assert_allclose(model(ones), np.exp(linear), rtol=1e-5)
