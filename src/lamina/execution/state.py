@@ -16,6 +16,7 @@ from lamina.core.variable import Variable, copied, put, read, take
 Arrays = dict[str, Any]
 GROUPS = ("trainable", "non_trainable", "optimizer", "metrics")
 NEVER = np.int32(np.iinfo(np.int32).max)  # a Python integer is a weak type, which compiles anew
+NO_KEY = np.zeros(2, np.uint32)  # of a step that draws no random numbers
 
 
 @jax.tree_util.register_dataclass
@@ -83,7 +84,8 @@ class Variables:
     """The variables whose arrays a :class:`TrainState` holds, by group and address.
 
     ``outside`` lists the addresses in ``non_trainable`` of variables that a call reads although
-    the model does not hold them, such as a global one.
+    the model does not hold them, such as a global one. ``draws`` tells whether a call with these
+    variables drew random numbers; it is None before the first call.
     """
 
     trainable: dict[str, Variable] = dataclasses.field(default_factory=dict)
@@ -91,6 +93,7 @@ class Variables:
     optimizer: dict[str, Variable] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Variable] = dataclasses.field(default_factory=dict)
     outside: frozenset[str] = frozenset()
+    draws: bool | None = None
 
     def groups(self) -> dict[str, dict[str, Variable]]:
         """The four groups."""
@@ -137,8 +140,11 @@ class Variables:
 
     def read(self, key: Any, step: int) -> TrainState:
         """The current state, for reading only: its arrays must not be donated or kept."""
-        groups = {g: read(v) if v else {} for g, v in self.groups().items()}
-        return TrainState(**groups, key=key, step=np.int32(step))
+        return TrainState(
+            key=key, step=np.int32(step), trainable=read(self.trainable),
+            non_trainable=read(self.non_trainable), optimizer=read(self.optimizer),
+            metrics=read(self.metrics),
+        )  # fmt: skip
 
     def take(self, key: Any, step: int) -> TrainState:
         """The state, for a step to which its buffers are donated; :meth:`put` must follow."""

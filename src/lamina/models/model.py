@@ -74,7 +74,7 @@ class Model(Buildable):
         self._layer_graph, self._bound_losses, self.optimizer = None, None, None
         self._run_eagerly, self._jit_compile, self.steps_per_execution = False, "auto", 1
         self.stop_training, self.history = False, None
-        self._step_programs, self._layer_snapshot, self._call_is_pure = {}, None, None
+        self._step_programs, self._layer_snapshot, self._program_of_calls = {}, None, None
         self._draw_seed, self._times_seeded = settings.seed_of_new(), settings.times_seeded()
         self._steps_taken = self._draw_runs = 0
         self._live_state = self._host_calls = self._input_dtypes = None
@@ -103,7 +103,8 @@ class Model(Buildable):
         self._graph_generators = () if graph is None else graph.seed_generators
         self.built = graph is not None
         self.supports_masking = True
-        self._step_programs, self._layer_snapshot, self._call_is_pure = {}, None, None
+        self._layer_snapshot = None
+        self._forget_programs()
         self._inner_names = (-1, {})
 
     # ---- the graph -----------------------------------------------------------------------------
@@ -270,23 +271,28 @@ class Model(Buildable):
 
     def _program_of_call(self) -> Program | None:
         """What computes a call; None if a call may have side effects, which it would lose."""
+        by, known, snapshot = self.distributed_by, self._program_of_calls, self._layer_snapshot
+        if known is not None and known[0] is by and snapshot and snapshot.is_current(self):
+            return known[1]
         program = self.program_for("predict")  # and discards what is out of date
-        if self._call_is_pure is None:
-            graph = self._need_graph("layers")
-            self._call_is_pure = (
-                not any(x.mask is not None or x.dtype == "string" for x in graph.outputs)
-                and all(isinstance(x, (Layer, Op)) for x in graph.operations)
-                and type(self).call is Model.call
-                and not registry.defined_by_user(type(self), "predict_step")
-                and all(
-                    registry.registration_of(type(x)) is not None
-                    and x.activity_regularizer is None and not isinstance(x, Lambda)
-                    # Layers that augment do so in calls, unless these say otherwise.
-                    and not call_signature(type(x)).training_default
-                    for x in flatten_layers(self) if x is not self
-                )
-            )  # fmt: skip
-        return program if self._call_is_pure and not self._run_eagerly else None
+        graph = self._need_graph("layers")
+        is_pure = (
+            not self._run_eagerly
+            and not any(x.mask is not None or x.dtype == "string" for x in graph.outputs)
+            and all(isinstance(x, (Layer, Op)) for x in graph.operations)
+            and type(self).call is Model.call
+            and not registry.defined_by_user(type(self), "predict_step")
+            and all(
+                registry.registration_of(type(x)) is not None
+                and x.activity_regularizer is None and not isinstance(x, Lambda)
+                # Layers that augment do so in calls, unless these say otherwise.
+                and not call_signature(type(x)).training_default
+                for x in flatten_layers(self) if x is not self
+            )
+        )  # fmt: skip
+        # What is trainable makes no difference to the inference of built-in layers.
+        self._program_of_calls = by, program if is_pure else None
+        return self._program_of_calls[1]
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Run the graph; a subclass without a graph overrides this."""

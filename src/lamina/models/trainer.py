@@ -24,7 +24,7 @@ from lamina.models.distributed import Distributed
 from lamina.models.functional import Graph
 from lamina.serialization.registry import builtin
 from lamina.training import loop
-from lamina.training.data.passes import Pass, whole_number
+from lamina.training.data.passes import pass_over, whole_number
 from lamina.training.objective import Objective
 from lamina.training.run import Run
 
@@ -39,7 +39,7 @@ class _Attributes:
     loss: Any
     _step_programs: dict[Any, Any]
     _layer_snapshot: Snapshot | None  # the structure for which `_step_programs` were created
-    _call_is_pure: bool | None  # None: not known yet
+    _program_of_calls: tuple[Any, Program | None] | None  # for a distribution
     _stack: list[Layer]  # of a Sequential
     _tensors: list[Any]  # of a Sequential: the input, then each layer's output
     optimizer: Any
@@ -66,10 +66,16 @@ class Trainer(_Attributes, Distributed):
 
     def _trains(self) -> tuple[bool, ...]:
         """Whether each variable is trainable; discards the programs if the model has changed."""
-        if self._layer_snapshot is None or not self._layer_snapshot.is_current(self):
-            self._layer_snapshot = Snapshot(self)
-            self._step_programs, self._call_is_pure = {}, None
-        return self._layer_snapshot.trains(self)
+        snapshot = self._layer_snapshot
+        if snapshot is None or not snapshot.is_current(self):
+            snapshot = self._layer_snapshot = Snapshot(self)
+            self._forget_programs()
+        return snapshot.trains(self)
+
+    def _forget_programs(self, *purposes: Purpose) -> None:
+        kept = self._step_programs.items() if purposes else ()
+        self._step_programs = {k: program for k, program in kept if k[0] not in purposes}
+        self._program_of_calls = None
 
     @property
     def run_seed(self) -> int:
@@ -204,7 +210,7 @@ class Trainer(_Attributes, Distributed):
         self.steps_per_execution = whole_number(
             1 if steps_per_execution is None else steps_per_execution, "steps_per_execution"
         )
-        self._step_programs = {}
+        self._forget_programs()
         self.distribute(distribution)
 
     @property
@@ -230,7 +236,7 @@ class Trainer(_Attributes, Distributed):
     @run_eagerly.setter
     def run_eagerly(self, value: bool) -> None:
         self._run_eagerly = bool(value)
-        self._step_programs = {}
+        self._forget_programs()
 
     @property
     def jit_compile(self) -> Any:
@@ -240,6 +246,7 @@ class Trainer(_Attributes, Distributed):
     @jit_compile.setter
     def jit_compile(self, value: Any) -> None:
         self._jit_compile = value
+        self._forget_programs()
 
     @property
     def metrics(self) -> list[Any]:
@@ -270,8 +277,8 @@ class Trainer(_Attributes, Distributed):
         self._make("predict", force)
 
     def _make(self, purpose: Purpose, force: bool) -> None:
-        for key in [k for k in self._step_programs if force and k[0] == purpose]:
-            del self._step_programs[key]
+        if force:
+            self._forget_programs(purpose)
         self.program_for(purpose)
 
     def get_metrics_result(self) -> dict[str, Any]:
@@ -371,8 +378,10 @@ class Trainer(_Attributes, Distributed):
         """
         run = Run(epochs, initial_epoch, validation_freq, verbose, callbacks, class_weight,
                   validation_split, dry_run, check_nans, resume, checkpoint_every)  # fmt: skip
-        over = _pass(batch_size, steps_per_epoch, "steps_per_epoch", training=True, shuffle=shuffle)
-        check = _pass(validation_batch_size or batch_size, validation_steps, "validation_steps")
+        over = pass_over(
+            batch_size, steps_per_epoch, "steps_per_epoch", training=True, shuffle=shuffle
+        )
+        check = pass_over(validation_batch_size or batch_size, validation_steps, "validation_steps")
         return loop.fit(self, (x, y, sample_weight), over, validation_data, check, run)
 
     @public
@@ -404,7 +413,7 @@ class Trainer(_Attributes, Distributed):
         >>> found.operations, found.unreached, found.bindings[0][:4]
         (72, [], ('out', '(8, 1) float32', '(8,) float32', 'mean_squared_error'))
         """
-        return loop.check(self, (x, y, sample_weight), _pass(batch_size))
+        return loop.check(self, (x, y, sample_weight), pass_over(batch_size))
 
     @public
     def evaluate(
@@ -433,7 +442,7 @@ class Trainer(_Attributes, Distributed):
         Returns:
             The loss, or a list of the loss and the metrics, or a dict.
         """
-        over = _pass(batch_size, steps)
+        over = pass_over(batch_size, steps)
         return loop.evaluate(self, (x, y, sample_weight), over, verbose, callbacks, return_dict)
 
     @public
@@ -454,7 +463,7 @@ class Trainer(_Attributes, Distributed):
             steps: Number of batches to use; all when None.
             callbacks: Callbacks with predict hooks.
         """
-        return loop.predict(self, x, _pass(batch_size, steps), verbose, callbacks)
+        return loop.predict(self, x, pass_over(batch_size, steps), verbose, callbacks)
 
     @public
     def train_on_batch(
@@ -588,13 +597,3 @@ class Trainer(_Attributes, Distributed):
         known = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics",
                  "run_eagerly", "steps_per_execution", "jit_compile")  # fmt: skip
         self.compile(**{k: config[k] for k in known if k in config})
-
-
-def _pass(
-    batch_size: Any, steps: Any = None, name: str = "steps", training: bool = False,
-    shuffle: bool = False,
-) -> Pass:  # fmt: skip
-    """The settings of a pass over data, from the arguments of the user."""
-    batch_size = 32 if batch_size is None else whole_number(batch_size, "batch_size")
-    steps = None if steps is None else whole_number(steps, name)
-    return Pass(batch_size, steps, training=training, shuffle=shuffle)

@@ -24,7 +24,7 @@ from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.execution.overrides import make_function
 from lamina.execution.program import Program, struct_of
-from lamina.execution.state import NEVER, Live, Loose, TrainState
+from lamina.execution.state import NEVER, NO_KEY, Live, Loose, TrainState
 from lamina.layers.state import flatten_layers
 from lamina.runtime import xla
 from lamina.serialization.registry import defined_by_user
@@ -595,5 +595,6 @@ def predict_on_batch(model: Any, x: Any) -> Any:
 
 def predict_now(model: Any, program: Program, x: Any) -> Any:
     """The outputs for a batch (prepared, if text is part of it), as JAX arrays in structure."""
-    outputs = _predict_one(program, program.variables.read(model.run_key("predict"), 0), x)
+    key = NO_KEY if program.variables.draws is False else model.run_key("predict")
+    outputs = _predict_one(program, program.variables.read(key, 0), x)
     return nested.unflatten(program.output_structure, outputs)

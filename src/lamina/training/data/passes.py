@@ -68,6 +68,20 @@ class Pass:
         return self
 
 
+def pass_over(
+    batch_size: Any, steps: Any = None, name: str = "steps", training: bool = False,
+    shuffle: bool = False,
+) -> Pass:  # fmt: skip
+    """A pass with the settings that a user gave; ``name`` is the argument of ``steps``.
+
+    Raises:
+        ArgumentError: Not whole numbers above 0.
+    """
+    batch_size = 32 if batch_size is None else whole_number(batch_size, "batch_size")
+    steps = None if steps is None else whole_number(steps, name)
+    return Pass(batch_size, steps, training=training, shuffle=shuffle)
+
+
 def prepare_of(model: Any) -> Prepare | None:
     """What computes the part of a model that runs on the host; None if it has none."""
     host, graph = model.host_part, model.layer_graph
