@@ -6,6 +6,7 @@ numbers of compiled steps (dropout, noise) come from JAX keys.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -44,6 +45,7 @@ def key(seed: int) -> jax.Array:
     return jax.random.wrap_key_data(words)
 
 
+@functools.lru_cache(maxsize=64)
 def key_data(*parts: Any) -> np.ndarray:
     """The raw data of the key for ``parts``, on the host: a typed key would cost a dispatch."""
     return np.frombuffer((digest(*parts) & (2**64 - 1)).to_bytes(8, "little"), np.uint32)

@@ -9,7 +9,6 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from lamina.core.prng import key_data
 from lamina.core.sharding import Layout, Placement, is_on_mesh, slot_layouts
 from lamina.core.variable import Variable, copied, put, read, take
 
@@ -241,14 +240,3 @@ class Live(Loose):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def run_key(seed: int, purpose: str, count: int = 0) -> Any:
-    """Raw key data for the random draws of a run.
-
-    Args:
-        seed: The model's seed.
-        purpose: ``"fit"``, ``"test"`` or ``"predict"``.
-        count: Number of earlier runs of this purpose, if each should draw different numbers.
-    """
-    return key_data(seed, purpose, count)

@@ -264,7 +264,7 @@ class Model(Buildable):
             and (program := self._program_of_call()) is not None
         ):  # fmt: skip
             x = args[0] if graph.host is None else graph.host.prepare(args[0])
-            outputs = loop.predict_now(self, program, x)
+            outputs = loop.predict_now(program, x)
             self.__dict__["_losses_of_call"] = []  # quicker than an attribute
             return outputs
         return super().__call__(*args, **kwargs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -17,7 +16,7 @@ from lamina.errors import NotCompiledError
 from lamina.execution.batches import unpack_x_y_sample_weight
 from lamina.execution.overrides import standard_step
 from lamina.execution.program import Program, Purpose
-from lamina.execution.state import Loose, Variables
+from lamina.execution.state import NO_KEY, Loose, Variables
 from lamina.layers import Layer
 from lamina.layers.snapshot import Snapshot
 from lamina.models.distributed import Distributed
@@ -53,11 +52,6 @@ class _Attributes:
     _live_state: Loose | None
     _times_seeded: int
     _draw_runs: int
-
-
-@functools.lru_cache(maxsize=64)
-def _run_key(seed: int, purpose: str) -> list[int]:
-    return prng.key_data(seed, purpose).tolist()
 
 
 @builtin()
@@ -115,12 +109,15 @@ class Trainer(_Attributes, Distributed):
         self._draw_seed, self._times_seeded, self._steps_taken = seed, settings.times_seeded(), step
         self._draw_runs = self._draw_runs if runs is None else runs
 
-    def run_key(self, purpose: Purpose) -> Any:
+    def run_key(self, purpose: Purpose, draws: bool = True) -> Any:
         """Raw key data for the draws of a run: training's repeat, others differ each time."""
+        seed = self.run_seed
         if purpose == "train":
-            return prng.key_data(self.run_seed, "fit")
-        first, second = _run_key(self.run_seed, purpose)
+            return prng.key_data(seed, "fit")
         self.__dict__["_draw_runs"] += 1  # in each call of a model: quicker than an attribute
+        if not draws:
+            return NO_KEY
+        first, second = prng.key_data(seed, purpose).tolist()
         return np.array((first, (second + self._draw_runs) & 0xFFFFFFFF), np.uint32)
 
     def program_for(self, purpose: Purpose) -> Program:

@@ -24,7 +24,7 @@ from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
 from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.execution.overrides import make_function
 from lamina.execution.program import Program, struct_of
-from lamina.execution.state import NEVER, NO_KEY, Live, Loose, TrainState
+from lamina.execution.state import NEVER, Live, Loose
 from lamina.layers.state import flatten_layers
 from lamina.runtime import xla
 from lamina.serialization.registry import defined_by_user
@@ -511,12 +511,14 @@ def _predictions(
 ) -> Iterator[tuple[list[Any], int | None]]:
     """The leaves of the outputs, by groups of batches, with the number of valid rows."""
     by_batch = program.any_wants(hooks.wants_batches("predict"))
-    key = program.model.run_key("predict")
+    key = program.key_of_call()
     done, batches = 0, data.batches
-    if isinstance(data, ArrayData) and data.has_blocks and not by_batch:
-        many = data.size >= _BATCHES_WORTH_A_LOOP * data.batch_size
+    if (
+        isinstance(data, ArrayData) and data.has_blocks and not by_batch
+        and data.size >= _BATCHES_WORTH_A_LOOP * data.batch_size
+    ):  # fmt: skip
         state = program.variables.read(key, 0)
-        shapes = program.loops(state, data.peek()[0]) if many else None
+        shapes = program.loops(state, data.peek()[0])
         if shapes is not None:
             batches = data.rest
             for (x, _, _), count in data.blocks():
@@ -528,8 +530,7 @@ def _predictions(
     for i, (x, _, _) in enumerate(program.watched(batches()), done):
         if by_batch:
             hooks.on_predict_batch_begin(i)
-        # Read again for each batch, as a hook may have changed weights.
-        outputs = _predict_one(program, program.variables.read(key, i), x)
+        outputs = _predict_one(program, x, key, i)
         if by_batch:
             shown = nested.unflatten(program.output_structure, jax.device_get(outputs))
             hooks.on_predict_batch_end(i, {"outputs": shown})
@@ -537,9 +538,9 @@ def _predictions(
         yield outputs, None
 
 
-def _predict_one(program: Program, state: TrainState, x: Any) -> list[Any]:
-    """The leaves of the outputs for a batch; weights that the call changes are written back."""
-    outputs, moved = program.predict(state, x)
+def _predict_one(program: Program, x: Any, key: Any, step: int = 0) -> list[Any]:
+    """The leaves of the outputs for a batch, for the current weights; writes those it changes."""
+    outputs, moved = program.predict(program.variables.read(key, step), x)
     if moved:
         put({a: program.variables.non_trainable[a] for a in moved}, moved)
     return outputs
@@ -589,12 +590,11 @@ def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
     x, *_ = one_batch(x, None, None, model)
     program = _program(model, (x, None, None), "predict")
-    outputs = _predict_one(program, program.variables.read(model.run_key("predict"), 0), x)
+    outputs = _predict_one(program, x, program.key_of_call())
     return nested.unflatten(program.output_structure, [np.asarray(a) for a in outputs])
 
 
-def predict_now(model: Any, program: Program, x: Any) -> Any:
+def predict_now(program: Program, x: Any) -> Any:
     """The outputs for a batch (prepared, if text is part of it), as JAX arrays in structure."""
-    key = NO_KEY if program.variables.draws is False else model.run_key("predict")
-    outputs = _predict_one(program, program.variables.read(key, 0), x)
+    outputs = _predict_one(program, x, program.key_of_call())
     return nested.unflatten(program.output_structure, outputs)

@@ -35,9 +35,10 @@ def open_data(data: Batch, over: Pass) -> ArrayData | StreamData:
         raise DataError("There is no data. Received x=None; pass arrays or an iterable of batches.")
     if holds_arrays(x) or isinstance(x, (str, bytes)):
         arrays = ArrayData(separate(data, over), over)
+        if not over.joined:
+            return arrays
         # What is prepared by the arrays is not prepared again.
-        again = dataclasses.replace(over, prepare=None)
-        return JoinedData(own_arrays(arrays), again) if over.joined else arrays
+        return JoinedData(own_arrays(arrays), dataclasses.replace(over, prepare=None))
     if y is not None or sample_weight is not None:
         raise ArgumentError(
             "`y` and `sample_weight` come with `x` only when `x` is arrays. An iterable yields "
