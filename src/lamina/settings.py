@@ -153,8 +153,7 @@ def is_flash_attention_enabled() -> bool | None:
 def enable_flash_attention() -> None:
     """Use cuDNN's fused attention where ``flash_attention=None`` and the kernel supports it.
 
-    It needs a GPU, and does not support a bias, a soft cap, dropout or returned scores. Steps that
-    are already compiled do not change.
+    It needs a GPU, and does not support a bias, a soft cap, dropout or returned scores.
     """
     _settings["flash_attention"] = True
 
@@ -162,6 +161,12 @@ def enable_flash_attention() -> None:
 def disable_flash_attention() -> None:
     """Use the fused attention only where ``flash_attention=True`` is passed."""
     _settings["flash_attention"] = False
+
+
+def read_by_calls() -> tuple[object, ...]:
+    """The values that calls of layers may read, and that what is compiled depends on."""
+    names = ("floatx", "epsilon", "image_data_format", "flash_attention")
+    return tuple([_settings[name] for name in names])
 
 
 def max_epochs() -> int | None:

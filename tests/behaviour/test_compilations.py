@@ -155,3 +155,101 @@ def test_settings_that_change_between_calls_of_a_graph_count():
     assert seen == [False]
     model.jit_compile = True
     np.testing.assert_allclose(model(ones), np.exp(linear), rtol=1e-5)
+
+
+def _pop(inner):
+    inner.pop()
+
+
+def _add(inner):
+    inner.add(layers.Rescaling(2.0))
+
+
+def _override(inner):
+    inner.layers[0].call = lambda x: x * 0 - 1
+
+
+def _quicken(inner):
+    inner.layers[0].dtype = "mixed_bfloat16"
+
+
+@pytest.mark.parametrize("change", [_pop, _add, _override, _quicken])
+def test_changes_of_a_model_inside_count(change):
+    x = keras.Input((3,))
+    inner = keras.Sequential([keras.Input((3,)), layers.Dense(3), layers.ReLU()])
+    model = keras.Model(x, inner(x))
+    data = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    before = np.asarray(model(data), "float32")
+    change(inner)
+    expected = np.asarray(inner(data), "float32")
+    assert not np.array_equal(before, expected)
+    np.testing.assert_allclose(np.asarray(model(data), "float32"), expected, rtol=1e-2)
+    np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-2)
+
+
+def test_an_override_that_is_removed_counts():
+    x = keras.Input((3,))
+    inner = layers.Dense(2)
+    model = keras.Model(x, inner(x))
+    ones = np.ones((1, 3), "float32")
+    before = np.asarray(model(ones))
+    inner.call = lambda x: x[:, :2] * 0
+    assert not np.asarray(model(ones)).any()
+    del inner.call
+    np.testing.assert_array_equal(model(ones), before)
+    np.testing.assert_array_equal(model.predict(ones, verbose=0), before)
+
+
+def test_settings_between_calls_count():
+    x = keras.Input((3,))
+    model = keras.Model(x, keras.ops.rms_normalization(x))
+    ones = np.ones((1, 3), "float32")
+    former = keras.config.epsilon()
+    try:
+        for epsilon in (1e-7, 3.0, 1e-7):
+            keras.config.set_epsilon(epsilon)
+            expected = np.full((1, 3), (1 + epsilon) ** -0.5)
+            np.testing.assert_allclose(model(ones), expected, rtol=1e-5)
+            np.testing.assert_allclose(model.predict(ones, verbose=0), expected, rtol=1e-5)
+    finally:
+        keras.config.set_epsilon(former)
+
+
+class _DrawsForSome(layers.Layer):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.dropout = kind, layers.Dropout(0.5)
+
+    def call(self, x):
+        if self.kind == "shape" and x.shape[0] < 4:
+            return x
+        if self.kind == "data" and float(x[0, 0]) < 1:
+            return x
+        if self.kind == "scope":
+            with keras.StatelessScope():
+                return self.dropout(x, training=True)
+        return x + keras.random.normal(x.shape)
+
+
+class _Subclassed(keras.Model):
+    def __init__(self, kind):
+        super().__init__()
+        self.inner = _DrawsForSome(kind)
+
+    def call(self, x):
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("kind", ["shape", "data", "scope"])
+@pytest.mark.parametrize("method", ["predict", "predict_on_batch"])
+def test_predictions_that_draw_for_some_batches_depend_on_the_seed(kind, method):
+    seen = []
+    for seed in (1, 2, 1):
+        keras.utils.set_random_seed(seed)
+        model = _Subclassed(kind)
+        model.compile(run_eagerly=kind == "data")
+        call = getattr(model, method)
+        call(np.zeros((2, 64), "float32"))
+        seen += [call(np.ones((8, 64), "float32")).tobytes() for _ in range(2)]
+    assert len(set(seen)) == 4
+    assert seen[:2] == seen[4:]

@@ -7,6 +7,7 @@ import pytest
 
 import lamina
 from lamina import layers, ops, random
+from lamina.core import prng
 from lamina.errors import ArgumentError, LaminaError, ShapeError, StateError
 
 X = np.ones((8, 4), "float32")
@@ -258,3 +259,21 @@ def test_an_integer_seed_is_a_constant_in_a_jit_of_ones_own():
     drawn = jax.jit(lambda: random.normal((2,), seed=1))()
     np.testing.assert_allclose(drawn, random.normal((2,), seed=1), rtol=1e-6)
     assert jnp.issubdtype(drawn.dtype, jnp.floating)
+
+
+@pytest.mark.parametrize(
+    "option", [("jax_default_prng_impl", "rbg"), ("jax_random_seed_offset", 7)]
+)
+def test_keys_are_those_of_jax(option):
+    name, value = option
+    former = getattr(jax.config, name)
+    for setting in (former, value):
+        jax.config.update(name, setting)
+        try:
+            for seed in (0, 3, 2**31 - 1):
+                expected = jax.random.key(seed)
+                assert prng.key(seed).dtype == expected.dtype
+                data = map(jax.random.key_data, (prng.key(seed), expected))
+                np.testing.assert_array_equal(*data)
+        finally:
+            jax.config.update(name, former)

@@ -39,7 +39,7 @@ def key(seed: int) -> jax.Array:
     its first call, which takes longer than building a small model.
     """
     config: Any = jax.config  # its attributes are not declared
-    if config.jax_default_prng_impl != "threefry2x32":
+    if config.jax_default_prng_impl != "threefry2x32" or config.jax_random_seed_offset:
         return jax.random.key(seed)
     words: Any = key_of(seed)
     return jax.random.wrap_key_data(words)

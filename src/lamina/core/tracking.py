@@ -140,8 +140,8 @@ class Owner(Versioned):
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
-        if self._tracked_attributes.pop(name, None) is not None:
-            self._change_count += 1
+        if self._tracked_attributes.pop(name, None) is not None or name[0] != "_":
+            self.__dict__["_change_count"] += 1
         object.__delattr__(self, name)
 
     def _track(self, name: str, value: Any) -> None:

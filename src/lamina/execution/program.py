@@ -378,10 +378,6 @@ class Program:
         live.advance(moved, metrics, count)
         return logs
 
-    def key_of_call(self) -> Any:
-        """Raw key data for a prediction: new for each, if calls of the model draw numbers."""
-        return self.model.run_key("predict", draws=self.variables.draws is not False)
-
     def predict(self, state: TrainState, x: Any) -> tuple[list[Any], Arrays]:
         """The leaves of the outputs for a batch, and the weights that the call changed."""
         state, x = self._placed(state, x)

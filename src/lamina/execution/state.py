@@ -14,8 +14,7 @@ from lamina.core.variable import Variable, copied, put, read, take
 
 Arrays = dict[str, Any]
 GROUPS = ("trainable", "non_trainable", "optimizer", "metrics")
-NEVER = np.int32(np.iinfo(np.int32).max)  # a Python integer is a weak type, which compiles anew
-NO_KEY = np.zeros(2, np.uint32)  # of a step that draws no random numbers
+NEVER = np.int32(np.iinfo(np.int32).max)  # a Python int is weakly typed: steps would recompile
 
 
 @jax.tree_util.register_dataclass
@@ -104,7 +103,7 @@ class Variables:
         }
 
     def place(self, placement: Placement) -> TrainState:
-        """Lay out the variables for a placement; an optimizer's slots lie like their weights.
+        """Lay out the variables for a placement; an optimizer's slots are laid out like weights.
 
         Returns:
             The sharding of each array of the state, as a :class:`TrainState`.
@@ -185,7 +184,7 @@ class Loose:
 
 
 class Live(Loose):
-    """The state of a running training, to which the variables are bound while it runs.
+    """The state of a training run, to which the variables are bound while it lasts.
 
     Reading a variable returns its current value, and assigning to it affects the next step. Since
     buffers of the state are donated to steps, an array that a reader may have kept is copied first.

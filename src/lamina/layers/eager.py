@@ -59,8 +59,7 @@ def run(
     arrays, static = _separated(positional, keywords)
     if known.number is None or static is None:
         return call(*positional, **keywords)
-    key = (known.number, static, scope.compute_dtype, settings.floatx(), settings.epsilon(),
-           settings.image_data_format(), settings.is_flash_attention_enabled())  # fmt: skip
+    key = (known.number, static, scope.compute_dtype, *settings.read_by_calls())
     program = _programs[key] if key in _programs else _Program()
     if program is not None:
         with contextlib.suppress(Exception):  # raised below, if it is an error of the call

@@ -190,6 +190,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
     @dtype.setter
     def dtype(self, value: Any) -> None:
         self._dtype_policy = get_policy(value)
+        self.__dict__["_change_count"] += 1
 
     variable_dtype = dtype
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina import distribution
+from lamina import distribution, settings
 from lamina.core.sharding import current_distribution, is_alone
 from lamina.distribution.strategies import check_distribution, named_distribution
 from lamina.errors import NotBuiltError, StateError
@@ -41,6 +41,10 @@ class Distributed(_Attributes, Layer):
             given = self._distribution = named_distribution(given, self)
         given = current_distribution() if given is None else given
         return None if given is None or is_alone(given) else given
+
+    def _surroundings(self) -> tuple[Any, ...]:
+        """What compiled programs depend on besides the model."""
+        return self.distributed_by, *settings.read_by_calls()
 
     def distribute(self, given: Any) -> None:
         """Set the distribution; existing weights move to where it wants them."""

@@ -271,10 +271,13 @@ class Model(Buildable):
 
     def _program_of_call(self) -> Program | None:
         """What computes a call; None if a call may have side effects, which it would lose."""
-        by, known, snapshot = self.distributed_by, self._program_of_calls, self._layer_snapshot
-        if known is not None and known[0] is by and snapshot and snapshot.is_current(self):
-            return known[1]
+        known, around = self._program_of_calls, self._surroundings()
+        if known is not None:
+            snapshot, before, program = known
+            if around == before and snapshot is self._layer_snapshot and snapshot.is_current(self):
+                return program
         program = self.program_for("predict")  # and discards what is out of date
+        snapshot = self._layer_snapshot
         graph = self._need_graph("layers")
         is_pure = (
             not self._run_eagerly
@@ -291,8 +294,8 @@ class Model(Buildable):
             )
         )  # fmt: skip
         # What is trainable makes no difference to the inference of built-in layers.
-        self._program_of_calls = by, program if is_pure else None
-        return self._program_of_calls[1]
+        self._program_of_calls = snapshot, around, program if is_pure else None
+        return program if is_pure else None
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Run the graph; a subclass without a graph overrides this."""

@@ -131,6 +131,7 @@ class Sequential(Model):
         ):
             self._tensors = [Input(tensor=layer.inputs[0])]
         self._stack.append(layer)
+        self.__dict__["_change_count"] += 1  # models that contain this one are compiled anew
         if not rebuild:
             self._set_graph(None)
         elif self._tensors:
@@ -160,6 +161,7 @@ class Sequential(Model):
         if not self._stack:
             raise GraphError(f"{self.name!r} has no layer to remove.")
         layer = self._stack.pop()
+        self.__dict__["_change_count"] += 1
         if self._tensors:
             del self._tensors[len(self._stack) + 1 :]
             self._set_graph(None)

@@ -16,7 +16,7 @@ from lamina.errors import NotCompiledError
 from lamina.execution.batches import unpack_x_y_sample_weight
 from lamina.execution.overrides import standard_step
 from lamina.execution.program import Program, Purpose
-from lamina.execution.state import NO_KEY, Loose, Variables
+from lamina.execution.state import Loose, Variables
 from lamina.layers import Layer
 from lamina.layers.snapshot import Snapshot
 from lamina.models.distributed import Distributed
@@ -38,7 +38,8 @@ class _Attributes:
     loss: Any
     _step_programs: dict[Any, Any]
     _layer_snapshot: Snapshot | None  # the structure for which `_step_programs` were created
-    _program_of_calls: tuple[Any, Program | None] | None  # for a distribution
+    # What a call depended on and, if it had no side effects, the program that computed it.
+    _program_of_calls: tuple[Any, Any, Program | None] | None
     _stack: list[Layer]  # of a Sequential
     _tensors: list[Any]  # of a Sequential: the input, then each layer's output
     optimizer: Any
@@ -110,14 +111,17 @@ class Trainer(_Attributes, Distributed):
         self._draw_runs = self._draw_runs if runs is None else runs
 
     def run_key(self, purpose: Purpose, draws: bool = True) -> Any:
-        """Raw key data for the draws of a run: training's repeat, others differ each time."""
-        seed = self.run_seed
+        """Raw key data for the draws of a run: training's repeat, others differ each time.
+
+        A run without ``draws`` takes any key, but counts, so that later ones do not depend on it.
+        """
         if purpose == "train":
-            return prng.key_data(seed, "fit")
+            return prng.key_data(self.run_seed, "fit")
+        key = prng.key_data(self.run_seed, purpose)
         self.__dict__["_draw_runs"] += 1  # in each call of a model: quicker than an attribute
         if not draws:
-            return NO_KEY
-        first, second = prng.key_data(seed, purpose).tolist()
+            return key
+        first, second = key.tolist()
         return np.array((first, (second + self._draw_runs) & 0xFFFFFFFF), np.uint32)
 
     def program_for(self, purpose: Purpose) -> Program:
@@ -145,7 +149,7 @@ class Trainer(_Attributes, Distributed):
         if purpose != "predict" and self._bound_losses is not None:
             compiled = tuple(map(version_of, (self.optimizer, *self._bound_losses.parts())))
         trains = self._trains()  # which also brings `_layer_snapshot` up to date
-        return purpose, trains, self._runs_uncompiled(), compiled, self.distributed_by
+        return purpose, trains, self._runs_uncompiled(), compiled, self._surroundings()
 
     def _runs_uncompiled(self) -> bool:
         if self._jit_compile == "auto" and self._layer_snapshot is not None:
@@ -243,7 +247,7 @@ class Trainer(_Attributes, Distributed):
     @jit_compile.setter
     def jit_compile(self, value: Any) -> None:
         self._jit_compile = value
-        self._forget_programs()
+        self._program_of_calls = None
 
     @property
     def metrics(self) -> list[Any]:

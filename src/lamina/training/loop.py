@@ -511,7 +511,7 @@ def _predictions(
 ) -> Iterator[tuple[list[Any], int | None]]:
     """The leaves of the outputs, by groups of batches, with the number of valid rows."""
     by_batch = program.any_wants(hooks.wants_batches("predict"))
-    key = program.key_of_call()
+    key = program.model.run_key("predict")
     done, batches = 0, data.batches
     if (
         isinstance(data, ArrayData) and data.has_blocks and not by_batch
@@ -546,9 +546,7 @@ def _predict_one(program: Program, x: Any, key: Any, step: int = 0) -> list[Any]
     return outputs
 
 
-def _on_host(
-    results: Iterator[tuple[list[Any], int | None]],
-) -> Iterator[list[np.ndarray]]:
+def _on_host(results: Iterator[tuple[list[Any], int | None]]) -> Iterator[list[np.ndarray]]:
     """The valid rows of each result, fetched while the next one is computed."""
     for (outputs, rows), _ in itertools.pairwise(itertools.chain(results, [([], None)])):
         yield [np.asarray(a)[:rows] for a in outputs]
@@ -590,11 +588,12 @@ def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
     x, *_ = one_batch(x, None, None, model)
     program = _program(model, (x, None, None), "predict")
-    outputs = _predict_one(program, x, program.key_of_call())
+    outputs = _predict_one(program, x, model.run_key("predict"))
     return nested.unflatten(program.output_structure, [np.asarray(a) for a in outputs])
 
 
 def predict_now(program: Program, x: Any) -> Any:
-    """The outputs for a batch (prepared, if text is part of it), as JAX arrays in structure."""
-    outputs = _predict_one(program, x, program.key_of_call())
+    """The outputs of built-in layers for a batch (with text prepared), as JAX arrays."""
+    draws = program.eager or program.variables.draws is not False
+    outputs = _predict_one(program, x, program.model.run_key("predict", draws))
     return nested.unflatten(program.output_structure, outputs)
