@@ -242,6 +242,9 @@ class Session:
 
     def set_weights(self, weights: Arrays) -> None:
         self.model.set_weights(weights)
+        for layer in self.model.layers:
+            if isinstance(layer, self.keras.layers.Normalization):
+                layer.finalize_state()  # until then, Keras computes with the former statistics
 
     def save(self, folder: Path) -> None:
         self.model.save(folder / "model.keras")
