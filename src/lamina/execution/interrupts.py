@@ -1,4 +1,4 @@
-"""Signals in a training: they wait until a step, to which buffers are donated, is complete."""
+"""Signals during training: deferred until a step, to which buffers are donated, is complete."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StopRequests:
     """Context manager that notes SIGTERM and Ctrl-C, for a loop that stops where it is complete.
 
     The handlers only set :attr:`received`; a second Ctrl-C interrupts at once. Python runs handlers
-    in the main thread only, so elsewhere nothing is installed. Handlers of the user's own are
+    in the main thread only, so elsewhere nothing is installed. A user's own handlers are
     called by :meth:`leave`; a signal that is ignored stays ignored.
 
     Several processes stop together. There, JAX notices SIGTERM, and Ctrl-C is passed on to it.

@@ -121,7 +121,7 @@ class Executable(Protocol):
         ...
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        """The scalar to minimise."""
+        """The scalar to minimize."""
         ...
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:

@@ -81,7 +81,7 @@ def forward(model: Executable, batch: Any, training: bool) -> Any:
     objective.outputs_of(outputs)
     if training and not (objective.has_loss or record.losses or model.has_own_loss):
         raise ArgumentError(
-            "There is nothing to minimise: pass `loss=` to compile(), or call `self.add_loss` "
+            "There is nothing to minimize: pass `loss=` to compile(), or call `self.add_loss` "
             "in a layer."
         )
     told = not model.has_own_loss or takes(model.compute_loss, "training")

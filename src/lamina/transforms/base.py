@@ -73,7 +73,7 @@ class Transform:
         return y
 
     def joined(self, xp: Any, boxes: Mapping[str, Any], params: Params) -> Mapping[str, Any]:
-        """Change which boxes, with their labels, there are."""
+        """Add or remove boxes, with their labels."""
         return boxes
 
     def new_size(self, height: Any, width: Any) -> tuple[Any, Any]:
@@ -138,7 +138,7 @@ class Transform:
         return done if isinstance(data, Mapping) else done["images"]
 
     def is_single(self, images: Any) -> bool:
-        """Whether there is one image, without an axis of the batch."""
+        """Whether there is one image, without a batch axis."""
         if images.ndim not in (3, 4):
             raise ShapeError(
                 f"{self.name} expects images.",
@@ -278,7 +278,7 @@ def choose(xp: Any, index: Any, branches: list[Callable[[Any], Any]], x: Any) ->
 
 
 def repeat(xp: Any, times: int, change: Callable[[Any, Any], Any], x: Any) -> Any:
-    """Apply a function of the turn and of the value several times."""
+    """Apply a function of the iteration's index and of the value several times."""
     if xp is np:
         for i in range(times):
             x = change(i, x)

@@ -137,7 +137,7 @@ class Invert(Color):
 
 
 class Hue(Color):
-    """The hue is turned, by up to half a circle in both directions."""
+    """The hue is rotated, by up to half a turn in either direction."""
 
     def draw(self, draws: Draws, shape: Shape) -> Params:
         sign = draws.signs((shape[0],))

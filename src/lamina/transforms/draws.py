@@ -9,8 +9,8 @@ import numpy as np
 
 Shape = tuple[Any, ...]
 
-# Of the rejection method for gamma variates: at least 95 % of the candidates are accepted, so that
-# none of eight is with a probability below 4e-11; the mode of the distribution is used then.
+# Of the rejection method for gamma variates: at least 95 % of the candidates are accepted, so the
+# probability that none of eight is accepted is below 4e-11; the distribution's mode is used then.
 _CANDIDATES = 8
 
 

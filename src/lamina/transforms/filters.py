@@ -1,4 +1,4 @@
-"""Images convolved with small windows: blurred and sharpened."""
+"""Images convolved with small kernels: blurred and sharpened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def bell(xp: Any, size: int, sigma: Any, within: Any = None, dtype: Any = "float
         xp: The array module.
         size: Number of weights.
         sigma: Standard deviation.
-        within: Number of weights that are not 0, the same ones as of a window of this size.
+        within: Number of nonzero weights, which equal those of a kernel of this size.
         dtype: Dtype of the weights.
     """
     positions = xp.arange(size, dtype=dtype) - (size - 1) / 2

@@ -126,7 +126,7 @@ class Erasing(Transform):
 
 
 class Limit(Transform):
-    """As many bounding boxes for each image as given."""
+    """The bounding boxes of each image, truncated or padded to a given number."""
 
     max_number: int
     fill_value: int

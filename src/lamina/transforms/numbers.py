@@ -78,7 +78,7 @@ def counts(xp: Any, values: Any, size: int, weights: Any = None) -> Any:
         xp: The array module.
         values: Integers ``(..., n)``.
         size: Length of the new last axis.
-        weights: What each of them counts, in the dtype of the result; 1 when None.
+        weights: How much each of them counts, in the dtype of the result; 1 when None.
     """
     rows = values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
     one = xp.ones((), "int32") if weights is None else weights.reshape(rows.shape)

@@ -115,7 +115,8 @@ class FeatureSpace(Model):
     functional model, use :meth:`get_inputs` and :meth:`get_encoded_features`.
 
     Attributes:
-        preprocessors: The layer of each feature. crossers: The layer of each cross.
+        preprocessors: The layer of each feature.
+        crossers: The layer of each cross.
 
     Raises:
         ArgumentError: Unknown kinds of features, or crosses of features that are not there.
@@ -193,7 +194,7 @@ class FeatureSpace(Model):
         cls, num_bins: int, bin_boundaries: Any = None, output_mode: str = "one_hot",
         name: str | None = None,
     ) -> Feature:  # fmt: skip
-        """The bin of a number; the data decide about boundaries that are not given."""
+        """The bin of a number; boundaries that are not given are computed from the data."""
         given: dict[str, Any] = {"num_bins": num_bins}
         if bin_boundaries is not None:
             if len(bin_boundaries) + 1 != num_bins:

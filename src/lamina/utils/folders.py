@@ -399,7 +399,7 @@ def audio_dataset_from_directory(
     Args:
         {common}
         batch_size: Sounds in a batch; None for single sounds.
-        sampling_rate: Samples for each second to convert sounds to, by ``scipy.signal``, which has
+        sampling_rate: Samples per second to convert sounds to, by ``scipy.signal``, which has
             to be installed where a file has another rate; None to keep their own.
         output_sequence_length: Samples that sounds are cut off or padded with zeros to. When None,
             those of a batch are padded to the longest.

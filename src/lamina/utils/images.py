@@ -97,7 +97,7 @@ def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) ->
     array = np.asarray(img, dtype=np.dtype(dtype or floatx()))
     if array.ndim not in (2, 3):
         raise ShapeError(
-            "img_to_array() received something else than one image.",
+            "img_to_array() received something other than one image.",
             expected="(height, width) or (height, width, channels)",
             received=array.shape,
         )
@@ -133,7 +133,7 @@ def array_to_img(
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
         raise ShapeError(
-            "array_to_img() received something else than one image.",
+            "array_to_img() received something other than one image.",
             expected="three axes, with 1, 3 or 4 channels",
             received=np.shape(x),
         )
@@ -200,7 +200,8 @@ def smart_resize(
         An array in the new size; a NumPy array if ``x`` is one. Interpolated integers are floats.
 
     Raises:
-        ArgumentError: ``size`` is no pair. ShapeError: Another number of axes.
+        ArgumentError: ``size`` is not a pair.
+        ShapeError: Another number of axes.
 
     >>> import numpy as np
     >>> smart_resize(np.ones((40, 60, 3)), (20, 20)).shape
@@ -211,7 +212,7 @@ def smart_resize(
     array = x if isinstance(x, jax.Array) else np.asarray(x)
     if array.ndim not in (3, 4):
         raise ShapeError(
-            "smart_resize() received something else than images.",
+            "smart_resize() received something other than images.",
             expected="three axes, or four with the batch",
             received=array.shape,
         )

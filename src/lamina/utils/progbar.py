@@ -30,7 +30,7 @@ class Progbar:
         interval: Minimum number of seconds between updates of the display.
         stateful_metrics: Names of metrics to show unchanged; the others are averaged.
         stateless_metrics: Names of metrics to average; the others are shown unchanged. Give at most
-            one of both arguments.
+            one of the two arguments.
         unit_name: Name of a step.
 
     Raises:

@@ -146,7 +146,7 @@ def _read_wav(path: str) -> tuple[np.ndarray, int]:
         ) from e
     if width != 2:
         raise CorruptFileError(
-            f"{path} has another format than 16-bit PCM.",
+            f"{path} is not 16-bit PCM.",
             received=f"{8 * width} bits",
             cure="Convert it, for example with `sox in.wav -b 16 out.wav`.",
         )

@@ -1,6 +1,6 @@
 """Resizing of images on the host, as the loaders of folders do it, without antialiasing.
 
-It is for one image after the other, each of another size; the transforms are for batches.
+It is for single images of different sizes; the transforms are for batches.
 """
 
 from __future__ import annotations

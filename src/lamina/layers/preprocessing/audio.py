@@ -45,7 +45,7 @@ class MelSpectrogram(PreprocessingLayer):
             values are raised.
         mag_exp: Exponent of the magnitudes: 1 for amplitudes, 2 for energy.
         min_power: Smallest energy before the logarithm.
-        ref_power: Energy of 0 decibels.
+        ref_power: Energy that corresponds to 0 decibels.
 
     Shapes: ``(samples,)`` to ``(num_mel_bins, frames)``, or ``(batch, samples)`` to
     ``(batch, num_mel_bins, frames)``, with ``samples // sequence_stride + 1`` frames.

@@ -32,10 +32,10 @@ class Discretization(
     PreprocessingLayer,
     positional="bin_boundaries num_bins epsilon output_mode sparse dtype name",
 ):
-    """Replace numbers by the numbers of the bins that contain them.
+    """Replace numbers by the indices of the bins that contain them.
 
-    Bin ``i`` contains ``boundaries[i - 1] <= x < boundaries[i]``, the first and the last one all
-    that is beyond; NaN belongs to the last one. Either the boundaries are passed, or :meth:`adapt`
+    Bin ``i`` contains ``boundaries[i - 1] <= x < boundaries[i]``; the first and last bins contain
+    all values beyond; NaN belongs to the last. Either the boundaries are passed, or :meth:`adapt`
     computes ``num_bins - 1`` of them such that about the same number of elements of the data, of
     all features together, is in each bin.
 
@@ -53,7 +53,7 @@ class Discretization(
         transform: The same computation on NumPy arrays, for data pipelines.
 
     Raises:
-        ArgumentError: None or both of ``bin_boundaries`` and ``num_bins``.
+        ArgumentError: Neither or both of ``bin_boundaries`` and ``num_bins``.
         NotBuiltError: On a call before ``adapt``.
 
     >>> Discretization([0.0, 10.0])(np.array([[-1.0, 0.0, 3.0, 99.0]])).tolist()

@@ -38,7 +38,7 @@ class _HashLayer(_Arguments, HostLayer):
             self.dtype = "int64"
         elif not dtypes.is_int(self.compute_dtype):
             raise ArgumentError(
-                f"{type(self).__name__}(): with `output_mode='int'`, `dtype` is one of integers. "
+                f"{type(self).__name__}(): with `output_mode='int'`, `dtype` is an integer dtype. "
                 f"Received: {self.compute_dtype!r}."
             )
 
@@ -113,7 +113,8 @@ class HashedCrossing(_HashLayer, positional="num_bins output_mode sparse name dt
     ``(batch, 1)``.
 
     Raises:
-        StructureError: A single feature. ShapeError: Features of other or different shapes.
+        StructureError: A single feature.
+        ShapeError: Features of other or different shapes.
         DTypeError: Features that are neither strings nor integers.
 
     >>> layer = HashedCrossing(num_bins=5)

@@ -97,7 +97,7 @@ def strings_of(x: Any, layer: Layer) -> np.ndarray:
     """Text in any form as an array of ``str`` or ``bytes`` objects.
 
     Raises:
-        DTypeError: Something else than text, or a missing value.
+        DTypeError: Something other than text, or a missing value.
     """
     array = np.array(x, object) if isinstance(x, (list, tuple, str, bytes)) else np.asarray(x)
     if array.dtype.kind in "UST":
@@ -128,7 +128,7 @@ def integers_of(x: Any, layer: Layer) -> np.ndarray:
     """Integers in any form as an array of int64.
 
     Raises:
-        DTypeError: Something else than integers.
+        DTypeError: Something other than integers.
     """
     array = array_of(x, layer)
     if array.dtype.kind not in "iub":

@@ -21,7 +21,7 @@ from lamina.tree import nested
 
 _PUNCTUATION = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 _LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
-# For each way to standardize: a table of bytes, and bytes to delete.
+# For each method of standardization: a table of bytes, and bytes to delete.
 _STANDARDIZE: dict[str, tuple[bytes | None, bytes]] = {
     "lower_and_strip_punctuation": (_LOWER, _PUNCTUATION),
     "lower": (_LOWER, b""),
@@ -51,7 +51,7 @@ def _ngrams(value: Any) -> Any:
 
 @builtin(stem="string_lookup")
 class _SavedLookup(Layer):
-    """Stands for the layer inside in which Keras keeps the vocabulary, and saves it again."""
+    """Stands in for the inner layer in which Keras keeps the vocabulary, and saves it there too."""
 
     _untracked = Layer._untracked | {"_outer"}
 

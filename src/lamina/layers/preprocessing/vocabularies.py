@@ -191,7 +191,7 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
                 f"tokens, more than `max_tokens={self.max_tokens}`."
             )
         if problem:
-            at = "" if problem[-1] == "." else f" elsewhere than in front: {self._specials}."
+            at = "" if problem[-1] == "." else f" anywhere but at the start: {self._specials}."
             raise ArgumentError(
                 f"Layer {self.name!r} ({type(self).__name__}): {problem}{at}", layer=self.name
             )
@@ -347,7 +347,7 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
             Path(dir_path, _FULL).write_bytes(json.dumps(tokens).encode())
 
     def load_assets(self, dir_path: Any) -> None:
-        """Read what :meth:`save_assets` wrote, or Keras.
+        """Read what :meth:`save_assets` or Keras wrote.
 
         Raises:
             CorruptFileError: There is no vocabulary, or one of another size.

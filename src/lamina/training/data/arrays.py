@@ -14,7 +14,7 @@ from lamina.errors import DataError, DTypeError
 from lamina.tree import nested
 
 _SCALARS = (bool, int, float, str, bytes, np.generic)
-# For single batches, where each microsecond counts: of these dtypes nothing need be asked.
+# For single batches, where each microsecond counts: these dtypes need no further check.
 _USED_AS_IT_IS = frozenset(
     np.dtype(x) for x in ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float32")
 )
@@ -72,13 +72,13 @@ class Rows:
     """Rows that stay where they are, in a file or a sparse matrix, until a batch takes them.
 
     Args:
-        source: a memory-mapped array, an HDF5 data set, or a SciPy sparse matrix.
-        start: the first of the rows that count.
-        stop: the row after the last; all when None.
+        source: A memory-mapped array, an HDF5 data set, or a SciPy sparse matrix.
+        start: The first of the rows that count.
+        stop: The row after the last; all when None.
     """
 
     def __init__(self, source: Any, start: int = 0, stop: int | None = None) -> None:
-        # The row-wise one of SciPy's formats is also the one that hands out rows.
+        # SciPy's row-wise format is also the one that can be indexed by rows.
         self._source = source.tocsr() if isinstance(source, _Sparse) else source
         self._start = start
         size = (self._source.shape[0] if stop is None else stop) - start
@@ -145,8 +145,8 @@ def arrays_of(structure: Any, raw: bool = False) -> Any:
     """Every leaf as an array; lists of plain numbers, in any depth, count as one leaf.
 
     Args:
-        structure: the data.
-        raw: whether text and dtypes that JAX does not compute in are kept, for what reads them on
+        structure: The data.
+        raw: Whether text and dtypes that JAX does not compute in are kept, for what reads them on
             the host.
     """
     if structure is None:
@@ -167,8 +167,8 @@ def as_array(x: Any, raw: bool = False) -> Any:
     """``x`` as a NumPy or JAX array in a dtype that JAX computes in, or as :class:`Rows`.
 
     Raises:
-        DTypeError: text, dates, objects; unless ``raw``.
-        DataError: rows of different length.
+        DTypeError: Text, dates, objects; unless ``raw``.
+        DataError: Rows of different length.
     """
     if isinstance(x, (jax.Array, Rows)):
         return x

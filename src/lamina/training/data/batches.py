@@ -18,7 +18,7 @@ Weigh = Callable[[Any, Any], Any]  # targets and sample weights to sample weight
 def separate(data: Batch, over: Pass) -> Batch:
     """Inputs and targets of a dict that holds both, as the rows of a table do.
 
-    Where there are no targets apart, the entries named like outputs are the targets, and the others
+    Without separate targets, the entries named like outputs are the targets, and the others
     the inputs; an entry named like an input and an output is both.
     """
     x, y, sample_weight = data

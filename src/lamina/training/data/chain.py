@@ -52,7 +52,7 @@ class Node:
 
     def __init__(self, kind: str, parent: Node | None, size: int | None, *details: Any) -> None:
         self.size = size
-        # Whether a number stands for other elements in other epochs.
+        # Whether an index gives different elements in different epochs.
         self.varies = parent is not None and parent.varies
         self.chain: tuple[Any, ...] = (*(() if parent is None else parent.chain), (kind, *details))
 
@@ -138,7 +138,7 @@ class SlidingWindows:
 
 
 class Reordered(Node):
-    """Other numbers, and possibly other epochs, of the same elements."""
+    """The same elements under other indices, and possibly from other epochs."""
 
     def __init__(self, kind: str, parent: Node, size: int | None, *details: Any) -> None:
         super().__init__(kind, parent, size, *details)
@@ -301,7 +301,7 @@ class Mapped(Node):
         if element is SKIPPED:
             return element
         try:
-            # Random layers draw the same in any thread, and in a program that goes on.
+            # Random layers draw the same numbers in any thread, and in a resumed program.
             with drawing_for("element", epoch, index):
                 return applied(self._function, element)
         except Exception as e:

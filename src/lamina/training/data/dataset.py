@@ -49,7 +49,7 @@ _AUTOTUNE = -1  # what `tf.data.AUTOTUNE` is
 
 
 class Dataset:
-    """Elements by number, which methods such as :meth:`batch` and :meth:`map` turn into others.
+    """Elements by index, which methods such as :meth:`batch` and :meth:`map` turn into others.
 
     Iterating makes one pass; each pass is an epoch with its own order where there is a
     :meth:`shuffle`. ``fit``, ``evaluate`` and ``predict`` take a data set of batches as ``x``. All
@@ -126,7 +126,7 @@ class Dataset:
     def filter(self, predicate: Callable[..., bool]) -> Self:
         """The elements for which a function returns True.
 
-        It is called once for each element, at once: so the length is known, batches are full, and
+        It runs immediately, once for each element, so the length is known, batches are full, and
         a position can be resumed. That takes a pass over the data; so filter before costly
         functions are mapped. After :meth:`shuffle` or :meth:`repeat`, the elements that are left
         are shuffled or repeated.
@@ -135,7 +135,7 @@ class Dataset:
             predicate: Takes an element, a tuple as several arguments.
 
         Raises:
-            DataError: A function that returns something else than True or False; or a data set
+            DataError: A function that returns anything other than True or False; or a data set
                 with other elements in each epoch, such as the first of a random order.
         """
 
@@ -162,7 +162,7 @@ class Dataset:
             datasets: The data sets, or one tuple of them.
 
         Raises:
-            ArgumentError: Something else than data sets.
+            ArgumentError: Something other than data sets.
 
         >>> import numpy as np
         >>> list(Dataset.zip(Dataset(np.arange(3)), Dataset(np.arange(9) * 10)))[1]
@@ -237,7 +237,7 @@ class Dataset:
         """The rows of batches.
 
         Raises:
-            DataError: The elements are no batches; or, when they are read, batches in the middle
+            DataError: The elements are not batches; or, when they are read, batches in the middle
                 that have another number of rows than the first.
         """
         node = self._node
@@ -294,7 +294,7 @@ class Dataset:
             count: Number of processes.
 
         Raises:
-            ArgumentError: An index that is no number of a process.
+            ArgumentError: An index that is not the number of a process.
         """
         count = whole_number(count, "count")
         index = whole_number(index, "index", 0)
@@ -330,7 +330,7 @@ class Dataset:
 
         That pays off where functions spend their time in Python code: reading, decoding and NumPy
         are as fast in threads, which need not send the elements. The whole chain runs in the
-        processes, also what is called after this method. Random layers draw the same numbers as
+        processes, including methods called after this one. Random layers draw the same numbers as
         without processes.
 
         The processes start with the first pass, and end when the data set is deleted. They receive
@@ -448,7 +448,7 @@ class Dataset:
 
     @property
     def element_spec(self) -> Any:
-        """Shape and dtype of the arrays of an element; sizes that differ are None."""
+        """Shape and dtype of the arrays of an element; dimensions that differ are None."""
         return nested.map_structure(self._spec, self[0])
 
     def _spec(self, leaf: Any) -> TensorSpec:

@@ -48,7 +48,7 @@ class _Pickler(cloudpickle.Pickler):
 
 
 def to_bytes(obj: Any) -> bytes:
-    """A pickle that a process without JAX can read, as far as layers are for data."""
+    """A pickle that a process without JAX can read, if its layers are preprocessing layers."""
     file = io.BytesIO()
     _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(obj)
     return file.getvalue()

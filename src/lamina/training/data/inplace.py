@@ -1,4 +1,4 @@
-"""Samples that a compiled loop takes, in any order, from where they lie in the host's memory.
+"""Samples that a compiled loop reads in place, in any order, from the host's memory.
 
 Where there are more samples than a block holds, copying them into blocks takes a tenth of a small
 model's time (784-64-64-10, 48,000 samples), and the blocks take memory.
@@ -25,11 +25,11 @@ class _Samples:
     """The samples of one array, whose memory need not begin where XLA could read it.
 
     Attributes:
-        first: the first sample.
-        last: the last sample.
-        entries: those of all samples in one row, from an address on that XLA reads at, and so many
+        first: The first sample.
+        last: The last sample.
+        entries: The entries of all samples in one row, from an address that XLA can read, so many
             that their number does not depend on the address.
-        skipped: how many entries lie before; they and those left out behind are no more than
+        skipped: Number of entries before these; they and those left out at the end are no more than
             the first and the last sample have.
     """
 
@@ -59,8 +59,8 @@ class InPlace:
     """Batches of samples in a given order; stands in a compiled loop for a block of data.
 
     Attributes:
-        order: numbers of the samples, batch after batch.
-        samples: the data, in its structure.
+        order: Numbers of the samples, batch after batch.
+        samples: The data, in its structure.
     """
 
     order: Any
@@ -79,7 +79,7 @@ def samples_in_place(data: Any, most_bytes: int) -> Any:
 
     Args:
         data: NumPy or JAX arrays, or None, in any nesting.
-        most_bytes: arrays whose samples are too small to be read in place are copied up to this.
+        most_bytes: Arrays whose samples are too small to be read in place are copied up to this.
     """
     found = nested.map_structure(lambda a: None if a is None else _samples(a, most_bytes), data)
     whole = all(

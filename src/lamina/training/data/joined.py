@@ -20,7 +20,7 @@ class JoinedData(StreamData):
 
     A batch consists of the next batch of process 0, of process 1, and so on. Processes may have
     different numbers of samples: a pass ends when the data of all of them has ended, and a process
-    whose data ends before gives no more samples.
+    whose data ends earlier gives no more samples.
 
     Args:
         source: Gives the batches of this process.

@@ -1,4 +1,4 @@
-"""What the user has passed as data, recognised and opened."""
+"""What the user has passed as data, recognized and opened."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def open_data(data: Batch, over: Pass) -> ArrayData | StreamData:
 
     Args:
         data: ``x``, ``y`` and ``sample_weight``, as the user gave them.
-        over: what is asked of it.
+        over: What is asked of it.
 
     Raises:
-        DataError: nothing, or a kind of object that holds no batches.
+        DataError: Nothing, or a kind of object that holds no batches.
         ArgumentError: ``y`` or ``sample_weight`` beside a stream, whose batches carry them.
     """
     x, y, sample_weight = data

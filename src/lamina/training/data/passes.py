@@ -20,18 +20,19 @@ class Pass:
     """What ``fit``, ``evaluate`` and ``predict`` ask of their data.
 
     Attributes:
-        batch_size: samples in a batch, for data that has rows.
-        steps: batches in a pass; None: all.
-        training: whether a pass of ``steps`` goes on where the one before stopped, and begins anew
+        batch_size: Samples in a batch, for data that has rows.
+        steps: Batches in a pass; None: all.
+        training: Whether a pass of ``steps`` goes on where the one before stopped, and begins anew
             when the batches end; otherwise each pass begins at the beginning.
-        shuffle: whether data whose samples or batches have numbers takes a new order for each pass.
-        seed: what the orders derive from, together with ``position``.
-        position: the number of training steps whose batches have been drawn.
-        inputs: names of the model's inputs (each as a tuple of the names that it answers to), and
-        outputs: names of its outputs; both empty for a model that is no graph.
-        distributed: whether batches go to several devices, from the host's memory.
-        joined: whether each process has data of its own, of which batches are joined.
-        prepare: computes, of the inputs of a batch, what the model computes on the host; None for
+        shuffle: Whether data whose samples or batches have numbers takes a new order for each pass.
+        seed: What the orders derive from, together with ``position``.
+        position: The number of training steps whose batches have been drawn.
+        inputs: Names of the model's inputs, each as a tuple of the names by which it can be given;
+            empty for a model that is not a graph.
+        outputs: Names of its outputs; empty for a model that is not a graph.
+        distributed: Whether batches go to several devices, from the host's memory.
+        joined: Whether each process has data of its own, of which batches are joined.
+        prepare: Computes, of the inputs of a batch, what the model computes on the host; None for
             a model that has no such part.
     """
 
@@ -102,7 +103,7 @@ def whole_number(value: Any, name: str, least: int = 1) -> int:
     """A count that a user gave.
 
     Raises:
-        ArgumentError: it is no whole number, or smaller than ``least``.
+        ArgumentError: It is no whole number, or smaller than ``least``.
     """
     if isinstance(value, bool) or not isinstance(value, SupportsIndex) or int(value) < least:
         kind = "a positive integer" if least else "an integer, 0 or larger"

@@ -34,18 +34,18 @@ class PyDataset(abc.ABC):
     batches for each pass; whatever the workers do, batches arrive in that order.
 
     Args:
-        workers: how many batches are made at a time. By threads, which suits reading, decoding and
+        workers: How many batches are made at a time. By threads, which suits reading, decoding and
             NumPy: these let other threads run.
-        use_multiprocessing: make them in processes instead, which suits pure Python. The data set
-            is pickled to fresh processes (again for a pass before which it changed), and the
+        use_multiprocessing: Make them in processes instead, which suits pure Python. The data set
+            is pickled to fresh processes (again before a pass if it has changed), and the
             batches back. A process imports the module of the class and what that imports, nothing
             else of Lamina and no JAX; so put the class into a module of its own. A class in the
             script itself makes each process run the script's top level, where the training then
             has to stand under ``if __name__ == "__main__":``.
-        max_queue_size: how many batches may be made or waiting at a time.
+        max_queue_size: How many batches may be made or waiting at a time.
 
     Raises:
-        ArgumentError: a number that is no positive integer.
+        ArgumentError: A number that is no positive integer.
 
     >>> import numpy as np
     >>> class Squares(PyDataset):
@@ -101,7 +101,7 @@ class Workers:
     """Fetches batches of a data set by number: several at a time, in the order asked for.
 
     Args:
-        dataset: its ``workers``, ``use_multiprocessing`` and ``max_queue_size`` decide how.
+        dataset: Its ``workers``, ``use_multiprocessing`` and ``max_queue_size`` decide how.
     """
 
     def __init__(self, dataset: PyDataset) -> None:
@@ -195,7 +195,7 @@ class Workers:
         if digest == self._sent:
             return
         while len(self._processes) < self._dataset.workers:
-            with self._closing:  # so that none is started behind the back of close()
+            with self._closing:  # so that none is started once close() has been called
                 if self._closed:
                     raise CancelledError
                 process = _Process(needs_main)

@@ -32,14 +32,14 @@ class ArrayData:
     """Samples in arrays.
 
     Args:
-        data: inputs, targets and sample weights, each in any nesting or None.
-        over: batch size, order and steps.
+        data: Inputs, targets and sample weights, each in any nesting or None.
+        over: Batch size, order and steps.
 
     Attributes:
         taken: Number of batches of the pass that a loop over blocks has used; None without one.
 
     Raises:
-        DataError: no samples, or arrays of different length; all are listed.
+        DataError: No samples, or arrays of different length; all are listed.
     """
 
     def __init__(self, data: Batch, over: Pass) -> None:

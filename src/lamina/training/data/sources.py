@@ -36,10 +36,10 @@ class Source:
     """Batches that are iterated.
 
     Args:
-        begin: gives a new iterator over all batches.
-        steps: their number; None if it is not known.
-        endless: whether it is known that they never end.
-        once: whether they can be gone through a single time, as those of a generator.
+        begin: Gives a new iterator over all batches.
+        steps: Their number; None if it is not known.
+        endless: Whether it is known that they never end.
+        once: Whether they can be iterated only once, like those of a generator.
 
     Attributes:
         given: Number of batches that were used, which may be fewer than were drawn.
@@ -110,7 +110,7 @@ class Source:
             if self._drawn < skip:
                 raise DataError(
                     f"The data ended after {self._drawn} batches. Before its interruption, this "
-                    f"training had used more than {skip}, so the data is not the same."
+                    f"training run had used more than {skip}, so the data is not the same."
                 )
         tracked = iterator if self.tracks and isinstance(iterator, _Positioned) else None
         while True:
@@ -192,10 +192,10 @@ class NumberedSource(Source):
     """Batches that are fetched by keys: their numbers, or the numbers of their rows.
 
     Args:
-        fetch: gives the batches for some keys.
-        keys: gives the keys of the pass that begins now.
-        steps: batches in a pass; None: without end.
-        over: the pass, whose position is kept.
+        fetch: Gives the batches for some keys.
+        keys: Gives the keys of the pass that begins now.
+        steps: Batches in a pass; None: without end.
+        over: The pass, whose position is kept.
     """
 
     skips_cheaply = True
@@ -270,9 +270,9 @@ def rows_source(size: int, take: Callable[[Rows], Any], over: Pass) -> NumberedS
     """Batches of rows that are taken by their numbers.
 
     Args:
-        size: the number of rows.
-        take: gives the rows of a range or, in a shuffled pass, of an array of numbers.
-        over: batch size and order.
+        size: The number of rows.
+        take: Gives the rows of a range or, in a shuffled pass, of an array of numbers.
+        over: Batch size and order.
     """
 
     def keys() -> Iterator[Rows]:
@@ -390,8 +390,8 @@ def source_of(data: Any, over: Pass) -> Source:
     """The batches that an object holds.
 
     Raises:
-        DataError: an object that holds no batches.
-        StructureError: a table without a column for each input.
+        DataError: An object that holds no batches.
+        StructureError: A table without a column for each input.
     """
     for cls in type(data).__mro__:
         adapter = _KINDS.get((cls.__module__.partition(".")[0], cls.__name__))

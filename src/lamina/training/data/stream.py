@@ -24,14 +24,14 @@ class StreamData:
     """Batches from a source, each made in the background while the one before is computed with.
 
     A single thread draws from the source, never more than two batches ahead, and never beyond
-    ``steps``: what a generator has left is the user's. The thread ends with the pass.
+    ``steps``: what is left in a generator stays in it. The thread ends with the pass.
 
     Args:
-        source: gives ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
-        over: the steps of a pass, and the names that separate targets from inputs.
+        source: Gives ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+        over: The steps of a pass, and the names that separate targets from inputs.
 
     Raises:
-        ArgumentError: a source without end, and no number of steps.
+        ArgumentError: A source without end, and no number of steps.
     """
 
     def __init__(self, source: Source, over: Pass) -> None:
