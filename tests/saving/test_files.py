@@ -98,6 +98,31 @@ def test_overwrite_and_folders(name, saved):
     assert stat.S_IMODE((saved / name).stat().st_mode) == 0o666 & ~umask
 
 
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("m.keras", "m.keras"), ("m.h5", "m.h5"), ("m.weights.h5", "m.weights.h5"),
+        ("m.safetensors", "m.safetensors"), ("m.weights.json", "m.weights.json"),
+        ("m.weights.json", "m_00000.weights.h5"),
+    ],
+)  # fmt: skip
+def test_a_folder_in_the_place_of_a_file(name, taken, tmp_path):
+    (tmp_path / taken).mkdir()
+    weights = "weights" in name or name.endswith("safetensors")
+    options = {"max_shard_size": 1} if name.endswith(".json") else {}
+    with pytest.raises(IsADirectoryError, match=f"{taken}' is a folder, and a file"):
+        (make().save_weights if weights else make().save)(tmp_path / name, **options)
+    assert [p.name for p in tmp_path.rglob("*")] == [taken]
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path):
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(NotADirectoryError, match=r"model' is a file, and a folder"):
+        make().save(tmp_path / "model", zipped=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model").read_text() == "mine"
+
+
 def test_a_relative_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = make()
