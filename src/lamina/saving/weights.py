@@ -393,10 +393,10 @@ def fill(
         except Exception as e:
             for variable, value in (own if skip_mismatch else before).items():
                 variable.assign(value)
+            shapes = {key: array.shape for key, array in store.items()}
             what = (
                 f"`load_own_variables` of layer {layer.name!r} ({type(layer).__name__}) raised "
-                f"{type(e).__name__}: {e}\nReceived from {stored.where}: "
-                f"{({k: x.shape for k, x in store.items()})}."
+                f"{type(e).__name__}: {e}\nReceived from {stored.where}: {shapes}."
             )
             if not skip_mismatch:
                 raise error(f"The weights of the model are unchanged. {what}\n{way_out}") from e
