@@ -383,7 +383,9 @@ def fill(
         )
         for start, layer in places.stores.items()
     ]
-    before = _values(v for x in (fitting, *(layer.variables for layer, _ in stores)) for v in x)
+    # Only these layers can fail; reading the values of new variables would create them.
+    may_change = (fitting, *(layer.variables for layer, _ in stores)) if stores else ()
+    before = _values(v for variables in may_change for v in variables)
     for variable, array in values:
         variable.assign(array)
     for layer, store in stores:
