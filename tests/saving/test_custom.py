@@ -19,7 +19,7 @@ import pytest
 
 import lamina as keras
 from lamina import layers, ops
-from lamina.errors import SavingWarning, SerializationError, UnsafeFileError
+from lamina.errors import SavingWarning, SerializationError, StructureError, UnsafeFileError
 from lamina.saving import CustomObjectScope, load_model
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
@@ -221,6 +221,39 @@ def test_a_layer_that_writes_itself(saved, tmp_path):
     table.save_own_variables = lambda store: store.update(bad="text")
     with pytest.raises(SerializationError, match=r"Table.*'text' under 'bad'"):
         model.save(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize(("units", "stores"), [(3, True), (2, False)])
+def test_what_a_layer_that_reads_itself_refuses_is_skipped(units, stores, tmp_path):
+    class Named(layers.Dense):
+        def save_own_variables(self, store):
+            super().save_own_variables(store)
+            if stores:
+                store["note"] = np.arange(2)
+
+        def load_own_variables(self, store):
+            self.bias.assign(store["1"])
+            if store["note"].shape != (2,):
+                raise ValueError
+            super().load_own_variables({k: v for k, v in store.items() if k != "note"})
+
+    def model(units):
+        return keras.Sequential([keras.Input((4,)), layers.Dense(4), Named(units, name="own")])
+
+    path = tmp_path / "m.weights.h5"
+    there, here = model(2), model(units)
+    there.set_weights([np.full(w.shape, 2.0) for w in there.get_weights()])
+    there.save_weights(path)
+    before = here.get_weights()
+    said = r"'own' \(Named\) raised (Shape|Key)Error"
+    with pytest.raises(StructureError, match=f"unchanged.*{said}"):
+        here.load_weights(path)
+    for a, b in zip(before, here.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.warns(SavingWarning, match=f"skipped.*{said}"):
+        here.load_weights(path, skip_mismatch=True)
+    for a, b in zip([*there.get_weights()[:2], *before[2:]], here.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 class Vocabulary(layers.Layer):

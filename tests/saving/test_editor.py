@@ -113,6 +113,15 @@ def test_models_in_models_and_names(tmp_path, capsys):
     assert "0: shape=(3, 3), dtype=float32" in shown
     with pytest.raises(ArgumentError, match=r"2 objects named 'dense'(.|\n)*layers/sequential"):
         editor.delete_object("dense")
+    # A path is one object, even if it is a name that others have too.
+    editor.add_object("layers/dense_1", {"0": np.ones(2)})
+    editor.rename_object("layers", "inside")
+    assert arrays(editor).keys() == {
+        "inside/dense/0", "inside/dense/1", "inside/dense_1/0",
+        "inside/sequential/layers/dense/0", "inside/sequential/layers/dense/1",
+    }  # fmt: skip
+    editor.delete_object("layers")
+    assert not any("sequential/layers" in name for name in arrays(editor))
 
 
 def test_parameters_are_those_of_keras():

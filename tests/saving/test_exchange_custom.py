@@ -1,5 +1,7 @@
 """Weights of custom layers and models go to Keras and come back: the paths are those of Keras."""
 
+import json
+
 import h5py
 import keras as oracle
 import numpy as np
@@ -199,3 +201,36 @@ def test_whole_files_of_custom_models(tmp_path):
         ours = lamina.saving.load_model(tmp_path / "theirs.keras", classes)
         np.testing.assert_allclose(np.asarray(ours(X)), np.asarray(theirs(X)), rtol=1e-5, atol=1e-5)
         assert int(ours.optimizer.iterations) == 1
+
+
+def tripled(x):
+    return 3 * x
+
+
+def distance(y_true, y_pred):
+    return abs(y_true - y_pred)
+
+
+def test_registered_functions_go_both_ways(tmp_path):
+    """A file refers to them by the name under which they are registered, not by their own."""
+    registered = [("own", "triple", tripled), ("Custom", None, distance)]
+    for k in (oracle, lamina):
+        for package, name, function in registered:
+            k.saving.register_keras_serializable(package, name)(function)
+    for k, other in ((oracle, lamina), (lamina, oracle)):
+        layers = [k.layers.Dense(2, activation=tripled), k.layers.Activation(tripled)]
+        model = k.Sequential([k.Input((4,)), *layers])
+        model.compile("sgd", distance, metrics=[distance])
+        model.fit(X, np.zeros((3, 2)), verbose=0)
+        model.save(tmp_path / "m.keras")
+        again = other.saving.load_model(tmp_path / "m.keras")
+        assert again.layers[0].activation is again.layers[1].activation is tripled
+        np.testing.assert_allclose(np.asarray(again(X)), np.asarray(model(X)), rtol=1e-5)
+        losses = [m.evaluate(X, np.zeros((3, 2)), verbose=0) for m in (model, again)]
+        np.testing.assert_allclose(*losses, rtol=1e-5)
+        record = json.loads(model.to_json())["config"]["layers"][1]["config"]["activation"]
+        assert record["config"] == "own>triple"
+    lamina.saving.get_custom_objects().pop("own>triple")
+    for name in ("own>triple", "triple"):
+        with lamina.saving.CustomObjectScope({name: tripled}):
+            assert lamina.saving.deserialize_keras_object(record) is tripled

@@ -98,6 +98,31 @@ def test_overwrite_and_folders(name, saved):
     assert stat.S_IMODE((saved / name).stat().st_mode) == 0o666 & ~umask
 
 
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("m.keras", "m.keras"), ("m.h5", "m.h5"), ("m.weights.h5", "m.weights.h5"),
+        ("m.safetensors", "m.safetensors"), ("m.weights.json", "m.weights.json"),
+        ("m.weights.json", "m_00000.weights.h5"),
+    ],
+)  # fmt: skip
+def test_a_folder_in_the_place_of_a_file(name, taken, tmp_path):
+    (tmp_path / taken).mkdir()
+    weights = "weights" in name or name.endswith("safetensors")
+    options = {"max_shard_size": 1} if name.endswith(".json") else {}
+    with pytest.raises(IsADirectoryError, match=f"{taken}' is a folder, and a file"):
+        (make().save_weights if weights else make().save)(tmp_path / name, **options)
+    assert [p.name for p in tmp_path.rglob("*")] == [taken]
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path):
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(NotADirectoryError, match=r"model' is a file, and a folder"):
+        make().save(tmp_path / "model", zipped=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model").read_text() == "mine"
+
+
 def test_a_relative_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = make()
@@ -204,7 +229,31 @@ def test_what_does_not_fit_is_listed_and_nothing_changes(name, saved):
     with pytest.warns(SavingWarning, match="first/kernel: expected"):
         model.load_weights(saved / name, skip_mismatch=True)
     trained = load_model(saved / "model.keras").get_weights()
-    assert weights_equal([*before[:3], trained[3]], model.get_weights())
+    # Where weights only have numbers, those of a layer are skipped together, as in Keras.
+    expected = [*before[:3], trained[3]] if name.endswith(".safetensors") else before
+    assert weights_equal(expected, model.get_weights())
+
+
+@pytest.mark.parametrize("way", ["model.weights.h5", "model.keras", "model.weights.json"])
+@pytest.mark.parametrize("scales", [(True, False), (False, True)])
+def test_weights_of_a_layer_that_has_more_or_fewer_are_skipped_together(scales, way, tmp_path):
+    """Without a scale, the first weight of the layer is its offset, not that of the file."""
+    there, here = (
+        keras.Sequential([keras.Input((4,)), layers.BatchNormalization(scale=scale),
+                          layers.Dense(4)])
+        for scale in scales
+    )  # fmt: skip
+    for model, start in ((there, 1.0), (here, 0.0)):
+        model.set_weights([np.full(w.shape, start + i) for i, w in enumerate(model.get_weights())])
+    if way.endswith(".keras"):
+        there.save(tmp_path / way)
+    else:
+        split = {"max_shard_size": 1e-7} if way.endswith(".json") else {}
+        there.save_weights(tmp_path / way, **split)
+    expected = [*here.get_weights()[:-2], *there.get_weights()[-2:]]
+    with pytest.warns(SavingWarning, match="of layers with such weights: batch_normalization"):
+        here.load_weights(tmp_path / way, skip_mismatch=True)
+    assert weights_equal(expected, here.get_weights())
 
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "model.safetensors"])

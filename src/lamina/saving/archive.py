@@ -137,7 +137,7 @@ def save_model(
             f"HDF5 files ({path.suffix!r}) are not zipped and have no probe. Save the model under "
             f"a name that ends in '.keras'. Received: {str(path)!r}."
         )
-    may_write(path, overwrite)
+    may_write(path, overwrite, as_folder=is_folder)
     if is_folder and path.is_dir() and (strangers := belongs_to_others(path)):
         raise FileExistsError(
             f"The folder {str(path)!r} contains {strangers}, which saving would replace, and is "

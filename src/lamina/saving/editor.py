@@ -182,9 +182,9 @@ class KerasFileEditor:
     # ---- editing -------------------------------------------------------------------------------
 
     def _owner_of(self, name: str) -> tuple[_Tree, str]:
-        """The dict that contains an object, and its name there."""
+        """The dict that contains an object, by its path or its name, and its name there."""
         *path, last = name.split("/")
-        if path:
+        if path or last in self.weights_dict:
             here: Any = self.weights_dict
             for part in path:
                 here = here.get(part) if isinstance(here, dict) else None

@@ -33,8 +33,10 @@ def must_exist(path: Path) -> None:
         raise CorruptFileError(f"{path} is not a regular file.")
 
 
-def may_write(path: Path, overwrite: bool) -> None:
+def may_write(path: Path, overwrite: bool, *, as_folder: bool = False) -> None:
     """Raise an error if a file or folder exists and must not be replaced, or has no folder.
+
+    A folder is never replaced by a file, nor a file by a folder.
 
     Of several processes, the first one looks, since another would soon see what that one writes;
     the others raise an error too.
@@ -44,6 +46,16 @@ def may_write(path: Path, overwrite: bool) -> None:
             return
         if path.exists() and not overwrite:
             raise FileExistsError(f"{str(path)!r} exists. Pass overwrite=True to replace it.")
+        if path.is_dir() and not as_folder:
+            raise IsADirectoryError(
+                f"{str(path)!r} is a folder, and a file is to be saved there. Remove the folder, "
+                "or use another name."
+            )
+        if as_folder and path.exists() and not path.is_dir():
+            raise NotADirectoryError(
+                f"{str(path)!r} is a file, and a folder is to be saved there. Remove the file, or "
+                "use another name."
+            )
         if not os.path.isdir(path.parent):
             raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to save into.")
 

@@ -103,7 +103,8 @@ def load_weights(
         filepath: Path that ends in ``.weights.h5`` or ``.safetensors``, the index of several files,
             or a ``.keras`` archive, of which only the weights are read; other ``.h5`` files are
             read in the layout of Keras 1 and 2, which published weights have.
-        skip_mismatch: Whether to skip weights whose array is missing or of another shape.
+        skip_mismatch: Whether to skip layers of which an array is missing, of another shape or too
+            many; in files that have names of weights, only the weights themselves.
         by_name: For the layout of Keras 1 and 2: whether to load only the layers whose names are in
             both the file and the model.
         budget: What loading may use; the default suits all but extraordinary files.

@@ -328,12 +328,13 @@ def fill(
         places: The variables by their names in the file.
         error: The class of the error for a file that does not match.
         way_out: The last sentence of its message.
-        skip_mismatch: Whether to skip variables whose array is missing or of another shape.
+        skip_mismatch: Whether to skip what does not match: weights whose array is missing or of
+            another shape, and with them the others of the layer if the file numbers them.
         whole: Whether arrays that belong to no variable are a mismatch too.
     """
     fitting: dict[Variable, str] = {}
     absent: dict[Variable, str] = {}
-    wrong: list[str] = []
+    wrong: dict[str, str] = {}
     for name, variable in places.variables.items():
         shape = stored.shape(name)
         if shape == variable.shape:
@@ -341,22 +342,37 @@ def fill(
         elif shape is None:
             absent[variable] = name
         else:
-            wrong.append(f"{variable.path}: expected {variable.shape}, found {shape} at {name!r}")
+            wrong[name] = f"{variable.path}: expected {variable.shape}, found {shape} at {name!r}"
+    absent = {v: name for v, name in absent.items() if v not in fitting}
+    missing = [f"{v.path} (at {name!r})" for v, name in absent.items()]
+    unknown = places.unknown(stored.names()) if whole else []
+    if (absent or wrong or unknown) and not skip_mismatch:
+        raise error(
+            f"{stored.where} does not match the model, which is unchanged."
+            + listed("missing from the file", missing)
+            + listed("of another shape", list(wrong.values()))
+            + listed("not in the model", unknown) + "\n" + way_out
+        )  # fmt: skip
+    # Numbers only identify the weights of a layer together: without a scale, 0 is the offset.
+    layers = {_owner(name) for name in places.variables}
+    unknown = [name for name in unknown if _owner(name) in layers]
+    skipped = {_owner(name) for name in (*absent.values(), *wrong, *unknown)}
+    matching = fitting
+    fitting = {
+        v: name for name, v in places.variables.items()
+        if stored.shape(name) == v.shape and _owner(name) not in skipped
+    }  # fmt: skip
+    beside = [f"{v.path} (at {name!r})" for v, name in matching.items() if v not in fitting]
     for name, variable in places.optional.items():
         if stored.shape(name) == variable.shape:
             fitting.setdefault(variable, name)
-    missing = [f"{v.path} (at {name!r})" for v, name in absent.items() if v not in fitting]
-    unknown = places.unknown(stored.names()) if whole else []
-    if (missing or wrong or unknown) and not skip_mismatch:
-        raise error(
-            f"{stored.where} does not match the model, which is unchanged."
-            + listed("missing from the file", missing) + listed("of another shape", wrong)
-            + listed("not in the model", unknown) + "\n" + way_out
-        )  # fmt: skip
-    if missing or wrong:
+    if skipped:
         warn(
             f"Some weights in {stored.where} were skipped; those of the model are unchanged."
-            + listed("missing from the file", missing) + listed("of another shape", wrong),
+            + listed("missing from the file", missing)
+            + listed("of another shape", list(wrong.values()))
+            + listed("not in the model", unknown)
+            + listed("of layers with such weights", beside),
             SavingWarning,
         )  # fmt: skip
     values = list(_read(stored, fitting))
@@ -367,10 +383,36 @@ def fill(
         )
         for start, layer in places.stores.items()
     ]
+    # Only these layers can fail; reading the values of new variables would create them.
+    may_change = (fitting, *(layer.variables for layer, _ in stores)) if stores else ()
+    before = _values(v for variables in may_change for v in variables)
     for variable, array in values:
         variable.assign(array)
     for layer, store in stores:
-        layer.load_own_variables(store)
+        own = _values(layer.variables)
+        try:
+            layer.load_own_variables(store)
+        except Exception as e:
+            for variable, value in (own if skip_mismatch else before).items():
+                variable.assign(value)
+            shapes = {key: array.shape for key, array in store.items()}
+            what = (
+                f"`load_own_variables` of layer {layer.name!r} ({type(layer).__name__}) raised "
+                f"{type(e).__name__}: {e}\nReceived from {stored.where}: {shapes}."
+            )
+            if not skip_mismatch:
+                raise error(f"The weights of the model are unchanged. {what}\n{way_out}") from e
+            warn(f"The weights of this layer were skipped. {what}", SavingWarning)
+
+
+def _owner(name: str) -> str:
+    """Whose weights have numbers in a file, if an array has one; the array's name, if not."""
+    owner, _, key = name.rpartition("/")
+    return owner if key.isdigit() and owner.rpartition("/")[2] == "vars" else name
+
+
+def _values(variables: Iterable[Variable]) -> dict[Variable, Any]:
+    return {v: v.value for v in variables}
 
 
 def _read(stored: Stored, names: Mapping[Variable, str]) -> Iterator[tuple[Variable, Any]]:

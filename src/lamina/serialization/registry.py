@@ -436,7 +436,7 @@ def _serialize_function(fn: Any) -> Any:
     return {
         "module": module,
         "class_name": "function",
-        "config": name,
+        "config": registered or name,
         "registered_name": registered or name,
     }
 
@@ -477,9 +477,9 @@ def _lookup(record: Mapping[str, Any]) -> Any:
         found = next((c for c in known if is_wanted(c)), None)
         if found is not None:
             return found
-    found = get_registered_object(registered)
-    if found is None:
-        found = get_registered_object(name)
+    alone = name.rpartition(">")[2] if is_function else name  # as custom objects are often passed
+    candidates = (get_registered_object(n) for n in (registered, name, alone))
+    found = next((x for x in candidates if x is not None), None)
     if found is None and is_function:
         tables = (f for space, f in _namespaces.items() if space != "ops")
         found = next((f[name] for f in tables if _is_function(f.get(name))), None)
