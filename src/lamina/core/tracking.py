@@ -178,6 +178,11 @@ def version_of(x: Versioned) -> int:
     return x._change_count
 
 
+def count_change(x: Versioned) -> None:
+    """Increment the version number of ``x``, for a change that sets none of its attributes."""
+    x.__dict__["_change_count"] += 1
+
+
 def versions_of(objects: Sequence[Versioned]) -> list[int]:
     """The version numbers of several objects, as a list that is cheap to compare."""
     return list(map(_version_of, objects))

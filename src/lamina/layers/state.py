@@ -15,7 +15,7 @@ from lamina.core.operation import Operation
 from lamina.core.rematerialization import RematScope, current_remat
 from lamina.core.scope import Scope, current
 from lamina.core.spec import entries_of
-from lamina.core.tracking import Owner, Trackable, held, held_as
+from lamina.core.tracking import Owner, Trackable, count_change, held, held_as
 from lamina.core.variable import Variable
 from lamina.dtype_policies import dtypes
 from lamina.dtype_policies.policy import DTypePolicy, DTypePolicyMap, get_policy
@@ -125,7 +125,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
     @name.setter
     def name(self, value: str | None) -> None:
         if "_name" in self.__dict__:
-            self.__dict__["_change_count"] += 1  # addresses change
+            count_change(self)  # addresses change
         object.__setattr__(self, "_has_automatic_name", value is None)
         if value is None:
             value = naming.auto_name(stem_of(type(self)))
@@ -168,7 +168,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
             self._dtype_policy[self.path] = policy
         else:
             self._dtype_policy = policy
-        self.__dict__["_change_count"] += 1
+        count_change(self)
         if policy.quantization_mode is not None and self.built and not self._is_quantized:
             self._quantize_for(policy)
 
@@ -190,7 +190,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
     @dtype.setter
     def dtype(self, value: Any) -> None:
         self._dtype_policy = get_policy(value)
-        self.__dict__["_change_count"] += 1
+        count_change(self)
 
     variable_dtype = dtype
 
@@ -269,7 +269,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         if trainable and not self._trainable:
             variable.trainable = False
         self._own_weights.append(variable)
-        self.__dict__["_change_count"] += 1
+        count_change(self)
         return variable
 
     @property

@@ -11,6 +11,7 @@ from lamina import saving
 from lamina.core import spec
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import nodes_of
+from lamina.core.tracking import count_change
 from lamina.errors import (
     ArgumentError,
     GraphError,
@@ -131,7 +132,7 @@ class Sequential(Model):
         ):
             self._tensors = [Input(tensor=layer.inputs[0])]
         self._stack.append(layer)
-        self.__dict__["_change_count"] += 1  # models that contain this one are compiled anew
+        count_change(self)  # models that contain this one are compiled anew
         if not rebuild:
             self._set_graph(None)
         elif self._tensors:
@@ -161,7 +162,7 @@ class Sequential(Model):
         if not self._stack:
             raise GraphError(f"{self.name!r} has no layer to remove.")
         layer = self._stack.pop()
-        self.__dict__["_change_count"] += 1
+        count_change(self)
         if self._tensors:
             del self._tensors[len(self._stack) + 1 :]
             self._set_graph(None)

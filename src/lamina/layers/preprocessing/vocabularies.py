@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import settings
+from lamina.core.tracking import count_change
 from lamina.errors import (
     ArgumentError,
     CorruptFileError,
@@ -203,7 +204,7 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
 
     def _vocabulary_changed(self) -> None:
         """Forget what was derived from an earlier vocabulary; traced programs, too."""
-        self.__dict__["_change_count"] += 1
+        count_change(self)
 
     def _need_vocabulary(self) -> None:
         if self._tokens is None:
