@@ -323,7 +323,7 @@ def _evaluate(declaration: OpDeclaration, args: Any, kwargs: Any, specs: list[Te
         if current() is not None:
             return as_tensors(declaration.fn(*args, **kwargs))
         # For ops that draw random numbers.
-        with entered(Scope(key=prng.base_key(0), abstract=True)):
+        with entered(Scope(key=prng.abstract_key(), abstract=True)):
             return as_tensors(declaration.fn(*args, **kwargs))
 
     key = None if declaration.functions else spec.freeze(declaration.name, template)

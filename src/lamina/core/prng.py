@@ -45,6 +45,13 @@ def key(seed: int) -> jax.Array:
     return jax.random.wrap_key_data(words)
 
 
+@functools.cache
+def abstract_key() -> jax.Array:
+    """A key for calls whose values do not matter, also inside a JAX transformation."""
+    with jax.ensure_compile_time_eval():
+        return base_key(0)
+
+
 @functools.lru_cache(maxsize=64)
 def key_data(*parts: Any) -> np.ndarray:
     """The raw data of the key for ``parts``, on the host: a typed key would cost a dispatch."""
@@ -76,6 +83,6 @@ def set_random_seed(seed: int) -> None:
 
 
 __all__ = [
-    "base_key", "derive", "digest", "drawing_for", "eager_draw", "eager_seed", "is_drawing_for",
-    "key", "key_data", "set_random_seed", "stream",
+    "abstract_key", "base_key", "derive", "digest", "drawing_for", "eager_draw", "eager_seed",
+    "is_drawing_for", "key", "key_data", "set_random_seed", "stream",
 ]  # fmt: skip

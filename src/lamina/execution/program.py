@@ -219,7 +219,9 @@ class Program:
     def _check_forward(self, batch: Any) -> Record:
         """Run the forward pass without keeping its values: abstractly, unless eager."""
         training = self.purpose == "train"
-        scope = Scope(training=training, pure=True, abstract=not self.eager, key=_abstract_key())
+        scope = Scope(
+            training=training, pure=True, abstract=not self.eager, key=prng.abstract_key()
+        )
 
         def run(b: Any) -> steps.Logs:
             with entered(scope):
@@ -232,7 +234,7 @@ class Program:
 
     def _check_own_step(self, structs: Any) -> Record:
         """Evaluate a user's step abstractly."""
-        scope = Scope(pure=True, abstract=True, key=_abstract_key())
+        scope = Scope(pure=True, abstract=True, key=prng.abstract_key())
 
         def run(state: TrainState, batch: Any) -> steps.Logs:
             with entered(scope):
@@ -496,12 +498,6 @@ def _called(name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
 
     call.__name__ = name
     return call
-
-
-@functools.cache
-def _abstract_key() -> Any:
-    with jax.ensure_compile_time_eval():
-        return prng.base_key(0)
 
 
 def struct_of(x: Any) -> jax.ShapeDtypeStruct:

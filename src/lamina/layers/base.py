@@ -344,7 +344,7 @@ class Layer(LayerState):
         present = [m for m in mask_specs if m is not None]
 
         def run(*arrays: Any) -> tuple[Any, list[Any]]:
-            scope = Scope(key=_abstract_key(), pure=True, abstract=True)
+            scope = Scope(key=prng.abstract_key(), pure=True, abstract=True)
             with entered(scope):
                 it, masks = iter(arrays), iter(arrays[len(specs) :])
                 tensors = [next(it) for _ in specs]
@@ -564,12 +564,6 @@ class Layer(LayerState):
 def scope_of(layer: Layer, training: bool | None) -> Scope:
     """The scope of a call of ``layer`` inside the current scope."""
     return layer._scope(training)
-
-
-@functools.cache
-def _abstract_key() -> Any:
-    with jax.ensure_compile_time_eval():
-        return prng.base_key(0)
 
 
 __all__ = ["InputSpec", "Layer", "scope_of"]

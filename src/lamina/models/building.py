@@ -81,7 +81,7 @@ class Buildable(StatelessTrainer):
         host = self.host_part if not isinstance(specs, Prepared) else None
 
         def run(*arrays: Any) -> Any:
-            with entered(Scope(pure=True, abstract=True, key=prng.base_key(0))):
+            with entered(Scope(pure=True, abstract=True, key=prng.abstract_key())):
                 if not isinstance(host, HostCalls):
                     return self(nested.unflatten(specs, list(arrays)))
                 with host.recorded(specs, arrays) as inputs:

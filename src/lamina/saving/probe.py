@@ -109,7 +109,7 @@ def _program(model: Any, inputs: Any) -> tuple[Any, Any]:
     """The model as a pure function with a list of outputs, and the specs of the inputs."""
 
     def run(x: Any) -> list[Any]:
-        with entered(Scope(pure=True, abstract=True, key=prng.base_key(0))):
+        with entered(Scope(pure=True, abstract=True, key=prng.abstract_key())):
             return nested.flatten(model(x))
 
     return run, nested.map_structure(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)
