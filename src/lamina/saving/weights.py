@@ -332,18 +332,23 @@ def fill(
             another shape, and with them the others of the layer if the file numbers them.
         whole: Whether arrays that belong to no variable are a mismatch too.
     """
-    fitting: dict[Variable, str] = {}
+    same: dict[str, Variable] = {}
     absent: dict[Variable, str] = {}
     wrong: dict[str, str] = {}
     for name, variable in places.variables.items():
         shape = stored.shape(name)
         if shape == variable.shape:
-            fitting[variable] = name
+            same[name] = variable
         elif shape is None:
             absent[variable] = name
         else:
             wrong[name] = f"{variable.path}: expected {variable.shape}, found {shape} at {name!r}"
-    absent = {v: name for v, name in absent.items() if v not in fitting}
+    optional: dict[Variable, str] = {}
+    for name, variable in places.optional.items():
+        if stored.shape(name) == variable.shape:
+            optional.setdefault(variable, name)
+    matching = {v: name for name, v in same.items()}
+    absent = {v: name for v, name in absent.items() if v not in matching and v not in optional}
     missing = [f"{v.path} (at {name!r})" for v, name in absent.items()]
     unknown = places.unknown(stored.names()) if whole else []
     if (absent or wrong or unknown) and not skip_mismatch:
@@ -357,15 +362,9 @@ def fill(
     layers = {_owner(name) for name in places.variables}
     unknown = [name for name in unknown if _owner(name) in layers]
     skipped = {_owner(name) for name in (*absent.values(), *wrong, *unknown)}
-    matching = fitting
-    fitting = {
-        v: name for name, v in places.variables.items()
-        if stored.shape(name) == v.shape and _owner(name) not in skipped
-    }  # fmt: skip
-    beside = [f"{v.path} (at {name!r})" for v, name in matching.items() if v not in fitting]
-    for name, variable in places.optional.items():
-        if stored.shape(name) == variable.shape:
-            fitting.setdefault(variable, name)
+    kept = {v: name for name, v in same.items() if _owner(name) not in skipped}
+    beside = [f"{v.path} (at {name!r})" for v, name in matching.items() if v not in kept]
+    fitting = {**optional, **kept}
     if skipped:
         warn(
             f"Some weights in {stored.where} were skipped; those of the model are unchanged."
@@ -385,15 +384,15 @@ def fill(
     ]
     # Only these layers can fail; reading the values of new variables would create them.
     may_change = (fitting, *(layer.variables for layer, _ in stores)) if stores else ()
-    before = _values(v for variables in may_change for v in variables)
+    before = {} if skip_mismatch else _values(v for some in may_change for v in some)
     for variable, array in values:
         variable.assign(array)
     for layer, store in stores:
-        own = _values(layer.variables)
+        former = _values(layer.variables) if skip_mismatch else before
         try:
             layer.load_own_variables(store)
         except Exception as e:
-            for variable, value in (own if skip_mismatch else before).items():
+            for variable, value in former.items():
                 variable.assign(value)
             shapes = {key: array.shape for key, array in store.items()}
             what = (
