@@ -117,6 +117,37 @@ def test_the_first_model_of_a_process_is_built_without_compilations():
     assert [x for x in done.stderr.splitlines() if "Finished XLA compilation" in x] == []
 
 
+def _functional():
+    inputs = keras.Input((5, 3))
+    return keras.Model(inputs, layers.Dense(2)(layers.Dropout(0.5)(inputs)))
+
+
+def _with_input():
+    return keras.Sequential([keras.Input((5, 3)), layers.Dropout(0.5), layers.Dense(2)])
+
+
+def _by_data():
+    return keras.Sequential([layers.Dropout(0.5), layers.Dense(2)])
+
+
+@pytest.mark.parametrize("make", [_functional, _with_input, _by_data])
+def test_calls_of_built_in_models_run_one_compiled_program(monkeypatch, make):
+    model, called = make(), []
+    x, longer = np.ones((2, 5, 3), "float32"), np.ones((2, 7, 3), "float32")
+    model(x)
+    call = layers.Dense.__call__
+    monkeypatch.setattr(layers.Dense, "__call__", lambda *a: called.append(1) or call(*a))
+    first = model(x)
+    called.clear()
+    np.testing.assert_array_equal(model(x), first)
+    assert not called
+    assert not np.allclose(model(x, training=True), first)
+    assert called
+    if make is _by_data:  # the graph is widened by other data
+        np.testing.assert_allclose(model(longer)[:, :5], first, rtol=1e-6)
+        np.testing.assert_allclose(model(x), first, rtol=1e-6)
+
+
 def test_calls_of_a_graph_that_draws_in_inference_draw_anew():
     x = keras.Input((64,))
     model = keras.Model(x, layers.Dropout(0.5)(x, training=True))

@@ -283,7 +283,7 @@ class Model(Buildable):
             not self._run_eagerly
             and not any(x.mask is not None or x.dtype == "string" for x in graph.outputs)
             and all(isinstance(x, (Layer, Op)) for x in graph.operations)
-            and type(self).call is Model.call
+            and not registry.defined_by_user(type(self), "call")
             and not registry.defined_by_user(type(self), "predict_step")
             and all(
                 registry.registration_of(type(x)) is not None
