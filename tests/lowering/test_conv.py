@@ -21,12 +21,20 @@ CONV = [
     ((2, 7, 7, 6), (3, 3, 3, 4), (1, 1), "same", (1, 1), 2),  # groups
     ((2, 12, 5), (5, 5, 3), (1,), "valid", (1,), 1),
     ((2, 5, 6, 7, 2), (3, 2, 3, 2, 4), (2, 1, 1), "same", (1, 1, 1), 1),  # planes
+    ((3, 7, 8, 5), (1, 1, 5, 4), (2, 3), "same", (1, 1), 1),  # one entry: a matrix product
+    ((3, 6, 5, 4, 5), (1, 1, 1, 5, 4), (1, 1, 1), "valid", (1, 1, 1), 1),
+    ((1, 2, 2, 1024), (1, 1, 1024, 512), (1, 1), "valid", (1, 1), 1),
 ]
 DEPTHWISE = [
     ((2, 8, 9, 6), (3, 3, 6, 1), (1, 1), "same", (1, 1)),
     ((2, 8, 9, 6), (3, 2, 6, 2), (2, 2), "valid", (1, 1)),
     ((2, 9, 9, 6), (3, 3, 6, 3), (1, 1), "same", (2, 2)),
     ((2, 11, 4), (5, 4, 2), (1,), "valid", (1,)),
+    ((48, 7, 6, 3), (3, 3, 3, 1), (1, 1), "same", (1, 1)),  # blocks of many samples
+    ((4, 13, 14, 5), (5, 5, 5, 1), (2, 2), "same", (1, 1)),
+    ((6, 14, 9, 5), (4, 5, 5, 2), (3, 2), "valid", (1, 1)),
+    ((2, 15, 17, 3), (5, 5, 3, 1), (1, 1), "same", (2, 3)),
+    ((2, 9, 60, 3), (1, 12, 3, 1), (2, 5), "valid", (1, 1)),
 ]
 TRANSPOSED = [
     # x, kernel, strides, padding, dilation, output padding
@@ -111,11 +119,18 @@ def test_sums_of_the_depthwise_gradient_have_no_axis_of_size_one():
     assert not any("x4x1xf32>" in line for line in sums)
 
 
-def test_convolution_by_channel_has_every_derivative():
+def test_kernels_gradients_of_low_precision_are_summed_in_float32():
+    x, kernel = jnp.ones((64, 32, 32, 2), "bfloat16"), jnp.ones((3, 3, 2, 1), "bfloat16")
+    loss = lambda k: depthwise_conv(x, k, (1, 1), "valid", (1, 1)).sum(dtype="float32")
+    np.testing.assert_allclose(jax.grad(loss)(kernel).astype("float32"), 64 * 30 * 30, rtol=0.01)
+
+
+@pytest.mark.parametrize("window", [(3, 2), (5, 4)])
+def test_convolution_by_channel_has_every_derivative(window):
     rng = np.random.default_rng(0)
-    x, kernel = (rng.normal(size=s).astype("float32") for s in ((2, 7, 6, 3), (3, 2, 3, 2)))
+    x, kernel = (rng.normal(size=s).astype("float32") for s in ((2, 9, 7, 3), (*window, 3, 2)))
     plain = lambda x, k: lax.conv_general_dilated(
-        x, k.reshape(3, 2, 1, -1), (2, 1), "SAME", feature_group_count=3,
+        x, k.reshape(*window, 1, -1), (2, 1), "SAME", feature_group_count=3,
         dimension_numbers=LAYOUTS[2],
     )  # fmt: skip
     ours = lambda x, k: depthwise_conv(x, k, (2, 1), "same", (1, 1))

@@ -1,10 +1,13 @@
 """Products with one matrix against ``jnp.matmul``: values and gradients."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lamina import layers, ops
 from lamina.ops.lowering.matmul import matmul
 
 
@@ -15,7 +18,6 @@ from lamina.ops.lowering.matmul import matmul
         ((4, 3, 5, 6), (6, 5)),
         ((1, 50, 2), (2, 3)),
         ((4, 6), (6, 5)),
-        ((4, 2, 30), (30, 20)),  # a kernel larger than what each sample has
         ((0, 9, 6), (6, 5)),
     ],
 )
@@ -38,9 +40,42 @@ def test_values_and_gradients_are_those_of_one_product(x, kernel):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("units", "by_sample"), [(8, True), (4096, False)])
-def test_only_small_kernels_are_made_sample_by_sample(units, by_sample):
-    x, kernel = jnp.ones((4, 16, 8)), jnp.ones((8, units))
-    pull = lambda x, kernel: jax.grad(lambda k: matmul(x, k).sum())(kernel)
-    text = jax.jit(pull).lower(x, kernel).as_text()
-    assert (f"tensor<4x8x{units}xf32>" in text or f"tensor<4x{units}x8xf32>" in text) == by_sample
+class _Product(layers.Layer):
+    def build(self, shape):
+        self.w = self.add_weight((shape[-1], 8))
+
+    def call(self, x):
+        return ops.matmul(x, self.w)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Dense(8),
+        lambda: layers.EinsumDense("abc,cde->abde", output_shape=(None, 2, 4)),
+        lambda: layers.EinsumDense("...c,cd->...d", output_shape=(8,)),
+        lambda: layers.EinsumDense("abc,bcd->ad", output_shape=8),
+        lambda: layers.Conv1D(8, 1),
+        lambda: layers.Conv1D(8, 3),
+        _Product,
+    ],
+)
+def test_gradients_of_kernels_sum_over_one_axis(make):
+    """XLA:CPU copies and transposes the inputs of products that sum over several axes."""
+    x, layer = jnp.ones((4, 9, 3)), make()
+    layer.build(x.shape)
+    weights, others = ([v.value for v in group] for group in (
+        layer.trainable_variables, layer.non_trainable_variables))  # fmt: skip
+    loss = lambda w: jnp.sum(layer.stateless_call(w, others, x)[0])
+    text = jax.jit(jax.grad(loss)).lower(weights).as_text()
+    summed = re.findall(r"contracting_dims = \[([\d, ]*)\] x", text)
+    assert summed
+    assert not any("," in axes for axes in summed), text
+
+
+def test_sums_over_several_axes_are_those_of_tensordot():
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.normal(size=s).astype("float32") for s in ((2, 3, 4, 5), (4, 5, 6, 7)))
+    np.testing.assert_allclose(matmul(x, kernel, 2), jnp.tensordot(x, kernel, 2), rtol=1e-5)
+    ones = np.ones((1, 300, 4), "int8")
+    assert matmul(ones, np.full((4, 3), 100, "int8"), dtype="int32").tolist()[0][0] == [400] * 3

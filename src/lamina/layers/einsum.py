@@ -19,6 +19,7 @@ from lamina.layers.base import InputSpec
 from lamina.layers.core import known_size
 from lamina.layers.matrices import CALIBRATED, MatrixLayer
 from lamina.layers.weights import KernelAndBias, add_weight
+from lamina.ops.lowering.matmul import matmul
 from lamina.serialization.fields import field, integers, is_integer, optional, positive_int
 from lamina.serialization.registry import builtin
 
@@ -209,6 +210,11 @@ class EinsumDense(
     # ---- products of other forms of the kernel -------------------------------------------------
 
     def _project(self, x: Any, matrix: Any, dtype: Any = None) -> Any:
+        count = len(self._summed)
+        kept, units = self._inputs[: len(self._inputs) - count], self._weights[count:]
+        is_product = (self._inputs, self._outputs) == (kept + self._weights[:count], kept + units)
+        if is_product and not self._trailing:
+            return matmul(x, matrix, count, dtype)
         return jnp.einsum(self.equation, x, matrix, preferred_element_type=dtype)
 
     def _low_rank(self, x: Any, a: Any, b: Any) -> Any:

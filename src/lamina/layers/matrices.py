@@ -25,6 +25,7 @@ from lamina.errors import ArgumentError
 from lamina.layers.adapters import AdaptedLayer, Matrix
 from lamina.layers.base import Layer
 from lamina.layers.weights import add_weight
+from lamina.ops.lowering.matmul import matmul
 from lamina.quantizers import (
     AbsMaxQuantizer,
     Int4QuantizationConfig,
@@ -394,11 +395,11 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
 
     def _project(self, x: Any, matrix: Any, dtype: Any = None) -> Any:
         """The product of inputs and a matrix, summed in ``dtype``."""
-        return jnp.matmul(x, matrix, preferred_element_type=dtype)
+        return matmul(x, matrix, dtype=dtype)
 
     def _low_rank(self, x: Any, a: Any, b: Any) -> Any:
         """The product of inputs and ``a @ b``."""
-        return jnp.matmul(jnp.matmul(x, a), b)
+        return matmul(matmul(x, a), b)
 
     def _input_axes(self, ndim: int) -> Any:
         """The axes of inputs that a product sums over."""

@@ -19,6 +19,7 @@ from lamina.layers.core import known_size
 from lamina.layers.regularization import dropout_rate
 from lamina.layers.weights import add_weight, constraint, initializer, penalties, regularizer
 from lamina.ops.lowering.dropout import keep_factors
+from lamina.ops.lowering.matmul import matmul
 from lamina.ops.lowering.recurrence import Constants, GRUStep, LSTMStep, SimpleStep, Step
 from lamina.random.seed_generator import Seeded
 from lamina.serialization.fields import field, positive_int
@@ -138,7 +139,7 @@ class BuiltinCell(CellArguments):
         return x if self.bias is None else x + self._input_bias(self.bias.value)
 
     def _input_product(self, x: Any, kernel: Any) -> Any:
-        return jnp.matmul(x, kernel)
+        return matmul(x, kernel)
 
     def _input_bias(self, bias: Any) -> Any:
         return bias

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.declaration import Tensor, as_op, op
+from lamina.ops.lowering import matmul as lowering
 from lamina.ops.templates import as_array, floating, unary
 
 FILE_MODULE = "numpy"  # of Keras's files
@@ -27,8 +28,13 @@ def _product(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) 
     return as_op(apply, name, text, __name__, **known)
 
 
+def _matmul(x1: jax.Array, x2: jax.Array) -> jax.Array:
+    by_one_matrix = x2.ndim == 2 and x1.ndim > 2 and x1.shape[-1] == x2.shape[0]
+    return lowering.matmul(x1, x2) if by_one_matrix else jnp.matmul(x1, x2)
+
+
 matmul = _product(
-    "matmul", jnp.matmul,
+    "matmul", _matmul,
     "The matrix product: ``y[..., i, j] = sum over k of x1[..., i, k] * x2[..., k, j]``.",
     operators=("__matmul__", "__rmatmul__"),
 )  # fmt: skip
