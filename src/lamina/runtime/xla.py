@@ -34,8 +34,10 @@ _MALLOC = {
     # threads use it; with a single heap, the threads of small models wait for each other.
     "M_ARENA_MAX": (-8, 3),
     "M_MMAP_THRESHOLD": (-3, 256 * _MIB),  # blocks up to this size come from a heap ...
-    "M_TRIM_THRESHOLD": (-1, 512 * _MIB),  # ... which keeps free memory up to this,
-    "M_TOP_PAD": (-2, 32 * _MIB),  # and grows in these steps
+    "M_TRIM_THRESHOLD": (-1, 512 * _MIB),  # ... which keeps free memory up to this
+    # ... and grows in these steps. All heaps but the first consist of parts of 64 MiB, which are
+    # unmapped when they are free and another one has room, unless it would have less than this.
+    "M_TOP_PAD": (-2, 64 * _MIB),
 }
 
 
