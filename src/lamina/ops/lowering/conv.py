@@ -320,13 +320,17 @@ def _sum_by_rows(
     limit = _PRODUCTS // len(entries)
     rows = _divisor(height, limit)
     terms = _divisor(count, limit // rows)
-    samples = _divisor(count // terms, _ROW // (math.prod(rest) * channels))
-    taken = terms * samples, reach((rows,), strides[:1])[0] + reach(window, dilation)[0] - 1
-    starts = np.array(list(np.ndindex(count // taken[0], height // rows)))
-    starts = starts * (taken[0], rows * strides[0])
+    numbers = math.prod(rest) * channels
+    samples = _divisor(count // terms, _ROW // numbers)
+    lines = _divisor(height // rows, _ROW // (samples * numbers))  # of each of the rows
+    high = rows * lines
+    taken = terms * samples, reach((high,), strides[:1])[0] + reach(window, dilation)[0] - 1
+    starts = np.array(list(np.ndindex(count // taken[0], height // high)))
+    starts = starts * (taken[0], high * strides[0])
     # Sums over many rows need the precision of float32.
     dtype = jnp.promote_types(entries.dtype, "float32")
-    wide = [jnp.broadcast_to(e, (samples, *rest, channels)) for e in entries.astype(dtype)]
+    row = (samples, lines, *rest, channels)
+    wide = [jnp.broadcast_to(e, row) for e in entries.astype(dtype)]
 
     @jax.checkpoint  # stores `x` for the gradient, not its views
     def block(start: Any) -> jax.Array:
@@ -335,14 +339,18 @@ def _sum_by_rows(
         views = taps(part, (1, *window), (1, *strides), (1, *dilation))
         sums = [
             functools.reduce(
-                operator.add, (v[i, :, j] * w for v, w in zip(views, wide, strict=True))
+                operator.add,
+                (
+                    v[i, :, j * lines : (j + 1) * lines] * w
+                    for v, w in zip(views, wide, strict=True)
+                ),
             )
             for i, j in np.ndindex(terms, rows)
         ]
         return jnp.stack(sums).astype(entries.dtype)
 
     y = lax.map(block, starts)
-    y = jnp.reshape(y, (-1, height // rows, terms, rows, samples, *rest, channels))
+    y = jnp.reshape(y, (-1, height // high, terms, rows, *row))
     y = jnp.transpose(y, (0, 2, 4, 1, 3, *range(5, y.ndim)))
     return jnp.reshape(y, (count, height, *rest, channels))
 
