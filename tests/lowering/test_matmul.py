@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lamina as keras
 from lamina import layers, ops
 from lamina.ops.lowering.matmul import matmul
 
@@ -18,6 +19,7 @@ from lamina.ops.lowering.matmul import matmul
         ((4, 3, 5, 6), (6, 5)),
         ((1, 50, 2), (2, 3)),
         ((4, 6), (6, 5)),
+        ((4, 2, 30), (30, 20)),  # a kernel larger than what each sample has
         ((0, 9, 6), (6, 5)),
     ],
 )
@@ -71,6 +73,34 @@ def test_gradients_of_kernels_sum_over_one_axis(make):
     summed = re.findall(r"contracting_dims = \[([\d, ]*)\] x", text)
     assert summed
     assert not any("," in axes for axes in summed), text
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool", "uint8", "bfloat16"])
+@pytest.mark.parametrize("form", [ops.matmul, matmul])
+def test_kernels_of_other_dtypes_than_the_inputs_have_gradients(form, dtype):
+    x, kernel = jnp.asarray(np.arange(24).reshape(2, 3, 4) % 3, dtype), jnp.ones((4, 5))
+    found, expected = (
+        jax.grad(lambda k, f=f: jnp.sum(f(x, k) ** 2))(kernel) for f in (form, jnp.matmul)
+    )
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_layers_train_on_integers():
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+    x = np.arange(24).reshape(2, 3, 4) % 3
+    model = Net()
+    model.compile("sgd", "mse")
+    before = model.predict(x, verbose=0)
+    model.fit(x, np.ones((2, 3, 1)), verbose=0)
+    assert not np.allclose(model.predict(x, verbose=0), before)
 
 
 def test_sums_over_several_axes_are_those_of_tensordot():

@@ -34,8 +34,10 @@ def matmul(x: jax.Array, kernel: jax.Array, axes: int = 1, dtype: Any = None) ->
     >>> matmul(jnp.ones((2, 5, 3)), jnp.ones((5, 3, 4, 6)), axes=2).shape
     (2, 4, 6)
     """
-    if unrolls(x) and x.ndim - axes > 1:
-        return _product(x, kernel, axes, dtype)
+    common = jnp.result_type(x, kernel)
+    if unrolls(x) and x.ndim - axes > 1 and jnp.issubdtype(common, jnp.inexact):
+        # An integer has no tangent that could be multiplied.
+        return _product(jnp.asarray(x, common), jnp.asarray(kernel, common), axes, dtype)
     return jnp.tensordot(x, kernel, axes, preferred_element_type=dtype)
 
 
