@@ -1,5 +1,6 @@
 """Products with one matrix against ``jnp.matmul``: values and gradients."""
 
+import functools
 import re
 
 import jax
@@ -43,11 +44,21 @@ def test_values_and_gradients_are_those_of_one_product(x, kernel):
 
 
 class _Product(layers.Layer):
+    def __init__(self, op):
+        super().__init__()
+        self.op = op
+
     def build(self, shape):
         self.w = self.add_weight((shape[-1], 8))
 
     def call(self, x):
-        return ops.matmul(x, self.w)
+        return self.op(x, self.w)
+
+
+def _tied():
+    layer = layers.ReversibleEmbedding(8, 3)
+    layer.call = functools.partial(layer.call, reverse=True)
+    return layer
 
 
 @pytest.mark.parametrize(
@@ -59,7 +70,9 @@ class _Product(layers.Layer):
         lambda: layers.EinsumDense("abc,bcd->ad", output_shape=8),
         lambda: layers.Conv1D(8, 1),
         lambda: layers.Conv1D(8, 3),
-        _Product,
+        lambda: _Product(ops.matmul),
+        lambda: _Product(ops.dot),
+        _tied,
     ],
 )
 def test_gradients_of_kernels_sum_over_one_axis(make):

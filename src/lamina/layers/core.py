@@ -29,6 +29,7 @@ from lamina.layers.weights import (
     initializer,
     regularizer,
 )
+from lamina.ops.lowering.matmul import matmul
 from lamina.quantizers import unpack_int4
 from lamina.serialization import registry
 from lamina.serialization.fields import field, positive_int
@@ -359,7 +360,7 @@ class Embedding(
         rows = self._rows(ids)
         if self.lora_enabled:
             a, b, factor = self._adapter()
-            rows = rows + factor * jnp.matmul(jnp.take(a, ids, axis=0, mode="clip"), b)
+            rows = rows + factor * matmul(jnp.take(a, ids, axis=0, mode="clip"), b)
         return rows.astype(self.compute_dtype)
 
     def _rows(self, ids: Any) -> Any:

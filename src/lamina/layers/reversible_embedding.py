@@ -10,6 +10,7 @@ from lamina.core.variable import Variable
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.layers.adapters import Matrix
 from lamina.layers.core import Embedding
+from lamina.ops.lowering.matmul import matmul
 from lamina.serialization.fields import field, number, optional
 from lamina.serialization.registry import builtin
 
@@ -87,12 +88,12 @@ class ReversibleEmbedding(
         def project(x: Any, table: Any, to: Any = None) -> Any:
             if to is None:
                 x, table = x.astype(dtype), table.astype(dtype)
-            return jnp.matmul(x, table.T if tied else table, preferred_element_type=to)
+            return matmul(x, table.T if tied else table, dtype=to)
 
         scores = self._product_with(x, m, project)
         if tied and self.lora_enabled:
             a, b, factor = self._adapter()
-            scores = scores + factor * jnp.matmul(jnp.matmul(x, b.T), a.T)
+            scores = scores + factor * matmul(matmul(x, b.T), a.T)
         return scores.astype(dtype)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:

@@ -241,9 +241,9 @@ class Model(Buildable):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for tensors or arrays, in the structure of the outputs.
 
-        On arrays, a functional model of built-in layers runs compiled, as in :meth:`predict`. A
-        model with custom layers runs layer by layer, built-in layers compiled; a call with
-        ``training=True`` runs operation by operation.
+        On arrays, a functional model or :class:`Sequential` of built-in layers runs compiled, as in
+        :meth:`predict`. A model with custom layers runs layer by layer, built-in layers compiled; a
+        call with ``training=True`` runs operation by operation.
         """
         graph = self.layer_graph
         if graph is None:

@@ -35,8 +35,8 @@ _MALLOC = {
     "M_ARENA_MAX": (-8, 3),
     "M_MMAP_THRESHOLD": (-3, 256 * _MIB),  # blocks up to this size come from a heap ...
     "M_TRIM_THRESHOLD": (-1, 512 * _MIB),  # ... which keeps free memory up to this
-    # ... and grows in these steps. All heaps but the first consist of parts of 64 MiB, which are
-    # unmapped when they are free and another one has room, unless it would have less than this.
+    # ... and grows in these steps. All heaps but the first consist of parts of 64 MiB; a free part
+    # is unmapped if the one before it has this much room at its end.
     "M_TOP_PAD": (-2, 64 * _MIB),
 }
 

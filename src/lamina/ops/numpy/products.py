@@ -28,19 +28,24 @@ def _product(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) 
     return as_op(apply, name, text, __name__, **known)
 
 
-def _matmul(x1: jax.Array, x2: jax.Array) -> jax.Array:
-    by_one_matrix = x2.ndim == 2 and x1.ndim > 2 and x1.shape[-1] == x2.shape[0]
-    return lowering.matmul(x1, x2) if by_one_matrix else jnp.matmul(x1, x2)
+def _by_matrix(plain: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
+    """``plain``, with a fast gradient for a second argument that is one matrix."""
+
+    def apply(x1: jax.Array, x2: jax.Array) -> jax.Array:
+        by_one = x2.ndim == 2 and x1.ndim > 2 and x1.shape[-1] == x2.shape[0]
+        return lowering.matmul(x1, x2) if by_one else plain(x1, x2)
+
+    return apply
 
 
 matmul = _product(
-    "matmul", _matmul,
+    "matmul", _by_matrix(jnp.matmul),
     "The matrix product: ``y[..., i, j] = sum over k of x1[..., i, k] * x2[..., k, j]``.",
     operators=("__matmul__", "__rmatmul__"),
 )  # fmt: skip
 dot = _product(
     "dot",
-    jnp.dot,
+    _by_matrix(jnp.dot),
     "The sum of products over the last axis of ``x1`` and the last but one of ``x2``.",
 )
 vdot = _product("vdot", jnp.vdot, "The sum of ``conj(x1) * x2`` over all elements.")
