@@ -247,3 +247,13 @@ def test_class_weights_are_a_dict(weights):
 def test_the_state_of_a_metric_has_all_its_arrays():
     with pytest.raises(StructureError, match=r"metric 'mean'.*mean/total.*Received 1"):
         keras.metrics.Mean(name="mean").stateless_update_state([0.0], X)
+
+
+def test_the_decay_of_keras_2_names_the_schedule():
+    with pytest.raises(ArgumentError, match="InverseTimeDecay"):
+        keras.optimizers.SGD(0.1, decay=1e-3)
+
+
+def test_gradients_for_an_optimizer_without_variables():
+    with pytest.raises(StructureError, match="has no variables yet"):
+        keras.optimizers.SGD().apply([X])

@@ -430,6 +430,11 @@ class BaseOptimizer(Owner, Trackable, Configurable):
             StructureError: The numbers of gradients and variables differ, all gradients are None,
                 or the optimizer was not built for one of the variables.
         """
+        if trainable_variables is None and not self.built:
+            raise StructureError(
+                f"Optimizer {self.name!r} has no variables yet. Pass them to apply(), or call "
+                "`optimizer.build(variables)` first."
+            )
         targets = list(
             self._current.values() if trainable_variables is None else trainable_variables
         )

@@ -51,7 +51,8 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
         weight_decay: Fraction of the weights to subtract at each update, times the learning rate.
         clipnorm: Maximum norm of each gradient; larger ones are scaled down.
         clipvalue: Maximum absolute value of the elements of gradients; larger ones are clipped.
-        global_clipnorm: Maximum norm of all gradients together; they are scaled down to it.
+        global_clipnorm: Maximum norm of all gradients together; they are scaled down to it. Each
+            of these limits is none if it is not positive.
         use_ema: Whether to compute an exponential moving average of the weights.
         ema_momentum: Decay rate of the moving average.
         ema_overwrite_frequency: Number of updates after which the weights are replaced by their
@@ -100,6 +101,15 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
         overwrite = self.ema_overwrite_frequency
         if overwrite is not None and (not isinstance(overwrite, int) or overwrite < 1):
             raise self._refuse("`ema_overwrite_frequency` >= 1, or None", overwrite)
+
+    def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
+        if extra.pop("decay", None):  # of Keras 2; configs that have it are converted
+            raise ArgumentError(
+                f"{type(self).__name__}() has no argument `decay`, which Keras 3 ignores. For the "
+                "decay of Keras 2, pass `learning_rate=schedules.InverseTimeDecay(learning_rate, "
+                "decay_steps=1, decay_rate=decay)`."
+            )
+        return super()._accept_extra(extra)
 
     def _refuse(self, expected: str, received: Any) -> ArgumentError:
         return ArgumentError(f"{type(self).__name__}() takes {expected}. Received: {received}.")
@@ -268,14 +278,13 @@ class Optimizer(_WithLearningRate, trailing=True, kw_only=True):
         return values, {key: new.get(v, own[v]) for key, v in slots.items()}
 
     def _clip(self, gradients: Arrays) -> Arrays:
-        if self.clipvalue is not None:
-            bound = self.clipvalue
+        if (bound := self.clipvalue or 0) > 0:
             return {a: jnp.clip(g, -bound, bound) for a, g in gradients.items()}
-        if self.clipnorm is not None:
-            return {a: _shorten(g, _norm([g]), self.clipnorm) for a, g in gradients.items()}
-        if self.global_clipnorm is not None:
+        if (most := self.clipnorm or 0) > 0:
+            return {a: _shorten(g, _norm([g]), most) for a, g in gradients.items()}
+        if (most := self.global_clipnorm or 0) > 0:
             norm = _norm(gradients.values())
-            return {a: _shorten(g, norm, self.global_clipnorm) for a, g in gradients.items()}
+            return {a: _shorten(g, norm, most) for a, g in gradients.items()}
         return gradients
 
     def _average(self, values: Arrays, state: Arrays, done: jax.Array) -> tuple[Arrays, Arrays]:
