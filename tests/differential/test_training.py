@@ -217,3 +217,18 @@ def test_weights_of_samples_and_a_loss_of_the_whole_batch(cls, reduction):
         for k in (lamina, keras)
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def two_outputs(k):
+    inputs = k.Input((6,))
+    model = k.Model(inputs, [k.layers.Dense(4, "tanh", name=name)(inputs) for name in "ab"])
+    model.set_weights([np.full(w.shape, 0.1) for w in model.weights])
+    return model
+
+
+def test_metrics_names_are_in_the_order_of_evaluate():
+    model = two_outputs(lamina)
+    model.compile("sgd", "mse", metrics=[["mse", "mae"], ["mape"]])
+    values = model.evaluate(X, [REAL, REAL], verbose=0)
+    named = model.evaluate(X, [REAL, REAL], verbose=0, return_dict=True)
+    assert dict(zip(model.metrics_names, values, strict=True)) == named

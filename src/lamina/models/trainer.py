@@ -254,16 +254,15 @@ class Trainer(_Attributes, Distributed):
         """The metrics: that of the loss, those passed to :meth:`compile`, and those of layers.
 
         Those of ``compile`` are a single one, ``compile_metrics``, for the targets and outputs of
-        the whole model. A metric that is an attribute of this model or of an inner layer is reset
-        and reported with the others; update it in ``call``, ``compute_metrics`` or your own step.
+        the whole model. Those of layers are updated in ``call`` or by methods of your own.
         """
         compiled = () if self._bound_losses is None else self._bound_losses.public_trackers()
         return list({id(m): m for m in (*compiled, *super().metrics)}.values())
 
     @property
     def metrics_names(self) -> list[str]:
-        """The names of the metrics in the logs."""
-        return list(self.get_metrics_result())
+        """The names of the metrics in the logs, in the order of the lists of :meth:`evaluate`."""
+        return self.training_objective.in_order(self.get_metrics_result()) if self.compiled else []
 
     def make_train_function(self, force: bool = False) -> None:
         """Have the training step compiled by the next run; with ``force``, although it was."""

@@ -478,8 +478,7 @@ def evaluate(
 
 def _as_list(model: Any, logs: dict[str, float]) -> Any:
     """The loss, then the metrics: of one output as in ``compile``, of several by their names."""
-    names = model.training_objective.names_in_order()
-    values = [logs[n] for n in names if n in logs] + [v for k, v in logs.items() if k not in names]
+    values = [logs[n] for n in model.training_objective.in_order(logs)]
     return values[0] if len(values) == 1 else values
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -226,13 +226,14 @@ class Objective:
         names = [name for own in self._metrics for name, _, _ in own if name is not None]
         return {name: self.trackers[name] for name in names}
 
-    def names_in_order(self) -> list[str]:
-        """The log names in the order of lists: metrics of several outputs are sorted by name."""
+    def in_order(self, logs: Collection[str]) -> list[str]:
+        """The names of ``logs`` in the order of lists: metrics of several outputs by name."""
         own = list(self.compiled_metrics())
         loss, *parts = [name for name in self.trackers if name not in own]
         several = len(self.output_names or ()) > 1
         parts = sorted(parts) if self._named_by_dict else parts
-        return [loss, *parts, *(sorted(own) if several else own)]
+        names = [loss, *parts, *(sorted(own) if several else own)]
+        return [n for n in names if n in logs] + [n for n in logs if n not in names]
 
     def public_trackers(self) -> list[Any]:
         """The trackers as a user's step updates them: :attr:`combined` in place of its parts."""
