@@ -226,9 +226,35 @@ def two_outputs(k):
     return model
 
 
+def test_histories_have_the_order_of_keras():
+    def run(k):
+        model = two_outputs(k)
+        model.compile("sgd", "mse", metrics=[["mae"], []], weighted_metrics=[["mae"], ["mae"]])
+        fit = {"validation_split": 0.2, "batch_size": 16, "shuffle": False, "verbose": 0}
+        return model.fit(X, [REAL, REAL], epochs=2, **fit).history
+
+    ours, theirs = run(lamina), run(keras)
+    assert list(ours) == list(theirs)
+    for key, values in ours.items():
+        assert values == pytest.approx(theirs[key], rel=1e-5), key
+
+
 def test_metrics_names_are_in_the_order_of_evaluate():
     model = two_outputs(lamina)
     model.compile("sgd", "mse", metrics=[["mse", "mae"], ["mape"]])
     values = model.evaluate(X, [REAL, REAL], verbose=0)
     named = model.evaluate(X, [REAL, REAL], verbose=0, return_dict=True)
     assert dict(zip(model.metrics_names, values, strict=True)) == named
+
+
+def test_validation_data_take_the_place_of_a_validation_split():
+    def run(k):
+        model = two_outputs(k)
+        model.compile("sgd", "mse")
+        held = X[:4], [REAL[:4], REAL[:4]]
+        fit = {"validation_split": 0.5, "validation_data": held, "shuffle": False, "verbose": 0}
+        return model.fit(X, [REAL, REAL], **fit).history
+
+    ours, theirs = run(lamina), run(keras)
+    for key, values in ours.items():
+        assert values == pytest.approx(theirs[key], rel=1e-5), key

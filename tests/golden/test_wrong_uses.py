@@ -249,6 +249,13 @@ def test_the_state_of_a_metric_has_all_its_arrays():
         keras.metrics.Mean(name="mean").stateless_update_state([0.0], X)
 
 
+def test_a_validation_frequency_of_zero():
+    with pytest.raises(
+        ArgumentError, match=r"`validation_freq` is a positive integer. Received: 0"
+    ):
+        compiled().fit(X, X[:, :1], validation_data=(X, X[:, :1]), validation_freq=0)
+
+
 def test_the_decay_of_keras_2_names_the_schedule():
     with pytest.raises(ArgumentError, match="InverseTimeDecay"):
         keras.optimizers.SGD(0.1, decay=1e-3)

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -127,6 +127,8 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
     """
     objective = model.training_objective  # raises if the model is not compiled
     whole_number(run.epochs, "epochs", least=0)
+    if not isinstance(run.validation_freq, Collection):
+        whole_number(run.validation_freq, "validation_freq")
     with contextlib.ExitStack() as opened:
         checkpoints = None
         if run.asks_for_checkpoints:
@@ -137,13 +139,12 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
             opened.enter_context(checkpoints)
             run = checkpoints.place_model(run)
         training = open_data(data, over.of(model))
-        if run.validation_split:
+        if run.validation_split and validation is None:
             if not isinstance(training, ArrayData):
                 raise ArgumentError(
                     "`validation_split` needs arrays. Pass `validation_data` instead."
                 )
-            training, held_out = training.split(run.validation_split)
-            validation = held_out if validation is None else validation
+            training, validation = training.split(run.validation_split)
         training, run = limited(training), run.limited()
         opened.callback(training.close)
         if run.class_weight is not None:
@@ -243,6 +244,7 @@ def _train(
                 )
                 logs |= {f"val_{k}": v for k, v in found.items()}
             progress.epoch_end(logs)
+            logs = dict(sorted(logs.items()))
             hooks.on_epoch_end(epoch, logs)
             stops = program.must_stop(True)
             if checkpoints is not None:

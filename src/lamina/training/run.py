@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lamina import settings
@@ -55,7 +55,7 @@ class Run:
     def validates(self, epoch: int) -> bool:
         """Whether validation is due after an epoch, counted from 0."""
         freq = self.validation_freq
-        return (epoch + 1) % freq == 0 if isinstance(freq, int) else (epoch + 1) in freq
+        return (epoch + 1) in freq if isinstance(freq, Collection) else (epoch + 1) % freq == 0
 
     @property
     def asks_for_checkpoints(self) -> bool:
