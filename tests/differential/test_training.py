@@ -239,6 +239,26 @@ def test_histories_have_the_order_of_keras():
         assert values == pytest.approx(theirs[key], rel=1e-5), key
 
 
+def test_one_loss_weight_for_all_outputs():
+    def run(k):
+        model = two_outputs(k)
+        model.compile("sgd", "mse", loss_weights=0.25)
+        return model.fit(X, [REAL, REAL], shuffle=False, verbose=0).history
+
+    ours, theirs = run(lamina), run(keras)
+    assert ours.keys() == theirs.keys()
+    for key, values in ours.items():
+        assert values == pytest.approx(theirs[key], rel=1e-5), key
+
+
+def test_loss_weights_may_be_numbers_of_numpy():
+    model = two_outputs(lamina)
+    model.compile("sgd", "mse", loss_weights=list(np.float32([0.5, 2.0])))
+    losses = model.evaluate(X, [REAL, REAL], verbose=0, return_dict=True)
+    total = 0.5 * losses["a_loss"] + 2 * losses["b_loss"]
+    assert losses["loss"] == pytest.approx(total, rel=1e-5)
+
+
 def test_metrics_names_are_in_the_order_of_evaluate():
     model = two_outputs(lamina)
     model.compile("sgd", "mse", metrics=[["mse", "mae"], ["mape"]])

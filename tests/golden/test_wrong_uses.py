@@ -256,6 +256,11 @@ def test_a_validation_frequency_of_zero():
         compiled().fit(X, X[:, :1], validation_data=(X, X[:, :1]), validation_freq=0)
 
 
+def test_none_among_metrics():
+    with pytest.raises(ArgumentError, match="contains None"):
+        compiled(metrics=["mae", None])
+
+
 def test_the_decay_of_keras_2_names_the_schedule():
     with pytest.raises(ArgumentError, match="InverseTimeDecay"):
         keras.optimizers.SGD(0.1, decay=1e-3)

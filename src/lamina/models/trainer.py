@@ -179,7 +179,7 @@ class Trainer(_Attributes, Distributed):
             optimizer: A name, an :mod:`lamina.optimizers` object, or an optax transformation.
             loss: A name, object or function; for several outputs a list in their order, or a dict
                 by output name (None for an output without a loss).
-            loss_weights: A number for each loss, as a list or dict.
+            loss_weights: A number for all losses, or for each, as a list or dict.
             metrics: Names, objects or functions; ``"accuracy"`` selects the variant for the shape
                 of the output. A list for one output; a list of lists or a dict for several.
             weighted_metrics: Likewise, for metrics that use sample weights.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from numbers import Real
 from typing import Any
 
 import jax.numpy as jnp
@@ -43,7 +44,7 @@ class Objective:
 
     Args:
         loss: A name, object or function; a list, or a dict by output name.
-        loss_weights: Numbers, in the same form.
+        loss_weights: Numbers, in the same form, or one for all outputs.
         metrics: Names, objects or functions; a list, list of lists, or dict by output name.
         weighted_metrics: Likewise, for metrics that use sample weights.
 
@@ -85,8 +86,8 @@ class Objective:
             return
         given = self.given
         self._named_by_dict = isinstance(structure, Mapping)
-        losses = _per_output(given["loss"], names, structure, "loss", broadcast=True)
-        weights = _per_output(given["loss_weights"], names, structure, "loss_weights")
+        losses = _per_output(given["loss"], names, "loss")
+        weights = _per_output(given["loss_weights"], names, "loss_weights")
         self._losses = [losses_module.as_loss(x) for x in losses]
         if isinstance(given["loss"], Mapping) and any(losses):
             without = [n for n in names if n not in _flat_names(given["loss"])]
@@ -97,14 +98,14 @@ class Objective:
                     TrainingWarning,
                 )
         for name, weight in zip(names, weights, strict=True):
-            if weight is not None and not isinstance(weight, (int, float)):
+            if weight is not None and not isinstance(weight, Real):
                 raise ArgumentError(
                     f"`loss_weights` must be numbers. Received {weight!r} for output {name!r}."
                 )
         self._weights = [1.0 if w is None else float(w) for w in weights]
         self._metrics = [[] for _ in names]
         for key, weighted in (("metrics", False), ("weighted_metrics", True)):
-            per_output = _metrics_per_output(given[key], names, structure, key)
+            per_output = _metrics_per_output(given[key], names, key)
             for own, items in zip(self._metrics, per_output, strict=True):
                 own.extend((None, item, weighted) for item in items)
         self.output_names = names
@@ -429,9 +430,7 @@ def names_of(outputs: Any) -> list[str]:
     )
 
 
-def _per_output(
-    given: Any, names: list[str], structure: Any, what: str, broadcast: bool = False
-) -> list[Any]:
+def _per_output(given: Any, names: list[str], what: str) -> list[Any]:
     if given is None:
         return [None] * len(names)
     if isinstance(given, Mapping):
@@ -447,11 +446,7 @@ def _per_output(
                 f"of the outputs {names} (None for an output without)."
             )
         return list(given)
-    if len(names) == 1 or broadcast:
-        return [given] * len(names)
-    raise StructureError(
-        f"`{what}` is {given!r}. The model has the outputs {names}; pass a list or a dict."
-    )
+    return [given] * len(names)
 
 
 def _flat_names(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -464,11 +459,11 @@ def _flat_names(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _metrics_per_output(given: Any, names: list[str], structure: Any, what: str) -> list[list[Any]]:
+def _metrics_per_output(given: Any, names: list[str], what: str) -> list[list[Any]]:
     if given is None or given in ([], ()):
         return [[] for _ in names]
     if isinstance(given, Mapping):
-        return [_as_list(x) for x in _per_output(given, names, structure, what)]
+        return [_as_list(x) for x in _per_output(given, names, what)]
     if not isinstance(given, (list, tuple)):
         raise ArgumentError(
             f"`{what}` must be a list or a dict by output name. Received: {given!r}. "
@@ -502,6 +497,11 @@ def _as_metric(item: Any, target: Any, output: Any) -> tuple[Any, str]:
             kind = sparse
         return getattr(metrics_module, kind)(name=item), item
     found: Any = metrics_module.get(item)
+    if found is None:
+        raise ArgumentError(
+            "A list of metrics contains None. Expected: names, metrics or functions. None stands "
+            "for an output without metrics, where there is one entry for each output."
+        )
     if isinstance(found, metrics_module.Metric):
         if isinstance(item, str):
             found.name = item  # a new object, which is named as in `compile`
