@@ -1,10 +1,13 @@
 """Ten steps of training, step by step, against Keras: every optimizer and a spread of losses."""
 
+import pickle
+
 import keras
 import numpy as np
 import pytest
 
 import lamina
+from lamina.errors import ArgumentError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 6)).astype("float32")
@@ -278,3 +281,16 @@ def test_validation_data_take_the_place_of_a_validation_split():
     ours, theirs = run(lamina), run(keras)
     for key, values in ours.items():
         assert values == pytest.approx(theirs[key], rel=1e-5), key
+
+
+def test_models_without_an_optimizer_are_evaluated():
+    def run(k):
+        model = two_outputs(k)
+        model.compile(optimizer=None, loss="mse")
+        return model, model.evaluate(X, [REAL, REAL], verbose=0)
+
+    (model, ours), (_, theirs) = run(lamina), run(keras)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+    with pytest.raises(ArgumentError, match="no optimizer"):
+        model.fit(X, [REAL, REAL])

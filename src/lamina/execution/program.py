@@ -14,7 +14,7 @@ from lamina.core import naming, prng
 from lamina.core.boundary import warn
 from lamina.core.scope import Record, Scope, entered
 from lamina.core.sharding import Placement
-from lamina.errors import TrainingWarning
+from lamina.errors import ArgumentError, TrainingWarning
 from lamina.execution import overrides, steps
 from lamina.execution.batches import Static, batch_of
 from lamina.execution.interrupts import Uninterrupted
@@ -100,6 +100,11 @@ class Program:
                 for j, v in enumerate(metric.variables)
             }
         if self.purpose == "train":
+            if self.model.optimizer is None:
+                raise ArgumentError(
+                    f"Model {self.model.name!r} has no optimizer: it was compiled with "
+                    '`optimizer=None`. To train it, compile it with one, such as "adam".'
+                )
             self.model.optimizer.build(self.variables.trainable)
             self.variables.optimizer = self.model.optimizer.state_of(self.variables.trainable)
         bound = [("", metric) for metric in self.metrics]

@@ -507,7 +507,8 @@ class Model(Buildable):
         parts: list[Any] = flatten_layers(self)
         given: list[Any] = []
         if self._bound_losses is not None:
-            parts = [*parts, self.optimizer, *self._bound_losses.parts()]
+            own = () if self.optimizer is None else (self.optimizer,)
+            parts = [*parts, *own, *self._bound_losses.parts()]
             given = nested.flatten(self._bound_losses.given)
         found: list[Any] = [type(x) for x in (*parts, *given) if not inspect.isfunction(x)]
         found += [v for x in parts for v in vars(x).values() if inspect.isfunction(v)]

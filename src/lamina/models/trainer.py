@@ -147,7 +147,8 @@ class Trainer(_Attributes, Distributed):
         """What a program depends on: the third entry says whether it runs eagerly."""
         compiled: tuple[int, ...] = ()
         if purpose != "predict" and self._bound_losses is not None:
-            compiled = tuple(map(version_of, (self.optimizer, *self._bound_losses.parts())))
+            parts = filter(None, (self.optimizer, *self._bound_losses.parts()))
+            compiled = tuple(map(version_of, parts))
         trains = self._trains()  # which also brings `_layer_snapshot` up to date
         return purpose, trains, self._runs_uncompiled(), compiled, self._surroundings()
 
