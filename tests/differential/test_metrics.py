@@ -130,3 +130,17 @@ def test_a_state_of_variables_is_read():
     assert [float(x) for x in state] == [1.0, 2.0]
     assert float(metric.stateless_result(metric.variables)) == 0
     assert float(metric.stateless_result(state)) == 0.5
+
+
+@pytest.mark.parametrize("arguments", [{}, {"curve": "PR"}, {"multi_label": True}])
+def test_areas_under_curves_of_scores_beyond_probabilities(arguments):
+    rng = np.random.default_rng(0)
+    y, scores = rng.integers(0, 2, (20, 2)), rng.normal(scale=3, size=(20, 2)).astype("float32")
+    ours, theirs = (k.metrics.AUC(**arguments)(y, scores) for k in (lamina, keras))
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
+
+
+def test_r2_of_nothing_is_nan():
+    for k in (lamina, keras):
+        metric = k.metrics.R2Score()
+        assert np.isnan(metric([[1.0], [2.0]], [[1.0], [2.0]], sample_weight=[0.0, 0.0]))

@@ -132,7 +132,8 @@ class AUC(_Curve):
 
         Args:
             y_true: Zeros and ones of any shape; with ``multi_label``, ``(..., labels)``.
-            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1.
+            y_pred: Probabilities of the same shape, or differing by one trailing axis of size 1;
+                numbers below 0 count as 0, and those above 1 as 1.
             sample_weight: Weights of that shape or of its first axes.
 
         Raises:
@@ -142,6 +143,7 @@ class AUC(_Curve):
         y_true, y_pred, weights = self._aligned(y_true, y_pred, sample_weight)
         if self.from_logits:
             y_pred = jax.nn.sigmoid(y_pred)
+        y_pred = jnp.clip(y_pred, 0, 1)  # between the outer thresholds, where the curve ends
         self.build(y_true.shape, y_pred.shape)
         labels = y_pred.shape[-1] if y_pred.ndim > 1 else 1
         seen = self._totals().true_positives.shape[-1] if self.multi_label else None

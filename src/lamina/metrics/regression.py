@@ -277,6 +277,7 @@ class R2Score(Metric):
         scores = jnp.where(
             spread == 0, residual == 0, 1.0 - residual / jnp.where(spread == 0, 1.0, spread)
         )
+        scores = jnp.where(self.count.value == 0, jnp.nan, scores)  # nothing was scored
         if self.class_aggregation == "uniform_average":
             scores = jnp.mean(scores)
         elif self.class_aggregation == "variance_weighted_average":
