@@ -429,6 +429,28 @@ def test_calls_in_files_of_which_all_count_from_zero():
         np.testing.assert_allclose(a, b)
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize(("there", "here"), [(keras, lamina), (lamina, keras)], ids=str)
+def test_names_with_colons(there, here, suffix, tmp_path):
+    inputs = there.Input((4,), name="x:0")
+    model = there.Model(inputs, there.layers.Dense(3, name="onnx::Gemm_1")(inputs))
+    model.save(tmp_path / f"model{suffix}")
+    again = here.saving.load_model(tmp_path / f"model{suffix}")
+    assert [x.name for x in again.layers] == ["x:0", "onnx::Gemm_1"]
+    x = np.ones((1, 4), "float32")
+    np.testing.assert_allclose(
+        again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_layers_whose_names_differ_after_a_colon_draw_differently():
+    inputs = lamina.Input((64,))
+    outputs = [lamina.layers.Dropout(0.5, name=f"dropout:{i}")(inputs) for i in range(2)]
+    model = lamina.Model(inputs, outputs)
+    a, b = model.stateless_call([], [], np.ones((1, 64), "float32"), training=True, seed=3)[0]
+    assert np.any(np.asarray(a) != np.asarray(b))
+
+
 def blocks(library):
     """A model with layers in every kind of container, and a layer under two names."""
     layers = library.layers
