@@ -37,8 +37,9 @@ def graph_config(graph: Graph, is_for_files: bool = True) -> dict[str, Any]:
 
 def _number_of_first_call(operation: Any) -> int:
     """With which number its calls begin, among the inputs and outputs of a graph in a file."""
+    cls: Any = type(operation)
     has_graph = isinstance(operation, Layer) and operation.layer_graph is not None
-    return int(has_graph and type(operation).lists_input)
+    return int(has_graph and cls.lists_input)
 
 
 def _graph_config(graph: Graph, is_for_files: bool) -> dict[str, Any]:
