@@ -340,6 +340,19 @@ def test_functions_come_back_as_they_were(make, saved):
         saved(around(make(gelu)))
 
 
+def test_functions_as_records():
+    """``deserialize_keras_object`` returns what ``serialize_keras_object`` received."""
+    given = {"f": keras.activations.relu, "g": [keras.losses.mean_squared_error, ops.gelu]}
+    data = json.loads(json.dumps(keras.saving.serialize_keras_object(given)))
+    assert data["f"] == {
+        "module": "builtins", "class_name": "function", "config": "relu",
+        "registered_name": "function",
+    }  # fmt: skip
+    assert keras.utils.deserialize_keras_object(data) == given
+    assert keras.activations.serialize(keras.activations.relu) == "relu"
+    assert layers.Dense(2, activation="relu").get_config()["activation"] == "relu"
+
+
 def test_lambdas_of_ops_are_saved_as_ops(saved):
     weights = np.arange(4.0, dtype="float32")
     for fn in (
