@@ -17,6 +17,11 @@ X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(12, 1)).astype("float32")
 
 
+PICKLED = pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+
+
 class Scale(keras.Layer):
     """A class that is not registered."""
 
@@ -40,7 +45,7 @@ def trained(**compiled):
     return model
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+@PICKLED
 def test_a_copy_trains_on_as_the_original_would(copied):
     model = trained()
     other = copied(model)
@@ -58,6 +63,96 @@ def test_a_copy_of_a_list_of_models_copies_each_once():
     one, two = copy.deepcopy([model, model])
     assert one is two
     assert one is not model
+
+
+class Outer(keras.Layer):
+    """Layers that it has made and one that it was given."""
+
+    def __init__(self, given):
+        super().__init__()
+        self.own, self.given = layers.Dense(2), given
+
+    def call(self, x):
+        return self.given(self.own(x))
+
+
+@PICKLED
+def test_layers_are_copied_with_their_weights(copied):
+    given = layers.Dense(3)
+    given(np.ones((1, 2)))
+    outer = Outer(given)
+    before = outer(X)
+    other = copied(outer)
+    paths = [v.path for v in outer.weights]
+    assert all(v.owner is x for x in (other.own, other.given) for v in x.weights)
+    del outer, given
+    np.testing.assert_array_equal(other(X), before)
+    assert [v.path for v in other.weights] == paths
+    alone = copied(other.own.kernel)
+    np.testing.assert_array_equal(alone, other.own.kernel)
+    assert alone.path == other.own.kernel.path
+    other.own.kernel.assign_add(np.ones((4, 2)))
+    assert float(abs(alone.numpy() - other.own.kernel.numpy()).min()) > 0.9
+
+
+@PICKLED
+def test_a_copy_of_a_layer_is_not_in_the_graph(copied):
+    model = keras.Sequential([keras.Input((2,)), *(layers.Dense(2) for _ in range(400))])
+    other = copied(model.layers[-1])
+    np.testing.assert_array_equal(other.kernel, model.layers[-1].kernel)
+    assert other.path == model.layers[-1].path
+    assert len(model.layers) == 400
+
+
+def test_a_shallow_copy_leaves_the_weights_with_the_layer():
+    layer = layers.Dense(2, name="one")
+    layer.build((None, 4))
+    other = copy.copy(layer)
+    other.name = "two"
+    assert other.kernel is layer.kernel
+    assert layer.kernel.path == "one/kernel"
+
+
+@PICKLED
+def test_states_of_optimizers_metrics_and_generators_are_copied(copied):
+    model = trained()
+    optimizer, metric = model.optimizer, keras.metrics.Mean()
+    metric.update_state([1.0, 2.0])
+    generator = keras.random.SeedGenerator(3)
+    generator.next()
+    for x, variables in ((optimizer, optimizer.variables), (metric, metric.variables)):
+        other = copied(x)
+        assert [v.path for v in other.variables] == [v.path for v in variables]
+        for a, b in zip(other.variables, variables, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert float(copied(metric).result()) == 1.5
+    np.testing.assert_array_equal(copied(generator).next(), generator.next())
+
+
+@PICKLED
+def test_copies_during_training_keep_their_values(copied):
+    class Keep(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.layer = copied(self.model.layers[1])
+            self.values = self.layer.get_weights()
+
+    keep = Keep()
+    model = trained()
+    model.fit(X, Y, epochs=3, batch_size=4, verbose=0, callbacks=[keep])
+    for now, then in zip(keep.layer.get_weights(), keep.values, strict=True):
+        np.testing.assert_array_equal(now, then)
+    other = keras.Sequential([keep.layer])
+    other.compile("sgd", "mse")
+    other.fit(np.ones_like(X), np.ones((12, keep.layer.get_weights()[-1].shape[-1])), verbose=0)
+
+
+@PICKLED
+@pytest.mark.parametrize("split", ["whitespace", "character", None])
+@pytest.mark.parametrize("standardize", ["lower", None])
+def test_layers_for_texts_are_copied(copied, split, standardize):
+    layer = layers.TextVectorization(split=split, standardize=standardize)
+    layer.adapt(["A b", "b c"])
+    np.testing.assert_array_equal(copied(layer)(["b A c"]), layer(["b A c"]))
 
 
 def test_run_eagerly_is_saved(tmp_path):

@@ -134,7 +134,7 @@ def a_class_called_on_a_tensor():
 
 @mistake("""\
 ArgumentError: The name of a layer is a non-empty string of at most 200 characters without
-    slashes, colons or control characters. Received: 'encoder/first'.
+    slashes or control characters. Received: 'encoder/first'.
 """)
 def a_name_with_a_slash():
     layers.Dense(3, name="encoder/first")

@@ -319,6 +319,72 @@ def test_assets_stay_where_they_belong(name, error, tmp_path):
         load_model(path, {"Vocabulary": Vocabulary})
 
 
+class Net(keras.Model):
+    """A model whose subclasses have a `compile` of their own."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.head = layers.Dense(3)
+
+    def call(self, x):
+        return self.head(x)
+
+
+class Adversarial(Net):
+    def compile(self, first, second):
+        super().compile()
+        self.first, self.second = first, second
+
+
+class Fewer(Net):
+    def compile(self, optimizer, loss):
+        super().compile(optimizer, loss, metrics=["mae"])
+
+
+class Further(Net):
+    def compile(self, *args, alpha=1.0, **kwargs):
+        super().compile(*args, **kwargs)
+        self.alpha = alpha
+
+    def get_compile_config(self):
+        return {**super().get_compile_config(), "alpha": self.alpha}
+
+
+def test_a_compile_with_arguments_that_the_file_lacks(tmp_path):
+    model, x = Adversarial(), np.ones((2, 4), "float32")
+    y = model(x)
+    model.compile(keras.optimizers.Adam(), keras.optimizers.Adam())
+    model.first.build(model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    own = {"Adversarial": Adversarial}
+    with pytest.warns(SavingWarning, match=r"Adversarial.compile takes \['first', 'second'\]"):
+        again = keras.models.load_model(tmp_path / "model.keras", own)
+    assert not again.compiled
+    np.testing.assert_array_equal(again(x), y)
+    again = keras.models.load_model(tmp_path / "model.keras", own, compile=False)
+    again.head.kernel.assign(np.zeros((4, 3)))
+    again.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(again(x), y)
+    plain = Net()
+    plain(x)
+    with pytest.raises(StructureError, match="not in the model: first/vars/"):
+        plain.load_weights(tmp_path / "model.weights.h5")
+
+
+@pytest.mark.parametrize("cls", [Fewer, Further])
+def test_a_compile_that_takes_more_or_fewer_arguments(cls, tmp_path):
+    model, x = cls(), np.ones((2, 4), "float32")
+    further = {"alpha": 3.0} if cls is Further else {}
+    model.compile("adam", "mse", **further)
+    model.fit(x, np.ones((2, 3)), verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", {cls.__name__: cls})
+    assert int(again.optimizer.iterations) == 1
+    assert again.get_compile_config()["metrics"] == (["mae"] if cls is Fewer else None)
+    assert getattr(again, "alpha", None) == further.get("alpha")
+
+
 # ---- functions -----------------------------------------------------------------------------------
 
 
@@ -338,6 +404,19 @@ def test_functions_come_back_as_they_were(make, saved):
 
     with pytest.raises(SerializationError, match=r"'gelu'.*the same name as.*register"):
         saved(around(make(gelu)))
+
+
+def test_functions_as_records():
+    """``deserialize_keras_object`` returns what ``serialize_keras_object`` received."""
+    given = {"f": keras.activations.relu, "g": [keras.losses.mean_squared_error, ops.gelu]}
+    data = json.loads(json.dumps(keras.saving.serialize_keras_object(given)))
+    assert data["f"] == {
+        "module": "builtins", "class_name": "function", "config": "relu",
+        "registered_name": "function",
+    }  # fmt: skip
+    assert keras.utils.deserialize_keras_object(data) == given
+    assert keras.activations.serialize(keras.activations.relu) == "relu"
+    assert layers.Dense(2, activation="relu").get_config()["activation"] == "relu"
 
 
 def test_lambdas_of_ops_are_saved_as_ops(saved):

@@ -373,6 +373,84 @@ def test_nested_models_and_shared_layers(there, here, shares, tmp_path):
         assert (again.get_layer("shared") is in_tower) == shares
 
 
+@pytest.mark.parametrize("kind", ["functional", "subclass", "stack"])
+@pytest.mark.parametrize(
+    ("there", "here"), [(keras, lamina), (lamina, keras), (lamina, lamina)], ids=str
+)
+def test_calls_of_models_among_the_outputs(there, here, kind, tmp_path):
+    def towers(library):
+        class Tower(library.Model):
+            def __init__(self, name=None):
+                image = library.Input((4,))
+                super().__init__(image, library.layers.Dense(4)(image), name=name)
+
+            def get_config(self):
+                return {"name": self.name}
+
+        return Tower
+
+    def tower():
+        image = there.Input((4,))
+        if kind == "functional":
+            return there.Model(image, there.layers.Dense(4)(image))
+        return there.Sequential([image, there.layers.Dense(4)])
+
+    inner = towers(there)() if kind == "subclass" else tower()
+    image = there.Input((4,))
+    first = inner(image)
+    third = inner(inner(there.layers.ReLU()(first)))
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    for i, outputs in enumerate(([third, first], first, third)):
+        model = there.Model(image, outputs)
+        model.save(tmp_path / f"{i}.keras")
+        again = here.saving.load_model(tmp_path / f"{i}.keras", {"Tower": towers(here)})
+        flat = [library.tree.flatten(m.predict(x, verbose=0))
+                for library, m in ((there, model), (here, again))]  # fmt: skip
+        for a, b in zip(*flat, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+        if there is lamina:
+            copy = lamina.models.clone_model(model, clone_function=lambda _: lamina.layers.Dense(4))
+            assert len(copy.outputs) == len(flat[0])
+
+
+def test_calls_in_files_of_which_all_count_from_zero():
+    inner = lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(4)])
+    inner = lamina.Model(inner.inputs[0], inner.outputs[0], name="inner")
+    image = lamina.Input((4,))
+    model = lamina.Model(image, [inner(image), inner(inner(image))])
+    config = model.get_config()
+    assert config["output_layers"] == [["inner", 1, 0], ["inner", 3, 0]]
+    for i in (0, 2):
+        config["output_layers"][i // 2][1] = i
+    again = lamina.Model.from_config(config)
+    again.set_weights(model.get_weights())
+    x = np.ones((1, 4), "float32")
+    for a, b in zip(model(x), again(x), strict=True):
+        np.testing.assert_allclose(a, b)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize(("there", "here"), [(keras, lamina), (lamina, keras)], ids=str)
+def test_names_with_colons(there, here, suffix, tmp_path):
+    inputs = there.Input((4,), name="x:0")
+    model = there.Model(inputs, there.layers.Dense(3, name="onnx::Gemm_1")(inputs))
+    model.save(tmp_path / f"model{suffix}")
+    again = here.saving.load_model(tmp_path / f"model{suffix}")
+    assert [x.name for x in again.layers] == ["x:0", "onnx::Gemm_1"]
+    x = np.ones((1, 4), "float32")
+    np.testing.assert_allclose(
+        again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_layers_whose_names_differ_after_a_colon_draw_differently():
+    inputs = lamina.Input((64,))
+    outputs = [lamina.layers.Dropout(0.5, name=f"dropout:{i}")(inputs) for i in range(2)]
+    model = lamina.Model(inputs, outputs)
+    a, b = model.stateless_call([], [], np.ones((1, 64), "float32"), training=True, seed=3)[0]
+    assert np.any(np.asarray(a) != np.asarray(b))
+
+
 def blocks(library):
     """A model with layers in every kind of container, and a layer under two names."""
     layers = library.layers

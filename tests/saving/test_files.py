@@ -115,6 +115,20 @@ def test_a_folder_in_the_place_of_a_file(name, taken, tmp_path):
     assert [p.name for p in tmp_path.rglob("*")] == [taken]
 
 
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.weights.h5"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_file_is_written_where_a_link_leads(name, exists, tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    if exists:
+        (folder / name).write_bytes(b"old")
+    (tmp_path / name).symlink_to(folder / name)
+    (make().save_weights if "weights" in name else make().save)(tmp_path / name)
+    assert (tmp_path / name).is_symlink()
+    assert (folder / name).stat().st_size > 1000
+    assert {p.name for p in tmp_path.rglob("*")} == {"elsewhere", name}
+
+
 def test_a_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path / "model").write_text("mine")
     with pytest.raises(NotADirectoryError, match=r"model' is a file, and a folder"):

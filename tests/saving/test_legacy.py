@@ -224,6 +224,20 @@ def test_models_inside_of_models_count_their_calls_from_one(tmp_path):
     np.testing.assert_allclose(y, dense(X, *DENSE) * dense(2 * X, *DENSE), rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["Model", "Sequential"])
+def test_calls_of_models_among_the_outputs_count_from_one(kind, tmp_path):
+    if kind == "Sequential":
+        config = {"name": "d", "output_dim": 3, "batch_input_shape": [None, 4]}
+        inner = sequential(("Dense", config))
+    else:
+        inner = graph([layer("d", "Dense", [["z", 0, 0]], output_dim=3)], [["d", 0, 0]], ("z",))
+    inner = {**inner, "name": "inner", "inbound_nodes": [[["x", 0, 0]], [["y", 0, 0]]]}
+    record = graph([inner], [["inner", 2, 0], ["inner", 1, 0]], ("x", "y"))
+    model = loaded(tmp_path, "1.2.2", record, {"inner": named("d", *DENSE)})
+    for y, x in zip(model.predict([X, 2 * X], verbose=0), (2 * X, X), strict=True):
+        np.testing.assert_allclose(y, dense(x, *DENSE), rtol=1e-5)
+
+
 def test_arguments_of_calls(tmp_path):
     """Tensors as keyword arguments, as tf.keras writes them, and states in a list of inputs."""
     lstm = {"units": 3, "return_state": True, "recurrent_activation": "sigmoid"}

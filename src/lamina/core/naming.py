@@ -14,7 +14,7 @@ import jax
 from lamina import settings
 from lamina.errors import ArgumentError
 
-_BAD = re.compile(r"[/\\\x00-\x1f:]|^\.+$|^\s*$")
+_BAD = re.compile(r"[/\\\x00-\x1f]|^\.+$|^\s*$")
 _counts: Counter[str] = Counter()
 _draws: Counter[str] = Counter()
 
@@ -91,6 +91,7 @@ def draw_name(name: str) -> str:
     Hence the same code draws the same numbers after the same seed, whatever ran before. Before a
     seed is set, nothing is numbered: every weight has a seed of its own.
     """
+    name = name.replace(":", "\x1f")  # not in names; what follows a colon is the number
     if not settings.times_seeded():
         return name
     n = _draws[name]
@@ -161,6 +162,6 @@ def check_name(name: Any, what: str) -> str:
     if not isinstance(name, str) or len(name) > 200 or _BAD.search(name):
         raise ArgumentError(
             f"The name of a {what} is a non-empty string of at most 200 characters without "
-            f"slashes, colons or control characters. Received: {name!r}."
+            f"slashes or control characters. Received: {name!r}."
         )
     return name

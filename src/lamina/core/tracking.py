@@ -33,6 +33,13 @@ class Trackable:
     __slots__ = ()
     tracked_as: ClassVar[str] = ""
 
+    def _belongs_to(self, owner: Any) -> bool:
+        """Whether its path begins with that of ``owner``."""
+        return False
+
+    def _join(self, owner: Any) -> None:
+        """Belong to ``owner``, the copy of the owner of which this is a copy."""
+
 
 _created = itertools.count(1)
 _CONTAINERS = (list, tuple, dict, set)
@@ -131,6 +138,16 @@ class Owner(Versioned):
             _tracked_attributes={}, _tracking_order=None, _creation_number=next(_created)
         )
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes, to copy or pickle; and which of these objects belong to this one."""
+        parts = [x for x in contents(self.__dict__) if x._belongs_to(self)]
+        return {**self.__dict__, "_parts": parts}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        for part in self.__dict__.pop("_parts", ()):
+            part._join(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if (

@@ -130,9 +130,9 @@ class Variable(Trackable):
 
     __slots__ = (
         "__weakref__", "_address", "_draw", "_given_layout", "_group", "_lent", "_live", "_owner",
-        "_scopes", "_value", "aggregation", "autocast", "constraint", "dtype", "frozen",
-        "initializer", "is_weight", "layout", "name", "overwrite_with_gradient", "regularizer",
-        "shape", "synchronization", "trainable",
+        "_owner_path", "_scopes", "_value", "aggregation", "autocast", "constraint", "dtype",
+        "frozen", "initializer", "is_weight", "layout", "name", "overwrite_with_gradient",
+        "regularizer", "shape", "synchronization", "trainable",
     )  # fmt: skip
     tracked_as = "variable"
 
@@ -156,6 +156,7 @@ class Variable(Trackable):
     ) -> None:
         self.name = naming.check_name(name or naming.auto_name("variable"), "variable")
         self._owner = None if owner is None else weakref.ref(owner)
+        self._owner_path: str | None = None  # in a copy that was made without the owner
         self._scopes = naming.current_name_scopes()
         # Unfreezing a layer makes its weights trainable again, but never its statistics, nor the
         # frozen weights that adapters replace.
@@ -205,9 +206,30 @@ class Variable(Trackable):
     @property
     def path(self) -> str:
         """The current path of the owner, and the name: ``"encoder/dense/kernel"``."""
-        owner = self.owner
-        own = self.name if owner is None else f"{owner.path}/{self.name}"
+        before = self._path_before()
+        own = self.name if before is None else f"{before}/{self.name}"
         return "/".join((*self._scopes, own)) if self._scopes else own
+
+    def _path_before(self) -> str | None:
+        """The path of the owner, or in a copy without it, of the owner of the original."""
+        owner = self.owner
+        return owner.path if owner is not None else self._owner_path
+
+    def _belongs_to(self, owner: Any) -> bool:
+        return self.owner is owner
+
+    def _join(self, owner: Any) -> None:
+        if self._owner is None:
+            self._owner, self._owner_path = weakref.ref(owner), None
+
+    def __getstate__(self) -> tuple[Any, dict[str, Any]]:
+        """The content, to copy or pickle: no state of a running training, and not the owner."""
+        attributes, state = super().__getstate__()  # pyright: ignore[reportGeneralTypeIssues]
+        state |= {"_live": None, "_group": "", "_address": ""}
+        state |= {"_owner": None, "_owner_path": self._path_before()}
+        if self.is_initialized:
+            state |= {"_value": self._own(), "_lent": True}
+        return attributes, state
 
     @property
     def value(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Self
 
@@ -138,6 +139,17 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
         if parent is None:
             return self._name
         return f"{parent.path}/{parent._names_of(self)[0]}"
+
+    def _belongs_to(self, owner: Any) -> bool:
+        return self._containing_layer is not None and self._containing_layer() is owner
+
+    def _join(self, owner: Any) -> None:
+        if self._containing_layer is None:
+            self.__dict__["_containing_layer"] = weakref.ref(owner)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes, to copy or pickle, without the calls in a graph of other layers."""
+        return {**super().__getstate__(), "_inbound_nodes": [], "_containing_layer": None}
 
     def _accept_extra(self, extra: dict[str, Any]) -> dict[str, Any]:
         """Accept ``input_shape`` and similar arguments of the first layer of a ``Sequential``."""

@@ -24,12 +24,25 @@ from lamina.serialization import registry, text
 from lamina.tree import nested
 
 
-def graph_config(graph: Graph) -> dict[str, Any]:
-    """The graph as JSON data: each operation once, with its calls in this graph."""
-    return registry.describe_together(lambda: _graph_config(graph))
+def graph_config(graph: Graph, is_for_files: bool = True) -> dict[str, Any]:
+    """The graph as JSON data: each operation once, with its calls in this graph.
+
+    Args:
+        graph: The graph.
+        is_for_files: Whether calls among the inputs and outputs are counted as in Keras's files:
+            those of a functional model from 1. All others are counted from 0.
+    """
+    return registry.describe_together(lambda: _graph_config(graph, is_for_files))
 
 
-def _graph_config(graph: Graph) -> dict[str, Any]:
+def _number_of_first_call(operation: Any) -> int:
+    """With which number its calls begin, among the inputs and outputs of a graph in a file."""
+    cls: Any = type(operation)
+    has_graph = isinstance(operation, Layer) and operation.layer_graph is not None
+    return int(has_graph and cls.lists_input)
+
+
+def _graph_config(graph: Graph, is_for_files: bool) -> dict[str, Any]:
     index: dict[Node, int] = {}
     counts: dict[Any, int] = defaultdict(int)
     for node in [x.node for x in graph.inputs if not x.node.inputs] + graph.nodes:
@@ -39,6 +52,11 @@ def _graph_config(graph: Graph) -> dict[str, Any]:
 
     def reference(x: Any) -> Any:
         return [x.node.operation.name, index[x.node], x.index]
+
+    def end(x: Any) -> Any:
+        name, number, i = reference(x)
+        first = _number_of_first_call(x.node.operation) if is_for_files else 0
+        return [name, number + first, i]
 
     def argument(x: Any) -> Any:
         if not is_symbolic(x):
@@ -69,8 +87,8 @@ def _graph_config(graph: Graph) -> dict[str, Any]:
         records.append({**record, "name": operation.name, "inbound_nodes": calls})
     return {
         "layers": records,
-        "input_layers": nested.map_structure(reference, graph.input_structure),
-        "output_layers": nested.map_structure(reference, graph.output_structure),
+        "input_layers": nested.map_structure(end, graph.input_structure),
+        "output_layers": nested.map_structure(end, graph.output_structure),
     }
 
 
@@ -105,17 +123,25 @@ def graph_from_config(
     custom_objects: Mapping[str, Any] | None = None,
     make: Callable[[Mapping[str, Any], Any], Any] = _make_operation,
     call_function: Callable[..., Any] | None = None,
+    is_from_file: bool = True,
 ) -> Graph:
     """Rebuild the graph that :func:`graph_config` described, by calling its layers again.
 
     The time is linear in the number of calls, in any order.
+
+    Args:
+        config: The graph as JSON data.
+        custom_objects: Custom classes and functions by name.
+        make: Makes the operation of a record.
+        call_function: Is called with an operation and its arguments, instead of the operation.
+        is_from_file: The argument ``is_for_files`` of :func:`graph_config`.
 
     Raises:
         SerializationError: A call refers to a tensor that no call returns.
     """
     try:
         with registry.rebuild_together():
-            return _rebuild(config, custom_objects, make, call_function)
+            return _rebuild(config, custom_objects, make, call_function, is_from_file)
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as e:
         if isinstance(e, LaminaError):
             raise
@@ -123,8 +149,9 @@ def graph_from_config(
 
 
 def _rebuild(
-    config: Mapping[str, Any], custom_objects: Any, make: Any, call_function: Any
-) -> Graph:
+    config: Mapping[str, Any], custom_objects: Any, make: Any, call_function: Any,
+    is_from_file: bool,
+) -> Graph:  # fmt: skip
     operations: dict[str, Any] = {}
     calls: dict[tuple[str, int], Mapping[str, Any]] = {}
     made: dict[tuple[str, int], list[Any]] = {}
@@ -165,11 +192,19 @@ def _rebuild(
             f"{sorted(map(str, needs[stuck[0]]))[:5]}."
         )
 
-    def tensor(reference: Any) -> Any:
-        return made[reference[0], reference[1]][reference[2]]
+    ends = config["input_layers"], config["output_layers"]
+    first = {k: _number_of_first_call(x) if is_from_file else 0 for k, x in operations.items()}
 
-    return Graph(_map_references(tensor, config["input_layers"]),
-                 _map_references(tensor, config["output_layers"]))  # fmt: skip
+    def note_first(reference: Any) -> None:
+        name, number, _ = reference
+        first[name] = min(first[name], number)  # 0 in files of which the calls are counted from 0
+
+    def tensor(reference: Any) -> Any:
+        name, number, i = reference
+        return made[name, number - first[name]][i]
+
+    _map_references(note_first, ends)
+    return Graph(*(_map_references(tensor, x) for x in ends))
 
 
 def _call(
@@ -337,7 +372,9 @@ def _clone_graph(
         layers = [make(record, None) for record in config]
         copy = type(model)([first, *layers], name=model.name)
     else:
-        graph = graph_from_config(graph_config(model.layer_graph), None, make, call_function)
+        graph = graph_from_config(
+            graph_config(model.layer_graph, False), None, make, call_function, False
+        )
         copy = type(model)(graph.input_structure, graph.output_structure, name=model.name)
     set_trainable_alone(copy, model.trainable)
     return copy

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from lamina import optimizers, settings
+from lamina import optimizers, saving, settings
 from lamina.core import prng
 from lamina.core.boundary import public
 from lamina.core.scope import current
@@ -595,6 +595,4 @@ class Trainer(_Attributes, Distributed):
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile with the arguments that :meth:`get_compile_config` returned."""
-        known = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics",
-                 "run_eagerly", "steps_per_execution", "jit_compile")  # fmt: skip
-        self.compile(**{k: config[k] for k in known if k in config})
+        self.compile(**saving.optimizer.arguments_of(self.compile, config))

@@ -22,7 +22,7 @@ NOWHERE = Path(os.devnull)
 
 
 @contextmanager
-def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(target: str | os.PathLike[str], follow_link: bool = True) -> Iterator[Path]:
     """Yield a temporary path next to ``target``, which replaces it when the block ends.
 
     If the block raises, the process dies or the disk is full, the target is unchanged. If several
@@ -31,11 +31,12 @@ def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         target: The file to write; its folder must exist.
+        follow_link: Whether the file that a link leads to is replaced, and not the link.
 
     Raises:
         OSError: The folder is missing or not writable.
     """
-    target = Path(target)
+    target = Path(os.path.realpath(target) if follow_link else target)
     if not processes.is_first():
         with stalls.waiting():
             yield NOWHERE

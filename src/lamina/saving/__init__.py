@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from lamina.saving.inspection import inspect as inspect
     from lamina.saving.weight_files import load_weights as load_weights
     from lamina.saving.weight_files import save_weights as save_weights
+    from lamina.serialization.namespaces import (
+        serialize_keras_object as serialize_keras_object,
+    )
     from lamina.serialization.registry import CustomObjectScope as CustomObjectScope
     from lamina.serialization.registry import CustomObjectScope as custom_object_scope
     from lamina.serialization.registry import deserialize as deserialize_keras_object
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from lamina.serialization.registry import get_registered_object as get_registered_object
     from lamina.serialization.registry import register_serializable as register_keras_serializable
     from lamina.serialization.registry import register_serializable as register_serializable
-    from lamina.serialization.registry import serialize as serialize_keras_object
 
 __getattr__, __dir__ = names_of(
     __name__,
@@ -37,12 +39,13 @@ __getattr__, __dir__ = names_of(
         "lamina.saving.editor": "KerasFileEditor",
         "lamina.saving.inspection": "FileReport inspect",
         "lamina.saving.weight_files": "load_weights save_weights",
+        "lamina.serialization.namespaces": "serialize_keras_object",
         "lamina.serialization.registry": (
             "CustomObjectScope custom_object_scope=CustomObjectScope "
             "deserialize_keras_object=deserialize get_custom_objects get_registered_name "
             "get_registered_object register_keras_serializable=register_serializable "
-            "register_serializable serialize_keras_object=serialize"
+            "register_serializable"
         ),
     },
-    submodules="archive operations upgrade weight_files",
+    submodules="archive operations optimizer upgrade weight_files",
 )

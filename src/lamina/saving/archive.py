@@ -361,7 +361,7 @@ def _assemble(members: Members, custom_objects: Mapping[str, Any] | None, compil
             stored, places, error=CorruptFileError,
             way_out="Was the code of a class in it changed since it was saved?",
         )  # fmt: skip
-        if settings and old is not None:
+        if settings and old is not None and model.optimizer is not None:
             legacy.read_state(old, model, old.optimizer_paths(), is_current=False)
             if not old.optimizer_paths():  # of the optimizers from before tf.keras 2.11
                 warn(f"{where} contains no state of the optimizer, which starts anew.",

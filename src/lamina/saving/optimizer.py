@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lamina.core.boundary import warn
@@ -65,6 +66,30 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
     fill(stored, Places.of(variables), error=CorruptFileError, way_out="", whole=False)
 
 
+def arguments_of(compile: Callable[..., Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments in a config that a ``compile`` takes; those that an override sets are left out.
+
+    Args:
+        compile: The method of a model.
+        config: Arguments by name.
+    """
+    parameters = inspect.signature(compile).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return {k: v for k, v in config.items() if takes_all or k in parameters}
+
+
+def _lost(model: Any, config: Mapping[str, Any]) -> list[str]:
+    """The arguments of a user's ``compile`` that the file lacks."""
+    cls = type(model)
+    if not registry.defined_by_user(cls, "compile"):
+        return []
+    if registry.defined_by_user(cls, "compile_from_config"):
+        return []
+    variadic = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    parameters = inspect.signature(model.compile).parameters
+    return [k for k, p in parameters.items() if p.kind not in variadic and k not in config]
+
+
 def compile_with(model: Any, settings: Any, custom_objects: Any, where: str) -> None:
     """Compile a model with the arguments in a file.
 
@@ -77,12 +102,25 @@ def compile_with(model: Any, settings: Any, custom_objects: Any, where: str) -> 
     Raises:
         CorruptFileError: They are not a dict.
         SerializationError: They cannot be deserialized.
+
+    Warns:
+        SavingWarning: The model has a ``compile`` with arguments that the file lacks. The model is
+            not compiled.
     """
     if not isinstance(settings, Mapping):
         raise CorruptFileError(f"{where}: the arguments of `compile` are not a dict: {settings!r}.")
     try:
         with registry.CustomObjectScope(custom_objects or {}):
-            model.compile_from_config(registry.deserialize(settings, custom_objects))
+            config = registry.deserialize(settings, custom_objects)
+            if lost := _lost(model, config):
+                warn(
+                    f"The model in {where} is not compiled: {type(model).__name__}.compile takes "
+                    f"{lost}, which the file does not contain. Call `compile` again, or give the "
+                    "class `get_compile_config` and `compile_from_config`.",
+                    SavingWarning,
+                )
+                return
+            model.compile_from_config(config)
     except LaminaError as e:
         raise SerializationError(
             f"{where} contains arguments of `compile` that cannot be deserialized: {e}",

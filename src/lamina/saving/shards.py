@@ -96,9 +96,9 @@ def write(
     digests: dict[str, str] = {}
     found: dict[str, dict[str, None]] = {}
     with contextlib.ExitStack() as complete:  # the index, which is entered first, is replaced last
-        index = complete.enter_context(replacing(path))
+        index = complete.enter_context(replacing(path, False))
         for target, part in zip(paths, parts, strict=True):
-            digests |= layout.write(complete.enter_context(replacing(target)), part)
+            digests |= layout.write(complete.enter_context(replacing(target, False)), part)
             for name in part:
                 found.setdefault(layout.key(name), {})[target.name] = None
         content = {

@@ -412,12 +412,11 @@ class _Upgrade:
         # Before Keras 3 the calls of a model are counted from 1: its own graph was the first.
         before = is_before(self.version, "3")
         names = {str(r["name"]): int(before and _is_model(r)) for r in config["layers"]}
-        layers = []
+        ends, layers = dict(names), []
         for record in config["layers"]:
             nodes = record.get("inbound_nodes") or []
-            row_of = record["class_name"] in FUNCTIONS
             declared = None if "module" in record else op_of_old(record)
-            if row_of:
+            if record["class_name"] in FUNCTIONS:
                 made, calls = self._function(record, nodes, names)
             elif declared is not None:
                 made, calls = {**record_of(declared), "config": record["config"]}, list(nodes)
@@ -426,10 +425,11 @@ class _Upgrade:
                 more = self.calls
                 calls = [_call(node, names, more) for node in nodes]
             layers.append({**made, "name": record["name"], "inbound_nodes": calls})
+            ends[str(record["name"])] *= made["class_name"] == "Sequential"  # others: from 1 still
         return {
             **{k: config[k] for k in ("name", "trainable") if k in config}, "layers": layers,
-            "input_layers": _ends(config["input_layers"], names, before),
-            "output_layers": _ends(config["output_layers"], names, before),
+            "input_layers": _ends(config["input_layers"], ends, before),
+            "output_layers": _ends(config["output_layers"], ends, before),
         }  # fmt: skip
 
     def _function(

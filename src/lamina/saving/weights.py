@@ -30,7 +30,7 @@ from lamina.optimizers import LossScaleOptimizer
 from lamina.optimizers.base import BaseOptimizer
 from lamina.random import SeedGenerator
 from lamina.saving.safetensors import digest_of
-from lamina.serialization.registry import stem_of
+from lamina.serialization.registry import defined_by_user, stem_of
 
 _CONTAINERS = (list, tuple, dict, Mapping, set)
 _Saved = Layer | SeedGenerator | BaseOptimizer
@@ -192,6 +192,15 @@ def optimizer_variables(optimizer: BaseOptimizer, prefix: str) -> dict[str, Vari
 
 def locate_in(stored: Stored, model: Layer) -> Places:
     """The names in a file of all variables of ``model``, in the layout that fits the file best."""
+    places = _locate_in(stored, model)
+    if not getattr(model, "compiled", True) and defined_by_user(type(model), "compile"):
+        # What the class's `compile` sets, such as optimizers, is not there yet.
+        holders = {n.partition("/")[0] for n in stored.names()} - {"vars"}
+        places.unbuilt.extend(f"{n}/" for n in holders if not hasattr(model, n))
+    return places
+
+
+def _locate_in(stored: Stored, model: Layer) -> Places:
     usual = locate(model)
     if all(stored.shape(name) == v.shape for name, v in usual.variables.items()):
         return usual

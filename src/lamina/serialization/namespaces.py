@@ -10,6 +10,37 @@ from typing import Any
 from lamina.serialization import registry
 
 
+def serialize_keras_object(obj: Any) -> Any:
+    """Convert ``obj`` to JSON data: numbers, strings, lists, dicts, and ``class_name`` records.
+
+    Functions are records too, so that ``deserialize_keras_object`` returns functions; in configs of
+    layers, built-in functions are names.
+
+    Args:
+        obj: An object with ``get_config``, a function with a name, a value, or a nesting of these.
+
+    Raises:
+        SerializationError: An object without ``get_config``, or a function without a name.
+
+    >>> from lamina import activations
+    >>> serialize_keras_object((1, "a", activations.relu))[2]["config"]
+    'relu'
+    """
+    return registry.describe_together(lambda: _with_functions(obj))
+
+
+def _with_functions(x: Any) -> Any:
+    if isinstance(x, (list, tuple)):
+        return [_with_functions(v) for v in x]
+    if type(x) is dict:
+        return {str(k): _with_functions(v) for k, v in x.items()}
+    data = registry.serialize(x)
+    if inspect.isroutine(x) and isinstance(data, str):
+        module = {"module": "builtins", "class_name": "function"}
+        return {**module, "config": data, "registered_name": "function"}
+    return data
+
+
 def accessors(
     family: str, what: str, default: Any = None, config: str = "config"
 ) -> tuple[Callable[..., Any], ...]:

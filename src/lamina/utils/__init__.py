@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from lamina.core.prng import set_random_seed as set_random_seed
     from lamina.execution.batches import pack_x_y_sample_weight as pack_x_y_sample_weight
     from lamina.execution.batches import unpack_x_y_sample_weight as unpack_x_y_sample_weight
+    from lamina.serialization.namespaces import (
+        serialize_keras_object as serialize_keras_object,
+    )
     from lamina.serialization.registry import CustomObjectScope as CustomObjectScope
     from lamina.serialization.registry import CustomObjectScope as custom_object_scope
     from lamina.serialization.registry import deserialize as deserialize_keras_object
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from lamina.serialization.registry import get_registered_name as get_registered_name
     from lamina.serialization.registry import get_registered_object as get_registered_object
     from lamina.serialization.registry import register_serializable as register_keras_serializable
-    from lamina.serialization.registry import serialize as serialize_keras_object
     from lamina.settings import disable_interactive_logging as disable_interactive_logging
     from lamina.settings import enable_interactive_logging as enable_interactive_logging
     from lamina.settings import is_interactive_logging_enabled as is_interactive_logging_enabled
@@ -57,11 +59,11 @@ __getattr__, __dir__ = names_of(
         "lamina.backend": "clear_session get_source_inputs is_keras_tensor standardize_dtype",
         "lamina.core.prng": "set_random_seed",
         "lamina.execution.batches": "pack_x_y_sample_weight unpack_x_y_sample_weight",
+        "lamina.serialization.namespaces": "serialize_keras_object",
         "lamina.serialization.registry": (
             "CustomObjectScope custom_object_scope=CustomObjectScope "
             "deserialize_keras_object=deserialize get_custom_objects get_registered_name "
-            "get_registered_object register_keras_serializable=register_serializable "
-            "serialize_keras_object=serialize"
+            "get_registered_object register_keras_serializable=register_serializable"
         ),
         "lamina.settings": (
             "disable_interactive_logging enable_interactive_logging is_interactive_logging_enabled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
@@ -28,6 +29,18 @@ _STANDARDIZE: dict[str, tuple[bytes | None, bytes]] = {
     "strip_punctuation": (None, _PUNCTUATION),
 }
 _SPLIT = ("whitespace", "character")
+
+
+def _words(table: bytes | None, delete: bytes, text: bytes) -> list[bytes]:
+    return text.translate(table, delete).split()
+
+
+def _characters(table: bytes | None, delete: bytes, text: bytes) -> list[bytes]:
+    return [c.encode() for c in text.translate(table, delete).decode("utf-8", "replace")]
+
+
+def _whole(table: bytes | None, delete: bytes, text: bytes) -> list[bytes]:
+    return [text.translate(table, delete)]
 
 
 def _choice_or_function(choices: Iterable[str]) -> Any:
@@ -180,16 +193,13 @@ class TextVectorization(
     def _splitter(self) -> Callable[[bytes], list[bytes]]:
         """The tokens of one text, as far as bytes suffice for it."""
         table, delete = self._bytes_to_change()
-        plain = table is None and not delete
         if self.split == "whitespace":
-            if plain:
+            if table is None and not delete:
                 return bytes.split
-            return lambda text: text.translate(table, delete).split()
+            return functools.partial(_words, table, delete)
         if self.split == "character":
-            return lambda text: [
-                c.encode() for c in text.translate(table, delete).decode("utf-8", "replace")
-            ]
-        return lambda text: [text if plain else text.translate(table, delete)]
+            return functools.partial(_characters, table, delete)
+        return functools.partial(_whole, table, delete)
 
     def _bytes_to_change(self) -> tuple[bytes | None, bytes]:
         name = self.standardize
