@@ -372,3 +372,30 @@ def test_the_state_of_recurrent_layers_moves_on(verb):
     parts = [layer(x[i : i + 4]) for i in (0, 4)]  # called by itself, it goes on likewise
     if verb == "predict":
         np.testing.assert_allclose(np.concatenate(parts), first, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "predict", "train_on_batch"])
+def test_a_call_may_take_one_number_of_samples(verb):
+    """As with noise of a fixed shape: the model is built for the batch that it gets."""
+
+    class Noisy(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.seed = layers.Dense(1), keras.random.SeedGenerator(0)
+
+        def call(self, x):
+            return self.dense(x) + keras.random.normal((16, 1), seed=self.seed)
+
+    model = Noisy()
+    model.compile("sgd", "mse")
+    if verb == "predict":
+        assert model.predict(X, batch_size=16, verbose=0).shape == (96, 1)
+    elif verb == "train_on_batch":
+        assert np.isfinite(model.train_on_batch(X[:16], Y[:16]))
+    else:
+        getattr(model, verb)(X, Y, batch_size=16, verbose=0)
+    assert model.dense.kernel.shape == (8, 1)
+    again = Noisy()
+    again.compile("sgd", "mse")
+    with pytest.raises(TypeError, match=r"add.*\(batch, 1\)"):
+        again.predict(X, batch_size=12, verbose=0)

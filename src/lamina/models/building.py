@@ -14,7 +14,7 @@ from lamina.execution.batches import Prepared
 from lamina.layers.arguments import call_signature, shapes_of
 from lamina.models.host import HostCalls, HostPart
 from lamina.models.stateless import StatelessTrainer
-from lamina.serialization.registry import builtin
+from lamina.serialization.registry import builtin, defined_by_user
 from lamina.tree import nested
 
 
@@ -74,6 +74,32 @@ class Buildable(StatelessTrainer):
             self.build_from_specs(nested.map_structure(
                 lambda s, dtype: spec.TensorSpec(s.dims_raw, dtype), shapes, config["input_dtypes"]
             ))  # fmt: skip
+
+    def build_from_batch(self, inputs: Any) -> None:
+        """Create all weights for any number of samples, or for that of a batch.
+
+        The latter is for a ``call`` that adds, for example, noise for a fixed number of samples.
+
+        Args:
+            inputs: Arrays in any nesting; None for an absent input.
+        """
+
+        def specs(samples: Any) -> Any:
+            return nested.map_structure(
+                lambda a: None if a is None else spec.TensorSpec(
+                    (len(a) if samples is None else samples, *a.shape[1:]), a.dtype
+                ), inputs,
+            )  # fmt: skip
+
+        try:
+            self.build_from_specs(specs(spec.BATCH))
+        except Exception as e:
+            if self.layer_graph is not None or not defined_by_user(type(self), "call"):
+                raise
+            try:
+                self.build_from_specs(specs(None))
+            except Exception:  # noqa: BLE001 - the first one names the dimension
+                raise e from None
 
     def build_from_specs(self, specs: Any) -> None:
         """Create all weights by abstract evaluation of ``call`` on specs."""

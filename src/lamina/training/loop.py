@@ -16,7 +16,7 @@ import numpy as np
 from lamina.callbacks.base import History
 from lamina.callbacks.callback_list import CallbackList, callback_list
 from lamina.callbacks.progress import Progress
-from lamina.core import prng, spec
+from lamina.core import prng
 from lamina.core.boundary import warn
 from lamina.core.scope import Scope, entered
 from lamina.core.variable import copied, put
@@ -57,11 +57,7 @@ def _build(model: Any, batch: Any) -> None:
         with entered(Scope(pure=True, key=prng.base_key(0))):  # its computation depends on values
             model(batch[0])
     else:
-        specs = nested.map_structure(
-            lambda a: None if a is None else spec.TensorSpec((spec.BATCH, *a.shape[1:]), a.dtype),
-            batch[0],
-        )
-        model.build_from_specs(specs)
+        model.build_from_batch(batch[0])
 
 
 def _program(model: Any, batch: Any, purpose: Any) -> Program:
