@@ -9,7 +9,13 @@ import pytest
 
 import lamina as keras
 from lamina import layers
-from lamina.errors import GraphError, ShapeError, SymbolicTensorError, TrainingWarning
+from lamina.errors import (
+    GraphError,
+    ShapeError,
+    StructureError,
+    SymbolicTensorError,
+    TrainingWarning,
+)
 from lamina.models import sequential
 from lamina.models.functional import Graph
 
@@ -501,3 +507,53 @@ def test_a_stack_is_built_for_one_shape():
     with pytest.raises(ShapeError, match=r"expected: \(None, 4\)\n  received: \(None, 5\)"):
         model.build((None, 5))
     assert model.weights[0].shape == (4, 2)
+
+
+@pytest.mark.parametrize("kind", ["list", "dict"])
+def test_one_array_is_the_target_of_the_only_output_with_a_loss(kind):
+    """As in a language model that returns its last states too: ``loss=[loss, None]``."""
+    x = keras.Input((4,))
+    model = keras.Model(x, [layers.Dense(1, name="a")(x), layers.Dense(3, name="b")(x)])
+    loss = ["mse", None] if kind == "list" else {"a": "mse", "b": None}
+    model.compile("sgd", loss, metrics=["mae", None] if kind == "list" else {"a": "mae"})
+    expected = model.evaluate(X, [Y, None], verbose=0, return_dict=True)
+    assert expected == model.evaluate(X, Y, verbose=0, return_dict=True)
+    model.fit(X, Y, validation_data=(X, Y), verbose=0)
+    model.compile("sgd", "mse")
+    with pytest.raises(StructureError, match="Received one target array"):
+        model.fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Dense(2, activation="softmax"),
+        layers.EinsumDense("ab,bc->ac", 2, activation="softmax"),
+        keras.Sequential([layers.Reshape((4, 1)), layers.Conv1D(2, 2, activation="softmax")]),
+    ],
+)
+def test_an_activation_may_be_taken_away(layer, tmp_path):
+    """As one does before Grad-CAM: ``model.layers[-1].activation = None``."""
+    model = keras.Sequential([keras.Input((4,)), layer])
+    before = model.predict(X, verbose=0)
+    model.save(tmp_path / "m.keras")
+    (layer.layers[-1] if isinstance(layer, keras.Sequential) else layer).activation = None
+    logits = model.predict(X, verbose=0)
+    assert (logits < 0).any()
+    np.testing.assert_allclose(keras.ops.softmax(logits), before, rtol=1e-5)
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(again.predict(X, verbose=0), logits)
+
+
+@pytest.mark.parametrize("cls", [layers.SimpleRNN, layers.GRU, layers.LSTM])
+def test_an_activation_set_on_a_recurrent_layer_is_that_of_its_cell(cls):
+    layer = cls(3, seed=1)
+    series = X[:, None]
+    before = np.asarray(layer(series))
+    layer.activation = keras.activations.relu
+    expected = cls(3, activation="relu", seed=1)
+    expected(series)
+    expected.set_weights(layer.get_weights())
+    assert not np.array_equal(layer(series), before)
+    np.testing.assert_array_equal(layer(series), expected(series))

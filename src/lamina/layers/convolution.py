@@ -98,11 +98,11 @@ class _Convolution(_Arguments, SpatialLayer):
         self.bias = add_weight(self, "bias", (channels,)) if self.use_bias else None
 
     def _activated(self, y: Any) -> Any:
-        """Add the bias and apply the activation."""
+        """Add the bias and apply the activation, if any."""
         if self.use_bias:
             shape = (1, -1, *(1,) * self.rank) if self.channel_axis == 1 else (-1,)
             y = y + jnp.reshape(self.bias.value, shape)
-        return self.activation(y)
+        return y if self.activation is None else self.activation(y)
 
 
 # ---- plain ---------------------------------------------------------------------------------------

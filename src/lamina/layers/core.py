@@ -269,8 +269,9 @@ class Dense(MatrixLayer, KernelAndBias):  # pyright: ignore[reportIncompatibleMe
         return self._matrix()
 
     def call(self, inputs: Any) -> Any:
-        """Multiply, add the bias, apply the activation."""
-        return self.activation(self._with_bias(self._product(inputs)))
+        """Multiply, add the bias, apply the activation, if any."""
+        outputs = self._with_bias(self._product(inputs))
+        return outputs if self.activation is None else self.activation(outputs)
 
 
 @builtin("layers")

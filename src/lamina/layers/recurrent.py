@@ -420,6 +420,11 @@ class RNNWithCell(CellArguments, RNN):
             )
         )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if "cell" in self.__dict__ and name in fields_of(self.cell_class, beyond=Layer):
+            setattr(self.cell, name, value)  # which computes with it
+
     def _name_inner(self) -> dict[Any, tuple[str, str]]:
         """The cell has the same name in all layers of this class."""
         return {self.cell: (self.cell.name, self.cell.name)}

@@ -217,6 +217,9 @@ class Objective:
             return [data]
         if what == "sample weight":
             return [data] * len(names)
+        used = [i for i, x in enumerate(self._losses) if x is not None or self._metrics[i]]
+        if len(used) == 1:  # `loss=["mse", None]`
+            return [data if i in used else None for i in range(len(names))]
         raise StructureError(
             f"The model has the outputs {names}. Received one {what} array; pass a list in this "
             "order, or a dict by these names."
