@@ -74,3 +74,16 @@ def test_a_mask_travels_through_a_called_model():
     ids = np.array([[1, 2, 0]])
     pooled = layers.GlobalAveragePooling1D()(model(ids))
     np.testing.assert_allclose(pooled, np.asarray(model(ids))[:, :2].mean(1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_predictions_may_be_changed_in_place(eager):
+    """As in Q-learning, where outputs with the values of some actions are the targets."""
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(2)(inputs))
+    model.compile("sgd", "mse", run_eagerly=eager)
+    states = RNG.normal(size=(3, 4)).astype("float32")
+    for predict in (model.predict_on_batch, lambda x: model.predict(x, verbose=0)):
+        targets = predict(states)
+        targets[np.arange(3), [0, 1, 0]] = 5.0
+        model.train_on_batch(states, targets)

@@ -586,7 +586,7 @@ def predict_on_batch(model: Any, x: Any) -> Any:
     x, *_ = one_batch(x, None, None, model)
     program = _program(model, (x, None, None), "predict")
     outputs = _predict_one(program, x, model.run_key("predict"))
-    return nested.unflatten(program.output_structure, [np.asarray(a) for a in outputs])
+    return nested.unflatten(program.output_structure, [np.array(a) for a in outputs])
 
 
 def predict_now(program: Program, x: Any) -> Any:
