@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import lamina
+from lamina.errors import SavingWarning
 
 X = np.linspace(-1, 1, 12, dtype="float32").reshape(3, 4)
 ENGINES = {"lamina": lamina, "keras": oracle}
@@ -188,6 +189,49 @@ def test_optimizers_that_a_model_holds(tmp_path):
             np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
     ours.save_weights(again)
     assert names(again) == names(path)
+
+
+def adversarial(k):
+    """A model whose own ``compile`` takes two optimizers, as that of a GAN does."""
+
+    class Net(k.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = k.layers.Dense(2)
+
+        def call(self, x):
+            return self.dense(x)
+
+        def compile(self, slow, fast, **kwargs):
+            super().compile(**kwargs)
+            self.slow, self.fast = slow, fast
+
+    net = Net()
+    net(X)
+    net.compile(
+        k.optimizers.Adam(0.1),
+        k.optimizers.SGD(k.optimizers.schedules.CosineDecay(0.1, 9), momentum=0.9),
+    )
+    for optimizer in (net.slow, net.fast):
+        optimizer.build(net.trainable_variables)
+    return net
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_compile_of_a_user_s_own_and_what_it_adds(engine, tmp_path):
+    """The state of optimizers that a new model lacks is skipped; ``compile`` is not guessed at."""
+    net = adversarial(ENGINES[engine])
+    cls = type(adversarial(lamina))
+    net.save_weights(tmp_path / "m.weights.h5")
+    fresh = cls()
+    fresh(X)
+    fresh.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(fresh.get_weights()[0], net.get_weights()[0])
+    net.save(tmp_path / "m.keras")
+    with pytest.warns(SavingWarning, match="compile takes \\['slow', 'fast'\\]"):
+        again = lamina.saving.load_model(tmp_path / "m.keras", {"Net": cls})
+    assert not again.compiled
+    np.testing.assert_array_equal(again.get_weights()[0], net.get_weights()[0])
 
 
 def test_whole_files_of_custom_models(tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 
-from lamina import optimizers, saving, settings
+from lamina import optimizers, settings
 from lamina.core import prng
 from lamina.core.boundary import public
 from lamina.core.scope import current
@@ -127,8 +128,7 @@ class Trainer(_Attributes, Distributed):
     def program_for(self, purpose: Purpose) -> Program:
         """The compiled steps for a purpose, cached until the model changes.
 
-        The set of trainable weights is part of the cache key: resetting ``trainable`` to its former
-        value reuses the earlier program.
+        Setting ``trainable`` to a former value reuses the program of that value.
         """
         key = self._program_key(purpose)
         program = self._step_programs.get(key)
@@ -145,10 +145,9 @@ class Trainer(_Attributes, Distributed):
 
     def _program_key(self, purpose: Any) -> tuple[Any, tuple[bool, ...], bool, Any, Any]:
         """What a program depends on: the third entry says whether it runs eagerly."""
-        compiled: tuple[int, ...] = ()
-        if purpose != "predict" and self._bound_losses is not None:
-            parts = filter(None, (self.optimizer, *self._bound_losses.parts()))
-            compiled = tuple(map(version_of, parts))
+        losses = None if purpose == "predict" else self._bound_losses
+        parts = () if losses is None else (self.optimizer, *losses.parts())
+        compiled = tuple(version_of(x) for x in parts if x is not None)
         trains = self._trains()  # which also brings `_layer_snapshot` up to date
         return purpose, trains, self._runs_uncompiled(), compiled, self._surroundings()
 
@@ -255,7 +254,8 @@ class Trainer(_Attributes, Distributed):
         """The metrics: that of the loss, those passed to :meth:`compile`, and those of layers.
 
         Those of ``compile`` are a single one, ``compile_metrics``, for the targets and outputs of
-        the whole model. Those of layers are updated in ``call`` or by methods of your own.
+        the whole model. A metric that is an attribute of this model or of an inner layer is reset
+        and reported with the others; update it in ``call``, ``compute_metrics`` or your own step.
         """
         compiled = () if self._bound_losses is None else self._bound_losses.public_trackers()
         return list({id(m): m for m in (*compiled, *super().metrics)}.values())
@@ -594,5 +594,7 @@ class Trainer(_Attributes, Distributed):
         return {"optimizer": self.optimizer, **self.training_objective.given, **how}
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """Compile with the arguments that :meth:`get_compile_config` returned."""
-        self.compile(**saving.optimizer.arguments_of(self.compile, config))
+        """Compile with the arguments of :meth:`get_compile_config` that ``compile`` takes."""
+        taken = inspect.signature(self.compile).parameters
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+        self.compile(**{k: v for k, v in config.items() if takes_all or k in taken})

@@ -47,5 +47,5 @@ __getattr__, __dir__ = names_of(
             "register_serializable"
         ),
     },
-    submodules="archive operations optimizer upgrade weight_files",
+    submodules="archive operations upgrade weight_files",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lamina.core.boundary import warn
@@ -64,18 +64,6 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
         )
         return
     fill(stored, Places.of(variables), error=CorruptFileError, way_out="", whole=False)
-
-
-def arguments_of(compile: Callable[..., Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments in a config that a ``compile`` takes; those that an override sets are left out.
-
-    Args:
-        compile: The method of a model.
-        config: Arguments by name.
-    """
-    parameters = inspect.signature(compile).parameters
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return {k: v for k, v in config.items() if takes_all or k in parameters}
 
 
 def _lost(model: Any, config: Mapping[str, Any]) -> list[str]:
