@@ -294,3 +294,15 @@ def test_models_without_an_optimizer_are_evaluated():
     np.testing.assert_allclose(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
     with pytest.raises(ArgumentError, match="no optimizer"):
         model.fit(X, [REAL, REAL])
+
+
+def test_one_metric_of_several_outputs_and_losses_as_metrics():
+    def run(k):
+        model, one = two_outputs(k), k.metrics.MeanAbsoluteError()
+        model.compile("sgd", "mse", metrics=[[one], [one, k.losses.Huber(0.5)]])
+        return model.fit(X, [REAL, REAL], shuffle=False, verbose=0).history
+
+    ours, theirs = run(lamina), run(keras)
+    assert list(ours) == list(theirs)
+    for key, values in ours.items():
+        assert values == pytest.approx(theirs[key], rel=1e-5), key
