@@ -306,3 +306,13 @@ def test_one_metric_of_several_outputs_and_losses_as_metrics():
     assert list(ours) == list(theirs)
     for key, values in ours.items():
         assert values == pytest.approx(theirs[key], rel=1e-5), key
+
+
+def test_regularizers_alone_are_minimized():
+    def run(k):
+        model = k.Sequential([k.Input((6,)), k.layers.Dense(4, kernel_regularizer="l2")])
+        model.set_weights([np.full(w.shape, 0.1) for w in model.weights])
+        model.compile("sgd")
+        return model.fit(X, REAL, epochs=2, verbose=0).history["loss"]
+
+    assert run(lamina) == pytest.approx(run(keras), rel=1e-5)
