@@ -294,3 +294,25 @@ def test_models_without_an_optimizer_are_evaluated():
     np.testing.assert_allclose(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
     with pytest.raises(ArgumentError, match="no optimizer"):
         model.fit(X, [REAL, REAL])
+
+
+def test_one_metric_of_several_outputs_and_losses_as_metrics():
+    def run(k):
+        model, one = two_outputs(k), k.metrics.MeanAbsoluteError()
+        model.compile("sgd", "mse", metrics=[[one], [one, k.losses.Huber(0.5)]])
+        return model.fit(X, [REAL, REAL], shuffle=False, verbose=0).history
+
+    ours, theirs = run(lamina), run(keras)
+    assert list(ours) == list(theirs)
+    for key, values in ours.items():
+        assert values == pytest.approx(theirs[key], rel=1e-5), key
+
+
+def test_regularizers_alone_are_minimized():
+    def run(k):
+        model = k.Sequential([k.Input((6,)), k.layers.Dense(4, kernel_regularizer="l2")])
+        model.set_weights([np.full(w.shape, 0.1) for w in model.weights])
+        model.compile("sgd")
+        return model.fit(X, REAL, epochs=2, verbose=0).history["loss"]
+
+    assert run(lamina) == pytest.approx(run(keras), rel=1e-5)

@@ -109,6 +109,10 @@ class Executable(Protocol):
         """All metric objects."""
         ...
 
+    def weight_penalties(self) -> list[Any]:
+        """The values of the regularizers of the weights that are currently trainable."""
+        ...
+
     def named_variables(self) -> dict[str, tuple[Variable, bool]]:
         """Map addresses to variables and whether these are currently trainable."""
         ...

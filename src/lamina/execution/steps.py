@@ -79,7 +79,8 @@ def forward(model: Executable, batch: Any, training: bool) -> Any:
     objective = model.training_objective
     outputs = model(x, training=training)
     objective.outputs_of(outputs)
-    if training and not (objective.has_loss or record.losses or model.has_own_loss):
+    has_loss = objective.has_loss or record.losses or model.has_own_loss
+    if training and not (has_loss or model.weight_penalties()):
         raise ArgumentError(
             "There is nothing to minimize: pass `loss=` to compile(), or call `self.add_loss` "
             "in a layer."

@@ -322,11 +322,13 @@ class Objective:
 
     def results(self, metrics: list[Any]) -> dict[str, Any]:
         """The current results of ``metrics``, by log name."""
-        names = {id(m): name for name, m in self.trackers.items()}
+        names: dict[int, list[str]] = {}
+        for name, metric in self.trackers.items():  # one metric may be there for several outputs
+            names.setdefault(id(metric), []).append(name)
         logs: dict[str, Any] = {}
         for metric in metrics:
             result = nested.map_structure(as_array, metric.result())
-            named = {names.get(id(metric), str(metric.name)): result}
+            named = dict.fromkeys(names.get(id(metric), [str(metric.name)]), result)
             logs |= result if isinstance(result, dict) else named
         return {name: logs[name] for name in self.trackers if name in logs} | logs
 
@@ -509,7 +511,9 @@ def _as_metric(item: Any, target: Any, output: Any) -> tuple[Any, str]:
         if isinstance(item, str):
             found.name = item  # a new object, which is named as in `compile`
         return found, str(found.name)
-    name = item if isinstance(item, str) else naming.snake_case(naming.name_of(found))
+    named = isinstance(found, losses_module.Loss)
+    name = str(found.name) if named else naming.snake_case(naming.name_of(found))
+    name = item if isinstance(item, str) else name
     return metrics_module.MeanMetricWrapper(found, name=name), name
 
 
