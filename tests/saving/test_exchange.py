@@ -373,6 +373,34 @@ def test_nested_models_and_shared_layers(there, here, shares, tmp_path):
         assert (again.get_layer("shared") is in_tower) == shares
 
 
+@pytest.mark.parametrize(
+    ("there", "here"), [(keras, lamina), (lamina, keras), (lamina, lamina)], ids=str
+)
+def test_the_text_of_a_compiled_model_is_that_of_a_compiled_model(there, here):
+    model = there.Sequential([there.Input((4,)), there.layers.Dense(2)])
+    assert not here.models.model_from_json(model.to_json()).compiled
+    model.compile(there.optimizers.SGD(0.25), "mse", metrics=["mae"])
+    again = here.models.model_from_json(model.to_json())
+    again.set_weights(model.get_weights())
+    assert float(again.optimizer.learning_rate) == 0.25
+    data = np.ones((3, 4), "float32"), np.ones((3, 2), "float32")
+    results = [m.evaluate(*data, verbose=0) for m in (model, again)]
+    np.testing.assert_allclose(*results, rtol=1e-5)
+
+
+def test_a_text_with_arguments_of_compile_that_are_unknown():
+    def own(y_true, y_pred):
+        return lamina.ops.mean(y_pred - y_true, axis=-1)
+
+    model = lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(2)])
+    model.compile("sgd", own)
+    text = model.to_json()
+    with pytest.warns(lamina.errors.SavingWarning, match=r"not compiled: .*function 'own'"):
+        again = lamina.models.model_from_json(text)
+    assert not again.compiled
+    assert lamina.models.model_from_json(text, {"own": own}).compiled
+
+
 @pytest.mark.parametrize("kind", ["functional", "subclass", "stack"])
 @pytest.mark.parametrize(
     ("there", "here"), [(keras, lamina), (lamina, keras), (lamina, lamina)], ids=str

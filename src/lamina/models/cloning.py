@@ -7,10 +7,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lamina import saving
+from lamina.core.boundary import warn
 from lamina.core.graph import Node, is_symbolic
 from lamina.core.operation import Op, Operation, any_symbolic
 from lamina.core.symbolic import SymbolicTensor
-from lamina.errors import ArgumentError, LaminaError, SerializationError
+from lamina.errors import (
+    ArgumentError,
+    CorruptFileError,
+    LaminaError,
+    SavingWarning,
+    SerializationError,
+)
 from lamina.layers import Input, InputLayer, Layer
 from lamina.layers.state import (
     flatten_layers,
@@ -266,6 +273,8 @@ def model_from_json(
 ) -> Any:
     """The model that ``model.to_json()`` described, with newly initialized weights.
 
+    It is compiled if the text has the arguments of ``compile``, as that of a compiled model.
+
     Args:
         json_string: The text, of Lamina or of Keras 1.1 to 3.
         custom_objects: Your own classes and functions, by the names that the text uses.
@@ -274,6 +283,9 @@ def model_from_json(
     Raises:
         SerializationError: The text is not valid, or does not describe a model.
         UnsafeFileError: It needs more than the budget allows.
+
+    Warns:
+        SavingWarning: The arguments of ``compile`` cannot be read. The model is not compiled.
     """
     if not isinstance(json_string, (str, bytes)):
         raise ArgumentError(
@@ -285,6 +297,11 @@ def model_from_json(
         model = saving.upgrade.rebuild(config, None, custom_objects, where)
         if not (isinstance(model, Layer) and isinstance(model, saving.archive.Compiles)):
             raise SerializationError(f"{where} describes a {type(model).__name__}, not a model.")
+        if compiled := config.get("compile_config"):
+            try:
+                saving.optimizer.compile_with(model, compiled, custom_objects, where)
+            except (SerializationError, CorruptFileError) as e:
+                warn(f"The model is not compiled: {e.subject}", SavingWarning)
         return model
 
 

@@ -469,10 +469,15 @@ class Model(Buildable):
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as a JSON string, for ``lamina.models.model_from_json``.
 
+        It contains the arguments of :meth:`compile` too, if the model is compiled.
+
         Args:
             kwargs: Arguments of ``json.dumps``, such as ``indent=2``.
         """
-        return json.dumps(registry.serialize(self), **kwargs)
+        record = registry.serialize(self)
+        if self.compiled:
+            record["compile_config"] = saving.archive.compile_config(self)
+        return json.dumps(record, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """The graph as data; for a subclass, the arguments of its constructor."""

@@ -176,7 +176,7 @@ def _write_zip(
 def _write(model: Any, target: Target, include_optimizer: bool, probe: Any) -> None:
     """Write the members, the metadata last."""
     config, own = _description(model)
-    config["compile_config"] = settings = _compile_config(model, include_optimizer)
+    config["compile_config"] = settings = compile_config(model, include_optimizer)
     places = locate(model)
     arrays = places.arrays()
     if include_optimizer and settings and model.optimizer is not None and model.optimizer.built:
@@ -219,7 +219,7 @@ def _write_hdf5(model: Any, target: Path, include_optimizer: bool) -> None:
     """Write a whole model as one file of HDF5."""
     record, own = _description(model)
     refuse_stores(locate(model), ".h5")
-    settings, state = _compile_config(model, True) if include_optimizer else {}, {}
+    settings, state = compile_config(model, True) if include_optimizer else {}, {}
     if settings and model.optimizer is not None and model.optimizer.built:
         state = model.optimizer.state_variables
         own["optimizer_addresses"] = optimizer.addresses_of(model)
@@ -440,7 +440,8 @@ def _resume(model: Any, own: Mapping[str, Any]) -> None:
 # ---- compile settings and optimizer --------------------------------------------------------------
 
 
-def _compile_config(model: Any, include_optimizer: bool) -> Any:
+def compile_config(model: Any, include_optimizer: bool = True) -> Any:
+    """The arguments of ``compile`` as data; nothing, with a warning, if they cannot be."""
     if not model.compiled:
         return {}
     settings = model.get_compile_config()
