@@ -129,6 +129,19 @@ def test_masks_travel_eagerly_and_in_a_graph():
     assert model(ids).tolist() == [2.0, 1.0]
 
 
+def test_a_number_is_an_array_for_built_in_layers():
+    assert layers.Rescaling(2.0)(3).dtype == "float32"
+    for layer in (layers.Dropout(0.5), layers.Identity(), layers.Rescaling(1.0)):
+        assert (layer(3.0).shape, float(layer(3.0))) == ((), 3.0)
+    assert layers.Embedding(5, 2)(4).shape == (2,)
+
+    class Counted(layers.Layer):
+        def call(self, count):
+            return [ops.ones(())] * count
+
+    assert len(Counted()(2)) == 2
+
+
 def test_masks_come_in_the_structure_of_the_inputs():
     class Both(layers.Layer):
         def call(self, inputs, mask=None):

@@ -18,6 +18,7 @@ from lamina.core.spec import is_anonymous, show_dims
 from lamina.core.variable import value_of
 from lamina.dtype_policies import dtypes
 from lamina.errors import StructureError
+from lamina.serialization.registry import defined_by_user
 from lamina.serialization.text import reads_config
 from lamina.tree import nested
 
@@ -241,8 +242,13 @@ def as_array(x: Any) -> Any:
     return value_of(x)
 
 
-def as_tensors(x: Any) -> Any:
-    """Convert nested lists of numbers to one array, as in ``layer([[1., 2.]])``."""
+def as_tensors(x: Any, cls: type) -> Any:
+    """Convert nested lists of numbers to one array, as in ``layer([[1., 2.]])``.
+
+    A single number becomes an array in calls of built-in layers; a user's ``call`` may need it.
+    """
+    if isinstance(x, (bool, int, float)) and not defined_by_user(cls, "call"):
+        return np.asarray(x, None if isinstance(x, int) else "float32")
     if isinstance(x, (list, tuple)) and x:
         leaves = nested.flatten(x)
         if leaves and all(isinstance(v, (int, float)) for v in leaves):

@@ -191,7 +191,7 @@ class Layer(LayerState):
         if len(args) == 1 and not kwargs and signature.first is not None:
             parameter = signature.signature.parameters[signature.first]
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and len(signature.names) == 1:
-                return training, {signature.first: as_tensors(args[0])}
+                return training, {signature.first: as_tensors(args[0], type(self))}
         try:
             bound = signature.signature.bind(*args, **kwargs)
         except TypeError as e:
@@ -214,7 +214,7 @@ class Layer(LayerState):
                 arguments |= arguments.pop(name)
         first = signature.first
         if first is not None and first in arguments:
-            arguments[first] = as_tensors(arguments[first])
+            arguments[first] = as_tensors(arguments[first], type(self))
         return arguments.get("training", training), arguments
 
     def _run(self, arguments: dict[str, Any]) -> Any:
