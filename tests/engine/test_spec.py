@@ -84,6 +84,13 @@ def test_what_is_halved_and_doubled_fits_again():
     assert evaluate(halved, [TensorSpec(("batch", 8, 3))]).shape == (None, 8, 3)
 
 
+def test_a_number_of_examples_can_be_divided():
+    x = TensorSpec(("batch", 3))
+    assert [y.shape for y in evaluate(lambda a: jnp.split(a, 2), [x])] == [(None, 3)] * 2
+    with pytest.raises(ValueError, match="equal division"):
+        evaluate(lambda a: jnp.split(a, 2), [TensorSpec(("time", 3))])
+
+
 def _shrunk(x):
     """As a strided convolution without padding does."""
     return jax.lax.conv_general_dilated(x, jnp.ones((3, 1, 1)), (2,), "VALID",

@@ -411,18 +411,19 @@ def _sampled(fn: Callable[..., Any], specs: list[TensorSpec], names: list[str]) 
 
 
 # Named dimensions get distinct numbers, so that they stay different: a start and a step. Unknown
-# ones share one, the last number. Of the large ones, it has many factors of 2: what is halved and
-# doubled again (as in a U-Net) is assumed to match.
-_LARGE = ((24, 7, 128), (31, 11, 192), (48, 5, 320))
-_SMALL = ((5, 2, 4), (7, 3, 6), (11, 1, 2))
+# ones share one, the third number. Of the large ones, it has many factors of 2: what is halved and
+# doubled again (as in a U-Net) is assumed to match. The last is the number of examples, which is
+# unknown too: it is assumed to be a multiple of what it is divided by.
+_LARGE = ((24, 7, 128, 36), (31, 11, 192, 60), (48, 5, 320, 84))
+_SMALL = ((5, 2, 4, 36), (7, 3, 6, 60), (11, 1, 2, 84))
 
 
 def _sampled_as(
     fn: Callable[..., Any], specs: list[TensorSpec], names: list[str],
-    table: tuple[tuple[int, int, int], ...],
+    table: tuple[tuple[int, int, int, int], ...],
 ) -> Any:  # fmt: skip
     samples = []
-    for start, step, shared in table:
+    for start, step, shared, examples in table:
         numbers = itertools.count(start, step)
         to: dict[str, str] = {}
         for n in _with_operands(names):
@@ -430,7 +431,8 @@ def _sampled_as(
             if formula is not None:
                 to[n] = str(_substitute(formula, to))
             else:
-                to[n] = str(shared if _ANONYMOUS.match(n) else next(numbers))
+                unnamed = examples if n == str(BATCH) else shared if _ANONYMOUS.match(n) else None
+                to[n] = str(next(numbers) if unnamed is None else unnamed)
         samples.append((to, _evaluate_directly(fn, [substitute(s, to) for s in specs])))
 
     def merge(*found: TensorSpec | None) -> TensorSpec | None:
