@@ -187,6 +187,18 @@ def test_vectorize():
     np.testing.assert_array_equal(dot(jnp.ones((2, 3)), jnp.ones(3)), [3.0, 3.0])
 
 
+@pytest.mark.parametrize("offset", [0, 1, -1])
+def test_the_length_of_diagonals_may_be_unknown(offset):
+    x = layers.Input((3,))
+    outputs = [ops.diag(x, offset), ops.diagonal(x, offset), ops.diagonal(x[:, :, None], offset)]
+    assert [y.shape for y in outputs] == [(None,), (None,), (1, None)]
+    model = lamina.Model(x, outputs)
+    for rows in (1, 2, 5):
+        data = np.arange(3.0 * rows, dtype="float32").reshape(rows, 3)
+        for y in (*model(data)[:2], model(data)[2][0]):
+            np.testing.assert_array_equal(y, np.diagonal(data, offset))
+
+
 def test_images_of_unknown_size_get_the_target_size():
     x = layers.Input((None, None, 3))
     y = ops.image.crop_images(x, top_cropping=1, right_cropping=2, target_height=4, target_width=1)

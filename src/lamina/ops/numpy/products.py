@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 
 from lamina.core.declaration import Tensor, as_op, op
@@ -126,7 +127,21 @@ def _diagonal_k(name: str, fn: Callable[..., Any], line: str) -> Any:
     return as_op(apply, name, text, __name__)
 
 
-diag = _diagonal_k("diag", jnp.diag, "The matrix with diagonal ``x``; the diagonal of a matrix.")
+def _diagonal(x: jax.Array, offset: int, axis1: int, axis2: int) -> jax.Array:
+    if all(isinstance(n, int) for n in x.shape):
+        return jnp.diagonal(x, offset, axis1, axis2)
+    rows, columns = x.shape[axis1], x.shape[axis2]
+    above, left = max(-offset, 0), max(offset, 0)  # JAX compares dimensions, which may be unknown
+    size = jax.core.max_dim(jax.core.min_dim(rows - above, columns - left), 0)
+    index = jnp.arange(size)
+    return jnp.moveaxis(x, (axis1, axis2), (-2, -1))[..., index + above, index + left]
+
+
+def _diag(x: jax.Array, k: int) -> jax.Array:
+    return _diagonal(x, k, 0, 1) if x.ndim == 2 else jnp.diag(x, k)
+
+
+diag = _diagonal_k("diag", _diag, "The matrix with diagonal ``x``; the diagonal of a matrix.")
 diagflat = _diagonal_k("diagflat", jnp.diagflat, "The matrix with diagonal ``x``, flattened.")
 tril = _diagonal_k("tril", jnp.tril, "Zeros above diagonal ``k`` of each matrix.")
 triu = _diagonal_k("triu", jnp.triu, "Zeros below diagonal ``k`` of each matrix.")
@@ -145,7 +160,7 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.
     >>> diagonal([[1, 2], [3, 4]])
     Array([1, 4], dtype=int32)
     """
-    return jnp.diagonal(as_array(x), offset, axis1, axis2)
+    return _diagonal(as_array(x), offset, axis1, axis2)
 
 
 @op
