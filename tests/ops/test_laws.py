@@ -10,6 +10,7 @@ from lamina import layers, ops
 from lamina.core import spec
 from lamina.core.declaration import DECLARATIONS
 from lamina.core.spec import TensorSpec
+from lamina.errors import SymbolicTensorError
 from tests.cases.ops import CASES
 
 # Without a row: what makes no tensor of tensors, or takes functions (see test_functions).
@@ -197,6 +198,18 @@ def test_the_length_of_diagonals_may_be_unknown(offset):
         data = np.arange(3.0 * rows, dtype="float32").reshape(rows, 3)
         for y in (*model(data)[:2], model(data)[2][0]):
             np.testing.assert_array_equal(y, np.diagonal(data, offset))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ops.nonzero, ops.unique, lambda x: ops.where(x > 0), lambda x: x[x > 0],
+        lambda x: ops.arange(ops.cast(ops.max(x), "int32")),
+    ],
+)  # fmt: skip
+def test_shapes_that_depend_on_values_are_an_error_in_graphs(call):
+    with pytest.raises(SymbolicTensorError, match="needs the values of a tensor, or an unknown"):
+        call(layers.Input((3,)))
 
 
 def test_images_of_unknown_size_get_the_target_size():

@@ -22,6 +22,7 @@ from lamina.errors import SymbolicTensorError
 _NEEDS_VALUES = (
     jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError, jax.errors.InconclusiveDimensionOperation,
+    jax.errors.NonConcreteBooleanIndexError,
 )  # fmt: skip
 _F = TypeVar("_F", bound=Callable[..., Any])
 _INTERNAL = (__name__.partition(".")[0] + ".", "jax.", "jax._src", "contextlib", "functools")

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import prng, spec
-from lamina.core.boundary import public, raised_by_user
+from lamina.core.boundary import needs_values, public, raised_by_user
 from lamina.core.graph import is_symbolic
 from lamina.core.operation import (
     Op,
@@ -346,6 +346,15 @@ def _record_op(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
     except Exception as e:
         e = _of_axis(e, declaration.signature.bind(*args, **kwargs).arguments)
         shown = ", ".join(f"{x.name} {spec.show_dims(x.spec.dims_raw)}" for x in inputs)
+        if needs_values(e):
+            raise SymbolicTensorError(
+                f"{where} needs the values of a tensor, or an unknown dimension, for the shape of "
+                "its result; in a graph, only shapes are known.",
+                received=shown,
+                cure="Use an op whose result has a fixed shape: `ops.where(condition, a, b)`, ...; "
+                "or call this one on arrays, outside of the graph.",
+                location=user_location(),
+            ) from None
         raise ShapeError(
             f"{where} cannot take these tensors: {type(e).__name__}: {e}",
             received=shown,
