@@ -32,6 +32,13 @@ def test_same_values(ours, theirs, name, arguments):
     np.testing.assert_allclose(mine(X), other(X), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", ["L1", "L2", "L1L2"])
+def test_none_is_the_default_factor(name):
+    mine, other = getattr(regularizers, name)(None), getattr(keras.regularizers, name)(None)
+    assert mine == getattr(regularizers, name)()
+    np.testing.assert_allclose(mine(X), other(X), rtol=1e-6)
+
+
 @pytest.mark.parametrize(("ours", "theirs", "name", "arguments"), ROWS)
 def test_files_go_both_ways(ours, theirs, name, arguments):
     mine, other = getattr(ours, name)(**arguments), getattr(theirs, name)(**arguments)

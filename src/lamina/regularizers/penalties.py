@@ -31,6 +31,11 @@ class Regularizer(Configurable):
 _strength = number("[0, inf)")
 
 
+def _factor(default: float) -> Any:
+    """A factor of a penalty; None stands for its default."""
+    return field(default=default, convert=lambda x: _strength(default if x is None else x))
+
+
 @builtin("regularizers")
 class L1(Regularizer):
     """``l1 * sum(|x|)``, which makes weights sparse.
@@ -42,7 +47,7 @@ class L1(Regularizer):
     2.0
     """
 
-    l1: float = field(default=0.01, convert=_strength)
+    l1: float = _factor(0.01)
 
     def __call__(self, x: Any) -> Any:
         return self.l1 * ops.sum(ops.abs(x))
@@ -59,7 +64,7 @@ class L2(Regularizer):
     8.0
     """
 
-    l2: float = field(default=0.01, convert=_strength)
+    l2: float = _factor(0.01)
 
     def __call__(self, x: Any) -> Any:
         return self.l2 * ops.sum(ops.square(x))
@@ -77,8 +82,8 @@ class L1L2(Regularizer):
     16.0
     """
 
-    l1: float = field(default=0.0, convert=_strength)
-    l2: float = field(default=0.0, convert=_strength)
+    l1: float = _factor(0.0)
+    l2: float = _factor(0.0)
 
     def __call__(self, x: Any) -> Any:
         return self.l1 * ops.sum(ops.abs(x)) + self.l2 * ops.sum(ops.square(x))
