@@ -151,6 +151,7 @@ def test_gradients_pass_through_captures():
         (lambda: ops.matmul(A, A), ShapeError, "contracting"),
         (lambda: ops.add(None, 1), DTypeError, "Received: None"),
         (lambda: ops.glu(2), ArgumentError, "halves"),
+        (lambda: ops.split(A, 0), ShapeError, "split cannot take"),
         (lambda: ops.arange(1, 2, 0), ArgumentError, "`step`"),
         (lambda: ops.convert_to_tensor(None), ArgumentError, "numbers, in lists"),
         (lambda: ops.convert_to_tensor([[1], [1, 2]]), ArgumentError, "numbers, in lists"),
@@ -167,3 +168,4 @@ def test_wrong_arguments_of_ops(call, error, message):
 def test_scalars_and_booleans():
     assert ops.argsort(3.0).tolist() == [0]
     assert ops.saturate_cast(np.float32([0.5, -2.0]), "bool").tolist() == [True, False]
+    assert ops.saturate_cast([1e12, -2.0], "int64").tolist() == [2**31 - 1, -2]

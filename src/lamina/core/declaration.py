@@ -179,7 +179,7 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
                 raise
             # A function that is an argument uses symbolic tensors.
             return _record_op(declaration, args, kwargs)
-        except (TypeError, ValueError, NotImplementedError, IndexError) as e:
+        except (TypeError, ValueError, NotImplementedError, IndexError, ZeroDivisionError) as e:
             plain = type(e) is IndexError or (
                 type(e) in (TypeError, ValueError) and spec.raised_by_jax(e)
             )

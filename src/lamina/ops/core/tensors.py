@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.dtypes
 import jax.numpy as jnp
 import numpy as np
 
@@ -37,7 +38,7 @@ def saturate_cast(x: Tensor, dtype: Any) -> jax.Array:
     >>> saturate_cast([-5.0, 300.0], "uint8")
     Array([  0, 255], dtype=uint8)
     """
-    x, wanted = as_array(x), jnp.dtype(standardize_dtype(dtype))
+    x, wanted = as_array(x), jax.dtypes.canonicalize_dtype(standardize_dtype(dtype))
     if wanted == jnp.bool_ and not jnp.issubdtype(x.dtype, jnp.complexfloating):
         return jnp.clip(x, 0, 1).astype(wanted)
     if wanted == jnp.bool_ or x.dtype == jnp.bool_ or jnp.issubdtype(wanted, jnp.complexfloating):

@@ -213,7 +213,10 @@ def round(x: Tensor, decimals: int = 0) -> Any:
     Array([0., 2., 2.], dtype=float32)
     """
     x = as_array(x)
-    return jnp.round(x.astype("int32") if x.dtype == builtins.bool else x, decimals)
+    x = x.astype("int32") if x.dtype == builtins.bool else x
+    if decimals < 0 and jnp.issubdtype(x.dtype, jnp.integer):
+        return jnp.round(x.astype("float32"), decimals).astype(x.dtype)
+    return jnp.round(x, decimals)
 
 
 @op(elementwise=True)

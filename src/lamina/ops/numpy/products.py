@@ -29,6 +29,16 @@ def _product(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) 
     return as_op(apply, name, text, __name__, **known)
 
 
+def _sum_dtype(*arrays: jax.Array) -> Any:
+    """The dtype of sums of products: 32 bits for integers of 8, which overflow."""
+    return "int32" if all(x.dtype == "int8" for x in arrays) else None
+
+
+def _wide_matmul(x1: jax.Array, x2: jax.Array) -> jax.Array:
+    dtype = _sum_dtype(x1, x2)
+    return _matmul(x1, x2) if dtype is None else jnp.matmul(x1, x2, preferred_element_type=dtype)
+
+
 def _by_matrix(plain: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
     """``plain``, with a fast gradient for a second argument that is one matrix."""
 
@@ -39,9 +49,11 @@ def _by_matrix(plain: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], j
     return apply
 
 
+_matmul = _by_matrix(jnp.matmul)
 matmul = _product(
-    "matmul", _by_matrix(jnp.matmul),
-    "The matrix product: ``y[..., i, j] = sum over k of x1[..., i, k] * x2[..., k, j]``.",
+    "matmul", _wide_matmul,
+    "The matrix product: ``y[..., i, j] = sum over k of x1[..., i, k] * x2[..., k, j]``.\n\n"
+    "    The result of two ``int8`` matrices is ``int32``.",
     operators=("__matmul__", "__rmatmul__"),
 )  # fmt: skip
 dot = _product(
@@ -84,10 +96,14 @@ def einsum(subscripts: str, *operands: Tensor, **kwargs: Any) -> jax.Array:
         operands: Tensors.
         kwargs: ``optimize``: how the order of the products is chosen, as in NumPy.
 
+    The result is ``int32`` if all operands are ``int8``.
+
     >>> einsum("ij,j->i", [[1, 2], [3, 4]], [1, 10])
     Array([21, 43], dtype=int32)
     """
-    return jnp.einsum(subscripts, *map(as_array, operands), **kwargs)
+    arrays = [as_array(x) for x in operands]
+    kwargs.setdefault("preferred_element_type", _sum_dtype(*arrays))
+    return jnp.einsum(subscripts, *arrays, **kwargs)
 
 
 @op
