@@ -7,6 +7,7 @@ import pytest
 
 import lamina as keras
 from lamina import layers, ops
+from lamina.errors import TrainingWarning
 
 X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(12, 1)).astype("float32")
@@ -211,3 +212,87 @@ def test_a_variable_that_a_loss_reads_and_a_callback_changes():
     model = make(optimizer=keras.optimizers.SGD(0.0), loss=loss)
     losses = model.fit(X, Y, epochs=3, verbose=0, callbacks=[Raise()]).history["loss"]
     np.testing.assert_allclose(losses, losses[0] * np.array([1, 10, 100]), rtol=1e-5)
+
+
+class AtEpoch(keras.callbacks.Callback):
+    """Calls ``action(model)`` at one hook of epoch 1."""
+
+    def __init__(self, hook, action):
+        super().__init__()
+        setattr(self, hook, lambda epoch, logs=None: epoch == 1 and action(self.model))
+
+
+def two_layers(frozen):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="a"), layers.Dense(1)])
+    model.set_weights([np.full(w.shape, 0.1) for w in model.weights])
+    model.get_layer("a").trainable = not frozen
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.5), "mse", metrics=["mae"])
+    return model
+
+
+def set_optimizer(model):
+    model.optimizer = keras.optimizers.Adam(0.05)
+
+
+def set_optimizer_of_the_same_kind(model):
+    model.optimizer = keras.optimizers.SGD(0.1, momentum=0.5)
+
+
+def unfreeze(model):
+    model.get_layer("a").trainable = True
+
+
+def freeze(model):
+    model.get_layer("a").trainable = False
+
+
+def compile_again(model):
+    model.compile(keras.optimizers.Adam(0.05), "mae", metrics=["mae"])
+
+
+CHANGES = [set_optimizer, set_optimizer_of_the_same_kind, unfreeze, freeze, compile_again]
+
+
+@pytest.mark.parametrize(
+    ("hook", "steps"), [("on_epoch_begin", None), ("on_epoch_end", 2)], ids=["array", "generator"]
+)
+@pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
+def test_changes_of_what_is_trained_take_effect_in_the_next_epoch(change, hook, steps):
+    def fit(model, epochs, **arguments):
+        data = (X, Y)
+        if steps is not None:
+            data = (((X[i : i + 6], Y[i : i + 6]) for _ in range(epochs) for i in (0, 6)),)
+        arguments |= {"steps_per_epoch": steps, "batch_size": 6, "shuffle": False, "verbose": 0}
+        history = model.fit(*data, epochs=epochs, validation_data=(X, Y), **arguments)
+        return history.history
+
+    phases = (1, 3) if hook == "on_epoch_begin" else (2, 2)
+    apart, model = two_layers(change is unfreeze), two_layers(change is unfreeze)
+    first = fit(apart, phases[0])
+    change(apart)
+    second = fit(apart, phases[1])
+    found = fit(model, 4, callbacks=[AtEpoch(hook, change)])
+    assert found.keys() == first.keys()
+    for key, values in found.items():
+        assert values == pytest.approx([*first[key], *second[key]], rel=1e-5), key
+    for a, b in zip(model.get_weights(), apart.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    assert int(model.optimizer.iterations) == int(apart.optimizer.iterations)
+
+
+def test_an_optimizer_that_is_set_between_calls_is_used():
+    for verb in ("fit", "train_on_batch"):
+        model = make(optimizer=keras.optimizers.SGD(0.1))
+        run = functools.partial(getattr(model, verb), X, Y)
+        run()
+        model.optimizer = keras.optimizers.SGD(0.0)
+        before = model.get_weights()
+        run()
+        np.testing.assert_array_equal(model.get_weights()[0], before[0])
+        assert int(model.optimizer.iterations) == 1
+
+
+def test_a_run_with_checkpoints_warns_of_changes_that_it_would_not_repeat(tmp_path):
+    model, at = two_layers(True), AtEpoch("on_epoch_begin", unfreeze)
+    with pytest.warns(TrainingWarning, match="does not repeat the change"):
+        model.fit(X, Y, epochs=2, verbose=0, resume=tmp_path / "run", callbacks=[at])

@@ -49,7 +49,7 @@ class Countdown:
 
     _OWN = str(Path(keras.__file__).parent)
     _PARTS = ("saving/checkpoint.py", "saving/safetensors.py", "runtime/files.py",
-              "runtime/locks.py", "training/resuming.py", "training/loop.py",
+              "runtime/locks.py", "training/resuming.py", "training/loop.py", "training/runner.py",
               "callbacks/reporting.py")  # fmt: skip
 
     def __init__(self, lines):

@@ -60,6 +60,8 @@ class Program:
         self.objective: Objective | None = (
             None if purpose == "predict" else model.training_objective
         )
+        if purpose == "train":
+            self._made_for = self._settings()
         named = model.named_variables()
         self.variables = Variables(
             trainable={a: v for a, (v, trains) in named.items() if trains},
@@ -87,6 +89,15 @@ class Program:
         self._shapes: list[str] = []
         self._shardings: TrainState | None = None
         self._bind()
+
+    def _settings(self) -> tuple[Any, Any, tuple[bool, ...]]:
+        return self.model.optimizer, self.model.training_objective, self.model.trainable_flags()
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the optimizer, the losses and metrics, or what is trained is another one now."""
+        before, now = self._made_for, self._settings()
+        return before[0] is not now[0] or before[1] is not now[1] or before[2] != now[2]
 
     # ---- what the state holds ------------------------------------------------------------------
 

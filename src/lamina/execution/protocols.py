@@ -109,6 +109,10 @@ class Executable(Protocol):
         """All metric objects."""
         ...
 
+    def trainable_flags(self) -> tuple[bool, ...]:
+        """Whether each variable is trainable."""
+        ...
+
     def weight_penalties(self) -> list[Any]:
         """The values of the regularizers of the weights that are currently trainable."""
         ...

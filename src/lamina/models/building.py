@@ -32,7 +32,7 @@ class Buildable(StatelessTrainer):
         if self.layer_graph is not None:
             return self.layer_graph.host
         if self._host_calls is None:
-            self._trains()  # which brings the snapshot up to date
+            self.trainable_flags()  # which brings the snapshot up to date
             if self._layer_snapshot is not None and self._layer_snapshot.uses_host:
                 self._host_calls = HostCalls(self.build_from_specs)
         return self._host_calls

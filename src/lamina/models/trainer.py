@@ -60,7 +60,7 @@ class _Attributes:
 class Trainer(_Attributes, Distributed):
     """The training methods of models, implemented by pure steps that are compiled once."""
 
-    def _trains(self) -> tuple[bool, ...]:
+    def trainable_flags(self) -> tuple[bool, ...]:
         """Whether each variable is trainable; discards the programs if the model has changed."""
         snapshot = self._layer_snapshot
         if snapshot is None or not snapshot.is_current(self):
@@ -147,8 +147,8 @@ class Trainer(_Attributes, Distributed):
         """What a program depends on: the third entry says whether it runs eagerly."""
         losses = None if purpose == "predict" else self._bound_losses
         parts = () if losses is None else (self.optimizer, *losses.parts())
-        compiled = tuple(version_of(x) for x in parts if x is not None)
-        trains = self._trains()  # which also brings `_layer_snapshot` up to date
+        compiled = tuple((id(x), version_of(x)) for x in parts if x is not None)
+        trains = self.trainable_flags()  # which also brings `_layer_snapshot` up to date
         return purpose, trains, self._runs_uncompiled(), compiled, self._surroundings()
 
     def _runs_uncompiled(self) -> bool:

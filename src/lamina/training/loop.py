@@ -5,74 +5,36 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import time
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lamina.callbacks.base import History
 from lamina.callbacks.callback_list import CallbackList, callback_list
 from lamina.callbacks.progress import Progress
-from lamina.core import prng
 from lamina.core.boundary import warn
-from lamina.core.scope import Scope, entered
-from lamina.core.variable import copied, put
-from lamina.errors import ArgumentError, NonFiniteError, TrainingWarning
+from lamina.core.variable import put
+from lamina.errors import ArgumentError, TrainingWarning
 from lamina.execution.batches import Batch, unpack_x_y_sample_weight
-from lamina.execution.overrides import make_function
 from lamina.execution.program import Program, struct_of
-from lamina.execution.state import NEVER, Live, Loose
-from lamina.layers.state import flatten_layers
-from lamina.runtime import xla
+from lamina.execution.state import Live, Loose
 from lamina.serialization.registry import defined_by_user
 from lamina.training.checks import check_ids, check_images
-from lamina.training.data.inplace import InPlace
 from lamina.training.data.opening import limited, one_batch, open_data
 from lamina.training.data.passes import Pass, whole_number
-from lamina.training.data.samples import MOST_STEPS, ArrayData
+from lamina.training.data.samples import ArrayData
 from lamina.training.data.stream import StreamData
-from lamina.training.nonfinite import first_nonfinite
 from lamina.training.report import Report, report
 from lamina.training.run import Run
+from lamina.training.runner import Runner, build, program_of
 from lamina.tree import nested
 
 if TYPE_CHECKING:
     from lamina.training.resuming import Checkpoints
 
-_SECONDS_PER_DISPATCH = 0.1
 _BATCHES_WORTH_A_LOOP = 16
-
-
-def _build(model: Any, batch: Any) -> None:
-    """Create the weights that are missing, from the shapes of a batch."""
-    if model.built and (model.layer_graph or all(x.built for x in flatten_layers(model))):
-        return
-    own_call = defined_by_user(type(model), "call")
-    if defined_by_user(type(model), "train_step") and not (own_call or model.layer_graph):
-        model.built = True  # its step calls inner models, which are already built
-    elif model.run_eagerly and model.layer_graph is None:
-        with entered(Scope(pure=True, key=prng.base_key(0))):  # its computation depends on values
-            model(batch[0])
-    else:
-        model.build_from_batch(batch[0])
-
-
-def _program(model: Any, batch: Any, purpose: Any) -> Program:
-    """The compiled steps of the model, checked with a batch."""
-    _build(model, batch)
-    # The graph of a Sequential may have just been created.
-    if purpose != "predict" and model.layer_graph is not None:
-        model.training_objective.bind(
-            model.layer_graph.output_names, model.layer_graph.output_structure
-        )
-    make_function(model, purpose)
-    program = model.program_for(purpose)
-    if program.check(batch):
-        model.keep_program(program)
-    return program
 
 
 def _check_values(model: Any, data: ArrayData | StreamData) -> None:
@@ -83,19 +45,6 @@ def _check_values(model: Any, data: ArrayData | StreamData) -> None:
     by_user = model.has_own_loss or defined_by_user(type(model), "train_step")
     if y is not None and not by_user:
         model.training_objective.check_values(y)
-
-
-@contextlib.contextmanager
-def _training(program: Program) -> Iterator[Live]:
-    """Context manager with the state to which all variables are bound until its end."""
-    model = program.model
-    with Live(program.variables, program.variables.take(model.run_key("train"),
-                                                        model.steps_taken)) as live:  # fmt: skip
-        model.follow(live)
-        try:
-            yield live
-        finally:
-            model.follow(None)
 
 
 @contextlib.contextmanager
@@ -157,7 +106,7 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
             checkpoints.place_data(training, held)
         if run.dry_run:
             if held is not None:
-                _program(model, held.peek(), "test")
+                program_of(model, held.peek(), "test")
             return _report(model, training)
         return _train(model, training, held, run, checkpoints)
 
@@ -173,10 +122,10 @@ def check(model: Any, data: Batch, over: Pass) -> Report:
 def _report(model: Any, data: ArrayData | StreamData) -> Report:
     batch = data.peek()
     if model.compiled:
-        program = _program(model, batch, "train")
+        program = program_of(model, batch, "train")
         _check_values(model, data)
         return report(model, program, batch)
-    return report(model, _program(model, batch, "predict"), batch)
+    return report(model, program_of(model, batch, "predict"), batch)
 
 
 def _train(
@@ -185,9 +134,9 @@ def _train(
 ) -> History:  # fmt: skip
     first = data.peek()
     if checkpoints is not None and checkpoints.resumes:
-        _build(model, first)
+        build(model, first)
         checkpoints.prepare_optimizer()
-    program = _program(model, first, "train")
+    program = program_of(model, first, "train")
     if not program.variables.trainable and not defined_by_user(type(model), "train_step"):
         warn(
             f"{model.name!r} has no trainable weights: every layer has `trainable=False`, or none "
@@ -196,7 +145,7 @@ def _train(
         )
     _check_values(model, data)
     if validation is not None:
-        _program(model, validation.peek(), "test")
+        program_of(model, validation.peek(), "test")
         _check_values(model, validation)
     steps = data.steps
     names = program.log_names()
@@ -205,19 +154,21 @@ def _train(
     hooks = callback_list(run.callbacks, add_history=True, model=model, **params)
     progress = Progress(0 if hooks.shows_progress else run.verbose, run.epochs, steps)
     model.stop_training = False
-    with _training(program) as live, contextlib.closing(progress):
-        runner = _Runner(program, data, live, hooks, progress, first, run.check_nans, checkpoints)
+    with contextlib.ExitStack() as bound, contextlib.closing(progress):
+        runner = Runner(program, data, bound, hooks, progress, first, run.check_nans, checkpoints)
         if checkpoints is not None:
-            checkpoints.begin(live, program.variables.outside, runner)
+            checkpoints.begin(program.variables.outside, runner)
         hooks.on_train_begin()
         progress.train_begin()
         logs = {} if checkpoints is None else dict(checkpoints.resume(hooks))
         for epoch in range(run.initial_epoch, run.epochs):
             if checkpoints is not None and model.stop_training and not runner.done:
                 break  # it had been stopped before the interruption
+            runner.renew()
             if not runner.done:
-                live.state = live.state.replace(metrics=program.fresh_metrics())
+                runner.reset_metrics()
                 hooks.on_epoch_begin(epoch)
+                runner.renew()
             progress.epoch_begin(epoch)
             runner.epoch(epoch)
             logs = runner.logs()
@@ -242,177 +193,16 @@ def _train(
             progress.epoch_end(logs)
             logs = dict(sorted(logs.items()))
             hooks.on_epoch_end(epoch, logs)
-            stops = program.must_stop(True)
+            stops = runner.program.must_stop(True)
             if checkpoints is not None:
                 checkpoints.epoch_ended(epoch, logs, stops or epoch + 1 == run.epochs)
             if stops:
                 break
-        model.optimizer.finalize_variable_values(list(program.variables.trainable.values()))
+        trained = runner.program.variables.trainable
+        model.optimizer.finalize_variable_values(list(trained.values()))
         hooks.on_train_end(logs)
     model.history = hooks.history or History()  # there is one: `add_history`
     return model.history
-
-
-def _rows(order: np.ndarray | None, start: int, stop: int) -> np.ndarray | slice:
-    return slice(start, stop) if order is None else order[start:stop]
-
-
-class _Runner:
-    """Runs the steps of successive epochs."""
-
-    def __init__(
-        self, program: Program, data: Any, live: Live, hooks: CallbackList, progress: Progress,
-        first: Any, check_nans: bool, checkpoints: Checkpoints | None,
-    ) -> None:  # fmt: skip
-        self.program, self.data, self.live = program, data, live
-        self.hooks, self.progress = hooks, progress
-        self.check_nans, self.checkpoints = check_nans, checkpoints
-        self.warned = False
-        self.compiled = False
-        self.by_batch = program.any_wants(hooks.wants_batches("train"))
-        self.token: Any = None
-        self.done = 0  # batches of the next epoch that were trained on before an interruption
-        self.trained = False  # whether these are all of its batches
-        self.last_logs: Any = {}
-        self.loops = (
-            isinstance(data, ArrayData) and data.has_blocks
-            and not check_nans and (not self.by_batch or hooks.model.steps_per_execution > 1)
-            and program.loops(live.state, jax.tree.map(struct_of, first)) is not None
-        )  # fmt: skip
-        self.place = data.in_place if self.loops and program.placement is None else None
-        if self.place is not None and not program.takes_in_place(self.place):
-            self.place = None
-
-    def epoch(self, number: int) -> None:
-        """Run all steps of an epoch."""
-        if self.checkpoints is not None:
-            self.checkpoints.epoch_begins(number)
-        if not (self.compiled or self.trained):
-            self.progress.compiling()
-        if self.trained:
-            pass
-        elif self.loops:
-            self._epoch_in_loops()
-        else:
-            self._epoch_in_steps()
-        self.compiled = self.compiled or not self.trained
-        self.done, self.trained = 0, False
-        jax.block_until_ready(self.live.state.step)
-
-    def logs(self) -> dict[str, float]:
-        """The current results of the metrics, fetched from the device."""
-        return self.program.results(self.live.state, self.last_logs)
-
-    def warn_of_nan(self) -> None:
-        """Warn once, with the number of the first step whose loss was not finite."""
-        step = int(self.live.state.first_nonfinite)
-        if step != NEVER and not self.warned:
-            self.warned = True
-            warn(
-                f"The loss has not been finite since training step {step} (counted from 0). Common "
-                "causes: a learning rate that is too high, NaN in the data, a logarithm or "
-                "division without `epsilon`.",
-                TrainingWarning,
-            )
-
-    def _run(self, dispatch: Callable[..., Any], *args: Any) -> None:
-        """Dispatch while the previous dispatch may still run; wait for any earlier one."""
-        self.last_logs, token = dispatch(self.live, *args)
-        if self.token is not None:
-            jax.block_until_ready(self.token)
-        elif not self.program.ran:
-            self.program.ran = True
-            jax.block_until_ready(token)
-            xla.give_back_memory()  # used by the compilation
-        self.token = token
-
-    def _step(self, step: int, batch: Any) -> None:
-        """Run one step with its hooks."""
-        if self.by_batch:
-            self.hooks.on_train_batch_begin(step)
-        self._run(self._checked_step if self.check_nans else self.program.train, batch)
-        if self.by_batch:
-            self.hooks.on_train_batch_end(step, self.logs)
-        self.progress.update(step + 1, self.logs)
-        self._after_steps(step + 1)
-
-    def _after_steps(self, done: int) -> None:
-        """Let checkpoints be written after a number of steps of the epoch."""
-        if self.checkpoints is not None:
-            if self.loops:
-                self.data.taken = done
-            self.checkpoints.after_steps(done)
-
-    def validated(self, count: int | None, done: int, logs: Any) -> None:
-        """Report ``done`` of ``count`` steps of a validation."""
-        self.progress.validating(done, count)
-        if self.checkpoints is not None:
-            self.checkpoints.in_validation()
-
-    def _checked_step(self, live: Live, batch: Any) -> tuple[Any, Any]:
-        """Run a step that raises an error before values that are not finite change the weights."""
-        before = copied(live.reclaim())
-        logs, token = self.program.train(live, batch)
-        finite = [jnp.isfinite(x).all() for x in live.state.trainable.values()]
-        if int(live.state.first_nonfinite) == NEVER and all(map(bool, finite)):
-            return logs, token
-        live.state = before
-        raise NonFiniteError(
-            f"Training step {int(before.step)} (counted from 0) is not finite. "
-            f"{first_nonfinite(self.program, before, batch)}",
-            cure="The weights are those from before the step.",
-        )
-
-    def _epoch_in_loops(self) -> None:
-        """Run an epoch by dispatches that take a tenth of a second or one block of data."""
-        data, program = self.data, self.program
-        size, place = data.batch_size, self.place
-        full, rest = divmod(data.size, size)
-        most = data.steps_in_block if place is None else min(MOST_STEPS, full)
-        order = data.over.order(data.size)
-        at, began = self.done, 0.0
-        while at < full and not program.must_stop(self.by_batch):
-            wanted = self.hooks.model.steps_per_execution if self.by_batch else program.chunk
-            count = min(wanted, most, full - at)
-            if self.checkpoints is not None:
-                count = min(count, self.checkpoints.most_steps(at))
-            if self.by_batch:
-                self.hooks.on_train_batch_begin(at)
-            start, stop = at * size, (at + count) * size
-            if place is None:
-                block = data.block(_rows(order, start, stop), most * size)
-            else:
-                rows = np.arange(start, stop, dtype="int32") if order is None else order[start:stop]
-                block = InPlace(np.resize(rows, most * size), place)
-            self._run(program.train_many, block, size, count)
-            if began and count == program.chunk and not (self.by_batch or program.keeps_chunk):
-                rate = count / (time.perf_counter() - began)
-                program.chunk = int(np.clip(rate * _SECONDS_PER_DISPATCH, 1, 4 * count))
-            began = time.perf_counter()
-            at += count
-            self.progress.update(at, self.logs)
-            self.hooks.on_train_batch_end(at - 1, self.logs)
-            self._after_steps(at)
-        if rest and at <= full and not program.must_stop(self.by_batch):
-            self._step(full, data.block(_rows(order, full * size, data.size), rest))
-        data.over.position += full + bool(rest)
-        data.taken = 0
-
-    def _epoch_in_steps(self) -> None:
-        count = self.done
-        batches = self.program.watched(self.data.batches())
-        for count, batch in enumerate(batches, self.done + 1):
-            self._step(count - 1, batch)
-            if self.by_batch and self.program.must_stop(True):
-                break
-        steps = self.data.over.steps
-        if steps is not None and count < steps and not self.hooks.model.stop_training:
-            warn(
-                f"The data ended after {count} of {steps} steps. Provide more data, or reduce "
-                "`steps_per_epoch`.",
-                TrainingWarning,
-            )
-            self.hooks.model.stop_training = True
 
 
 # ---- evaluate and predict ----------------------------------------------------------------------
@@ -422,7 +212,7 @@ def _evaluate(
     model: Any, data: Any, hooks: CallbackList, progress: Callable[..., Any]
 ) -> dict[str, float]:
     """The logs of a pass over ``data``; the metrics keep their state."""
-    program = _program(model, data.peek(), "test")
+    program = program_of(model, data.peek(), "test")
     by_batch = program.any_wants(hooks.wants_batches("test"))
     with _testing(program) as live:
         hooks.on_test_begin()
@@ -466,7 +256,7 @@ def evaluate(
         hooks = callback_list(callbacks, model=model, epochs=1, steps=data.steps, verbose=verbose)
         progress = Progress(0 if hooks.shows_progress else verbose, 1, data.steps)
         opened.callback(progress.close)
-        _program(model, data.peek(), "test")
+        program_of(model, data.peek(), "test")
         _check_values(model, data)
         progress.epoch_begin(0)
         logs = _evaluate(model, data, hooks, progress.update)
@@ -488,7 +278,7 @@ def predict(model: Any, x: Any, over: Pass, verbose: Any, callbacks: Any) -> Any
 
 
 def _predict(model: Any, data: ArrayData | StreamData, verbose: Any, callbacks: Any) -> Any:
-    program = _program(model, data.peek(), "predict")
+    program = program_of(model, data.peek(), "predict")
     if isinstance(data, ArrayData) and data.in_memory:
         check_ids(model.layer_graph, data.batch[0])
     hooks = callback_list(callbacks, model=model, epochs=1, steps=data.steps, verbose=verbose)
@@ -558,7 +348,7 @@ def train_on_batch(
     """See :meth:`lamina.Model.train_on_batch`."""
     weigh = None if class_weight is None else model.training_objective.weigh_classes(class_weight)
     batch = one_batch(x, y, sample_weight, model, weigh)
-    program = _program(model, batch, "train")
+    program = program_of(model, batch, "train")
     variables = program.variables
     state = variables.take(model.run_key("train"), model.steps_taken)
     loose = Loose(state.replace(metrics=program.fresh_metrics()))
@@ -572,7 +362,7 @@ def train_on_batch(
 def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: bool) -> Any:
     """See :meth:`lamina.Model.test_on_batch`."""
     batch = one_batch(x, y, sample_weight, model)
-    program = _program(model, batch, "test")
+    program = program_of(model, batch, "test")
     state = program.variables.read(model.run_key("test"), 0)
     loose = Loose(state.replace(metrics=program.fresh_metrics()))
     logs = program.test(loose, batch)
@@ -584,7 +374,7 @@ def test_on_batch(model: Any, x: Any, y: Any, sample_weight: Any, return_dict: b
 def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
     x, *_ = one_batch(x, None, None, model)
-    program = _program(model, (x, None, None), "predict")
+    program = program_of(model, (x, None, None), "predict")
     outputs = _predict_one(program, x, model.run_key("predict"))
     return nested.unflatten(program.output_structure, [np.array(a) for a in outputs])
 

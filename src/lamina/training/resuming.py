@@ -76,6 +76,7 @@ class _Steps(Protocol):
     done: int
     trained: bool
     last_logs: Any
+    live: Live
 
 
 class Checkpoints:
@@ -190,15 +191,14 @@ class Checkpoints:
             if optimized and set(optimized) <= known.keys():
                 self._model.optimizer.build({address: known[address] for address in optimized})
 
-    def begin(self, live: Live, outside: frozenset[str], runner: _Steps) -> None:
+    def begin(self, outside: frozenset[str], runner: _Steps) -> None:
         """Restore the arrays.
 
         Args:
-            live: The state of the training.
             outside: Addresses of variables that the model does not hold.
-            runner: What runs the steps.
+            runner: What runs the steps, with the state of the training.
         """
-        self._live, self._runner = live, runner
+        self._runner = runner
         self._weights = saved_addresses(self._model).keys() - outside
         if self._saved is not None:
             with one_family(str(self._folder.path)):
@@ -279,7 +279,7 @@ class Checkpoints:
         }  # fmt: skip
 
     def _restore(self, saved: Checkpoint) -> None:
-        state, frozen = self._live.state, self._frozen(self._live.state)
+        state, frozen = self._runner.live.state, self._frozen(self._runner.live.state)
         wanted = {(file, name): (g, a) for g, a, file, name in self._names(state)}
         stored = {(f, name): x for f, table in saved.arrays.items() for name, x in table.items()}
         metrics = {
@@ -291,8 +291,10 @@ class Checkpoints:
         self._check_structure(state, wanted, frozen, stored)
         del state  # so that each array makes room for the next
         for key, (group, address) in wanted.items():
-            self._live.replace(group, address, _placed(stored[key], self._live.get(group, address)))
-        self._live.state = self._live.state.replace(
+            self._runner.live.replace(
+                group, address, _placed(stored[key], self._runner.live.get(group, address))
+            )
+        self._runner.live.state = self._runner.live.state.replace(
             step=np.int32(saved.step),
             first_nonfinite=np.asarray(stored[TRAINING, "first_nonfinite"]),
         )  # fmt: skip
@@ -411,7 +413,7 @@ class Checkpoints:
         self, epoch: int, batch: int, trained: bool = False, score: float | None = None
     ) -> None:
         """Write a checkpoint in the background, of copies that no step changes."""
-        state, model = self._live.state, self._model
+        state, model = self._runner.live.state, self._model
         step = self._first + self._done
         tables: dict[str, dict[str, Any]] = {WEIGHTS: {}, TRAINING: {}}
         for group, address, file, name in self._names(state):
