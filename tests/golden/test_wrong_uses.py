@@ -13,6 +13,7 @@ from lamina.errors import (
     DataError,
     DTypeError,
     GraphError,
+    NotBuiltError,
     NotCompiledError,
     ShapeError,
     StructureError,
@@ -269,3 +270,38 @@ def test_the_decay_of_keras_2_names_the_schedule():
 def test_gradients_for_an_optimizer_without_variables():
     with pytest.raises(StructureError, match="has no variables yet"):
         keras.optimizers.SGD().apply([X])
+
+
+class Counter(keras.metrics.Metric):
+    def __init__(self):
+        self.count = self.add_weight(shape=(), name="count")
+
+
+class Double(keras.losses.Loss):
+    def __init__(self):
+        self.factor = 2.0
+
+    def call(self, y_true, y_pred):
+        return self.factor * y_pred
+
+
+class Scaled(layers.Layer):
+    def __init__(self):
+        self.scale = self.add_weight(shape=(1,))
+
+
+class Halved(keras.optimizers.Optimizer):
+    def __init__(self):
+        self.factor = 0.5
+
+
+@pytest.mark.parametrize(
+    ("use", "name"),
+    [
+        (Counter, "Counter"), (Scaled, "Scaled"), (lambda: Double()(X, X), "Double"),
+        (lambda: Halved().build([]), "Halved"),
+    ],
+)  # fmt: skip
+def test_a_constructor_that_does_not_call_that_of_its_base(use, name):
+    with pytest.raises(NotBuiltError, match=rf"{name}.__init__ did not call `super"):
+        use()

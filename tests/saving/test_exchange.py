@@ -588,6 +588,22 @@ def test_how_a_model_runs_is_among_the_arguments_of_compile(suffix, tmp_path):
                 assert options.items() <= again.get_compile_config().items()
 
 
+@pytest.mark.filterwarnings("ignore:.*HDF5 file")
+@pytest.mark.filterwarnings("ignore:.*will be empty until you train")
+@pytest.mark.parametrize("loss", ["mse", ["mae"], {"score": "kld"}])
+def test_short_names_of_losses_in_hdf5(loss, tmp_path):
+    """Keras does not find them there, whoever wrote the file."""
+    inputs = lamina.Input((3,))
+    model = lamina.Model(inputs, lamina.layers.Dense(2, "softmax", name="score")(inputs))
+    model.compile("sgd", loss, metrics=["mae"])
+    model.save(tmp_path / "model.h5")
+    x, y = np.ones((4, 3), "float32"), np.full((4, 2), 0.3, "float32")
+    expected = model.evaluate(x, y, verbose=0)
+    for here in (keras, lamina):
+        again = here.saving.load_model(tmp_path / "model.h5")
+        assert again.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
 def test_schedules_and_named_losses(tmp_path):
     """Compile settings by name, and what is inside of them."""
     data = {k: np.ones((4, 4), "float32") for k in ("image", "text")}

@@ -24,7 +24,6 @@ from lamina.errors import (
     ArgumentError,
     LaminaError,
     MaskWarning,
-    NotBuiltError,
     SignatureError,
     StructureError,
 )
@@ -148,11 +147,6 @@ class Layer(LayerState):
 
     @public
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if "_dtype_policy" not in self.__dict__:
-            raise NotBuiltError(
-                f"{type(self).__name__}.__init__ did not call `super().__init__()`. Add it as the "
-                "first line of the constructor."
-            )
         training, arguments = self._bind(args, kwargs)
         if any_symbolic(tuple(arguments.values())):
             return self._call_symbolic(arguments, training)

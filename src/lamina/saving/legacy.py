@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from lamina import losses
 from lamina.core.boundary import warn
 from lamina.core.variable import Variable
 from lamina.errors import CorruptFileError, SavingWarning, StructureError
@@ -322,6 +323,15 @@ def _few(names: Any) -> str:
 # ---- writing -------------------------------------------------------------------------------------
 
 
+def _with_full_names(loss: Any) -> Any:
+    """The losses of a config; Keras does not find functions by short names, such as ``"mse"``."""
+    if isinstance(loss, list):
+        return [_with_full_names(x) for x in loss]
+    if isinstance(loss, dict) and "class_name" not in loss:
+        return {k: _with_full_names(x) for k, x in loss.items()}
+    return losses.serialize(losses.get(loss)) if isinstance(loss, str) else loss
+
+
 def describe(
     model: Any, record: Any, settings: Mapping[str, Any], state: Mapping[str, Variable],
     version: str, own: Mapping[str, Any],
@@ -344,6 +354,7 @@ def describe(
     arrays: dict[str, Variable] = {}
     if settings:
         rest = {k: v for k, v in settings.items() if k != "optimizer"}
+        rest["loss"] = _with_full_names(rest.get("loss"))
         training = {**_NOT_GIVEN, **rest, "optimizer_config": settings.get("optimizer")}
         attributes[""]["training_config"] = json.dumps(training)
     groups = {layer.name: _named(layer) for layer in model.layers}

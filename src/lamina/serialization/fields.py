@@ -30,7 +30,7 @@ import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
-from typing import Any, ClassVar, Self, SupportsFloat, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsFloat, dataclass_transform
 
 import jax
 import numpy as np
@@ -41,6 +41,7 @@ from lamina.core.tracking import PLAIN, only_stores, same
 from lamina.errors import (
     ArgumentError,
     LaminaError,
+    NotBuiltError,
     SerializationError,
     SignatureError,
     unknown_name,
@@ -176,6 +177,19 @@ class Configurable(Captured):
 
     def __post_init__(self) -> None:
         """Called after all fields are set, to validate them and to derive further attributes."""
+
+    if not TYPE_CHECKING:  # where it would make every name an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Say that the constructor of the base class was not called, if that is why."""
+            cls, own = type(self), vars(self)
+            stored = (n for f in cls._fields for n in (f, f"_given_{f}"))
+            if not name.startswith("__") and cls._fields and not any(n in own for n in stored):
+                raise NotBuiltError(
+                    f"{cls.__name__}.__init__ did not call `super().__init__()`. Add it as the "
+                    "first line of the constructor."
+                )
+            return object.__getattribute__(self, name)  # with the error that brought us here
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments by name, as data for :meth:`from_config`."""
