@@ -212,6 +212,22 @@ def test_shapes_that_depend_on_values_are_an_error_in_graphs(call):
         call(layers.Input((3,)))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, n: ops.arange(n), lambda x, n: ops.eye(n), lambda x, n: ops.tri(n),
+        lambda x, n: ops.zeros((2, n)), lambda x, n: ops.linspace(0, 1, n),
+        lambda x, n: ops.reshape(x, (n, -1)), lambda x, n: ops.tile(x, (1, n, 1)),
+        lambda x, n: ops.broadcast_to(x, (2, n, 3)), lambda x, n: ops.one_hot(x[..., 0], n),
+        lambda x, n: ops.split(x, n, 1), lambda x, n: ops.repeat(x, n, 1),
+    ],
+)  # fmt: skip
+def test_sizes_that_are_unknown_are_an_error_in_graphs(call):
+    x = layers.Input((None, 3))
+    with pytest.raises(SymbolicTensorError, match=r"None is a \w+ that is\s+unknown while"):
+        call(x, ops.shape(x)[1])
+
+
 def test_images_of_unknown_size_get_the_target_size():
     x = layers.Input((None, None, 3))
     y = ops.image.crop_images(x, top_cropping=1, right_cropping=2, target_height=4, target_width=1)

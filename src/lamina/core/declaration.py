@@ -233,6 +233,8 @@ def _explained(e: Exception, declaration: OpDeclaration, args: Any, kwargs: Any)
               and signature.parameters[k].default is not None]  # fmt: skip
     if any(x is text for x in given for text in texts):
         return DTypeError(f"{what}: tensors are numbers. Received: {texts[0]!r}.")
+    if unknown := _unknown_size(declaration, bound):
+        return SymbolicTensorError(unknown, cure=_WITH_UNKNOWN_SIZES)
     e = _of_axis(e, bound)
     if _other_dtypes_would_do(declaration, args, kwargs):
         kind = DTypeError if isinstance(e, TypeError) else ArgumentError
@@ -240,6 +242,29 @@ def _explained(e: Exception, declaration: OpDeclaration, args: Any, kwargs: Any)
         return kind(f"{what}: {str(e).rstrip('.')}.", received=", ".join(kinds))
     arrays = (_shown(x) for x in leaves if spec.is_array(x))
     return ShapeError(f"{what}: {str(e).rstrip('.')}.", received=", ".join(arrays) or None)
+
+
+_WITH_UNKNOWN_SIZES = (
+    "Where the op takes it, -1 stands for one unknown size. Otherwise, call the op in a layer's "
+    "`call`, where `ops.shape(x)` has symbols for unknown sizes."
+)
+
+
+def _unknown_size(declaration: OpDeclaration, bound: Mapping[str, Any]) -> str | None:
+    """What to say of a size that is None, as those from ``ops.shape`` of a graph's tensor."""
+    for name, parameter in declaration.signature.parameters.items():
+        value = bound.get(name, parameter.default)
+        missing = value is None and parameter.default is not None
+        if (
+            name not in declaration.tensors
+            and not name.startswith("ax")
+            and (missing or (isinstance(value, (list, tuple)) and any(x is None for x in value)))
+        ):
+            return (
+                f"{declaration.path} received {name}={value!r}, where None is a size that is "
+                "unknown while a graph is built."
+            )
+    return None
 
 
 def _of_axis(e: Exception, bound: Mapping[str, Any]) -> Exception:
@@ -344,8 +369,13 @@ def _record_op(declaration: OpDeclaration, args: Any, kwargs: Any) -> Any:
     except LaminaError as e:
         raise e.with_details(location=user_location()) from None
     except Exception as e:
-        e = _of_axis(e, declaration.signature.bind(*args, **kwargs).arguments)
+        bound = declaration.signature.bind(*args, **kwargs).arguments
+        e = _of_axis(e, bound)
         shown = ", ".join(f"{x.name} {spec.show_dims(x.spec.dims_raw)}" for x in inputs)
+        if unknown := _unknown_size(declaration, bound):
+            raise SymbolicTensorError(
+                unknown, received=shown, cure=_WITH_UNKNOWN_SIZES, location=user_location()
+            ) from None
         if needs_values(e):
             raise SymbolicTensorError(
                 f"{where} needs the values of a tensor, or an unknown dimension, for the shape of "

@@ -17,13 +17,14 @@ from lamina.ops.templates import as_array, optional_dtype, tensor
 FILE_MODULE = "numpy"  # of Keras's files
 
 
-def _known(shape: Any, name: str) -> Any:
+def _known(shape: Any, name: str, instead: str = "") -> Any:
     sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
-    if None in sizes:
+    if any(n is None for n in sizes):
+        instead = f"Use `{instead}`, or call" if instead else "Call"
         raise SymbolicTensorError(
             f"ops.{name} needs a known shape. Received: {tuple(sizes)}, where None is a "
-            f"dimension that is unknown while building. Use `ops.{name}_like(x)`, or call "
-            f"ops.{name} in a layer's `call`, where unknown dimensions are symbolic."
+            f"dimension that is unknown while building. {instead} ops.{name} in a layer's `call`, "
+            "where unknown dimensions are symbolic."
         )
     return tuple(sizes)
 
@@ -34,7 +35,7 @@ def zeros(shape: Any, dtype: Any = None) -> jax.Array:
     >>> zeros((2,))
     Array([0., 0.], dtype=float32)
     """
-    return jnp.zeros(_known(shape, "zeros"), standardize_dtype(dtype))
+    return jnp.zeros(_known(shape, "zeros", "ops.zeros_like(x)"), standardize_dtype(dtype))
 
 
 def ones(shape: Any, dtype: Any = None) -> jax.Array:
@@ -43,7 +44,7 @@ def ones(shape: Any, dtype: Any = None) -> jax.Array:
     >>> ones((2,), "int32")
     Array([1, 1], dtype=int32)
     """
-    return jnp.ones(_known(shape, "ones"), standardize_dtype(dtype))
+    return jnp.ones(_known(shape, "ones", "ops.ones_like(x)"), standardize_dtype(dtype))
 
 
 def empty(shape: Any, dtype: Any = None) -> jax.Array:
@@ -52,7 +53,7 @@ def empty(shape: Any, dtype: Any = None) -> jax.Array:
     >>> empty((2,)).shape
     (2,)
     """
-    return jnp.empty(_known(shape, "empty"), standardize_dtype(dtype))
+    return jnp.empty(_known(shape, "empty", "ops.empty_like(x)"), standardize_dtype(dtype))
 
 
 @op
@@ -67,7 +68,9 @@ def full(shape: Any, fill_value: Tensor, dtype: Any = None) -> jax.Array:
     >>> full((2,), 3.0)
     Array([3., 3.], dtype=float32)
     """
-    return jnp.full(_known(shape, "full"), as_array(fill_value), standardize_dtype(dtype))
+    return jnp.full(
+        _known(shape, "full", "ops.full_like(x)"), as_array(fill_value), standardize_dtype(dtype)
+    )
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Array:
@@ -83,7 +86,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Arra
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
-    return jnp.eye(N, M, k, standardize_dtype(dtype))
+    return jnp.eye(*_known(N, "eye"), M, k, standardize_dtype(dtype))
 
 
 def identity(n: int, dtype: Any = None) -> jax.Array:
@@ -93,7 +96,7 @@ def identity(n: int, dtype: Any = None) -> jax.Array:
     Array([[1, 0],
            [0, 1]], dtype=int32)
     """
-    return jnp.identity(n, standardize_dtype(dtype))
+    return jnp.identity(*_known(n, "identity"), standardize_dtype(dtype))
 
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Array:
@@ -103,7 +106,7 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Arra
     Array([[1., 0.],
            [1., 1.]], dtype=float32)
     """
-    return jnp.tri(N, M, k, standardize_dtype(dtype))
+    return jnp.tri(*_known(N, "tri"), M, k, standardize_dtype(dtype))
 
 
 # ---- ranges --------------------------------------------------------------------------------------
@@ -124,6 +127,7 @@ def arange(
     >>> arange(2, 8, 3)
     Array([2, 5], dtype=int32)
     """
+    _known(start, "arange")
     if dtype is None:
         given = [tensor(x) for x in (start, stop, step) if x is not None]
         dtype = jnp.result_type(*given)
