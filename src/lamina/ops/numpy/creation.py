@@ -86,7 +86,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Arra
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
-    return jnp.eye(*_known(N, "eye"), M, k, standardize_dtype(dtype))
+    return jnp.eye(_known(N, "eye")[0], M, k, standardize_dtype(dtype))
 
 
 def identity(n: int, dtype: Any = None) -> jax.Array:
@@ -96,7 +96,7 @@ def identity(n: int, dtype: Any = None) -> jax.Array:
     Array([[1, 0],
            [0, 1]], dtype=int32)
     """
-    return jnp.identity(*_known(n, "identity"), standardize_dtype(dtype))
+    return jnp.identity(_known(n, "identity")[0], standardize_dtype(dtype))
 
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Array:
@@ -106,7 +106,7 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Arra
     Array([[1., 0.],
            [1., 1.]], dtype=float32)
     """
-    return jnp.tri(*_known(N, "tri"), M, k, standardize_dtype(dtype))
+    return jnp.tri(_known(N, "tri")[0], M, k, standardize_dtype(dtype))
 
 
 # ---- ranges --------------------------------------------------------------------------------------
