@@ -419,7 +419,9 @@ def test_missing_batch(tmp_path):
         cifar10.load_data(path)
 
 
-@pytest.mark.parametrize("body", [b"", b"no tar", cifar10_tar()[:-5000]])
+@pytest.mark.parametrize(
+    "body", [b"", b"no tar", cifar10_tar()[:-5000]], ids=["empty", "no tar", "cut"]
+)
 def test_damaged_tar(tmp_path, body):
     path = tmp_path / "photos.tar.gz"
     path.write_bytes(body)
