@@ -195,8 +195,8 @@ def locate_in(stored: Stored, model: Layer) -> Places:
     places = _locate_in(stored, model)
     if not getattr(model, "compiled", True) and defined_by_user(type(model), "compile"):
         # What the class's `compile` sets, such as optimizers, is not there yet.
-        holders = {n.partition("/")[0] for n in stored.names()} - {"vars"}
-        places.unbuilt.extend(f"{n}/" for n in holders if not hasattr(model, n))
+        holders = {n.partition("/")[0] for n in stored.names()} - {"vars", *dir(model)}
+        places.unbuilt.extend(f"{n}/" for n in holders)
     return places
 
 
