@@ -134,7 +134,7 @@ def test_layers(family, suffix, tmp_path):
             np.testing.assert_array_equal(x, z)
 
 
-@pytest.mark.parametrize("case", IMAGES, ids=str)
+@pytest.mark.parametrize("case", IMAGES, ids=lambda m: m.__name__)
 def test_configs_of_layers_for_images(case):
     """Keras cannot put all of them into one graph; their results are compared elsewhere."""
     ours = case.cls(**case.kwargs)
@@ -374,7 +374,9 @@ def test_nested_models_and_shared_layers(there, here, shares, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("there", "here"), [(keras, lamina), (lamina, keras), (lamina, lamina)], ids=str
+    ("there", "here"),
+    [(keras, lamina), (lamina, keras), (lamina, lamina)],
+    ids=lambda m: m.__name__,
 )
 def test_the_text_of_a_compiled_model_is_that_of_a_compiled_model(there, here):
     model = there.Sequential([there.Input((4,)), there.layers.Dense(2)])
@@ -403,7 +405,9 @@ def test_a_text_with_arguments_of_compile_that_are_unknown():
 
 @pytest.mark.parametrize("kind", ["functional", "subclass", "stack"])
 @pytest.mark.parametrize(
-    ("there", "here"), [(keras, lamina), (lamina, keras), (lamina, lamina)], ids=str
+    ("there", "here"),
+    [(keras, lamina), (lamina, keras), (lamina, lamina)],
+    ids=lambda m: m.__name__,
 )
 def test_calls_of_models_among_the_outputs(there, here, kind, tmp_path):
     def towers(library):
@@ -458,7 +462,9 @@ def test_calls_in_files_of_which_all_count_from_zero():
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-@pytest.mark.parametrize(("there", "here"), [(keras, lamina), (lamina, keras)], ids=str)
+@pytest.mark.parametrize(
+    ("there", "here"), [(keras, lamina), (lamina, keras)], ids=lambda m: m.__name__
+)
 def test_names_with_colons(there, here, suffix, tmp_path):
     inputs = there.Input((4,), name="x:0")
     model = there.Model(inputs, there.layers.Dense(3, name="onnx::Gemm_1")(inputs))
