@@ -134,7 +134,7 @@ def test_layers(family, suffix, tmp_path):
             np.testing.assert_array_equal(x, z)
 
 
-@pytest.mark.parametrize("case", IMAGES, ids=lambda m: m.__name__)
+@pytest.mark.parametrize("case", IMAGES, ids=str)
 def test_configs_of_layers_for_images(case):
     """Keras cannot put all of them into one graph; their results are compared elsewhere."""
     ours = case.cls(**case.kwargs)
