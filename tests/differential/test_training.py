@@ -229,6 +229,14 @@ def two_outputs(k):
     return model
 
 
+def check_histories(run):
+    """Compare what ``run`` returns for both libraries: names, their order, and numbers."""
+    ours, theirs = run(lamina), run(keras)
+    assert list(ours) == list(theirs)
+    for key, values in ours.items():
+        assert values == pytest.approx(theirs[key], rel=1e-5), key
+
+
 def test_histories_have_the_order_of_keras():
     def run(k):
         model = two_outputs(k)
@@ -236,10 +244,7 @@ def test_histories_have_the_order_of_keras():
         fit = {"validation_split": 0.2, "batch_size": 16, "shuffle": False, "verbose": 0}
         return model.fit(X, [REAL, REAL], epochs=2, **fit).history
 
-    ours, theirs = run(lamina), run(keras)
-    assert list(ours) == list(theirs)
-    for key, values in ours.items():
-        assert values == pytest.approx(theirs[key], rel=1e-5), key
+    check_histories(run)
 
 
 def test_one_loss_weight_for_all_outputs():
@@ -248,10 +253,7 @@ def test_one_loss_weight_for_all_outputs():
         model.compile("sgd", "mse", loss_weights=0.25)
         return model.fit(X, [REAL, REAL], shuffle=False, verbose=0).history
 
-    ours, theirs = run(lamina), run(keras)
-    assert ours.keys() == theirs.keys()
-    for key, values in ours.items():
-        assert values == pytest.approx(theirs[key], rel=1e-5), key
+    check_histories(run)
 
 
 def test_loss_weights_may_be_numbers_of_numpy():
@@ -278,9 +280,7 @@ def test_validation_data_take_the_place_of_a_validation_split():
         fit = {"validation_split": 0.5, "validation_data": held, "shuffle": False, "verbose": 0}
         return model.fit(X, [REAL, REAL], **fit).history
 
-    ours, theirs = run(lamina), run(keras)
-    for key, values in ours.items():
-        assert values == pytest.approx(theirs[key], rel=1e-5), key
+    check_histories(run)
 
 
 def test_models_without_an_optimizer_are_evaluated():
@@ -302,10 +302,7 @@ def test_one_metric_of_several_outputs_and_losses_as_metrics():
         model.compile("sgd", "mse", metrics=[[one], [one, k.losses.Huber(0.5)]])
         return model.fit(X, [REAL, REAL], shuffle=False, verbose=0).history
 
-    ours, theirs = run(lamina), run(keras)
-    assert list(ours) == list(theirs)
-    for key, values in ours.items():
-        assert values == pytest.approx(theirs[key], rel=1e-5), key
+    check_histories(run)
 
 
 def test_regularizers_alone_are_minimized():
