@@ -60,7 +60,7 @@ class Program:
         self.objective: Objective | None = (
             None if purpose == "predict" else model.training_objective
         )
-        if purpose == "train":
+        if purpose != "predict":
             self._made_for = self._settings()
         named = model.named_variables()
         self.variables = Variables(

@@ -205,8 +205,7 @@ class EinsumDense(
 
     def call(self, inputs: Any) -> Any:
         """Multiply, add the bias, apply the activation, if any."""
-        outputs = self._with_bias(self._product(inputs))
-        return outputs if self.activation is None else self.activation(outputs)
+        return self._activated(self._product(inputs))
 
     # ---- products of other forms of the kernel -------------------------------------------------
 

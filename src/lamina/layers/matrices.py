@@ -475,6 +475,11 @@ class MatrixLayer(AdaptedLayer, trailing=True, kw_only=True):
             value = value.astype("bfloat16").astype(value.dtype)
         return x + value
 
+    def _activated(self, x: Any) -> Any:
+        """Add the bias and apply the activation, if any."""
+        outputs, activation = self._with_bias(x), vars(self)["activation"]
+        return outputs if activation is None else activation(outputs)
+
     # ---- files ---------------------------------------------------------------------------------
 
     def _names_of_matrices(self) -> tuple[str, ...]:

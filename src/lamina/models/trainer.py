@@ -144,7 +144,7 @@ class Trainer(_Attributes, Distributed):
         self._step_programs[self._program_key(program.purpose)] = program
 
     def _program_key(self, purpose: Any) -> tuple[Any, tuple[bool, ...], bool, Any, Any]:
-        """What a program depends on: the third entry says whether it runs eagerly."""
+        """What a program depends on, and keeps; the third entry says whether it runs eagerly."""
         losses = None if purpose == "predict" else self._bound_losses
         parts = () if losses is None else (self.optimizer, *losses.parts())
         compiled = tuple((id(x), version_of(x)) for x in parts if x is not None)

@@ -68,10 +68,8 @@ def read(stored: Stored, model: Any, optimized: Any) -> None:
 
 def _lost(model: Any, config: Mapping[str, Any]) -> list[str]:
     """The arguments of a user's ``compile`` that the file lacks."""
-    cls = type(model)
-    if not registry.defined_by_user(cls, "compile"):
-        return []
-    if registry.defined_by_user(cls, "compile_from_config"):
+    own = registry.defined_by_user
+    if not own(type(model), "compile") or own(type(model), "compile_from_config"):
         return []
     variadic = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     parameters = inspect.signature(model.compile).parameters
