@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lamina
-from lamina.errors import ArgumentError
+from lamina.errors import ArgumentError, LaminaError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 6)).astype("float32")
@@ -313,3 +313,86 @@ def test_regularizers_alone_are_minimized():
         return model.fit(X, REAL, epochs=2, verbose=0).history["loss"]
 
     assert run(lamina) == pytest.approx(run(keras), rel=1e-5)
+
+
+def three_outputs(k, nesting):
+    inputs = k.Input((6,))
+    model = k.Model(inputs, nesting(*(k.layers.Dense(1, name=name)(inputs) for name in "abc")))
+    model.set_weights([np.full(w.shape, 0.1 * i) for i, w in enumerate(model.weights)])
+    return model
+
+
+NESTINGS = {
+    "lists in a dict": lambda a, b, c: {"p": [b, a], "c": c},
+    "tuples in a dict": lambda a, b, c: {"p": (b, a), "c": c},
+    "dicts in a dict": lambda a, b, c: {"p": {"b": b, "a": a}, "c": c},
+    "lists in a list": lambda a, b, c: [[b, a], c],
+    "dicts in a list": lambda a, b, c: [{"b": b, "a": a}, c],
+    "a list in a list in a dict": lambda a, b, c: {"p": [[b], a], "c": c},
+}
+PARTS = [REAL[:, i : i + 1] for i in range(3)]
+
+
+@pytest.mark.parametrize("nesting", NESTINGS)
+def test_outputs_in_any_nesting(nesting):
+    nest = NESTINGS[nesting]
+
+    def run(k):
+        model = three_outputs(k, nest)
+        model.compile("sgd", nest("mse", "mae", "mse"), loss_weights=nest(1.0, 2.0, 3.0))
+        weights = nest(*(np.linspace(0, i, 80) for i in range(3)))
+        history = model.fit(X, nest(*PARTS), sample_weight=weights, shuffle=False, verbose=0)
+        return history.history | model.evaluate(X, nest(*PARTS), verbose=0, return_dict=True)
+
+    check_histories(run)
+
+
+@pytest.mark.parametrize("nesting", NESTINGS)
+def test_metrics_of_outputs_in_any_nesting(nesting):
+    nest = NESTINGS[nesting]
+
+    def run(k):
+        model = three_outputs(k, nest)
+        model.compile("sgd", "mse", metrics=nest("mae", "mape", "msle"))
+        logs = model.evaluate(X, nest(*PARTS), verbose=0, return_dict=True)
+        return {n.rpartition("_")[2]: v for n, v in logs.items() if not n.endswith("loss")}
+
+    ours, theirs = run(lamina), run(keras)
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    assert set(ours) == {"mae", "mape", "msle"}
+
+
+def test_names_of_outputs_in_lists_are_those_of_their_layers():
+    model = three_outputs(lamina, NESTINGS["lists in a dict"])
+    assert model.output_names == ["p/b", "p/a", "c"]
+    model.compile("sgd", {"a": "mae", "p/b": "mse", "c": "mse"}, metrics=["mae", [], "mae"])
+    y = dict(zip("abc", PARTS, strict=True))
+    logs = model.evaluate(X, y, verbose=0, return_dict=True)
+    assert set(logs) == {"loss", "p/a_loss", "p/b_loss", "c_loss", "p/b_mae", "c_mae"}
+    named = model.evaluate(X, [y["b"], y["a"], y["c"]], verbose=0, return_dict=True)
+    assert named == logs
+
+
+def test_dicts_among_inputs_and_targets_correspond_by_key():
+    def run(k):
+        a, b, c = (k.Input((1,), name=name) for name in "abc")
+        model = k.Model([{"b": b, "a": a}, c], [{"d": b - a, "e": a + 2 * b}, c])
+        model.compile(loss="mse")
+        x, y = {"a": PARTS[0], "b": PARTS[1]}, {"e": PARTS[0], "d": PARTS[1]}
+        return model.evaluate([x, PARTS[2]], [y, PARTS[2]], verbose=0, return_dict=True)
+
+    check_histories(run)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"p": ["mse"], "c": "mse"}, r"has 1 entry for 'p'. Expected 2, one for each of \['p/b'"),
+        ({"p": ["mse", "mse"], "q": "mse"}, "Unknown output in `loss`: 'q'"),
+        ({"p": ["mse", ["mse", "mae"]], "c": "mse"}, "list of 2 entries for the output 'p/a'"),
+    ],
+)
+def test_losses_that_do_not_fit_the_nesting(given, says):
+    model = three_outputs(lamina, NESTINGS["lists in a dict"])
+    with pytest.raises(LaminaError, match=says):
+        model.compile("sgd", given)

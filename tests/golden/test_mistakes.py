@@ -739,8 +739,8 @@ def a_loss_for_an_unknown_output():
 
 
 @mistake("""\
-StructureError: `metrics` is a list of 1. The model has 2 outputs, ['price', 'rating']: pass
-    one entry (or a list of them) for each, or a dict by these names.
+StructureError: `metrics` has 1 entry. Expected 2, one for each of ['price', 'rating'], or a
+    dict by these names.
 """)
 def metrics_for_one_of_two_outputs():
     two_outputs().compile(loss="mse", metrics=["mae"])
@@ -925,8 +925,8 @@ def a_missing_entry():
 
 
 @mistake("""\
-StructureError: Expected 2 input array(s). The model's inputs are ['title', 'body'].
-    Received 1.
+StructureError: The input data has 1 entry. Expected 2, one for each of ['title', 'body'],
+    or a dict by these names.
 """)
 def one_array_for_two_inputs():
     two_inputs(lambda named: list(named.values())).predict(np.ones((3, 2)), verbose=0)
@@ -1104,8 +1104,8 @@ def a_validation_split_of_a_generator():
 
 
 @mistake("""\
-StructureError: Expected 1 input array(s). The model's inputs are ['features']. Received 2.
-    A batch of inputs and targets is a tuple `(x, y)`, not a list.
+StructureError: Expected one input array. The model's inputs are ['features']. Received a
+    list of 2. A batch of inputs and targets is a tuple `(x, y)`, not a list.
 """)
 def batches_that_are_lists():
     classifier().fit(([X, CLASSES] for _ in range(2)), verbose=0)

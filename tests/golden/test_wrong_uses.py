@@ -130,7 +130,7 @@ def test_missing_and_extra_keys():
         model.predict({"title": np.ones((1, 2))}, verbose=0)
     with pytest.warns(TrainingWarning, match="author"):
         model.predict(dict.fromkeys(("title", "body", "author"), np.ones((1, 2))), verbose=0)
-    with pytest.raises(StructureError, match="Expected 2 input"):
+    with pytest.raises(StructureError, match="has 1 entry"):
         model.predict([np.ones((1, 2))], verbose=0)
 
 

@@ -23,6 +23,7 @@ from lamina.layers import InputLayer, Layer
 from lamina.models.host import call, host_part
 from lamina.random import SeedGenerator
 from lamina.tree import nested
+from lamina.tree.matching import NamedLeaves
 
 
 class Graph:
@@ -60,6 +61,9 @@ class Graph:
         self.plan: Plan = make_plan(self.inputs, self.outputs)
         self.input_names = _names(self.input_structure)
         self.output_names = _names(self.output_structure)
+        self._leaves = NamedLeaves(
+            self.input_structure, self.input_names, [x.name for x in self.inputs]
+        )
         self.nodes: list[Node] = [step.node for step in self.plan.steps]
         self.operations: list[Operation] = _by_depth(self)
         arguments = nested.flatten([(node.args, node.kwargs) for node in self.nodes])
@@ -154,10 +158,35 @@ class Graph:
         return {name: size for name, (size, _) in found.items()}
 
     def arrange(self, data: Any) -> list[Any]:
-        """The leaves of ``data`` in the order of the inputs, matched by name, not by sorting."""
-        return arrange(
-            data, self.input_structure, self.input_names, self.inputs, "input", self._warn_of_extra
-        )
+        """The leaves of ``data`` in the order of the inputs, matched by name, not by sorting.
+
+        Raises:
+            StructureError: A name is missing, or the number of arrays differs.
+        """
+        names = self.input_names
+        if not nested.is_nested(data) and len(names) == 1:
+            return [data]
+        wants = f"The model's inputs are {names}."
+        by_name = isinstance(self.input_structure, Mapping) and len(names) > 1
+        if by_name and not isinstance(data, Mapping):
+            raise StructureError(
+                f"The inputs of the model are declared by name. {wants} Received a "
+                f"{type(data).__name__}, which has no names; pass a dict."
+            )
+        if isinstance(data, list) and len(data) == 2 and len(names) == 1:
+            raise StructureError(
+                f"Expected one input array. {wants} Received a list of 2. A batch of inputs and "
+                "targets is a tuple `(x, y)`, not a list."
+            )
+        found, missing, unknown = self._leaves.match(data, "The input data", arrays=True)
+        if missing:
+            raise StructureError(
+                f"The input data has no entry for {missing}. {wants} Received the keys "
+                f"{list(data)}."
+            )
+        if unknown:
+            self._warn_of_extra(unknown)
+        return found
 
     def _warn_of_extra(self, extra: list[Any]) -> None:
         if not self._told_extra:
@@ -167,56 +196,6 @@ class Graph:
                 f"The inputs are {self.input_names}.",
                 TrainingWarning,
             )
-
-
-def arrange(
-    data: Any, structure: Any, names: list[str], tensors: list[Any], what: str, tell: Any
-) -> list[Any]:
-    """Order the leaves of ``data`` by ``names``; shared by inputs, targets and sample weights.
-
-    Args:
-        data: One array, a list or tuple, or a dict by name.
-        structure: The declared structure.
-        names: A flat list of the declared names.
-        tensors: The symbolic tensors, whose own names are also accepted.
-        what: ``"input"`` or ``"target"``, for messages.
-        tell: Function that is called with the list of ignored keys, if there are any.
-    """
-    wants = f"The model's {what}s are {names}."
-    if isinstance(data, Mapping):
-        if not isinstance(structure, Mapping) or all(
-            not nested.is_nested(v) for v in data.values()
-        ):
-            own = [x.name for x in tensors]
-            found, missing = [], []
-            for name, alias in zip(names, own, strict=True):
-                key = name if name in data else alias
-                found.append(data[key]) if key in data else missing.append(name)
-            if missing:
-                raise StructureError(
-                    f"The {what} data has no entry for {missing}. {wants} "
-                    f"Received the keys {list(data)}."
-                )
-            extra = [k for k in data if k not in names and k not in own]
-            if extra:
-                tell(extra)
-            return found
-        nested.assert_same_structure(structure, data)
-        return nested.flatten(nested.map_structure(lambda _, v: v, structure, data))
-    if isinstance(structure, Mapping) and len(names) > 1:
-        raise StructureError(
-            f"The {what}s of the model are declared by name. {wants} Received a "
-            f"{type(data).__name__}, which has no names; pass a dict."
-        )
-    leaves = nested.flatten(data) if isinstance(data, (list, tuple)) else [data]
-    if len(leaves) != len(names):
-        pair = " A batch of inputs and targets is a tuple `(x, y)`, not a list." if (
-            isinstance(data, list) and len(data) == 2 and len(names) == 1
-        ) else ""  # fmt: skip
-        raise StructureError(
-            f"Expected {len(names)} {what} array(s). {wants} Received {len(leaves)}.{pair}"
-        )
-    return leaves
 
 
 def _conform(
@@ -333,9 +312,12 @@ def _checked(structure: Any, what: str) -> Any:
 
 
 def _names(structure: Any) -> list[str]:
-    """A unique name for each leaf: its path of dict keys, or the name of its layer."""
+    """A unique name for each leaf: its path of keys, with the name of its layer for a position.
+
+    So ``{"heads": [a, b], "mean": c}`` has the names ``"heads/a"``, ``"heads/b"`` and ``"mean"``.
+    """
     return naming.numbered(
-        "/".join(map(str, path)) if path and isinstance(path[-1], str) else x.name
+        "/".join(map(str, path if path and isinstance(path[-1], str) else (*path[:-1], x.name)))
         for path, x in nested.flatten_with_path(structure)
     )
 

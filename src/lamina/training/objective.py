@@ -29,6 +29,7 @@ from lamina.layers.arguments import as_array
 from lamina.serialization.registry import builtin
 from lamina.training import checks
 from lamina.tree import nested
+from lamina.tree.matching import NamedLeaves
 
 _ACCURACY = {
     "accuracy": ("BinaryAccuracy", "CategoricalAccuracy", "SparseCategoricalAccuracy"),
@@ -59,12 +60,12 @@ class Objective:
         self.given = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics,
                       "weighted_metrics": weighted_metrics}  # fmt: skip
         self.output_names: list[str] | None = None
+        self._outputs = NamedLeaves([], [])
         self.output_shapes: list[tuple[Any, ...]] = []
         self.trackers: dict[str, Any] = {"loss": metrics_module.Mean(name="loss")}
         some = metrics is not None or weighted_metrics is not None
         self.combined = CompileMetrics(self) if some else None
         self._losses: list[Any] = []
-        self._named_by_dict = False  # the outputs
         self._weights: list[float] = []
         # For each output: (log name, metric or unresolved metric, whether it is weighted).
         self._metrics: list[list[tuple[str | None, Any, bool]]] = []
@@ -72,6 +73,10 @@ class Objective:
 
     def bind(self, names: list[str], structure: Any) -> None:
         """Assign every loss, weight and metric to one of the outputs.
+
+        Args:
+            names: A unique name for each output.
+            structure: The outputs, in any nesting.
 
         Raises:
             UnknownNameError: There is no output or loss of a given name.
@@ -84,19 +89,22 @@ class Objective:
                     f"It now returns {names}."
                 )
             return
-        given = self.given
-        self._named_by_dict = isinstance(structure, Mapping)
-        losses = _per_output(given["loss"], names, "loss")
-        weights = _per_output(given["loss_weights"], names, "loss_weights")
+        outputs = nested.flatten(structure)
+        # Outputs in lists have the names of their layers too: ``"dense"`` for ``"heads/dense"``.
+        aliases = [
+            x.name if is_symbolic(x) and path and isinstance(path[-1], int) else None
+            for path, x in nested.flatten_with_path(structure)
+        ]
+        self._outputs = NamedLeaves(structure, names, aliases)
+        losses, without = self._one_per_output("loss")
+        weights, _ = self._one_per_output("loss_weights")
         self._losses = [losses_module.as_loss(x) for x in losses]
-        if isinstance(given["loss"], Mapping) and any(losses):
-            without = [n for n in names if n not in _flat_names(given["loss"])]
-            if without:
-                warn(
-                    f"`loss` has no entry for the outputs {without}: layers that only they depend "
-                    "on are not trained. If this is intended, pass None for them.",
-                    TrainingWarning,
-                )
+        if without and any(losses):
+            warn(
+                f"`loss` has no entry for the outputs {without}: layers that only they depend "
+                "on are not trained. If this is intended, pass None for them.",
+                TrainingWarning,
+            )
         for name, weight in zip(names, weights, strict=True):
             if weight is not None and not isinstance(weight, Real):
                 raise ArgumentError(
@@ -105,17 +113,54 @@ class Objective:
         self._weights = [1.0 if w is None else float(w) for w in weights]
         self._metrics = [[] for _ in names]
         for key, weighted in (("metrics", False), ("weighted_metrics", True)):
-            per_output = _metrics_per_output(given[key], names, key)
+            per_output = self._metrics_per_output(key)
             for own, items in zip(self._metrics, per_output, strict=True):
                 own.extend((None, item, weighted) for item in items)
         self.output_names = names
-        outputs = nested.flatten(structure)
         self.output_shapes = [tuple(x.shape) for x in outputs]
         if all(map(is_symbolic, outputs)):
             chosen = [[item for _, item, _ in own] for own in self._metrics]
             checks.check_outputs(names, outputs, self._losses, chosen)
         for i in range(len(names)):
             self._resolve(i)
+
+    def _per_output(self, key: str) -> tuple[list[Any], list[str]]:
+        """An argument of ``compile``: its entry for each output, and the outputs without one."""
+        names = self._outputs.names
+        found, missing, unknown = self._outputs.match(self.given[key], f"`{key}`")
+        if unknown:
+            raise unknown_name(f"output in `{key}`", unknown[0], names)
+        return found, missing
+
+    def _one_per_output(self, key: str) -> tuple[list[Any], list[str]]:
+        """Likewise, where an entry is no list; one in a list counts as one."""
+        found, missing = self._per_output(key)
+        entries = [x[0] if isinstance(x, (list, tuple)) and len(x) == 1 else x for x in found]
+        for name, x in zip(self._outputs.names, entries, strict=True):
+            if isinstance(x, (list, tuple)):
+                raise StructureError(
+                    f"`{key}` has a list of {len(x)} entries for the output {name!r}. Expected one."
+                )
+        return entries, missing
+
+    def _metrics_per_output(self, key: str) -> list[list[Any]]:
+        given, names = self.given[key], self._outputs.names
+        if given is None or given in ([], ()):
+            return [[] for _ in names]
+        if not isinstance(given, (list, tuple, Mapping)):
+            raise ArgumentError(
+                f"`{key}` must be a list or a dict by output name. Received: {given!r}. "
+                f"Did you mean [{given!r}]?"
+            )
+        if len(names) == 1 and isinstance(given, (list, tuple)):
+            if not any(isinstance(x, (list, tuple)) for x in given):
+                return [list(given)]
+            if len(given) > 1:
+                raise StructureError(
+                    f"`{key}` contains a list for each of {len(given)} outputs. The model has one, "
+                    f"{names[0]!r}."
+                )
+        return [_as_list(x) for x in self._per_output(key)[0]]
 
     def check_values(self, y: Any) -> None:
         """Check the values of the targets, which is not possible in a traced step.
@@ -192,10 +237,9 @@ class Objective:
         names = self.output_names or []
         if data is None:
             return [None] * len(names)
-        if isinstance(data, Mapping):
-            flat = _flat_names(data)
-            unknown = [k for k in flat if k not in names]
-            if len(unknown) == len(flat) and unknown:
+        if nested.is_nested(data):
+            found, missing, unknown = self._outputs.match(data, f"The {what} data", arrays=True)
+            if unknown and len(missing) == len(names):
                 raise unknown_name(f"output in the {what} data", unknown[0], names)
             if unknown and unknown not in self._told_extra:
                 self._told_extra.append(unknown)
@@ -204,15 +248,7 @@ class Objective:
                     f": {unknown}. The outputs are {names}.",
                     TrainingWarning,
                 )
-            return [flat.get(n) for n in names]
-        if isinstance(data, (list, tuple)):
-            leaves = nested.flatten(data)
-            if len(leaves) == len(names):
-                return leaves
-            raise StructureError(
-                f"Expected {len(names)} {what} array(s), one for each of the outputs {names}. "
-                f"Received {len(leaves)}."
-            )
+            return found
         if len(names) == 1:
             return [data]
         if what == "sample weight":
@@ -235,7 +271,8 @@ class Objective:
         own = list(self.compiled_metrics())
         loss, *parts = [name for name in self.trackers if name not in own]
         several = len(self.output_names or ()) > 1
-        parts = sorted(parts) if self._named_by_dict else parts
+        of_outputs = [f"{n}_loss" for n in self._outputs.by_key()]
+        parts = [n for n in of_outputs if n in parts] + [n for n in parts if n not in of_outputs]
         names = [loss, *parts, *(sorted(own) if several else own)]
         return [n for n in names if n in logs] + [n for n in logs if n not in names]
 
@@ -430,58 +467,9 @@ def _class_numbers(labels: np.ndarray, loss: Any, shape: tuple[Any, ...] | None)
 def names_of(outputs: Any) -> list[str]:
     """Names for the outputs of a model without a graph: dict keys, or output, output_1, ..."""
     return naming.numbered(
-        "/".join(map(str, path)) if path and isinstance(path[-1], str) else "output"
+        "/".join(map(str, path if path and isinstance(path[-1], str) else (*path[:-1], "output")))
         for path, _ in nested.flatten_with_path(outputs)
     )
-
-
-def _per_output(given: Any, names: list[str], what: str) -> list[Any]:
-    if given is None:
-        return [None] * len(names)
-    if isinstance(given, Mapping):
-        flat = _flat_names(given)
-        for key in flat:
-            if key not in names:
-                raise unknown_name(f"output in `{what}`", key, names)
-        return [flat.get(n) for n in names]
-    if isinstance(given, (list, tuple)):
-        if len(given) != len(names):
-            raise StructureError(
-                f"`{what}` is a list of {len(given)} entries. Expected {len(names)}, one for each "
-                f"of the outputs {names} (None for an output without)."
-            )
-        return list(given)
-    return [given] * len(names)
-
-
-def _flat_names(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in given.items():
-        if isinstance(value, Mapping) and "class_name" not in value:
-            flat |= _flat_names(value, f"{prefix}{key}/")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _metrics_per_output(given: Any, names: list[str], what: str) -> list[list[Any]]:
-    if given is None or given in ([], ()):
-        return [[] for _ in names]
-    if isinstance(given, Mapping):
-        return [_as_list(x) for x in _per_output(given, names, what)]
-    if not isinstance(given, (list, tuple)):
-        raise ArgumentError(
-            f"`{what}` must be a list or a dict by output name. Received: {given!r}. "
-            f"Did you mean [{given!r}]?"
-        )
-    if len(names) == 1 and not any(isinstance(x, (list, tuple)) for x in given):
-        return [list(given)]
-    if len(given) != len(names):
-        raise StructureError(
-            f"`{what}` is a list of {len(given)}. The model has {len(names)} outputs, {names}: "
-            "pass one entry (or a list of them) for each, or a dict by these names."
-        )
-    return [_as_list(x) for x in given]
 
 
 def _as_list(x: Any) -> list[Any]:
