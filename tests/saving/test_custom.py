@@ -492,9 +492,11 @@ def test_a_subclass_of_model(saved, tmp_path):
 
     with pytest.raises(SerializationError, match=r"'Tower'.*custom_objects"):
         load_model(tmp_path / "model.keras")
-    with pytest.raises(keras.errors.NotBuiltError, match="no weights yet"):
-        Tower().save(tmp_path / "never.keras")
-    assert not (tmp_path / "never.keras").exists()
+    with pytest.warns(SavingWarning, match="architecture only"):
+        Tower(6).save(tmp_path / "unbuilt.keras")
+    unbuilt = load_model(tmp_path / "unbuilt.keras", {"Tower": Tower})
+    assert not unbuilt.built
+    assert unbuilt(ids)["all"].shape == (3, 6)
 
 
 def test_a_subclass_that_is_a_graph(saved):

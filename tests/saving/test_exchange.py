@@ -595,6 +595,25 @@ def test_how_a_model_runs_is_among_the_arguments_of_compile(suffix, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*HDF5 file")
+@pytest.mark.filterwarnings("ignore:.*(yet been built|no weights yet)")
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize("there", [keras, lamina], ids=lambda x: x.__name__)
+@pytest.mark.parametrize("here", [keras, lamina], ids=lambda x: x.__name__)
+def test_models_without_weights(suffix, there, here, tmp_path):
+    if there is here is keras and suffix == "h5":
+        pytest.skip("Keras does not read its own.")
+    model = there.Sequential([there.layers.Rescaling(0.5), there.layers.Dense(2)])
+    model.compile("adam", there.losses.MeanSquaredError())
+    model.save(tmp_path / f"model.{suffix}")
+    again = here.saving.load_model(tmp_path / f"model.{suffix}")
+    assert not again.built
+    again.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    assert int(again.optimizer.iterations) == 1
+    assert [w.shape for w in again.weights] == [(3, 2), (2,)]
+
+
+@pytest.mark.filterwarnings("ignore:.*HDF5 file")
 @pytest.mark.filterwarnings("ignore:.*will be empty until you train")
 @pytest.mark.parametrize("loss", ["mse", ["mae"], {"score": "kld"}])
 def test_short_names_of_losses_in_hdf5(loss, tmp_path):

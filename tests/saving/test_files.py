@@ -1,7 +1,9 @@
 """Files themselves: names, options, what damaged ones say, and what loading leaves untouched."""
 
+import copy
 import json
 import os
+import pickle
 import shutil
 import stat
 import struct
@@ -155,10 +157,18 @@ def test_weights_alone(name, saved):
 
 def test_an_unbuilt_model_has_no_weights_to_save_or_load(saved):
     model = keras.Sequential([layers.Dense(2)])
-    for verb, name in (("save", "n.keras"), ("save_weights", "n.weights.h5"),
-                       ("load_weights", "model.weights.h5")):  # fmt: skip
+    for verb, name in (("save_weights", "n.weights.h5"), ("load_weights", "model.weights.h5")):
         with pytest.raises(NotBuiltError, match="no weights yet"):
             getattr(model, verb)(saved / name)
+
+
+def test_an_unbuilt_model_is_copied_without_a_warning():
+    model = keras.Sequential([layers.Dense(2, name="head")])
+    model.compile("adam", "mse")
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        again.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+        assert again.get_layer("head").kernel.shape == (3, 2)
+    assert not model.built
 
 
 def test_safetensors_are_those_of_everyone(saved, tmp_path):

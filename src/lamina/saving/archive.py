@@ -16,7 +16,6 @@ from lamina.core.boundary import public, warn
 from lamina.errors import (
     ArgumentError,
     CorruptFileError,
-    NotBuiltError,
     SavingWarning,
     SerializationError,
 )
@@ -52,7 +51,7 @@ from lamina.saving.paths import as_path, may_write, must_exist
 from lamina.saving.probe import check_probe, write_probe
 from lamina.saving.upgrade import is_old, rebuild, upgrade_training
 from lamina.saving.weight_files import refuse_stores, weights_of
-from lamina.saving.weights import Assets, fill, locate, locate_in
+from lamina.saving.weights import Assets, Places, Stored, fill, locate, locate_in
 from lamina.serialization import registry
 
 # The Keras release whose file layout is written.
@@ -102,13 +101,12 @@ def save_model(
         ArgumentError: Another suffix.
         FileExistsError: The file exists and ``overwrite`` is False; or the folder contains files
             of the same names that are not of a model.
-        NotBuiltError: The model has no weights yet.
         SerializationError: A layer that cannot be serialized; the message names its class.
 
     Warns:
         SavingWarning: The arguments of ``compile`` cannot be serialized (an optax transformation, a
             lambda as loss). The file then contains architecture and weights, and the loaded model
-            has to be compiled again.
+            has to be compiled again. Or the model has no weights yet, and neither has the file.
 
     >>> import os, tempfile
     >>> from lamina import layers, models
@@ -142,6 +140,12 @@ def save_model(
         raise FileExistsError(
             f"The folder {str(path)!r} contains {strangers}, which saving would replace, and is "
             "not the folder of a model. Save into a new folder."
+        )
+    if not model.built:
+        warn(
+            f"Model {model.name!r} has no weights yet: the file contains its architecture only. To "
+            "save weights, call it on data or `build` it before.",
+            SavingWarning,
         )
     if is_folder:
         with replacing_entries(path, ENTRIES) as part:
@@ -201,10 +205,6 @@ def _write(model: Any, target: Target, include_optimizer: bool, probe: Any) -> N
 
 def _description(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The record of a model, and what Lamina stores besides what Keras does."""
-    if not model.built:
-        raise NotBuiltError(
-            f"Model {model.name!r} has no weights yet. Call it on data or `build` it before saving."
-        )
     own = {
         "seed": model.run_seed,
         "steps": model.steps_taken,
@@ -353,10 +353,10 @@ def _assemble(members: Members, custom_objects: Mapping[str, Any] | None, compil
         settings = upgrade_training(settings, version, custom_objects, _count_outputs(model))
     if settings:
         optimizer.compile_with(model, settings, custom_objects, where)
-    _must_be_built(model, where)
     with weights_of(members, metadata, config) as stored:
         old = stored if isinstance(stored, legacy.Renamed) else None
         places = locate_in(stored, model)
+        _must_be_built(model, places, stored)
         fill(
             stored, places, error=CorruptFileError,
             way_out="Was the code of a class in it changed since it was saved?",
@@ -392,13 +392,13 @@ def _read_hdf5(stored: hdf5.File, custom_objects: Mapping[str, Any] | None, comp
     if isinstance(training, dict) and training:
         settings = upgrade_training(training, version, custom_objects, _count_outputs(model))
         optimizer.compile_with(model, settings, custom_objects, where)
-    _must_be_built(model, where)
     converted, places = legacy.locate(stored, model)
+    _must_be_built(model, places, converted)
     fill(
         converted, places, error=CorruptFileError, whole=False,
         way_out="Was the code of a class in it changed since it was saved?",
     )  # fmt: skip
-    if isinstance(training, dict) and training:
+    if isinstance(training, dict) and training and model.built:
         legacy.read_optimizer(
             stored, model, training, places.variables, own.get("optimizer_addresses")
         )
@@ -418,11 +418,13 @@ def _count_outputs(model: Any) -> int:
     return 1 if model.layer_graph is None else len(model.layer_graph.outputs)
 
 
-def _must_be_built(model: Any, where: str) -> None:
-    if not model.built:
+def _must_be_built(model: Any, places: Places, stored: Stored) -> None:
+    """Check that a model without weights comes from a file without weights."""
+    names = (n for n in stored.names() if not n.startswith(f"{legacy.OPTIMIZER}/"))
+    if not model.built and places.unknown(names):
         raise SerializationError(
-            f"{where} does not say for which input shapes {type(model).__name__} was built, so "
-            "its weights cannot be loaded. Give the class `get_build_config` and "
+            f"{stored.where} does not say for which input shapes {type(model).__name__} was built, "
+            "so its weights cannot be loaded. Give the class `get_build_config` and "
             "`build_from_config`, or call the model on data before saving it."
         )
 

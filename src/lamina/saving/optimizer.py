@@ -42,7 +42,7 @@ def parameters_of(model: Any, optimized: Any = None) -> dict[str, Variable]:
 def read(stored: Stored, model: Any, optimized: Any) -> None:
     """Give the optimizer its state; where the file's is another one's, none."""
     count = sum(n.startswith("optimizer/vars/") for n in stored.names())
-    if not count:
+    if not count or not model.built:
         return
     weights = parameters_of(model, optimized)
     model.optimizer.build(weights)
