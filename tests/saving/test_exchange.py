@@ -594,6 +594,30 @@ def test_how_a_model_runs_is_among_the_arguments_of_compile(suffix, tmp_path):
                 assert options.items() <= again.get_compile_config().items()
 
 
+def test_the_arguments_of_compile_are_data():
+    def make(there):
+        model = there.Sequential([there.Input((3,)), there.layers.Dense(1, "sigmoid")])
+        assert model.get_compile_config() == {}
+        model.compile(
+            there.optimizers.SGD(0.5),
+            there.losses.BinaryCrossentropy(label_smoothing=0.1),
+            metrics=["mae"],
+        )
+        return json.loads(json.dumps(model.get_compile_config()))
+
+    ours, theirs = make(lamina), make(keras)
+    assert ours.keys() == theirs.keys()
+    for config in (ours, theirs):
+        model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(1, "sigmoid")])
+        model.compile_from_config(config)
+        assert float(model.optimizer.learning_rate) == 0.5
+        assert model.loss.get_config()["label_smoothing"] == 0.1
+        assert set(model.test_on_batch(np.ones((2, 3)), np.ones((2, 1)), return_dict=True)) == {
+            "loss",
+            "mae",
+        }
+
+
 @pytest.mark.filterwarnings("ignore:.*HDF5 file")
 @pytest.mark.filterwarnings("ignore:.*(yet been built|no weights yet)")
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")

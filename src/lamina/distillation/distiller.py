@@ -128,9 +128,9 @@ class Distiller(Model):
         super().compile(optimizer, metrics=metrics, **kwargs)
         self._student_loss_given = loss
 
-    def get_compile_config(self) -> dict[str, Any]:
+    def compile_arguments(self) -> dict[str, Any]:
         """The arguments of :meth:`compile`."""
-        return {**super().get_compile_config(), "loss": self._student_loss_given}
+        return {**super().compile_arguments(), "loss": self._student_loss_given}
 
     def call(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, inputs: Any, training: bool | None = None, **kwargs: Any

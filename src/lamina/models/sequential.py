@@ -50,6 +50,8 @@ class Sequential(Model):
     """
 
     lists_input = False
+    _stack: list[Layer]  # the layers
+    _tensors: list[Any]  # the input, then the output of each layer
     _untracked = Model._untracked | {"_stack", "_tensors", "_names"}
     _made_by_data: bool  # whether the input's dimensions are those of the first data
     _awaits_graph: bool  # whether the graph is made when it is needed

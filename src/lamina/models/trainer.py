@@ -18,11 +18,10 @@ from lamina.execution.batches import unpack_x_y_sample_weight
 from lamina.execution.overrides import standard_step
 from lamina.execution.program import Program, Purpose
 from lamina.execution.state import Loose, Variables
-from lamina.layers import Layer
 from lamina.layers.snapshot import Snapshot
 from lamina.models.distributed import Distributed
 from lamina.models.functional import Graph
-from lamina.serialization.registry import builtin
+from lamina.serialization import registry
 from lamina.training import loop
 from lamina.training.data.passes import pass_over, whole_number
 from lamina.training.objective import Objective
@@ -41,8 +40,6 @@ class _Attributes:
     _layer_snapshot: Snapshot | None  # the structure for which `_step_programs` were created
     # What a call depended on and, if it had no side effects, the program that computed it.
     _program_of_calls: tuple[Any, Any, Program | None] | None
-    _stack: list[Layer]  # of a Sequential
-    _tensors: list[Any]  # of a Sequential: the input, then each layer's output
     optimizer: Any
     stop_training: bool
     steps_per_execution: int
@@ -56,7 +53,7 @@ class _Attributes:
     _draw_runs: int
 
 
-@builtin()
+@registry.builtin()
 class Trainer(_Attributes, Distributed):
     """The training methods of models, implemented by pure steps that are compiled once."""
 
@@ -87,9 +84,8 @@ class Trainer(_Attributes, Distributed):
     @property
     def steps_taken(self) -> int:
         """Number of training steps since the seed was set, and those before the model was saved."""
-        if self._live_state is not None:
-            return int(self._live_state.state.step)
-        return self._as_seeded()._steps_taken
+        live = self._live_state
+        return self._as_seeded()._steps_taken if live is None else int(live.state.step)
 
     def took_steps(self, step: int) -> None:
         """Set the number of the next training step."""
@@ -587,14 +583,18 @@ class Trainer(_Attributes, Distributed):
         """The variables whose values a step receives as lists."""
         return Program(self, purpose, eager=True).variables
 
-    def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of :meth:`compile`, by name."""
+    def compile_arguments(self) -> dict[str, Any]:
+        """The arguments of :meth:`compile`, by name: the objects that were given."""
         steps, jit = self.steps_per_execution, self._jit_compile
         how = {"run_eagerly": self._run_eagerly, "steps_per_execution": steps, "jit_compile": jit}
         return {"optimizer": self.optimizer, **self.training_objective.given, **how}
 
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of :meth:`compile` as data; empty before it was called."""
+        return registry.serialize(self.compile_arguments()) if self.compiled else {}
+
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile with the arguments of :meth:`get_compile_config` that ``compile`` takes."""
-        taken = inspect.signature(self.compile).parameters
+        config, taken = registry.deserialize(config), inspect.signature(self.compile).parameters
         takes_all = any(p.kind is p.VAR_KEYWORD for p in taken.values())
         self.compile(**{k: v for k, v in config.items() if takes_all or k in taken})

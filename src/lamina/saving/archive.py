@@ -446,11 +446,11 @@ def compile_config(model: Any, include_optimizer: bool = True) -> Any:
     """The arguments of ``compile`` as data; nothing, with a warning, if they cannot be."""
     if not model.compiled:
         return {}
-    settings = model.get_compile_config()
     try:
-        return registry.serialize(settings)
+        return registry.serialize(model.get_compile_config())  # a user's may contain objects
     except SerializationError as e:
-        if include_optimizer or not _is_describable({**settings, "optimizer": None}):
+        others = {**model.compile_arguments(), "optimizer": None}
+        if include_optimizer or not _is_describable(others):
             warn(
                 f"The file of {model.name!r} contains architecture and weights, but not how the "
                 f"model was compiled: {e}\nCall `compile` again after loading.",

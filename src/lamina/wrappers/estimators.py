@@ -99,7 +99,7 @@ class _Estimator(BaseEstimator):
         if isinstance(self.model, Model):
             _must_be_compiled(self.model)
             model = clone_model(self.model)
-            model.compile_from_config(_renewed(self.model.get_compile_config()))
+            model.compile_from_config(_renewed(self.model.compile_arguments()))
             return model
         if not callable(self.model):
             raise ArgumentError(
