@@ -70,6 +70,11 @@ def may_write(path: Path, overwrite: bool, *, as_folder: bool = False) -> None:
                 f"{str(path)!r} is a file, and a folder is to be saved there. Remove the file, or "
                 "use another name."
             )
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise FileExistsError(
+                f"{str(path)!r} is a device or a pipe, which saving would replace by a file. Use "
+                "another name."
+            )
         if not os.path.isdir(path.parent):
             raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to save into.")
 
