@@ -9,7 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+import lamina as keras
 from lamina import layers, utils
+from lamina.errors import DataError
 
 X = np.random.default_rng(0).uniform(0, 255, (8, 6, 6, 3)).astype("float32")
 
@@ -136,3 +138,40 @@ def test_no_other_framework_is_loaded(tmp_path):
         env={"PYTHONPATH": ":".join(sys.path)}, check=False,
     )  # fmt: skip
     assert done.stdout.strip() == "(1, 4)", done.stderr
+
+
+MILLISECONDS = np.array([[1_700_000_000_000], [-(2**40)]])
+
+
+def scaled():
+    """A model that computes 1e-9 times its input, and its data in a file."""
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
+    model.set_weights([np.array([[1e-9]])])
+    model.compile("sgd", "mse")
+    return model
+
+
+def from_file(path):
+    np.save(path / "x.npy", MILLISECONDS)
+    return scaled().predict(np.load(path / "x.npy", mmap_mode="r"), verbose=0)
+
+
+@pytest.mark.parametrize("compute", [
+    lambda path: scaled().predict(MILLISECONDS, verbose=0),
+    lambda path: scaled().predict(MILLISECONDS.tolist(), verbose=0),
+    lambda path: scaled().predict_on_batch(MILLISECONDS),
+    lambda path: scaled().predict((x for x in [MILLISECONDS]), verbose=0),
+    lambda path: scaled()(MILLISECONDS),
+    lambda path: layers.Rescaling(1e-9)(MILLISECONDS),
+    from_file,
+])  # fmt: skip
+def test_integers_beyond_32_bits_are_floats(compute, tmp_path):
+    np.testing.assert_allclose(np.asarray(compute(tmp_path)), MILLISECONDS * 1e-9, rtol=1e-6)
+
+
+def test_targets_and_indices_beyond_32_bits():
+    assert scaled().evaluate(np.zeros((2, 1)), np.full((2, 1), 2**33), verbose=0) == 2**66
+    words = keras.Input((1,), dtype="int32")
+    model = keras.Model(words, layers.Embedding(3, 2)(words))
+    with pytest.raises(DataError, match=f"input_dim={2**33 + 1}`"):
+        model.predict(np.array([[2**33]]), verbose=0)

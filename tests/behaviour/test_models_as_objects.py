@@ -3,6 +3,8 @@
 import copy
 import pickle
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -557,3 +559,20 @@ def test_an_activation_set_on_a_recurrent_layer_is_that_of_its_cell(cls):
     expected.set_weights(layer.get_weights())
     assert not np.array_equal(layer(series), before)
     np.testing.assert_array_equal(layer(series), expected(series))
+
+
+def test_symbolic_tensors_of_another_process(tmp_path):
+    inputs = keras.Input((None, 3), name="rows")
+    outputs = layers.Dense(2)(layers.Concatenate(axis=1)([inputs, inputs]))
+    (tmp_path / "graph").write_bytes(pickle.dumps((inputs, outputs)))
+    code = (
+        "import pickle, sys, numpy, lamina\n"
+        "graph = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "model = lamina.Model(*graph)\n"
+        "print(model.output_shape, model.predict(numpy.ones((2, 5, 3)), verbose=0).shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "graph"], capture_output=True, text=True,
+        env={"PYTHONPATH": ":".join(sys.path)}, check=False,
+    )  # fmt: skip
+    assert done.stdout.strip() == "(None, None, 2) (2, 10, 2)", done.stderr

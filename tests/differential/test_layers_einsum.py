@@ -101,3 +101,16 @@ def test_configs_become_layers():
 
 def layer_record(layer):
     return {"class_name": "Dense", "config": layer.get_config()}
+
+
+@pytest.mark.parametrize("mode", [None, "int8", "int4"])
+def test_integers_outside_the_table(mode):
+    results = []
+    for library in (keras, lamina):
+        layer = library.layers.Embedding(3, 4, embeddings_initializer="ones")
+        layer.build()
+        if mode is not None:
+            layer.quantize(mode)
+        results.append(np.asarray(layer(np.array([[7, -1, -5, 2]], "int32"))))
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
+    assert np.isnan(results[1]).any(-1).tolist() == [[True, False, True, False]]

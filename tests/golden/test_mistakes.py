@@ -670,7 +670,8 @@ def layers_without_a_list():
 
 @mistake("""\
 GraphError: Sequential.add() takes a layer. Received: <class
-    'lamina.layers.activation.ReLU'>. Did you write `ReLU` instead of `ReLU(...)`?
+    'lamina.layers.activation.ReLU'>.
+Did you write `ReLU` instead of `ReLU(...)`?
 """)
 def a_class_in_a_sequential():
     keras.Sequential([layers.Dense(3), layers.ReLU])

@@ -398,6 +398,96 @@ def a_device_that_is_not_there():
         pass
 
 
+@mistake("""\
+ShapeError: lamina.ops.sum cannot take these arguments: an axis is an integer, not 'time'.
+  received: (2, 3) float64
+""")
+def a_name_for_an_axis():
+    ops.sum(np.ones((2, 3)), axis="time")
+
+
+@mistake("""\
+GraphError: An Input can only come first. 'net' already has an Input.
+For several inputs, use `Model(inputs, outputs)`.
+""")
+def two_inputs_of_a_stack():
+    keras.Sequential([keras.Input((3,)), keras.Input((4,))], name="net")
+
+
+@mistake("""\
+GraphError: Sequential.add() takes a layer. Received: <SymbolicTensor shape=(None, 3),
+    dtype=float32, name=relu>.
+Add the layer itself, not what a call of it returned.
+""")
+def a_tensor_in_a_stack():
+    keras.Sequential([layers.ReLU(name="relu")(keras.Input((3,)))])
+
+
+@mistake("""\
+GraphError: Sequential.add() takes a layer. Received: <built-in function len>.
+`lamina.layers.Lambda(function)` makes a layer of a function.
+""")
+def a_function_in_a_stack():
+    keras.Sequential([len])
+
+
+@mistake("""\
+ArgumentError: The first argument of get_layer() is a name. Received: 0. Write
+    `get_layer(index=0)`.
+""")
+def a_number_for_the_name_of_a_layer():
+    classifier().get_layer(0)
+
+
+@mistake("""\
+StructureError: The function of metric 'nothing' returned None.
+  expected: a number, or one for each sample
+Is a `return` missing?
+""")
+def a_metric_without_a_return():
+    def nothing(y_true, y_pred):
+        pass
+
+    keras.metrics.MeanMetricWrapper(nothing, name="nothing").update_state([1.0], [1.0])
+
+
+@mistake("""\
+ArgumentError: A file or folder is given by its path.
+  expected: text or a `pathlib.Path`
+  received: None (of type NoneType)
+""")
+def no_path_for_checkpoints():
+    keras.callbacks.ModelCheckpoint(None)
+
+
+@mistake("""\
+SerializationError: A config contains itself, or is nested too deeply.
+""")
+def a_config_in_itself():
+    config = {}
+    config["again"] = config
+    keras.saving.serialize_keras_object(config)
+
+
+@mistake("""\
+ArgumentError: LearningRateScheduler: the schedule must return a number. It returned 'high'
+    for epoch 0.
+""")
+def a_word_for_a_learning_rate():
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: "high")
+    classifier().fit(X, CLASSES, verbose=0, callbacks=[schedule])
+
+
+@mistake("""\
+ArgumentError: convert_to_tensor() cannot convert this.
+  expected: numbers, in lists of one length along each axis
+  received: array([1, 2.5], dtype=object)
+Objects that are numbers: `x.astype('float32')`.
+""")
+def objects_that_are_numbers():
+    ops.convert_to_tensor(np.array([1, 2.5], object))
+
+
 @pytest.mark.parametrize(
     ("function", "expected"), MISTAKES, ids=lambda x: getattr(x, "__name__", "")
 )

@@ -131,6 +131,17 @@ def test_a_file_is_written_where_a_link_leads(name, exists, tmp_path):
     assert {p.name for p in tmp_path.rglob("*")} == {"elsewhere", name}
 
 
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5", "m.safetensors"])
+def test_a_pipe_is_not_replaced(name, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / name).symlink_to("pipe")
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    save = model.save_weights if name in ("m.weights.h5", "m.safetensors") else model.save
+    with pytest.raises(FileExistsError, match="a device or a pipe"):
+        save(tmp_path / name)
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path / "model").write_text("mine")
     with pytest.raises(NotADirectoryError, match=r"model' is a file, and a folder"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from lamina.callbacks.monitoring import MonitorCallback
 from lamina.errors import ArgumentError, StateError
 from lamina.saving.checkpoint import CheckpointFolder
+from lamina.saving.paths import path_text
 from lamina.serialization.fields import is_integer
 from lamina.serialization.registry import builtin
 
@@ -105,9 +105,9 @@ class BackupAndRestore(MonitorCallback):
         mode: str = "auto",
     ) -> None:
         super().__init__(monitor, mode)
-        if not os.fspath(backup_dir):
+        self.backup_dir, self.save_freq = path_text(backup_dir), save_freq
+        if not self.backup_dir:
             raise ArgumentError("BackupAndRestore: `backup_dir` is empty. Pass a folder.")
-        self.backup_dir, self.save_freq = os.fspath(backup_dir), save_freq
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
         self.keep_best = keep_best
         check_frequency(save_freq, "BackupAndRestore: `save_freq`")

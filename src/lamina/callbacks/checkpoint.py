@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lamina.callbacks.base import NUMBER, OPTIONAL_NUMBER
 from lamina.callbacks.monitoring import MonitorCallback
 from lamina.errors import ArgumentError, UnknownNameError
+from lamina.saving.paths import make_folder, path_text
 from lamina.serialization.registry import builtin
 
 
@@ -147,7 +147,7 @@ class ModelCheckpoint(SavingCallback):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, verbose, save_best_only, mode, save_freq, initial_value_threshold)
-        self.filepath, self.save_weights_only = os.fspath(filepath), save_weights_only
+        self.filepath, self.save_weights_only = path_text(filepath), save_weights_only
         whole = (".keras", ".h5", ".hdf5")
         endings = (".weights.h5", ".safetensors") if save_weights_only else whole
         wrong = () if save_weights_only else ".weights.h5"
@@ -160,7 +160,7 @@ class ModelCheckpoint(SavingCallback):
     def save(self, logs: dict[str, Any], epoch: int, batch: int | None) -> Path:
         numbers = {"epoch": epoch + 1} | ({} if batch is None else {"batch": batch + 1})
         path = self._path(logs, numbers)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         return path
 

@@ -16,6 +16,7 @@ import numpy as np
 from lamina.runtime import optional
 from lamina.runtime.files import NOWHERE
 from lamina.runtime.processes import is_first
+from lamina.saving.paths import make_folder
 from lamina.visualization.diagram import make_diagram
 
 _VERSION = "brain.Event:2"
@@ -50,7 +51,7 @@ class EventWriter:
         self._event, self._summary = _proto("event").Event, _proto("summary")
         self._tensor, self._types = _proto("tensor").TensorProto, _proto("types")
         records = _part("summary.writer.record_writer")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         unique = f"{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
         self._path = folder / f"events.out.tfevents.{int(time.time())}.{unique}.v2"
         if not is_first():  # its arrays are needed to gather those of the first process

@@ -139,7 +139,7 @@ class LearningRateScheduler(Callback):
         new = self.schedule(epoch, rate) if self._takes_rate else self.schedule(epoch)
         try:
             optimizer.learning_rate = float(new)
-        except TypeError:
+        except (TypeError, ValueError):
             raise ArgumentError(
                 "LearningRateScheduler: the schedule must return a number. It returned "
                 f"{new!r} for epoch {epoch}."

@@ -17,6 +17,7 @@ import numpy as np
 from lamina.callbacks.base import HOOKS, Callback
 from lamina.core.boundary import warn
 from lamina.errors import ArgumentError, TrainingWarning, unknown_name
+from lamina.saving.paths import make_folder, path_text
 from lamina.serialization.registry import builtin
 
 
@@ -91,14 +92,14 @@ class CSVLogger(Callback):
 
     def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
         super().__init__()
-        self.filename, self.sep, self.append = os.fspath(filename), separator, append
-        self._path = Path(filename)
+        self.filename, self.sep, self.append = path_text(filename), separator, append
+        self._path = Path(self.filename)
         self._columns: list[str] = []
         self._rows = 0
         self._replaces = not append
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         # Replaced with the first row: a training that is resumed continues the file.
         self._replaces = not (self.append and self._path.exists())
         self._columns, self._rows = [], 0

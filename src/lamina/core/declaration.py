@@ -158,6 +158,12 @@ def op(fn: Any = None, /, **known: Any) -> Any:
     return _declared(OpDeclaration(fn.__name__, fn, **known))
 
 
+# The errors of JAX for arguments that do not fit.
+_OF_ARGUMENTS = (
+    TypeError, ValueError, NotImplementedError, IndexError, ZeroDivisionError, NameError,
+)  # fmt: skip
+
+
 def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
     name, fn = declaration.name, declaration.fn
 
@@ -179,8 +185,8 @@ def _declared(declaration: OpDeclaration) -> Callable[..., Any]:
                 raise
             # A function that is an argument uses symbolic tensors.
             return _record_op(declaration, args, kwargs)
-        except (TypeError, ValueError, NotImplementedError, IndexError, ZeroDivisionError) as e:
-            plain = type(e) is IndexError or (
+        except _OF_ARGUMENTS as e:
+            plain = type(e) in (IndexError, NameError) or (
                 type(e) in (TypeError, ValueError) and spec.raised_by_jax(e)
             )
             # What evaluates a layer explains what needs values, or known dimensions.
@@ -269,6 +275,8 @@ def _unknown_size(declaration: OpDeclaration, bound: Mapping[str, Any]) -> str |
 
 def _of_axis(e: Exception, bound: Mapping[str, Any]) -> Exception:
     """The error, which names the axis where an index out of range is that of an axis."""
+    if type(e) is NameError:  # JAX takes text as the name of a mapped axis
+        return TypeError(f"an axis is an integer, not {bound.get('axis')!r}")
     if type(e) is not IndexError or "axis" not in bound:
         return e
     return IndexError(f"axis={bound['axis']!r} is out of range")

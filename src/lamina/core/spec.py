@@ -144,6 +144,16 @@ class TensorSpec:
         self._shape: tuple[int | None, ...] | None = None
         self._struct: jax.ShapeDtypeStruct | None = None
 
+    def __reduce__(self) -> Any:
+        # Unknown dimensions without a name are those of one process.
+        names = (None if any(map(_ANONYMOUS.match, _variables(d))) else str(d)
+                 for d in self.dims_raw)  # fmt: skip
+        dims = [d if isinstance(d, int) else n for d, n in zip(self.dims_raw, names, strict=True)]
+        return TensorSpec, (dims, self.dtype)
+
+    def __deepcopy__(self, memo: Any) -> TensorSpec:
+        return self
+
     @property
     def shape(self) -> tuple[int | None, ...]:
         """Dimensions as in Keras: None for those that are not integers."""

@@ -16,6 +16,8 @@ _KNOWN = frozenset(
     float16 bfloat16 float32 float64 complex64 complex128 string""".split()
 )
 
+_OF_POLICIES = ", or the policy 'mixed_float16' or 'mixed_bfloat16'"
+
 # Dtypes that JAX promotes by special rules, or not at all.
 _UNPROMOTED = frozenset(("string", "int4", "uint4", "float8_e4m3fn", "float8_e5m2"))
 
@@ -39,8 +41,8 @@ def standardize_dtype(dtype: Any) -> str:
             name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
     if name not in _KNOWN:
         raise ArgumentError(
-            "`dtype` expects a dtype or its name, such as 'float32' or 'int32'. "
-            f"Received: {dtype!r}."
+            "`dtype` expects a dtype or its name, such as 'float32' or 'int32'"
+            f"{_OF_POLICIES if str(dtype).startswith('mixed') else ''}. Received: {dtype!r}."
         )
     return name
 
@@ -103,3 +105,23 @@ def canonical(dtype: str) -> str:
         return dtype
     narrow = {"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}
     return narrow.get(dtype, dtype)
+
+
+def exceeds(array: np.ndarray) -> bool:
+    """Whether integers are too large for the dtype that JAX uses for theirs."""
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8 or not array.size:
+        return False
+    limits = np.iinfo(canonical(array.dtype.newbyteorder("=").name))
+    return bool(array.min() < limits.min or array.max() > limits.max)
+
+
+def narrowed(array: np.ndarray) -> np.ndarray:
+    """``array`` in the dtype that JAX uses for it; integers that exceed it become floats.
+
+    >>> narrowed(np.array([1, 2])).dtype.name, narrowed(np.array([1_700_000_000_000])).dtype.name
+    ('int32', 'float32')
+    """
+    if exceeds(array):
+        return array.astype(settings.floatx())
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype.newbyteorder("="))
+    return array.astype(dtype, copy=False)

@@ -238,7 +238,7 @@ def shaping_fields(cls: Any) -> list[str]:
 def as_array(x: Any) -> Any:
     """Convert NumPy arrays and variables to JAX arrays; return everything else unchanged."""
     if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufc":
-        return jnp.asarray(x)
+        return jnp.asarray(dtypes.narrowed(np.asarray(x)))
     return value_of(x)
 
 
@@ -297,7 +297,9 @@ def masks_of(x: Any) -> Any:
 
 
 def is_plain_array(x: Any) -> bool:
-    """Whether ``x`` is an array without a mask, and not one of a JAX transformation."""
+    """Whether ``x`` is an array without a mask that compiled programs take as it is."""
+    if isinstance(x, np.ndarray) and dtypes.exceeds(x):
+        return False
     if type(x) is not np.ndarray and (
         not isinstance(x, (np.ndarray, jax.Array)) or isinstance(x, jax.core.Tracer)
     ):

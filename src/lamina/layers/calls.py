@@ -82,6 +82,13 @@ def _shown(shapes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
+def _kind_of_text(x: Any) -> str:
+    of_objects = isinstance(x, np.ndarray) and x.dtype.kind == "O"
+    if of_objects and x.size and not isinstance(x.flat[0], (str, bytes)):
+        return f"an array of objects ({type(x.flat[0]).__name__})"
+    return "text"
+
+
 def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
     """Compare the first argument of a call with what the layer accepts.
 
@@ -97,9 +104,9 @@ def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
             raise DTypeError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) takes numbers.",
                 layer=layer.name,
-                received=f"text of shape {np.shape(x)}",
+                received=f"{_kind_of_text(x)} of shape {np.shape(x)}",
                 cure="Turn text into numbers first: with TextVectorization, StringLookup or "
-                "Hashing, or `text.astype('float32')` if it consists of numbers.",
+                "Hashing, or `x.astype('float32')` if it consists of numbers.",
             )
         if isinstance(x, Operation):
             raise not_called(x, f"Layer {layer.name!r}")
@@ -138,7 +145,10 @@ def check_inputs(layer: LayerState, arguments: Mapping[str, Any]) -> None:
                 continue
             raise StructureError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) received None for input {i}, "
-                "which is not optional. `InputSpec(optional=True)` makes it so.",
+                "which is not optional.",
+                expected="a tensor or an array",
+                cure="Is a `return` missing in what computes it? In the `input_spec` of your own "
+                "layer, `InputSpec(optional=True)` allows None.",
                 layer=layer.name,
             )
         wrong = want.mismatch(x)

@@ -296,7 +296,8 @@ class Embedding(
             None.
         quantization_config: How to quantize the table, where the dtype policy is a quantized one.
 
-    Shapes: ``(batch, ...)`` to ``(batch, ..., output_dim)``. Floats are truncated to integers.
+    Shapes: ``(batch, ...)`` to ``(batch, ..., output_dim)``. Floats are truncated to integers. The
+    vector of an integer outside the table is NaN; -1 is the last one.
 
     >>> Embedding(1000, 64)(Input((None,), dtype="int32")).shape
     (None, None, 64)
@@ -360,7 +361,7 @@ class Embedding(
         rows = self._rows(ids)
         if self.lora_enabled:
             a, b, factor = self._adapter()
-            rows = rows + factor * matmul(jnp.take(a, ids, axis=0, mode="clip"), b)
+            rows = rows + factor * matmul(jnp.take(a, ids, axis=0), b)
         return rows.astype(self.compute_dtype)
 
     def _rows(self, ids: Any) -> Any:
@@ -368,9 +369,9 @@ class Embedding(
         own, mode, m = vars(self), self.quantization_mode, self._matrices[0]
         table = own[m.attribute]
         if mode is None:
-            return jnp.take(table.value.astype(self.compute_dtype), ids, axis=0, mode="clip")
+            return jnp.take(table.value.astype(self.compute_dtype), ids, axis=0)
         rows, scale, zero = (
-            x if x is None else jnp.take(x.value, ids, axis=0, mode="clip")
+            x if x is None else jnp.take(x.value, ids, axis=0)
             for x in (table, own[f"{m.name}_scale"], own.get(f"{m.name}_zero"))
         )
         rows = unpack_int4(rows, self.output_dim, -1) if mode == "int4" else rows

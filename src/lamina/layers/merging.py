@@ -34,7 +34,10 @@ class _Merge(Layer):
         listed = isinstance(inputs, (list, tuple)) and len(inputs) > 0
         if not listed or self._count not in (None, len(inputs)):
             wanted = "tensors" if self._count is None else f"exactly {self._count} tensors"
-            received = f"{len(inputs)} tensors" if listed else "not a list"
+            if isinstance(inputs, (list, tuple)):
+                received = f"{len(inputs)} tensors" if inputs else "an empty list"
+            else:
+                received = "not a list"
             raise StructureError(
                 f"Layer {self.name!r} ({type(self).__name__}) takes a list of {wanted}. "
                 f"Received: {received}. Write `layer([a, b])`.",

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from lamina.core.operation import merge_masks
 from lamina.core.scope import get_mask
+from lamina.errors import StructureError
 from lamina.losses.base import DTYPE, kind_of, safe_divide, tensors, values_of, weighted
 from lamina.metrics.base import Metric
 from lamina.serialization import registry
@@ -105,6 +106,12 @@ class FunctionMetric(Mean):
         y_pred = tensors(y_pred, self._float_dtype())
         y_true = tensors(y_true, None if classes else self._float_dtype())
         values = values_of(self._function, y_true, y_pred, **self._arguments())
+        if values is None:
+            raise StructureError(
+                f"The function of metric {self.name!r} returned None.",
+                expected="a number, or one for each sample",
+                cure="Is a `return` missing?",
+            )
         self._add(values, sample_weight, merge_masks([mask, get_mask(values)]))
 
 

@@ -18,6 +18,7 @@ from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import is_anonymous, is_array, show_dim, show_dims
 from lamina.core.symbolic import HostText
 from lamina.core.variable import Variable
+from lamina.dtype_policies.dtypes import narrowed
 from lamina.errors import DTypeError, GraphError, ShapeError, StructureError, TrainingWarning
 from lamina.layers import InputLayer, Layer
 from lamina.models.host import call, host_part
@@ -230,6 +231,8 @@ def _conform(
     _check_sizes(value, x, name, sizes, shape)
     if raw:
         return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+        value = narrowed(value)
     value = jnp.asarray(value, jax.dtypes.canonicalize_dtype(x.dtype))  # int32 for int64
     if mask is not None:
         set_mask(value, mask)

@@ -16,6 +16,7 @@ from lamina.core.operation import any_symbolic, nodes_of, stand_in
 from lamina.core.scope import Scope, current, entered
 from lamina.core.spec import BATCH, TensorSpec
 from lamina.core.symbolic import HostText, is_text
+from lamina.dtype_policies.dtypes import exceeds
 from lamina.errors import ArgumentError
 from lamina.execution.batches import Prepared
 from lamina.training.data.arrays import arrays_of
@@ -184,11 +185,7 @@ def _texts(data: Any) -> Any:
 
 def has_large_integers(data: Any) -> bool:
     """Whether integers need 64 bits, which JAX has no dtype for, by default."""
-    return any(
-        isinstance(x, np.ndarray) and x.dtype in (np.int64, np.uint64) and x.size > 0
-        and max(int(x.max()), -int(x.min())) >= 2**31
-        for x in nested.flatten(data)
-    )  # fmt: skip
+    return any(isinstance(x, np.ndarray) and exceeds(x) for x in nested.flatten(data))
 
 
 def call(step: Step, args: Any, kwargs: Any) -> Any:

@@ -235,6 +235,11 @@ class Model(Buildable):
         for layer in layers:
             if layer.name == name:
                 return layer
+        if isinstance(name, int):
+            raise ArgumentError(
+                f"The first argument of get_layer() is a name. Received: {name}. "
+                f"Write `get_layer(index={name})`."
+            )
         raise unknown_name(f"layer of {self.name!r}", name, [x.name for x in layers])
 
     @public

@@ -31,6 +31,19 @@ from lamina.serialization.text import reads_config
 from lamina.tree import nested
 
 
+def _instead_of(given: Any) -> str:
+    """What to add to a stack instead of something that is no layer."""
+    if isinstance(given, type):
+        return f"Did you write `{given.__name__}` instead of `{given.__name__}(...)`?"
+    if is_symbolic(given):
+        return "Add the layer itself, not what a call of it returned."
+    if isinstance(given, (list, tuple)):
+        return "Add the layers one by one, or pass one list of all to `Sequential`."
+    if callable(given):
+        return "`lamina.layers.Lambda(function)` makes a layer of a function."
+    return ""
+
+
 @builtin("models", file_module="keras")
 class Sequential(Model):
     """Layers applied one after the other.
@@ -108,15 +121,16 @@ class Sequential(Model):
         if is_symbolic(layer) and isinstance(layer.node.operation, InputLayer):
             layer = layer.node.operation
         if not isinstance(layer, Layer):
-            hint = ""
-            if isinstance(layer, type):
-                hint = f" Did you write `{layer.__name__}` instead of `{layer.__name__}(...)`?"
-            raise GraphError(f"Sequential.add() takes a layer. Received: {layer!r}.{hint}")
+            raise GraphError(
+                f"Sequential.add() takes a layer. Received: {layer!r}.", cure=_instead_of(layer)
+            )
         if isinstance(layer, InputLayer):
             if self._stack or self._tensors:
+                count = len(self._stack)
+                has = f"{count} layer{'s' * (count > 1)}" if count else "an Input"
                 raise GraphError(
-                    f"An Input can only come first. {self.name!r} already has "
-                    f"{len(self._stack)} layers."
+                    f"An Input can only come first. {self.name!r} already has {has}.",
+                    cure="For several inputs, use `Model(inputs, outputs)`." if not count else "",
                 )
             self._tensors = [layer.output]
             self._names.add(layer.name)
@@ -189,7 +203,7 @@ class Sequential(Model):
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer with a name, or at an index."""
-        if name is not None and index is None and not any(x.name == name for x in self._stack):
+        if isinstance(name, str) and index is None and all(x.name != name for x in self._stack):
             raise unknown_name(f"layer of {self.name!r}", name, [x.name for x in self._stack])
         return super().get_layer(name, index)
 

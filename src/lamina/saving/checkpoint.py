@@ -39,7 +39,7 @@ from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import sync
 from lamina.runtime.locks import FolderLock, holder
 from lamina.saving import safetensors
-from lamina.saving.paths import beside
+from lamina.saving.paths import beside, make_folder
 from lamina.saving.safetensors import digest_of
 from lamina.serialization.text import parse
 
@@ -177,7 +177,7 @@ class CheckpointFolder:
         try:
             with processes.together(f"Opening {str(path)!r}"):
                 if processes.is_first():
-                    path.mkdir(parents=True, exist_ok=True)
+                    make_folder(path)
                     self._lock = FolderLock(path)
                     self._recover()
             strangers = processes.differing(holder(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from pathlib import Path
@@ -16,12 +17,25 @@ _PLAIN = re.compile(r"\w[\w .+=@()-]{0,250}")
 
 def as_path(filepath: Any) -> Path:
     """The path that a user gave, as text, bytes or a path object."""
+    return Path(path_text(filepath))
+
+
+def path_text(filepath: Any) -> str:
+    """The text of a path that a user gave.
+
+    Raises:
+        ArgumentError: It is not a path, such as an open file.
+    """
     try:
-        return Path(os.fsdecode(filepath))
+        return os.fsdecode(filepath)
     except TypeError as e:
         raise ArgumentError(
-            f"A file is given by its path. Received: {type(filepath).__name__}.",
-            cure="Write the content of an open file to disk, and pass its path.",
+            "A file or folder is given by its path.",
+            expected="text or a `pathlib.Path`",
+            received=f"{str(filepath)[:100]} (of type {type(filepath).__name__})",
+            cure="Write the content of an open file to disk, and pass its path."
+            if isinstance(filepath, io.IOBase)
+            else "",
         ) from e
 
 
@@ -56,6 +70,11 @@ def may_write(path: Path, overwrite: bool, *, as_folder: bool = False) -> None:
                 f"{str(path)!r} is a file, and a folder is to be saved there. Remove the file, or "
                 "use another name."
             )
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise FileExistsError(
+                f"{str(path)!r} is a device or a pipe, which saving would replace by a file. Use "
+                "another name."
+            )
         if not os.path.isdir(path.parent):
             raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to save into.")
 
@@ -79,6 +98,17 @@ def beside(path: Path, name: Any) -> Path:
     if not found.is_file():
         raise CorruptFileError(f"{found} is not a regular file.")
     return found
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder, and those it is in, unless they exist."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(
+            f"{str(path)!r} cannot be a folder, since it, or one that it is in, is a file. Remove "
+            "the file, or use another name."
+        ) from None
 
 
 def must_not_be_link(path: Path) -> None:

@@ -319,6 +319,8 @@ def describe_together(describe: Callable[[], _T]) -> _T:
         token = _described.set(_Occurrences(shared))
         try:
             description = describe()
+        except RecursionError:
+            raise SerializationError("A config contains itself, or is nested too deeply.") from None
         finally:
             _described.reset(token)
         if len(shared) == known:
@@ -349,8 +351,6 @@ def serialize(obj: Any) -> Any:
     >>> serialize((1, "a", np.float32(0.5)))
     [1, 'a', 0.5]
     """
-    if obj is None or isinstance(obj, (bool, int, float, str)):
-        return obj
     return describe_together(lambda: _describe(obj))
 
 

@@ -198,7 +198,7 @@ def check_ids(graph: Any, x: Any) -> None:
             continue
         cure = "For numbers that are not indices, use a `Dense` layer instead."
         if fraction is None:
-            cure = f"Set `input_dim={high + 1:g}`, or map rare indices to a common one."
+            cure = f"Set `input_dim={int(high) + 1}`, or map rare indices to a common one."
         raise DataError(
             f"Input {name!r} contains indices that are out of range for layer "
             f"{table.name!r} (Embedding).",

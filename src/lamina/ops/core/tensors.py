@@ -96,12 +96,14 @@ def convert_to_tensor(
         try:
             return as_array(x, wanted)
         except (TypeError, ValueError) as e:
-            if x is not None and not isinstance(x, (list, tuple)):
+            of_objects = isinstance(x, np.ndarray) and x.dtype.kind == "O"
+            if x is not None and not of_objects and not isinstance(x, (list, tuple)):
                 raise
             raise ArgumentError(
                 "convert_to_tensor() cannot convert this.",
                 expected="numbers, in lists of one length along each axis",
                 received=repr(x),
+                cure="Objects that are numbers: `x.astype('float32')`." if of_objects else "",
             ) from e
     if not _is_text(x) or wanted not in (None, "string"):
         raise DTypeError(

@@ -35,7 +35,7 @@ class ExponentialDecay(LearningRateSchedule):
     0.125
     """
 
-    initial_learning_rate: float
+    initial_learning_rate: float = field(convert=number("(-inf, inf)"))
     decay_steps: int = field(convert=number("(0, inf)"))
     decay_rate: float = field(convert=float)
     staircase: bool = False
@@ -61,7 +61,7 @@ class InverseTimeDecay(LearningRateSchedule):
     0.25
     """
 
-    initial_learning_rate: float
+    initial_learning_rate: float = field(convert=number("(-inf, inf)"))
     decay_steps: int = field(convert=number("(0, inf)"))
     decay_rate: float = field(convert=float)
     staircase: bool = False
@@ -121,7 +121,7 @@ class PolynomialDecay(LearningRateSchedule):
     0.75
     """
 
-    initial_learning_rate: float
+    initial_learning_rate: float = field(convert=number("(-inf, inf)"))
     decay_steps: int = field(convert=number("(0, inf)"))
     end_learning_rate: float = 0.0001
     power: float = 1.0
@@ -159,7 +159,7 @@ class CosineDecay(LearningRateSchedule):
     [0.0, 0.5, 1.0, 0.0]
     """
 
-    initial_learning_rate: float
+    initial_learning_rate: float = field(convert=number("(-inf, inf)"))
     decay_steps: int = field(convert=number("(0, inf)"))
     alpha: float = 0.0
     name: str = "CosineDecay"
@@ -201,7 +201,7 @@ class CosineDecayRestarts(LearningRateSchedule):
     [1.0, 0.5, 0.5, 0.25]
     """
 
-    initial_learning_rate: float
+    initial_learning_rate: float = field(convert=number("(-inf, inf)"))
     first_decay_steps: int = field(convert=number("(0, inf)"))
     t_mul: float = 2.0
     m_mul: float = 1.0

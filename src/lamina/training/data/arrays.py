@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import settings
+from lamina.dtype_policies.dtypes import narrowed
 from lamina.errors import DataError, DTypeError
 from lamina.tree import nested
 
@@ -110,7 +111,7 @@ class Rows:
 
     def _dense(self, rows: Any) -> np.ndarray:
         rows = rows.toarray() if isinstance(rows, _Sparse) else np.asarray(rows)
-        return rows.astype(self.dtype, copy=False)
+        return _narrowed(rows, self.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
@@ -175,11 +176,16 @@ def as_array(x: Any, raw: bool = False) -> Any:
     if raw:
         return _raw(x)
     if type(x) is np.ndarray:  # what the protocols need not be asked about, which takes long
-        return x.astype(_dtype(x, x), copy=False)
+        return _narrowed(x, _dtype(x, x))
     if _is_rows(x):
         return Rows(x)
     array = _numpy(x)
-    return array.astype(_dtype(array, x), copy=False)
+    return _narrowed(array, _dtype(array, x))
+
+
+def _narrowed(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """``array`` in ``dtype``, that of :func:`_dtype`; integers that exceed it become floats."""
+    return narrowed(array) if dtype.kind in "iu" else array.astype(dtype, copy=False)
 
 
 def _raw(x: Any) -> Any:
@@ -234,8 +240,8 @@ def _dtype(array: Any, given: Any = None) -> np.dtype[Any]:
         "m": "Turn times into numbers first: divide them by a unit.",
     }.get(
         dtype.kind,
-        "It may hold text, missing values, or rows of different length; a column of arrays of one "
-        "length becomes an array by `np.stack(column)`.",
+        "It may hold text, missing values, or rows of different length. Numbers become an array by "
+        "`x.astype('float32')`, a column of arrays of one length by `np.stack(column)`.",
     )
     if dtype.kind == "O" and array.size and isinstance(np.asarray(array).flat[0], (str, bytes)):
         hint = _TEXT
