@@ -27,6 +27,40 @@ def test_masks_have_the_name_that_programs_read():
     assert layers.Input((3,))._keras_mask is None
 
 
+def test_masks_of_symbolic_tensors_are_those_of_the_running_model(tmp_path):
+    inputs, x = embedded(3)
+    other = layers.Embedding(10, 4)(inputs)
+    tensors = [
+        x,
+        layers.Masking()(layers.Dense(2)(x)),
+        layers.Concatenate()([x, other]),
+        layers.Concatenate(axis=1)([x, other]),
+        layers.Add()([x, keras.ops.relu(x) * 2]),
+        layers.Bidirectional(layers.GRU(2, return_sequences=True), merge_mode=None)(x)[1],
+        layers.MultiHeadAttention(2, 2)(x, x),
+        layers.AdditiveAttention()([x, x]),
+        layers.TimeDistributed(layers.Dense(2))(x),
+        layers.GRU(2, return_sequences=True)(other, mask=x._keras_mask),
+    ]
+    outputs = [keras.ops.cast(t._keras_mask, "int32") for t in tensors]
+    model = keras.Model(
+        inputs, [*outputs, layers.Embedding(2, 1, mask_zero=True).compute_mask(inputs)]
+    )
+    padded = WORDS[0] != 0
+    expected = [padded] * 11
+    expected[1], expected[2] = np.array([[1, 1, 1]] * 3), np.ones((3, 3))
+    expected[3] = np.concatenate([padded, np.ones((3, 3))], 1)
+    found = model.predict(WORDS[0], verbose=0)
+    for mask, right in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mask, right)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras").predict(WORDS[0], verbose=0)
+    np.testing.assert_array_equal(np.concatenate(again, 1), np.concatenate(found, 1))
+    inner = keras.Model(inputs, x)(inputs)
+    assert inner._keras_mask is None
+    assert inner.mask is not None
+
+
 def test_time_distributed_reduces_the_mask_of_words_to_one_of_sentences():
     inputs, x = embedded(3, 3)
     sentences = layers.TimeDistributed(layers.LSTM(5))(x)

@@ -422,6 +422,33 @@ def test_a_clone_calls_its_layers_through_the_user_s_function():
         keras.models.clone_model(keras.Sequential([inputs, layers.Dense(1)]), call_function=call)
 
 
+class WithoutGraph(keras.Model):
+    def call(self, inputs):
+        return inputs
+
+
+def fails(*_, **__):
+    raise TypeError("an error of the user's own")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"model": "a name"}, keras.errors.ArgumentError, "takes a model"),
+        ({"model": WithoutGraph(), "clone_function": fails}, keras.errors.ArgumentError, "config"),
+        ({"clone_function": fails}, TypeError, "own"),
+        ({"call_function": fails}, TypeError, "own"),
+        ({"clone_function": lambda _: 3}, keras.errors.ArgumentError, "a layer. Received for"),
+        ({"call_function": lambda *_: 3}, keras.errors.ArgumentError, "symbolic outputs"),
+    ],
+)
+def test_clones_say_what_is_wrong_with_their_arguments(given, error, message):
+    inputs = layers.Input((4,))
+    model = keras.Model(inputs, layers.Dense(1)(inputs))
+    with pytest.raises(error, match=message):
+        keras.models.clone_model(**{"model": model, **given})
+
+
 @pytest.mark.parametrize("positions", [[20, 45, 60], [0.3, 0.75, 1.0]])
 def test_columns_of_the_summary_end_where_they_are_told(positions):
     lines = []

@@ -272,6 +272,31 @@ def test_metrics_names_are_in_the_order_of_evaluate():
     assert dict(zip(model.metrics_names, values, strict=True)) == named
 
 
+@pytest.mark.parametrize("k", [keras, lamina])
+def test_values_of_the_user_s_metrics_are_in_the_order_of_the_model_s(k):
+    class WithTrackers(k.Model):
+        def __init__(self):
+            super().__init__()
+            self.total, self.part = k.metrics.Mean(name="total"), k.metrics.Mean(name="part")
+
+        @property
+        def metrics(self):
+            return [self.total, self.part]
+
+        def call(self, inputs):
+            return inputs
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            self.total.update_state(3.0)
+            self.part.update_state(2.0)
+            return k.ops.mean(y_pred)
+
+    model = WithTrackers()
+    model.compile("sgd")
+    assert model.evaluate(X, verbose=0) == model.test_on_batch(X) == [3.0, 2.0]
+    assert model.metrics_names[-2:] == ["total", "part"]
+
+
 def test_validation_data_take_the_place_of_a_validation_split():
     def run(k):
         model = two_outputs(k)

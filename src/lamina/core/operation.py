@@ -89,6 +89,11 @@ class Operation(Captured):
 
         return spec.evaluate(run, [x.spec for x in nested.flatten(given) if is_symbolic(x)])
 
+    def symbolic_mask(self, node: Node, index: int) -> Any:
+        """The mask of an output of a call on symbolic tensors, computed by ops, or None."""
+        masks = [m for m in (x._keras_mask for x in node.inputs) if m is not None]
+        return functools.reduce(OPERATIONS["logical_and"], masks) if masks else None
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments by name, as :meth:`from_config` reads them."""
         given = self.captured_arguments()

@@ -61,7 +61,9 @@ class SymbolicTensor:
         number: Serial number in the process: tensors created later have larger numbers.
     """
 
-    __slots__ = ("__weakref__", "index", "mask", "name", "node", "number", "spec")
+    __slots__ = (
+        "__weakref__", "index", "mask", "name", "node", "number", "spec", "symbolic_mask",
+    )  # fmt: skip
     is_symbolic_tensor = True
     __array_priority__ = 1000
 
@@ -107,11 +109,20 @@ class SymbolicTensor:
     ) -> None:
         self.spec, self.node, self.index, self.name, self.mask = spec, node, index, name, mask
         self.number = next(_numbers)
+        self.symbolic_mask: Any = None
 
     @property
-    def _keras_mask(self) -> TensorSpec | None:
-        """The mask, by the name that programs for Keras read."""
-        return self.mask
+    def _keras_mask(self) -> Any:
+        """The mask as a symbolic tensor, by the name that programs for Keras read.
+
+        None if there is none, or if it is known only when the model runs, as that of a model's
+        output.
+        """
+        if self.mask is not None and self.symbolic_mask is None:
+            found = self.node.operation.symbolic_mask(self.node, self.index)
+            if found is not None and found.ndim == len(self.mask.dims_raw):
+                self.symbolic_mask = found
+        return self.symbolic_mask
 
     @property
     def sparse(self) -> bool:

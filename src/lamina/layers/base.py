@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from lamina.core import prng, spec
 from lamina.core.boundary import public, warn
-from lamina.core.graph import is_symbolic
+from lamina.core.graph import Node, is_symbolic
 from lamina.core.operation import any_symbolic, record, stand_in
 from lamina.core.scope import Record, Scope, current, entered, get_mask, random_key, set_mask
 from lamina.core.spec import TensorSpec
@@ -266,6 +266,18 @@ class Layer(LayerState):
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """The mask of the outputs, for layers with ``supports_masking``; the input's by default."""
         return previous_mask
+
+    def symbolic_mask(self, node: Node, index: int) -> Any:
+        """The mask of an output of a call on symbolic tensors, computed by ops, or None."""
+        if self.layer_graph is not None:
+            return None
+        _, arguments = self._bind(node.args, node.kwargs)
+        inputs = arguments.get(call_signature(type(self)).first or "")
+        previous = nested.map_structure(lambda x: x._keras_mask if is_symbolic(x) else None, inputs)
+        if all(m is None for m in nested.flatten(previous)):
+            previous = arguments.get("mask")
+        masks = nested.flatten(self.compute_mask(inputs, previous))
+        return masks[0 if len(masks) == 1 else index]
 
     def _propagate_mask(self, inputs: Any, previous: Any, outputs: Any) -> None:
         overridden = registry.defined_by_user(type(self), "compute_mask")

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import activations, regularizers
+from lamina import activations, ops, regularizers
 from lamina.core import naming, spec
 from lamina.core.operation import record
 from lamina.core.scope import set_mask
@@ -379,7 +379,7 @@ class Embedding(
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """True where the input is not 0."""
-        return inputs != 0 if self.mask_zero else None
+        return ops.not_equal(inputs, 0) if self.mask_zero else None
 
 
 @builtin("layers")
@@ -442,7 +442,7 @@ class Masking(Layer):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """True for time steps with at least one other value."""
-        return jnp.any(inputs != self.mask_value, axis=-1)
+        return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1)
 
     def call(self, inputs: Any) -> Any:
         """Set masked steps to zero and attach the mask."""

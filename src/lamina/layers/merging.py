@@ -104,7 +104,7 @@ class _Elementwise(_Merge):
         rank = max(x.ndim for x in inputs)
         masks = [_widened(m, rank - x.ndim) for x, m in zip(inputs, mask, strict=True)]
         axes = max(m.ndim for m in masks)
-        return functools.reduce(jnp.logical_or, [_extended(m, axes) for m in masks])
+        return functools.reduce(ops.logical_or, [_extended(m, axes) for m in masks])
 
 
 def _cure(sizes: Sequence[Any], rank: int) -> str:
@@ -121,12 +121,12 @@ def _cure(sizes: Sequence[Any], rank: int) -> str:
 
 def _widened(x: Any, count: int) -> Any:
     """``x`` with ``count`` axes of size 1 after its batch axis."""
-    return jnp.reshape(x, (*x.shape[:1], *[1] * count, *x.shape[1:])) if count else x
+    return ops.expand_dims(x, tuple(range(1, 1 + count))) if count else x
 
 
 def _extended(mask: Any, rank: int) -> Any:
     """``mask`` with trailing axes of size 1, ``rank`` axes in all."""
-    return jnp.reshape(mask, (*mask.shape, *[1] * (rank - mask.ndim)))
+    return ops.expand_dims(mask, tuple(range(mask.ndim, rank))) if rank > mask.ndim else mask
 
 
 @builtin("layers")
@@ -284,14 +284,17 @@ class Concatenate(_Merge):
         if mask is None or all(m is None for m in mask):
             return None
         axes = max(m.ndim for m in mask if m is not None)
+        everywhere = [
+            ops.all(ops.ones_like(x, dtype="bool"), axis=tuple(range(axes, x.ndim))) for x in inputs
+        ]
         masks = [
-            jnp.broadcast_to(True if m is None else _extended(m, axes), x.shape[:axes])
-            for x, m in zip(inputs, mask, strict=True)
+            x if m is None else ops.logical_and(_extended(m, axes), x)
+            for x, m in zip(everywhere, mask, strict=True)
         ]
         axis = self.axis % inputs[0].ndim
         if axis < axes:
-            return jnp.concatenate(masks, axis)
-        return functools.reduce(jnp.logical_or, masks)
+            return ops.concatenate(masks, axis)
+        return functools.reduce(ops.logical_or, masks)
 
 
 def _read_axes(value: Any) -> int | tuple[int, ...]:

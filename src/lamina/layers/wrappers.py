@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lamina import ops
 from lamina.core.scope import get_mask, set_mask
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError
@@ -120,7 +121,7 @@ class TimeDistributed(Wrapper):
         If the wrapped layer propagates masks, the mask of the positions is kept instead.
         """
         return nested.map_structure(
-            lambda m: m if m is None or m.ndim <= 2 else m.any(axis=tuple(range(2, m.ndim))),
+            lambda m: m if m is None or m.ndim <= 2 else ops.any(m, axis=tuple(range(2, m.ndim))),
             previous_mask,
         )
 

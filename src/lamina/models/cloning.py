@@ -150,7 +150,7 @@ def graph_from_config(
         with registry.rebuild_together():
             return _rebuild(config, custom_objects, make, call_function, is_from_file)
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as e:
-        if isinstance(e, LaminaError):
+        if isinstance(e, LaminaError) or not is_from_file:  # an error of the caller's functions
             raise
         raise SerializationError(f"The config of a graph is damaged: {e!r}.") from e
 
@@ -235,8 +235,13 @@ def _call(
         raise SerializationError(f"The call of {name!r} in the config has no tensor as argument.")
     if call_function is not None and isinstance(operation, Layer):
         outputs = call_function(operation, *args, **kwargs)
-    else:
-        outputs = operation(*args, **kwargs)
+        if not nested.flatten(outputs) or not all(map(is_symbolic, nested.flatten(outputs))):
+            raise ArgumentError(
+                "`call_function` returns the symbolic outputs of the layer that it is given. "
+                f"Received for {name!r}: {outputs!r}."
+            )
+        return nested.flatten(outputs)
+    outputs = operation(*args, **kwargs)
     if isinstance(operation, saving.operations.Described):
         for x in nested.flatten(outputs):
             x.node.operation.name = x.name = name
@@ -325,10 +330,20 @@ def clone_model(
 
     Returns:
         The copy, which is not compiled.
+
+    Raises:
+        ArgumentError: The model has no graph, which the other arguments need, or a function of
+            yours does not return what is described above.
     """
-    if call_function is not None and not (
-        model.layer_graph is not None and type(model).lists_input
-    ):
+    cls: Any = type(model)
+    if not isinstance(model, Layer):
+        raise ArgumentError(f"`clone_model` takes a model. Received: {model!r}.")
+    if model.layer_graph is None and not (input_tensors is None and clone_function is None):
+        raise ArgumentError(
+            "`clone_function` and `input_tensors` need a functional model or a built Sequential. "
+            f"{model.name!r} is a {type(model).__name__}, which is copied by its config."
+        )
+    if call_function is not None and not (model.layer_graph is not None and cls.lists_input):
         raise ArgumentError(
             "`call_function` is supported for functional models only. "
             f"{model.name!r} is a {type(model).__name__}."
@@ -366,7 +381,12 @@ def _clone_graph(
         elif recursive and original.layer_graph is not None:
             copy = clone_model(original, None, clone_function, None, True)
         else:
-            return clone_function(original)
+            copy = clone_function(original)
+            if not isinstance(copy, Layer):
+                raise ArgumentError(
+                    f"`clone_function` returns a layer. Received for {original.name!r}: {copy!r}."
+                )
+            return copy
         copy.name = original.name
         return copy
 

@@ -265,7 +265,12 @@ def evaluate(
 
 
 def _as_list(model: Any, logs: dict[str, float]) -> Any:
-    """The loss, then the metrics: of one output as in ``compile``, of several by their names."""
+    """The loss, then the metrics: of one output as in ``compile``, of several by their names.
+
+    Other metrics follow in the order of ``model.metrics``, then what a user's step adds, by name.
+    """
+    first = {m.name: logs[m.name] for m in model.metrics if m.name in logs}
+    logs = first | logs
     values = [logs[n] for n in model.training_objective.in_order(logs)]
     return values[0] if len(values) == 1 else values
 
