@@ -377,7 +377,7 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         if full.exists():
             lines = _json_lines(full)
         else:
-            lines = _lines_of(path)
+            lines = _lines_of(path, self._given_size)
         if self._given_size is not None and len(lines) != self._given_size:
             raise CorruptFileError(
                 f"The vocabulary of layer {self.name!r} ({type(self).__name__}) has another size "
@@ -411,7 +411,8 @@ def _plain(tokens: Any) -> list[Any]:
     ]
 
 
-def _lines_of(path: Path) -> list[str]:
+def _lines_of(path: Path, size: int | None = None) -> list[str]:
+    """The lines of a text file; a last one that is empty is a token if there are ``size`` then."""
     try:
         text = path.read_bytes().decode()
     except UnicodeDecodeError as e:
@@ -419,7 +420,7 @@ def _lines_of(path: Path) -> list[str]:
     except OSError as e:
         raise ArgumentError(f"The vocabulary file {str(path)!r} cannot be read: {e}") from e
     lines = text.replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
+    return lines[:-1] if lines[-1] == "" and len(lines) != size else lines
 
 
 def _json_lines(path: Path) -> list[str]:
