@@ -112,6 +112,8 @@ CASES = {
     ),
     "one_feature": lambda _: layers.HashedCrossing(3, name="cross")([["a"]]),
     "floats_crossed": lambda _: layers.HashedCrossing(3, name="cross")([np.ones(2), np.ones(2)]),
+    "mask_of_another_type": lambda _: layers.Hashing(3, mask_value=0, name="hash")([["a"]]),
+    "mask_token_of_another_type": lambda _: layers.IntegerLookup(mask_token=""),
     "sparse": lambda _: layers.Hashing(3, sparse=True),
     "count_weights": lambda _: layers.CategoryEncoding(3, name="code")(
         np.ones((2, 2)), count_weights=np.ones((2, 2))

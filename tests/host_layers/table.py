@@ -19,6 +19,7 @@ TEXTS = [
 ]  # fmt: skip
 COLUMN = [[w] for w in ["b", "a", "c", "a", "b", "a", "d", "B", "ä", "€"]]
 NUMBERS = [[12, 7], [36, 12], [-1, 40], [2**40, 36]]
+ROWS_OF_TOKENS = [["a", "B!", "c"], ["!!", ".", "a"], ["", "zz", "b"]]
 LONG = [
     ["x" * n] for n in (0, 1, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 300)
 ]
@@ -57,6 +58,7 @@ ROWS = {
     "hash_salts": ("Hashing", {"num_bins": 1000003, "salt": [7, 2**40]}, None, MIXED),
     "hash_many": ("Hashing", {"num_bins": 2**31 - 1}, None, MIXED),
     "hash_integers": ("Hashing", {"num_bins": 10, "mask_value": 12}, None, NUMBERS),
+    "hash_booleans": ("Hashing", {"num_bins": 1000003}, None, [[True], [False]]),
     "hash_one_hot": ("Hashing", {"num_bins": 3, "output_mode": "one_hot"}, None, COLUMN),
     "hash_multi_hot": ("Hashing", {"num_bins": 4, "output_mode": "multi_hot"}, None, WORDS),
     "hash_count": ("Hashing", {"num_bins": 2, "output_mode": "count"}, None, WORDS),
@@ -68,6 +70,15 @@ ROWS = {
     "text_plain": ("TextVectorization", {"standardize": None}, TEXTS, TEXTS),
     "text_character": ("TextVectorization", {"split": "character"}, TEXTS, TEXTS),
     "text_whole": ("TextVectorization", {"split": None}, COLUMN, WORDS),
+    "text_whole_length": ("TextVectorization", {"split": None, "output_sequence_length": 2,
+                                                "vocabulary": ["a", "b"]}, None, ROWS_OF_TOKENS),
+    "text_whole_bigrams": ("TextVectorization", {"split": None, "ngrams": 2}, ROWS_OF_TOKENS,
+                           ROWS_OF_TOKENS),
+    "text_whole_only_bigrams": ("TextVectorization",
+                                {"split": None, "ngrams": [2], "output_sequence_length": 3},
+                                ROWS_OF_TOKENS, ROWS_OF_TOKENS),
+    "text_whole_tf_idf": ("TextVectorization", {"split": None, "output_mode": "tf_idf"},
+                          ROWS_OF_TOKENS, ROWS_OF_TOKENS),
     "text_bigrams": ("TextVectorization", {"ngrams": 2}, TEXTS, TEXTS),
     "text_only_bigrams": ("TextVectorization", {"ngrams": [2]}, TEXTS, TEXTS),
     "text_three_and_one": ("TextVectorization", {"ngrams": [3, 1]}, TEXTS, TEXTS),

@@ -234,6 +234,14 @@ def test_any_string_survives_a_file(tmp_path, how):
     assert again(np.array(ODD)[:, None]).tolist() == model(np.array(ODD)[:, None]).tolist()
 
 
+@pytest.mark.parametrize("tokens", [["[UNK]", "a", ""], ["[UNK]", "a"]])
+def test_the_last_token_may_be_empty_in_archives_of_keras(tmp_path, tokens):
+    (tmp_path / "vocabulary.txt").write_text("[UNK]\na\n")  # Keras joins tokens by line breaks
+    layer = layers.StringLookup.from_config({"vocabulary_size": len(tokens)})
+    layer.load_assets(tmp_path)
+    assert layer.get_vocabulary() == tokens
+
+
 def test_vocabulary_files(tmp_path):
     path = tmp_path / "words.txt"
     path.write_bytes("the\nünï\u2028x\n".encode())

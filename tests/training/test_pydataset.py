@@ -146,10 +146,16 @@ def test_a_data_set_must_say_its_length(model):
         model.predict(Lengthless(), verbose=0)
 
 
-@pytest.mark.parametrize("arguments", [{"workers": 0}, {"max_queue_size": 1.5}])
+@pytest.mark.parametrize("arguments", [{"workers": -1}, {"max_queue_size": 0}, {"workers": 1.5}])
 def test_arguments_are_checked(arguments):
-    with pytest.raises(ArgumentError, match="positive integer"):
+    with pytest.raises(ArgumentError, match="is an integer >= "):
         w.Batches(**arguments)
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_without_workers_batches_are_made_in_place(identity, processes):
+    data = w.Batches(3, workers=0, use_multiprocessing=processes)
+    assert numbers(identity.predict(data, verbose=0)) == [0, 1, 2]
 
 
 def test_max_queue_size_bounds_what_is_made_ahead(identity):

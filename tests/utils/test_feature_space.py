@@ -78,6 +78,24 @@ def test_features_without_adapting():
     assert made.get_encoded_features()["a"].shape == (None, 1)
 
 
+def test_numbers_alone_are_computed_in_a_compiled_step():
+    made = FeatureSpace({"a": "float_normalized",
+                         "b": FeatureSpace.float_discretized(None, [0.0, 1.0])})  # fmt: skip
+    made.adapt({"a": [1.0, 3.0], "b": [0.5, 2.0]})
+    wanted = [[-1, 0, 1, 0], [1, 0, 0, 1]]
+    assert made({"a": [1.0, 3.0], "b": [0.5, 2.0]}).tolist() == wanted
+    assert made({"a": 1.0, "b": 0.5}).tolist() == wanted[0]
+    assert made.predict({"a": np.array([1.0, 3.0]), "b": np.array([0.5, 2.0])}).tolist() == wanted
+
+
+def test_a_layer_of_a_feature_that_encodes():
+    one_hot = layers.StringLookup(vocabulary=["x"], output_mode="one_hot")
+    made = FeatureSpace({"a": FeatureSpace.feature("string", one_hot, "float"), "b": "float"})
+    found = made({"a": ["x", "y"], "b": [0.5, 2.0]})
+    assert found.dtype == "float32"
+    assert found.tolist() == [[0, 1, 0.5], [1, 0, 2]]
+
+
 @pytest.mark.parametrize(
     ("use", "error", "message"),
     [
@@ -88,7 +106,7 @@ def test_features_without_adapting():
         (lambda: FeatureSpace(KINDS).adapt(3), DataError, "Received: 3"),
         (lambda: FeatureSpace(KINDS).adapt([]), DataError, "received no data"),
         (lambda: FeatureSpace(KINDS).adapt([np.ones(3)]), DataError, "dicts of features"),
-        (lambda: FeatureSpace.float_discretized(4, [0.0]), ArgumentError, "4 bins have 3"),
+        (lambda: FeatureSpace.float_discretized(4, [0.0]), ArgumentError, "give 2 bins"),
         (lambda: FeatureSpace.cross(("a", "b"), 3, "float"), ArgumentError, "`output_mode`"),
         (lambda: space()({"size": [1.0]}), StructureError, r"no entry for \['kind', 'code'\]"),
         (lambda: FeatureSpace({"a": FeatureSpace.string_hashed(3, output_mode="int")})(

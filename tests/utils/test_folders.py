@@ -212,7 +212,8 @@ def test_truncated_files_are_named(pictures):
 @pytest.mark.parametrize("mode", ["rgb", "rgba", "grayscale"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"target_size": (5, 7)}, {"target_size": (5, 7), "interpolation": "lanczos"},
+    [{}, {"target_size": (5, 7)}, {"target_size": [5, 7, 3]},
+     {"target_size": (5, 7), "interpolation": "lanczos"},
      {"target_size": (4, 12), "keep_aspect_ratio": True, "interpolation": "bicubic"}],
 )  # fmt: skip
 def test_load_img(tmp_path, mode, options):

@@ -65,6 +65,10 @@ def test_what_keras_cannot_pad():
         ({"sequences": ROWS, "maxlen": 2.0}, "`maxlen` expects"),
         ({"sequences": ROWS, "value": "pad"}, "Pass `dtype=object`"),
         ({"sequences": ROWS, "value": 0.5}, "floating-point `dtype`"),
+        ({"sequences": ROWS, "value": 300, "dtype": "uint8"}, "Pass a wider `dtype`"),
+        ({"sequences": [[1], [2**40, 5]]}, f"beyond its range: {2**40}"),
+        ({"sequences": [[2**70]]}, f"beyond its range: {2**70}"),
+        ({"sequences": [[300, -1]], "dtype": "uint8"}, "beyond its range: 300"),
     ],
 )
 def test_pad_sequences_refuses(arguments, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
+import jax
 import numpy as np
 
 from lamina import layers
@@ -191,15 +192,19 @@ class FeatureSpace(Model):
 
     @classmethod
     def float_discretized(
-        cls, num_bins: int, bin_boundaries: Any = None, output_mode: str = "one_hot",
+        cls, num_bins: int | None, bin_boundaries: Any = None, output_mode: str = "one_hot",
         name: str | None = None,
     ) -> Feature:  # fmt: skip
-        """The bin of a number; boundaries that are not given are computed from the data."""
+        """The bin of a number; boundaries that are not given are computed from the data.
+
+        With boundaries, ``num_bins`` is their number plus one, or None.
+        """
         given: dict[str, Any] = {"num_bins": num_bins}
         if bin_boundaries is not None:
-            if len(bin_boundaries) + 1 != num_bins:
+            if num_bins not in (None, len(bin_boundaries) + 1):
                 raise ArgumentError(
-                    f"{num_bins} bins have {num_bins - 1} boundaries. Received: {bin_boundaries!r}."
+                    f"{len(bin_boundaries)} `bin_boundaries` give {len(bin_boundaries) + 1} bins. "
+                    f"Received: num_bins={num_bins!r}, bin_boundaries={bin_boundaries!r}."
                 )
             given = {"bin_boundaries": bin_boundaries}
         return _feature("float_discretized", layers.Discretization, name, mode=output_mode, **given)
@@ -336,7 +341,11 @@ class FeatureSpace(Model):
         if self.output_mode == "dict":
             outputs: Any = encoded
         else:
-            raw = [k for k, x in encoded.items() if not x.dtype.startswith(("float", "bfloat"))]
+            raw = [
+                k
+                for k, x in encoded.items()
+                if not x.dtype.startswith(("float", "bfloat")) and not self._has_encoded(k)
+            ]
             if raw:
                 raise ArgumentError(
                     f"FeatureSpace {self.name!r} cannot concatenate features that are not encoded: "
@@ -347,6 +356,11 @@ class FeatureSpace(Model):
         graph = Graph(self._inputs_by_name, outputs)
         self._set_graph(graph)
         return graph
+
+    def _has_encoded(self, key: str) -> bool:
+        """Whether a feature's own layer makes vectors of its indices, which are of int32."""
+        layer = self.preprocessors.get(key)
+        return isinstance(layer, VocabularyLayer) and layer.output_mode != "int"
 
     def _one_hot(self, key: str, tensor: Any) -> Any:
         layer = self.preprocessors.get(key) or self.crossers[key]
@@ -454,12 +468,14 @@ def _adapts(layer: Any) -> bool:
     return isinstance(layer, AdaptingLayer)
 
 
-def _column(values: Any) -> np.ndarray:
+def _column(values: Any) -> Any:
     """Values of a feature as an array of shape ``(batch, 1)``, if each is a single one."""
     text = isinstance(values, str) or (
         isinstance(values, (list, tuple)) and values and isinstance(values[0], str)
     )
-    array = np.array(values, object) if text else np.asarray(values)
+    array = np.array(values, object) if text else values
+    if not isinstance(array, jax.Array):  # which may be traced
+        array = np.asarray(array)
     if array.ndim == 0:
         return array.reshape(1, 1)
     return array[:, None] if array.ndim == 1 else array

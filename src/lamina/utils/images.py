@@ -12,6 +12,7 @@ import numpy as np
 from lamina import ops
 from lamina.core.boundary import public, warn
 from lamina.errors import ArgumentError, SavingWarning, ShapeError
+from lamina.serialization.fields import is_integer
 from lamina.settings import floatx, standardize_data_format
 from lamina.transforms.sizes import window_of_ratio
 from lamina.utils.reading import MODES, decoding, pillow_for
@@ -33,14 +34,15 @@ def load_img(
         path: Path, or an open binary file.
         color_mode: ``"grayscale"`` (deeper grayscale images keep their depth), ``"rgb"`` or
             ``"rgba"``.
-        target_size: ``(height, width)`` to resize to, with antialiasing; None to keep the size.
+        target_size: ``(height, width)`` to resize to, with antialiasing; the number of channels
+            may follow, as in the input shape of a model. None to keep the size.
         interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"hamming"``, ``"box"`` or
             ``"lanczos"``.
         keep_aspect_ratio: Whether to cut off, evenly, what is beyond the target's aspect ratio.
 
     Raises:
         CorruptFileError: The file is not an image, or not a whole one.
-        ArgumentError: An unknown color mode or interpolation.
+        ArgumentError: An unknown color mode or interpolation, or a target size that is none.
 
     >>> import pathlib, tempfile
     >>> import numpy as np
@@ -64,10 +66,12 @@ def load_img(
         keeps = color_mode == "grayscale" and image.mode in ("L", "I;16", "I")
         if not keeps and image.mode != MODES[color_mode][0]:
             image = image.convert(MODES[color_mode][0])
-    if target_size is None or image.size == (target_size[1], target_size[0]):
+    if target_size is None:
         return image
+    new_height, new_width = _target(target_size)
     width, height = image.size
-    new_height, new_width = target_size
+    if (width, height) == (new_width, new_height):
+        return image
     box = None
     if keep_aspect_ratio:
         kept_height = min(height, width * new_height // new_width)
@@ -76,6 +80,16 @@ def load_img(
         box = left, top, left + kept_width, top + kept_height
     method = pillow.Resampling[interpolation.upper()]
     return image.resize((new_width, new_height), method, box=box)
+
+
+def _target(size: Any) -> tuple[int, int]:
+    """The height and width, with or without the number of channels after them."""
+    sizes = list(size) if isinstance(size, (list, tuple, np.ndarray)) else []
+    if len(sizes) not in (2, 3) or not all(is_integer(n) and n > 0 for n in sizes):
+        raise ArgumentError(
+            f"`target_size` is (height, width), as positive integers. Received: {size!r}."
+        )
+    return int(sizes[0]), int(sizes[1])
 
 
 @public

@@ -26,8 +26,8 @@ def pad_sequences(
     Args:
         sequences: Lists or arrays, whose entries may be arrays of the same shape.
         maxlen: Length of the result; that of the longest sequence when None.
-        dtype: Dtype of the result. Numbers are cast as by NumPy's ``astype``; use ``object`` or
-            ``str`` for text.
+        dtype: Dtype of the result. Numbers with fractions are truncated for an integer dtype; use
+            ``object`` or ``str`` for text.
         padding: ``"pre"`` pads before the sequence, ``"post"`` after it.
         truncating: ``"pre"`` removes entries at the start, ``"post"`` at the end.
         value: Padding value.
@@ -37,7 +37,8 @@ def pad_sequences(
 
     Raises:
         ArgumentError: If ``sequences`` or one of them is not a sequence, if the shapes of entries
-            differ, or if another argument is invalid.
+            differ, if integers are beyond the range of the dtype, or if another argument is
+            invalid.
 
     >>> pad_sequences([[1], [2, 3], [4, 5, 6]])
     array([[0, 0, 1],
@@ -79,7 +80,19 @@ def pad_sequences(
                     f"{kept[:3].tolist()}. Pass `dtype=object` to keep text, or turn it into "
                     "numbers first, with TextVectorization."
                 )
-            target[_span(len(kept), length, padding)] = kept
+            part = target[_span(len(kept), length, padding)]
+            try:
+                part[...] = kept
+            except OverflowError:
+                fits = False
+            else:
+                fits = kept.dtype.kind not in "iu" or type_.kind not in "iu" or (part == kept).all()
+            if not fits:
+                raise ArgumentError(
+                    f"pad_sequences() makes an array of {type_}. Received integers beyond its "
+                    f"range: {max(kept.ravel().tolist(), key=abs)}. Pass a wider `dtype`, such as "
+                    "'int64' or `object`."
+                )
     return result.astype(type_) if is_text else result
 
 
@@ -114,6 +127,8 @@ def _check_value(value: Any, dtype: np.dtype) -> None:
         cure = "Pass `dtype=object` or `dtype=str` for text."
     elif dtype.kind in "iub" and not is_text and np.any(np.asarray(value) % 1 != 0):
         cure = "Pass a floating-point `dtype`, or a whole `value`."
+    elif dtype.kind in "iu" and np.any(np.asarray(value).astype(dtype) != value):
+        cure = "Pass a wider `dtype`."
     else:
         return
     raise ArgumentError(f"`value` must be representable as {dtype}. Received: {value!r}. {cure}")

@@ -66,7 +66,11 @@ class Hashing(_HashLayer):
             ``"multi_hot"``, ``"count"``: as for :class:`CategoryEncoding`.
         sparse: Only False: results are dense.
 
-    Floating-point numbers are truncated to integers first.
+    Floating-point numbers are truncated to integers first; booleans are hashed as ``"true"`` and
+    ``"false"``.
+
+    Raises:
+        DTypeError: ``mask_value`` is a string and the inputs are integers, or the other way round.
 
     >>> layer = Hashing(num_bins=3)
     >>> layer([["A"], ["B"], ["C"], ["D"], ["E"]]).tolist()
@@ -83,19 +87,30 @@ class Hashing(_HashLayer):
         if _is_text(inputs):
             values = strings_of(inputs, self)
             found = as_bytes(values.ravel().tolist())
-            wanted = as_bytes([self.mask_value])[0] if isinstance(self.mask_value, str) else None
+            self._check_mask_value((str, bytes), "strings")
+            wanted = None if self.mask_value is None else as_bytes([self.mask_value])[0]
             masked = np.array([v == wanted for v in found], bool)
         else:
             values = np.asarray(inputs)
             if values.dtype.kind == "f":
                 values = values.astype(np.int64)
+            self._check_mask_value((int, np.integer), "integers")
+            found = as_bytes(str(v).lower() for v in values.ravel().tolist())
             values = integers_of(values, self)
-            found = as_bytes(map(str, values.ravel().tolist()))
             masked = values.ravel() == self.mask_value
         if self.mask_value is None or self.num_bins == 1:
             return buckets(found, self.num_bins, self.salt).reshape(values.shape)
         bins = np.where(masked, 0, 1 + buckets(found, self.num_bins - 1, self.salt))
         return bins.reshape(values.shape)
+
+    def _check_mask_value(self, kind: tuple[type, ...], inputs: str) -> None:
+        if self.mask_value is not None and not isinstance(self.mask_value, kind):
+            raise DTypeError(
+                f"Layer {self.name!r} (Hashing) has a `mask_value` that is not among its inputs.",
+                layer=self.name,
+                expected=f"`mask_value` to be one of the {inputs} that the layer receives, or None",
+                received=f"mask_value={self.mask_value!r}",
+            )
 
 
 @builtin("layers")

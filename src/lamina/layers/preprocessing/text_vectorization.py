@@ -101,8 +101,9 @@ class TextVectorization(
         max_tokens: Largest size of the vocabulary, special tokens included.
         standardize: ``"lower_and_strip_punctuation"``, ``"lower"`` or ``"strip_punctuation"`` (of
             ASCII); None; or a function of a NumPy array of strings that returns another one.
-        split: ``"whitespace"`` (of ASCII), ``"character"``, None for texts that are tokens; or a
-            function of a NumPy array of strings that returns a list of tokens for each.
+        split: ``"whitespace"`` (of ASCII), ``"character"``; None for texts that are tokens, of
+            which those along the last axis are a sequence; or a function of a NumPy array of
+            strings that returns a list of tokens for each.
         ngrams: ``n`` to add sequences of 2 to ``n`` tokens, joined by spaces, after the single
             ones; a tuple for sequences of exactly these lengths, in its order.
         output_mode: ``"int"``: the index of each token, padded with 0; ``""`` has index 0 and
@@ -172,11 +173,19 @@ class TextVectorization(
     def adapt(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, data: Any, batch_size: int | None = None, steps: int | None = None
     ) -> None:
-        if batch_size is not None:
-            raise ArgumentError("adapt() reads all texts once, so it takes no `batch_size`.")
-        super().adapt(data, steps)
+        """Replace the vocabulary by the tokens of ``data``, as :meth:`StringLookup.adapt` does.
 
-    adapt.__doc__ = VocabularyLayer.adapt.__doc__
+        Args:
+            data: Texts, or batches of them.
+            batch_size: For programs of Keras. Batches have the size that ``data`` gives them, and
+                the vocabulary does not depend on it.
+            steps: Number of batches to read; all when None.
+
+        Raises:
+            ArgumentError: The layer was given a ``vocabulary``.
+            DataError: There are no batches, or no tokens in them.
+        """
+        super().adapt(data, steps)
 
     @property
     def only_input(self) -> dict[str, Any] | None:
@@ -186,7 +195,9 @@ class TextVectorization(
 
     def _vocabulary_changed(self) -> None:
         super()._vocabulary_changed()
-        self._index = {t.encode(): i for t, i in self._index.items()}
+        # Empty tokens are the mask token: they have index 0, or count nowhere.
+        masked = {b"": 0 if self.output_mode == "int" else -1}
+        self._index = {t.encode(): i for t, i in self._index.items()} | masked
 
     # ---- text to tokens ------------------------------------------------------------------------
 
@@ -206,8 +217,11 @@ class TextVectorization(
         return _STANDARDIZE[name] if isinstance(name, str) else (None, b"")
 
     def _tokens_of(self, texts: np.ndarray) -> Iterator[list[bytes]]:
-        """The tokens of each of several texts, one after the other: few objects are fast."""
-        values: Any = texts.tolist()
+        """The tokens of each text, or without ``split`` the texts along the last axis, as rows.
+
+        They are made one after the other: few objects are fast.
+        """
+        values: Any = texts.ravel().tolist()
         if self.encoding.lower().replace("-", "") != "utf8" or callable(self.standardize):
             values = [v.decode(self.encoding) if isinstance(v, bytes) else v for v in values]
         if callable(self.standardize):
@@ -221,13 +235,20 @@ class TextVectorization(
         else:
             split = self._split_text
             tokens = (split(v.encode() if isinstance(v, str) else v) for v in values)
+        if self.split is None:
+            whole, size = list(itertools.chain.from_iterable(tokens)), max(1, texts.shape[-1])
+            tokens = (whole[i : i + size] for i in range(0, len(whole), size))
         if self.ngrams is None:
             return tokens
-        widths = range(1, self.ngrams + 1) if is_integer(self.ngrams) else self.ngrams
+        widths = self._widths
         return (
             [b" ".join(row[i : i + n]) for n in widths for i in range(len(row) - n + 1)]
             for row in tokens
         )
+
+    @property
+    def _widths(self) -> Sequence[int]:
+        return range(1, self.ngrams + 1) if is_integer(self.ngrams) else self.ngrams
 
     def _texts(self, inputs: Any) -> np.ndarray:
         texts = strings_of(inputs, self)
@@ -244,12 +265,9 @@ class TextVectorization(
 
     def documents(self, data: Any) -> Iterable[Sequence[Any]]:
         texts = self._texts(data)
-        if self.split is None and texts.ndim > 1:
-            return (self._flat(row) for row in texts.reshape(len(texts), -1))
-        return self._tokens_of(texts.ravel())
-
-    def _flat(self, texts: np.ndarray) -> list[bytes]:
-        return list(itertools.chain.from_iterable(self._tokens_of(texts)))
+        if self.split is None and texts.ndim > 2:
+            return (list(itertools.chain.from_iterable(self._tokens_of(t))) for t in texts)
+        return self._tokens_of(texts[..., None] if texts.ndim < 2 else texts)
 
     def _decoded(self, token: Any) -> Any:
         return token.decode("utf-8", "replace")
@@ -262,7 +280,7 @@ class TextVectorization(
         lengths: list[int] = []
 
         def rows() -> Iterator[list[bytes]]:
-            for row in self._tokens_of(texts.ravel()):
+            for row in self._tokens_of(texts if texts.ndim else texts[None]):
                 lengths.append(len(row))
                 yield row
 
@@ -270,9 +288,9 @@ class TextVectorization(
         unknown = itertools.repeat(self._first_oov)
         found = np.fromiter(map(self._index.get, tokens, unknown), np.int32)
         padding = 0 if self.output_mode == "int" else -1
-        if self.split is None and self.ngrams is None:
-            return np.where(texts == "", padding, found.reshape(texts.shape))
         length = self.output_sequence_length
+        if self.split is None and self.ngrams is None and length is None:
+            return found.reshape(texts.shape)
         if length is None:
             length = max(lengths, default=0)
         sizes = np.array(lengths, np.intp)[:, None]
@@ -280,14 +298,17 @@ class TextVectorization(
         used = np.arange(length) < sizes
         result = np.full(used.shape, padding, np.int32)
         result[used] = found[places[used]]
-        return result.reshape(*texts.shape, length)
+        return result.reshape(*(texts.shape if self.split else texts.shape[:-1]), length)
 
     def dims(self, inputs: Any) -> tuple[Any, ...]:
         dims = dims_of(nested.flatten(inputs)[0])
-        if self.split is None:
-            return dims
         length = self.output_sequence_length
-        batch = dims[:-1] if len(dims) > 1 else dims
+        if self.split is None:
+            if self.ngrams is None and length is None:
+                return dims
+            if length is None and isinstance(dims[-1], int):
+                length = sum(max(0, dims[-1] - n + 1) for n in self._widths)
+        batch = dims[:-1] if len(dims) > 1 or self.split is None else dims
         return (*batch, spec.anonymous() if length is None else length)
 
 

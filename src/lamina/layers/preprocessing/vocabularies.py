@@ -25,6 +25,7 @@ from lamina.errors import (
 from lamina.layers.base import Layer
 from lamina.layers.preprocessing.adapting import AdaptingLayer
 from lamina.layers.preprocessing.host import HostLayer
+from lamina.serialization.fields import is_integer
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
 from lamina.transforms.numbers import encode
@@ -75,6 +76,12 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         given, self.vocabulary = self.vocabulary, None
         if self.max_tokens is not None and self.max_tokens <= 1:
             raise ArgumentError(f"`max_tokens` is at least 2. Received: {self.max_tokens!r}.")
+        for name, token in (("mask_token", self.mask_token), ("oov_token", self.oov_token)):
+            if token is not None and not self._is_token(token):
+                raise ArgumentError(
+                    f"{type(self).__name__}(): `{name}` is of the type of the tokens, "
+                    f"{self._token_type.__name__}, or None. Received: {token!r}."
+                )
         if self.pad_to_max_tokens and self.max_tokens is None:
             raise ArgumentError("`pad_to_max_tokens=True` needs `max_tokens`.")
         if self.invert and self.output_mode != "int":
@@ -94,6 +101,9 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
                 self.idf_weights = None if idf is None else np.asarray(idf).tolist()
 
     _token_type: type = str
+
+    def _is_token(self, value: Any) -> bool:
+        return is_integer(value) if self._token_type is int else isinstance(value, self._token_type)
 
     # ---- the vocabulary ------------------------------------------------------------------------
 
@@ -170,7 +180,7 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
     def _check(self, tokens: list[Any], given: list[Any]) -> None:
         problem = ""
         kind = self._token_type
-        wrong = [t for t in tokens if not isinstance(t, kind) or isinstance(t, bool)]
+        wrong = [t for t in tokens if not self._is_token(t)]
         if not given:
             problem = "The vocabulary is empty."
         elif wrong:
@@ -367,7 +377,7 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         if full.exists():
             lines = _json_lines(full)
         else:
-            lines = _lines_of(path)
+            lines = _lines_of(path, self._given_size)
         if self._given_size is not None and len(lines) != self._given_size:
             raise CorruptFileError(
                 f"The vocabulary of layer {self.name!r} ({type(self).__name__}) has another size "
@@ -401,7 +411,8 @@ def _plain(tokens: Any) -> list[Any]:
     ]
 
 
-def _lines_of(path: Path) -> list[str]:
+def _lines_of(path: Path, size: int | None = None) -> list[str]:
+    """The lines of a text file; a last one that is empty is a token if there are ``size`` then."""
     try:
         text = path.read_bytes().decode()
     except UnicodeDecodeError as e:
@@ -409,7 +420,7 @@ def _lines_of(path: Path) -> list[str]:
     except OSError as e:
         raise ArgumentError(f"The vocabulary file {str(path)!r} cannot be read: {e}") from e
     lines = text.replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
+    return lines[:-1] if lines[-1] == "" and len(lines) != size else lines
 
 
 def _json_lines(path: Path) -> list[str]:

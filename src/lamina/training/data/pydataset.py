@@ -35,7 +35,7 @@ class PyDataset(abc.ABC):
 
     Args:
         workers: How many batches are made at a time. By threads, which suits reading, decoding and
-            NumPy: these let other threads run.
+            NumPy: these let other threads run. 0 makes them in the thread of the training.
         use_multiprocessing: Make them in processes instead, which suits pure Python. The data set
             is pickled to fresh processes (again before a pass if it has changed), and the
             batches back. A process imports the module of the class and what that imports, nothing
@@ -45,7 +45,7 @@ class PyDataset(abc.ABC):
         max_queue_size: How many batches may be made or waiting at a time.
 
     Raises:
-        ArgumentError: A number that is no positive integer.
+        ArgumentError: A number that is no integer, or too small.
 
     >>> import numpy as np
     >>> class Squares(PyDataset):
@@ -68,9 +68,9 @@ class PyDataset(abc.ABC):
     def __init__(
         self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10
     ) -> None:
-        for name, value in (("workers", workers), ("max_queue_size", max_queue_size)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArgumentError(f"`{name}` is a positive integer. Received: {value!r}.")
+        for name, value, least in (("workers", workers, 0), ("max_queue_size", max_queue_size, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ArgumentError(f"`{name}` is an integer >= {least}. Received: {value!r}.")
         self.workers = workers
         self.use_multiprocessing = use_multiprocessing
         self.max_queue_size = max_queue_size
@@ -120,7 +120,7 @@ class Workers:
             DataError: a data set that cannot be pickled, or a process that died.
         """
         dataset = self._dataset
-        if dataset.workers <= 1 and not dataset.use_multiprocessing:
+        if dataset.workers < 1 or (dataset.workers == 1 and not dataset.use_multiprocessing):
             for number in numbers:  # `map` would end at a StopIteration of the user's code
                 yield dataset[number]
             return
