@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+from pathlib import Path
 
 import keras as oracle
 import numpy as np
@@ -116,6 +117,51 @@ def test_the_path_of_a_single_file_becomes_that_of_the_index(given, index, tmp_p
         build(keras).save_weights(tmp_path / given, max_shard_size=SHARD)
     assert (tmp_path / index).exists()
     assert not (tmp_path / given).exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("broken", [None, *range(5)])
+def test_weights_are_replaced_whole_or_not_at_all(name, broken, tmp_path, monkeypatch):
+    """``broken``: how many files were replaced when the program ended."""
+    first, second = build(keras, 1), build(keras, 2)
+    first.save_weights(tmp_path / name, max_shard_size=SHARD)
+    before = set(os.listdir(tmp_path))
+    replace, done = Path.replace, []
+
+    def ends(part, target):
+        if len(done) == broken:
+            raise KeyboardInterrupt
+        done.append(target)
+        return replace(part, target)
+
+    again = build(keras)
+    if broken is None:
+        second.save_weights(tmp_path / name, max_shard_size=SHARD)
+        assert set(os.listdir(tmp_path)) == before
+        if name == NAMES[0]:
+            theirs = build(oracle)
+            theirs.load_weights(tmp_path / name)
+            assert weights_equal(theirs.get_weights(), second.get_weights())
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", ends)
+            with pytest.raises(KeyboardInterrupt):
+                second.save_weights(tmp_path / name, max_shard_size=SHARD)
+    again.load_weights(tmp_path / name)
+    expected = second if broken is None else first
+    assert weights_equal(again.get_weights(), expected.get_weights())
+    second.save_weights(tmp_path / name, max_shard_size=SHARD)
+    again.load_weights(tmp_path / name)
+    assert weights_equal(again.get_weights(), second.get_weights())
+    assert set(os.listdir(tmp_path)) == before
+
+
+def test_an_index_does_not_have_the_files_of_others_removed(tmp_path):
+    model = build(keras)
+    (tmp_path / "other.weights.h5").write_bytes(b"of others")
+    (tmp_path / NAMES[0]).write_text(json.dumps({"weight_map": {"/a": "other.weights.h5"}}))
+    model.save_weights(tmp_path / NAMES[0], max_shard_size=SHARD)
+    assert (tmp_path / "other.weights.h5").read_bytes() == b"of others"
 
 
 def test_what_cannot_be_written(tmp_path):

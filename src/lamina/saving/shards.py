@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,16 +20,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lamina.core.variable import Variable
-from lamina.errors import ArgumentError, CorruptFileError
+from lamina.errors import ArgumentError, CorruptFileError, LaminaError
+from lamina.runtime import processes
 from lamina.runtime.budget import Budget, loading
 from lamina.runtime.files import replacing
 from lamina.saving import hdf5, safetensors
 from lamina.saving.paths import beside, may_write
 from lamina.saving.weights import Stored, Verified, listed
 from lamina.serialization import text
+from lamina.tree import nested
 
 _GIB = 2**30
 _LARGEST_INDEX = 64 * 2**20
+_ASIDE = "old@"  # before the names of files that are being replaced
 
 
 class Layout(NamedTuple):
@@ -75,7 +80,10 @@ def layout_of(path: Path) -> Layout | None:
 def write(
     path: Path, layout: Layout, arrays: Mapping[str, Any], largest: float, overwrite: bool
 ) -> None:
-    """Write an index and its files. The files are complete before the first one is replaced.
+    """Write an index and its files.
+
+    An interrupted save loses nothing: when all files are complete, those that an existing index
+    refers to get a second name, by which it refers to them until the new one has replaced it.
 
     Args:
         path: The index.
@@ -106,6 +114,44 @@ def write(
             "weight_map": {k: x[0] if len(x := list(v)) == 1 else x for k, v in found.items()},
         }
         index.write_text(json.dumps(content, indent=4), "utf-8")
+        before = _set_aside(path, layout, {x.name for x in paths})
+    if processes.is_first():
+        usual = {layout.name(stem, i, len(before)) for i in range(len(before))}
+        for name in before - {x.name for x in paths}:
+            if name.removeprefix(_ASIDE) in usual:  # an index may refer to files of others
+                path.with_name(name).unlink(missing_ok=True)
+
+
+def _set_aside(path: Path, layout: Layout, names: set[str]) -> set[str]:
+    """Have an existing index refer to other names of its files, instead of ``names``.
+
+    Returns:
+        The names that it refers to then; none if there is no index, or it cannot be read.
+    """
+    try:
+        before = set(read_index(path, layout, None).files)
+        content = json.loads(path.read_bytes())
+    except (OSError, LaminaError):
+        before, content = set(), {}
+    others = {n: f"{_ASIDE}{n}" for n in before & names}
+    if processes.any_of(processes.is_first() and bool(others)):
+        with replacing(path, False) as index:  # by all processes
+            if processes.is_first():
+                for name, other in others.items():
+                    _link(path.with_name(name), path.with_name(other))
+                table = content["weight_map"]
+                content["weight_map"] = nested.map_structure(lambda n: others.get(n, n), table)
+            index.write_text(json.dumps(content, indent=4), "utf-8")
+    return {others.get(n, n) for n in before}
+
+
+def _link(path: Path, other: Path) -> None:
+    """Give a file another name; where the file system has no links, a copy of it."""
+    other.unlink(missing_ok=True)
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
 
 
 def _split(arrays: Mapping[str, Any], largest: float) -> tuple[list[dict[str, Any]], int]:
