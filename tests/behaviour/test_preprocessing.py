@@ -283,6 +283,12 @@ def test_results_stay_in_the_range_of_values():
             assert y.max() <= high + 1e-3 * (high - low), case.name
 
 
+def test_images_of_one_pixel_are_projected():
+    for shape in ((4, 1, 1, 3), (4, 1, 5, 3), (4, 5, 1, 3)):
+        y = layers.RandomPerspective(factor=1, fill_value=1, seed=0)(np.ones(shape), training=True)
+        np.testing.assert_allclose(y, np.ones(shape), rtol=1e-5)
+
+
 def test_integers_become_floats_except_where_only_the_size_changes():
     pixels = PIXELS.astype("uint8")
     for case in CASES:

@@ -42,6 +42,12 @@ def binary(rng: np.random.Generator) -> Arrays:
     return y_true, rng.uniform(0.02, 0.98, (6, 4)).astype("f4")
 
 
+def some_without_region(rng: np.random.Generator) -> Arrays:
+    y_true, y_pred = binary(rng)
+    y_true[:2], y_pred[0] = 0, 0
+    return y_true, y_pred
+
+
 def binary_logits(rng: np.random.Generator) -> Arrays:
     return binary(rng)[0], 5 * numbers(rng)[1]
 
@@ -67,7 +73,9 @@ def class_logits(rng: np.random.Generator) -> Arrays:
 
 
 def some_unlabelled(rng: np.random.Generator) -> Arrays:
-    return np.array([0, -1, 3, 2, -1, 1]), numbers(rng)[1]
+    y_pred = numbers(rng)[1]
+    y_pred[1] = np.nan  # whose gradient is 0 all the same
+    return np.array([0, -1, 3, 2, -1, 1]), y_pred
 
 
 def steps(rng: np.random.Generator) -> Arrays:
@@ -103,7 +111,7 @@ CASES = [
     Case("CosineSimilarity", steps, {"axis": 1}, values=(6, 4)),
     Case("CTC", sequences),
     Case("Dice", binary, values=None),
-    Case("Dice", binary, {"axis": (1,)}),
+    Case("Dice", some_without_region, {"axis": (1,)}),
     Case("Hinge", binary_logits),
     Case("Huber", numbers),
     Case("Huber", numbers, {"delta": 0.5}),
@@ -121,5 +129,5 @@ CASES = [
          {"from_logits": True, "ignore_class": -1}),
     Case("SquaredHinge", numbers),
     Case("Tversky", binary, {"alpha": 0.3, "beta": 0.8}, values=None),
-    Case("Tversky", binary, {"axis": 1}),
+    Case("Tversky", some_without_region, {"axis": 1}),
 ]  # fmt: skip

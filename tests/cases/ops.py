@@ -509,6 +509,8 @@ row("image.affine_transform", "bytes", images=_BYTES, transform=_TURN, exclude="
 row("image.rgb_to_hsv", images=_PICTURE)
 row("image.rgb_to_grayscale", "grey", images=F(2, 3, 4, 1))
 row("image.hsv_to_rgb", images=_PICTURE, exclude="gradient")
+row("image.hsv_to_rgb", "turned", images=_PICTURE * np.float32([4, 1, 1]) - np.float32([2, 0, 0]),
+    exclude="gradient")  # fmt: skip
 row("image.crop_images", images=_PICTURE, top_cropping=1, left_cropping=2, target_height=3,
     target_width=2)  # fmt: skip
 row("image.crop_images", "sides", images=_PICTURE, top_cropping=1, bottom_cropping=2,

@@ -87,6 +87,8 @@ VALUES = [
     ("one_hot", (np.array([2, 1]), 3, 0, "int32"), {}),
     ("multi_hot", (np.array([[0, 3], [1, 1]]), 4), {}), ("multi_hot", (np.array([0, 3]), 4), {}),
     ("top_k", (X, 2), {}), ("in_top_k", (np.array([0, 1, 2, 3]), np.round(X), 2), {}),
+    ("in_top_k", (np.array([1, 0]), np.array([[0, np.inf, 1], [-np.inf, 0, 1]]), 1), {}),
+    ("threshold", (np.array([1, 2, 3]), 2, 0), {}), ("threshold", (np.array([1, 2]), 1, 0.5), {}),
     ("erf", (X,), {}), ("erfinv", (X / 10,), {}), ("rsqrt", (np.abs(X),), {}),
     ("batch_normalization", (X, X[0], X[1] ** 2, -1), {"offset": X[2], "scale": X[3]}),
     ("layer_normalization", (X, X[2], X[3]), {}), ("layer_normalization", (X,), {"axis": 0}),

@@ -167,3 +167,11 @@ def test_spectrograms_of_numpy_data():
     ours, theirs = layer.linear_to_mel_weight_matrix(), (
         keras.layers.MelSpectrogram().linear_to_mel_weight_matrix())  # fmt: skip
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 20, 33])
+def test_short_audio_is_reflected_several_times(samples):
+    x = np.random.default_rng(0).normal(size=(2, samples)).astype("float32")
+    arguments = {"fft_length": 64, "sequence_stride": 8, "num_mel_bins": 4}
+    ours, theirs = (library.layers.MelSpectrogram(**arguments)(x) for library in (lamina, keras))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)

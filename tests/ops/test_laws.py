@@ -130,6 +130,12 @@ def test_sparsemax_is_the_nearest_point_of_the_simplex(axis):
     assert np.all(np.where(p > 0, threshold, x) <= threshold + 1e-5)
 
 
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_gradients_of_normalized_zeros_are_finite(order):
+    gradient = jax.grad(lambda x: ops.normalize(x, order=order)[0])(jnp.zeros(3))
+    np.testing.assert_allclose(gradient, [1e7, 0, 0], rtol=1e-6)
+
+
 def test_a_blur_spreads_over_both_axes_and_keeps_the_sum():
     x = np.zeros((7, 7, 2), "float32")
     x[3, 3] = 1

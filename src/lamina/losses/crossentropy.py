@@ -193,7 +193,8 @@ def sparse_categorical_crossentropy(
         y_pred: Probabilities, normalized to sum 1, or logits, ``(batch, ..., classes)``.
         from_logits: Whether ``y_pred`` holds logits, whose softmax is the probability.
         ignore_class: Class index of targets to ignore, such as -1 for unlabeled pixels: their
-            values are 0 and masked, so that they do not count in a mean.
+            values are 0 and masked, so that they do not count in a mean, and their gradients are 0
+            whatever ``y_pred`` is.
         axis: Axis of the classes.
 
     Returns:
@@ -209,12 +210,14 @@ def sparse_categorical_crossentropy(
     _check_classes(y_pred, axis, "sparse_categorical_crossentropy")
     y_true = ops.convert_to_tensor(y_true)
     labels = class_numbers(y_true, y_pred, axis, "sparse_categorical_crossentropy")
+    counted = None if ignore_class is None else labels != ignore_class
+    if counted is not None:  # before the logarithm, whose gradient may be NaN there
+        y_pred = ops.where(ops.expand_dims(counted, axis), y_pred, 1.0)
     values = ops.sparse_categorical_crossentropy(
         # Out of range, as a negative index would count from the end.
         ops.where(labels < 0, y_pred.shape[axis], labels), y_pred, from_logits, axis
     )  # fmt: skip
-    if ignore_class is not None:
-        counted = labels != ignore_class
+    if counted is not None:
         values = ops.where(counted, values, 0.0)
         set_mask(values, counted)
     return values

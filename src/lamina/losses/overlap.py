@@ -19,8 +19,9 @@ def tversky(
     """``1 - TP / (TP + alpha * FN + beta * FP)``, with soft counts summed over ``axis``.
 
     ``TP = sum(t * p)``, ``FN = sum(t * (1 - p))``, ``FP = sum((1 - t) * p)``; ``epsilon`` is added
-    to the numerator and the denominator. With both weights 1/2 it is the Dice loss. Salehi et al.
-    2017, arXiv:1706.05721, where the names of the two weights are swapped; these are Keras's.
+    to the denominator, so that a region without targets has the loss 1 and no gradient. With both
+    weights 1/2 it is the Dice loss. Salehi et al. 2017, arXiv:1706.05721, where the
+    names of the two weights are swapped; these are Keras's.
 
     Args:
         y_true: Zeros and ones, ``(batch, ...)``.
@@ -38,17 +39,16 @@ def tversky(
     overlap = ops.sum(y_true * y_pred, axis=axis)
     false_positives = ops.sum((1.0 - y_true) * y_pred, axis=axis)
     false_negatives = ops.sum(y_true * (1.0 - y_pred), axis=axis)
-    epsilon = settings.epsilon()
-    denominator = overlap + alpha * false_negatives + beta * false_positives + epsilon
-    return 1.0 - (overlap + epsilon) / denominator
+    both = overlap + alpha * false_negatives + beta * false_positives
+    return 1.0 - overlap / (both + settings.epsilon())
 
 
 @loss_function("vectors")
 def dice(y_true: Any, y_pred: Any, axis: Axes = None) -> Any:
     """``1 - 2 * sum(t * p) / (sum(t) + sum(p))``, summed over ``axis``.
 
-    ``epsilon`` is added to the numerator and the denominator. Milletari et al. 2016,
-    arXiv:1606.04797.
+    ``epsilon`` is added to the denominator, so that a region without targets has the loss 1 and no
+    gradient. Milletari et al. 2016, arXiv:1606.04797.
 
     Args:
         y_true: Zeros and ones, ``(batch, ...)``.
@@ -63,7 +63,7 @@ def dice(y_true: Any, y_pred: Any, axis: Axes = None) -> Any:
     """
     overlap = ops.sum(y_true * y_pred, axis=axis)
     both = ops.sum(y_true, axis=axis) + ops.sum(y_pred, axis=axis)
-    return 1.0 - (2.0 * overlap + settings.epsilon()) / (both + settings.epsilon())
+    return 1.0 - 2.0 * overlap / (both + settings.epsilon())
 
 
 @builtin("losses")

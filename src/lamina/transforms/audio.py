@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina.errors import ArgumentError, ShapeError
+from lamina.errors import ShapeError
 from lamina.transforms.base import cast
 from lamina.transforms.numbers import Values
 
@@ -78,18 +78,20 @@ class MelSpectrogram(Values):
                 expected="(samples,) or (batch, samples)",
                 received=f"shape {tuple(x.shape)}",
             )
-        if isinstance(x.shape[-1], int) and x.shape[-1] <= self.fft_length // 2:
-            raise ArgumentError(
-                f"{self.name} expects more samples than half of `fft_length`, since the ends are "
-                f"padded by reflection. Received: {x.shape[-1]} samples, "
-                f"fft_length={self.fft_length}."
+        if isinstance(x.shape[-1], int) and x.shape[-1] < 1:
+            raise ShapeError(
+                f"{self.name} expects at least one sample.",
+                expected="(samples,) or (batch, samples)",
+                received=f"shape {tuple(x.shape)}",
             )
         x = x if str(x.dtype) == self.dtype == "float64" else x.astype("float32")
         samples, half = x.shape[-1], self.fft_length // 2
         count = (samples + 2 * half - self.fft_length) // self.sequence_stride + 1
         places = xp.arange(count)[:, None] * self.sequence_stride + xp.arange(self.fft_length)
-        places = abs(places - half)  # reflected at the first sample, then at the last one
-        frames = xp.take(x, xp.minimum(places, 2 * (samples - 1) - places), axis=-1)
+        # Reflected at the first and at the last sample, for short audio several times.
+        last = samples - 1
+        places = last - abs(last - (places - half) % xp.maximum(2 * last, 1))
+        frames = xp.take(x, places, axis=-1)
         window = _window(self.window, self.sequence_length, self.fft_length).astype(x.dtype)
         energy = abs(xp.fft.rfft(frames * window)) ** self.mag_exp
         matrix = mel_matrix(

@@ -35,9 +35,9 @@ def rgb_to_hsv(xp: Any, x: Any) -> Any:
 
 
 def hsv_to_rgb(xp: Any, x: Any) -> Any:
-    """The inverse of :func:`rgb_to_hsv`."""
+    """The inverse of :func:`rgb_to_hsv`. Hues are angles: those that differ by 1 are equal."""
     hue, saturation, value = (x[..., i] for i in range(3))
-    sixths = hue * 6
+    sixths = (hue - xp.floor(hue)) * 6
     red = xp.clip(abs(sixths - 3) - 1, 0, 1)
     green = xp.clip(2 - abs(sixths - 2), 0, 1)
     blue = xp.clip(2 - abs(sixths - 4), 0, 1)
@@ -145,7 +145,7 @@ class Hue(Color):
 
     def images(self, xp: Any, x: Any, params: Params) -> Any:
         x = rgb_to_hsv(xp, self.scaled(self.colors(x), 1))
-        hue = (x[..., :1] + each(params["factor"])) % 1
+        hue = x[..., :1] + each(params["factor"])
         x = hsv_to_rgb(xp, xp.concatenate([hue, x[..., 1:]], -1))
         return self.unscaled(xp.clip(x, 0, 1), 1)
 

@@ -287,8 +287,9 @@ class Perspective(Warp):
         n, height, width, _ = shape
         chosen = draws.happens((n,), self.factor)
         moves = draws.uniform((n, 4, 2), -self.scale / 2, self.scale / 2)
-        right, bottom = width - 1, height - 1
-        corners = draws.xp.asarray([[0, 0], [right, 0], [0, bottom], [right, bottom]], "float32")
+        # At least 1: no projection is found for corners that are the same point.
+        last = draws.xp.maximum(draws.xp.asarray([width - 1, height - 1], "float32"), 1)
+        corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], "float32") * last
         start = draws.xp.broadcast_to(corners, (n, 4, 2))
         return {
             "apply_perspective": chosen, "start_points": start, "end_points": start * (1 + moves)

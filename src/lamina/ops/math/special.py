@@ -66,7 +66,7 @@ def in_top_k(targets: Tensor, predictions: Tensor, k: int) -> jax.Array:
         k: Number of highest-scoring classes to consider.
 
     Returns:
-        Booleans ``(batch,)``; False for a target that is not a class or has no finite score.
+        Booleans ``(batch,)``; False for a target that is not a class or whose score is NaN.
 
     >>> in_top_k(jnp.array([0, 2]), jnp.array([[0.1, 0.6, 0.3], [0.1, 0.6, 0.3]]), 2)
     Array([False,  True], dtype=bool)
@@ -75,7 +75,7 @@ def in_top_k(targets: Tensor, predictions: Tensor, k: int) -> jax.Array:
     inside = (targets >= 0) & (targets < predictions.shape[-1])
     score = jnp.take_along_axis(predictions, jnp.where(inside, targets, 0)[..., None], -1)
     higher = jnp.sum(predictions > score, -1)
-    return inside & jnp.isfinite(score[..., 0]) & (higher < k)
+    return inside & ~jnp.isnan(score[..., 0]) & (higher < k)
 
 
 # ---- complex numbers, distances, determinants ----------------------------------------------------

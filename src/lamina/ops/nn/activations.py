@@ -252,8 +252,8 @@ def threshold(x: Tensor, threshold: float, default_value: float) -> jax.Array:
     >>> threshold(jnp.array([-1.0, 2.0]), 0.5, 9.0)
     Array([9., 2.], dtype=float32)
     """
-    x = floating(x)
-    return jnp.where(x > threshold, x, jnp.asarray(default_value, x.dtype))
+    x = as_array(x)
+    return jnp.where(x > threshold, x, default_value)
 
 
 @op(elementwise=True)

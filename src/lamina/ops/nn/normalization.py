@@ -35,7 +35,8 @@ def normalize(
     if order == 2:  # the gradient of sqrt is infinite at 0: clip the square first
         square = jnp.sum(jnp.square(x), axis=as_axes(axis), keepdims=True)
         return x * jax.lax.rsqrt(jnp.maximum(square, epsilon**2))
-    norm = jnp.sum(jnp.abs(x) ** order, axis=as_axes(axis), keepdims=True) ** (1 / order)
+    power = jnp.sum(jnp.abs(x) ** order, axis=as_axes(axis), keepdims=True)
+    norm = jnp.maximum(power, jnp.finfo(x.dtype).tiny) ** (1 / order)  # as is that of this root
     return x / jnp.maximum(norm, epsilon)
 
 
