@@ -1374,7 +1374,7 @@ def masks_without_channels():
 
 def answer(function):
     """What the user reads: the warnings, or the error with its notes."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

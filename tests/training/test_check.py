@@ -153,7 +153,7 @@ def test_a_rate_that_is_too_high_stops_before_the_weights_are_lost():
 def test_the_guard_changes_no_number():
     histories, weights = [], []
     for guard in (False, True):
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(3)
         model = model_with(layers.Dropout(0.5))
         histories.append(model.fit(X, Y, epochs=2, verbose=0, check_nans=guard).history)
@@ -186,7 +186,7 @@ class Watching(layers.Layer):
 
 
 def fitted(middle, eager):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(3)
     model = Stack(middle)
     model.compile("adam", "mse", metrics=["mae"], run_eagerly=eager)

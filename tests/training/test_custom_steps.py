@@ -15,7 +15,7 @@ Y = (X @ RNG.normal(size=(8, 1))).astype("float32")
 
 
 def make(cls=keras.Model, dropout=0.0, metrics=("mae",)):
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     inputs = keras.Input((8,))
     x = layers.Dense(16, activation="relu")(inputs)
@@ -76,7 +76,7 @@ def test_sample_weights_are_of_the_weighted_metrics_only():
 def test_several_outputs_and_a_loop_over_the_metrics():
     found = []
     for cls in (ByHand, keras.Model):
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(1)
         inputs = keras.Input((8,))
         outputs = {"a": layers.Dense(1)(inputs), "b": layers.Dense(2)(inputs)}
