@@ -340,12 +340,12 @@ def test_projections_of_attention_are_members():
 
 def test_the_loop_of_a_recurrence():
     layer = layers.SimpleRNN(3, return_sequences=True)
-    x = jnp.asarray(RNG.normal(size=(2, 4, 5)), "float32")
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 4, 5)), "float32")
     whole = layer(x)
     last, outputs, states = layer.inner_loop(x, layer.get_initial_state(2), None)
-    np.testing.assert_allclose(outputs, whole, rtol=1e-6)
-    np.testing.assert_allclose(last, whole[:, -1], rtol=1e-6)
-    np.testing.assert_allclose(states[0], whole[:, -1], rtol=1e-6)
+    np.testing.assert_allclose(outputs, whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(last, whole[:, -1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(states[0], whole[:, -1], rtol=1e-5, atol=1e-6)
 
 
 def test_members_of_others():
