@@ -91,7 +91,7 @@ class Operation(Captured):
 
     def symbolic_mask(self, node: Node, index: int) -> Any:
         """The mask of an output of a call on symbolic tensors, computed by ops, or None."""
-        masks = [m for m in (x._keras_mask for x in node.inputs) if m is not None]
+        masks = [m for m in (x.symbolic_mask for x in node.inputs) if m is not None]
         return functools.reduce(OPERATIONS["logical_and"], masks) if masks else None
 
     def get_config(self) -> dict[str, Any]:

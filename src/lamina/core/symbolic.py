@@ -62,7 +62,7 @@ class SymbolicTensor:
     """
 
     __slots__ = (
-        "__weakref__", "index", "mask", "name", "node", "number", "spec", "symbolic_mask",
+        "__weakref__", "_symbolic_mask", "index", "mask", "name", "node", "number", "spec",
     )  # fmt: skip
     is_symbolic_tensor = True
     __array_priority__ = 1000
@@ -109,19 +109,24 @@ class SymbolicTensor:
     ) -> None:
         self.spec, self.node, self.index, self.name, self.mask = spec, node, index, name, mask
         self.number = next(_numbers)
-        self.symbolic_mask: Any = None
+        self._symbolic_mask: Any = None
 
     @property
-    def _keras_mask(self) -> Any:
-        """The mask as a symbolic tensor, by the name that programs for Keras read.
+    def symbolic_mask(self) -> Any:
+        """The mask as a symbolic tensor.
 
         None if there is none, or if it is known only when the model runs, as that of a model's
         output.
         """
-        if self.mask is not None and self.symbolic_mask is None:
+        if self.mask is not None and self._symbolic_mask is None:
             found = self.node.operation.symbolic_mask(self.node, self.index)
             if found is not None and found.ndim == len(self.mask.dims_raw):
-                self.symbolic_mask = found
+                self._symbolic_mask = found
+        return self._symbolic_mask
+
+    @property
+    def _keras_mask(self) -> Any:
+        """The mask, by the name that programs for Keras read."""
         return self.symbolic_mask
 
     @property

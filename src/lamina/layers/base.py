@@ -273,7 +273,9 @@ class Layer(LayerState):
             return None
         _, arguments = self._bind(node.args, node.kwargs)
         inputs = arguments.get(call_signature(type(self)).first or "")
-        previous = nested.map_structure(lambda x: x._keras_mask if is_symbolic(x) else None, inputs)
+        previous = nested.map_structure(
+            lambda x: x.symbolic_mask if is_symbolic(x) else None, inputs
+        )
         if all(m is None for m in nested.flatten(previous)):
             previous = arguments.get("mask")
         masks = nested.flatten(self.compute_mask(inputs, previous))
