@@ -24,7 +24,7 @@ from lamina.layers import InputLayer, Layer
 from lamina.models.host import call, host_part
 from lamina.random import SeedGenerator
 from lamina.tree import nested
-from lamina.tree.matching import NamedLeaves
+from lamina.tree.matching import NamedLeaves, leaf_names
 
 
 class Graph:
@@ -315,14 +315,8 @@ def _checked(structure: Any, what: str) -> Any:
 
 
 def _names(structure: Any) -> list[str]:
-    """A unique name for each leaf: its path of keys, with the name of its layer for a position.
-
-    So ``{"heads": [a, b], "mean": c}`` has the names ``"heads/a"``, ``"heads/b"`` and ``"mean"``.
-    """
-    return naming.numbered(
-        "/".join(map(str, path if path and isinstance(path[-1], str) else (*path[:-1], x.name)))
-        for path, x in nested.flatten_with_path(structure)
-    )
+    """A unique name for each leaf, with the name of its layer for a position in a list."""
+    return naming.numbered(leaf_names(structure, lambda x: x.name))
 
 
 def _by_depth(graph: Graph) -> list[Operation]:

@@ -129,18 +129,19 @@ def _set_aside(path: Path, layout: Layout, names: set[str]) -> set[str]:
         The names that it refers to then; none if there is no index, or it cannot be read.
     """
     try:
-        before = set(read_index(path, layout, None).files)
-        content = json.loads(path.read_bytes())
+        found = read_index(path, layout, None)
     except (OSError, LaminaError):
         before, content = set(), {}
+    else:
+        before, content = set(found.files), found.content
     others = {n: f"{_ASIDE}{n}" for n in before & names}
     if processes.any_of(processes.is_first() and bool(others)):
         with replacing(path, False) as index:  # by all processes
             if processes.is_first():
                 for name, other in others.items():
                     _link(path.with_name(name), path.with_name(other))
-                table = content["weight_map"]
-                content["weight_map"] = nested.map_structure(lambda n: others.get(n, n), table)
+                table = nested.map_structure(lambda n: others.get(n, n), content["weight_map"])
+                content = {**content, "weight_map": table}
             index.write_text(json.dumps(content, indent=4), "utf-8")
     return {others.get(n, n) for n in before}
 
@@ -192,6 +193,7 @@ class Index(NamedTuple):
         entries: The keys of arrays and the names of files that have them, in pairs.
         digests: The digests of all arrays by name; None if it has none.
         size: Size of all files in bytes.
+        content: The whole index, as JSON has it.
     """
 
     path: Path
@@ -200,6 +202,7 @@ class Index(NamedTuple):
     entries: set[tuple[str, str]]
     digests: Mapping[str, Any] | None
     size: int
+    content: dict[str, Any]
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Stored]:
@@ -244,7 +247,7 @@ def read_index(path: Path, layout: Layout, budget: Budget | None) -> Index:
         return Index(
             path, layout, dict(sorted(files.items())), set(entries),
             digests if isinstance(digests, dict) else None,
-            size + sum(x.stat().st_size for x in files.values()),
+            size + sum(x.stat().st_size for x in files.values()), content,
         )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from lamina.layers.arguments import as_array
 from lamina.serialization.registry import builtin
 from lamina.training import checks
 from lamina.tree import nested
-from lamina.tree.matching import NamedLeaves
+from lamina.tree.matching import NamedLeaves, leaf_names
 
 _ACCURACY = {
     "accuracy": ("BinaryAccuracy", "CategoricalAccuracy", "SparseCategoricalAccuracy"),
@@ -466,10 +466,7 @@ def _class_numbers(labels: np.ndarray, loss: Any, shape: tuple[Any, ...] | None)
 
 def names_of(outputs: Any) -> list[str]:
     """Names for the outputs of a model without a graph: dict keys, or output, output_1, ..."""
-    return naming.numbered(
-        "/".join(map(str, path if path and isinstance(path[-1], str) else (*path[:-1], "output")))
-        for path, _ in nested.flatten_with_path(outputs)
-    )
+    return naming.numbered(leaf_names(outputs, lambda _: "output"))
 
 
 def _as_list(x: Any) -> list[Any]:

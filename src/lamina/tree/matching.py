@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from lamina.errors import StructureError
 from lamina.tree import nested
 
-_NONE = object()
+
+def leaf_names(structure: Any, name: Callable[[Any], str]) -> list[str]:
+    """The name of each leaf: its path of keys, with ``name`` of the leaf for a position in a list.
+
+    >>> leaf_names({"heads": ["a", "b"], "mean": "c"}, str.upper)
+    ['heads/A', 'heads/B', 'mean']
+    """
+    return [
+        "/".join(map(str, path if path and isinstance(path[-1], str) else (*path[:-1], name(x))))
+        for path, x in nested.flatten_with_path(structure)
+    ]
 
 
 class Matched(NamedTuple):
@@ -70,9 +80,9 @@ class NamedLeaves:
         if self._keys is not None and self._corresponds(given):
             return Matched(list(_values(given, self._keys)), [], [])
         pairs = dict(self._pairs(given, self._tree, "", subject, arrays))
-        entries = [pairs.pop(i, _NONE) for i in range(len(self.names))]
-        missing = [n for n, x in zip(self.names, entries, strict=True) if x is _NONE]
-        return Matched([None if x is _NONE else x for x in entries], missing, list(map(str, pairs)))
+        missing = [n for i, n in enumerate(self.names) if i not in pairs]
+        entries = [pairs.pop(i, None) for i in range(len(self.names))]
+        return Matched(entries, missing, list(map(str, pairs)))
 
     def _corresponds(self, given: Any) -> bool:
         """Whether ``given`` has the same entries as a structure without inner ones."""
@@ -153,4 +163,4 @@ def _values(container: Any, keys: Any = None) -> Any:
     return container.values() if keys is None else [container[k] for k in keys]
 
 
-__all__ = ["Matched", "NamedLeaves"]
+__all__ = ["Matched", "NamedLeaves", "leaf_names"]
