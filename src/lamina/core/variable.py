@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -497,6 +497,11 @@ jax.tree_util.register_pytree_node(
 def read(variables: Mapping[str, Variable]) -> dict[str, Any]:
     """The arrays of ``variables`` by address, for immediate use: the caller must not keep them."""
     return {a: v._value if v._value is not None else _peek(v) for a, v in variables.items()}
+
+
+def values_of(variables: Iterable[Variable]) -> list[Any]:
+    """The arrays of ``variables`` in their order, for immediate use as those of :func:`read`."""
+    return [v._value if v._value is not None else _peek(v) for v in variables]
 
 
 def _peek(variable: Variable) -> Any:

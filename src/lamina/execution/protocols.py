@@ -100,7 +100,7 @@ class Executable(Protocol):
         """Use the step counter of a running training, until called with None."""
         ...
 
-    def run_key(self, purpose: Any, draws: bool = True) -> Any:
+    def run_key(self, purpose: Any) -> Any:
         """Raw key data for the random draws of a run."""
         ...
 

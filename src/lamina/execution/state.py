@@ -82,8 +82,7 @@ class Variables:
     """The variables whose arrays a :class:`TrainState` holds, by group and address.
 
     ``outside`` lists the addresses in ``non_trainable`` of variables that a call reads although
-    the model does not hold them, such as a global one. ``draws`` tells whether a call with these
-    variables drew random numbers; it is None before the first call.
+    the model does not hold them, such as a global one.
     """
 
     trainable: dict[str, Variable] = dataclasses.field(default_factory=dict)
@@ -91,7 +90,6 @@ class Variables:
     optimizer: dict[str, Variable] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Variable] = dataclasses.field(default_factory=dict)
     outside: frozenset[str] = frozenset()
-    draws: bool | None = None
 
     def groups(self) -> dict[str, dict[str, Variable]]:
         """The four groups."""

@@ -56,7 +56,6 @@ def pure_scope(
     )  # fmt: skip
     with entered(scope):
         yield scope
-    variables.draws = bool(variables.draws or record.draws)
 
 
 def updated(variables: Mapping[str, Variable], old: Mapping[str, Any], record: Record) -> Any:

@@ -30,7 +30,6 @@ from lamina.runtime.budget import Budget
 from lamina.serialization import registry
 from lamina.serialization.registry import builtin
 from lamina.serialization.text import reads_config
-from lamina.training import loop
 from lamina.tree import nested
 
 
@@ -269,7 +268,8 @@ class Model(Buildable):
             and (program := self._program_of_call()) is not None
         ):  # fmt: skip
             x = args[0] if graph.host is None else graph.host.prepare(args[0])
-            outputs = loop.predict_now(program, x)
+            leaves = program.predict(x)  # which may determine the structure
+            outputs = nested.unflatten(program.output_structure, leaves)
             self.__dict__["_losses_of_call"] = []  # quicker than an attribute
             return outputs
         return super().__call__(*args, **kwargs)

@@ -107,18 +107,12 @@ class Trainer(_Attributes, Distributed):
         self._draw_seed, self._times_seeded, self._steps_taken = seed, settings.times_seeded(), step
         self._draw_runs = self._draw_runs if runs is None else runs
 
-    def run_key(self, purpose: Purpose, draws: bool = True) -> Any:
-        """Raw key data for the draws of a run: training's repeat, others differ each time.
-
-        A run without ``draws`` takes any key, but counts, so that later ones do not depend on it.
-        """
+    def run_key(self, purpose: Purpose) -> Any:
+        """Raw key data for the draws of a run: training's repeat, others differ each time."""
         if purpose == "train":
             return prng.key_data(self.run_seed, "fit")
-        key = prng.key_data(self.run_seed, purpose)
-        self.__dict__["_draw_runs"] += 1  # in each call of a model: quicker than an attribute
-        if not draws:
-            return key
-        first, second = key.tolist()
+        first, second = prng.key_data(self.run_seed, purpose).tolist()
+        self._draw_runs += 1
         return np.array((first, (second + self._draw_runs) & 0xFFFFFFFF), np.uint32)
 
     def program_for(self, purpose: Purpose) -> Program:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -96,6 +96,19 @@ def uses(program: Any, primitive: str) -> bool:
                 return True
             stack += programs_in(equation)
     return False
+
+
+def inputs_of(program: Any, outputs: Iterable[int]) -> list[bool]:
+    """On which inputs of a traced program the given outputs, and its side effects, may depend.
+
+    >>> inputs_of(jax.make_jaxpr(lambda x, y, z: (x + y, z))(1.0, 2.0, 3.0).jaxpr, [0])
+    [True, True, False]
+    """
+    needed = {id(program.outvars[i]) for i in outputs}
+    for equation in reversed(program.eqns):
+        if equation.effects or any(id(v) in needed for v in equation.outvars):
+            needed.update(map(id, equation.invars))
+    return [id(v) in needed for v in program.invars]
 
 
 def readable(size: float) -> str:

@@ -15,7 +15,6 @@ from lamina.callbacks.base import History
 from lamina.callbacks.callback_list import CallbackList, callback_list
 from lamina.callbacks.progress import Progress
 from lamina.core.boundary import warn
-from lamina.core.variable import put
 from lamina.errors import ArgumentError, TrainingWarning
 from lamina.execution.batches import Batch, unpack_x_y_sample_weight
 from lamina.execution.program import Program, struct_of
@@ -322,20 +321,12 @@ def _predictions(
     for i, (x, _, _) in enumerate(program.watched(batches()), done):
         if by_batch:
             hooks.on_predict_batch_begin(i)
-        outputs = _predict_one(program, x, key, i)
+        outputs = program.predict(x, key, i)
         if by_batch:
             shown = nested.unflatten(program.output_structure, jax.device_get(outputs))
             hooks.on_predict_batch_end(i, {"outputs": shown})
         progress.update(i + 1, dict)
         yield outputs, None
-
-
-def _predict_one(program: Program, x: Any, key: Any, step: int = 0) -> list[Any]:
-    """The leaves of the outputs for a batch, for the current weights; writes those it changes."""
-    outputs, moved = program.predict(program.variables.read(key, step), x)
-    if moved:
-        put({a: program.variables.non_trainable[a] for a in moved}, moved)
-    return outputs
 
 
 def _on_host(results: Iterator[tuple[list[Any], int | None]]) -> Iterator[list[np.ndarray]]:
@@ -380,12 +371,5 @@ def predict_on_batch(model: Any, x: Any) -> Any:
     """See :meth:`lamina.Model.predict_on_batch`."""
     x, *_ = one_batch(x, None, None, model)
     program = program_of(model, (x, None, None), "predict")
-    outputs = _predict_one(program, x, model.run_key("predict"))
+    outputs = program.predict(x)
     return nested.unflatten(program.output_structure, [np.array(a) for a in outputs])
-
-
-def predict_now(program: Program, x: Any) -> Any:
-    """The outputs of built-in layers for a batch (with text prepared), as JAX arrays."""
-    draws = program.eager or program.variables.draws is not False
-    outputs = _predict_one(program, x, program.model.run_key("predict", draws))
-    return nested.unflatten(program.output_structure, outputs)
