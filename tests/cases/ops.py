@@ -198,6 +198,7 @@ for _mode in ("valid", "same", "full"):
 row("trapezoid", y=F(2, 4))
 row("trapezoid", "positions", y=F(2, 4), x=np.sort(F(4)), axis=1, exclude="batch")
 row("moments", x=F(2, 3), axes=[1])
+row("moments", "out of range", x=F(2, 3, seed=1).astype("float16") * 400, axes=[1], exclude="lists")
 row("moments", "keepdims", x=F(2, 3, 4), axes=(1, 2), keepdims=True)
 
 # ---- making tensors ------------------------------------------------------------------------------
@@ -397,6 +398,7 @@ row("svd", x=F(2, 3, 2), exclude="gradient", atol=1e-4)
 row("svd", "values", x=F(2, 3, 2), compute_uv=False)
 row("svd", "reduced", x=F(2, 3, 2), full_matrices=False, exclude="gradient", atol=1e-4)
 row("solve", a=DEFINITE, b=F(2, 2, 1))
+row("solve", "one matrix for all", a=DEFINITE, b=F(2, 2), exclude="batch")
 row("solve_triangular", "halves", a=I(2, 2, low=1), b=F(2).astype("float16"), exclude="batch lists",
     atol=1e-2)  # fmt: skip
 row("solve_triangular", a=DEFINITE, b=F(2, 2, 1), lower=True)
@@ -426,9 +428,13 @@ row("batch_normalization", x=F(2, 3), mean=F(3), variance=P(3), axis=-1, offset=
 row("layer_normalization", x=F(2, 3), gamma=F(3), beta=F(3, seed=1), epsilon=0.1)
 row("layer_normalization", "axes", x=F(2, 3, 4), axis=(1, 2), epsilon=0.1)
 row("rms_normalization", x=F(2, 3), scale=F(3), epsilon=0.1)
+row("rms_normalization", "a number", x=F(2, 3, 2), scale=2.0, axis=(1, 2))
 _IMAGE = F(2, 5, 6, 4)
 row("conv", inputs=F(2, 6, 3), kernel=F(3, 3, 2))
 row("conv", "strides", inputs=_IMAGE, kernel=F(3, 3, 4, 2), strides=(2, 1), padding="same")
+row(
+    "conv", "strides and dilation", inputs=F(2, 9, 3), kernel=F(3, 3, 2), strides=2, dilation_rate=2
+)
 row("conv", "groups", inputs=_IMAGE, kernel=F(2, 2, 2, 4), dilation_rate=2, exclude="batch")
 row("conv", "channels first", inputs=F(2, 4, 5, 6), kernel=F(3, 3, 4, 2),
     data_format="channels_first", exclude="keras gradient")  # fmt: skip

@@ -123,7 +123,8 @@ def test_users_own_initializers():
     ("name", "arguments", "shape"),
     [
         ("Zeros", {}, (2, 3)), ("Ones", {}, (2, 3)), ("Constant", {"value": 2.0}, (2,)),
-        ("Constant", {"value": [1.0, 2.0]}, (3, 2)), ("Identity", {"gain": 3.0}, (2, 4)),
+        ("Constant", {"value": [1.0, 2.0]}, (3, 2)), ("Zeros", {}, 3),
+        ("Identity", {"gain": 3.0}, (2, 4)),
         *[("STFT", a, s) for s in ((4, 1, 3), (5, 1, 9)) for a in (
             {}, {"side": "imag"}, {"window": "hamming"}, {"scaling": "spectrum"},
             {"window": None}, {"periodic": True}, {"window": "tukey", "scaling": None},

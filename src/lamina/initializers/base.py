@@ -50,24 +50,25 @@ class Initializer(Configurable):
             f"{type(self).__name__} does not implement `draw(self, rng, shape, dtype)`."
         )
 
-    def __call__(self, shape: Sequence[int], dtype: Any = None) -> jax.Array:
+    def __call__(self, shape: Sequence[int] | int, dtype: Any = None) -> jax.Array:
         """An array of initial values.
 
         Args:
-            shape: Shape of the result.
+            shape: Shape of the result; an integer for one axis.
             dtype: Dtype of the result; ``floatx`` when None.
 
         Returns:
             The array: with an integer ``seed`` the same one in each call, otherwise a new one.
         """
         name = canonical(standardize_dtype(dtype))
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
         weight = vars(self).get("_weight")
         if weight is not None:  # called by a subclass's `__call__`, for a weight
-            return jnp.asarray(self._draw_for(weight, tuple(shape), name), name)
+            return jnp.asarray(self._draw_for(weight, shape, name), name)
         numbered = self._seed() is None and settings.times_seeded()
         count = prng.eager_draw("initializer") if numbered else 0
         parts = (settings.seed_of_new(), "initializer", count)
-        return jnp.asarray(self._draw_for(parts, tuple(shape), name), name)
+        return jnp.asarray(self._draw_for(parts, shape, name), name)
 
     def draw_for(self, parts: tuple[Any, ...], shape: tuple[int, ...], dtype: str) -> Any:
         """The values of one weight.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import jax.scipy  # which imports its parts on first use
 
@@ -42,11 +43,21 @@ def cholesky(x: Tensor, upper: bool = False) -> jax.Array:
         x: Hermitian positive definite matrices ``(..., n, n)``.
         upper: Whether to return the upper triangular factor.
 
+    Raises:
+        ArgumentError: A matrix of an array is not positive definite. In a compiled function, where
+            values are not known, its factor is NaN.
+
     >>> cholesky([[4.0, 0.0], [0.0, 9.0]])
     Array([[2., 0.],
            [0., 3.]], dtype=float32)
     """
-    return jnp.linalg.cholesky(_matrices("cholesky", x, square=True), upper=upper)
+    factor = jnp.linalg.cholesky(_matrices("cholesky", x, square=True), upper=upper)
+    if not isinstance(factor, jax.core.Tracer) and bool(jnp.isnan(factor).any()):
+        raise ArgumentError(
+            "cholesky() expects positive definite matrices. Received one that is not, or contains "
+            "NaN. Add a small multiple of the identity matrix if rounding is the cause."
+        )
+    return factor
 
 
 @op
@@ -142,15 +153,21 @@ def solve(a: Tensor, b: Tensor) -> jax.Array:
 
     Args:
         a: Square matrices ``(..., n, n)``.
-        b: ``(n,)``, or ``(..., n, k)``.
+        b: ``(n,)``, or ``(..., n, k)``, whose leading axes broadcast with those of ``a``. One
+            vector for each matrix is ``(..., n, 1)``.
 
     >>> solve([[2.0, 0.0], [0.0, 4.0]], [2.0, 2.0])
     Array([1. , 0.5], dtype=float32)
     """
     a = _matrices("solve", a, square=True)
     b = floating(b)
-    if b.ndim == a.ndim - 1 and b.ndim > 1:
-        return jnp.linalg.solve(a, b[..., None])[..., 0]
+    if b.ndim > 1 and b.shape[-2] != a.shape[-1]:
+        raise ShapeError(
+            "ops.solve expects right-hand sides with as many rows as the matrices.",
+            expected=f"b of shape (n,) or (..., n, k), with n = {a.shape[-1]}",
+            received=f"a {show_dims(a.shape)}, b {show_dims(b.shape)}",
+            cure="Pass one vector for each matrix as `b[..., None]`.",
+        )
     return jnp.linalg.solve(a, b)
 
 

@@ -20,7 +20,7 @@ def normalize(
     """``x / max(norm(x, axis), epsilon)``, with ``norm = sum(|x| ** order) ** (1 / order)``.
 
     Args:
-        x: Tensor.
+        x: Tensor; a number is a tensor of shape ``(1,)``.
         axis: The axis or axes whose entries form one vector.
         order: Order of the norm, an integer >= 1.
         epsilon: Lower bound of the norm; ``lamina.config.epsilon()`` when None.
@@ -30,7 +30,7 @@ def normalize(
     """
     if not isinstance(order, int) or order < 1:
         raise ArgumentError(f"normalize(): `order` expects an integer >= 1. Received: {order!r}.")
-    x = floating(x)
+    x = jnp.atleast_1d(floating(x))
     epsilon = settings.epsilon() if epsilon is None else epsilon
     if order == 2:  # the gradient of sqrt is infinite at 0: clip the square first
         square = jnp.sum(jnp.square(x), axis=as_axes(axis), keepdims=True)
@@ -54,6 +54,8 @@ def moments(
 ) -> tuple[jax.Array, jax.Array]:
     """Mean and variance over ``axes``, accumulated in at least float32.
 
+    Those of float16 are at most the largest finite float16.
+
     Args:
         x: Tensor.
         axes: The axis or axes to reduce.
@@ -71,6 +73,9 @@ def moments(
         )
     x = floating(x)
     mean, variance = _moments(x, axes, keepdims)
+    if x.dtype == jnp.float16:  # the variance may exceed its range where the values do not
+        most = jnp.finfo(jnp.float16).max
+        mean, variance = jnp.clip(mean, -most, most), jnp.clip(variance, -most, most)
     return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
@@ -156,15 +161,15 @@ def rms_normalization(
     """``x / sqrt(mean(x ** 2) + epsilon) * scale``. Zhang and Sennrich 2019, arXiv:1910.07467.
 
     Args:
-        x: Tensor.
-        scale: Scale, of the shape of the normalized axes, or None.
+        x: Tensor; a number is a tensor of shape ``(1,)``.
+        scale: Scale, of the shape of the normalized axes or a number, or None.
         axis: The axis or axes that are normalized together.
         epsilon: Added before the square root; ``lamina.config.epsilon()`` when None.
 
     >>> rms_normalization(jnp.array([3.0, 3.0]), epsilon=0.0)
     Array([1., 1.], dtype=float32)
     """
-    x = floating(x)
+    x = jnp.atleast_1d(floating(x))
     epsilon = settings.epsilon() if epsilon is None else epsilon
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     square = jnp.mean(jnp.square(wide), axis=as_axes(axis), keepdims=True)
@@ -176,4 +181,7 @@ def _along(weight: Tensor, x: jax.Array, axis: Axes) -> jax.Array:
     """``weight`` with axes of size 1 for the axes of ``x`` that are not normalized."""
     axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
     kept = {a % x.ndim for a in axes}
-    return jnp.reshape(as_array(weight), [d if i in kept else 1 for i, d in enumerate(x.shape)])
+    weight = as_array(weight)
+    if weight.ndim == 0:
+        return weight
+    return jnp.reshape(weight, [d if i in kept else 1 for i, d in enumerate(x.shape)])

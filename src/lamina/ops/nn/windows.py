@@ -54,11 +54,6 @@ def _operands(name: str, inputs: Tensor, *kernels: Tensor) -> tuple[tuple[Any, .
 def _steps(name: str, strides: Any, dilation_rate: Any, rank: int) -> tuple[Any, Any]:
     strides = _sizes(name, "strides", strides, rank)
     dilation = _sizes(name, "dilation_rate", dilation_rate, rank)
-    if max(strides) > 1 and max(dilation) > 1:
-        raise ArgumentError(
-            f"{name}(): `strides` and `dilation_rate` cannot both be above 1. "
-            f"Received: strides={strides}, dilation_rate={dilation}."
-        )
     return strides, dilation
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.declaration import Tensor, op
+from lamina.errors import ArgumentError
 from lamina.ops.templates import (
     Unary,
     as_array,
@@ -236,6 +237,11 @@ def where(condition: Tensor, x1: Tensor | None = None, x2: Tensor | None = None)
     """
     if x1 is None and x2 is None:
         return jnp.where(as_array(condition))
+    if x1 is None or x2 is None:
+        raise ArgumentError(
+            "where() expects both `x1` and `x2`, or neither. "
+            f"Received: `{'x1' if x1 is None else 'x2'}` is None."
+        )
     return jnp.where(as_array(condition), tensor(x1), tensor(x2))
 
 
