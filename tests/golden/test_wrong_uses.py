@@ -257,6 +257,12 @@ def test_a_validation_frequency_of_zero():
         compiled().fit(X, X[:, :1], validation_data=(X, X[:, :1]), validation_freq=0)
 
 
+@pytest.mark.parametrize("epochs", ["1", [1.5]])
+def test_validation_after_epochs_that_do_not_exist(epochs):
+    with pytest.raises(ArgumentError, match=r"epochs after which to validate.*such as \[1, 5\]"):
+        compiled().fit(X, X[:, :1], validation_data=(X, X[:, :1]), validation_freq=epochs)
+
+
 def test_none_among_metrics():
     with pytest.raises(ArgumentError, match="contains None"):
         compiled(metrics=["mae", None])

@@ -443,7 +443,11 @@ def test_threads_end_with_the_loop():
         (lambda: Dataset(TEN).unbatch(), DataError, r"Call `batch\(\.\.\.\)` first"),
         (lambda: list(Dataset(TEN).batch(4).repeat(2).unbatch()), DataError, "unbatch"),
         (lambda: list(Dataset(TEN).map(np.ones).batch(3)), DataError, "pad=True"),
+        (lambda: list(Dataset(TEN).map(lambda n: np.ones((2, n))).batch(2)), DataError,
+         r"(?s)before they are batched; .*`batch_size=None`"),
         (lambda: list(Dataset(TEN).batch(4).shard(0, 3)), DataError, "drop_remainder=True"),
+        (lambda: Dataset(TEN).map(3), ArgumentError, r"map\(\) takes a function.*Received: 3"),
+        (lambda: Dataset(TEN).filter("x"), ArgumentError, r"filter\(\) takes.*Received: 'x'"),
     ],
 )  # fmt: skip
 def test_refusals(use, error, message):

@@ -281,6 +281,22 @@ def test_texts(tmp_path):
         list(text_dataset_from_directory(tmp_path, verbose=False))
 
 
+def test_links_that_lead_back_are_left_out(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "top" / name).mkdir(parents=True)
+        (tmp_path / "top" / name / "1.txt").write_text(name)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "2.txt").write_text("more")
+    (tmp_path / "top" / "a" / "other").symlink_to(tmp_path / "more")
+    (tmp_path / "top" / "a" / "itself").symlink_to(tmp_path / "top" / "a")
+    (tmp_path / "more" / "back").symlink_to(tmp_path / "top")
+    for follow, texts in ((False, ["a", "b"]), (True, ["a", "more", "b"])):
+        data = text_dataset_from_directory(
+            tmp_path / "top", shuffle=False, verbose=False, follow_links=follow
+        )
+        assert [x for x, _ in data.unbatch()] == texts
+
+
 def sound(path, samples, channels=1, rate=8000, width=2):
     with wave.open(str(path), "wb") as file:
         file.setnchannels(channels)

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import jax
 import numpy as np
@@ -71,8 +71,14 @@ def fit(model: Any, data: Batch, over: Pass, validation: Any, check: Pass, run: 
     """
     objective = model.training_objective  # raises if the model is not compiled
     whole_number(run.epochs, "epochs", least=0)
-    if not isinstance(run.validation_freq, Collection):
-        whole_number(run.validation_freq, "validation_freq")
+    epochs = run.validation_freq
+    if not isinstance(epochs, Collection):
+        whole_number(epochs, "validation_freq")
+    elif isinstance(epochs, str) or not all(isinstance(e, SupportsIndex) for e in epochs):
+        raise ArgumentError(
+            "`validation_freq` is a positive integer, or a list of the epochs after which to "
+            f"validate, counted from 1, such as [1, 5]. Received: {epochs!r}."
+        )
     with contextlib.ExitStack() as opened:
         checkpoints = None
         if run.asks_for_checkpoints:

@@ -128,6 +128,7 @@ class Erasing(Transform):
 class Limit(Transform):
     """The bounding boxes of each image, truncated or padded to a given number."""
 
+    keeps_integers = True
     max_number: int
     fill_value: int
 

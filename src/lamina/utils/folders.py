@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ _SPLITTING = """
         validation_split: Fraction of the files, at the end, for validation.
         subset: With ``validation_split``: ``"training"``, ``"validation"``, or ``"both"`` for a
             list of both, of which that for validation is not shuffled in each epoch.
-        follow_links: Whether to read folders that links refer to."""
+        follow_links: Whether to read folders that links refer to, unless a link is inside it."""
 _VERBOSE = """
         verbose: Whether to print how many files there are."""
 _RETURNS = """
@@ -217,13 +218,28 @@ class _Folder:
         return paths, labels, names
 
     def _inside(self, folder: str) -> list[str]:
-        walk = sorted(os.walk(folder, followlinks=self.follow_links))
         return [
             os.path.join(parent, name)
-            for parent, _, files in walk
+            for parent, files in sorted(self._walk(folder))
             for name in sorted(files)
             if name.lower().endswith(self.suffixes)
         ]
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, list[str]]]:
+        """The folders inside a folder, and their files.
+
+        A link that leads back to a folder it is inside of is left out: it would have no end.
+        """
+        top = os.path.realpath(folder)
+        above = {folder: frozenset([top, *map(str, Path(top).parents)])}
+        for parent, inner, files in os.walk(folder, followlinks=self.follow_links):
+            yield parent, files
+            if not self.follow_links:
+                continue
+            around = above.pop(parent)
+            targets = {name: os.path.realpath(os.path.join(parent, name)) for name in inner}
+            inner[:] = [name for name in inner if targets[name] not in around]
+            above |= {os.path.join(parent, name): around | {targets[name]} for name in inner}
 
     def _nothing(self, top: str, names: list[str] | None) -> DataError:
         loose = self._inside(top)

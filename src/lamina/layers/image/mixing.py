@@ -110,6 +110,8 @@ def _read_fill(value: Any) -> int:
 class MaxNumBoundingBoxes(ImageLayer):
     __doc__ = described("""Give all images the same number of bounding boxes.
 
+    The images stay as they are: integers remain integers.
+
     Args:
         max_number: The number: boxes beyond it are removed, and missing ones are added.
         fill_value: Coordinates and labels of added boxes.

@@ -482,12 +482,15 @@ def _stack_leaves(leaves: tuple[Any, ...], pad: bool) -> Any:
     if len(shapes) == 1:
         return np.stack(arrays)
     if not pad or len({s[1:] for s in shapes}) > 1:
+        same = "Give them one shape in `map`, before they are batched"
+        length_only = len({s[1:] for s in shapes}) == 1
         raise DataError(
             "The elements of a batch have different shapes.",
-            expected="arrays of one shape",
+            expected=f"arrays of one shape{', except for the first axis' if pad else ''}",
             received=", ".join(map(str, [*shapes][:5])),
-            cure="Give them one shape in `map`, or pad the first axis: `batch(..., pad=True)`.",
-        )
+            cure=f"{same}, or pad the first axis: `batch(..., pad=True)`." if length_only
+            else f"{same}; data sets of files are not batched with `batch_size=None`.",
+        )  # fmt: skip
     result = np.zeros((len(arrays), max(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
     for row, array in zip(result, arrays, strict=True):
         row[: len(array)] = array

@@ -117,7 +117,11 @@ class Dataset:
             function: Takes and returns arrays in any nesting.
             num_parallel_calls: Number of elements made at a time, by threads; -1 for one for each
                 core. The order of elements stays the same.
+
+        Raises:
+            ArgumentError: A function that cannot be called.
         """
+        _need_function(function, "map")
         made = self._with(Mapped(self._node, function))
         if num_parallel_calls is not None:
             made._workers = _count(num_parallel_calls, "num_parallel_calls", os.cpu_count() or 1)
@@ -135,9 +139,11 @@ class Dataset:
             predicate: Takes an element, a tuple as several arguments.
 
         Raises:
+            ArgumentError: A function that cannot be called.
             DataError: A function that returns anything other than True or False; or a data set
                 with other elements in each epoch, such as the first of a random order.
         """
+        _need_function(predicate, "filter")
 
         def passes(element: Any, index: int) -> bool:
             answer = np.asarray(applied(predicate, element))
@@ -550,6 +556,11 @@ def _as_rows(x: Any) -> np.ndarray:
 
 def _count(value: int, name: str, automatic: int, least: int = 1) -> int:
     return automatic if value == _AUTOTUNE else whole_number(value, name, least)
+
+
+def _need_function(function: object, method: str) -> None:
+    if not callable(function):
+        raise ArgumentError(f"{method}() takes a function of an element. Received: {function!r}.")
 
 
 def drawn_seed() -> int:
