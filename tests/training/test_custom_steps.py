@@ -130,6 +130,21 @@ def test_accuracy_by_name_is_known_to_a_step_of_ones_own():
     assert set(model.fit(X, np.sign(Y), verbose=0).history) == {"loss", "accuracy"}
 
 
+@pytest.mark.parametrize("metrics", [["accuracy"], ["mae", "accuracy"]])
+def test_metrics_of_a_model_without_a_graph_are_known_to_a_step_of_ones_own(metrics):
+    class Subclassed(ByHand):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x, training=False):
+            return self.dense(x)
+
+    model = Subclassed()
+    model.compile("adam", "mse", metrics=metrics)
+    assert set(model.fit(X, np.sign(Y), verbose=0).history) == {"loss", *metrics}
+
+
 def test_compute_metrics_adds_to_the_logs_and_held_metrics_are_reset():
     class Largest(keras.Model):
         def __init__(self, *args, **kwargs):

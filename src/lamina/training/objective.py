@@ -386,7 +386,12 @@ class Objective:
 
     @property
     def waits_for_shapes(self) -> bool:
-        """Whether a metric such as ``"accuracy"`` needs shapes that are not known yet."""
+        """Whether a metric such as ``"accuracy"`` needs shapes that are not known yet.
+
+        All do before the first call of a model without a graph, whose outputs are not known.
+        """
+        if self.output_names is None:
+            return bool(self.given["metrics"] or self.given["weighted_metrics"])
         return any(name is None for own in self._metrics for name, _, _ in own)
 
     def _free_name(self, name: str, i: int, weighted: bool) -> str:
