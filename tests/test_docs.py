@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import lamina
+from lamina.serialization.docstrings import entries
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages(lamina.__path__, "lamina."))
@@ -20,6 +22,44 @@ def test_docstrings(name, tmp_path, monkeypatch):
     module = importlib.import_module(name)
     found = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert found.failed == 0
+
+
+PUBLIC = (
+    "activations callbacks config constraints datasets distillation distribution dtype_policies "
+    "initializers layers losses metrics models ops ops.image optimizers optimizers.schedules "
+    "quantizers random regularizers saving transforms tree utils visualization"
+).split()
+# Arguments of all layers and of all optimizers, which only their base classes describe.
+COMMON = {
+    "layers": {"activity_regularizer", "trainable", "dtype", "autocast", "name"},
+    "optimizers": set(inspect.signature(lamina.optimizers.Optimizer).parameters),
+}
+
+
+@pytest.mark.parametrize("namespace", PUBLIC)
+def test_docstrings_describe_the_parameters(namespace):
+    """All of them, no others, and those with a position in this order."""
+    module = importlib.import_module(f"lamina.{namespace}")
+    wrong = []
+    for name in dir(module):
+        value = getattr(module, name)
+        text = inspect.getdoc(value) or ""
+        if name.startswith("_") or not callable(value) or "\nArgs:\n" not in text:
+            continue
+        described = [n.lstrip("*") for n in entries(text)]
+        parameters = inspect.signature(value).parameters.values()
+        names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        placed = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        inherited = COMMON.get(namespace, set())
+        if text.count("\nArgs:\n") > 1 or "" in entries(text).values():
+            wrong.append(f"{name}: two sections, or an empty one")
+        if missing := set(names) - {*described, *inherited}:
+            wrong.append(f"{name} lacks {missing}")
+        if len(names) == len(parameters) and (extra := {*described} - {*names, "common", "kwargs"}):
+            wrong.append(f"{name} has no {extra}")
+        if [n for n in placed if n in described] != [n for n in described if n in placed]:
+            wrong.append(f"{name}: order")
+    assert not wrong
 
 
 def test_readme(tmp_path, monkeypatch):

@@ -268,7 +268,7 @@ class NotCompiledError(LaminaError, RuntimeError):
 
 
 class DataError(LaminaError, ValueError):
-    """Data that does not form a batch, or values out of range, such as an index that is no class.
+    """Data that does not form a batch, or values out of range, such as an index of no class.
 
     >>> import lamina
     >>> import numpy as np

@@ -38,7 +38,7 @@ def target_of(path: str) -> types.ModuleType | None:
 
 
 def public_names(module: types.ModuleType) -> list[str]:
-    """What a module of Lamina offers: its ``__all__``, or its names that are no modules."""
+    """What a module of Lamina offers: its ``__all__``, or its names that are not modules."""
     with contextlib.suppress(AttributeError):
         return [n for n in module.__all__ if n[0] != "_"]
     return sorted(

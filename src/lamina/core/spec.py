@@ -285,7 +285,7 @@ def _formula(node: Any) -> tuple[Dim, int]:
         The dimension, and a bound of the number of its terms.
 
     Raises:
-        ValueError: It is no formula, or a power or a product of sums in it is too large.
+        ValueError: It is not a formula, or a power or a product of sums in it is too large.
     """
     if isinstance(node, ast.Name):
         return symbol(node.id), 1

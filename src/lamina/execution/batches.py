@@ -28,7 +28,7 @@ def unpack_x_y_sample_weight(data: Any) -> Batch:
 
 
 def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-    """Combine the parts of a batch to ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+    """Combine the parts of a batch into ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
 
     >>> pack_x_y_sample_weight(1, 2)
     (1, 2)

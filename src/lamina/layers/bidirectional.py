@@ -53,8 +53,8 @@ class Bidirectional(Recurrent):
             ``forward_...``.
         merge_mode: ``"concat"`` (along the last axis), ``"sum"``, ``"mul"``, ``"ave"``, or None to
             return both results.
-        backward_layer: The layer for the backward direction; a copy of ``layer`` by default.
         weights: Initial weights, those of the forward layer first.
+        backward_layer: The layer for the backward direction; a copy of ``layer`` by default.
 
     Call arguments: see :class:`RNN`; ``initial_state`` lists the states of the forward layer, then
     those of the backward layer. The outputs of both directions are in the order of the input;

@@ -6,7 +6,8 @@ The formulas are in :mod:`lamina.ops.lowering.conv`; a class here names its weig
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -23,6 +24,7 @@ from lamina.layers.weights import (
     add_weight,
     constraint,
     initializer,
+    penalties,
     regularizer,
 )
 from lamina.ops.lowering import conv as lowering
@@ -42,10 +44,7 @@ _LAST = """\
         activation: Function applied to the result; None for none.
         use_bias: Whether to add a bias to each output channel."""
 _BIAS = """\
-        bias_initializer: Initializer of the bias, of shape ``($channels_out,)``.
-        bias_regularizer: Penalty on the bias, added to the loss.
-        activity_regularizer: Penalty on the output, added to the loss.
-        bias_constraint: Projection of the bias after each update."""
+        bias_initializer: Initializer of the bias, of shape ``($channels_out,)``."""
 _SHAPES = """\
     Shapes: ``(batch, $spatial, channels)`` to
     ``(batch, $new_spatial, $channels_out)`` with ``channels_last``.
@@ -75,6 +74,11 @@ class _Arguments:
 @builtin()
 class _Convolution(_Arguments, SpatialLayer):
     """Base class of all convolutions: checks, bias, activation."""
+
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        **KernelAndBias._shared_arguments,
+        **penalties(depthwise="the depthwise kernel", pointwise="the pointwise kernel"),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -173,9 +177,7 @@ class _Plain(AdaptedLayer, _Convolution, KernelAndBias):
 
 _KERNEL = """\
         kernel_initializer: Initializer of the kernel, of shape
-            ``(*kernel_size, {shape})``.
-        kernel_regularizer: Penalty on the kernel, added to the loss.
-        kernel_constraint: Projection of the kernel after each update."""
+            ``(*kernel_size, {shape})``."""
 _LORA = """
         lora_rank: If given, freeze the kernel and train a difference of this rank to it: see
             :meth:`enable_lora`.
@@ -358,9 +360,7 @@ class _Depthwise(_Convolution):
 
 _DEPTHWISE_WEIGHTS = """\
         depthwise_initializer: Initializer of the depthwise kernel, of shape
-            ``(*kernel_size, channels, depth_multiplier)``.
-        depthwise_regularizer: Penalty on the depthwise kernel, added to the loss.
-        depthwise_constraint: Projection of the depthwise kernel after each update."""
+            ``(*kernel_size, channels, depth_multiplier)``."""
 _STRIDES = """\
         strides: Stride of the window: one integer, or one for each spatial dimension.
         padding: ``"valid"`` for none, or ``"same"`` for zeros on both sides, with which strides of
@@ -450,9 +450,7 @@ _SEPARABLE = _text(
 {_LAST}""",
     f"""{_DEPTHWISE_WEIGHTS}
         pointwise_initializer: Initializer of the pointwise kernel, of shape
-            ``(1, ..., channels * depth_multiplier, filters)``.
-        pointwise_regularizer: Penalty on the pointwise kernel, added to the loss.
-        pointwise_constraint: Projection of the pointwise kernel after each update.""",
+            ``(1, ..., channels * depth_multiplier, filters)``.""",
     "filters",
     """    Chollet 2017, arXiv:1610.02357.
 

@@ -11,7 +11,7 @@ from jax import ShapeDtypeStruct, eval_shape
 
 from lamina import activations, settings
 from lamina.errors import ArgumentError, ShapeError
-from lamina.layers.recurrent import LOOP, LOOP_ARGUMENTS, PENALTIES, RNNWithCell, arguments_in
+from lamina.layers.recurrent import LOOP, PENALTIES, RNNWithCell
 from lamina.layers.recurrent_cells import INITIALIZERS, RATES, BuiltinCell, LSTMCell
 from lamina.layers.spatial_base import fill
 from lamina.ops.lowering.conv import conv
@@ -19,11 +19,6 @@ from lamina.ops.lowering.recurrence import LSTMStep, convolution_by_products
 from lamina.serialization.fields import field, one_of, per_axis, positive_int
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
-
-# The arguments from `unit_forget_bias` on are those of an LSTM cell.
-_SHARED_ARGUMENTS = (
-    "        unit_forget_bias:" + arguments_in(LSTMCell).partition("        unit_forget_bias:")[2]
-)
 
 
 @builtin()
@@ -126,7 +121,7 @@ class _ConvLSTM(
         return nested.map_structure(lambda y: jnp.moveaxis(y, -1, y.ndim - self.rank - 1), outputs)
 
 
-_TEXT = f"""A convolutional LSTM over a sequence of inputs with $dimensions.
+_TEXT = """A convolutional LSTM over a sequence of inputs with $dimensions.
 
     With ``*`` for convolution, ``i, f, g, o = split(x * kernel + h * recurrent_kernel + bias)``,
     ``c' = gate(f) c + gate(i) activation(g)`` and ``h' = gate(o) activation(c')``. The convolution
@@ -153,8 +148,7 @@ _TEXT = f"""A convolutional LSTM over a sequence of inputs with $dimensions.
         recurrent_initializer: Initializer of the recurrent kernel, of shape
             ``(*kernel_size, filters, 4 * filters)``.
         bias_initializer: Initializer of the bias, of shape ``(4 * filters,)``.
-{_SHARED_ARGUMENTS}
-{LOOP_ARGUMENTS}
+        unit_forget_bias: Whether to initialize the bias of the forget gate with ones.
 
     Shapes: ``(batch, time, $spatial, channels)`` to
     ``(batch, $new_spatial, filters)`` with ``channels_last``;
@@ -166,7 +160,7 @@ _TEXT = f"""A convolutional LSTM over a sequence of inputs with $dimensions.
 
     Shi et al. 2015, https://arxiv.org/abs/1506.04214
 
-    >>> ConvLSTM${{rank}}D(4, 3)(jnp.ones((2, 5, $input))).shape
+    >>> ConvLSTM${rank}D(4, 3)(jnp.ones((2, 5, $input))).shape
     (2, $output)
     """
 

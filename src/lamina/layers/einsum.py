@@ -67,9 +67,9 @@ class EinsumDense(
         quantization_config: How to quantize the weights, where the dtype policy is a quantized one.
 
     Raises:
-        ArgumentError: An equation of another form, an ``output_shape`` of another length than the
-            output has letters, or letters of ``bias_axes`` that the output does not have.
-        ShapeError: An input of another rank, or with other sizes than ``output_shape`` gives.
+        ArgumentError: An invalid equation, an ``output_shape`` that does not have one entry for
+            each letter of the output, or letters of ``bias_axes`` that the output does not have.
+        ShapeError: An input of a different rank, or of sizes that contradict ``output_shape``.
 
     >>> EinsumDense("abc,cd->abd", (None, 64), bias_axes="d")(jnp.ones((2, 5, 8))).shape
     (2, 5, 64)

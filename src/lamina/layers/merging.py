@@ -15,6 +15,7 @@ from lamina.core.naming import snake_case
 from lamina.core.spec import show_dims
 from lamina.errors import ArgumentError, ShapeError, StructureError
 from lamina.layers.base import Layer
+from lamina.serialization.docstrings import completed, entries
 from lamina.serialization.fields import axis_or_axes, field
 from lamina.serialization.registry import builtin
 
@@ -372,15 +373,13 @@ def _function(cls: type[_Merge], **defaults: Any) -> Callable[..., Any]:
 
     merge.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     merge.__name__ = merge.__qualname__ = snake_case(cls.__name__)
-    merge.__doc__ = f"""Functional form of :class:`{cls.__name__}`.
-
-    Args:
-        inputs: List of tensors.
-        **kwargs: Arguments of the layer; its own may also be given by position.
-
-    Returns:
-        The result of calling the layer on ``inputs``.
-    """
+    described = {"inputs": "List of tensors.", **entries(cls.__doc__)}
+    merge.__doc__ = completed(
+        f"Functional form of :class:`{cls.__name__}`.",
+        signature.parameters,
+        {**described, "kwargs": "Arguments of :class:`Layer`, such as ``name``."},
+        Returns="    The result of calling the layer on ``inputs``.",
+    ).replace("    kwargs:", "    **kwargs:")
     return merge
 
 

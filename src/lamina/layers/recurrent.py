@@ -36,6 +36,7 @@ from lamina.layers.recurrent_cells import (
     read_cell,
 )
 from lamina.ops.lowering.recurrence import recur
+from lamina.serialization.docstrings import entries
 from lamina.serialization.fields import field, fields_of, one_of, positive_int
 from lamina.serialization.registry import builtin
 from lamina.tree import nested
@@ -399,6 +400,10 @@ LOOP = "return_sequences return_state go_backwards stateful"
 class RNNWithCell(CellArguments, RNN):
     """An RNN that creates its cell from its own arguments."""
 
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        name: text for name, text in entries(RNN.__doc__).items() if name != "cell"
+    }
+
     cell_class: ClassVar[type[BuiltinCell]]
     return_sequences: bool = field(default=False, kw_only=True)
     return_state: bool = field(default=False, kw_only=True)
@@ -436,26 +441,12 @@ class RNNWithCell(CellArguments, RNN):
 # ---- with built-in cells -------------------------------------------------------------------------
 
 
-def arguments_in(cls: type) -> str:
-    """The entries of ``Args:`` in the docstring of ``cls``."""
-    return (cls.__doc__ or "").partition("    Args:\n")[2].partition("\n\n")[0]
-
-
-# The arguments of an RNN after its cell.
-LOOP_ARGUMENTS = arguments_in(RNN).partition("        return_sequences:")[2]
-LOOP_ARGUMENTS = f"        return_sequences:{LOOP_ARGUMENTS}"
-
-
-def _over_time(cell: type[BuiltinCell], summary: str, rest: str, more: str = "") -> str:
-    """The docstring of a layer: its summary, the arguments of its cell, those of an RNN."""
+def _over_time(summary: str, rest: str, more: str = "") -> str:
+    """The docstring of a layer; the arguments of its cell and of an RNN are added to it."""
     return f"""{summary}
 
-    Args:
-{arguments_in(cell)}
-{LOOP_ARGUMENTS}{more}
-
-    Shapes: ``(batch, time, features)`` to ``(batch, units)``, or ``(batch, time, units)`` with
-    ``return_sequences``. For call arguments, states and masks see :class:`RNN`.
+    {more}Shapes: ``(batch, time, features)`` to ``(batch, units)``, or ``(batch, time, units)``
+    with ``return_sequences``. For call arguments, states and masks see :class:`RNN`.
 
     Raises:
         ShapeError: A different rank or number of features, or a mask or a state of the wrong shape.
@@ -464,9 +455,11 @@ def _over_time(cell: type[BuiltinCell], summary: str, rest: str, more: str = "")
     """
 
 
-_CUDNN = """
+_CUDNN = """Args:
         use_cudnn: ``"auto"``, True or False, all with the same effect: XLA compiles the loop on
-            every platform, and cuDNN's recurrent kernels are not used."""
+            every platform, and cuDNN's recurrent kernels are not used.
+
+    """
 
 
 @builtin("layers")
@@ -475,7 +468,6 @@ class SimpleRNN(
     positional=f"units activation use_bias {INITIALIZERS} {PENALTIES} {RATES} {LOOP} unroll seed",
 ):
     __doc__ = _over_time(
-        SimpleRNNCell,
         "A simple recurrence: ``h[t] = activation(x[t] @ kernel + h[t-1] @ recurrent + bias)``.",
         """    Elman 1990, https://doi.org/10.1207/s15516709cog1402_1
 
@@ -495,7 +487,6 @@ class GRU(
     "use_cudnn",
 ):
     __doc__ = _over_time(
-        GRUCell,
         "A gated recurrent unit over time; for the formula of a time step see :class:`GRUCell`.",
         """    Cho et al. 2014, https://arxiv.org/abs/1406.1078
 
@@ -520,7 +511,6 @@ class LSTM(
     "use_cudnn",
 ):
     __doc__ = _over_time(
-        LSTMCell,
         "A long short-term memory over time; for the formula of a time step see :class:`LSTMCell`.",
         """    Hochreiter and Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735
 

@@ -138,7 +138,7 @@ class AUC(_Curve):
 
         Raises:
             ShapeError: Targets that do not fit predictions, weights that do not fit samples, or
-                another number of labels than before.
+                a different number of labels from before.
         """
         y_true, y_pred, weights = self._aligned(y_true, y_pred, sample_weight)
         if self.from_logits:

@@ -368,7 +368,7 @@ class Model(Buildable):
         filters: str | Sequence[str] | Callable[[Layer], bool] | None = None,
         type_check: bool = True,
     ) -> None:
-        """Quantize the weights of all inner layers that have such a form: :meth:`Layer.quantize`.
+        """Quantize the weights of all inner layers that support it: see :meth:`Layer.quantize`.
 
         Other layers stay as they are, and so do layers that are quantized already. GPTQ and AWQ run
         the model on data, and quantize only the layers of its blocks, in their order.
@@ -442,9 +442,9 @@ class Model(Buildable):
         *,
         probe: Any = None,
     ) -> None:
-        """Save architecture, weights, compile settings and optimizer state in one ``.keras`` file.
+        """Save architecture, weights, compile arguments and optimizer state.
 
-        The file is written atomically. See :func:`lamina.saving.save_model`.
+        An existing file is replaced only once all is written. See :func:`lamina.saving.save_model`.
         """
         saving.archive.save_model(self, filepath, overwrite, zipped, include_optimizer, probe=probe)
 

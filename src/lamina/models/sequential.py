@@ -32,7 +32,7 @@ from lamina.tree import nested
 
 
 def _instead_of(given: Any) -> str:
-    """What to add to a stack instead of something that is no layer."""
+    """What to add to a stack instead of something that is not a layer."""
     if isinstance(given, type):
         return f"Did you write `{given.__name__}` instead of `{given.__name__}(...)`?"
     if is_symbolic(given):

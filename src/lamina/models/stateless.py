@@ -162,7 +162,7 @@ class StatelessTrainer(Trainer):
         """Assign the values of a tree that :meth:`get_state_tree` returned, or of a part of one.
 
         Raises:
-            UnknownNameError: A path that is no variable's; nothing is changed then.
+            UnknownNameError: A path of no variable; nothing is changed then.
             ShapeError: A value of another shape; likewise.
         """
         groups = self._groups()

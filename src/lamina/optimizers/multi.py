@@ -38,7 +38,7 @@ class OptimizerMap(PatternMap[Optimizer]):
         optimizer_map: Optimizers by key.
 
     Raises:
-        ArgumentError: Something that is no optimizer, a key that is there already, or, in a
+        ArgumentError: Something that is not an optimizer, a key that is there already, or, in a
             look-up, a path that several keys match.
 
     >>> from lamina.optimizers import SGD, Adam
@@ -110,7 +110,7 @@ class MultiOptimizer(BaseOptimizer):
         name: Name of the optimizer.
 
     Raises:
-        ArgumentError: When built, a weight whose optimizer is none.
+        ArgumentError: When built, a weight without a valid optimizer.
 
     >>> from lamina.optimizers import SGD
     >>> fast = SGD(0.5)

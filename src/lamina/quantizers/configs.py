@@ -100,7 +100,7 @@ class Int8QuantizationConfig(QuantizationConfig):
             magnitude of each sample is mapped to 127. None to leave them as floats.
 
     Raises:
-        ArgumentError: A ``weight_quantizer`` with another dtype than int8.
+        ArgumentError: A ``weight_quantizer`` with a dtype other than int8.
 
     >>> import lamina
     >>> dense = lamina.layers.Dense(2)
@@ -135,7 +135,7 @@ class Int4QuantizationConfig(QuantizationConfig):
 
     Raises:
         ArgumentError: Quantizers together with blocks, or a ``weight_quantizer`` with another range
-            than ``(-8, 7)`` or another dtype than int8.
+            than ``(-8, 7)`` or a dtype other than int8.
 
     >>> Int4QuantizationConfig(block_size=64).block_size
     64

@@ -91,8 +91,7 @@ def save_model(
             Keras 1 to 3 read; or the path of a folder, with ``zipped=False``.
         overwrite: Whether an existing file may be replaced. In an existing folder, only the files
             of a model are.
-        zipped: Whether the members of the archive are zipped, which is the default, or files in a
-            folder.
+        zipped: Whether to write one archive, rather than its members as files in a folder.
         include_optimizer: Whether to save the optimizer's state.
         probe: A small batch of inputs for the model. It is saved with the outputs, and
             :func:`load_model` checks that the loaded model computes the same.

@@ -25,8 +25,8 @@ _Tree = dict[str, Any]
 class KerasFileEditor:
     """Shows the weights in a file, compares them with a model, and edits and saves them.
 
-    An object is a layer, or what else has weights, under the path that the file has for it, such as
-    ``"layers/dense_1"``; if the last part occurs only once, it is enough. The weights of an object
+    An object is a layer or anything else with weights. Its name is its path in the file, such as
+    ``"layers/dense_1"``, or the last part of it if that occurs only once. The weights of an object
     are named ``"0"``, ``"1"``, and so on. Nothing in the file is executed.
 
     Args:

@@ -395,7 +395,7 @@ class Dataset(_Object):
         with _reading(self.where):
             element = element_type(self.message(_TYPE) or b"")
         if element.dtype is None:
-            raise CorruptFileError(f"{self.where} has the type {element.name}, which is no number.")
+            raise CorruptFileError(f"{self.where} has the type {element.name}, not a number.")
         return element.dtype
 
     def read(self) -> np.ndarray[Any, Any]:

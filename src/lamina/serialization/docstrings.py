@@ -1,7 +1,7 @@
 """Docstrings of families: descriptions that several classes or functions share are written once.
 
-A class inherits the entries of ``Args:`` that it does not write itself: from the function that it
-calls, and from the ``_shared_arguments`` of its base classes.
+A class inherits the entries of ``Args:`` that it does not write itself: from the function or cell
+that it wraps, and from the ``_shared_arguments`` of its base classes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_SECTIONS = ("Args:\n", "Returns:\n", "Raises:\n")
+_SECTIONS = ("Args:\n", "Shapes: ", "Takes images ", "Returns:\n", "Raises:\n")
+_WRAPPED = ("fn", "_function", "cell_class")
 _ENTRY = re.compile(r"^ {4}(\S+): ", re.MULTILINE)
 
 
@@ -78,11 +79,11 @@ def completed(
 
 
 def complete_class(cls: type) -> None:
-    """Complete the docstring of a class from the function that it calls and its base classes."""
+    """Complete the docstring of a class from what it wraps and from its base classes."""
     shared: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         shared |= vars(base).get("_shared_arguments", {})
     if shared:
-        function: Any = vars(cls).get("_function")
-        shared = {**(entries(inspect.unwrap(function).__doc__) if function else {}), **shared}
+        wrapped: Any = next((vars(cls)[n] for n in _WRAPPED if n in vars(cls)), None)
+        shared = entries(inspect.unwrap(wrapped).__doc__) | shared
         cls.__doc__ = completed(cls.__doc__, inspect.signature(cls).parameters, shared)

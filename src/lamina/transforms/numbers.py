@@ -13,7 +13,7 @@ from lamina.transforms.base import Transform, cast
 
 
 class Values(Transform):
-    """Base of the transforms of a single array, which are the same in training and otherwise."""
+    """Base of the transforms of a single array, which are the same in training and inference."""
 
     def values(self, xp: Any, x: Any) -> Any:
         """The result for an array."""

@@ -346,7 +346,7 @@ class Elastic(Transform):
     def joined(self, xp: Any, boxes: Mapping[str, Any], params: Params) -> Mapping[str, Any]:
         raise StructureError(
             f"{self.name} cannot transform bounding boxes: each pixel moves by "
-            "another distance. RandomPerspective moves boxes along."
+            "a different distance. RandomPerspective moves boxes too."
         )
 
 

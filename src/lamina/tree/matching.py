@@ -66,7 +66,7 @@ class NamedLeaves:
 
         Dicts correspond by key; their keys may also be names of leaves. Lists correspond by
         position, either to a list in the structure or to all leaves below a place in it. A value
-        that is no container, and a dict with a ``"class_name"``, is the entry of all leaves there.
+        other than a container, or a dict with a ``"class_name"``, is the entry of all leaves there.
 
         Args:
             given: A value, list, tuple or dict, in any compatible nesting.

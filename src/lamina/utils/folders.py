@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from lamina.core.boundary import public
 from lamina.errors import ArgumentError, DataError
 from lamina.runtime import messages
 from lamina.runtime.optional import load
+from lamina.serialization import docstrings
 from lamina.settings import standardize_data_format
 from lamina.training.data.dataset import Dataset, drawn_seed
 from lamina.training.data.passes import whole_number
@@ -44,7 +46,7 @@ _RETURNS = """
         of two with ``subset="both"``.
 
     Raises:
-        DataError: No such folder, no files, or another number of labels than of files.
+        DataError: No such folder, no files, or numbers of labels and files that differ.
         ArgumentError: Arguments that contradict each other.
         CorruptFileError: While iterating: a file that cannot be read; the error names it. To leave
             such files out: ``dataset.ignore_errors()``.
@@ -55,6 +57,8 @@ def _documented(function: Any) -> Any:
     parts = {"common": _COMMON, "splitting": _SPLITTING, "verbose": _VERBOSE, "returns": _RETURNS}
     for name, text in parts.items():
         function.__doc__ = function.__doc__.replace("{" + name + "}", text.strip())
+    order = inspect.signature(function).parameters
+    function.__doc__ = docstrings.completed(function.__doc__, order, {})
     return public(function)
 
 
@@ -312,6 +316,7 @@ def image_dataset_from_directory(
         {verbose}
 
     {returns}
+
     >>> import pathlib, tempfile
     >>> import numpy as np
     >>> from lamina.utils import save_img
@@ -374,6 +379,7 @@ def text_dataset_from_directory(
         {verbose}
 
     {returns}
+
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for name in ("bad", "good"):

@@ -170,7 +170,7 @@ def save_img(
     scale: bool = True,
     **kwargs: Any,
 ) -> None:
-    """Write an array to an image file, by Pillow, which the extra ``lamina[image]`` installs.
+    """Write an array to an image file, with Pillow, which the extra ``lamina[image]`` installs.
 
     Args:
         path: Path, or an open binary file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -74,6 +75,17 @@ class ImageLayer(PreprocessingLayer):
     """A layer that changes images and what belongs to them."""
 
     transform_class: ClassVar[type[Transform]]
+    _shared_arguments: ClassVar[Mapping[str, str]] = {
+        "value_range": "The smallest and the largest value of the images.",
+        "interpolation": '``"bilinear"`` or ``"nearest"``; masks always use ``"nearest"``.',
+        "fill_mode": """Values out of bounds: ``"reflect"`` (about the border), ``"wrap"`` (the
+        opposite side), ``"constant"`` or ``"nearest"`` (the border).""",
+        "fill_value": 'Value out of bounds for ``"constant"``.',
+        "seed": "Integer that, with the global seed, determines the random numbers.",
+        "data_format": '``"channels_last"`` or ``"channels_first"``; the global setting when None.',
+        "bounding_box_format": """Format of bounding boxes, see ``lamina.utils.bounding_boxes``;
+        required for data with boxes.""",
+    }
 
     bounding_box_format: Any = field(default=None, convert=optional(one_of(*FORMATS)), kw_only=True)
     data_format: Any = field(default=None, convert=settings.standardize_data_format, kw_only=True)
@@ -261,17 +273,6 @@ class RandomColor(RandomLayer, RangedLayer):
 
 # ---- docstrings ----------------------------------------------------------------------------------
 
-_COMMON = {
-    "seed": "Integer that, with the global seed, determines the random numbers.",
-    "range": "The smallest and the largest value of the images.",
-    "layout": '``"channels_last"`` or ``"channels_first"``; the global setting when None.',
-    "interpolation": '``"bilinear"`` or ``"nearest"``; masks always use ``"nearest"``.',
-    "fill_mode": """Values out of bounds: ``"reflect"`` (about the border), ``"wrap"`` (the
-            opposite side), ``"constant"`` or ``"nearest"`` (the border).""",
-    "fill_value": 'Value out of bounds for ``"constant"``.',
-    "box_format": """Format of bounding boxes, see ``lamina.utils.bounding_boxes``; required
-            for data with boxes.""",
-}
 _DATA = """
 
     Takes images ``(height, width, channels)``, a batch of them, or a dict with ``images`` and
@@ -286,21 +287,19 @@ _RANDOM = """
 
 
 def described(text: str, parts: str = "", random: bool = True) -> str:
-    """A docstring in which ``$seed``, ``$range``, ... and ``$data`` are filled in.
+    """A docstring in which ``$data`` is filled in.
 
     Args:
         text: The docstring.
-        parts: What happens to what belongs to the images, for ``$data``.
+        parts: What happens to what belongs to the images.
         random: Whether the layer acts in training only.
 
-    >>> described("seed: $seed")
-    'seed: Integer that, with the global seed, determines the random numbers.'
+    >>> print(described("$data", random=False)[:42])
+    Takes images ``(height, width, channels)``
     """
-    data = _DATA.replace("$parts", f"; {parts}" if parts else "").strip()
-    text = text.replace("$data", data + ("\n" + _RANDOM.rstrip() if random else ""))
-    for name, meaning in sorted(_COMMON.items(), reverse=True):
-        text = text.replace(f"${name}", meaning)
-    return text
+    data = _DATA.replace("$parts", f"; {parts}" if parts else "")
+    data = textwrap.fill(" ".join(data.split()), 96).replace("\n", "\n    ")
+    return text.replace("$data", data + ("\n" + _RANDOM.rstrip() if random else ""))
 
 
 __all__ = [

@@ -20,14 +20,10 @@ from lamina.transforms import colors, filters, histograms
 
 _TEMPLATE = """$summary
 
-    ``$formula``, clipped to ``value_range``, with a factor for each image.
+    $formula, clipped to ``value_range``, with a factor for each image.
 
     Args:
         factor: $factor.
-        value_range: $range
-        seed: $seed
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 $more
@@ -53,7 +49,7 @@ def _range(meaning: str, one: str) -> str:
 class RandomBrightness(RandomColor, positional="factor value_range seed"):
     __doc__ = _doc(
         "RandomBrightness", "Make images brighter or darker at random.",
-        "x + factor * (value_range[1] - value_range[0])",
+        "``x + factor * (value_range[1] - value_range[0])``",
         _range("Smallest and largest factor, from -1 to 1", "(-f, f)"),
     )  # fmt: skip
     transform_class = colors.Brightness
@@ -64,7 +60,7 @@ class RandomBrightness(RandomColor, positional="factor value_range seed"):
 class RandomContrast(RandomColor, positional="factor value_range seed"):
     __doc__ = _doc(
         "RandomContrast", "Change the contrast of images at random.",
-        "(x - mean) * strength + mean, with the mean of each channel",
+        "``(x - mean) * strength + mean``, where ``mean`` is that of each channel",
         "Two numbers ``a, b`` from 0 to 1: the strength is between ``1 - a`` and ``1 + b``; one "
         "number\n            ``f`` means ``(0, f)``",
     )  # fmt: skip
@@ -76,7 +72,7 @@ class RandomContrast(RandomColor, positional="factor value_range seed"):
 class RandomColorDegeneration(RandomColor, positional="factor value_range data_format seed"):
     __doc__ = _doc(
         "RandomColorDegeneration", "Mix images with their shades of grey at random.",
-        "x + factor * (grey - x)",
+        "``x + factor * (grey - x)``",
         _range("Smallest and largest factor, from -1 to 1", "(-f, f)"),
     )  # fmt: skip
     transform_class = colors.ColorDegeneration
@@ -94,7 +90,7 @@ class _WithPart(RandomColor, positional="factor value_range data_format seed"):
 class RandomHue(_WithPart):
     __doc__ = _doc(
         "RandomHue", "Turn the hue of images at random, in either direction.",
-        "(hue +- factor / 2) mod 1, where hues are numbers from 0 to 1",
+        "``(hue +- factor / 2) mod 1``, where hues are numbers from 0 to 1",
         _range("Smallest and largest factor, from 0 to 1", "(0, f)"),
     )  # fmt: skip
     transform_class = colors.Hue
@@ -104,7 +100,7 @@ class RandomHue(_WithPart):
 class RandomSaturation(_WithPart):
     __doc__ = _doc(
         "RandomSaturation", "Change the saturation of images at random.",
-        "saturation * factor / (1 - factor), at most 1",
+        "``saturation * factor / (1 - factor)``, at most 1",
         _range("Smallest and largest factor, from 0 (grey) over 0.5 (unchanged) to 1", "(0, f)"),
         more="In Keras, results are only within a ``value_range`` of ``(0, 1)``.",
     )  # fmt: skip
@@ -115,7 +111,7 @@ class RandomSaturation(_WithPart):
 class RandomSharpness(_WithPart):
     __doc__ = _doc(
         "RandomSharpness", "Blur or sharpen images at random.",
-        "x + (1 - 2 * factor) * (smooth - x)",
+        "``x + (1 - 2 * factor) * (smooth - x)``",
         _range("Smallest and largest factor, from 0 (smooth) over 0.5 (unchanged) to 1", "(0, f)"),
     )  # fmt: skip
     transform_class = filters.Sharpness
@@ -125,7 +121,7 @@ class RandomSharpness(_WithPart):
 class RandomPosterization(RandomColor, positional="factor value_range data_format seed"):
     __doc__ = _doc(
         "RandomPosterization", "Keep only the upper bits of values at random.",
-        "floor(x / 2**(8 - bits)) * 2**(8 - bits) of values from 0 to 255",
+        "``floor(x / 2**(8 - bits)) * 2**(8 - bits)`` of values from 0 to 255",
         "Smallest number of bits, and the number that all are below: two integers from 1 to 8,\n"
         "            equal ones for exactly that number, or one integer ``n`` for ``(1, n)``",
         one="4",
@@ -138,7 +134,7 @@ class RandomPosterization(RandomColor, positional="factor value_range data_forma
 class RandomInvert(RandomColor, positional="factor value_range seed data_format"):
     __doc__ = _doc(
         "RandomInvert", "Turn some of the images into their negatives.",
-        "value_range[0] + value_range[1] - x",
+        "``value_range[0] + value_range[1] - x``",
         "Probability that an image is changed, or two numbers between which it is drawn",
     )  # fmt: skip
     transform_class = colors.Invert
@@ -151,9 +147,6 @@ class RandomGrayscale(RandomLayer, positional="factor data_format seed"):
 
     Args:
         factor: Probability that an image is changed.
-        data_format: $layout
-        seed: $seed
-        bounding_box_format: $box_format
 
     $data
 
@@ -184,10 +177,6 @@ class RandomGaussianBlur(
         kernel_size: Width and height of the window, odd numbers; or one number for both.
         sigma: Smallest and largest standard deviation, in pixels from 0 to 1; one number ``f``
             means ``(0, f)``.
-        value_range: $range
-        data_format: $layout
-        seed: $seed
-        bounding_box_format: $box_format
 
     $data
 
@@ -210,14 +199,10 @@ class RandomColorJitter(
     __doc__ = described("""Change brightness, contrast, saturation and hue at random, in this order.
 
     Args:
-        value_range: $range
         brightness_factor: ``factor`` of :class:`RandomBrightness`; None for no change.
         contrast_factor: ``factor`` of :class:`RandomContrast`, likewise.
         saturation_factor: ``factor`` of :class:`RandomSaturation`, likewise.
         hue_factor: ``factor`` of :class:`RandomHue`, likewise.
-        seed: $seed
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -244,10 +229,6 @@ class Solarization(RandomColor, positional="addition_factor threshold_factor val
         addition_factor: Smallest and largest addition, as fractions of the range from 0 to 1; one
             number ``f`` means ``(0, f)``.
         threshold_factor: Likewise for the threshold; 0 inverts all values.
-        value_range: $range
-        seed: $seed
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -267,14 +248,9 @@ class Solarization(RandomColor, positional="addition_factor threshold_factor val
 class AutoContrast(RangedLayer, positional="value_range"):
     __doc__ = described("""Stretch the values of each channel to the whole range.
 
-    It acts in training and otherwise.
+    It acts in training and inference.
 
     Channels with a single value stay as they are.
-
-    Args:
-        value_range: $range
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -293,10 +269,7 @@ class Equalization(RangedLayer, positional="value_range bins data_format"):
     As in Keras, the frequencies are those of the whole batch.
 
     Args:
-        value_range: $range
         bins: Number of bins of the histogram.
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -316,16 +289,13 @@ class ContrastLimitedAdaptiveHistogramEqualization(
     __doc__ = described("""Increase the contrast of each part of an image (CLAHE).
 
     The image is divided into tiles, in each of which values become about equally frequent; the
-    results for the nearest tiles are interpolated. It acts in training and otherwise, and integers
+    results for the nearest tiles are interpolated. It acts in training and inference, and integers
     remain integers.
 
     Args:
-        value_range: $range
         clip_limit: Largest frequency of a value, as a multiple of the mean frequency, which limits
             how much the contrast increases; 0 for no limit.
         tile_grid_size: Number of tiles along height and width.
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 

@@ -16,7 +16,7 @@ from lamina.serialization.fields import field, number, one_of, optional
 from lamina.serialization.registry import builtin
 from lamina.transforms import flipping, warps
 
-_MOVED = "boxes and masks move along, and boxes that are left outside get the label -1"
+_MOVED = "boxes and masks move with them, and boxes that are left outside get the label -1"
 
 
 @builtin()
@@ -35,9 +35,6 @@ class RandomFlip(RandomLayer, positional="mode seed data_format"):
     Args:
         mode: ``"horizontal"`` (left to right), ``"vertical"`` or ``"horizontal_and_vertical"``,
             which flips an image along both axes or not at all.
-        seed: $seed
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -62,12 +59,6 @@ class RandomRotation(
     Args:
         factor: Smallest and largest angle, as fractions of a full turn counterclockwise, from -1
             to 1; one number ``f`` means ``(-f, f)``.
-        fill_mode: $fill_mode.
-        interpolation: $interpolation
-        seed: $seed
-        fill_value: $fill_value
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -95,12 +86,6 @@ class RandomTranslation(
         height_factor: Smallest and largest distance downwards, as fractions of the height from -1
             to 1; one number ``f`` means ``(-f, f)``.
         width_factor: Likewise to the right, as fractions of the width.
-        fill_mode: $fill_mode.
-        interpolation: $interpolation
-        seed: $seed
-        fill_value: $fill_value
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -131,12 +116,6 @@ class RandomZoom(
             to 1: positive numbers zoom out, negative ones in. One number ``f`` means ``(-f, f)``.
         width_factor: Likewise for the width; when None, that of the height, so that the aspect
             ratio is preserved.
-        fill_mode: $fill_mode.
-        interpolation: $interpolation
-        seed: $seed
-        fill_value: $fill_value
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -164,12 +143,6 @@ class RandomShear(
             1; one number ``f`` means ``(0, f)``. Half of the images are sheared in the opposite
             direction, along both axes.
         y_factor: Likewise for columns.
-        interpolation: $interpolation
-        fill_mode: $fill_mode.
-        fill_value: $fill_value
-        data_format: $layout
-        seed: $seed
-        bounding_box_format: $box_format
 
     $data
 
@@ -193,11 +166,7 @@ class RandomPerspective(
         factor: Probability that an image is changed, or two numbers between which it is drawn.
         scale: How far the corners move, from 0 to 1: each coordinate is multiplied by a number from
             ``1 - scale / 2`` to ``1 + scale / 2``.
-        interpolation: $interpolation
         fill_value: Value out of bounds.
-        seed: $seed
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -227,12 +196,9 @@ class RandomElasticTransform(
     Args:
         factor: Probability that an image is changed, or two numbers between which it is drawn.
         scale: Smallest and largest strength, from 0 to 1; one number ``f`` means ``(0, f)``.
-        interpolation: $interpolation
-        fill_mode: $fill_mode, or ``"mirror"`` (about the center of the border's pixels).
-        fill_value: $fill_value
-        value_range: $range
-        seed: $seed
-        data_format: $layout
+        fill_mode: Values out of bounds: ``"reflect"`` (about the border), ``"wrap"`` (the
+            opposite side), ``"constant"``, ``"nearest"`` (the border) or ``"mirror"`` (about the
+            center of the border's pixels).
 
     $data
 
@@ -241,7 +207,7 @@ class RandomElasticTransform(
     >>> import numpy as np
     >>> RandomElasticTransform()(np.ones((2, 8, 8, 3))).shape
     (2, 8, 8, 3)
-    """, "masks are distorted along; bounding boxes cannot be")  # fmt: skip
+    """, "masks are distorted too; bounding boxes are an error")  # fmt: skip
 
     transform_class = warps.Elastic
     factor: Any = field(default=1.0, convert=PART)

@@ -26,9 +26,6 @@ class MixUp(RandomLayer, positional="alpha data_format seed"):
 
     Args:
         alpha: Parameter of the distribution, above 0: small numbers make one of the two dominate.
-        data_format: $layout
-        seed: $seed
-        bounding_box_format: $box_format
 
     $data
 
@@ -38,7 +35,7 @@ class MixUp(RandomLayer, positional="alpha data_format seed"):
     >>> data = {"images": np.ones((4, 8, 8, 3)), "labels": np.eye(4)}
     >>> MixUp()(data)["labels"].sum(1)
     Array([1., 1., 1., 1.], dtype=float32)
-    """, "labels, which are rows of\n    probabilities, and masks are mixed along, and the boxes "
+    """, "labels, which are rows of probabilities, and masks are mixed too, and the boxes "
         "of both images are kept")  # fmt: skip
 
     transform_class = mixing.MixUp
@@ -55,8 +52,6 @@ class CutMix(RandomLayer, positional="factor seed data_format"):
     Args:
         factor: Smallest and largest parameter of the distribution, from 0 to 1; one number ``f``
             means ``(0, f)``.
-        seed: $seed
-        data_format: $layout
 
     $data
 
@@ -66,8 +61,8 @@ class CutMix(RandomLayer, positional="factor seed data_format"):
     >>> data = {"images": np.ones((4, 8, 8, 3)), "labels": np.eye(4)}
     >>> CutMix()(data)["images"].shape
     (4, 8, 8, 3)
-    """, "labels, which are rows of\n    probabilities, are mixed by shares, and masks are cut "
-        "along; bounding boxes cannot be")  # fmt: skip
+    """, "labels, which are rows of probabilities, are mixed by their areas, and masks "
+        "are cut too; bounding boxes are an error")  # fmt: skip
 
     transform_class = mixing.CutMix
     factor: Any = field(default=1.0, convert=PART)
@@ -82,10 +77,6 @@ class RandomErasing(RandomColor, positional="factor scale fill_value value_range
         scale: Smallest and largest square of a side of the window, as a fraction of the side of the
             image from 0 to 1; one number ``f`` means ``(0, f)``.
         fill_value: Value that fills the window, or one for each of three channels; noise when None.
-        value_range: $range
-        seed: $seed
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -115,8 +106,6 @@ class MaxNumBoundingBoxes(ImageLayer):
     Args:
         max_number: The number: boxes beyond it are removed, and missing ones are added.
         fill_value: Coordinates and labels of added boxes.
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -144,14 +133,9 @@ class RandAugment(
     :class:`RandomPosterization`, :class:`AutoContrast` and :class:`Equalization`.
 
     Args:
-        value_range: $range
         num_ops: Number of transforms.
         factor: Strength of the transforms: the smallest and the largest of their factors, from 0 to
             1; one number ``f`` means ``(0, f)``.
-        interpolation: $interpolation
-        seed: $seed
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -160,7 +144,7 @@ class RandAugment(
     >>> import numpy as np
     >>> RandAugment()(np.ones((2, 8, 8, 3))).shape
     (2, 8, 8, 3)
-    """, "boxes and masks move along")  # fmt: skip
+    """, "boxes and masks move with them")  # fmt: skip
 
     transform_class = policies.RandAugment
     num_ops: int = field(default=2, convert=positive_int)
@@ -180,7 +164,6 @@ class AugMix(
     :class:`RandAugment`, or none.
 
     Args:
-        value_range: $range
         num_chains: Number of chains.
         chain_depth: Number of transforms in a chain.
         factor: Strength of the transforms: the smallest and the largest of their factors, from 0 to
@@ -188,10 +171,6 @@ class AugMix(
         alpha: Parameter of the distributions of weights, above 0.
         all_ops: Whether to use all transforms; otherwise all but brightness, color degeneration,
             contrast and sharpness, which benchmarks of robustness test.
-        interpolation: $interpolation
-        seed: $seed
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -200,7 +179,7 @@ class AugMix(
     >>> import numpy as np
     >>> AugMix(num_chains=2)(np.ones((2, 8, 8, 3))).shape
     (2, 8, 8, 3)
-    """, "masks are mixed along, and\n    become floats; boxes stay as they are")  # fmt: skip
+    """, "masks are mixed too, and become floats; boxes stay as they are")  # fmt: skip
 
     transform_class = policies.AugMix
     num_chains: int = field(default=3, convert=positive_int)

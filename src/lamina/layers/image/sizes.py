@@ -8,7 +8,7 @@ from lamina.serialization.fields import field, one_of, positive_int
 from lamina.serialization.registry import builtin
 from lamina.transforms import sizes
 
-_CROPPED = "boxes and masks are cropped along, and boxes that are left outside get the label -1"
+_CROPPED = "boxes and masks are cropped too, and boxes that are left outside get the label -1"
 
 
 @builtin("layers")
@@ -16,7 +16,7 @@ class Resizing(
     ImageLayer, positional="height width interpolation crop_to_aspect_ratio pad_to_aspect_ratio "
     "fill_mode fill_value antialias data_format",
 ):  # fmt: skip
-    __doc__ = described("""Resize images, in training and otherwise.
+    __doc__ = described("""Resize images, in training and inference.
 
     Centers of pixels correspond: pixel ``i`` of the result is at ``(i + 0.5) * old / new - 0.5``.
 
@@ -30,8 +30,6 @@ class Resizing(
         fill_mode: Only ``"constant"``: the padding has a single value.
         fill_value: Value of the padding.
         antialias: Whether to apply an antialiasing filter when images shrink.
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -40,7 +38,7 @@ class Resizing(
     >>> import numpy as np
     >>> Resizing(2, 3)(np.ones((4, 5, 3), "uint8")).shape
     (2, 3, 3)
-    """, "boxes and masks are resized along", random=False)  # fmt: skip
+    """, "boxes and masks are resized too", random=False)  # fmt: skip
 
     transform_class = sizes.Resize
     height: int = field(convert=positive_int)
@@ -63,15 +61,13 @@ class Resizing(
 
 @builtin("layers")
 class CenterCrop(ImageLayer, positional="height width data_format"):
-    __doc__ = described("""Crop images to their centers, in training and otherwise.
+    __doc__ = described("""Crop images to their centers, in training and inference.
 
     Of images that are smaller, the largest centered window of the same aspect ratio is resized.
 
     Args:
         height: New height.
         width: New width.
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 
@@ -96,9 +92,6 @@ class RandomCrop(RandomLayer, positional="height width seed data_format name"):
     Args:
         height: New height.
         width: New width.
-        seed: $seed
-        data_format: $layout
-        bounding_box_format: $box_format
 
     $data
 

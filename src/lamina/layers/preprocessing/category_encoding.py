@@ -57,7 +57,7 @@ class CategoryEncoding(Layer):
     its documentation says.
 
     Raises:
-        ArgumentError: ``count_weights`` in another mode than ``"count"``.
+        ArgumentError: ``count_weights`` in a mode other than ``"count"``.
 
     >>> CategoryEncoding(3, output_mode="count")(jnp.array([[0, 2, 2], [1, 1, 7]])).tolist()
     [[1.0, 0.0, 2.0], [0.0, 2.0, 0.0]]

@@ -176,8 +176,8 @@ class Normalization(_Arguments):
         here = tuple(n if a in self._kept else 1 for a, n in enumerate(x.shape))
         if here != self._broadcast:
             raise ShapeError(
-                f"{self.name}.adapt() received a batch of another shape than the layer was built "
-                "for.",
+                f"{self.name}.adapt() received a batch whose shape is not that which the layer "
+                "was built for.",
                 layer=self.name,
                 expected=f"{show_dims(self._broadcast)}, where 1 stands for any size",
                 received=show_dims(x.shape),

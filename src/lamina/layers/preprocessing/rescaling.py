@@ -23,7 +23,7 @@ def _numbers(value: Any) -> Any:
 
 @builtin("layers")
 class Rescaling(PreprocessingLayer):
-    """``inputs * scale + offset``, during training and otherwise.
+    """``inputs * scale + offset``, in training and inference.
 
     Args:
         scale: A number, or one for each channel (the last axis).

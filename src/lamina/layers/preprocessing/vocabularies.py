@@ -361,7 +361,7 @@ class VocabularyLayer(_Arguments, HostLayer, AdaptingLayer):
         """Read what :meth:`save_assets` or Keras wrote.
 
         Raises:
-            CorruptFileError: There is no vocabulary, or one of another size.
+            CorruptFileError: There is no vocabulary, or its size is wrong.
         """
         if self.vocabulary is not None:
             return

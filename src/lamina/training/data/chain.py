@@ -406,7 +406,7 @@ class Unbatched(Node):
             is_last = self._of.size is not None and number == self._of.size - 1
             if rows_of(batch) != self._rows and not (is_last and rows_of(batch) < self._rows):
                 raise DataError(
-                    f"unbatch(): batch {number} has another number of rows than the first.",
+                    f"unbatch(): batch {number} has a different number of rows from the first.",
                     expected=f"{self._rows} rows; only the last batch may have fewer",
                     received=f"{rows_of(batch)} rows",
                     cure="Call `unbatch()` before `shuffle()`, `repeat()` or what changes the "

@@ -244,7 +244,7 @@ class Dataset:
 
         Raises:
             DataError: The elements are not batches; or, when they are read, batches in the middle
-                that have another number of rows than the first.
+                that have a different number of rows from the first.
         """
         node = self._node
         if isinstance(node, Batched) and not node.drop_remainder and node.part == slice(None):

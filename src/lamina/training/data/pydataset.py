@@ -45,7 +45,7 @@ class PyDataset(abc.ABC):
         max_queue_size: How many batches may be made or waiting at a time.
 
     Raises:
-        ArgumentError: A number that is no integer, or too small.
+        ArgumentError: A number that is not an integer, or is too small.
 
     >>> import numpy as np
     >>> class Squares(PyDataset):
