@@ -37,7 +37,8 @@ _SPLITTING = """
         validation_split: Fraction of the files, at the end, for validation.
         subset: With ``validation_split``: ``"training"``, ``"validation"``, or ``"both"`` for a
             list of both, of which that for validation is not shuffled in each epoch.
-        follow_links: Whether to read folders that links refer to, unless a link is inside it."""
+        follow_links: Whether to read folders that links refer to, except one that contains the
+            link."""
 _VERBOSE = """
         verbose: Whether to print how many files there are."""
 _RETURNS = """
@@ -232,7 +233,7 @@ class _Folder:
     def _walk(self, folder: str) -> Iterator[tuple[str, list[str]]]:
         """The folders inside a folder, and their files.
 
-        A link that leads back to a folder it is inside of is left out: it would have no end.
+        A link to a folder that contains it is left out: following it would never end.
         """
         top = os.path.realpath(folder)
         above = {folder: frozenset([top, *map(str, Path(top).parents)])}

@@ -489,7 +489,7 @@ def _stack_leaves(leaves: tuple[Any, ...], pad: bool) -> Any:
             expected=f"arrays of one shape{', except for the first axis' if pad else ''}",
             received=", ".join(map(str, [*shapes][:5])),
             cure=f"{same}, or pad the first axis: `batch(..., pad=True)`." if length_only
-            else f"{same}; data sets of files are not batched with `batch_size=None`.",
+            else f"{same}; a data set of files gives single ones with `batch_size=None`.",
         )  # fmt: skip
     result = np.zeros((len(arrays), max(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
     for row, array in zip(result, arrays, strict=True):
