@@ -550,6 +550,9 @@ def test_layers_of_architectures_in_files(tmp_path):
     expected = data + 0.5 * 0.1 * data
     theirs = oracle.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(theirs.predict(data, verbose=0), expected, rtol=1e-6)
+    theirs.save(tmp_path / "model.h5")  # which names classes without modules
+    again = keras.saving.load_model(tmp_path / "model.h5")
+    np.testing.assert_allclose(again.predict(data, verbose=0), expected, rtol=1e-6)
     code = (
         "import lamina, numpy as np; "
         f"model = lamina.saving.load_model({str(tmp_path / 'model.keras')!r}); "

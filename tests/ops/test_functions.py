@@ -154,6 +154,7 @@ def test_gradients_pass_through_captures():
         (lambda: ops.solve(jnp.ones((2, 3, 3)), A), ShapeError, r"b\[\.\.\., None\]"),
         (lambda: ops.add(None, 1), DTypeError, "Received: None"),
         (lambda: ops.glu(2), ArgumentError, "halves"),
+        (lambda: ops.unstack(A, 3), ShapeError, r"a dimension of 3\n  received: \(2, 3\)"),
         (lambda: ops.split(A, 0), ShapeError, "split cannot take"),
         (lambda: ops.arange(1, 2, 0), ArgumentError, "`step`"),
         (lambda: ops.convert_to_tensor(None), ArgumentError, "numbers, in lists"),

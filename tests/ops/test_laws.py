@@ -206,6 +206,16 @@ def test_the_length_of_diagonals_may_be_unknown(offset):
             np.testing.assert_array_equal(y, np.diagonal(data, offset))
 
 
+def test_an_unknown_dimension_takes_a_known_one_only_where_it_must():
+    x = lamina.KerasTensor((None, 3))
+    known = lamina.KerasTensor((2, 3))
+    assert ops.add(x, known).shape == (2, 3)
+    assert ops.slice_update(x, (0, 1), lamina.KerasTensor((2, 2))).shape == (None, 3)
+    assert ops.correlate(x[:, 0], known[0]).shape == (None,)
+    first, second = ops.unstack(x, 2)
+    assert first.shape == second.shape == (3,)
+
+
 @pytest.mark.parametrize(
     "call",
     [

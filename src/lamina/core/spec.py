@@ -384,9 +384,13 @@ def _evaluate_otherwise(
     """Evaluate under assumptions about unknown dimensions, after it failed without any."""
     for way in _unifications(specs):
         try:
-            return _evaluate_directly(fn, [substitute(s, way) for s in specs])
+            found = _evaluate_directly(fn, [substitute(s, way) for s in specs])
         except Exception:  # noqa: BLE001, S112 - the first error is the one to report
             continue
+        if any(size.isdigit() for size in way.values()):
+            with contextlib.suppress(Exception):  # other sizes fit too, so they stay unknown
+                return _sampled(fn, specs, names)
+        return found
     try:
         return _sampled(fn, specs, names)
     except Exception as last:  # noqa: BLE001 - the more informative of both is raised

@@ -344,7 +344,7 @@ class Trainer(_Attributes, Distributed):
             initial_epoch: Epoch at which to start, counted from 0.
             steps_per_epoch: Number of steps per epoch; required for infinite data. The next epoch
                 continues where the previous one stopped. Data that ends is restarted, except for
-                generators.
+                generators. (Keras ends such an epoch early.)
             validation_steps: Number of batches of the validation data to use.
             validation_batch_size: Batch size of the validation; ``batch_size`` when None.
             validation_freq: Number of epochs between validations, or a list of epochs.

@@ -481,10 +481,10 @@ def _lookup(record: Mapping[str, Any]) -> Any:
     candidates = (get_registered_object(n) for n in (registered, name, alone))
     found = next((x for x in candidates if x is not None), None)
     if found is None and is_function:
-        tables = (f for space, f in _namespaces.items() if space != "ops")
-        found = next((f[name] for f in tables if _is_function(f.get(name))), None)
-    if found is None and module is None:
-        found = next((f[name] for f in _namespaces.values() if inspect.isclass(f.get(name))), None)
+        known = (f.get(name) for space, f in _namespaces.items() if space != "ops")
+        found = next((f for f in known if _is_function(f)), None)
+    if found is None and module is None:  # as in files of before Keras 3, and in `.h5` files
+        found = next((c for (space, n), c in _in_files.items() if space and n == name), None)
     if found is None:
         raise SerializationError(
             f"The config names {'function' if is_function else 'class'} {name!r} "

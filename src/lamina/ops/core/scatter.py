@@ -118,11 +118,19 @@ def unstack(x: Tensor, num: int | None = None, axis: int = 0) -> list[jax.Array]
     [[1, 3], [2, 4]]
     """
     x = as_array(x)
-    count = x.shape[axis] if num is None else num
+    size = x.shape[axis]
+    count = size if num is None else num
     if not isinstance(count, int):
         raise ShapeError(
             f"ops.unstack: the dimension of axis {axis} is unknown.",
             received=x.shape,
             cure="Pass `num`.",
         )
-    return [jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in range(count)]
+    if isinstance(size, int) and size != count:
+        raise ShapeError(
+            f"ops.unstack: axis {axis} does not have `num` entries.",
+            expected=f"a dimension of {count}",
+            received=x.shape,
+        )
+    take = jax.lax.index_in_dim if isinstance(size, int) else jax.lax.dynamic_index_in_dim
+    return [take(x, i, axis, keepdims=False) for i in range(count)]
