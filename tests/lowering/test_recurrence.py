@@ -46,7 +46,7 @@ def test_a_layer_can_be_differentiated_both_ways_and_twice(cls, activation):
     layer(x)
     weights = [w.value for w in layer.weights]
     check_grads(
-        lambda weights, x: layer.stateless_call(weights, [], x)[0], (weights, x), order=2,
+        jax.jit(lambda weights, x: layer.stateless_call(weights, [], x)[0]), (weights, x), order=2,
         modes=("fwd", "rev"), atol=0.05, rtol=0.05, eps=3e-3,
     )  # fmt: skip
 
