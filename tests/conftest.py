@@ -19,7 +19,15 @@ if any("distribution" in a for a in _asked) and _DEVICES not in os.environ.get("
 # Tests compile anew: what an earlier run left in the user's cache must not decide them.
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
 
-_ENOUGH = 2 * 2**20  # KiB
+_ENOUGH = 3 * 2**30  # bytes
+_limit = _ENOUGH
+
+
+def _memory():
+    """Bytes of memory that this process has now; the most that it had where that is not known."""
+    with contextlib.suppress(OSError), open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +41,13 @@ def _fresh_program():
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiled_programs_go():
-    """What thousands of tests compile would fill several GB."""
+    """What thousands of tests compile would fill several GB; to compile it again takes time."""
+    global _limit
     yield
-    if "jax" in sys.modules and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _ENOUGH:
+    if "jax" in sys.modules and _memory() > _limit:
         gc.collect()
         sys.modules["jax"].clear_caches()
+        _limit = max(_ENOUGH, _memory() + 2**30)  # freed memory may stay with the process
 
 
 @pytest.fixture
