@@ -347,6 +347,12 @@ class SerializationError(LaminaError, ValueError):
     'twice'
     """
 
+    @classmethod
+    def damaged(cls, what: str, e: Exception) -> SerializationError:
+        """An error for data that is not what its format says; ``what`` contains the verb."""
+        reason = f"{e} is missing" if isinstance(e, KeyError) else repr(e)
+        return cls(f"{what} damaged: {reason}.")
+
 
 class UnsafeFileError(LaminaError, ValueError):
     """A file that contains more than data: code, links, paths outside, content of other files.

@@ -15,6 +15,7 @@ from lamina.errors import (
     GraphError,
     NotBuiltError,
     NotCompiledError,
+    SerializationError,
     ShapeError,
     StructureError,
     SymbolicTensorError,
@@ -310,4 +311,21 @@ class Halved(keras.optimizers.Optimizer):
 )  # fmt: skip
 def test_a_constructor_that_does_not_call_that_of_its_base(use, name):
     with pytest.raises(NotBuiltError, match=rf"{name}.__init__ did not call `super"):
+        use()
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "message"),
+    [
+        (lambda: keras.models.model_from_json('{"a": 1}'), SerializationError,
+         "damaged: 'class_name' is missing"),
+        (lambda: keras.models.model_from_json("[1]"), SerializationError,
+         "no model, but an object of type list"),
+        (lambda: keras.models.model_from_json(3), ArgumentError, r"3 \(of type int\)"),
+        (lambda: compiled().summary(print_fn=3), ArgumentError, "a function of the text"),
+        (lambda: keras.utils.to_categorical([0], 0), ArgumentError, "`num_classes` is a positive"),
+    ],
+)  # fmt: skip
+def test_what_is_given_is_told(use, error, message):
+    with pytest.raises(error, match=message):
         use()

@@ -695,7 +695,7 @@ def test_texts_and_configs(tmp_path):
         assert model.output_shape == (None, 2)
     record = graph(TWO, [["b", 0, 0]])["config"]
     assert keras.Model.from_config(record).output_shape == (None, 2)
-    with pytest.raises(SerializationError, match="not a model"):
+    with pytest.raises(SerializationError, match="no model, but an object of type"):
         keras.models.model_from_json(
             '{"class_name": "L2", "config": {}, "module": "keras.regularizers"}'
         )

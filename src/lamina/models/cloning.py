@@ -152,7 +152,7 @@ def graph_from_config(
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as e:
         if isinstance(e, LaminaError) or not is_from_file:  # an error of the caller's functions
             raise
-        raise SerializationError(f"The config of a graph is damaged: {e!r}.") from e
+        raise SerializationError.damaged("The config of a graph is", e) from e
 
 
 def _rebuild(
@@ -294,14 +294,17 @@ def model_from_json(
     """
     if not isinstance(json_string, (str, bytes)):
         raise ArgumentError(
-            f"A model is described by a JSON text. Received: a {type(json_string).__name__}."
+            f"A model is described by a JSON text. Received: {json_string!r} (of type "
+            f"{type(json_string).__name__})."
         )
     where = "The text of the model"
     with loading(where, budget, len(json_string)):
         config = text.parse(json_string, where, SerializationError)
         model = saving.upgrade.rebuild(config, None, custom_objects, where)
         if not (isinstance(model, Layer) and isinstance(model, saving.archive.Compiles)):
-            raise SerializationError(f"{where} describes a {type(model).__name__}, not a model.")
+            raise SerializationError(
+                f"{where} describes no model, but an object of type {type(model).__name__}."
+            )
         if compiled := config.get("compile_config"):
             try:
                 saving.optimizer.compile_with(model, compiled, custom_objects, where)

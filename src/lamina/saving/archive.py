@@ -408,7 +408,9 @@ def _read_hdf5(stored: hdf5.File, custom_objects: Mapping[str, Any] | None, comp
 def _must_be_model(model: Any, own: Mapping[str, Any], where: str) -> None:
     """Check that a file described a model; use the names and quantized forms in it."""
     if not (isinstance(model, Layer) and isinstance(model, Compiles)):
-        raise CorruptFileError(f"{where} contains a {type(model).__name__}, not a model.")
+        raise CorruptFileError(
+            f"{where} contains no model, but an object of type {type(model).__name__}."
+        )
     name_automatically(model, own.get("automatic_names"))
     take_forms(flatten_layers(model), own.get("quantized"))
 

@@ -96,7 +96,7 @@ def upgrade(
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError, ValueError) as e:
         if isinstance(e, LaminaError):
             raise
-        raise SerializationError(f"The config of a model is damaged: {e!r}.") from e
+        raise SerializationError.damaged("The config of a model is", e) from e
 
 
 def rebuild(
@@ -202,7 +202,7 @@ def upgrade_training(
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError, ValueError) as e:
         if isinstance(e, LaminaError):
             raise
-        raise SerializationError(f"The arguments of `compile` are damaged: {e!r}.") from e
+        raise SerializationError.damaged("The arguments of `compile` are", e) from e
 
 
 # ---- configs -------------------------------------------------------------------------------------

@@ -499,7 +499,7 @@ def _features_of(element: Any) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         raise DataError(
             "The batches of data for a FeatureSpace are dicts of features. "
-            f"Received: a {type(found).__name__}."
+            f"Received: an object of type {type(found).__name__}."
         )
     return found
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.errors import ArgumentError, DTypeError
+from lamina.training.data.passes import whole_number
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
@@ -33,6 +34,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
            [0., 0., 1.],
            [0., 1., 0.]])
     """
+    if num_classes is not None:
+        whole_number(num_classes, "num_classes")
     labels = np.asarray(x)
     if labels.dtype.kind not in "biuf":
         raise ArgumentError(

@@ -368,6 +368,8 @@ def print_summary(
         show_cost: See :func:`summarize`.
         show_sharding: See :func:`summarize`.
     """
+    if print_fn is not None and not callable(print_fn):
+        raise ArgumentError(f"`print_fn` is a function of the text. Received: {print_fn!r}.")
     summary = summarize(
         model, line_length=line_length, positions=positions, expand_nested=expand_nested,
         show_trainable=show_trainable, layer_range=layer_range, show_cost=show_cost,
