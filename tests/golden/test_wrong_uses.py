@@ -323,6 +323,8 @@ def test_a_constructor_that_does_not_call_that_of_its_base(use, name):
          "no model, but an object of type list"),
         (lambda: keras.models.model_from_json(3), ArgumentError, r"3 \(of type int\)"),
         (lambda: compiled().summary(print_fn=3), ArgumentError, "a function of the text"),
+        (lambda: layers.Dense(2).add_weight((2,), name=3), ArgumentError, "name of a variable.* 3"),
+        (lambda: layers.Dense(2).add_weight((-2,)), ShapeError, r"Received: shape=\(-2,\)"),
         (lambda: keras.utils.to_categorical([0], 0), ArgumentError, "`num_classes` is a positive"),
     ],
 )  # fmt: skip

@@ -175,7 +175,7 @@ class Variable(Trackable):
         if isinstance(initializer, str):  # a package above this one knows the names
             initializer = importlib.import_module("lamina.initializers").get(initializer)
         if callable(initializer):
-            if shape is None or any(not isinstance(d, (int, np.integer)) for d in shape):
+            if shape is None or any(not isinstance(d, (int, np.integer)) or d < 0 for d in shape):
                 raise ShapeError(
                     f"Variable {self.path!r} needs a fully known shape. Received: shape={shape}. "
                     "A weight cannot depend on an unknown dimension; give the `Input` an integer "

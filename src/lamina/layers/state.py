@@ -276,7 +276,7 @@ class LayerState(_Attributes, LayerMethods, Owner, Trackable, _LayerFields, Oper
             initializers.get(initializer), shape, dtype, trainable, autocast, aggregation,
             name=name, overwrite_with_gradient=overwrite_with_gradient,
             regularizer=regularizers.get(regularizer), constraint=constraints.get(constraint),
-            owner=self, draw_path="/".join((root, *inner, name)),
+            owner=self, draw_path="/".join((root, *inner, str(name))),
         )  # fmt: skip
         if trainable and not self._trainable:
             variable.trainable = False

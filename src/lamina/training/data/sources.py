@@ -405,7 +405,7 @@ def source_of(data: Any, over: Pass) -> Source:
                 "`lamina.utils.PyDataset` or a PyTorch DataLoader."
             )
         raise DataError(
-            "`x` is arrays in some nesting, or an iterable of batches. Received: "
+            "`x` must be arrays, in any nesting, or an iterable of batches. Received: "
             f"{data!r} (of type {type(data).__name__}).{hint}"
         )
     once = isinstance(data, Iterator)
