@@ -25,30 +25,39 @@ def test_docstrings(name, tmp_path, monkeypatch):
 
 
 PUBLIC = (
-    "activations callbacks config constraints datasets distillation distribution dtype_policies "
-    "initializers layers losses metrics models ops ops.image optimizers optimizers.schedules "
-    "quantizers random regularizers saving transforms tree utils visualization"
+    "activations applications callbacks config constraints datasets distillation distribution "
+    "dtype_policies initializers layers losses metrics models ops ops.image optimizers "
+    "optimizers.schedules quantizers random regularizers saving transforms tree utils "
+    "visualization wrappers"
 ).split()
 # Arguments of all layers and of all optimizers, which only their base classes describe.
 COMMON = {
     "layers": {"activity_regularizer", "trainable", "dtype", "autocast", "name"},
     "optimizers": set(inspect.signature(lamina.optimizers.Optimizer).parameters),
 }
+ATTRIBUTES = re.compile(r"^Attributes:$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("namespace", PUBLIC)
 def test_docstrings_describe_the_parameters(namespace):
-    """All of them, no others, and those with a position in this order."""
+    """All of them, no others, and those with a position in this order; and there is an example."""
     module = importlib.import_module(f"lamina.{namespace}")
     wrong = []
-    for name in dir(module):
+    for name in vars(module).get("__all__", dir(module)):
         value = getattr(module, name)
         text = inspect.getdoc(value) or ""
-        if name.startswith("_") or not callable(value) or "\nArgs:\n" not in text:
+        if name.startswith("_") or not callable(value):
             continue
-        described = [n.lstrip("*") for n in entries(text)]
+        if ">>> " not in text:
+            wrong.append(f"{name}: no example")
         parameters = inspect.signature(value).parameters.values()
         names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        if "\nArgs:\n" not in text:
+            # The parameters of a record that the library creates are its attributes.
+            if not ATTRIBUTES.search(text) and {*names} - COMMON.get(namespace, set()):
+                wrong.append(f"{name} has parameters without a description")
+            continue
+        described = [n.lstrip("*") for n in entries(text)]
         placed = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         inherited = COMMON.get(namespace, set())
         if text.count("\nArgs:\n") > 1 or "" in entries(text).values():

@@ -43,6 +43,9 @@ def is_int_dtype(dtype: Any) -> bool:
 def is_keras_tensor(x: Any) -> bool:
     """Whether ``x`` is a symbolic tensor: what ``Input`` and layers return while a model is built.
 
+    Args:
+        x: Any object.
+
     >>> import lamina
     >>> is_keras_tensor(lamina.Input((2,))), is_keras_tensor(1.0)
     (True, False)
@@ -66,6 +69,11 @@ def clear_session(free_memory: bool = True) -> None:
 
     Args:
         free_memory: Whether to run Python's garbage collector too.
+
+    >>> import lamina
+    >>> clear_session()
+    >>> lamina.layers.Dense(1).name, lamina.layers.Dense(1).name
+    ('dense', 'dense_1')
     """
     naming.reset()
     if free_memory:

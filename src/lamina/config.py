@@ -35,6 +35,12 @@ def enable_unsafe_deserialization() -> None:
 
     Warns:
         SavingWarning: Always.
+
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     enable_unsafe_deserialization()
+    >>> caught[0].category.__name__
+    'SavingWarning'
     """
     warnings.warn(
         "Lamina never runs code from files. Define the functions and classes that a file needs, "
@@ -45,7 +51,11 @@ def enable_unsafe_deserialization() -> None:
 
 
 def is_nnx_enabled() -> bool:
-    """False: the variables and layers of Lamina are not those of Flax NNX."""
+    """False: the variables and layers of Lamina are not those of Flax NNX.
+
+    >>> is_nnx_enabled()
+    False
+    """
     return False
 
 

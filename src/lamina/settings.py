@@ -24,34 +24,80 @@ _settings: dict[str, object] = {
 
 
 def floatx() -> str:
-    """Name of the default float dtype, ``"float32"`` unless changed."""
+    """Name of the default float dtype, ``"float32"`` unless changed.
+
+    >>> floatx()
+    'float32'
+    """
     return str(_settings["floatx"])
 
 
 def set_floatx(value: str) -> None:
-    """Set the default float dtype to one of float16, bfloat16, float32, float64."""
+    """Set the default float dtype to one of float16, bfloat16, float32, float64.
+
+    Args:
+        value: ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
+
+    Raises:
+        ArgumentError: Another name.
+
+    >>> set_floatx("float16")
+    >>> floatx()
+    'float16'
+    >>> set_floatx("float32")
+    """
     if value not in _FLOATS:
         raise ArgumentError(f"set_floatx() expects one of {list(_FLOATS)}. Received: {value!r}.")
     _settings["floatx"] = value
 
 
 def epsilon() -> float:
-    """The small number that keeps divisions and logarithms finite, 1e-7 unless changed."""
+    """The small number that keeps divisions and logarithms finite, 1e-7 unless changed.
+
+    >>> epsilon()
+    1e-07
+    """
     return float(_settings["epsilon"])  # pyright: ignore[reportArgumentType]
 
 
 def set_epsilon(value: float) -> None:
-    """Set the number that :func:`epsilon` returns."""
+    """Set the number that :func:`epsilon` returns.
+
+    Args:
+        value: A small positive number.
+
+    >>> set_epsilon(1e-5)
+    >>> epsilon()
+    1e-05
+    >>> set_epsilon(1e-7)
+    """
     _settings["epsilon"] = float(value)
 
 
 def image_data_format() -> str:
-    """Default layout of images: ``"channels_last"`` or ``"channels_first"``."""
+    """Default layout of images: ``"channels_last"`` or ``"channels_first"``.
+
+    >>> image_data_format()
+    'channels_last'
+    """
     return str(_settings["image_data_format"])
 
 
 def set_image_data_format(data_format: str) -> None:
-    """Set the default layout of images."""
+    """Set the default layout of images.
+
+    Args:
+        data_format: ``"channels_last"`` for ``(..., height, width, channels)``, or
+            ``"channels_first"`` for ``(..., channels, height, width)``.
+
+    Raises:
+        ArgumentError: Another name.
+
+    >>> set_image_data_format("channels_first")
+    >>> image_data_format()
+    'channels_first'
+    >>> set_image_data_format("channels_last")
+    """
     _settings["image_data_format"] = standardize_data_format(data_format)
 
 
@@ -66,15 +112,24 @@ def standardize_data_format(data_format: str | None) -> str:
 
 
 def backend() -> str:
-    """Name of the backend: ``"jax"``, the only one."""
+    """Name of the backend: ``"jax"``, the only one.
+
+    >>> backend()
+    'jax'
+    """
     return "jax"
 
 
 def set_backend(backend: str) -> None:
     """Select the backend; ``"jax"`` is the only one.
 
+    Args:
+        backend: Its name, ``"jax"``.
+
     Raises:
         ArgumentError: Any other name.
+
+    >>> set_backend("jax")
     """
     if backend != "jax":
         raise ArgumentError(
@@ -113,32 +168,62 @@ def times_seeded() -> int:
 
 
 def is_traceback_filtering_enabled() -> bool:
-    """Whether tracebacks omit the frames of Lamina and JAX; they do by default."""
+    """Whether tracebacks omit the frames of Lamina and JAX; they do by default.
+
+    >>> is_traceback_filtering_enabled()
+    True
+    """
     return bool(_settings["filter_tracebacks"])
 
 
 def enable_traceback_filtering() -> None:
-    """Omit the frames of Lamina and JAX from tracebacks."""
+    """Omit the frames of Lamina and JAX from tracebacks.
+
+    >>> enable_traceback_filtering()
+    >>> is_traceback_filtering_enabled()
+    True
+    """
     _settings["filter_tracebacks"] = True
 
 
 def disable_traceback_filtering() -> None:
-    """Show full tracebacks, which helps to find a bug in Lamina itself."""
+    """Show full tracebacks, which helps to find a bug in Lamina itself.
+
+    >>> disable_traceback_filtering()
+    >>> is_traceback_filtering_enabled()
+    False
+    >>> enable_traceback_filtering()
+    """
     _settings["filter_tracebacks"] = False
 
 
 def is_interactive_logging_enabled() -> bool:
-    """Whether progress, summaries and callbacks write to the standard output or to the log."""
+    """Whether progress, summaries and callbacks write to the standard output or to the log.
+
+    >>> is_interactive_logging_enabled()
+    True
+    """
     return bool(_settings["interactive_logging"])
 
 
 def enable_interactive_logging() -> None:
-    """Write progress, summaries and the messages of callbacks to the standard output."""
+    """Write progress, summaries and the messages of callbacks to the standard output.
+
+    >>> enable_interactive_logging()
+    >>> is_interactive_logging_enabled()
+    True
+    """
     _settings["interactive_logging"] = True
 
 
 def disable_interactive_logging() -> None:
-    """Log progress, summaries and messages of callbacks to ``"lamina"``, with the level INFO."""
+    """Log progress, summaries and messages of callbacks to ``"lamina"``, with the level INFO.
+
+    >>> disable_interactive_logging()
+    >>> is_interactive_logging_enabled()
+    False
+    >>> enable_interactive_logging()
+    """
     _settings["interactive_logging"] = False
 
 
@@ -146,6 +231,10 @@ def is_flash_attention_enabled() -> bool | None:
     """Whether attention layers use the fused kernel by default; None if this was never set.
 
     None has the same effect as False.
+
+    >>> disable_flash_attention()
+    >>> is_flash_attention_enabled()
+    False
     """
     return _settings["flash_attention"]  # pyright: ignore[reportReturnType]
 
@@ -154,12 +243,22 @@ def enable_flash_attention() -> None:
     """Use cuDNN's fused attention where ``flash_attention=None`` and the kernel supports it.
 
     It needs a GPU, and does not support a bias, a soft cap, dropout or returned scores.
+
+    >>> enable_flash_attention()
+    >>> is_flash_attention_enabled()
+    True
+    >>> disable_flash_attention()
     """
     _settings["flash_attention"] = True
 
 
 def disable_flash_attention() -> None:
-    """Use the fused attention only where ``flash_attention=True`` is passed."""
+    """Use the fused attention only where ``flash_attention=True`` is passed.
+
+    >>> disable_flash_attention()
+    >>> is_flash_attention_enabled()
+    False
+    """
     _settings["flash_attention"] = False
 
 
@@ -170,22 +269,55 @@ def read_by_calls() -> tuple[object, ...]:
 
 
 def max_epochs() -> int | None:
-    """The largest number of epochs that ``fit`` runs; None for no limit."""
+    """The largest number of epochs that ``fit`` runs; None for no limit.
+
+    >>> max_epochs() is None
+    True
+    """
     return _settings["max_epochs"]  # pyright: ignore[reportReturnType]
 
 
 def set_max_epochs(max_epochs: int | None) -> None:
-    """Limit the epochs of every ``fit``, for quick trials; None removes the limit."""
+    """Limit the epochs of every ``fit``, for quick trials; None removes the limit.
+
+    Args:
+        max_epochs: The largest number of epochs that ``fit`` runs, at least 1; None for no limit.
+
+    Raises:
+        ArgumentError: Not a positive integer or None.
+
+    >>> set_max_epochs(2)
+    >>> max_epochs()
+    2
+    >>> set_max_epochs(None)
+    """
     _settings["max_epochs"] = _limit("max_epochs", max_epochs)
 
 
 def max_steps_per_epoch() -> int | None:
-    """The largest number of steps per epoch, evaluation or prediction; None for no limit."""
+    """The largest number of steps per epoch, evaluation or prediction; None for no limit.
+
+    >>> max_steps_per_epoch() is None
+    True
+    """
     return _settings["max_steps_per_epoch"]  # pyright: ignore[reportReturnType]
 
 
 def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
-    """Limit the steps of epochs, evaluations and predictions; None removes the limit."""
+    """Limit the steps of epochs, evaluations and predictions; None removes the limit.
+
+    Args:
+        max_steps_per_epoch: The largest number of steps of an epoch, evaluation or prediction, at
+            least 1; None for no limit.
+
+    Raises:
+        ArgumentError: Not a positive integer or None.
+
+    >>> set_max_steps_per_epoch(2)
+    >>> max_steps_per_epoch()
+    2
+    >>> set_max_steps_per_epoch(None)
+    """
     _settings["max_steps_per_epoch"] = _limit("max_steps_per_epoch", max_steps_per_epoch)
 
 
@@ -198,5 +330,9 @@ def _limit(name: str, value: object) -> int | None:
 
 
 def cache_home() -> Path:
-    """The folder for downloads and compiled programs: ``$LAMINA_HOME``, else ``~/.lamina``."""
+    """The folder for downloads and compiled programs: ``$LAMINA_HOME``, else ``~/.lamina``.
+
+    >>> cache_home().is_absolute()
+    True
+    """
     return Path(os.environ.get("LAMINA_HOME") or "~/.lamina").expanduser()

@@ -1,25 +1,45 @@
 """The activation functions, built on :mod:`lamina.ops`, so that they also take symbolic tensors.
 
-For an op of the same name, the docstring of the op has the formula, the paper and an example.
+The docstring of a function takes the arguments and the example of the op of the same name, which
+also names the paper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from lamina import ops
+from lamina.core.declaration import DECLARATIONS
 from lamina.core.graph import is_symbolic
 from lamina.core.spec import is_array
+from lamina.serialization.docstrings import completed, entries
 from lamina.serialization.namespaces import accessors
 from lamina.serialization.registry import builtin
 
-_activation = builtin("activations")
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@_activation
+def _described(function: _F) -> _F:
+    """Complete the docstring with the arguments and the example of the op of the same name."""
+    op = DECLARATIONS[function.__name__].fn.__doc__ or ""
+    text = completed(function.__doc__, inspect.signature(function).parameters, entries(op))
+    example = inspect.cleandoc(op).partition("\n\n>>> ")[2]
+    function.__doc__ = text if ">>> " in text else f"{text}\n\n>>> {example}\n"
+    return function
+
+
+def _activation(function: _F) -> _F:
+    return builtin("activations")(_described(function))
+
+
+@builtin("activations")
 def linear(x: Any) -> Any:
     """Return ``x`` unchanged.
+
+    Args:
+        x: Tensor.
 
     >>> linear(3.0)
     3.0
@@ -89,11 +109,16 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
 
 @_activation
 def gelu(x: Any, approximate: bool = False) -> Any:
-    """:func:`lamina.ops.gelu`: ``x * P(X <= x)``; here exact unless ``approximate``."""
+    """:func:`lamina.ops.gelu`: ``x * P(X <= x)``; here exact unless ``approximate``.
+
+    >>> f"{gelu(2.0):.4f} {gelu(2.0, approximate=True):.4f}"
+    '1.9545 1.9546'
+    """
     return ops.gelu(x, approximate)
 
 
 @builtin("activations", "swish")
+@_described
 def silu(x: Any) -> Any:
     """:func:`lamina.ops.silu`: ``x * sigmoid(x)``; also called swish."""
     return ops.silu(x)
@@ -118,6 +143,7 @@ def hard_sigmoid(x: Any) -> Any:
 
 
 @builtin("activations", "hard_swish")
+@_described
 def hard_silu(x: Any) -> Any:
     """:func:`lamina.ops.hard_silu`: ``x * hard_sigmoid(x)``; also called hard swish."""
     return ops.hard_silu(x)
@@ -195,9 +221,16 @@ def log_sigmoid(x: Any) -> Any:
     return ops.log_sigmoid(x)
 
 
-@_activation
+@builtin("activations")
 def exponential(x: Any) -> Any:
-    """``exp(x)``."""
+    """``exp(x)``.
+
+    Args:
+        x: Tensor of any shape; integers are converted to floats.
+
+    >>> exponential([0.0, 1.0]).tolist()
+    [1.0, 2.7182...]
+    """
     return ops.exp(x)
 
 
@@ -227,4 +260,4 @@ def glu(x: Any, axis: int = -1) -> Any:
 
 swish, hard_swish = silu, hard_silu
 
-get, serialize, deserialize = accessors("activations", "activation", default=linear)
+get, serialize, deserialize = accessors("activations", "activation", "relu", default=linear)

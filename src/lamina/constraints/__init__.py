@@ -3,7 +3,7 @@
 from lamina.constraints.projections import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from lamina.serialization.namespaces import accessors
 
-get, serialize, deserialize = accessors("constraints", "constraint")
+get, serialize, deserialize = accessors("constraints", "constraint", "NonNeg")
 
 # Keras's aliases.
 max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm

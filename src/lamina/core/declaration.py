@@ -420,8 +420,31 @@ def _with_bodies(declaration: OpDeclaration, args: Any, kwargs: Any, inputs: lis
     return nested.map_structure(lambda x: x.found if isinstance(x, Traced) else x, (args, kwargs))
 
 
-def as_op(fn: Callable[..., Any], name: str, doc: str, module: str, **known: Any) -> Any:
-    """Declare a generated function as an op, with the given name, docstring and module."""
-    fn.__name__ = fn.__qualname__ = name
-    fn.__doc__, fn.__module__ = doc, module
-    return cast(Any, op)(fn, **known)
+def described(function: Any, name: str, doc: str, example: str, module: str) -> Any:
+    r"""A generated function with a name, a docstring that ends with an example, and a module.
+
+    Args:
+        function: The function, which is changed.
+        name: Its name.
+        doc: The docstring without the example.
+        example: ``"arguments -> list"``, the result as a list, or ``"code -> what it prints"``
+            for code that calls the function by its name; empty for no example.
+        module: The module that contains the function.
+
+    >>> described(lambda x: x, "same", "Return ``x``.", "same(3) -> 3", __name__).__doc__
+    'Return ``x``.\n\n>>> same(3)\n3\n'
+    """
+    code, arrow, result = example.partition(" -> ")
+    code = code if f"{name}(" in code else f"{name}({code}).tolist()"
+    shown = f"\n\n>>> {code}\n{result}\n" if arrow else ""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{inspect.cleandoc(doc)}{shown}"
+    function.__module__ = module
+    return function
+
+
+def as_op(
+    fn: Callable[..., Any], name: str, doc: str, example: str, module: str, **known: Any
+) -> Any:
+    """Declare a generated function as an op, with the given name, docstring, example and module."""
+    return cast(Any, op)(described(fn, name, doc, example, module), **known)

@@ -97,6 +97,10 @@ def initialize(
     Raises:
         ArgumentError: The arguments contradict each other.
         StateError: JAX has already been used in this process, or the process is already connected.
+
+    >>> import os
+    >>> if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
+    ...     initialize()
     """
     given = {
         name: os.environ.get(_VARIABLES + name.upper()) if value is None else value

@@ -38,6 +38,12 @@ class Distribution:
         auto_shard_dataset: Whether each process is given the same data, of which it uses the part
             of its own devices. If False, each process is given its own data, and a batch consists
             of one batch of each process.
+
+    >>> class Replicated(Distribution):
+    ...     def get_variable_layout(self, variable):
+    ...         return TensorLayout([None] * len(variable.shape), self.device_mesh)
+    >>> Replicated(DeviceMesh((1,), ["batch"], ["cpu:0"]), batch_dim_name="batch").batch_dim_name
+    'batch'
     """
 
     batch_dim_name: str | None
@@ -338,7 +344,12 @@ def check_divides(
 
 
 def distribution() -> Any:
-    """The distribution that applies where none is given; None for a single device."""
+    """The distribution that applies where none is given; None for a single device.
+
+    >>> with DataParallel(devices=["cpu:0"]).scope():
+    ...     distribution()
+    <DataParallel device_mesh=<DeviceMesh shape=(1,), axis_names=['batch']>>
+    """
     return sharding.current_distribution()
 
 

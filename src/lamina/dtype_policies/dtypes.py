@@ -25,6 +25,9 @@ _UNPROMOTED = frozenset(("string", "int4", "uint4", "float8_e4m3fn", "float8_e5m
 def standardize_dtype(dtype: Any) -> str:
     """Return the name of ``dtype`` (a name, a NumPy or JAX dtype, a Python type, or None).
 
+    Args:
+        dtype: What stands for a dtype; None for ``floatx``.
+
     >>> standardize_dtype(np.float32), standardize_dtype(None), standardize_dtype(int)
     ('float32', 'float32', 'int32')
     """

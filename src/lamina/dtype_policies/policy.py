@@ -120,6 +120,9 @@ def _dtypes_of(name: str) -> tuple[str, str]:
 class FloatDTypePolicy(DTypePolicy):
     """A policy of floating-point dtypes, equal to the :class:`DTypePolicy` of the same name.
 
+    Args:
+        name: As for :class:`DTypePolicy`.
+
     >>> FloatDTypePolicy("float32") == DTypePolicy("float32")
     True
     """
@@ -393,12 +396,25 @@ _default: ContextVar[DTypePolicy | None] = ContextVar("lamina_dtype_policy", def
 
 
 def dtype_policy() -> DTypePolicy:
-    """The default policy, used by layers without a ``dtype`` argument."""
+    """The default policy, used by layers without a ``dtype`` argument.
+
+    >>> dtype_policy()
+    <DTypePolicy 'float32'>
+    """
     return _default.get() or DTypePolicy(settings.floatx())
 
 
 def set_dtype_policy(policy: str | DTypePolicy | None) -> None:
-    """Set the default policy of new layers; None resets it to ``floatx``."""
+    """Set the default policy of new layers; None resets it to ``floatx``.
+
+    Args:
+        policy: A policy, its name such as ``"mixed_bfloat16"``, or None.
+
+    >>> set_dtype_policy("mixed_bfloat16")
+    >>> dtype_policy().compute_dtype
+    'bfloat16'
+    >>> set_dtype_policy(None)
+    """
     _default.set(None if policy is None else get_policy(policy))
 
 
@@ -431,6 +447,9 @@ def get_policy(identifier: Any) -> DTypePolicy:
 
 def serialize(dtype_policy: DTypePolicy) -> dict[str, Any]:
     """Convert a policy to JSON data.
+
+    Args:
+        dtype_policy: The policy.
 
     >>> serialize(DTypePolicy("float32"))["config"]
     {'name': 'float32'}

@@ -14,6 +14,9 @@ Batch = tuple[Any, Any, Any]
 def unpack_x_y_sample_weight(data: Any) -> Batch:
     """Convert ``x``, ``(x, y)`` or ``(x, y, sample_weight)`` to a triple; None for missing parts.
 
+    Args:
+        data: A batch: inputs alone, or a tuple of up to three parts.
+
     >>> unpack_x_y_sample_weight((1, 2))
     (1, 2, None)
     """
@@ -29,6 +32,11 @@ def unpack_x_y_sample_weight(data: Any) -> Batch:
 
 def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
     """Combine the parts of a batch into ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+
+    Args:
+        x: Inputs: an array or a nested structure.
+        y: Targets, or None.
+        sample_weight: Weights of the samples, or None.
 
     >>> pack_x_y_sample_weight(1, 2)
     (1, 2)

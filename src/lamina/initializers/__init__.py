@@ -24,7 +24,7 @@ from lamina.initializers.random import (
 )
 from lamina.serialization.namespaces import accessors
 
-_get, serialize, deserialize = accessors("initializers", "initializer")
+_get, serialize, deserialize = accessors("initializers", "initializer", "Zeros")
 
 
 def get(identifier: Any) -> Any:

@@ -38,6 +38,14 @@ class InputSpec:
         name: The key of the tensor if the inputs are a dict; otherwise only a description.
         optional: Whether None may be passed instead of a tensor.
         layout: Meaning of the axes, such as ``"(batch, time, features)"``, for messages.
+
+    >>> from lamina import layers
+    >>> layer = layers.Flatten()
+    >>> layer.input_spec = InputSpec(min_ndim=3)
+    >>> layer([[1.0, 2.0]])
+    Traceback (most recent call last):
+        ...
+    lamina.errors.ShapeError: Layer 'flatten' ...
     """
 
     def __init__(

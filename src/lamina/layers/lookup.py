@@ -9,7 +9,7 @@ from lamina.errors import ArgumentError
 from lamina.layers.base import Layer
 from lamina.serialization.namespaces import accessors
 
-_, _describe, _rebuild = accessors("layers", "layer")
+_, _describe, _rebuild = accessors("layers", "layer", example="")
 
 
 def serialize(layer: Layer) -> dict[str, Any]:

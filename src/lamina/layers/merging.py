@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -355,6 +356,10 @@ class Dot(_Merge):
         return None
 
 
+# The call in the example of a layer: its arguments and its inputs.
+_OF_LAYER = re.compile(r">>> \w+\((.*?)\)\((\[.*\])\)")
+
+
 def _function(cls: type[_Merge], **defaults: Any) -> Callable[..., Any]:
     """The layer as a function of a list: ``add([a, b])`` is ``Add()([a, b])``."""
     own = [
@@ -380,6 +385,8 @@ def _function(cls: type[_Merge], **defaults: Any) -> Callable[..., Any]:
         {**described, "kwargs": "Arguments of :class:`Layer`, such as ``name``."},
         Returns="    The result of calling the layer on ``inputs``.",
     ).replace("    kwargs:", "    **kwargs:")
+    example = "\n\n>>> " + inspect.cleandoc(cls.__doc__ or "").partition("\n\n>>> ")[2]
+    merge.__doc__ += _OF_LAYER.sub(rf">>> {merge.__name__}(\2, \1)", example).replace(", )", ")")
     return merge
 
 

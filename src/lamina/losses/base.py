@@ -543,11 +543,7 @@ class FunctionLoss(Loss):
         return self._arguments().get("ignore_class")
 
 
-def _read_function(value: Any) -> Callable[..., Any]:
-    return registry.resolve("losses", value, "loss")
-
-
-FUNCTION: Any = field(convert=_read_function)
+FUNCTION: Any = field(convert=lambda value: registry.resolve("losses", value, "loss"))
 
 
 @builtin("losses")
@@ -586,11 +582,14 @@ class LossFunctionWrapper(FunctionLoss):
         return {**super().get_config(), **self._extra}
 
 
-get, serialize, deserialize = accessors("losses", "loss", config="name")
+get, serialize, deserialize = accessors("losses", "loss", "MeanSquaredError", config="name")
 
 
 def as_loss(identifier: Any) -> Loss | None:
-    """A :class:`Loss` from a name, a function, a config, a class or a loss; None stays None.
+    """The :class:`Loss` that ``identifier`` stands for; None stays None.
+
+    Args:
+        identifier: A name, function of ``(y_true, y_pred)``, config, class, loss, or None.
 
     >>> as_loss("mse").name
     'mean_squared_error'

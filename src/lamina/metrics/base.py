@@ -278,4 +278,4 @@ class Metric(_MetricAttributes, Owner, Trackable, Configurable):
         return None if weights is None else jnp.broadcast_to(weights, values.shape)
 
 
-get, serialize, deserialize = accessors("metrics", "metric")
+get, serialize, deserialize = accessors("metrics", "metric", "MeanSquaredError")

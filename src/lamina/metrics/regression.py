@@ -30,13 +30,30 @@ from lamina.serialization.registry import builtin
 def _mean_of(
     function: Callable[..., Any],
     class_name: str,
+    example: str,
     *aliases: str,
     name: str | None = None,
     **arguments: Any,
 ) -> type[FunctionMetric]:
-    """A class for the mean of a loss function; ``name`` and ``dtype`` come first, as in Keras."""
+    """A class for the mean of a loss function; ``name`` and ``dtype`` come first, as in Keras.
+
+    Args:
+        function: The loss function.
+        class_name: Name of the class.
+        example: ``"y_true, y_pred -> mean"`` for its docstring.
+        *aliases: Other names in files and for ``get``.
+        name: Default name of the metric; that of the function when None.
+        **arguments: Defaults of the function's other arguments.
+    """
+    batch, _, mean = example.partition(" -> ")
     defaults = {"name": name or function.__name__, "dtype": DTYPE, **arguments}
-    text = f"Mean of :func:`lamina.losses.{defaults['name']}` over all samples."
+    text = f"""Mean of :func:`lamina.losses.{defaults["name"]}` over all samples.
+
+>>> metric = {class_name}()
+>>> metric.update_state({batch})
+>>> metric.result().item()
+{mean}
+"""
     namespace = {
         "__module__": __name__,
         "__doc__": text,
@@ -57,31 +74,68 @@ def _cosine(y_true: Any, y_pred: Any, axis: int) -> Any:
     return -losses.cosine_similarity(y_true, y_pred, axis)
 
 
-MeanSquaredError = _mean_of(losses.mean_squared_error, "MeanSquaredError", "mse", "MSE")
-MeanAbsoluteError = _mean_of(losses.mean_absolute_error, "MeanAbsoluteError", "mae", "MAE")
+MeanSquaredError = _mean_of(
+    losses.mean_squared_error,
+    "MeanSquaredError",
+    "[[0.0], [1.0]], [[1.0], [3.0]] -> 2.5",
+    "mse",
+    "MSE",
+)
+MeanAbsoluteError = _mean_of(
+    losses.mean_absolute_error,
+    "MeanAbsoluteError",
+    "[[0.0], [1.0]], [[1.0], [3.0]] -> 1.5",
+    "mae",
+    "MAE",
+)
 MeanAbsolutePercentageError = _mean_of(
-    losses.mean_absolute_percentage_error, "MeanAbsolutePercentageError", "mape", "MAPE"
+    losses.mean_absolute_percentage_error,
+    "MeanAbsolutePercentageError",
+    "[[2.0], [4.0]], [[1.0], [3.0]] -> 37.5",
+    "mape",
+    "MAPE",
 )
 MeanSquaredLogarithmicError = _mean_of(
-    losses.mean_squared_logarithmic_error, "MeanSquaredLogarithmicError", "msle", "MSLE"
+    losses.mean_squared_logarithmic_error,
+    "MeanSquaredLogarithmicError",
+    "[[0.0], [1.0]], [[1.0], [1.0]] -> 0.2402...",
+    "msle",
+    "MSLE",
 )
-LogCoshError = _mean_of(losses.log_cosh, "LogCoshError", name="logcosh")
-CosineSimilarity = _mean_of(_cosine, "CosineSimilarity", name="cosine_similarity", axis=-1)
-KLDivergence = _mean_of(losses.kl_divergence, "KLDivergence")
-Poisson = _mean_of(losses.poisson, "Poisson")
-Hinge = _mean_of(losses.hinge, "Hinge")
-SquaredHinge = _mean_of(losses.squared_hinge, "SquaredHinge")
-CategoricalHinge = _mean_of(losses.categorical_hinge, "CategoricalHinge")
+LogCoshError = _mean_of(
+    losses.log_cosh, "LogCoshError", "[[0.0], [1.0]], [[1.0], [1.0]] -> 0.2168...", name="logcosh"
+)
+CosineSimilarity = _mean_of(
+    _cosine,
+    "CosineSimilarity",
+    "[[0.0, 1.0]], [[3.0, 4.0]] -> 0.8...",
+    name="cosine_similarity",
+    axis=-1,
+)
+KLDivergence = _mean_of(
+    losses.kl_divergence, "KLDivergence", "[[0.0, 1.0]], [[0.5, 0.5]] -> 0.6931..."
+)
+Poisson = _mean_of(losses.poisson, "Poisson", "[[0.0], [2.0]], [[1.0], [1.0]] -> 0.9999...")
+Hinge = _mean_of(losses.hinge, "Hinge", "[[-1.0], [1.0]], [[-2.0], [0.5]] -> 0.25")
+SquaredHinge = _mean_of(
+    losses.squared_hinge, "SquaredHinge", "[[-1.0], [1.0]], [[-2.0], [0.0]] -> 0.5"
+)
+CategoricalHinge = _mean_of(
+    losses.categorical_hinge, "CategoricalHinge", "[[0.0, 1.0]], [[0.25, 0.75]] -> 0.5"
+)
 BinaryCrossentropy = _mean_of(
-    losses.binary_crossentropy, "BinaryCrossentropy", "bce", "BCE",
+    losses.binary_crossentropy, "BinaryCrossentropy",
+    "[[1.0], [0.0]], [[0.5], [0.5]] -> 0.6931...", "bce", "BCE",
     from_logits=False, label_smoothing=0.0,
 )  # fmt: skip
 CategoricalCrossentropy = _mean_of(
     losses.categorical_crossentropy, "CategoricalCrossentropy",
+    "[[0.0, 1.0]], [[0.75, 0.25]] -> 1.3862...",
     from_logits=False, label_smoothing=0.0, axis=-1,
 )  # fmt: skip
 SparseCategoricalCrossentropy = _mean_of(
     losses.sparse_categorical_crossentropy, "SparseCategoricalCrossentropy",
+    "[1], [[0.75, 0.25]] -> 1.3862...",
     from_logits=False, ignore_class=None, axis=-1,
 )  # fmt: skip
 

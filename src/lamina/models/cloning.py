@@ -27,7 +27,7 @@ from lamina.layers.state import (
 )
 from lamina.models.functional import Graph
 from lamina.runtime.budget import Budget, charge, loading
-from lamina.serialization import registry, text
+from lamina.serialization import registry, shared, text
 from lamina.tree import nested
 
 
@@ -39,7 +39,7 @@ def graph_config(graph: Graph, is_for_files: bool = True) -> dict[str, Any]:
         is_for_files: Whether calls among the inputs and outputs are counted as in Keras's files:
             those of a functional model from 1. All others are counted from 0.
     """
-    return registry.describe_together(lambda: _graph_config(graph, is_for_files))
+    return shared.describe_together(lambda: _graph_config(graph, is_for_files))
 
 
 def _number_of_first_call(operation: Any) -> int:
@@ -147,7 +147,7 @@ def graph_from_config(
         SerializationError: A call refers to a tensor that no call returns.
     """
     try:
-        with registry.rebuild_together():
+        with shared.rebuild_together():
             return _rebuild(config, custom_objects, make, call_function, is_from_file)
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as e:
         if isinstance(e, LaminaError) or not is_from_file:  # an error of the caller's functions
@@ -291,6 +291,11 @@ def model_from_json(
 
     Warns:
         SavingWarning: The arguments of ``compile`` cannot be read. The model is not compiled.
+
+    >>> from lamina import layers, models
+    >>> model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+    >>> model_from_json(model.to_json()).output_shape
+    (None, 2)
     """
     if not isinstance(json_string, (str, bytes)):
         raise ArgumentError(
@@ -337,6 +342,12 @@ def clone_model(
     Raises:
         ArgumentError: The model has no graph, which the other arguments need, or a function of
             yours does not return what is described above.
+
+    >>> from lamina import layers, models
+    >>> model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+    >>> copy = clone_model(model)
+    >>> copy.output_shape, copy.layers[-1] is model.layers[-1]
+    ((None, 2), False)
     """
     cls: Any = type(model)
     if not isinstance(model, Layer):
@@ -353,7 +364,7 @@ def clone_model(
         )
     own = {type(x).__name__: type(x) for x in flatten_layers(model)
            if registry.registration_of(type(x)) is None}  # fmt: skip
-    with registry.CustomObjectScope(own), registry.rebuild_together() as made:
+    with registry.CustomObjectScope(own), shared.rebuild_together() as made:
         if model.layer_graph is None:
             copy = type(model).from_config(registry.serialize(model)["config"])
         else:
@@ -406,7 +417,7 @@ def _clone_graph(
         return copy
 
     if not type(model).lists_input:
-        config = registry.describe_together(model.get_config)["layers"][1:]
+        config = shared.describe_together(model.get_config)["layers"][1:]
         first = given[0] if given else Input(batch_shape=model.inputs[0].spec.dims_raw,
                                              dtype=model.inputs[0].dtype)  # fmt: skip
         layers = [make(record, None) for record in config]

@@ -539,7 +539,13 @@ class Model(Buildable):
 
 @builtin("models", file_module="keras.src.models.functional")
 class Functional(Model):
-    """A model defined by ``inputs`` and ``outputs``; ``Model(inputs, outputs)`` returns it."""
+    """A model defined by ``inputs`` and ``outputs``; ``Model(inputs, outputs)`` returns it.
+
+    >>> from lamina import layers
+    >>> x = layers.Input((3,))
+    >>> Functional(x, layers.Dense(2)(x)).output_shape
+    (None, 2)
+    """
 
 
 def _is_plain_functional(cls: type) -> bool:

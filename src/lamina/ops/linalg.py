@@ -79,35 +79,28 @@ def cholesky_inverse(x: Tensor, upper: bool = False) -> jax.Array:
     return inverse @ transposed if upper else transposed @ inverse
 
 
-det = unary(
-    "det", lambda x: jnp.linalg.det(_matrices("det", x, square=True)),
-    "The determinant of each matrix.", elementwise=False,
-)  # fmt: skip
-inv = unary(
-    "inv", lambda x: jnp.linalg.inv(_matrices("inv", x, square=True)),
-    "The inverse of each matrix.", elementwise=False,
-)  # fmt: skip
-eig = unary(
-    "eig", lambda x: tuple(jnp.linalg.eig(_matrices("eig", x, square=True))),
+det = unary("det", lambda x: jnp.linalg.det(_matrices("det", x, square=True)),
+    "The determinant of each matrix.", "[[1.0, 2.0], [3.0, 4.0]] -> -2.0",
+    elementwise=False)  # fmt: skip
+inv = unary("inv", lambda x: jnp.linalg.inv(_matrices("inv", x, square=True)),
+    "The inverse of each matrix.", "[[2.0, 0.0], [0.0, 4.0]] -> [[0.5, 0.0], [0.0, 0.25]]",
+    elementwise=False)  # fmt: skip
+eig = unary("eig", lambda x: tuple(jnp.linalg.eig(_matrices("eig", x, square=True))),
     "Eigenvalues ``(..., n)`` and eigenvectors, as columns, of matrices; complex, only on CPU.",
-    elementwise=False,
-)  # fmt: skip
-eigh = unary(
-    "eigh", lambda x: tuple(jnp.linalg.eigh(_matrices("eigh", x, square=True))),
+    "eig([[2.0, 0.0], [0.0, 3.0]])[0].tolist() -> [(2+0j), (3+0j)]", elementwise=False)  # fmt: skip
+eigh = unary("eigh", lambda x: tuple(jnp.linalg.eigh(_matrices("eigh", x, square=True))),
     "Eigenvalues ``(..., n)``, increasing, and eigenvectors, as columns, of Hermitian matrices.",
-    elementwise=False,
-)  # fmt: skip
+    "eigh([[3.0, 0.0], [0.0, 2.0]])[0].tolist() -> [2.0, 3.0]", elementwise=False)  # fmt: skip
 
 
 def _lu_factor(x: jax.Array) -> Any:
     return tuple(jax.scipy.linalg.lu_factor(_matrices("lu_factor", x)))
 
 
-lu_factor = unary(
-    "lu_factor", _lu_factor,
+lu_factor = unary("lu_factor", _lu_factor,
     "``L`` (below the diagonal; its diagonal is 1) and ``U`` in one matrix, and the pivots.",
-    elementwise=False,
-)  # fmt: skip
+    "lu_factor([[2.0, 1.0], [4.0, 0.0]])[0].tolist() -> [[4.0, 0.0], [0.5, 1.0]]",
+    elementwise=False)  # fmt: skip
 
 
 @op

@@ -1,6 +1,6 @@
-"""Templates for ops that differ in one function: a row has a name, the function, and a summary.
+"""Templates for ops that differ in one function: name, function, summary, example.
 
-The docstring of an op is its summary, followed by the template's arguments and results.
+The docstring of an op is its summary, the template's arguments and results, and the example.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ def unary(
     name: str,
     fn: Callable[[Any], Any],
     line: str,
+    example: str,
     *,
     convert: Callable[[Any], Any] = as_array,
     elementwise: bool = True,
@@ -126,18 +127,14 @@ def unary(
         return fn(convert(x))
 
     kind = "integers are converted to floats" if convert is floating else "of any dtype"
-    shape = "of the shape of ``x``" if elementwise else "of the result"
-    text = f"""
-        Args:
-            x: Tensor of any shape; {kind}.
-
-        Returns:
-            Tensor {shape}.
-        """
-    return as_op(apply, name, _text(line, text), _module(), elementwise=elementwise, **known)
+    returns = "\n\nReturns:\n    Tensor of the shape of ``x``." if elementwise else ""
+    text = f"{line}\n\nArgs:\n    x: Tensor of any shape; {kind}.{returns}"
+    return as_op(apply, name, text, example, _module(), elementwise=elementwise, **known)
 
 
-def float_unary(name: str, fn: Callable[[Any], Any], line: str, **known: Any) -> Unary:
+def float_unary(
+    name: str, fn: Callable[[Any], Any], line: str, example: str, **known: Any
+) -> Unary:
     """``fn(x)``, elementwise, in a floating dtype."""
 
     def apply(x: Tensor) -> Any:
@@ -150,7 +147,7 @@ def float_unary(name: str, fn: Callable[[Any], Any], line: str, **known: Any) ->
         Returns:
             Floating-point tensor of the shape of ``x``.
         """
-    return as_op(apply, name, _text(line, text), _module(), elementwise=True, **known)
+    return as_op(apply, name, _text(line, text), example, _module(), elementwise=True, **known)
 
 
 _TWO = """
@@ -163,47 +160,55 @@ _TWO = """
     """
 
 
-def binary(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) -> Binary:
+def binary(
+    name: str, fn: Callable[[Any, Any], Any], line: str, example: str, **known: Any
+) -> Binary:
     """``fn(x1, x2)``, elementwise."""
 
     def apply(x1: Tensor, x2: Tensor) -> Any:
         return fn(tensor(x1), tensor(x2))
 
     text = _TWO.format("x1", "x2", "the dtype that both promote to")
-    return as_op(apply, name, _text(line, text), _module(), elementwise=True, **known)
+    return as_op(apply, name, _text(line, text), example, _module(), elementwise=True, **known)
 
 
-def float_binary(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) -> Binary:
+def float_binary(
+    name: str, fn: Callable[[Any, Any], Any], line: str, example: str, **known: Any
+) -> Binary:
     """``fn(x1, x2)``, elementwise, in a floating dtype."""
 
     def apply(x1: Tensor, x2: Tensor) -> Any:
         return fn(*same_floating(x1, x2))
 
     text = _TWO.format("x1", "x2", "the floating dtype that both promote to")
-    return as_op(apply, name, _text(line, text), _module(), elementwise=True, **known)
+    return as_op(apply, name, _text(line, text), example, _module(), elementwise=True, **known)
 
 
-def comparison(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) -> Binary:
+def comparison(
+    name: str, fn: Callable[[Any, Any], Any], line: str, example: str, **known: Any
+) -> Binary:
     """``fn(x1, x2)``, elementwise, with boolean results."""
 
     def apply(x1: Tensor, x2: Tensor) -> Any:
         return fn(tensor(x1), tensor(x2))
 
     text = _TWO.format("x1", "x2", "booleans")
-    return as_op(apply, name, _text(line, text), _module(), elementwise=True, **known)
+    return as_op(apply, name, _text(line, text), example, _module(), elementwise=True, **known)
 
 
-def bitwise(name: str, fn: Callable[[Any, Any], Any], line: str) -> Bitwise:
+def bitwise(name: str, fn: Callable[[Any, Any], Any], line: str, example: str) -> Bitwise:
     """``fn(x, y)`` for the bits of integers."""
 
     def apply(x: Tensor, y: Tensor) -> Any:
         return fn(tensor(x), tensor(y))
 
     text = _TWO.format("x", "y", "the integer dtype that both promote to")
-    return as_op(apply, name, _text(line, text), _module(), elementwise=True)
+    return as_op(apply, name, _text(line, text), example, _module(), elementwise=True)
 
 
-def reduction(name: str, fn: Callable[..., Any], line: str, **known: Any) -> Reduction:
+def reduction(
+    name: str, fn: Callable[..., Any], line: str, example: str, **known: Any
+) -> Reduction:
     """``fn(x, axis, keepdims)``."""
 
     def apply(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Any:
@@ -218,4 +223,4 @@ def reduction(name: str, fn: Callable[..., Any], line: str, **known: Any) -> Red
         Returns:
             Tensor without the reduced axes.
         """
-    return as_op(apply, name, _text(line, text), _module(), **known)
+    return as_op(apply, name, _text(line, text), example, _module(), **known)

@@ -12,7 +12,7 @@ from lamina.optimizers.transformation import Optax, Transformation
 from lamina.serialization import registry
 from lamina.serialization.namespaces import accessors
 
-_get, serialize, _ = accessors("optimizers", "optimizer")
+_get, serialize, _ = accessors("optimizers", "optimizer", "SGD")
 
 
 def get(identifier: Any) -> Any:
@@ -48,6 +48,13 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     Args:
         config: What :func:`serialize` returned.
         custom_objects: Your own classes and functions, by the names that the config uses.
+
+    Raises:
+        UnknownNameError: An unknown name; the message lists the closest ones.
+        ArgumentError: The config describes something else.
+
+    >>> deserialize({"class_name": "SGD", "config": {"learning_rate": 0.5}}).learning_rate.numpy()
+    array(0.5, dtype=float32)
     """
     with registry.CustomObjectScope(custom_objects or {}):
         return get(config)

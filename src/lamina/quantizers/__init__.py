@@ -24,7 +24,7 @@ from lamina.quantizers.integers import (
 )
 from lamina.serialization.namespaces import accessors, renamed
 
-get, serialize, deserialize = accessors("quantizers", "quantizer")
+get, serialize, deserialize = accessors("quantizers", "quantizer", "AbsMaxQuantizer")
 serialize = renamed(serialize, quantizer="initializer")  # as Keras calls it
 
 __all__ = [

@@ -291,6 +291,15 @@ def load_model(
 
     Warns:
         SavingWarning: The file contains an optimizer state that does not match.
+
+    >>> import os, tempfile
+    >>> from lamina import layers, models
+    >>> model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.keras")
+    ...     model.save(path)
+    ...     load_model(path).output_shape
+    (None, 2)
     """
     path = as_path(filepath)
     if path.is_dir():

@@ -82,6 +82,16 @@ class FileReport:
             takes them as ``custom_objects``.
         code: Records that contain Python code. It is never executed.
         assets: Files of layers, such as vocabularies.
+
+    >>> import os, tempfile
+    >>> from lamina import layers, models
+    >>> model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.keras")
+    ...     model.save(path)
+    ...     report = inspect(path)
+    >>> report.format, report.compiled, len(report.arrays)
+    ('archive of a model (.keras)', False, 2)
     """
 
     path: str

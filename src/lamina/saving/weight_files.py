@@ -116,6 +116,17 @@ def load_weights(
 
     Warns:
         SavingWarning: Weights were skipped because of ``skip_mismatch``.
+
+    >>> import os, tempfile
+    >>> from lamina import layers, models
+    >>> model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.weights.h5")
+    ...     save_weights(model, path)
+    ...     _ = model.layers[-1].bias.assign([1.0, 1.0])
+    ...     load_weights(model, path)
+    >>> model.layers[-1].bias.numpy().tolist()
+    [0.0, 0.0]
     """
     path = as_path(filepath)
     layout = shards.layout_of(path)

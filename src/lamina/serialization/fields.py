@@ -46,7 +46,7 @@ from lamina.errors import (
     SignatureError,
     unknown_name,
 )
-from lamina.serialization import registry
+from lamina.serialization import registry, shared
 from lamina.serialization.deferred import converted
 from lamina.serialization.text import reads_config
 
@@ -267,7 +267,7 @@ def as_data(value: Any) -> Any:
         data = registry.serialize(value)
     except SerializationError:
         return value
-    return data if registry.described_so_far() is not None or _leads_back(data) else value
+    return data if shared.described_so_far() is not None or _leads_back(data) else value
 
 
 def _has_objects(value: Any) -> bool:

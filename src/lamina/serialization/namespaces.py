@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lamina.serialization import registry
+from lamina.core.declaration import described
+from lamina.serialization import registry, shared
 
 
 def serialize_keras_object(obj: Any) -> Any:
@@ -26,7 +28,7 @@ def serialize_keras_object(obj: Any) -> Any:
     >>> serialize_keras_object((1, "a", activations.relu))[2]["config"]
     'relu'
     """
-    return registry.describe_together(lambda: _with_functions(obj))
+    return shared.describe_together(lambda: _with_functions(obj))
 
 
 def _with_functions(x: Any) -> Any:
@@ -42,20 +44,21 @@ def _with_functions(x: Any) -> Any:
 
 
 def accessors(
-    family: str, what: str, default: Any = None, config: str = "config"
+    family: str, what: str, example: str, default: Any = None, config: str = "config"
 ) -> tuple[Callable[..., Any], ...]:
     """Create the functions with which a namespace converts names and configs to objects and back.
 
     Args:
         family: The namespace: ``"initializers"``, ``"regularizers"``, ...
         what: One of its members, for messages: ``"initializer"``.
+        example: The class or function of a member, for the docstrings: ``"Zeros"``; may be empty.
         default: What ``get(None)`` returns.
         config: Name of the first argument of ``deserialize``.
 
     Returns:
         ``get(identifier)``, ``serialize(<what>)`` and ``deserialize(config, custom_objects=None)``.
 
-    >>> get, serialize, deserialize = accessors("activations", "activation")
+    >>> get, serialize, deserialize = accessors("activations", "activation", "relu")
     >>> get(abs)
     <built-in function abs>
     """
@@ -80,22 +83,44 @@ def accessors(
         with registry.CustomObjectScope(custom_objects or {}):
             return get(config)
 
-    get.__doc__ = f"""The {what} that ``identifier`` stands for.
+    member, module = what.replace(" ", "_"), sys._getframe(1).f_globals["__name__"]
+    found = f"{example}()"
+    config_of_it = f'{{"class_name": "{example}", "config": {{}}}}'
+    examples = (f'get("{example}") -> {found}',
+                f"serialize(get(\"{example}\"))[\"class_name\"] -> '{example}'",
+                f"deserialize({config_of_it}) -> {found}")  # fmt: skip
+    if not example:
+        examples = ("", "", "")
+    elif example.islower():  # a function, which its name describes
+        examples = (f"get(\"{example}\").__name__ -> '{example}'",
+                    f"serialize(get(\"{example}\")) -> '{example}'",
+                    f"deserialize(\"{example}\").__name__ -> '{example}'")  # fmt: skip
+    texts = f"""The {what} that ``identifier`` stands for.
 
     Args:
         identifier: A name, a config, a class (called without arguments), a callable, or None.
 
     Raises:
         UnknownNameError: No such name; the message lists the closest ones.
-    """
-    serialize.__doc__ = f"Describe one {what} as JSON data."
-    deserialize.__doc__ = f"""The {what} that :func:`serialize` described.
+    """, f"""Describe one {what} as JSON data.
 
     Args:
-        {config}: What :func:`serialize` returned.
+        obj: The {what}.
+
+    Raises:
+        SerializationError: An object without ``get_config``, or a function without a name.
+    """, f"""The {what} that :func:`serialize` described.
+
+    Args:
+        config: What :func:`serialize` returned.
         custom_objects: Your own classes and functions, by the names that the config uses.
-    """
-    return get, renamed(serialize, obj=what.replace(" ", "_")), renamed(deserialize, config=config)
+
+    Raises:
+        UnknownNameError: No such name; the message lists the closest ones.
+    """  # fmt: skip
+    for function, text, shown in zip((get, serialize, deserialize), texts, examples, strict=True):
+        described(function, function.__name__, text, shown, module)
+    return get, renamed(serialize, obj=member), renamed(deserialize, config=config)
 
 
 def renamed(function: Callable[..., Any], **names: str) -> Callable[..., Any]:
@@ -120,5 +145,10 @@ def renamed(function: Callable[..., Any], **names: str) -> Callable[..., Any]:
         bound = new.bind(*args, **kwargs)
         return function(*bound.args, **bound.kwargs)
 
+    text = inspect.cleandoc(function.__doc__ or "")
+    for before, after in names.items():
+        text = text.replace(f"\n    {before}: ", f"\n    {after}: ")
+        text = text.replace(f"``{before}``", f"``{after}``")
+    call.__doc__ = text
     call.__signature__ = new  # pyright: ignore[reportAttributeAccessIssue]
     return call

@@ -11,8 +11,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
@@ -34,6 +33,7 @@ from lamina.errors import (
 from lamina.runtime import budget
 from lamina.serialization import docstrings, text
 from lamina.serialization.deferred import complete_namespace, complete_table, converted
+from lamina.serialization.shared import describe_together, described_so_far, rebuild_together
 
 _T = TypeVar("_T")
 _REGISTERED = re.compile(r"[^>\x00-\x1f]{0,200}>[^>\x00-\x1f]{1,200}")
@@ -70,21 +70,6 @@ def _has_state(cls: type) -> bool:
     return issubclass(cls, Trackable) and cls.tracked_as in ("layer", "seed_generator")
 
 
-class _Occurrences:
-    """The objects with weights in one config; those that occur more than once are numbered."""
-
-    def __init__(self, shared: dict[int, int]) -> None:
-        self.seen: dict[int, Any] = {}
-        self.shared = shared
-
-    def count(self, obj: Any) -> int | None:
-        """The number of ``obj`` if it occurs more than once, else None."""
-        if id(obj) in self.seen:
-            self.shared.setdefault(id(obj), len(self.shared) + 1)
-        self.seen[id(obj)] = obj
-        return self.shared.get(id(obj))
-
-
 _namespaces: dict[str, dict[str, Any]] = {"ops": OPERATIONS}
 # How Keras's files refer to a class: module and name.
 _in_files: dict[tuple[str | None, str], Any] = {}
@@ -92,9 +77,6 @@ _DECLARED = "_registration"
 _custom: dict[str, Any] = {}
 _registered_names: dict[Any, str] = {}
 _scoped: ContextVar[Mapping[str, Any] | None] = ContextVar("lamina_custom_objects", default=None)
-_described: ContextVar[_Occurrences | None] = ContextVar("lamina_described", default=None)
-described_so_far = _described.get  # None outside of `describe_together`
-_rebuilt: ContextVar[dict[int, Any] | None] = ContextVar("lamina_rebuilt", default=None)
 
 
 def _is_function(x: Any) -> bool:
@@ -231,7 +213,14 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
 
 
 def get_registered_name(obj: Any) -> str:
-    """The name that ``obj`` was registered under, or its own."""
+    """The name that ``obj`` was registered under, or its own.
+
+    Args:
+        obj: A class or function.
+
+    >>> get_registered_name(dict)
+    'dict'
+    """
     return str(_registered_names.get(obj, obj.__name__))
 
 
@@ -244,6 +233,14 @@ def get_registered_object(
 
     Searches ``custom_objects``, the active scopes, the registered objects and ``module_objects``,
     in this order.
+
+    Args:
+        name: Its name.
+        custom_objects: Objects by name, or None.
+        module_objects: Other objects by name, or None.
+
+    >>> get_registered_object("mine", {"mine": abs})
+    <built-in function abs>
     """
     for table in (custom_objects or {}, _scoped.get() or {}, _custom, module_objects or {}):
         if name in table:
@@ -252,7 +249,11 @@ def get_registered_object(
 
 
 def get_custom_objects() -> dict[str, Any]:
-    """The live dictionary of registered objects."""
+    """The live dictionary of registered objects.
+
+    >>> "not registered" in get_custom_objects()
+    False
+    """
     return _custom
 
 
@@ -261,6 +262,10 @@ class CustomObjectScope:
 
     Args:
         custom_objects: Dict of names to classes or functions.
+
+    >>> with CustomObjectScope({"mine": abs}):
+    ...     get_registered_object("mine")
+    <built-in function abs>
     """
 
     def __init__(self, custom_objects: Mapping[str, Any]) -> None:
@@ -305,45 +310,11 @@ def _module_in_files(cls: type) -> str | None:
     return cls.__module__ if declared is None else declared.file_module
 
 
-def describe_together(describe: Callable[[], _T]) -> _T:
-    """Call a function that serializes several objects, and number layers that occur repeatedly.
-
-    All records of such a layer have the same ``shared_object_id``, so that :func:`deserialize`
-    creates one layer for them.
-    """
-    if _described.get() is not None:
-        return describe()
-    shared: dict[int, int] = {}
-    while True:
-        known = len(shared)
-        token = _described.set(_Occurrences(shared))
-        try:
-            description = describe()
-        except RecursionError:
-            raise SerializationError("A config contains itself, or is nested too deeply.") from None
-        finally:
-            _described.reset(token)
-        if len(shared) == known:
-            return description
-
-
-@contextmanager
-def rebuild_together() -> Iterator[dict[int, Any]]:
-    """Context in which records with the same ``shared_object_id`` become one object."""
-    table = _rebuilt.get()
-    if table is not None:
-        yield table
-        return
-    table = {}
-    token = _rebuilt.set(table)
-    try:
-        yield table
-    finally:
-        _rebuilt.reset(token)
-
-
 def serialize(obj: Any) -> Any:
     """Convert ``obj`` to JSON data: numbers, strings, lists, dicts, and ``class_name`` records.
+
+    Args:
+        obj: An object with ``get_config``, a function with a name, a value, or a nesting of these.
 
     Raises:
         SerializationError: An object without ``get_config``, or a function without a name.
@@ -391,7 +362,7 @@ def _describe(obj: Any) -> Any:
             f"Cannot serialize {obj!r} (of type {type(obj).__name__}). Give its class a "
             "`get_config` method that returns its constructor's arguments."
         )
-    occurrences = _described.get()
+    occurrences = described_so_far()
     number = occurrences.count(obj) if occurrences and _has_state(cls) else None
     declared = registration_of(cls)
     record: dict[str, Any] = {
@@ -523,6 +494,10 @@ def deserialize(
     Raises:
         SerializationError: A class that is neither built in, registered nor passed.
         UnknownNameError: A name alone that ``module_objects`` does not have.
+
+    >>> from lamina.optimizers import schedules
+    >>> deserialize(schedules.serialize(schedules.ExponentialDecay(0.5, 10, 0.9)))(0).item()
+    0.5
     """
     known = {**(module_objects or {}), **(custom_objects or {})}
     if isinstance(config, str) and module_objects is not None:

@@ -35,6 +35,9 @@ def _is_namedtuple(x: Any) -> bool:
 def is_nested(structure: Any) -> bool:
     """Whether ``structure`` is a container that these functions traverse.
 
+    Args:
+        structure: Any object.
+
     >>> is_nested([1]), is_nested("ab"), is_nested(None)
     (True, False, False)
     """
@@ -161,6 +164,9 @@ def _map(
 def flatten_with_path(structure: Any) -> list[tuple[Path, Any]]:
     """The leaves of ``structure`` with their paths of keys and positions.
 
+    Args:
+        structure: Nested lists, tuples and dicts.
+
     >>> flatten_with_path({"b": 1, "a": [2, 3]})
     [(('a', 0), 2), (('a', 1), 3), (('b',), 1)]
     """
@@ -177,6 +183,9 @@ def flatten_with_path(structure: Any) -> list[tuple[Path, Any]]:
 
 def flatten(structure: Any) -> list[Any]:
     """The leaves of ``structure``, with the values of a dict in the sorted order of its keys.
+
+    Args:
+        structure: Nested lists, tuples and dicts.
 
     >>> flatten({"b": 1, "a": [2, (3,)]})
     [2, 3, 1]
@@ -272,6 +281,10 @@ def _is_shape(x: Any) -> bool:
 def map_shape_structure(func: Callable[[Any], Any], structure: Any) -> Any:
     """Apply ``func`` to shapes in a structure: tuples and lists of integers and None are leaves.
 
+    Args:
+        func: Function of one shape.
+        structure: Nested lists, tuples and dicts of shapes.
+
     >>> map_shape_structure(len, {"a": (None, 3), "b": [(2, 3, 4)]})
     {'a': 2, 'b': [3]}
     """
@@ -357,6 +370,10 @@ def _compare(a: Any, b: Any, path: Path, check_types: bool) -> None:
 def assert_same_paths(a: Any, b: Any) -> None:
     """Raise an error unless two structures have leaves at the same paths, in any containers.
 
+    Args:
+        a: Nested lists, tuples and dicts.
+        b: Nested lists, tuples and dicts.
+
     Raises:
         StructureError: A path is in only one of them.
 
@@ -374,6 +391,9 @@ def assert_same_paths(a: Any, b: Any) -> None:
 
 def lists_to_tuples(structure: Any) -> Any:
     """The structure with all lists replaced by tuples.
+
+    Args:
+        structure: Nested lists, tuples and dicts.
 
     >>> lists_to_tuples({"a": [1, [2]]})
     {'a': (1, (2,))}

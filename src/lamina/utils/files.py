@@ -91,6 +91,16 @@ def get_file(
             "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
             file_hash="731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
         )
+
+    A file that is in the cache already is not downloaded:
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pathlib.Path(folder, "datasets").mkdir()
+    ...     _ = pathlib.Path(folder, "datasets", "words.txt").write_text("red")
+    ...     path = get_file("words.txt", "https://example.com/words.txt", cache_dir=folder)
+    ...     pathlib.Path(path).read_text()
+    'red'
     """
     if origin is None:
         raise ArgumentError("get_file() expects `origin`, the URL to download from.")

@@ -432,6 +432,15 @@ def audio_dataset_from_directory(
         {verbose}
 
     {returns}
+
+    >>> import pathlib, tempfile, wave
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with wave.open(str(pathlib.Path(folder, "a.wav")), "wb") as file:
+    ...         file.setparams((1, 2, 8000, 0, "NONE", ""))
+    ...         file.writeframes(bytes(8))  # four samples
+    ...     data = audio_dataset_from_directory(folder, labels=None, verbose=False)
+    ...     [x.shape for x in data]
+    [(1, 4, 1)]
     """
     if ragged:
         raise ArgumentError(

@@ -182,6 +182,12 @@ def save_img(
 
     Raises:
         ShapeError: ``x`` is not one image.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> save_img(file, [[[0], [255]]], file_format="png", scale=False)
+    >>> load_img(io.BytesIO(file.getvalue())).size
+    (2, 1)
     """
     if file_format is None and isinstance(path, (str, Path)):
         file_format = Path(path).suffix[1:]

@@ -60,6 +60,11 @@ class Row:
         sharding: For each weight that is split its name and the axis of the mesh that splits each
             dimension; the same for the output if it has a layout. Empty if not requested.
         device_bytes: Size of the weights on each device in bytes.
+
+    >>> from lamina import layers, models
+    >>> model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+    >>> summarize(model).rows[-1].output_shapes
+    ((None, 2),)
     """
 
     name: str
@@ -95,6 +100,10 @@ class Row:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Weights:
     """A number of parameters and their memory.
+
+    Args:
+        params: Number of elements.
+        bytes: Their size in bytes.
 
     >>> str(Weights(55_050, 220_200))
     '55,050 (215.04 KB)'
@@ -137,6 +146,10 @@ class ModelSummary:
         line_length: Width in characters; when None, as wide as necessary up to the width of the
             terminal.
         positions: End of each column, in characters or as fractions of the width.
+
+    >>> from lamina import layers, models
+    >>> summarize(models.Sequential([layers.Input((3,)), layers.Dense(2)])).trainable
+    Weights(params=8, bytes=32)
     """
 
     name: str
@@ -308,6 +321,11 @@ def summarize(
     Raises:
         UnknownNameError: No layer's name matches ``layer_range``.
         ArgumentError: ``layer_range`` is not a pair, or ``line_length`` is not a positive number.
+
+    >>> from lamina import layers, models
+    >>> model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+    >>> [(row.type, row.params) for row in summarize(model).rows]
+    [('Dense', 8)]
     """
     if line_length is not None and line_length < 1:
         raise ArgumentError(f"`line_length` is a positive number. Received: {line_length!r}.")
@@ -367,6 +385,11 @@ def print_summary(
         layer_range: See :func:`summarize`.
         show_cost: See :func:`summarize`.
         show_sharding: See :func:`summarize`.
+
+    >>> from lamina import layers, models
+    >>> model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+    >>> print_summary(model, print_fn=lambda text: print("Dense" in text))
+    True
     """
     if print_fn is not None and not callable(print_fn):
         raise ArgumentError(f"`print_fn` is a function of the text. Received: {print_fn!r}.")

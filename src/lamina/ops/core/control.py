@@ -169,6 +169,10 @@ def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_
 def map(f: Callable[[Any], Any], xs: Tensor) -> Any:
     """Apply ``f`` to each entry of ``xs`` along axis 0, sequentially, and stack the results.
 
+    Args:
+        f: Function of one entry.
+        xs: A tensor or a nested structure of tensors, of the same size along axis 0.
+
     >>> map(lambda x: x * 2, jnp.array([1, 2]))
     Array([2, 4], dtype=int32)
     """
@@ -178,6 +182,10 @@ def map(f: Callable[[Any], Any], xs: Tensor) -> Any:
 @op
 def vectorized_map(function: Callable[[Any], Any], elements: Tensor) -> Any:
     """Apply ``function`` to all entries of ``elements`` along axis 0 at once; stack the results.
+
+    Args:
+        function: Function of one entry.
+        elements: A tensor or a nested structure of tensors, of the same size along axis 0.
 
     >>> vectorized_map(lambda x: x * 2, jnp.array([1, 2]))
     Array([2, 4], dtype=int32)

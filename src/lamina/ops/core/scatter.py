@@ -37,6 +37,12 @@ def slice(inputs: Tensor, start_indices: Tensor, shape: Sequence[int]) -> jax.Ar
 def slice_update(inputs: Tensor, start_indices: Tensor, updates: Tensor) -> jax.Array:
     """``inputs`` with the slice that starts at ``start_indices`` replaced by ``updates``.
 
+    Args:
+        inputs: Tensor.
+        start_indices: The first position along each axis, integers ``(axes,)``. A slice that would
+            end outside is moved inside.
+        updates: The new values, with as many axes as ``inputs``; cast to its dtype.
+
     >>> slice_update([1, 2, 3], [1], [8, 9])
     Array([1, 8, 9], dtype=int32)
     """

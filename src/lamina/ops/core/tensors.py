@@ -25,6 +25,11 @@ FILE_MODULE = "core"  # of Keras's files
 def cast(x: Tensor, dtype: Any) -> jax.Array:
     """``x`` cast to another dtype.
 
+    Args:
+        x: Tensor.
+        dtype: Name of the dtype, such as ``"int32"``; ``floatx`` when None. Fractions are cut off
+            towards 0 for integers.
+
     >>> cast([1.7, -1.7], "int32")
     Array([ 1, -1], dtype=int32)
     """
@@ -34,6 +39,10 @@ def cast(x: Tensor, dtype: Any) -> jax.Array:
 @op(elementwise=True)
 def saturate_cast(x: Tensor, dtype: Any) -> jax.Array:
     """``x`` cast to another dtype; numbers out of its range become the nearest limit.
+
+    Args:
+        x: Tensor.
+        dtype: Name of the dtype; ``floatx`` when None.
 
     >>> saturate_cast([-5.0, 300.0], "uint8")
     Array([  0, 255], dtype=uint8)
@@ -58,6 +67,9 @@ def saturate_cast(x: Tensor, dtype: Any) -> jax.Array:
 @op(elementwise=True)
 def stop_gradient(variable: Tensor) -> Any:
     """The same values without a gradient.
+
+    Args:
+        variable: Tensor or variable.
 
     >>> float(jax.grad(lambda x: x * stop_gradient(x))(3.0))
     3.0
@@ -126,6 +138,9 @@ def _is_text(x: Any) -> bool:
 def convert_to_numpy(x: Tensor) -> np.ndarray:
     """Convert ``x`` to a NumPy array.
 
+    Args:
+        x: Array, variable, number or lists of numbers; not a symbolic tensor.
+
     >>> convert_to_numpy([1, 2])
     array([1, 2])
     """
@@ -134,6 +149,10 @@ def convert_to_numpy(x: Tensor) -> np.ndarray:
 
 def shape(x: Tensor) -> tuple[Any, ...]:
     """The shape of ``x``; inside a layer's ``call``, unknown dimensions are symbolic.
+
+    Args:
+        x: Tensor, symbolic tensor or variable; None stands for a size that is unknown while a graph
+            is built.
 
     >>> shape([[1, 2, 3]])
     (1, 3)
@@ -144,6 +163,9 @@ def shape(x: Tensor) -> tuple[Any, ...]:
 def dtype(x: Tensor) -> str:
     """The name of the dtype of ``x``.
 
+    Args:
+        x: Tensor, symbolic tensor, variable or number.
+
     >>> dtype(1.0)
     'float32'
     """
@@ -153,6 +175,9 @@ def dtype(x: Tensor) -> str:
 
 def is_tensor(x: Any) -> bool:
     """Whether ``x`` is a JAX array or a symbolic tensor.
+
+    Args:
+        x: Any object.
 
     >>> is_tensor(jnp.ones(2)), is_tensor(np.ones(2))
     (True, False)

@@ -17,7 +17,14 @@ FILE_MODULE = "image"  # of Keras's files
 
 
 def _color(
-    name: str, fn: Any, file_class: str, line: str, *, floating: bool, grey: bool = False
+    name: str,
+    fn: Any,
+    file_class: str,
+    line: str,
+    example: str,
+    *,
+    floating: bool,
+    grey: bool = False,
 ) -> Any:
     def apply(images: Tensor, data_format: str | None = None) -> jax.Array:
         x, restore = batched(name, images, data_format)
@@ -45,18 +52,16 @@ def _color(
     Returns:
         Images in the layout and the dtype of ``images``.
     """
-    return as_op(apply, name, text, __name__, file_class=file_class)
+    return as_op(apply, name, text, example, __name__, file_class=file_class)
 
 
-rgb_to_grayscale = _color(
-    "rgb_to_grayscale", colors.grey, "RGBToGrayscale",
+rgb_to_grayscale = _color("rgb_to_grayscale", colors.grey, "RGBToGrayscale",
     "Brightness: ``0.2989 * red + 0.5870 * green + 0.1140 * blue``, as one channel; images of one "
-    "channel are returned unchanged.", floating=False, grey=True,
-)  # fmt: skip
-rgb_to_hsv = _color(
-    "rgb_to_hsv", colors.rgb_to_hsv, "RGBToHSV",
-    "Hue, saturation and value of colors between 0 and 1.", floating=True,
-)  # fmt: skip
-hsv_to_rgb = _color(
-    "hsv_to_rgb", colors.hsv_to_rgb, "HSVToRGB", "The inverse of :func:`rgb_to_hsv`.", floating=True
-)
+    "channel are returned unchanged.", "[[[1.0, 0.5, 0.0]]] -> [[[0.5924...]]]", floating=False,
+    grey=True)  # fmt: skip
+rgb_to_hsv = _color("rgb_to_hsv", colors.rgb_to_hsv, "RGBToHSV",
+    "Hue, saturation and value of colors between 0 and 1.",
+    "[[[1.0, 0.0, 0.0]]] -> [[[0.0, 1.0, 1.0]]]", floating=True)  # fmt: skip
+hsv_to_rgb = _color("hsv_to_rgb", colors.hsv_to_rgb, "HSVToRGB",
+    "The inverse of :func:`rgb_to_hsv`.", "[[[0.0, 1.0, 0.5]]] -> [[[0.5, 0.0, 0.0]]]",
+    floating=True)  # fmt: skip

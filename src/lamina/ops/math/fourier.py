@@ -35,7 +35,7 @@ def _parts(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.real(x), jnp.imag(x)
 
 
-def _transform(name: str, fn: Any, file_class: str, line: str) -> Any:
+def _transform(name: str, fn: Any, file_class: str, line: str, example: str) -> Any:
     def apply(x: Tensor) -> tuple[jax.Array, jax.Array]:
         return _parts(fn(_pair(name, x)))
 
@@ -47,18 +47,17 @@ def _transform(name: str, fn: Any, file_class: str, line: str) -> Any:
     Returns:
         Pair of real and imaginary parts, of the same shape.
     """
-    return as_op(apply, name, text, __name__, file_class=file_class)
+    return as_op(apply, name, text, example, __name__, file_class=file_class)
 
 
-fft = _transform(
-    "fft", jnp.fft.fft, "FFT",
-    "The discrete Fourier transform along the last axis:\n"
+fft = _transform("fft", jnp.fft.fft, "FFT", "The discrete Fourier transform along the last axis:\n"
     "    ``y[k] = sum over n of x[n] * exp(-2j * pi * k * n / size)``.",
-)  # fmt: skip
-fft2 = _transform(
-    "fft2", jnp.fft.fft2, "FFT2", "The discrete Fourier transform along the last two axes."
-)
-ifft2 = _transform("ifft2", jnp.fft.ifft2, "IFFT2", "The inverse of :func:`fft2`.")
+    "fft(([1.0, 2.0], [0.0, 0.0]))[0].tolist() -> [3.0, -1.0]")  # fmt: skip
+fft2 = _transform("fft2", jnp.fft.fft2, "FFT2",
+    "The discrete Fourier transform along the last two axes.",
+    "fft2(([[1.0, 2.0]], [[0.0, 0.0]]))[0].tolist() -> [[3.0, -1.0]]")  # fmt: skip
+ifft2 = _transform("ifft2", jnp.fft.ifft2, "IFFT2", "The inverse of :func:`fft2`.",
+    "ifft2(([[3.0, -1.0]], [[0.0, 0.0]]))[0].tolist() -> [[1.0, 2.0]]")  # fmt: skip
 
 
 @op(file_class="RFFT")

@@ -14,7 +14,7 @@ from lamina.ops.templates import as_array
 FILE_MODULE = "math"  # of Keras's files
 
 
-def _segments(name: str, fn: Any, line: str) -> Any:
+def _segments(name: str, fn: Any, line: str, example: str) -> Any:
     def apply(
         data: Tensor, segment_ids: Tensor, num_segments: int | None = None, sorted: bool = False
     ) -> jax.Array:
@@ -44,10 +44,14 @@ def _segments(name: str, fn: Any, line: str) -> Any:
     Returns: Tensor ``(num_segments, ...)``; a segment without entries has the identity of the
     reduction: 0 for a sum, 1 for a product, minus or plus infinity for the maximum or minimum.
     """
-    return as_op(apply, name, text, __name__)
+    return as_op(apply, name, text, example, __name__)
 
 
-segment_sum = _segments("segment_sum", jax.ops.segment_sum, "The sum of each segment.")
-segment_prod = _segments("segment_prod", jax.ops.segment_prod, "The product of each segment.")
-segment_max = _segments("segment_max", jax.ops.segment_max, "The largest entry of each segment.")
-segment_min = _segments("segment_min", jax.ops.segment_min, "The smallest entry of each segment.")
+segment_sum = _segments("segment_sum", jax.ops.segment_sum, "The sum of each segment.",
+    "[1, 2, 3], [0, 0, 1] -> [3, 3]")  # fmt: skip
+segment_prod = _segments("segment_prod", jax.ops.segment_prod, "The product of each segment.",
+    "[2, 3, 4], [0, 0, 1] -> [6, 4]")  # fmt: skip
+segment_max = _segments("segment_max", jax.ops.segment_max, "The largest entry of each segment.",
+    "[1, 2, 3], [0, 0, 1] -> [2, 3]")  # fmt: skip
+segment_min = _segments("segment_min", jax.ops.segment_min, "The smallest entry of each segment.",
+    "[1, 2, 3], [0, 0, 1] -> [1, 3]")  # fmt: skip

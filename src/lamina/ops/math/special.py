@@ -20,19 +20,24 @@ from lamina.ops.templates import (
 
 FILE_MODULE = "math"  # of Keras's files
 
-erf = float_unary(
-    "erf",
-    jax.scipy.special.erf,
+erf = float_unary("erf", jax.scipy.special.erf,
     "``2 / sqrt(pi)`` times the integral of ``exp(-t ** 2)``, 0 to x.",
-)
-erfc = float_unary("erfc", jax.scipy.special.erfc, "``1 - erf(x)``, precise for large ``x``.")
-erfinv = float_unary("erfinv", jax.scipy.special.erfinv, "The inverse of :func:`erf`.")
-rsqrt = float_unary("rsqrt", jax.lax.rsqrt, "``1 / sqrt(x)``.")
+    "[0.0, 1.0] -> [0.0, 0.8427...]")  # fmt: skip
+erfc = float_unary("erfc", jax.scipy.special.erfc, "``1 - erf(x)``, precise for large ``x``.",
+    "[0.0, 1.0] -> [1.0, 0.1572...]")  # fmt: skip
+erfinv = float_unary("erfinv", jax.scipy.special.erfinv, "The inverse of :func:`erf`.",
+    "[0.0, 0.5] -> [0.0, 0.4769...]")  # fmt: skip
+rsqrt = float_unary("rsqrt", jax.lax.rsqrt, "``1 / sqrt(x)``.", "[4.0, 16.0] -> [0.5, 0.25]")
 
 
 @op
 def logsumexp(x: Tensor, axis: Axes = None, keepdims: bool = False) -> jax.Array:
     """``log(sum(exp(x), axis))``, without overflow.
+
+    Args:
+        x: Tensor.
+        axis: The axis or axes to reduce; all of them when None.
+        keepdims: Whether reduced axes stay, with size 1.
 
     >>> f"{logsumexp(jnp.array([1000.0, 1000.0])):.3f}"
     '1000.693'
@@ -92,21 +97,16 @@ def _as_complex(x: jax.Array) -> jax.Array:
     return jax.lax.complex(x[..., 0], x[..., 1])
 
 
-view_as_complex = unary(
-    "view_as_complex", _as_complex, "``x[..., 0] + 1j * x[..., 1]``.",
-    convert=floating, elementwise=False,
-)  # fmt: skip
-view_as_real = unary(
-    "view_as_real", lambda x: jnp.stack([jnp.real(x), jnp.imag(x)], -1),
-    "Real and imaginary parts as a new last axis of size 2.", elementwise=False,
-)  # fmt: skip
+view_as_complex = unary("view_as_complex", _as_complex, "``x[..., 0] + 1j * x[..., 1]``.",
+    "[[1.0, 2.0]] -> [(1+2j)]", convert=floating, elementwise=False)  # fmt: skip
+view_as_real = unary("view_as_real", lambda x: jnp.stack([jnp.real(x), jnp.imag(x)], -1),
+    "Real and imaginary parts as a new last axis of size 2.", "[1 + 2j] -> [[1.0, 2.0]]",
+    elementwise=False)  # fmt: skip
 
 
-logdet = unary(
-    "logdet", lambda x: jnp.linalg.slogdet(x)[1],
+logdet = unary("logdet", lambda x: jnp.linalg.slogdet(x)[1],
     "The logarithm of the determinant of Hermitian positive definite matrices.",
-    convert=floating, elementwise=False,
-)  # fmt: skip
+    "[[2.0, 0.0], [0.0, 3.0]] -> 1.7917...", convert=floating, elementwise=False)  # fmt: skip
 
 
 @op(file_class="CDist")

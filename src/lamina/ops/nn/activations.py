@@ -7,36 +7,28 @@ import jax.numpy as jnp
 
 from lamina.core.declaration import Tensor, op
 from lamina.errors import ArgumentError
-from lamina.ops.templates import Axes, as_array, as_axes, floating
+from lamina.ops.templates import Axes, as_array, as_axes, float_unary, floating, unary
 
 FILE_MODULE = "nn"  # of Keras's files
 
 
-@op(elementwise=True)
-def relu(x: Tensor) -> jax.Array:
-    """``max(x, 0)``; its gradient at 0 is 0.
-
-    >>> relu(jnp.array([-1.0, 0.0, 2.0]))
-    Array([0., 0., 2.], dtype=float32)
-    """
-    return jax.nn.relu(as_array(x))
+relu = unary("relu", jax.nn.relu, "``max(x, 0)``; its gradient at 0 is 0.",
+    "[-1.0, 0.0, 2.0] -> [0.0, 0.0, 2.0]")  # fmt: skip
 
 
-@op(elementwise=True)
-def relu6(x: Tensor) -> jax.Array:
-    """``min(max(x, 0), 6)``.
-
-    >>> relu6(jnp.array([-1.0, 2.0, 8.0]))
-    Array([0., 2., 6.], dtype=float32)
-    """
-    return jax.nn.relu6(as_array(x))
+relu6 = unary("relu6", jax.nn.relu6, "``min(max(x, 0), 6)``.",
+    "[-1.0, 2.0, 8.0] -> [0.0, 2.0, 6.0]")  # fmt: skip
 
 
 @op(elementwise=True)
 def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> jax.Array:
     """``x`` where positive, else ``negative_slope * x``.
 
-    >>> leaky_relu(jnp.array([-1.0, 2.0]))
+    Args:
+        x: Tensor of any shape.
+        negative_slope: Slope below 0.
+
+    >>> leaky_relu([-1.0, 2.0])
     Array([-0.2,  2. ], dtype=float32)
     """
     return jax.nn.leaky_relu(floating(x), negative_slope)
@@ -46,25 +38,28 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> jax.Array:
 def elu(x: Tensor, alpha: float = 1.0) -> jax.Array:
     """``x`` where positive, else ``alpha * (exp(x) - 1)``. Clevert et al. 2016, arXiv:1511.07289.
 
+    Args:
+        x: Tensor of any shape.
+        alpha: The limit towards minus infinity is ``-alpha``.
+
     >>> f"{elu(-1.0):.3f}"
     '-0.632'
     """
     return jax.nn.elu(floating(x), alpha)
 
 
-@op(elementwise=True)
-def selu(x: Tensor) -> jax.Array:
-    """``1.0507 * elu(x, 1.6733)``: keeps mean 0, variance 1. Klambauer et al., arXiv:1706.02515.
-
-    >>> f"{selu(-1.0):.3f}"
-    '-1.111'
-    """
-    return jax.nn.selu(floating(x))
+selu = float_unary("selu", jax.nn.selu,
+    "``1.0507 * elu(x, 1.6733)``: keeps mean 0, variance 1. Klambauer et al., arXiv:1706.02515.",
+    "[-1.0, 2.0] -> [-1.1113..., 2.1014...]")  # fmt: skip
 
 
 @op(elementwise=True)
 def celu(x: Tensor, alpha: float = 1.0) -> jax.Array:
     """``max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))``. Barron 2017, arXiv:1704.07483.
+
+    Args:
+        x: Tensor of any shape.
+        alpha: The limit towards minus infinity is ``-alpha``; not 0.
 
     >>> f"{celu(-1.0):.3f}"
     '-0.632'
@@ -86,77 +81,48 @@ def gelu(x: Tensor, approximate: bool = True) -> jax.Array:
     return jax.nn.gelu(floating(x), approximate)
 
 
-@op(elementwise=True)
-def sigmoid(x: Tensor) -> jax.Array:
-    """``1 / (1 + exp(-x))``.
-
-    >>> f"{sigmoid(-1.0):.3f}"
-    '0.269'
-    """
-    return jax.nn.sigmoid(floating(x))
+sigmoid = float_unary("sigmoid", jax.nn.sigmoid, "``1 / (1 + exp(-x))``.",
+    "[-1.0, 0.0] -> [0.2689..., 0.5]")  # fmt: skip
 
 
-@op(elementwise=True)
-def silu(x: Tensor) -> jax.Array:
-    """``x * sigmoid(x)``, also called swish. Ramachandran et al. 2017, arXiv:1710.05941.
-
-    >>> f"{silu(2.0):.3f}"
-    '1.762'
-    """
-    return jax.nn.silu(floating(x))
+silu = float_unary("silu", jax.nn.silu,
+    "``x * sigmoid(x)``, also called swish. Ramachandran et al. 2017, arXiv:1710.05941.",
+    "[-1.0, 2.0] -> [-0.2689..., 1.7615...]")  # fmt: skip
 
 
 swish = silu
 
 
-@op(elementwise=True)
-def mish(x: Tensor) -> jax.Array:
-    """``x * tanh(softplus(x))``. Misra 2020, arXiv:1908.08681.
-
-    >>> f"{mish(2.0):.3f}"
-    '1.944'
-    """
-    return jax.nn.mish(floating(x))
+mish = float_unary("mish", jax.nn.mish, "``x * tanh(softplus(x))``. Misra 2020, arXiv:1908.08681.",
+    "[-1.0, 2.0] -> [-0.3034..., 1.9439...]")  # fmt: skip
 
 
-@op(elementwise=True)
-def hard_sigmoid(x: Tensor) -> jax.Array:
-    """A piecewise linear sigmoid: ``min(max(x / 6 + 1/2, 0), 1)``.
-
-    >>> hard_sigmoid(jnp.array([-4.0, 0.0, 1.5]))
-    Array([0.  , 0.5 , 0.75], dtype=float32)
-    """
-    return jax.nn.hard_sigmoid(floating(x))
+hard_sigmoid = float_unary("hard_sigmoid", jax.nn.hard_sigmoid,
+    "A piecewise linear sigmoid: ``min(max(x / 6 + 1/2, 0), 1)``.",
+    "[-4.0, 0.0, 1.5] -> [0.0, 0.5, 0.75]")  # fmt: skip
 
 
-@op(elementwise=True)
-def hard_silu(x: Tensor) -> jax.Array:
-    """``x * hard_sigmoid(x)``, also called hard swish. Howard et al. 2019, arXiv:1905.02244.
-
-    >>> hard_silu(jnp.array([-4.0, 1.5]))
-    Array([-0.   ,  1.125], dtype=float32)
-    """
-    return jax.nn.hard_silu(floating(x))
+hard_silu = float_unary("hard_silu", jax.nn.hard_silu,
+    "``x * hard_sigmoid(x)``, also called hard swish. Howard et al. 2019, arXiv:1905.02244.",
+    "[-4.0, 1.5, 4.0] -> [-0.0, 1.125, 4.0]")  # fmt: skip
 
 
 hard_swish = hard_silu
 
 
-@op(elementwise=True)
-def hard_tanh(x: Tensor) -> jax.Array:
-    """``min(max(x, -1), 1)``.
-
-    >>> hard_tanh(jnp.array([-4.0, 0.5]))
-    Array([-1. ,  0.5], dtype=float32)
-    """
-    return jax.nn.hard_tanh(as_array(x))
+hard_tanh = unary("hard_tanh", jax.nn.hard_tanh, "``min(max(x, -1), 1)``.",
+    "[-4.0, 0.5] -> [-1.0, 0.5]")  # fmt: skip
 
 
 @op(elementwise=True)
 def hard_shrink(x: Tensor, threshold: float = 0.5) -> jax.Array:
     """``x`` where ``|x| > threshold``, else 0.
 
-    >>> hard_shrink(jnp.array([-1.0, 0.2]))
+    Args:
+        x: Tensor of any shape.
+        threshold: Numbers up to this absolute value become 0.
+
+    >>> hard_shrink([-1.0, 0.2])
     Array([-1.,  0.], dtype=float32)
     """
     x = floating(x)
@@ -167,89 +133,68 @@ def hard_shrink(x: Tensor, threshold: float = 0.5) -> jax.Array:
 def soft_shrink(x: Tensor, threshold: float = 0.5) -> jax.Array:
     """``sign(x) * max(|x| - threshold, 0)``.
 
-    >>> soft_shrink(jnp.array([-1.0, 0.2]))
+    Args:
+        x: Tensor of any shape.
+        threshold: Numbers up to this absolute value become 0; others get closer to 0 by it.
+
+    >>> soft_shrink([-1.0, 0.2])
     Array([-0.5,  0. ], dtype=float32)
     """
     x = floating(x)
     return jnp.where(x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0))
 
 
-@op(elementwise=True)
-def tanh_shrink(x: Tensor) -> jax.Array:
-    """``x - tanh(x)``.
-
-    >>> f"{tanh_shrink(2.0):.3f}"
-    '1.036'
-    """
-    x = floating(x)
-    return x - jnp.tanh(x)
+tanh_shrink = float_unary("tanh_shrink", lambda x: x - jnp.tanh(x), "``x - tanh(x)``.",
+    "[0.0, 2.0] -> [0.0, 1.0359...]")  # fmt: skip
 
 
-@op(elementwise=True)
-def softplus(x: Tensor) -> jax.Array:
-    """``log(1 + exp(x))``, a smooth ReLU.
-
-    >>> f"{softplus(2.0):.3f}"
-    '2.127'
-    """
-    return jax.nn.softplus(floating(x))
+softplus = float_unary("softplus", jax.nn.softplus, "``log(1 + exp(x))``, a smooth ReLU.",
+    "[-200.0, 2.0] -> [0.0, 2.1269...]")  # fmt: skip
 
 
-@op(elementwise=True)
-def softsign(x: Tensor) -> jax.Array:
-    """``x / (1 + |x|)``.
-
-    >>> softsign(jnp.array([-1.0, 3.0]))
-    Array([-0.5 ,  0.75], dtype=float32)
-    """
-    return jax.nn.soft_sign(floating(x))
+softsign = float_unary("softsign", jax.nn.soft_sign, "``x / (1 + |x|)``.",
+    "[-1.0, 3.0] -> [-0.5, 0.75]")  # fmt: skip
 
 
 @op(elementwise=True)
 def squareplus(x: Tensor, b: float = 4) -> jax.Array:
     """``(x + sqrt(x ** 2 + b)) / 2``: an algebraic softplus. Barron 2021, arXiv:2112.11687.
 
-    >>> squareplus(jnp.array([0.0, 1.5]))
+    Args:
+        x: Tensor of any shape.
+        b: How wide the bend at 0 is, >= 0; 0 gives ReLU.
+
+    >>> squareplus([0.0, 1.5])
     Array([1., 2.], dtype=float32)
     """
     return jax.nn.squareplus(floating(x), b)
 
 
-@op(elementwise=True)
-def sparse_plus(x: Tensor) -> jax.Array:
-    """0 up to -1, ``(x + 1) ** 2 / 4`` between -1 and 1, and ``x`` from 1 on.
-
-    >>> sparse_plus(jnp.array([-2.0, 0.0, 3.0]))
-    Array([0.  , 0.25, 3.  ], dtype=float32)
-    """
-    return jax.nn.sparse_plus(floating(x))
+sparse_plus = float_unary("sparse_plus", jax.nn.sparse_plus,
+    "0 up to -1, ``(x + 1) ** 2 / 4`` between -1 and 1, and ``x`` from 1 on.",
+    "[-2.0, 0.0, 3.0] -> [0.0, 0.25, 3.0]")  # fmt: skip
 
 
-@op(elementwise=True)
-def sparse_sigmoid(x: Tensor) -> jax.Array:
-    """``min(max((x + 1) / 2, 0), 1)``: the derivative of :func:`sparse_plus`.
-
-    >>> sparse_sigmoid(jnp.array([-2.0, 0.0, 3.0]))
-    Array([0. , 0.5, 1. ], dtype=float32)
-    """
-    return jax.nn.sparse_sigmoid(floating(x))
+sparse_sigmoid = float_unary("sparse_sigmoid", jax.nn.sparse_sigmoid,
+    "``min(max((x + 1) / 2, 0), 1)``: the derivative of :func:`sparse_plus`.",
+    "[-2.0, 0.0, 3.0] -> [0.0, 0.5, 1.0]")  # fmt: skip
 
 
-@op(elementwise=True)
-def log_sigmoid(x: Tensor) -> jax.Array:
-    """``log(sigmoid(x))``, without overflow.
-
-    >>> f"{log_sigmoid(-200.0):.3f}"
-    '-200.000'
-    """
-    return jax.nn.log_sigmoid(floating(x))
+log_sigmoid = float_unary("log_sigmoid", jax.nn.log_sigmoid,
+    "``log(sigmoid(x))``, without overflow.",
+    "[-200.0, 0.0] -> [-200.0, -0.6931...]")  # fmt: skip
 
 
 @op(elementwise=True)
 def threshold(x: Tensor, threshold: float, default_value: float) -> jax.Array:
     """``x`` where ``x > threshold``, else ``default_value``.
 
-    >>> threshold(jnp.array([-1.0, 2.0]), 0.5, 9.0)
+    Args:
+        x: Tensor of any shape.
+        threshold: Numbers up to this are replaced.
+        default_value: What replaces them.
+
+    >>> threshold([-1.0, 2.0], 0.5, 9.0)
     Array([9., 2.], dtype=float32)
     """
     x = as_array(x)
@@ -260,7 +205,11 @@ def threshold(x: Tensor, threshold: float, default_value: float) -> jax.Array:
 def softmax(x: Tensor, axis: Axes = -1) -> jax.Array:
     """``exp(x) / sum(exp(x), axis)``: positive numbers that sum to 1 along ``axis``.
 
-    >>> softmax(jnp.array([0.0, 0.0]))
+    Args:
+        x: Tensor of any shape.
+        axis: The axis or axes along which the result sums to 1.
+
+    >>> softmax([0.0, 0.0])
     Array([0.5, 0.5], dtype=float32)
     """
     return jax.nn.softmax(floating(x), as_axes(axis))
@@ -270,7 +219,11 @@ def softmax(x: Tensor, axis: Axes = -1) -> jax.Array:
 def log_softmax(x: Tensor, axis: Axes = -1) -> jax.Array:
     """``x - log(sum(exp(x), axis))``: the logarithm of :func:`softmax`, without overflow.
 
-    >>> f"{log_softmax(jnp.zeros(2))[0]:.3f}"
+    Args:
+        x: Tensor of any shape.
+        axis: The axis or axes along which the exponentials of the result sum to 1.
+
+    >>> f"{log_softmax([0.0, 0.0])[0]:.3f}"
     '-0.693'
     """
     return jax.nn.log_softmax(floating(x), as_axes(axis))
@@ -284,7 +237,11 @@ def sparsemax(x: Tensor, axis: int = -1) -> jax.Array:
     ``k`` the largest ``j`` for which ``1 + j * z_j > z_1 + ... + z_j``, ``tau`` is
     ``(z_1 + ... + z_k - 1) / k``. Martins and Astudillo 2016, arXiv:1602.02068.
 
-    >>> sparsemax(jnp.array([0.5, 0.3, -2.0]))
+    Args:
+        x: Tensor of any shape.
+        axis: The axis along which the result sums to 1.
+
+    >>> sparsemax([0.5, 0.3, -2.0])
     Array([0.6, 0.4, 0. ], dtype=float32)
     """
     x = jnp.moveaxis(floating(x), axis, -1)
@@ -302,7 +259,11 @@ def glu(x: Tensor, axis: int = -1) -> jax.Array:
 
     Dauphin et al. 2016, arXiv:1612.08083.
 
-    >>> glu(jnp.array([3.0, 0.0]))
+    Args:
+        x: Tensor whose size along ``axis`` is even.
+        axis: The axis to split.
+
+    >>> glu([3.0, 0.0])
     Array([1.5], dtype=float32)
     """
     x = floating(x)

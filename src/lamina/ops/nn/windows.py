@@ -225,7 +225,7 @@ _POOL = """{line}
     """
 
 
-def _pool(name: str, fn: Any, line: str) -> Any:
+def _pool(name: str, fn: Any, line: str, example: str) -> Any:
     def apply(
         inputs: Tensor,
         pool_size: Sizes,
@@ -240,14 +240,14 @@ def _pool(name: str, fn: Any, line: str) -> Any:
         layout = settings.standardize_data_format(data_format)
         return fn(x, window, steps, _padding(name, padding), layout)
 
-    return as_op(apply, name, _POOL.format(line=line), __name__)
+    return as_op(apply, name, _POOL.format(line=line), example, __name__)
 
 
-max_pool = _pool("max_pool", pooling.max_pool, "The maximum of the window, without padding.")
-average_pool = _pool(
-    "average_pool", pooling.average_pool,
+max_pool = _pool("max_pool", pooling.max_pool, "The maximum of the window, without padding.",
+    "[[[1], [5], [2], [3]]], 2 -> [[[5], [3]]]")  # fmt: skip
+average_pool = _pool("average_pool", pooling.average_pool,
     "The mean of the window, without padding.",
-)  # fmt: skip
+    "[[[1.0], [5.0], [2.0], [3.0]]], 2 -> [[[3.0], [2.5]]]")  # fmt: skip
 
 _ADAPTIVE = """{line}
 
@@ -264,25 +264,21 @@ _ADAPTIVE = """{line}
     """
 
 
-def _adaptive(name: str, fn: Any, line: str) -> Any:
+def _adaptive(name: str, fn: Any, line: str, example: str) -> Any:
     def apply(inputs: Tensor, output_size: Sizes, data_format: str | None = None) -> jax.Array:
         x = as_array(inputs)
         sizes = _sizes(name, "output_size", output_size, x.ndim - 2)
         return fn(x, sizes, settings.standardize_data_format(data_format))
 
-    return as_op(apply, name, _ADAPTIVE.format(line=line), __name__)
+    return as_op(apply, name, _ADAPTIVE.format(line=line), example, __name__)
 
 
-adaptive_max_pool = _adaptive(
-    "adaptive_max_pool",
-    pooling.adaptive_max_pool,
+adaptive_max_pool = _adaptive("adaptive_max_pool", pooling.adaptive_max_pool,
     "The maximum of each of several equal parts.",
-)
-adaptive_average_pool = _adaptive(
-    "adaptive_average_pool",
-    pooling.adaptive_average_pool,
+    "[[[1], [5], [2], [3]]], 2 -> [[[5], [3]]]")  # fmt: skip
+adaptive_average_pool = _adaptive("adaptive_average_pool", pooling.adaptive_average_pool,
     "The mean of each of several equal parts.",
-)
+    "[[[1.0], [5.0], [2.0], [3.0]]], 2 -> [[[3.0], [2.5]]]")  # fmt: skip
 
 
 # ---- patches as columns --------------------------------------------------------------------------
@@ -410,7 +406,7 @@ _BLOCKS = """{line}
     """
 
 
-def _blocks(name: str, fn: Any, **text: str) -> Any:
+def _blocks(name: str, fn: Any, example: str, **text: str) -> Any:
     def apply(x: Tensor, block_size: int, data_format: str = "channels_last") -> jax.Array:
         x = as_array(x)
         layout = settings.standardize_data_format(data_format)
@@ -426,7 +422,7 @@ def _blocks(name: str, fn: Any, **text: str) -> Any:
             )
         return fn(name, x, block_size, layout)
 
-    return as_op(apply, name, _BLOCKS.format(**text), __name__)
+    return as_op(apply, name, _BLOCKS.format(**text), example, __name__)
 
 
 def _check_divides(name: str, what: str, size: Any, by: int) -> None:
@@ -468,11 +464,9 @@ _ORDER = """With the channels last, each
         the channels first, each channel of the other image does."""
 _FLAT = "(batch, height, width, channels * block_size ** 2)"
 _WIDE = "(batch, height * block_size, width * block_size, channels)"
-depth_to_space = _blocks(
-    "depth_to_space", _depth_to_space, line="Rearrange channels into blocks of pixels.",
-    before=_FLAT, after=_WIDE, order=_ORDER,
-)  # fmt: skip
-space_to_depth = _blocks(
-    "space_to_depth", _space_to_depth, line="Rearrange blocks of pixels into channels.",
-    before=_WIDE, after=_FLAT, order=_ORDER,
-)  # fmt: skip
+depth_to_space = _blocks("depth_to_space", _depth_to_space,
+    line="Rearrange channels into blocks of pixels.", before=_FLAT, after=_WIDE, order=_ORDER,
+    example="[[[[1, 2, 3, 4]]]], 2 -> [[[[1], [2]], [[3], [4]]]]")  # fmt: skip
+space_to_depth = _blocks("space_to_depth", _space_to_depth,
+    line="Rearrange blocks of pixels into channels.", before=_WIDE, after=_FLAT, order=_ORDER,
+    example="[[[[1], [2]], [[3], [4]]]], 2 -> [[[[1, 2, 3, 4]]]]")  # fmt: skip

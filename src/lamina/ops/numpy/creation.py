@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import settings
-from lamina.core.declaration import Tensor, as_op, op
+from lamina.core.declaration import Tensor, as_op, described, op
 from lamina.dtype_policies.dtypes import standardize_dtype
 from lamina.errors import ArgumentError, SymbolicTensorError
 from lamina.ops.templates import as_array, optional_dtype, tensor
@@ -32,6 +32,10 @@ def _known(shape: Any, name: str, instead: str = "") -> Any:
 def zeros(shape: Any, dtype: Any = None) -> jax.Array:
     """A tensor of zeros, of dtype ``floatx`` by default.
 
+    Args:
+        shape: Sizes of the axes, or one size.
+        dtype: Dtype of the tensor; ``floatx`` when None.
+
     >>> zeros((2,))
     Array([0., 0.], dtype=float32)
     """
@@ -41,6 +45,10 @@ def zeros(shape: Any, dtype: Any = None) -> jax.Array:
 def ones(shape: Any, dtype: Any = None) -> jax.Array:
     """A tensor of ones, of dtype ``floatx`` by default.
 
+    Args:
+        shape: Sizes of the axes, or one size.
+        dtype: Dtype of the tensor; ``floatx`` when None.
+
     >>> ones((2,), "int32")
     Array([1, 1], dtype=int32)
     """
@@ -49,6 +57,10 @@ def ones(shape: Any, dtype: Any = None) -> jax.Array:
 
 def empty(shape: Any, dtype: Any = None) -> jax.Array:
     """An uninitialized tensor (with JAX: zeros), of dtype ``floatx`` by default.
+
+    Args:
+        shape: Sizes of the axes, or one size.
+        dtype: Dtype of the tensor; ``floatx`` when None.
 
     >>> empty((2,)).shape
     (2,)
@@ -92,6 +104,10 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Arra
 def identity(n: int, dtype: Any = None) -> jax.Array:
     """The identity matrix ``(n, n)``.
 
+    Args:
+        n: Number of rows and of columns.
+        dtype: Dtype of the tensor; ``floatx`` when None.
+
     >>> identity(2, "int32")
     Array([[1, 0],
            [0, 1]], dtype=int32)
@@ -101,6 +117,12 @@ def identity(n: int, dtype: Any = None) -> jax.Array:
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> jax.Array:
     """A matrix ``(N, M)`` with ones on and below diagonal ``k``.
+
+    Args:
+        N: Number of rows.
+        M: Number of columns; ``N`` when None.
+        k: Index of the diagonal: 0 for the main one, positive above it.
+        dtype: Dtype of the tensor; ``floatx`` when None.
 
     >>> tri(2)
     Array([[1., 0.],
@@ -185,6 +207,15 @@ def logspace(
 ) -> jax.Array:
     """``base ** linspace(start, stop, num)``.
 
+    Args:
+        start: Exponent of the first value, a number or a tensor.
+        stop: Exponent of the last value.
+        num: Number of values.
+        endpoint: Whether to include the last value.
+        base: What the exponents are those of.
+        dtype: Dtype of the result.
+        axis: Position of the axis of the values if ``start`` is a tensor.
+
     >>> logspace(0.0, 2.0, 3)
     Array([  1.,  10., 100.], dtype=float32)
     """
@@ -203,6 +234,14 @@ def geomspace(
 ) -> jax.Array:
     """``num`` values from ``start`` to ``stop`` with a constant ratio.
 
+    Args:
+        start: The first value, a number or a tensor; not 0.
+        stop: The last value.
+        num: Number of values.
+        endpoint: Whether to include the last value.
+        dtype: Dtype of the result.
+        axis: Position of the axis of the values if ``start`` is a tensor.
+
     >>> [round(float(x), 3) for x in geomspace(1.0, 4.0, 3)]
     [1.0, 2.0, 4.0]
     """
@@ -213,7 +252,7 @@ def geomspace(
 # ---- with the shape of another tensor ------------------------------------------------------------
 
 
-def _like(name: str, fn: Any, line: str) -> Any:
+def _like(name: str, fn: Any, line: str, example: str) -> Any:
     def apply(x: Tensor, dtype: Any = None) -> jax.Array:
         return fn(as_array(x), optional_dtype(dtype))
 
@@ -223,12 +262,15 @@ def _like(name: str, fn: Any, line: str) -> Any:
         x: Tensor whose shape to use.
         dtype: Dtype of the result; that of ``x`` when None.
     """
-    return as_op(apply, name, text, __name__)
+    return as_op(apply, name, text, example, __name__)
 
 
-zeros_like = _like("zeros_like", jnp.zeros_like, "Zeros of the shape of ``x``.")
-ones_like = _like("ones_like", jnp.ones_like, "Ones of the shape of ``x``.")
-empty_like = _like("empty_like", jnp.empty_like, "Uninitialized (zeros), of the shape of ``x``.")
+zeros_like = _like("zeros_like", jnp.zeros_like, "Zeros of the shape of ``x``.",
+    "[1.0, 2.0] -> [0.0, 0.0]")  # fmt: skip
+ones_like = _like("ones_like", jnp.ones_like, "Ones of the shape of ``x``.",
+    "[1.0, 2.0] -> [1.0, 1.0]")  # fmt: skip
+empty_like = _like("empty_like", jnp.empty_like, "Uninitialized (zeros), of the shape of ``x``.",
+    "[1.0, 2.0] -> [0.0, 0.0]")  # fmt: skip
 
 
 @op
@@ -250,6 +292,10 @@ def full_like(x: Tensor, fill_value: Tensor, dtype: Any = None) -> jax.Array:
 def array(x: Tensor, dtype: Any = None) -> jax.Array:
     """Convert numbers, lists or arrays to a tensor.
 
+    Args:
+        x: Numbers, lists, arrays or variables.
+        dtype: Dtype of the result; that of ``x`` when None.
+
     >>> array([1, 2], "float32")
     Array([1., 2.], dtype=float32)
     """
@@ -259,27 +305,26 @@ def array(x: Tensor, dtype: Any = None) -> jax.Array:
 # ---- windows of signals --------------------------------------------------------------------------
 
 
-def _window(name: str, fn: Any, formula: str) -> Any:
+def _window(name: str, fn: Any, formula: str, example: str) -> Any:
     def window(x: int) -> jax.Array:
         return jnp.asarray(fn(int(x)), settings.floatx())
 
-    window.__name__ = window.__qualname__ = name
-    window.__doc__ = f"""A window of ``x`` values: ``{formula}``.
+    text = f"""A window of ``x`` values: ``{formula}``.
 
     Args:
         x: Number of values, an integer; ``n`` is from 0 to ``x - 1``.
     """
-    return window
+    return described(window, name, text, example, __name__)
 
 
-bartlett = _window("bartlett", np.bartlett, "1 - |2 * n / (x - 1) - 1|")
-blackman = _window(
-    "blackman",
-    np.blackman,
+bartlett = _window("bartlett", np.bartlett, "1 - |2 * n / (x - 1) - 1|", "3 -> [0.0, 1.0, 0.0]")
+blackman = _window("blackman", np.blackman,
     "0.42 - 0.5 * cos(2 * pi * n / (x - 1)) + 0.08 * cos(4 * pi * n / (x - 1))",
-)
-hamming = _window("hamming", np.hamming, "0.54 - 0.46 * cos(2 * pi * n / (x - 1))")
-hanning = _window("hanning", np.hanning, "0.5 - 0.5 * cos(2 * pi * n / (x - 1))")
+    "blackman(5)[1:3].tolist() -> [0.34..., 1.0]")  # fmt: skip
+hamming = _window("hamming", np.hamming, "0.54 - 0.46 * cos(2 * pi * n / (x - 1))",
+    "hamming(5)[1:3].tolist() -> [0.54..., 1.0]")  # fmt: skip
+hanning = _window("hanning", np.hanning, "0.5 - 0.5 * cos(2 * pi * n / (x - 1))",
+    "3 -> [0.0, 1.0, 0.0]")  # fmt: skip
 
 
 def kaiser(x: int, beta: float) -> jax.Array:

@@ -104,17 +104,22 @@ def _nonzero(x: jax.Array) -> Any:
     return tuple(i.astype("int32") for i in jnp.nonzero(x))
 
 
-nonzero = unary(
-    "nonzero", _nonzero,
+nonzero = unary("nonzero", _nonzero,
     "The positions of elements that are not 0, one tensor for each axis; only on arrays, because\n"
-    "their number depends on the values.",
-    elementwise=False,
-)  # fmt: skip
+    "their number depends on the values.", "nonzero([0, 5, 7]) -> (Array([1, 2], dtype=int32),)",
+    elementwise=False)  # fmt: skip
 
 
 @op
 def unravel_index(indices: Tensor, shape: Sequence[int]) -> Any:
     """Convert positions in a flattened tensor to positions along each axis.
+
+    Args:
+        indices: Integers of any shape; negative ones count from the end.
+        shape: Shape of the tensor that was flattened.
+
+    Returns:
+        Tuple of one tensor of the shape of ``indices`` for each axis.
 
     >>> unravel_index(5, (2, 3))
     (Array(1, dtype=int32), Array(2, dtype=int32))

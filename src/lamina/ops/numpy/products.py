@@ -16,7 +16,9 @@ from lamina.ops.templates import as_array, floating, unary
 FILE_MODULE = "numpy"  # of Keras's files
 
 
-def _product(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) -> Any:
+def _product(
+    name: str, fn: Callable[[Any, Any], Any], line: str, example: str, **known: Any
+) -> Any:
     def apply(x1: Tensor, x2: Tensor) -> jax.Array:
         return fn(as_array(x1), as_array(x2))
 
@@ -26,7 +28,7 @@ def _product(name: str, fn: Callable[[Any, Any], Any], line: str, **known: Any) 
         x1: Tensor.
         x2: Tensor.
     """
-    return as_op(apply, name, text, __name__, **known)
+    return as_op(apply, name, text, example, __name__, **known)
 
 
 def _sum_dtype(*arrays: jax.Array) -> Any:
@@ -50,23 +52,23 @@ def _by_matrix(plain: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], j
 
 
 _matmul = _by_matrix(jnp.matmul)
-matmul = _product(
-    "matmul", _wide_matmul,
+matmul = _product("matmul", _wide_matmul,
     "The matrix product: ``y[..., i, j] = sum over k of x1[..., i, k] * x2[..., k, j]``.\n\n"
     "    The result of two ``int8`` matrices is ``int32``.",
-    operators=("__matmul__", "__rmatmul__"),
-)  # fmt: skip
-dot = _product(
-    "dot",
-    _by_matrix(jnp.dot),
+    "[[1, 2], [3, 4]], [[1, 0], [0, 2]] -> [[1, 4], [3, 8]]",
+    operators=("__matmul__", "__rmatmul__"))  # fmt: skip
+dot = _product("dot", _by_matrix(jnp.dot),
     "The sum of products over the last axis of ``x1`` and the last but one of ``x2``.",
-)
-vdot = _product("vdot", jnp.vdot, "The sum of ``conj(x1) * x2`` over all elements.")
-inner = _product("inner", jnp.inner, "The sum of products over the last axes of both.")
-outer = _product("outer", jnp.outer, "``y[i, j] = x1[i] * x2[j]``, of both flattened.")
-kron = _product(
-    "kron", jnp.kron, "The Kronecker product: each element of ``x1`` times all of ``x2``."
-)
+    "[1, 2], [3, 4] -> 11")  # fmt: skip
+vdot = _product("vdot", jnp.vdot, "The sum of ``conj(x1) * x2`` over all elements.",
+    "[1j, 2], [3, 4] -> (8-3j)")  # fmt: skip
+inner = _product("inner", jnp.inner, "The sum of products over the last axes of both.",
+    "[[1, 2], [3, 4]], [1, 10] -> [21, 43]")  # fmt: skip
+outer = _product("outer", jnp.outer, "``y[i, j] = x1[i] * x2[j]``, of both flattened.",
+    "[1, 2], [3, 4] -> [[3, 4], [6, 8]]")  # fmt: skip
+kron = _product("kron", jnp.kron,
+    "The Kronecker product: each element of ``x1`` times all of ``x2``.",
+    "[1, 10], [1, 2] -> [1, 2, 10, 20]")  # fmt: skip
 
 
 @op
@@ -130,7 +132,7 @@ def cross(
 # ---- diagonals and triangles ---------------------------------------------------------------------
 
 
-def _diagonal_k(name: str, fn: Callable[..., Any], line: str) -> Any:
+def _diagonal_k(name: str, fn: Callable[..., Any], line: str, example: str) -> Any:
     def apply(x: Tensor, k: int = 0) -> jax.Array:
         return fn(as_array(x), k)
 
@@ -140,7 +142,7 @@ def _diagonal_k(name: str, fn: Callable[..., Any], line: str) -> Any:
         x: Tensor.
         k: Index of the diagonal: 0 for the main one, positive above it, negative below it.
     """
-    return as_op(apply, name, text, __name__)
+    return as_op(apply, name, text, example, __name__)
 
 
 def _diagonal(x: jax.Array, offset: int, axis1: int, axis2: int) -> jax.Array:
@@ -157,10 +159,14 @@ def _diag(x: jax.Array, k: int) -> jax.Array:
     return _diagonal(x, k, 0, 1) if x.ndim == 2 else jnp.diag(x, k)
 
 
-diag = _diagonal_k("diag", _diag, "The matrix with diagonal ``x``; the diagonal of a matrix.")
-diagflat = _diagonal_k("diagflat", jnp.diagflat, "The matrix with diagonal ``x``, flattened.")
-tril = _diagonal_k("tril", jnp.tril, "Zeros above diagonal ``k`` of each matrix.")
-triu = _diagonal_k("triu", jnp.triu, "Zeros below diagonal ``k`` of each matrix.")
+diag = _diagonal_k("diag", _diag, "The matrix with diagonal ``x``; the diagonal of a matrix.",
+    "[1, 2] -> [[1, 0], [0, 2]]")  # fmt: skip
+diagflat = _diagonal_k("diagflat", jnp.diagflat, "The matrix with diagonal ``x``, flattened.",
+    "[[1], [2]] -> [[1, 0], [0, 2]]")  # fmt: skip
+tril = _diagonal_k("tril", jnp.tril, "Zeros above diagonal ``k`` of each matrix.",
+    "[[1, 2], [3, 4]] -> [[1, 0], [3, 4]]")  # fmt: skip
+triu = _diagonal_k("triu", jnp.triu, "Zeros below diagonal ``k`` of each matrix.",
+    "[[1, 2], [3, 4]] -> [[1, 2], [0, 4]]")  # fmt: skip
 
 
 @op
@@ -182,6 +188,12 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.
 @op
 def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Array:
     """The sum of a diagonal; see :func:`diagonal` for the arguments.
+
+    Args:
+        x: Tensor.
+        offset: Index of the diagonal: 0 for the main one, positive above it.
+        axis1: The axis of rows.
+        axis2: The axis of columns.
 
     >>> trace([[1, 2], [3, 4]])
     Array(5, dtype=int32)
@@ -209,8 +221,7 @@ def _slogdet(x: jax.Array) -> Any:
     return tuple(jnp.linalg.slogdet(x))
 
 
-slogdet = unary(
-    "slogdet", _slogdet,
+slogdet = unary("slogdet", _slogdet,
     "The sign of the determinant of each matrix, and the logarithm of its absolute value.",
-    convert=floating, elementwise=False,
-)  # fmt: skip
+    "slogdet([[0.0, 1.0], [1.0, 0.0]]) -> (Array(-1., dtype=float32), Array(0., dtype=float32))",
+    convert=floating, elementwise=False)  # fmt: skip

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import settings
-from lamina.core.declaration import Tensor, op
+from lamina.core.declaration import Tensor, as_op, op
 from lamina.errors import ArgumentError, ShapeError
 from lamina.ops.templates import (
     Axes,
@@ -27,47 +27,54 @@ from lamina.ops.templates import (
 FILE_MODULE = "numpy"  # of Keras's files
 
 # Sums of narrow integers have 32 bits, where NumPy uses 64.
-all = reduction("all", jnp.all, "Whether all elements are true (not 0).")
-any = reduction("any", jnp.any, "Whether at least one element is true.")
-sum = reduction("sum", jnp.sum, "The sum.")
-mean = reduction("mean", lambda x, **k: jnp.mean(floating(x), **k), "The arithmetic mean.")
-std = reduction("std", lambda x, **k: jnp.std(floating(x), **k), "``sqrt(var(x))``.")
-var = reduction(
-    "var", lambda x, **k: jnp.var(floating(x), **k), "The variance: ``mean((x - mean(x)) ** 2)``."
-)
-median = reduction(
-    "median", lambda x, **k: jnp.median(floating(x), **k),
+all = reduction("all", jnp.all, "Whether all elements are true (not 0).",
+    "[[1, 0], [2, 3]], axis=1 -> [False, True]")  # fmt: skip
+any = reduction("any", jnp.any, "Whether at least one element is true.",
+    "[[0, 0], [2, 0]], axis=1 -> [False, True]")  # fmt: skip
+sum = reduction("sum", jnp.sum, "The sum.", "[[1, 2], [3, 4]], axis=1 -> [3, 7]")
+mean = reduction("mean", lambda x, **k: jnp.mean(floating(x), **k), "The arithmetic mean.",
+    "[[1, 2], [3, 4]], axis=1 -> [1.5, 3.5]")  # fmt: skip
+std = reduction("std", lambda x, **k: jnp.std(floating(x), **k), "``sqrt(var(x))``.",
+    "[[1, 2], [3, 5]], axis=1 -> [0.5, 1.0]")  # fmt: skip
+var = reduction("var", lambda x, **k: jnp.var(floating(x), **k),
+    "The variance: ``mean((x - mean(x)) ** 2)``.",
+    "[[1, 2], [3, 5]], axis=1 -> [0.25, 1.0]")  # fmt: skip
+median = reduction("median", lambda x, **k: jnp.median(floating(x), **k),
     "The middle of the sorted elements; the mean of the two middle ones if their number is even.",
-)  # fmt: skip
-amax = reduction("amax", jnp.amax, "The largest element; NaN if there is one.")
-amin = reduction("amin", jnp.amin, "The smallest element; NaN if there is one.")
-ptp = reduction("ptp", jnp.ptp, "``max(x) - min(x)``.")
-argmax = reduction("argmax", jnp.argmax, "The position of the largest element.")
-argmin = reduction("argmin", jnp.argmin, "The position of the smallest element.")
+    "[[5, 1, 3], [2, 4, 0]], axis=1 -> [3.0, 2.0]")  # fmt: skip
+amax = reduction("amax", jnp.amax, "The largest element; NaN if there is one.",
+    "[[1, 2], [4, 3]], axis=1 -> [2, 4]")  # fmt: skip
+amin = reduction("amin", jnp.amin, "The smallest element; NaN if there is one.",
+    "[[1, 2], [4, 3]], axis=1 -> [1, 3]")  # fmt: skip
+ptp = reduction("ptp", jnp.ptp, "``max(x) - min(x)``.", "[[1, 2], [3, 9]], axis=1 -> [1, 6]")
+argmax = reduction("argmax", jnp.argmax, "The position of the largest element.",
+    "[[1, 2], [4, 3]], axis=1 -> [1, 0]")  # fmt: skip
+argmin = reduction("argmin", jnp.argmin, "The position of the smallest element.",
+    "[[1, 2], [4, 3]], axis=1 -> [0, 1]")  # fmt: skip
 
-nansum = reduction("nansum", jnp.nansum, "The sum of the elements that are not NaN.")
-nanprod = reduction("nanprod", jnp.nanprod, "The product of the elements that are not NaN.")
-nanmean = reduction(
-    "nanmean", lambda x, **k: jnp.nanmean(floating(x), **k), "The mean of those that are not NaN."
-)
-nanstd = reduction("nanstd", lambda x, **k: jnp.nanstd(floating(x), **k), "``sqrt(nanvar(x))``.")
-nanvar = reduction(
-    "nanvar", lambda x, **k: jnp.nanvar(floating(x), **k), "The variance of those that are not NaN."
-)
-nanmedian = reduction(
-    "nanmedian", lambda x, **k: jnp.nanmedian(floating(x), **k),
+nansum = reduction("nansum", jnp.nansum, "The sum of the elements that are not NaN.",
+    "[1.0, float('nan'), 2.0] -> 3.0")  # fmt: skip
+nanprod = reduction("nanprod", jnp.nanprod, "The product of the elements that are not NaN.",
+    "[2.0, float('nan'), 3.0] -> 6.0")  # fmt: skip
+nanmean = reduction("nanmean", lambda x, **k: jnp.nanmean(floating(x), **k),
+    "The mean of those that are not NaN.", "[1.0, float('nan'), 2.0] -> 1.5")  # fmt: skip
+nanstd = reduction("nanstd", lambda x, **k: jnp.nanstd(floating(x), **k), "``sqrt(nanvar(x))``.",
+    "[1.0, float('nan'), 3.0] -> 1.0")  # fmt: skip
+nanvar = reduction("nanvar", lambda x, **k: jnp.nanvar(floating(x), **k),
+    "The variance of those that are not NaN.", "[1.0, float('nan'), 3.0] -> 1.0")  # fmt: skip
+nanmedian = reduction("nanmedian", lambda x, **k: jnp.nanmedian(floating(x), **k),
     "The :func:`median` of the elements that are not NaN.",
-)  # fmt: skip
-nanmax = reduction("nanmax", jnp.nanmax, "The largest element that is not NaN.")
-nanmin = reduction("nanmin", jnp.nanmin, "The smallest element that is not NaN.")
-nanargmax = reduction(
-    "nanargmax", lambda x, **k: _nanarg(jnp.argmax, x, -jnp.inf, **k),
+    "[1.0, float('nan'), 4.0] -> 2.5")  # fmt: skip
+nanmax = reduction("nanmax", jnp.nanmax, "The largest element that is not NaN.",
+    "[1.0, float('nan'), 2.0] -> 2.0")  # fmt: skip
+nanmin = reduction("nanmin", jnp.nanmin, "The smallest element that is not NaN.",
+    "[1.0, float('nan'), 2.0] -> 1.0")  # fmt: skip
+nanargmax = reduction("nanargmax", lambda x, **k: _nanarg(jnp.argmax, x, -jnp.inf, **k),
     "The position of the largest element that is not NaN; -1 if all are NaN.",
-)  # fmt: skip
-nanargmin = reduction(
-    "nanargmin", lambda x, **k: _nanarg(jnp.argmin, x, jnp.inf, **k),
+    "[1.0, float('nan'), 2.0] -> 2")  # fmt: skip
+nanargmin = reduction("nanargmin", lambda x, **k: _nanarg(jnp.argmin, x, jnp.inf, **k),
     "The position of the smallest element that is not NaN; -1 if all are NaN.",
-)  # fmt: skip
+    "[1.0, float('nan'), 2.0] -> 0")  # fmt: skip
 
 
 def _nanarg(find: Any, x: jax.Array, worst: float, axis: Any, keepdims: bool) -> jax.Array:
@@ -189,37 +196,28 @@ _QUANTILE = """{line}
     """
 
 
-def _quantiles(name: str, fn: Any, line: str, q_text: str) -> Any:
+def _quantiles(name: str, fn: Any, line: str, example: str, q_text: str) -> Any:
     def apply(
         x: Tensor, q: Tensor, axis: Axes = None, method: str = "linear", keepdims: bool = False
     ) -> jax.Array:
         return _quantile(fn, x, q, axis, method, keepdims)
 
-    apply.__name__ = apply.__qualname__ = name
-    apply.__doc__ = _QUANTILE.format(line=line, q=q_text)
-    return op(apply)
+    return as_op(apply, name, _QUANTILE.format(line=line, q=q_text), example, __name__)
 
 
 _FRACTION, _PERCENT = "Fractions between 0 and 1", "Percentages between 0 and 100"
-quantile = _quantiles(
-    "quantile",
-    jnp.quantile,
+quantile = _quantiles("quantile", jnp.quantile,
     "The value below which a fraction ``q`` of elements is.",
-    _FRACTION,
-)
-percentile = _quantiles(
-    "percentile",
-    jnp.percentile,
+    "[1.0, 2.0, 4.0], [0.5, 0.75] -> [2.0, 3.0]", _FRACTION)  # fmt: skip
+percentile = _quantiles("percentile", jnp.percentile,
     "The value below which ``q`` percent of elements are.",
-    _PERCENT,
-)
-nanquantile = _quantiles(
-    "nanquantile", jnp.nanquantile, "The quantile of the elements that are not NaN.", _FRACTION
-)
-nanpercentile = _quantiles(
-    "nanpercentile", jnp.nanpercentile, "The percentile of the elements that are not NaN.",
-    _PERCENT,
-)  # fmt: skip
+    "[1.0, 2.0, 4.0], [50, 75] -> [2.0, 3.0]", _PERCENT)  # fmt: skip
+nanquantile = _quantiles("nanquantile", jnp.nanquantile,
+    "The quantile of the elements that are not NaN.", "[1.0, float('nan'), 4.0], 0.5 -> 2.5",
+    _FRACTION)  # fmt: skip
+nanpercentile = _quantiles("nanpercentile", jnp.nanpercentile,
+    "The percentile of the elements that are not NaN.", "[1.0, float('nan'), 4.0], 50 -> 2.5",
+    _PERCENT)  # fmt: skip
 
 _RUNNING = """{line}
 
@@ -233,22 +231,24 @@ _RUNNING = """{line}
     """
 
 
-def _running(name: str, fn: Any, line: str) -> Any:
+def _running(name: str, fn: Any, line: str, example: str) -> Any:
     def apply(x: Tensor, axis: int | None = None, dtype: Any = None) -> jax.Array:
         x = as_array(x)
         if dtype is None and x.dtype == builtins.bool:
             dtype = "int32"
         return fn(x, axis=axis, dtype=x.dtype if dtype is None else optional_dtype(dtype))
 
-    apply.__name__ = apply.__qualname__ = name
-    apply.__doc__ = _RUNNING.format(line=line)
-    return op(apply)
+    return as_op(apply, name, _RUNNING.format(line=line), example, __name__)
 
 
-cumsum = _running("cumsum", jnp.cumsum, "The sum of each element and all before it.")
-cumprod = _running("cumprod", jnp.cumprod, "The product of each element and all before it.")
-nancumsum = _running("nancumsum", jnp.nancumsum, "The cumulative sum, with NaN as 0.")
-nancumprod = _running("nancumprod", jnp.nancumprod, "The cumulative product, with NaN as 1.")
+cumsum = _running("cumsum", jnp.cumsum, "The sum of each element and all before it.",
+    "[1, 2, 3] -> [1, 3, 6]")  # fmt: skip
+cumprod = _running("cumprod", jnp.cumprod, "The product of each element and all before it.",
+    "[1, 2, 3] -> [1, 2, 6]")  # fmt: skip
+nancumsum = _running("nancumsum", jnp.nancumsum, "The cumulative sum, with NaN as 0.",
+    "[1.0, float('nan'), 2.0] -> [1.0, 1.0, 3.0]")  # fmt: skip
+nancumprod = _running("nancumprod", jnp.nancumprod, "The cumulative product, with NaN as 1.",
+    "[2.0, float('nan'), 3.0] -> [2.0, 2.0, 6.0]")  # fmt: skip
 
 
 # ---- statistics ----------------------------------------------------------------------------------
@@ -324,6 +324,13 @@ def histogram(
 def digitize(x: Tensor, bins: Tensor) -> jax.Array:
     """The index of the bin of each element: the number of the increasing ``bins`` not above it.
 
+    Args:
+        x: Tensor.
+        bins: The lower limits of bins, increasing, ``(n,)``.
+
+    Raises:
+        ShapeError: ``bins`` with another number of axes than one.
+
     >>> digitize([0.5, 1.0, 9.0], [0.0, 1.0, 2.0])
     Array([1, 2, 3], dtype=int32)
     """
@@ -355,11 +362,10 @@ def searchsorted(sorted_sequence: Tensor, values: Tensor, side: str = "left") ->
     return jnp.searchsorted(sequence, as_array(values), side=side).astype("int32")
 
 
-corrcoef = unary(
-    "corrcoef", jnp.corrcoef,
+corrcoef = unary("corrcoef", jnp.corrcoef,
     "Pearson's correlation coefficients of the rows: ``cov(a, b) / sqrt(var(a) * var(b))``.",
-    convert=floating, elementwise=False,
-)  # fmt: skip
+    "corrcoef([[1.0, 2.0], [4.0, 3.0]]).round(3).tolist() -> [[1.0, -1.0], [-1.0, 1.0]]",
+    convert=floating, elementwise=False)  # fmt: skip
 
 
 @op

@@ -44,7 +44,8 @@ def reshape(x: Tensor, newshape: int | Sequence[int | None]) -> jax.Array:
     return jnp.reshape(as_array(x), tuple(-1 if d is None else d for d in dims))
 
 
-ravel = unary("ravel", jnp.ravel, "Flatten a tensor to one axis.", elementwise=False)
+ravel = unary("ravel", jnp.ravel, "Flatten a tensor to one axis.",
+    "[[1, 2], [3, 4]] -> [1, 2, 3, 4]", elementwise=False)  # fmt: skip
 
 
 @op
@@ -66,6 +67,11 @@ def transpose(x: Tensor, axes: Sequence[int] | None = None) -> jax.Array:
 def swapaxes(x: Tensor, axis1: int, axis2: int) -> jax.Array:
     """Exchange two axes.
 
+    Args:
+        x: Tensor.
+        axis1: An axis.
+        axis2: The axis to exchange it with.
+
     >>> swapaxes([[1, 2]], 0, 1).shape
     (2, 1)
     """
@@ -75,6 +81,11 @@ def swapaxes(x: Tensor, axis1: int, axis2: int) -> jax.Array:
 @op
 def moveaxis(x: Tensor, source: Axes, destination: Axes) -> jax.Array:
     """Move axes to other positions; the others keep their order.
+
+    Args:
+        x: Tensor.
+        source: The axis or axes to move.
+        destination: Their positions in the result, in the same order.
 
     >>> moveaxis([[[1, 2, 3]]], 2, 0).shape
     (3, 1, 1)
@@ -86,6 +97,10 @@ def moveaxis(x: Tensor, source: Axes, destination: Axes) -> jax.Array:
 def expand_dims(x: Tensor, axis: Axes) -> jax.Array:
     """Insert axes of size 1 at the positions ``axis`` of the result.
 
+    Args:
+        x: Tensor.
+        axis: Position or positions in the result.
+
     >>> expand_dims([1, 2], -1).shape
     (2, 1)
     """
@@ -96,6 +111,10 @@ def expand_dims(x: Tensor, axis: Axes) -> jax.Array:
 def squeeze(x: Tensor, axis: Axes = None) -> jax.Array:
     """Remove axes of size 1: those of ``axis``, or all of them.
 
+    Args:
+        x: Tensor.
+        axis: The axis or axes to remove; all of size 1 when None.
+
     >>> squeeze([[1, 2]], 0).shape
     (2,)
     """
@@ -105,6 +124,10 @@ def squeeze(x: Tensor, axis: Axes = None) -> jax.Array:
 @op
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> jax.Array:
     """Broadcast ``x`` to a shape.
+
+    Args:
+        x: Tensor whose sizes are 1 or those of the last axes of ``shape``.
+        shape: Shape of the result.
 
     >>> broadcast_to([1, 2], (2, 2))
     Array([[1, 2],
@@ -118,8 +141,9 @@ def _size(x: jax.Array) -> Any:
     return n if isinstance(n, int) else jnp.asarray(n, "int32")  # of unknown dimensions
 
 
-ndim = unary("ndim", lambda x: x.ndim, "The number of axes.", elementwise=False)
-size = unary("size", _size, "The number of elements.", elementwise=False)
+ndim = unary("ndim", lambda x: x.ndim, "The number of axes.", "ndim([[1, 2, 3]]) -> 2",
+    elementwise=False)  # fmt: skip
+size = unary("size", _size, "The number of elements.", "size([[1, 2, 3]]) -> 3", elementwise=False)
 
 # ---- joining and splitting -----------------------------------------------------------------------
 
@@ -142,6 +166,10 @@ def concatenate(xs: Sequence[Tensor], axis: int | None = 0) -> jax.Array:
 def stack(x: Sequence[Tensor], axis: int = 0) -> jax.Array:
     """Join tensors along a new axis.
 
+    Args:
+        x: Tensors of the same shape.
+        axis: Position of the new axis in the result.
+
     >>> stack([[1, 2], [3, 4]], axis=1)
     Array([[1, 3],
            [2, 4]], dtype=int32)
@@ -149,7 +177,7 @@ def stack(x: Sequence[Tensor], axis: int = 0) -> jax.Array:
     return jnp.stack(_arrays(x), axis)
 
 
-def _stacking(name: str, fn: Any, line: str) -> Any:
+def _stacking(name: str, fn: Any, line: str, example: str) -> Any:
     def apply(xs: Sequence[Tensor]) -> jax.Array:
         return fn(_arrays(xs))
 
@@ -158,19 +186,26 @@ def _stacking(name: str, fn: Any, line: str) -> Any:
     Args:
         xs: Tensors of the same shape except along that axis.
     """
-    return as_op(apply, name, text, __name__)
+    return as_op(apply, name, text, example, __name__)
 
 
-hstack = _stacking(
-    "hstack", jnp.hstack, "Join tensors horizontally: along axis 1, or 0 if they have one axis."
-)
-vstack = _stacking("vstack", jnp.vstack, "Join tensors vertically: along axis 0; vectors are rows.")
-dstack = _stacking("dstack", jnp.dstack, "Join tensors along axis 2, which is added if necessary.")
+hstack = _stacking("hstack", jnp.hstack,
+    "Join tensors horizontally: along axis 1, or 0 if they have one axis.",
+    "[[1, 2], [3]] -> [1, 2, 3]")  # fmt: skip
+vstack = _stacking("vstack", jnp.vstack, "Join tensors vertically: along axis 0; vectors are rows.",
+    "[[1, 2], [3, 4]] -> [[1, 2], [3, 4]]")  # fmt: skip
+dstack = _stacking("dstack", jnp.dstack, "Join tensors along axis 2, which is added if necessary.",
+    "[[1, 2], [3, 4]] -> [[[1, 3], [2, 4]]]")  # fmt: skip
 
 
 @op
 def append(x1: Tensor, x2: Tensor, axis: int | None = None) -> jax.Array:
     """Append ``x2`` to ``x1`` along ``axis``; both are flattened when it is None.
+
+    Args:
+        x1: Tensor.
+        x2: Tensor with the shape of ``x1`` except along ``axis``.
+        axis: The axis to join along; the flattened tensors when None.
 
     >>> append([1, 2], [[3]])
     Array([1, 2, 3], dtype=int32)
@@ -193,36 +228,38 @@ def _sections(given: Any) -> Any:
     return tuple(int(i) for i in given) if isinstance(given, Sequence) else given
 
 
-def _splitting(name: str, fn: Any, line: str, sections: str) -> Any:
+def _splitting(name: str, fn: Any, line: str, sections: str, example: str) -> Any:
     def apply(x: Tensor, indices_or_sections: int | Sequence[int], axis: int = 0) -> Any:
         return list(fn(as_array(x), _sections(indices_or_sections), axis))
 
     axis = "\n        axis: The axis to split."
-    return as_op(apply, name, _SPLIT.format(line=line, sections=sections, axis=axis), __name__)
+    text = _SPLIT.format(line=line, sections=sections, axis=axis)
+    return as_op(apply, name, text, example, __name__)
 
 
-split = _splitting(
-    "split", jnp.split, "Split ``x`` along an axis.", "The number of parts of equal size"
-)
-array_split = _splitting(
-    "array_split", jnp.array_split, "Split ``x`` along an axis into parts as equal as possible.",
-    "The number of parts",
-)  # fmt: skip
+split = _splitting("split", jnp.split, "Split ``x`` along an axis.",
+    "The number of parts of equal size",
+    "[part.tolist() for part in split([1, 2, 3], [1])] -> [[1], [2, 3]]")  # fmt: skip
+array_split = _splitting("array_split", jnp.array_split,
+    "Split ``x`` along an axis into parts as equal as possible.", "The number of parts",
+    "[part.tolist() for part in array_split([1, 2, 3], 2)] -> [[1, 2], [3]]")  # fmt: skip
 
 
-def _splitting_an_axis(name: str, fn: Any, line: str) -> Any:
+def _splitting_an_axis(name: str, fn: Any, line: str, example: str) -> Any:
     def apply(x: Tensor, indices_or_sections: int | Sequence[int]) -> Any:
         return list(fn(as_array(x), _sections(indices_or_sections)))
 
     text = _SPLIT.format(line=line, sections="The number of parts of equal size", axis="")
-    return as_op(apply, name, text, __name__)
+    return as_op(apply, name, text, example, __name__)
 
 
-hsplit = _splitting_an_axis(
-    "hsplit", jnp.hsplit, "Split ``x`` along axis 1, or 0 if it has one axis."
-)
-vsplit = _splitting_an_axis("vsplit", jnp.vsplit, "Split ``x`` along axis 0.")
-dsplit = _splitting_an_axis("dsplit", jnp.dsplit, "Split ``x`` along axis 2.")
+hsplit = _splitting_an_axis("hsplit", jnp.hsplit,
+    "Split ``x`` along axis 1, or 0 if it has one axis.",
+    "[part.tolist() for part in hsplit([[1, 2, 3]], [1])] -> [[[1]], [[2, 3]]]")  # fmt: skip
+vsplit = _splitting_an_axis("vsplit", jnp.vsplit, "Split ``x`` along axis 0.",
+    "[part.tolist() for part in vsplit([[1, 2], [3, 4]], 2)] -> [[[1, 2]], [[3, 4]]]")  # fmt: skip
+dsplit = _splitting_an_axis("dsplit", jnp.dsplit, "Split ``x`` along axis 2.",
+    "[part.tolist() for part in dsplit([[[1, 2]]], 2)] -> [[[[1]]], [[[2]]]]")  # fmt: skip
 
 
 @op
@@ -330,14 +367,20 @@ def pad(
 def flip(x: Tensor, axis: Axes = None) -> jax.Array:
     """Reverse the order of the elements along ``axis``, or along all axes.
 
+    Args:
+        x: Tensor.
+        axis: The axis or axes to reverse; all of them when None.
+
     >>> flip([1, 2, 3])
     Array([3, 2, 1], dtype=int32)
     """
     return jnp.flip(as_array(x), as_axes(axis))
 
 
-fliplr = unary("fliplr", jnp.fliplr, "Reverse axis 1.", elementwise=False)
-flipud = unary("flipud", jnp.flipud, "Reverse axis 0.", elementwise=False)
+fliplr = unary("fliplr", jnp.fliplr, "Reverse axis 1.", "[[1, 2], [3, 4]] -> [[2, 1], [4, 3]]",
+    elementwise=False)  # fmt: skip
+flipud = unary("flipud", jnp.flipud, "Reverse axis 0.", "[[1, 2], [3, 4]] -> [[3, 4], [1, 2]]",
+    elementwise=False)  # fmt: skip
 
 
 @op
@@ -360,6 +403,11 @@ def roll(x: Tensor, shift: int | Sequence[int], axis: Axes = None) -> jax.Array:
 def rot90(array: Tensor, k: int = 1, axes: tuple[int, int] = (0, 1)) -> jax.Array:
     """Rotate ``array`` ``k`` times by 90 degrees, from the first axis towards the second.
 
+    Args:
+        array: Tensor of at least two axes.
+        k: Number of rotations; negative for the other direction.
+        axes: The two axes of the plane.
+
     >>> rot90([[1, 2], [3, 4]])
     Array([[2, 4],
            [1, 3]], dtype=int32)
@@ -372,6 +420,10 @@ def rot90(array: Tensor, k: int = 1, axes: tuple[int, int] = (0, 1)) -> jax.Arra
 def sort(x: Tensor, axis: int | None = -1) -> jax.Array:
     """Sort the elements in increasing order along ``axis``; the flattened tensor when None.
 
+    Args:
+        x: Tensor.
+        axis: The axis to sort along; the flattened tensor when None.
+
     >>> sort([3, 1, 2])
     Array([1, 2, 3], dtype=int32)
     """
@@ -381,6 +433,10 @@ def sort(x: Tensor, axis: int | None = -1) -> jax.Array:
 @op
 def argsort(x: Tensor, axis: int | None = -1) -> jax.Array:
     """The positions that sort the elements along ``axis``; equal elements keep their order.
+
+    Args:
+        x: Tensor.
+        axis: The axis to sort along; the flattened tensor when None.
 
     >>> argsort([3, 1, 2])
     Array([1, 2, 0], dtype=int32)
@@ -392,6 +448,12 @@ def argsort(x: Tensor, axis: int | None = -1) -> jax.Array:
 @op
 def argpartition(x: Tensor, kth: int, axis: int | None = -1) -> jax.Array:
     """Positions that partition the elements around the ``kth`` smallest one.
+
+    Args:
+        x: Tensor.
+        kth: Position, in sorted order, of the element that no earlier one exceeds and no later one
+            is below.
+        axis: The axis to partition along; the flattened tensor when None.
 
     >>> int(argpartition([3, 1, 2], 0)[0])
     1
@@ -405,6 +467,11 @@ def argpartition(x: Tensor, kth: int, axis: int | None = -1) -> jax.Array:
 @op
 def diff(a: Tensor, n: int = 1, axis: int = -1) -> jax.Array:
     """The differences of adjacent elements, ``a[i + 1] - a[i]``, taken ``n`` times.
+
+    Args:
+        a: Tensor.
+        n: How often differences are taken; each time, the size is one less.
+        axis: The axis of adjacent elements.
 
     >>> diff([1, 4, 9])
     Array([3, 5], dtype=int32)
