@@ -10,6 +10,8 @@ CASES = [
          ROWS, unknown_axes=(1,)),
     Case("relu_six", layers.ReLU, {"max_value": 6}, ROWS, unknown_axes=(1,)),
     Case("relu_integers", layers.ReLU, {}, [((2, 3), "int32")]),
+    Case("relu_integers_slope", layers.ReLU, {"negative_slope": 0.5, "threshold": 2.5},
+         [((2, 3), "int32")]),
     Case("leaky_relu", layers.LeakyReLU, {}, ROWS, unknown_axes=(1, 2)),
     Case("leaky_relu_slope", layers.LeakyReLU, {"negative_slope": 0.1}, ROWS),
     Case("elu", layers.ELU, {"alpha": 0.5}, ROWS, unknown_axes=(1, 2)),

@@ -52,6 +52,7 @@ MASKS = [
     {"attention_mask": PAIRS[0], "value_mask": VALUE_MASK[:, :5]},
     {"attention_mask": PAIRS[:, None]},
     {"attention_mask": PAIRS[:, :1].astype("int32")},
+    {"attention_mask": PAIRS.tolist(), "value_mask": VALUE_MASK.tolist()},
 ]
 
 

@@ -55,6 +55,22 @@ def test_a_spectrally_normalized_kernel_has_norm_one():
     np.testing.assert_allclose(divided, kernel / np.linalg.norm(kernel, 2), rtol=1e-4, atol=1e-5)
 
 
+def test_a_kernel_of_zeros_stays_as_it_is():
+    layer = layers.SpectralNormalization(layers.Dense(2, kernel_initializer="zeros"))
+    x = np.ones((3, 4), "float32")
+    layer.build(x.shape)
+    before = layer.vector_u.numpy()
+    np.testing.assert_array_equal(layer(x, training=True), np.zeros((3, 2)))
+    np.testing.assert_array_equal(layer.vector_u, before)
+
+
+@pytest.mark.parametrize("cls", [layers.BatchNormalization, layers.GroupNormalization])
+@pytest.mark.parametrize("axis", [1.5, "1", None, [1]])
+def test_the_axis_of_the_channels_is_an_integer(cls, axis):
+    with pytest.raises(ArgumentError, match=r"`axis`: expected an integer\. Received"):
+        cls(axis=axis)
+
+
 def test_spectral_normalization_wants_a_kernel():
     with pytest.raises(ArgumentError, match="kernel"):
         layers.SpectralNormalization(layers.ReLU())(np.ones((2, 3), "float32"))

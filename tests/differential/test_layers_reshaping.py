@@ -1,4 +1,5 @@
 import jax
+import keras
 import numpy as np
 import pytest
 
@@ -31,6 +32,34 @@ def test_wrong_shapes(layer, shape, expected, symbolic):
     with pytest.raises(ShapeError, match=rf"culprit[\s\S]*{expected}") as e:
         layer()(x)
     assert received in str(e.value)
+
+
+def test_the_function_of_a_lambda_layer_learns_whether_it_trains():
+    function = lambda x, training=False: x + 1 if training else x
+    x = np.zeros((2, 3), "float32")
+    for library in (lamina, keras):
+        layer = library.layers.Lambda(function)
+        assert [float(layer(x, training=t)[0, 0]) for t in (True, False)] == [1, 0]
+    inputs = lamina.Input((3,))
+    model = lamina.Model(inputs, layers.Lambda(function)(inputs))
+    assert [float(model(x, training=t)[0, 0]) for t in (True, False)] == [1, 0]
+    with pytest.raises(lamina.errors.SerializationError, match="lambda"):
+        model.to_json()
+    fixed = layers.Lambda(function, arguments={"training": True})
+    assert float(fixed(x, training=False)[0, 0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (layers.Permute((1,)), (None, 3, 4)),
+        (layers.RepeatVector(2), (None, 3, 4)),
+        (layers.AdaptiveMaxPooling2D(2), (None, 0, 3, 2)),
+    ],
+)
+def test_shapes_that_do_not_fit_name_the_layer(layer, shape):
+    with pytest.raises(ShapeError, match=rf"{type(layer).__name__}\) cannot take this input"):
+        layer.compute_output_shape(shape)
 
 
 def test_wrong_arguments():

@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import jax.numpy as jnp
+
 from lamina import ops
 from lamina.core.declaration import DECLARATIONS
 from lamina.core.graph import is_symbolic
@@ -68,7 +70,9 @@ def relu(
     if negative_slope or threshold:
         dtype = x.dtype if is_symbolic(x) or is_array(x) else None
         below = ops.multiply(negative_slope, ops.subtract(x, threshold))
-        below = below if dtype is None else ops.cast(below, dtype)
+        if dtype is not None:
+            kept = not negative_slope or jnp.issubdtype(dtype, jnp.floating)
+            below = ops.cast(below, dtype if kept else below.dtype)  # a slope makes floats
         result = ops.where(ops.greater_equal(x, threshold), x, below)
     elif max_value == 6:
         return ops.relu6(x)

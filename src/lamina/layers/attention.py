@@ -254,12 +254,14 @@ class _Attention(Seeded, KernelAndBias, trailing=True, kw_only=True):
         for role, mask, x in given:
             if mask is None or (role == "query" and not self._masks_queries):
                 continue
+            mask = jnp.asarray(mask)
             positions = layout.position_mask(mask, x)
             if positions is None:
                 raise self._shape_error(f"{role}_mask", mask.shape, x.shape[:-1])
             axis = (1, 3) if role == "query" else (1, 2)
             masks.append(jnp.expand_dims(positions, axis))
         if attention_mask is not None:
+            attention_mask = jnp.asarray(attention_mask)
             pairs = layout.pair_mask(attention_mask, query, key)
             if pairs is None:
                 (others, targets), sources = layout.sizes(query), layout.sizes(key)[1]

@@ -297,23 +297,30 @@ class Layer(LayerState):
 
     def _call_symbolic(self, arguments: dict[str, Any], training: bool | None) -> Any:
         """Check the inputs, build the layer, infer the output spec, and record a node."""
-        try:
-            check_inputs(self, arguments)
-            with entered(Scope()):
-                if not self.built:
-                    self._build_for(arguments)
-            outputs, masks = self._infer(arguments, training)
-        except Exception as e:
-            error = explained(e, self, arguments)
-            if error is e:
-                raise
-            raise error from (None if isinstance(e, LaminaError) else e)
+        outputs, masks = self._inferred(arguments, training, checked=True)
         inputs = nested.flatten(arguments.get(call_signature(type(self)).first or ""))
         masked = [x.name for x in inputs if is_symbolic(x) and x.mask is not None]
         if masked and not any(nested.flatten(masks)):
             self._warn_of_lost_mask(f"the mask of {masked[0]!r}")
         positional, keywords = self._split(arguments)
         return record(self, tuple(positional), keywords, outputs, masks)
+
+    def _inferred(
+        self, arguments: dict[str, Any], training: bool | None, checked: bool = False
+    ) -> tuple[Any, Any]:
+        """Build the layer and infer the specs of its outputs and masks; errors name the layer."""
+        try:
+            if checked:
+                check_inputs(self, arguments)
+            with entered(Scope()):
+                if not self.built:
+                    self._build_for(arguments)
+            return self._infer(arguments, training)
+        except Exception as e:
+            error = explained(e, self, arguments)
+            if error is e:
+                raise
+            raise error from (None if isinstance(e, LaminaError) else e)
 
     def _warn_of_lost_mask(self, mask: str) -> None:
         """Warn once that a mask is not propagated, unless the layer's class handles masks."""
@@ -443,10 +450,7 @@ class Layer(LayerState):
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """The specs of the outputs of a call on symbolic tensors, without recording a node."""
         training, arguments = self._bind(args, kwargs)
-        with entered(Scope()):
-            if not self.built:
-                self._build_for(arguments)
-        return self._infer(arguments, training)[0]
+        return self._inferred(arguments, training)[0]
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The shape of the output for inputs of the given shape (None for unknown dimensions).

@@ -192,7 +192,7 @@ def explained(e: Exception, layer: LayerState, arguments: Mapping[str, Any]) -> 
             cure=f"In `call`, {USE_OPS}; or give the `Input` a fixed shape.",
             **details,
         )
-    if isinstance(e, (TypeError, ValueError, AssertionError)) and not raised_by_user(e):
+    if isinstance(e, (TypeError, ValueError, IndexError, AssertionError)) and not raised_by_user(e):
         return ShapeError(f"{who} cannot take this input: {type(e).__name__}: {e}", **details)
     e.add_note(str(LaminaError(f"In {who}:", **details)))  # the user's own error, unchanged
     return e

@@ -461,7 +461,8 @@ class Lambda(Layer):
     file then contains these ops.
 
     Args:
-        function: Takes the inputs, and the mask if it has a parameter ``mask``.
+        function: Takes the inputs, and the mask if it has a parameter ``mask``; a parameter
+            ``training`` is True during training, unless ``arguments`` has it.
         output_shape: Shape of one output sample without the batch dimension, or a function of the
             input shape that returns it. Shapes are found by running the function, so this is only
             needed where a function cannot run on unknown dimensions; it is checked against the
@@ -487,11 +488,13 @@ class Lambda(Layer):
         super().__post_init__()
         self.supports_masking = self.mask is not None
 
-    def call(self, inputs: Any, mask: Any = None) -> Any:
+    def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Call the function."""
         keywords = dict(self.arguments)
-        if mask is not None and _takes_mask(self.function):
+        if mask is not None and _takes(self.function, "mask"):
             keywords["mask"] = mask
+        if _takes(self.function, "training"):
+            keywords.setdefault("training", training)
         outputs = self.function(inputs, **keywords)
         if self.output_shape is not None:
             self._check_shape(inputs, outputs)
@@ -535,7 +538,8 @@ class Lambda(Layer):
     def _function_of_ops(self, error: SerializationError) -> FunctionOfOps:
         """The function as data, for which the layer must be part of a graph."""
         made = None
-        if self._inbound_nodes and not _takes_mask(self.function):
+        in_training = _takes(self.function, "training") and "training" not in self.arguments
+        if self._inbound_nodes and not (in_training or _takes(self.function, "mask")):
             function = functools.partial(self.function, **self.arguments)
             made = FunctionOfOps.traced(function, self._inbound_nodes[0].args)
         if made is None:
@@ -552,8 +556,8 @@ class Lambda(Layer):
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
 
-def _takes_mask(function: Callable[..., Any]) -> bool:
-    return inspect.isfunction(function) and "mask" in inspect.signature(function).parameters
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    return inspect.isfunction(function) and name in inspect.signature(function).parameters
 
 
 def known_size(layer: Layer, shape: Any, axis: int) -> int:

@@ -22,7 +22,14 @@ from lamina.layers.base import InputSpec, Layer
 from lamina.layers.core import known_size
 from lamina.layers.weights import AffineInitializers, AffinePenalties, add_weight, initializer
 from lamina.serialization import registry
-from lamina.serialization.fields import axis_or_axes, field, integers, optional, positive_int
+from lamina.serialization.fields import (
+    axis_or_axes,
+    field,
+    integer,
+    integers,
+    optional,
+    positive_int,
+)
 from lamina.serialization.registry import builtin
 
 
@@ -134,7 +141,7 @@ class BatchNormalization(
     ([1.5], [2.5])
     """
 
-    axis: int = field(default=-1, convert=int)
+    axis: int = field(default=-1, convert=integer)
     momentum: float = 0.99
     epsilon: float = 1e-3
     center: bool = True
@@ -309,7 +316,7 @@ class GroupNormalization(_Normalization, AffinePenalties, AffineInitializers):
     """
 
     groups: int = field(default=32, convert=_read_groups)
-    axis: int = field(default=-1, convert=int)
+    axis: int = field(default=-1, convert=integer)
     epsilon: float = 1e-3
     center: bool = True
     scale: bool = True
@@ -439,6 +446,8 @@ class SpectralNormalization(Layer):
 
     Shapes: those of the layer; ``vector_u`` has the shape ``(1, last dimension of the kernel)``.
 
+    A kernel of zeros is left unchanged.
+
     Raises:
         ArgumentError: A layer without ``kernel`` or ``embeddings``.
 
@@ -489,13 +498,15 @@ class SpectralNormalization(Layer):
     def normalized_weights(self) -> tuple[Any, Any]:
         """The next ``vector_u``, and the kernel divided by its largest singular value."""
         kernel, u = self.kernel.value, self.vector_u.value
+        before = u
         matrix = jnp.reshape(kernel, (-1, kernel.shape[-1]))
         fixed = jax.lax.stop_gradient(matrix)
         v = u
         for _ in range(self.power_iterations):
             v = ops.normalize(u @ fixed.T, epsilon=1e-12)
             u = ops.normalize(v @ fixed, epsilon=1e-12)
-        return u, kernel / jnp.sum((v @ matrix) * u)
+        zero = ~jnp.any(fixed)  # such a kernel has no direction, and stays as it is
+        return jnp.where(zero, before, u), kernel / jnp.where(zero, 1, jnp.sum((v @ matrix) * u))
 
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 from lamina import initializers
 from lamina.core.variable import Variable
 from lamina.layers.base import Layer
-from lamina.serialization.fields import field, positive_int
+from lamina.serialization.fields import field, number, positive_int
 from lamina.serialization.registry import builtin
 
 
@@ -26,7 +26,7 @@ class LayerScale(Layer):
     [[1.0, 2.0]]
     """
 
-    init_values: float = field(convert=float)
+    init_values: float = field(convert=number("(-inf, inf)"))
     projection_dim: int = field(convert=positive_int)
 
     def build(self, input_shape: Any) -> None:
@@ -55,7 +55,7 @@ class CustomScaleLayer(Layer):
     [3.0]
     """
 
-    scale: float = field(convert=float)
+    scale: float = field(convert=number("(-inf, inf)"))
 
     def call(self, inputs: Any) -> Any:
         """Multiply and add."""

@@ -403,6 +403,17 @@ def optional(read: Reader | ForRank) -> Any:
     return lambda value: None if value is None else read(value)
 
 
+def integer(value: Any) -> int:
+    """Check an integer, such as an axis.
+
+    >>> integer(-1)
+    -1
+    """
+    if not is_integer(value):
+        raise ArgumentError(f"expected an integer. Received: {value!r}.")
+    return int(value)
+
+
 def positive_int(value: Any) -> int:
     """Check an integer above zero."""
     if not is_integer(value) or int(value) <= 0:

@@ -37,7 +37,7 @@ class ExponentialDecay(LearningRateSchedule):
 
     initial_learning_rate: float = field(convert=number("(-inf, inf)"))
     decay_steps: int = field(convert=number("(0, inf)"))
-    decay_rate: float = field(convert=float)
+    decay_rate: float = field(convert=number("(-inf, inf)"))
     staircase: bool = False
     name: str = "ExponentialDecay"
 
@@ -63,7 +63,7 @@ class InverseTimeDecay(LearningRateSchedule):
 
     initial_learning_rate: float = field(convert=number("(-inf, inf)"))
     decay_steps: int = field(convert=number("(0, inf)"))
-    decay_rate: float = field(convert=float)
+    decay_rate: float = field(convert=number("(-inf, inf)"))
     staircase: bool = False
     name: str = "InverseTimeDecay"
 
