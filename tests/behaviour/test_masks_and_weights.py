@@ -206,6 +206,22 @@ def test_class_weights_of_a_binary_label_at_each_step():
     assert step("binary_crossentropy", y, {0: 1.0, 1: 4.0}, **kwargs) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("labels", "weight", "expected"),
+    [
+        ([-1, 1, 1], {-1: 2.0, 1: 5.0}, [2.0, 5.0, 5.0]),
+        ([-1, 1, 1], {-1: 2.0}, [2.0, 1.0, 1.0]),
+        ([-1, 0, 2], {2: 3.0}, [1.0, 1.0, 3.0]),
+        ([0, 1, 2], {-1: 2.0}, [1.0, 1.0, 1.0]),
+    ],
+)
+def test_class_weights_of_negative_classes(labels, weight, expected):
+    model = keras.Sequential([layers.Input((1,)), layers.Dense(1, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    loss = model.train_on_batch(np.ones((3, 1)), np.array(labels)[:, None], class_weight=weight)
+    assert loss == pytest.approx(np.mean(np.square(labels) * expected))
+
+
 def test_class_weights_do_not_depend_on_sums_of_rows():
     inputs = layers.Input((3,))
     model = keras.Model(inputs, layers.Dense(3, kernel_initializer="zeros")(inputs))

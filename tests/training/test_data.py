@@ -621,6 +621,10 @@ BAD = {
     "one text": ("data.csv", Y, DTypeError, "start the model"),
     "text in an array": (np.array([["a"], ["b"]]), Y[:2], DTypeError, "start the model"),
     "dates": (np.zeros(4, "M8[s]"), Y[:4], DTypeError, "dates into numbers"),
+    "times": (np.zeros(4, "m8[s]"), Y[:4], DTypeError, "times into numbers"),
+    "masked values": (
+        np.ma.masked_array(X, X > 1), Y, DataError, r"(?s)masked values.*filled.*sample_weight",
+    ),
     "a frame with text": (
         Frame(np.array([[1.0, "a"], [2.0, "b"]], object), ["size", "name"]), Y[:2], DTypeError,
         "For text inputs, start the model",
@@ -646,6 +650,13 @@ BAD = {
         r"batch 2: .*sample_weight of shape \(8,\)",
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "x", [X.astype(np.longdouble), np.ma.masked_array(X)], ids=["long double", "nothing masked"]
+)
+def test_arrays_that_become_plain_ones(x):
+    np.testing.assert_array_equal(line().predict(x, verbose=0), line().predict(X, verbose=0))
 
 
 @pytest.mark.parametrize(("x", "y", "error", "text"), BAD.values(), ids=BAD)

@@ -149,12 +149,16 @@ class ModelCheckpoint(SavingCallback):
         super().__init__(monitor, verbose, save_best_only, mode, save_freq, initial_value_threshold)
         self.filepath, self.save_weights_only = path_text(filepath), save_weights_only
         whole = (".keras", ".h5", ".hdf5")
-        endings = (".weights.h5", ".safetensors") if save_weights_only else whole
+        weights = (".weights.h5", ".safetensors")
+        endings, others = (weights, whole) if save_weights_only else (whole, weights)
         wrong = () if save_weights_only else ".weights.h5"
         if not self.filepath.endswith(endings) or self.filepath.endswith(wrong):
             raise ArgumentError(
                 f"ModelCheckpoint: with save_weights_only={save_weights_only}, `filepath` must end "
-                f"in {' or '.join(map(repr, endings))}. Received: {self.filepath!r}."
+                f"in {' or '.join(map(repr, endings))}. Received: {self.filepath!r}.",
+                cure=f"This ending is for save_weights_only={not save_weights_only}."
+                if self.filepath.endswith(others)
+                else "",
             )
 
     def save(self, logs: dict[str, Any], epoch: int, batch: int | None) -> Path:

@@ -167,6 +167,8 @@ class CSVLogger(Callback):
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, Mapping)):  # what a callback has put there
+        return value
     return float(value) if np.ndim(value) == 0 else np.asarray(value).tolist()
 
 

@@ -202,10 +202,12 @@ class Objective:
                     "outputs, pass `sample_weight` for each."
                 )
             labels = _class_numbers(np.asarray(leaves[0]), loss, shape).astype(np.int64)
-            table = np.ones(max([*keys, int(labels.max(initial=0))]) + 1, settings.floatx())
+            first = min([*keys, int(labels.min(initial=0))])  # hinge losses have a class -1
+            size = max([*keys, int(labels.max(initial=0))]) - first + 1
+            table = np.ones(size, settings.floatx())
             for k, w in class_weight.items():
-                table[int(k)] = w
-            weights = table[labels]
+                table[int(k) - first] = w
+            weights = table[labels - first]
             if sample_weight is None:
                 return weights
             given = np.asarray(nested.flatten(sample_weight)[0])

@@ -198,6 +198,15 @@ def _raw(x: Any) -> Any:
 
 
 def _numpy(x: Any) -> np.ndarray:
+    if np.ma.is_masked(x):
+        raise DataError(
+            f"The data has {np.ma.count_masked(x)} masked values, and a model has no value for "
+            "them.",
+            expected="numbers",
+            received=f"a {type(x).__name__} of shape {x.shape}",
+            cure="`x.filled(value)` makes an array with a value in their place. Samples are left "
+            "out of the loss by a `sample_weight` of 0, time steps by a Masking layer.",
+        )
     if isinstance(x, _Tensor):
         x = x.detach().cpu()
         return np.asarray(x.float() if "bfloat16" in str(x.dtype) else x)
@@ -227,9 +236,12 @@ _TEXT = (
 def _dtype(array: Any, given: Any = None) -> np.dtype[Any]:
     """The dtype that the model will see; ``given`` is what ``array`` was made from."""
     dtype = np.dtype(array.dtype)
-    if dtype.kind == "f" and dtype.itemsize == 8:
+    if dtype.kind == "f" and dtype.itemsize >= 8:
         return np.dtype(settings.floatx())
-    if jnp.issubdtype(dtype, np.number) or dtype.kind == "b":
+    if dtype == np.clongdouble:
+        dtype = np.dtype(np.complex128)
+    # NumPy counts durations among the integers.
+    if dtype.kind != "m" and (jnp.issubdtype(dtype, np.number) or dtype.kind == "b"):
         return jax.dtypes.canonicalize_dtype(dtype.newbyteorder("="))
     name = getattr(given, "name", None)
     what = f"{type(array if given is None else given).__name__}" + (f" {name!r}" if name else "")
